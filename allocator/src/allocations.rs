@@ -1,0 +1,227 @@
+//! Who has which address. An index: it knows the sharing rules, but decides nothing.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use cluster::ObjectKey;
+use cluster::model::ServicePort;
+use crds::config::{AddressRange, Family, Pool, from_number, to_number};
+
+use crate::interval_set::IntervalSet;
+use crate::sharing::{Claim, Sharing, SharingError};
+
+/// The addresses that one Service has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Assigned {
+    /// The pool that they are from.
+    pub pool: Arc<str>,
+    /// One, or one of each family with IPv4 first.
+    pub addresses: Vec<IpAddr>,
+}
+
+#[derive(Clone, Debug)]
+struct Entry {
+    assigned: Assigned,
+    claim: Claim,
+}
+
+/// How one address is used.
+#[derive(Clone, Debug)]
+struct AddressUse {
+    pool: Arc<str>,
+    sharing: Arc<Sharing>,
+    users: BTreeSet<ObjectKey>,
+    ports: BTreeMap<ServicePort, ObjectKey>,
+}
+
+/// How much of a pool is in use: distinct addresses by family, and Services.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// IPv4.
+    pub v4: u64,
+    /// IPv6.
+    pub v6: u64,
+    /// Services with an address of the pool.
+    pub services: u64,
+}
+
+/// All assignments.
+#[derive(Clone, Debug, Default)]
+pub struct Allocations {
+    services: BTreeMap<ObjectKey, Entry>,
+    addresses: HashMap<IpAddr, AddressUse>,
+    used_v4: IntervalSet,
+    used_v6: IntervalSet,
+    /// Addresses in use by Services that would share them.
+    shareable: HashMap<Arc<Sharing>, BTreeSet<IpAddr>>,
+    usage: BTreeMap<Arc<str>, Usage>,
+}
+
+impl Allocations {
+    /// What a Service has.
+    #[must_use]
+    pub fn of(&self, service: &ObjectKey) -> Option<&Assigned> {
+        self.services.get(service).map(|entry| &entry.assigned)
+    }
+
+    /// With what claim a Service holds what it has.
+    #[must_use]
+    pub fn claim_of(&self, service: &ObjectKey) -> Option<&Claim> {
+        self.services.get(service).map(|entry| &entry.claim)
+    }
+
+    /// Every Service that has addresses.
+    pub fn iter(&self) -> impl Iterator<Item = (&ObjectKey, &Assigned)> {
+        self.services.iter().map(|(key, entry)| (key, &entry.assigned))
+    }
+
+    /// The Services that use an address.
+    pub fn users(&self, address: IpAddr) -> impl Iterator<Item = &ObjectKey> {
+        self.addresses.get(&address).into_iter().flat_map(|usage| &usage.users)
+    }
+
+    /// Whether `service` may use `address` together with all others that do.
+    ///
+    /// # Errors
+    /// When the sharing rules of contract 2.7 forbid it.
+    pub fn check(
+        &self,
+        service: &ObjectKey,
+        claim: &Claim,
+        address: IpAddr,
+    ) -> Result<(), SharingError> {
+        let Some(usage) = self.addresses.get(&address) else { return Ok(()) };
+        let others = || usage.users.iter().filter(|user| *user != service);
+        if others().next().is_none() {
+            return Ok(());
+        }
+        if !usage.sharing.is_allowed() || usage.sharing != claim.sharing {
+            return Err(SharingError::sharing(service, others()));
+        }
+        let taken = |port: &&ServicePort| {
+            usage.ports.get(*port).is_some_and(|user| user != service)
+        };
+        match claim.ports.iter().find(taken) {
+            Some(port) => Err(SharingError::Port { port: port.clone(), address }),
+            None => Ok(()),
+        }
+    }
+
+    /// The lowest address of `family` in `pool` that `service` may use, ranges in their order: free, its
+    /// own already, or shared with Services that it is compatible with.
+    #[must_use]
+    pub fn first_usable(
+        &self,
+        service: &ObjectKey,
+        claim: &Claim,
+        pool: &Pool,
+        family: Family,
+    ) -> Option<IpAddr> {
+        pool.ranges.iter().filter(|range| range.family() == family).find_map(|range| {
+            let free = self.first_free(pool, range);
+            let own = self.services.get(service).into_iter().flat_map(|entry| {
+                entry.assigned.addresses.iter().copied().filter(|address| {
+                    range.contains(*address)
+                        && !pool.is_buggy(*address)
+                        && self.check(service, claim, *address).is_ok()
+                })
+            });
+            let shared = self.shareable.get(&claim.sharing).and_then(|addresses| {
+                addresses.range(range.first()..=range.last()).copied().find(|address| {
+                    !pool.is_buggy(*address) && self.check(service, claim, *address).is_ok()
+                })
+            });
+            own.chain(free).chain(shared).min()
+        })
+    }
+
+    fn first_free(&self, pool: &Pool, range: &AddressRange) -> Option<IpAddr> {
+        let family = range.family();
+        let used = match family {
+            Family::V4 => &self.used_v4,
+            Family::V6 => &self.used_v6,
+        };
+        let last = to_number(range.last());
+        let mut from = to_number(range.first());
+        loop {
+            let number = used.first_gap(from, last)?;
+            let address = from_number(family, number);
+            if !pool.is_buggy(address) {
+                return Some(address);
+            }
+            from = number.checked_add(1)?;
+        }
+    }
+
+    /// Gives addresses to a Service, in place of what it had. The caller has checked them.
+    pub fn assign(&mut self, service: &ObjectKey, claim: Claim, assigned: Assigned) {
+        self.release(service);
+        for address in &assigned.addresses {
+            if !self.addresses.contains_key(address) {
+                self.count(&assigned.pool, *address, 1);
+            }
+            let usage = self.addresses.entry(*address).or_insert_with(|| AddressUse {
+                pool: Arc::clone(&assigned.pool),
+                sharing: Arc::clone(&claim.sharing),
+                users: BTreeSet::new(),
+                ports: BTreeMap::new(),
+            });
+            usage.users.insert(service.clone());
+            for port in &claim.ports {
+                usage.ports.insert(port.clone(), service.clone());
+            }
+            if claim.sharing.is_allowed() {
+                self.shareable.entry(Arc::clone(&usage.sharing)).or_default().insert(*address);
+            }
+            self.used_mut(*address).insert(to_number(*address));
+        }
+        self.usage.entry(Arc::clone(&assigned.pool)).or_default().services += 1;
+        self.services.insert(service.clone(), Entry { assigned, claim });
+    }
+
+    /// Takes everything from a Service; returns what it had.
+    pub fn release(&mut self, service: &ObjectKey) -> Option<Assigned> {
+        let entry = self.services.remove(service)?;
+        if let Some(usage) = self.usage.get_mut(&entry.assigned.pool) {
+            usage.services = usage.services.saturating_sub(1);
+        }
+        for address in &entry.assigned.addresses {
+            let Some(usage) = self.addresses.get_mut(address) else { continue };
+            usage.users.remove(service);
+            usage.ports.retain(|_, user| user != service);
+            if usage.users.is_empty() {
+                if let Some(addresses) = self.shareable.get_mut(&usage.sharing) {
+                    addresses.remove(address);
+                    if addresses.is_empty() {
+                        self.shareable.remove(&usage.sharing);
+                    }
+                }
+                let pool = Arc::clone(&usage.pool);
+                self.addresses.remove(address);
+                self.count(&pool, *address, -1);
+                self.used_mut(*address).remove(to_number(*address));
+            }
+        }
+        Some(entry.assigned)
+    }
+
+    /// How much of a pool is in use; a shared address counts once.
+    #[must_use]
+    pub fn usage(&self, pool: &str) -> Usage {
+        self.usage.get(pool).copied().unwrap_or_default()
+    }
+
+    fn count(&mut self, pool: &Arc<str>, address: IpAddr, change: i64) {
+        let usage = self.usage.entry(Arc::clone(pool)).or_default();
+        let counter = if address.is_ipv4() { &mut usage.v4 } else { &mut usage.v6 };
+        *counter = counter.saturating_add_signed(change);
+    }
+
+    fn used_mut(&mut self, address: IpAddr) -> &mut IntervalSet {
+        match Family::of(address) {
+            Family::V4 => &mut self.used_v4,
+            Family::V6 => &mut self.used_v6,
+        }
+    }
+}

@@ -1,0 +1,345 @@
+//! The allocator: decides again what is dirty, keeps the books, and says what is to be written and told.
+//!
+//! A synchronous value without clients or clocks. Whoever drives it hands in the snapshot and what is dirty,
+//! carries out the [`Output`]s, and reports with [`Allocator::observed`] when a write has been seen.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::{BuildHasher, RandomState};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use cluster::model::Service;
+use cluster::{Dirty, ObjectKey, Snapshot};
+use crds::config::Config;
+use crds::labels::Labels;
+
+use crate::allocations::{Allocations, Assigned};
+use crate::decide::{Decision, Loss, Outcome, POOL_ANNOTATION, World, decide, keep};
+use crate::reason::{Notice, Reason};
+use crate::sharing::Claim;
+
+/// Something for the sink to carry out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// The Service's status and pool annotation are to become this.
+    Write(Write),
+    /// An event on the Service.
+    Tell {
+        /// The Service.
+        service: ObjectKey,
+        /// Its uid.
+        uid: Box<str>,
+        /// What happened.
+        notice: Notice,
+    },
+}
+
+/// The desired status of a Service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Write {
+    /// The Service.
+    pub service: ObjectKey,
+    /// The addresses for `status.loadBalancer.ingress`.
+    pub addresses: Vec<IpAddr>,
+    /// The value of [`POOL_ANNOTATION`]; none removes it.
+    pub pool: Option<Arc<str>>,
+}
+
+/// The books of all Services of one class.
+pub struct Allocator {
+    class: Option<Box<str>>,
+    allocations: Allocations,
+    pending: BTreeMap<ObjectKey, Reason>,
+    /// Addresses decided but not yet seen in the status.
+    unseen: HashMap<ObjectKey, Vec<IpAddr>>,
+    /// Services whose status carried addresses when the first list came.
+    first_list: BTreeSet<ObjectKey>,
+    started: bool,
+    told: HashMap<ObjectKey, u64>,
+    hasher: RandomState,
+}
+
+impl Allocator {
+    /// One for Services whose `loadBalancerClass` is `class`; `None` serves those without a class.
+    #[must_use]
+    pub fn new(class: Option<&str>) -> Self {
+        Self {
+            class: class.map(Into::into),
+            allocations: Allocations::default(),
+            pending: BTreeMap::new(),
+            unseen: HashMap::new(),
+            first_list: BTreeSet::new(),
+            started: false,
+            told: HashMap::new(),
+            hasher: RandomState::new(),
+        }
+    }
+
+    /// Who has which address.
+    #[must_use]
+    pub fn allocations(&self) -> &Allocations {
+        &self.allocations
+    }
+
+    /// Services without an address, and why.
+    #[must_use]
+    pub fn pending(&self) -> &BTreeMap<ObjectKey, Reason> {
+        &self.pending
+    }
+
+    /// The write of a Service's status has been carried out, or its Service is gone: from now on the
+    /// snapshot's status counts again.
+    pub fn observed(&mut self, service: &ObjectKey) {
+        self.unseen.remove(service);
+    }
+
+    /// Decides again what is dirty. The first call must find all Services listed.
+    pub fn reconcile(&mut self, snapshot: &Snapshot, dirty: &Dirty) -> Vec<Output> {
+        let mut round = Round::new(self, snapshot);
+        let mut queue: BTreeSet<ObjectKey> = if dirty.all || !round.books.started {
+            let gone = round.books.allocations.iter().map(|(key, _)| key);
+            gone.chain(snapshot.services().keys()).chain(&dirty.services).cloned().collect()
+        } else {
+            dirty.services.clone()
+        };
+        if !std::mem::replace(&mut round.books.started, true) {
+            round.books.first_list = snapshot
+                .services()
+                .iter()
+                .filter(|(_, service)| service.ingress_addresses().next().is_some())
+                .map(|(key, _)| key.clone())
+                .collect();
+        }
+        // A release lets pending Services try again; those release nothing, so this ends.
+        while !queue.is_empty() {
+            round.run(queue);
+            queue = std::mem::take(&mut round.evicted);
+            if std::mem::take(&mut round.freed) {
+                queue.extend(round.books.pending.keys().cloned());
+            }
+        }
+        round.outputs
+    }
+}
+
+/// One call of `reconcile`.
+struct Round<'a> {
+    books: &'a mut Allocator,
+    snapshot: &'a Snapshot,
+    outputs: Vec<Output>,
+    /// Services that lost an address to one with the better right.
+    evicted: BTreeSet<ObjectKey>,
+    /// Whether an address was released, or may be shared now that could not be before.
+    freed: bool,
+    no_labels: Labels,
+}
+
+impl<'a> Round<'a> {
+    fn new(books: &'a mut Allocator, snapshot: &'a Snapshot) -> Self {
+        let no_labels = Labels::default();
+        Self { books, snapshot, outputs: Vec::new(), evicted: BTreeSet::new(), freed: false, no_labels }
+    }
+
+    fn run(&mut self, queue: BTreeSet<ObjectKey>) {
+        let mut services: Vec<(ObjectKey, &'a Service, Vec<IpAddr>)> = Vec::new();
+        for key in queue {
+            match self.snapshot.service(&key) {
+                None => self.forget(&key),
+                Some(service) if !service.has_class(self.books.class.as_deref()) => {}
+                Some(service) => {
+                    let current = self.current(&key, service);
+                    services.push((key, service, current));
+                }
+            }
+        }
+        // Whoever has addresses comes before whoever wants some, so that nobody's are given away.
+        services.sort_by_cached_key(|(key, service, current)| {
+            (usize::MAX - current.len(), self.right(key, service))
+        });
+        let mut seeking = Vec::new();
+        for (key, service, current) in services {
+            if !self.try_keep(&key, service, &current) {
+                seeking.push((key, service, current));
+            }
+        }
+        for (key, service, current) in seeking {
+            let decision = {
+                let world = World {
+                    config: self.config(),
+                    namespace_labels: self.namespace_labels(&key),
+                };
+                decide(&key, service, &current, world, &self.books.allocations)
+            };
+            self.commit(&key, service, decision);
+        }
+    }
+
+    fn config(&self) -> &'a Config {
+        self.snapshot.config()
+    }
+
+    fn namespace_labels(&self, key: &ObjectKey) -> &Labels {
+        self.snapshot.namespace(key.namespace()).unwrap_or(&self.no_labels)
+    }
+
+    fn current(&mut self, key: &ObjectKey, service: &Service) -> Vec<IpAddr> {
+        let status: Vec<IpAddr> = service.ingress_addresses().collect();
+        match self.books.unseen.get(key) {
+            Some(unseen) if *unseen == status => {
+                self.books.unseen.remove(key);
+                status
+            }
+            Some(unseen) => unseen.clone(),
+            None if status.len() == service.ingress.iter().filter(|e| !e.ip.is_empty()).count() => {
+                status
+            }
+            // An entry that is no address makes the whole list unusable.
+            None => Vec::new(),
+        }
+    }
+
+    /// Who has the better right to an address that two carry: the one whose status carried it in the
+    /// earliest list, else the older one.
+    fn right(&self, key: &ObjectKey, service: &Service) -> (bool, i64, ObjectKey) {
+        let created = service.created.unwrap_or(i64::MIN);
+        (!self.books.first_list.contains(key), created, key.clone())
+    }
+
+    /// Books what the Service may keep; false when it has to be decided in full.
+    fn try_keep(&mut self, key: &ObjectKey, service: &Service, current: &[IpAddr]) -> bool {
+        if current.is_empty() {
+            return false;
+        }
+        let attempt = |round: &Self| {
+            let world = World {
+                config: round.config(),
+                namespace_labels: round.namespace_labels(key),
+            };
+            keep(key, service, current, world, &round.books.allocations)
+        };
+        let mut kept = attempt(self);
+        if matches!(kept, Err(Loss::Told(_))) && self.evict_weaker(key, service, current) {
+            kept = attempt(self);
+        }
+        let Ok(assigned) = kept else { return false };
+        // The decision in full repeats this and adds what is to be told.
+        self.book(key, service, assigned);
+        let world = World {
+            config: self.config(),
+            namespace_labels: self.namespace_labels(key),
+        };
+        let in_doubt = crate::request::prefers_dual(service)
+            || service.annotation("loadBalancerIPs").is_some()
+            || !service.load_balancer_ip.is_empty();
+        if in_doubt {
+            let decision = decide(key, service, current, world, &self.books.allocations);
+            // A second family is looked for only when everyone has been asked what they keep.
+            if decision.outcome.assigned() != self.books.allocations.of(key) {
+                return false;
+            }
+            self.commit(key, service, decision);
+        } else if let Some(assigned) = self.books.allocations.of(key).cloned() {
+            let outcome = Outcome::Assigned(assigned);
+            self.commit(key, service, Decision { outcome, notices: Vec::new() });
+        }
+        true
+    }
+
+    /// Two Services carry an address that they may not share: the one with the better right keeps it.
+    /// Only a claim that is not in the books can evict; one that changed while it was held has lost.
+    fn evict_weaker(&mut self, key: &ObjectKey, service: &Service, current: &[IpAddr]) -> bool {
+        if self.books.allocations.of(key).is_some() {
+            return false;
+        }
+        let mine = self.right(key, service);
+        let claim = Claim::of(service);
+        let mut weaker = BTreeSet::new();
+        for address in current {
+            if self.books.allocations.check(key, &claim, *address).is_ok() {
+                continue;
+            }
+            for user in self.books.allocations.users(*address) {
+                let stronger = self
+                    .snapshot
+                    .service(user)
+                    .is_some_and(|other| self.right(user, other) < mine);
+                if stronger {
+                    return false;
+                }
+                weaker.insert(user.clone());
+            }
+        }
+        for user in &weaker {
+            self.books.allocations.release(user);
+        }
+        self.evicted.extend(weaker);
+        true
+    }
+
+    fn forget(&mut self, key: &ObjectKey) {
+        self.freed |= self.books.allocations.release(key).is_some();
+        self.books.pending.remove(key);
+        self.books.unseen.remove(key);
+        self.books.told.remove(key);
+        self.books.first_list.remove(key);
+    }
+
+    fn book(&mut self, key: &ObjectKey, service: &Service, assigned: Assigned) {
+        let claim = Claim::of(service);
+        let had = self.books.allocations.of(key);
+        if had == Some(&assigned) && self.books.allocations.claim_of(key) == Some(&claim) {
+            return;
+        }
+        self.freed |= had.is_some();
+        self.books.allocations.assign(key, claim, assigned);
+    }
+
+    fn commit(&mut self, key: &ObjectKey, service: &Service, decision: Decision) {
+        let Decision { outcome, notices } = decision;
+        match &outcome {
+            Outcome::Assigned(assigned) | Outcome::Held(assigned) => {
+                self.book(key, service, assigned.clone());
+                self.books.pending.remove(key);
+            }
+            Outcome::Pending(reason) => {
+                self.freed |= self.books.allocations.release(key).is_some();
+                self.books.pending.insert(key.clone(), reason.clone());
+            }
+        }
+        self.tell(key, service, notices);
+        if !matches!(outcome, Outcome::Held(_)) {
+            self.write(key, service, outcome.assigned());
+        }
+    }
+
+    fn tell(&mut self, key: &ObjectKey, service: &Service, notices: Vec<Notice>) {
+        if notices.is_empty() {
+            self.books.told.remove(key);
+            return;
+        }
+        let hash = self.books.hasher.hash_one(&notices);
+        if self.books.told.insert(key.clone(), hash) == Some(hash) {
+            return;
+        }
+        self.outputs.extend(notices.into_iter().map(|notice| Output::Tell {
+            service: key.clone(),
+            uid: service.uid.clone(),
+            notice,
+        }));
+    }
+
+    fn write(&mut self, key: &ObjectKey, service: &Service, assigned: Option<&Assigned>) {
+        let addresses = assigned.map(|assigned| assigned.addresses.clone()).unwrap_or_default();
+        let pool = assigned.map(|assigned| Arc::clone(&assigned.pool));
+        let same_addresses = service.ingress.len() == addresses.len()
+            && service.ingress.iter().zip(&addresses).all(|(entry, address)| {
+                entry.hostname.is_empty() && *entry.ip == *address.to_string()
+            });
+        if same_addresses && service.annotations.get(POOL_ANNOTATION) == pool.as_deref() {
+            self.books.unseen.remove(key);
+            return;
+        }
+        self.books.unseen.insert(key.clone(), addresses.clone());
+        self.outputs.push(Output::Write(Write { service: key.clone(), addresses, pool }));
+    }
+}

@@ -1,0 +1,379 @@
+//! The decision for one Service (contract 2.4 to 2.6), as a pure function of what the cluster says.
+//!
+//! [`keep`] says whether a Service may go on with the addresses that it has; [`decide`] does that and,
+//! where it must, looks for others. Neither changes anything.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use cluster::ObjectKey;
+use cluster::model::{FamilyPolicy, Service};
+use crds::config::{Config, Family, Pool};
+use crds::labels::Labels;
+
+use crate::allocations::{Allocations, Assigned};
+use crate::reason::{Notice, Reason};
+use crate::request::{
+    Families, check_families, prefers_dual, quoted, requested_addresses, requested_pool,
+};
+use crate::sharing::Claim;
+
+/// The annotation that names the pool of the current addresses.
+pub const POOL_ANNOTATION: &str = "metallb.io/ip-allocated-from-pool";
+
+/// What a decision looks at besides the Service and what others have.
+#[derive(Clone, Copy, Debug)]
+pub struct World<'a> {
+    /// The validated configuration.
+    pub config: &'a Config,
+    /// The labels of the Service's namespace.
+    pub namespace_labels: &'a Labels,
+}
+
+/// The outcome for one Service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It has these addresses.
+    Assigned(Assigned),
+    /// Its pool is present but invalid: what it has is left as it is.
+    Held(Assigned),
+    /// It has none, and why.
+    Pending(Reason),
+}
+
+impl Outcome {
+    /// The addresses, if any.
+    #[must_use]
+    pub fn assigned(&self) -> Option<&Assigned> {
+        match self {
+            Self::Assigned(assigned) | Self::Held(assigned) => Some(assigned),
+            Self::Pending(_) => None,
+        }
+    }
+}
+
+/// An outcome and the events that tell about it, in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// What the Service has from now on.
+    pub outcome: Outcome,
+    /// What users are told.
+    pub notices: Vec<Notice>,
+}
+
+/// Why current addresses cannot be kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Loss {
+    /// There were none.
+    Nothing,
+    /// Silently: the Service asks for something else now.
+    Changed,
+    /// With an event.
+    Told(Notice),
+}
+
+/// Whether the Service may keep `current`: it gets them as they are, or the reason why not.
+///
+/// # Errors
+/// With the event to tell, if one is told (contract 2.4 steps 4 to 7).
+pub fn keep(
+    key: &ObjectKey,
+    service: &Service,
+    current: &[IpAddr],
+    world: World<'_>,
+    allocations: &Allocations,
+) -> Result<Assigned, Loss> {
+    if current.is_empty() {
+        let nonsense = |text: &str| !text.is_empty() && text.parse::<IpAddr>().is_err();
+        return Err(if service.ingress.iter().any(|entry| nonsense(&entry.ip)) {
+            Loss::Told(unknown_families(service))
+        } else {
+            Loss::Nothing
+        });
+    }
+    let Some(families) = Families::of_service(service) else { return Err(Loss::Changed) };
+    let Some(current_families) = Families::of(current) else {
+        return Err(Loss::Told(unknown_families(service)));
+    };
+    let fewer_is_fine = families == Families::Dual && prefers_dual(service);
+    if current_families != families && !fewer_is_fine {
+        return Err(Loss::Changed);
+    }
+    let assigned = check(key, service, current, world, allocations).map_err(|reason| {
+        Loss::Told(Notice::normal(
+            "ClearAssignment",
+            format!(
+                "current IP for {:?} not allowed by config, will attempt for new IP assignment: {reason}",
+                key.as_str()
+            ),
+        ))
+    })?;
+    if requested_pool(service).is_some_and(|pool| pool != &*assigned.pool) {
+        return Err(Loss::Changed);
+    }
+    match requested_addresses(service) {
+        // Nonsense takes nothing away: the addresses stay until the request can be understood.
+        Err(_) => Ok(assigned),
+        Ok(requested) if requested.is_empty() || requested == assigned.addresses => Ok(assigned),
+        Ok(_) => Err(Loss::Changed),
+    }
+}
+
+fn unknown_families(service: &Service) -> Notice {
+    let have: Vec<&str> = service.ingress.iter().map(|entry| &*entry.ip).collect();
+    Notice::warning(
+        "nolbIPsIPFamily",
+        format!("Failed to retrieve lbIPs family of {have:?}: not one address, or one of each family"),
+    )
+}
+
+/// Decides what the Service has from now on. `current` are the addresses that it has: those of its
+/// status, or those about to be written there.
+#[must_use]
+pub fn decide(
+    key: &ObjectKey,
+    service: &Service,
+    current: &[IpAddr],
+    world: World<'_>,
+    allocations: &Allocations,
+) -> Decision {
+    let mut notices = Vec::new();
+    let pending = |reason: Reason, notices: Vec<Notice>| Decision {
+        outcome: Outcome::Pending(reason),
+        notices,
+    };
+    if world.config.has_no_pools() {
+        return pending(Reason::NoPools, vec![failed(key, &Reason::NoPools)]);
+    }
+    if let Some(assigned) = held(service, current, world.config) {
+        return Decision { outcome: Outcome::Held(assigned), notices };
+    }
+    if service.cluster_ips.is_empty() {
+        return pending(Reason::NoClusterIps, notices);
+    }
+    let cluster_ips = format!("[{}]", service.cluster_ips.join(" "));
+    if service.family_policy == FamilyPolicy::RequireDualStack && service.cluster_ips.len() < 2 {
+        let reason = Reason::NotDualStack(cluster_ips);
+        let notice = Notice::warning("not enough clusterips", reason.to_string());
+        return pending(reason, vec![notice]);
+    }
+    let Some(families) = Families::of_service(service) else {
+        let reason = Reason::NoFamily(cluster_ips);
+        let notice = Notice::warning("noclusterIPsIPFamily", reason.to_string());
+        return pending(reason, vec![notice]);
+    };
+    match keep(key, service, current, world, allocations) {
+        Ok(mut assigned) => {
+            if let Err(error) = requested_addresses(service) {
+                let reason = Reason::from(error);
+                notices.push(Notice::warning("LoadBalancerFailed", reason.to_string()));
+            } else if assigned.addresses.len() == 1
+                && families == Families::Dual
+                && prefers_dual(service)
+            {
+                notices.push(add_family(key, service, &mut assigned, world, allocations));
+            }
+            Decision { outcome: Outcome::Assigned(assigned), notices }
+        }
+        Err(loss) => {
+            if let Loss::Told(notice) = loss {
+                notices.push(notice);
+            }
+            match allocate(key, service, families, world, allocations) {
+                Ok(assigned) => {
+                    let message = format!("Assigned IP {}", quoted(&assigned.addresses));
+                    notices.push(Notice::normal("IPAllocated", message));
+                    notices.extend(deprecated_annotations(service));
+                    Decision { outcome: Outcome::Assigned(assigned), notices }
+                }
+                Err(reason) => {
+                    notices.push(failed(key, &reason));
+                    pending(reason, notices)
+                }
+            }
+        }
+    }
+}
+
+fn failed(key: &ObjectKey, reason: &Reason) -> Notice {
+    let message = format!("Failed to allocate IP for {:?}: {reason}", key.as_str());
+    Notice::warning("AllocationFailed", message)
+}
+
+fn deprecated_annotations(service: &Service) -> impl Iterator<Item = Notice> + '_ {
+    service.annotations.iter().filter(|(key, _)| key.starts_with("metallb.universe.tf")).map(
+        |(key, _)| {
+            let message = format!("Service uses deprecated annotation {key}");
+            Notice::warning("deprecatedAnnotation", message)
+        },
+    )
+}
+
+/// What a pool that is present but invalid gave is not taken back (rule 6 of the design).
+fn held(service: &Service, current: &[IpAddr], config: &Config) -> Option<Assigned> {
+    let (name, _) = config.invalid_pools.get_key_value(service.annotations.get(POOL_ANNOTATION)?)?;
+    let elsewhere = current.iter().any(|address| config.pool_of(*address).is_some());
+    (!current.is_empty() && !elsewhere)
+        .then(|| Assigned { pool: Arc::clone(name), addresses: current.to_vec() })
+}
+
+/// Contract 2.4 step 8, with two cluster addresses as a condition so that it cannot flap.
+fn add_family(
+    key: &ObjectKey,
+    service: &Service,
+    assigned: &mut Assigned,
+    world: World<'_>,
+    allocations: &Allocations,
+) -> Notice {
+    let added = assigned.addresses.first().and_then(|have| {
+        let pool = world.config.pools.get(&assigned.pool)?;
+        allocations.first_usable(key, &Claim::of(service), pool, Family::of(*have).other())
+    });
+    match added {
+        Some(address) => {
+            assigned.addresses.push(address);
+            assigned.addresses.sort();
+            Notice::normal("IPAllocated", format!("Assigned additional IP \"{address}\""))
+        }
+        None => Notice::normal(
+            "AdditionalAssignFailed",
+            format!(
+                "cannot assign additional IP in PreferDualStack: no available IPs in pool {:?}",
+                &*assigned.pool
+            ),
+        ),
+    }
+}
+
+/// Contract 2.6: whether exactly these addresses may be assigned.
+fn check(
+    key: &ObjectKey,
+    service: &Service,
+    addresses: &[IpAddr],
+    world: World<'_>,
+    allocations: &Allocations,
+) -> Result<Assigned, Reason> {
+    let not_in_config = || Reason::NotInConfig(addresses.to_vec());
+    let pool = addresses
+        .first()
+        .and_then(|address| world.config.pool_of(*address))
+        .filter(|pool| addresses.iter().all(|address| pool.is_usable(*address)))
+        .ok_or_else(not_in_config)?;
+    compatible(key, service, pool, world)?;
+    let claim = Claim::of(service);
+    for address in addresses {
+        allocations.check(key, &claim, *address)?;
+    }
+    let mut addresses = addresses.to_vec();
+    addresses.sort();
+    Ok(Assigned { pool: Arc::clone(&pool.name), addresses })
+}
+
+fn compatible(
+    key: &ObjectKey,
+    service: &Service,
+    pool: &Pool,
+    world: World<'_>,
+) -> Result<(), Reason> {
+    let allowed = pool.service_allocation.as_ref().is_none_or(|allocation| {
+        allocation.allows(key.namespace(), world.namespace_labels, &service.labels)
+    });
+    allowed.then_some(()).ok_or_else(|| Reason::PoolNotCompatible(Arc::clone(&pool.name)))
+}
+
+/// Contract 2.5: new addresses.
+fn allocate(
+    key: &ObjectKey,
+    service: &Service,
+    families: Families,
+    world: World<'_>,
+    allocations: &Allocations,
+) -> Result<Assigned, Reason> {
+    let requested = requested_addresses(service)?;
+    let pool_name = requested_pool(service);
+    if !requested.is_empty() {
+        check_families(&requested, families)?;
+        let assigned = check(key, service, &requested, world, allocations)?;
+        return match pool_name {
+            Some(pool) if pool != &*assigned.pool => {
+                Err(Reason::OtherPool { addresses: requested, pool: pool.to_owned() })
+            }
+            _ => Ok(assigned),
+        };
+    }
+    let seeker = Seeker { key, claim: Claim::of(service), service, families, allocations };
+    let Some(name) = pool_name else { return automatic(&seeker, world) };
+    let Some(pool) = world.config.pools.get(name) else {
+        return Err(match world.config.invalid_pools.get_key_value(name) {
+            Some((name, pool)) => Reason::InvalidPool {
+                pool: Arc::clone(name),
+                reason: Arc::clone(&pool.reason),
+            },
+            None => Reason::UnknownPool(name.to_owned()),
+        });
+    };
+    compatible(key, service, pool, world)?;
+    seeker.first_of(&[pool]).ok_or_else(|| Reason::PoolExhausted {
+        pool: Arc::clone(&pool.name),
+        families: families.name(),
+    })
+}
+
+fn automatic(seeker: &Seeker<'_>, world: World<'_>) -> Result<Assigned, Reason> {
+    let automatic = || world.config.pools.values().filter(|pool| pool.auto_assign);
+    let mut pinned: Vec<(u64, &Pool)> = automatic()
+        .filter_map(|pool| {
+            let allocation = pool.service_allocation.as_ref()?;
+            compatible(seeker.key, seeker.service, pool, world).ok()?;
+            Some((allocation.rank(), pool))
+        })
+        .collect();
+    pinned.sort_by(|(rank_a, a), (rank_b, b)| (rank_a, &a.name).cmp(&(rank_b, &b.name)));
+    let pinned: Vec<&Pool> = pinned.into_iter().map(|(_, pool)| pool).collect();
+    let open: Vec<&Pool> =
+        automatic().filter(|pool| pool.service_allocation.is_none()).collect();
+    seeker.first_of(&pinned).or_else(|| seeker.first_of(&open)).ok_or(Reason::Exhausted)
+}
+
+/// A Service that looks for addresses in pools.
+struct Seeker<'a> {
+    key: &'a ObjectKey,
+    claim: Claim,
+    service: &'a Service,
+    families: Families,
+    allocations: &'a Allocations,
+}
+
+impl Seeker<'_> {
+    fn usable(&self, pool: &Pool, family: Family) -> Option<IpAddr> {
+        self.allocations.first_usable(self.key, &self.claim, pool, family)
+    }
+
+    fn single(&self, pools: &[&Pool], family: Family) -> Option<Assigned> {
+        pools.iter().find_map(|pool| {
+            let address = self.usable(pool, family)?;
+            Some(Assigned { pool: Arc::clone(&pool.name), addresses: vec![address] })
+        })
+    }
+
+    /// From the first pool that can; for a dual-stack Service one that has both families, and only with
+    /// `PreferDualStack` one that has a single family.
+    fn first_of(&self, pools: &[&Pool]) -> Option<Assigned> {
+        let family = match self.families {
+            Families::Single(family) => return self.single(pools, family),
+            Families::Dual => self.service.primary_family,
+        };
+        let both = pools.iter().find_map(|pool| {
+            let v4 = self.usable(pool, Family::V4)?;
+            let v6 = self.usable(pool, Family::V6)?;
+            Some(Assigned { pool: Arc::clone(&pool.name), addresses: vec![v4, v6] })
+        });
+        both.or_else(|| {
+            prefers_dual(self.service)
+                .then(|| {
+                    self.single(pools, family).or_else(|| self.single(pools, family.other()))
+                })
+                .flatten()
+        })
+    }
+}

@@ -1,0 +1,24 @@
+//! Gives Services of type LoadBalancer their addresses (contract section 2).
+//!
+//! ```text
+//! Snapshot ──> Allocator::reconcile ──> keep / decide (pure, one Service each) ──> Output ──> a sink
+//! ```
+//!
+//! Everything that decides is here without I/O; the feature `net` adds the program `controller`.
+
+mod allocations;
+mod allocator;
+mod decide;
+mod interval_set;
+pub mod metrics;
+pub mod pool_status;
+mod reason;
+mod request;
+mod sharing;
+
+pub use allocations::{Allocations, Assigned, Usage};
+pub use allocator::{Allocator, Output, Write};
+pub use decide::{Decision, Loss, Outcome, POOL_ANNOTATION, World, decide, keep};
+pub use reason::{Notice, Reason};
+pub use request::{Families, RequestError, requested_addresses, requested_pool};
+pub use sharing::{Claim, Sharing, SharingError};

@@ -1,0 +1,14 @@
+//! The world as data: what the cluster (or a folder of manifests) says, reduced to what decisions need.
+//!
+//! [`Snapshot`] is a synchronous index; with the feature `net` there are the *sources* that fill it and the
+//! *sinks* that carry decisions out. How an address is chosen or announced is known elsewhere.
+
+pub mod key;
+pub mod manifest;
+pub mod model;
+pub mod snapshot;
+#[cfg(feature = "net")]
+pub mod net;
+
+pub use key::ObjectKey;
+pub use snapshot::{ConfigScope, Dirty, Kind, Object, Snapshot};

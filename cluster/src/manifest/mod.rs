@@ -1,0 +1,205 @@
+//! Reads Kubernetes manifests: YAML text in, objects and mistakes out, each mistake with its line, object
+//! and field. One broken document costs only itself.
+//!
+//! It checks what an API server would refuse before any rule of ferrolb's own; the rules of pools and
+//! advertisements are those of `crds::config`.
+
+mod object;
+mod tree;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+pub use object::{Manifest, Payload};
+use object::manifests;
+use tree::Tree;
+
+/// The largest file that is read, in bytes.
+pub const MAX_FILE: u64 = 64 << 20;
+
+/// Something wrong in a file.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Mistake {
+    /// The file.
+    pub file: Arc<Path>,
+    /// The line, from 1; none for the file as a whole.
+    pub line: Option<u64>,
+    /// `Kind namespace/name`, as far as it could be read.
+    pub object: Option<String>,
+    /// The field, as `spec.addresses[0]`.
+    pub field: Option<String>,
+    /// What is wrong.
+    pub message: String,
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}", self.file.display())?;
+        if let Some(line) = self.line {
+            write!(formatter, ":{line}")?;
+        }
+        if let Some(object) = &self.object {
+            write!(formatter, ": {object}")?;
+        }
+        if let Some(field) = &self.field {
+            write!(formatter, ": {field}")?;
+        }
+        write!(formatter, ": {}", self.message)
+    }
+}
+
+/// What a set of files holds.
+#[derive(Debug, Default)]
+pub struct Manifests {
+    /// The objects that ferrolb uses, in the order of files and lines.
+    pub objects: Vec<Manifest>,
+    /// Objects of kinds that ferrolb has no use for: how many.
+    pub ignored: usize,
+    /// Everything wrong.
+    pub mistakes: Vec<Mistake>,
+}
+
+impl Manifests {
+    /// Reads one text.
+    pub fn read(&mut self, file: &Arc<Path>, text: &str) {
+        for (offset, document) in documents(text) {
+            match serde_saphyr::from_str::<Tree>(document) {
+                Ok(tree) => manifests(self, file, offset, &tree),
+                Err(error) => {
+                    let message = error.to_string();
+                    // The library's text goes on with an excerpt of the source.
+                    let first = message.lines().next().unwrap_or_default();
+                    let reason = first.split_once(": ").map_or(first, |(_, rest)| rest);
+                    self.mistakes.push(Mistake {
+                        file: Arc::clone(file),
+                        line: Some(error.location().map_or(0, |at| at.line()).max(1) + offset),
+                        object: None,
+                        field: None,
+                        message: format!("not valid YAML: {}", strip_position(reason)),
+                    });
+                }
+            }
+        }
+    }
+
+    /// Reads files, and folders with all `.yaml`, `.yml` and `.json` files below them, in order of their names.
+    /// Hidden files are left out.
+    pub fn read_paths(&mut self, paths: &[PathBuf]) {
+        for path in paths {
+            self.read_path(path, true);
+        }
+        self.drop_duplicates();
+    }
+
+    fn read_path(&mut self, path: &Path, named: bool) {
+        let file: Arc<Path> = path.into();
+        let mistake = |message: String| Mistake {
+            file: Arc::clone(&file),
+            line: None,
+            object: None,
+            field: None,
+            message,
+        };
+        let metadata = match std::fs::metadata(path) {
+            Ok(metadata) => metadata,
+            Err(error) => return self.mistakes.push(mistake(format!("cannot be read: {error}"))),
+        };
+        if metadata.is_dir() {
+            match entries(path) {
+                Ok(entries) => entries.iter().for_each(|entry| self.read_path(entry, false)),
+                Err(error) => self.mistakes.push(mistake(format!("cannot be read: {error}"))),
+            }
+        } else if named || is_manifest(path) {
+            if metadata.len() > MAX_FILE {
+                return self.mistakes.push(mistake(format!("larger than {MAX_FILE} bytes")));
+            }
+            match std::fs::read(path).map(String::from_utf8) {
+                Ok(Ok(text)) => self.read(&file, &text),
+                Ok(Err(_)) => self.mistakes.push(mistake("is not UTF-8 text".to_owned())),
+                Err(error) => self.mistakes.push(mistake(format!("cannot be read: {error}"))),
+            }
+        }
+    }
+
+    /// Of objects with the same kind and name the first one counts.
+    fn drop_duplicates(&mut self) {
+        let mut seen = std::collections::HashMap::new();
+        let mistakes = &mut self.mistakes;
+        self.objects.retain(|object| {
+            let identity = (object.kind.clone(), object.key.clone());
+            let place = (Arc::clone(&object.file), object.line);
+            match seen.entry(identity) {
+                std::collections::hash_map::Entry::Vacant(entry) => {
+                    entry.insert(place);
+                    true
+                }
+                std::collections::hash_map::Entry::Occupied(first) => {
+                    let (file, line) = first.get();
+                    let message = format!(
+                        "the same object stands at {}:{line} already; that one counts",
+                        file.display()
+                    );
+                    mistakes.push(object.mistake(None, message));
+                    false
+                }
+            }
+        });
+    }
+}
+
+fn strip_position(text: &str) -> &str {
+    // "line 1 column 4: what is wrong"
+    match text.split_once(": ") {
+        Some((position, rest)) if position.starts_with("line ") => rest,
+        _ => text,
+    }
+}
+
+fn entries(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let mut entries: Vec<PathBuf> = std::fs::read_dir(folder)?
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect::<Result<_, _>>()?;
+    entries.retain(|path| {
+        path.file_name().and_then(|name| name.to_str()).is_some_and(|name| !name.starts_with('.'))
+    });
+    entries.sort();
+    Ok(entries)
+}
+
+/// Whether a file of a folder is one to read, by its name.
+#[must_use]
+pub fn is_manifest(path: &Path) -> bool {
+    let extension = path.extension().and_then(|extension| extension.to_str());
+    matches!(extension, Some("yaml" | "yml" | "json"))
+}
+
+/// The documents of a YAML stream with the number of lines before each. A line that begins with `---` ends a
+/// document wherever it stands, so a broken document cannot swallow the next.
+fn documents(text: &str) -> Vec<(u64, &str)> {
+    let mut documents = Vec::new();
+    let mut start = 0;
+    let mut start_line = 0;
+    let mut position = 0;
+    for (line, content) in (0_u64..).zip(text.split_inclusive('\n')) {
+        let marker = content.trim_end();
+        if marker == "---" || marker.starts_with("--- ") || marker == "..." {
+            documents.push((start_line, text.get(start..position).unwrap_or_default()));
+            // A comment may follow the marker; content on its line may not, and is not Kubernetes' way.
+            start = position + content.len();
+            start_line = line + 1;
+        }
+        position += content.len();
+    }
+    documents.push((start_line, text.get(start..).unwrap_or_default()));
+    documents.retain(|(_, document)| {
+        document.lines().any(|line| {
+            let line = line.trim();
+            !line.is_empty() && !line.starts_with('#') && !line.starts_with('%')
+        })
+    });
+    documents
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,87 @@
+//! What ferrolb keeps of an EndpointSlice: where usable endpoints are.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde::Deserialize;
+
+use crate::key::ObjectKey;
+
+/// The usable endpoints of one slice (contract 2.10): ready is true or unset, else serving is true.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Slice {
+    /// Nodes with a usable endpoint.
+    pub nodes: BTreeSet<Arc<str>>,
+    /// Nodes with a usable endpoint that has an address; BGP asks for one (contract 5.3).
+    pub nodes_with_address: BTreeSet<Arc<str>>,
+    /// Whether any endpoint is usable, also one that names no node.
+    pub any: bool,
+    /// Whether any usable endpoint has an address.
+    pub any_with_address: bool,
+}
+
+/// The object as it comes over the wire.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct EndpointSliceObject {
+    /// Standard metadata.
+    pub metadata: ObjectMeta,
+    #[serde(default)]
+    endpoints: Option<Vec<EndpointObject>>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct EndpointObject {
+    addresses: Option<Vec<serde::de::IgnoredAny>>,
+    conditions: Option<Conditions>,
+    node_name: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct Conditions {
+    ready: Option<bool>,
+    serving: Option<bool>,
+}
+
+impl EndpointObject {
+    fn is_usable(&self) -> bool {
+        let Some(conditions) = &self.conditions else { return true };
+        conditions.ready.unwrap_or(true) || conditions.serving.unwrap_or(false)
+    }
+}
+
+impl EndpointSliceObject {
+    /// The slice's own name and the Service that it belongs to, by its label
+    /// `kubernetes.io/service-name`; none for a slice of nobody.
+    #[must_use]
+    pub fn service(&self) -> Option<(ObjectKey, Box<str>)> {
+        let namespace = self.metadata.namespace.as_deref().unwrap_or("default");
+        let service = self.metadata.labels.as_ref()?.get("kubernetes.io/service-name")?;
+        let name = self.metadata.name.as_deref()?;
+        Some((ObjectKey::new(namespace, service), name.into()))
+    }
+
+    /// Reduces the object to what is kept; node names are shared with the caller's through `intern`.
+    #[must_use]
+    pub fn reduce(self, intern: impl Fn(&str) -> Arc<str>) -> Slice {
+        let mut slice = Slice::default();
+        for endpoint in self.endpoints.unwrap_or_default() {
+            if !endpoint.is_usable() {
+                continue;
+            }
+            let has_address = endpoint.addresses.is_some_and(|addresses| !addresses.is_empty());
+            slice.any = true;
+            slice.any_with_address |= has_address;
+            if let Some(name) = endpoint.node_name {
+                let name = intern(&name);
+                if has_address {
+                    slice.nodes_with_address.insert(Arc::clone(&name));
+                }
+                slice.nodes.insert(name);
+            }
+        }
+        slice
+    }
+}

@@ -1,0 +1,13 @@
+//! Kubernetes objects reduced to what decisions need, and the wire types that they are made from.
+
+mod endpoints;
+mod node;
+mod service;
+mod version;
+
+pub use endpoints::{EndpointSliceObject, Slice};
+pub use node::{EXCLUDE_LABEL, NamespaceObject, Node, NodeObject};
+pub use service::{
+    FamilyPolicy, Ingress, Service, ServiceObject, ServicePort, ServiceType, TrafficPolicy,
+};
+pub use version::ResourceVersion;

@@ -1,0 +1,91 @@
+//! What ferrolb keeps of a Node and of a Namespace.
+
+use std::net::IpAddr;
+
+use crds::labels::Labels;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde::Deserialize;
+
+/// The label that keeps a node from announcing, whatever its value (contract 3.5).
+pub const EXCLUDE_LABEL: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
+
+/// A Node, reduced to what decisions need. NotReady, cordon and taints do not count (contract 3.5).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Node {
+    /// `metadata.labels`.
+    pub labels: Labels,
+    /// Whether the condition `NetworkUnavailable` is `True`.
+    pub network_unavailable: bool,
+    /// `InternalIP` addresses, to tell which node answers for an address that it should not.
+    pub internal_addresses: Box<[IpAddr]>,
+}
+
+impl Node {
+    /// Whether the exclude label is present.
+    #[must_use]
+    pub fn is_excluded(&self) -> bool {
+        self.labels.contains_key(EXCLUDE_LABEL)
+    }
+}
+
+/// The object as it comes over the wire.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct NodeObject {
+    /// Standard metadata.
+    pub metadata: ObjectMeta,
+    #[serde(default)]
+    status: Status,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct Status {
+    conditions: Option<Vec<Condition>>,
+    addresses: Option<Vec<Address>>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Condition {
+    #[serde(rename = "type")]
+    condition_type: String,
+    #[serde(default)]
+    status: String,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Address {
+    #[serde(rename = "type")]
+    address_type: String,
+    #[serde(default)]
+    address: String,
+}
+
+impl NodeObject {
+    /// Reduces the object to what is kept.
+    #[must_use]
+    pub fn reduce(self) -> Node {
+        Node {
+            labels: self.metadata.labels.unwrap_or_default().into(),
+            network_unavailable: self.status.conditions.unwrap_or_default().iter().any(
+                |condition| {
+                    condition.condition_type == "NetworkUnavailable" && condition.status == "True"
+                },
+            ),
+            internal_addresses: self
+                .status
+                .addresses
+                .unwrap_or_default()
+                .iter()
+                .filter(|address| address.address_type == "InternalIP")
+                .filter_map(|address| address.address.parse().ok())
+                .collect(),
+        }
+    }
+}
+
+/// A Namespace as it comes over the wire: only its labels are kept.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct NamespaceObject {
+    /// Standard metadata.
+    pub metadata: ObjectMeta,
+}

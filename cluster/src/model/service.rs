@@ -1,0 +1,260 @@
+//! What ferrolb keeps of a Service.
+
+use std::net::IpAddr;
+
+use crds::config::Family;
+use crds::labels::Labels;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde::Deserialize;
+
+use super::version::ResourceVersion;
+use crate::key::ObjectKey;
+
+/// The prefixes of the annotations that any part of ferrolb reads.
+const ANNOTATION_PREFIXES: [&str; 4] =
+    ["metallb.io/", "metallb.universe.tf/", "service.antrea.io/", "ferrolb.io/"];
+
+/// `spec.type`, as far as it matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServiceType {
+    /// `LoadBalancer`.
+    LoadBalancer,
+    /// Any other.
+    Other,
+}
+
+/// `spec.externalTrafficPolicy`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum TrafficPolicy {
+    /// Any node may take traffic for any endpoint. The default.
+    Cluster,
+    /// Only nodes with an endpoint of their own take traffic.
+    Local,
+}
+
+/// `spec.ipFamilyPolicy`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FamilyPolicy {
+    /// One family. The default.
+    SingleStack,
+    /// Two when the cluster has them.
+    PreferDualStack,
+    /// Two or nothing.
+    RequireDualStack,
+}
+
+/// A protocol and port of `spec.ports`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ServicePort {
+    /// `TCP`, `UDP` or `SCTP`.
+    pub protocol: Box<str>,
+    /// The Service's own port, not the node port.
+    pub port: u16,
+}
+
+/// A Service, reduced to what decisions need.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    /// `metadata.uid`; empty in a folder.
+    pub uid: Box<str>,
+    /// `metadata.resourceVersion`.
+    pub version: ResourceVersion,
+    /// Seconds since the epoch of `metadata.creationTimestamp`, for "the older one keeps it".
+    pub created: Option<i64>,
+    /// `metadata.labels`.
+    pub labels: Labels,
+    /// Those annotations that ferrolb reads or writes.
+    pub annotations: Labels,
+    /// `spec.type`.
+    pub service_type: ServiceType,
+    /// `spec.loadBalancerClass`.
+    pub load_balancer_class: Option<Box<str>>,
+    /// `spec.loadBalancerIP`, unparsed; empty means unset.
+    pub load_balancer_ip: Box<str>,
+    /// `spec.clusterIPs`, else `spec.clusterIP`, as written (`None` for a headless Service).
+    pub cluster_ips: Box<[Box<str>]>,
+    /// The family of `spec.ipFamilies[0]`.
+    pub primary_family: Family,
+    /// `spec.ipFamilyPolicy`.
+    pub family_policy: FamilyPolicy,
+    /// `spec.externalTrafficPolicy`.
+    pub traffic_policy: TrafficPolicy,
+    /// `spec.selector`.
+    pub selector: Labels,
+    /// `spec.ports`.
+    pub ports: Box<[ServicePort]>,
+    /// `status.loadBalancer.ingress`, in order.
+    pub ingress: Box<[Ingress]>,
+}
+
+/// An entry of `status.loadBalancer.ingress`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ingress {
+    /// As written; empty when the entry has only a hostname.
+    pub ip: Box<str>,
+    /// The hostname, which ferrolb does not set for a MetalLB pool.
+    pub hostname: Box<str>,
+}
+
+impl Service {
+    /// The addresses of the ingress list that parse, in order; entries with only a hostname are left out.
+    pub fn ingress_addresses(&self) -> impl Iterator<Item = IpAddr> {
+        self.ingress.iter().filter_map(|entry| entry.ip.parse().ok())
+    }
+
+    /// The value of an annotation under its current prefix if present, else under the deprecated one
+    /// (contract 2.1).
+    #[must_use]
+    pub fn annotation(&self, name: &str) -> Option<&str> {
+        self.annotations
+            .get(&format!("metallb.io/{name}"))
+            .or_else(|| self.annotations.get(&format!("metallb.universe.tf/{name}")))
+    }
+
+    /// Whether it is of type `LoadBalancer` and of the class that is served: unset matches only unset
+    /// (contract 2.2).
+    #[must_use]
+    pub fn has_class(&self, served: Option<&str>) -> bool {
+        self.load_balancer_class.as_deref() == served
+    }
+}
+
+/// The object as it comes over the wire; what is not named here is skipped while parsing.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct ServiceObject {
+    /// Standard metadata.
+    pub metadata: ObjectMeta,
+    #[serde(default)]
+    spec: Spec,
+    #[serde(default)]
+    status: Status,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Spec {
+    #[serde(rename = "type")]
+    service_type: Option<String>,
+    load_balancer_class: Option<String>,
+    #[serde(rename = "loadBalancerIP")]
+    load_balancer_ip: Option<String>,
+    #[serde(rename = "clusterIP")]
+    cluster_ip: Option<String>,
+    #[serde(rename = "clusterIPs")]
+    cluster_ips: Option<Vec<String>>,
+    ip_families: Option<Vec<String>>,
+    ip_family_policy: Option<String>,
+    external_traffic_policy: Option<String>,
+    selector: Labels,
+    ports: Option<Vec<PortObject>>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct PortObject {
+    protocol: Option<String>,
+    port: u16,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Status {
+    load_balancer: LoadBalancer,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct LoadBalancer {
+    ingress: Option<Vec<IngressObject>>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct IngressObject {
+    ip: Option<String>,
+    hostname: Option<String>,
+}
+
+impl ServiceObject {
+    /// The key; the namespace of an object without one is `default`.
+    #[must_use]
+    pub fn key(&self) -> ObjectKey {
+        ObjectKey::new(
+            self.metadata.namespace.as_deref().unwrap_or("default"),
+            self.metadata.name.as_deref().unwrap_or_default(),
+        )
+    }
+
+    /// Whether `spec.type` is `LoadBalancer`.
+    #[must_use]
+    pub fn is_load_balancer(&self) -> bool {
+        self.spec.service_type.as_deref() == Some("LoadBalancer")
+    }
+
+    /// Reduces the object to what is kept.
+    #[must_use]
+    pub fn reduce(self) -> Service {
+        let Self { metadata, spec, status } = self;
+        let service_type = match spec.service_type.as_deref() {
+            Some("LoadBalancer") => ServiceType::LoadBalancer,
+            _ => ServiceType::Other,
+        };
+        let mut cluster_ips: Vec<Box<str>> =
+            spec.cluster_ips.unwrap_or_default().into_iter().map(Into::into).collect();
+        if cluster_ips.is_empty() {
+            cluster_ips
+                .extend(spec.cluster_ip.filter(|text| !text.is_empty()).map(String::into_boxed_str));
+        }
+        let primary_family = match spec.ip_families.unwrap_or_default().first().map(String::as_str) {
+            Some("IPv6") => Family::V6,
+            _ => Family::V4,
+        };
+        Service {
+            uid: metadata.uid.unwrap_or_default().into(),
+            version: ResourceVersion::new(metadata.resource_version.as_deref().unwrap_or_default()),
+            created: metadata.creation_timestamp.map(|time| time.0.as_second()),
+            labels: metadata.labels.unwrap_or_default().into(),
+            annotations: metadata
+                .annotations
+                .unwrap_or_default()
+                .into_iter()
+                .filter(|(key, _)| {
+                    ANNOTATION_PREFIXES.iter().any(|prefix| key.starts_with(prefix))
+                })
+                .collect(),
+            service_type,
+            load_balancer_class: spec.load_balancer_class.map(String::into_boxed_str),
+            load_balancer_ip: spec.load_balancer_ip.unwrap_or_default().into(),
+            cluster_ips: cluster_ips.into(),
+            primary_family,
+            family_policy: match spec.ip_family_policy.as_deref() {
+                Some("PreferDualStack") => FamilyPolicy::PreferDualStack,
+                Some("RequireDualStack") => FamilyPolicy::RequireDualStack,
+                _ => FamilyPolicy::SingleStack,
+            },
+            traffic_policy: match spec.external_traffic_policy.as_deref() {
+                Some("Local") => TrafficPolicy::Local,
+                _ => TrafficPolicy::Cluster,
+            },
+            selector: spec.selector,
+            ports: spec
+                .ports
+                .unwrap_or_default()
+                .into_iter()
+                .map(|port| ServicePort {
+                    protocol: port.protocol.as_deref().unwrap_or("TCP").into(),
+                    port: port.port,
+                })
+                .collect(),
+            ingress: status
+                .load_balancer
+                .ingress
+                .unwrap_or_default()
+                .into_iter()
+                .map(|entry| Ingress {
+                    ip: entry.ip.unwrap_or_default().into(),
+                    hostname: entry.hostname.unwrap_or_default().into(),
+                })
+                .collect(),
+        }
+    }
+}

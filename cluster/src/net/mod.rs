@@ -1,0 +1,4 @@
+//! Sources and sinks: everything of this crate that does I/O.
+
+pub mod sink;
+pub mod source;

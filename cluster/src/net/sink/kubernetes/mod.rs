@@ -1,0 +1,14 @@
+//! Writes to a Kubernetes API, within the permissions of MetalLB's roles (contract 8.2).
+//!
+//! Status is written by PUT of the *live* object, read as untyped JSON: nothing that another writer put on
+//! it can be lost, and nothing cached is ever written back (rule 7 of the design).
+
+mod event;
+mod pool;
+mod rewrite;
+mod service;
+
+pub use event::{EventSink, ServiceEvent};
+pub use pool::{PoolCounters, PoolSink};
+pub use rewrite::{Rewrite, rewrite_status};
+pub use service::{ServiceReport, ServiceSink, ServiceStatus, list_formerly_allocated};

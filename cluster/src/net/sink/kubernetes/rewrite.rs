@@ -1,0 +1,71 @@
+//! Read, change, PUT: one status subresource, as untyped JSON.
+
+use http::{Method, Request};
+use kube::Client;
+use serde_json::Value;
+
+/// How often a write that another writer overtook is tried at once.
+const CONFLICTS: usize = 5;
+
+/// What became of a rewrite.
+#[derive(Debug)]
+pub enum Rewrite {
+    /// Written; the object as the server has it now.
+    Written(Value),
+    /// Nothing had to change; the object as it was read.
+    Unchanged(Value),
+    /// There is no such object.
+    Gone,
+}
+
+/// Reads the object at `path`, lets `change` alter it, and if that says so puts it to `path/status`.
+///
+/// # Errors
+/// When the API refuses or cannot be reached, or other writers were faster several times in a row.
+pub async fn rewrite_status(
+    client: &Client,
+    path: &str,
+    mut change: impl FnMut(&mut Value) -> bool,
+) -> Result<Rewrite, kube::Error> {
+    let mut conflicts = 0;
+    loop {
+        let mut object: Value = match send(client, Method::GET, path, Vec::new()).await {
+            Ok(object) => object,
+            Err(kube::Error::Api(status)) if status.code == 404 => return Ok(Rewrite::Gone),
+            Err(error) => return Err(error),
+        };
+        if !change(&mut object) {
+            return Ok(Rewrite::Unchanged(object));
+        }
+        let body = serde_json::to_vec(&object).map_err(kube::Error::SerdeError)?;
+        match send(client, Method::PUT, &format!("{path}/status"), body).await {
+            Ok(written) => return Ok(Rewrite::Written(written)),
+            Err(kube::Error::Api(status)) if status.code == 404 => return Ok(Rewrite::Gone),
+            Err(kube::Error::Api(status)) if status.code == 409 && conflicts < CONFLICTS => {
+                conflicts += 1;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// One request with a JSON body and a JSON answer.
+pub(super) async fn send(
+    client: &Client,
+    method: Method,
+    path: &str,
+    body: Vec<u8>,
+) -> Result<Value, kube::Error> {
+    let content_type = match method {
+        Method::PATCH => "application/merge-patch+json",
+        _ => "application/json",
+    };
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header("Content-Type", content_type)
+        .header("Accept", "application/json")
+        .body(body)
+        .map_err(kube::Error::HttpError)?;
+    client.request(request).await
+}

@@ -1,0 +1,310 @@
+//! Writes the status of Services: level-triggered, one write per Service at a time.
+//!
+//! ```text
+//! program ── ServiceStatus / verify ──> [desired by key] ── up to 16 at once ──> GET, PUT ──> ServiceReport
+//! ```
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use kube::api::{ListParams, PartialObjectMeta};
+use kube::{Api, Client};
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+
+use super::rewrite::{Rewrite, rewrite_status};
+use crate::ObjectKey;
+use crate::model::ServiceObject;
+
+const CONCURRENT: usize = 16;
+const FIRST_RETRY: Duration = Duration::from_millis(500);
+const LAST_RETRY: Duration = Duration::from_secs(30);
+
+/// What a Service's status and pool annotation are to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceStatus {
+    /// For `status.loadBalancer.ingress`.
+    pub addresses: Vec<IpAddr>,
+    /// The annotation's key.
+    pub annotation: &'static str,
+    /// The annotation's value; none removes it.
+    pub pool: Option<Arc<str>>,
+}
+
+/// What became of a Service's status.
+#[derive(Debug)]
+pub enum ServiceReport {
+    /// It is as desired; the object as the server has it now.
+    Written(ObjectKey, Box<ServiceObject>),
+    /// The Service is gone, or no longer of type LoadBalancer and cleared.
+    Gone(ObjectKey),
+    /// It failed, and is tried again.
+    Failed(ObjectKey, String),
+}
+
+#[derive(Clone, Debug)]
+enum Task {
+    Write(ServiceStatus),
+    /// The Service left the selection of LoadBalancers: if it still exists, clear it (contract 2.4 step 1).
+    Verify { annotation: &'static str },
+}
+
+/// The handle of the writing task.
+#[derive(Clone, Debug)]
+pub struct ServiceSink(mpsc::UnboundedSender<(ObjectKey, Task)>);
+
+impl ServiceSink {
+    /// Starts the task on the current runtime. The queue holds at most one entry per Service.
+    #[must_use]
+    pub fn start(client: Client) -> (Self, mpsc::UnboundedReceiver<ServiceReport>) {
+        let (sender, tasks) = mpsc::unbounded_channel();
+        let (reports, receiver) = mpsc::unbounded_channel();
+        tokio::spawn(run(client, tasks, reports));
+        (Self(sender), receiver)
+    }
+
+    /// Sets what the Service's status is to be, in place of what was said before.
+    pub fn write(&self, service: ObjectKey, status: ServiceStatus) {
+        // The task ends only with the process.
+        let _ = self.0.send((service, Task::Write(status)));
+    }
+
+    /// Looks whether a Service that is no longer listed as LoadBalancer still exists, and clears it then.
+    pub fn verify(&self, service: ObjectKey, annotation: &'static str) {
+        let _ = self.0.send((service, Task::Verify { annotation }));
+    }
+}
+
+async fn run(
+    client: Client,
+    mut tasks: mpsc::UnboundedReceiver<(ObjectKey, Task)>,
+    reports: mpsc::UnboundedSender<ServiceReport>,
+) {
+    let mut waiting: HashMap<ObjectKey, Task> = HashMap::new();
+    let mut running = FuturesUnordered::new();
+    // Services that are being written; a newer wish waits until that has ended.
+    let mut busy: HashMap<ObjectKey, Option<Task>> = HashMap::new();
+    loop {
+        while running.len() < CONCURRENT {
+            let Some(key) = waiting.keys().next().cloned() else { break };
+            let Some(task) = waiting.remove(&key) else { break };
+            busy.insert(key.clone(), None);
+            running.push(carry_out(&client, &reports, key, task));
+        }
+        tokio::select! {
+            received = tasks.recv() => {
+                let Some((key, task)) = received else { return };
+                match busy.get_mut(&key) {
+                    Some(next) => *next = Some(task),
+                    None => { waiting.insert(key, task); }
+                }
+            }
+            Some(key) = running.next(), if !running.is_empty() => {
+                if let Some(Some(task)) = busy.remove(&key) {
+                    waiting.insert(key, task);
+                }
+            }
+        }
+    }
+}
+
+/// Tries until it is done; gives the key back.
+async fn carry_out(
+    client: &Client,
+    reports: &mpsc::UnboundedSender<ServiceReport>,
+    key: ObjectKey,
+    task: Task,
+) -> ObjectKey {
+    let path = format!("/api/v1/namespaces/{}/services/{}", key.namespace(), key.name());
+    let mut pause = FIRST_RETRY;
+    loop {
+        let result = rewrite_status(client, &path, |object| change(object, &task)).await;
+        let report = match result {
+            Ok(Rewrite::Written(object) | Rewrite::Unchanged(object)) if is_load_balancer(&object) => {
+                match serde_json::from_value(object) {
+                    Ok(object) => ServiceReport::Written(key.clone(), Box::new(object)),
+                    Err(error) => ServiceReport::Failed(key.clone(), error.to_string()),
+                }
+            }
+            Ok(_) => ServiceReport::Gone(key.clone()),
+            Err(error) => {
+                // A task that nobody listens to any more has nothing to try again for.
+                if reports.send(ServiceReport::Failed(key.clone(), error.to_string())).is_err() {
+                    return key;
+                }
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(LAST_RETRY);
+                continue;
+            }
+        };
+        let _ = reports.send(report);
+        return key;
+    }
+}
+
+fn is_load_balancer(object: &Value) -> bool {
+    object.pointer("/spec/type").and_then(Value::as_str) == Some("LoadBalancer")
+}
+
+/// Brings the live object to what the task wants; says whether anything changed.
+fn change(object: &mut Value, task: &Task) -> bool {
+    let clear;
+    let desired = match task {
+        Task::Write(status) if is_load_balancer(object) => status,
+        Task::Verify { .. } if is_load_balancer(object) => return false,
+        Task::Write(ServiceStatus { annotation, .. }) | Task::Verify { annotation } => {
+            clear = ServiceStatus { addresses: Vec::new(), annotation, pool: None };
+            &clear
+        }
+    };
+    set_annotation(object, desired.annotation, desired.pool.as_deref())
+        | set_ingress(object, &desired.addresses)
+}
+
+fn set_annotation(object: &mut Value, key: &str, value: Option<&str>) -> bool {
+    let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) else {
+        return false;
+    };
+    let current = metadata.get("annotations").and_then(|all| all.get(key)).and_then(Value::as_str);
+    if current == value {
+        return false;
+    }
+    match value {
+        Some(value) => {
+            let annotations = metadata.entry("annotations").or_insert_with(|| json!({}));
+            if annotations.is_null() {
+                *annotations = json!({});
+            }
+            if let Some(annotations) = annotations.as_object_mut() {
+                annotations.insert(key.to_owned(), json!(value));
+            }
+        }
+        None => {
+            if let Some(all) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {
+                all.remove(key);
+            }
+        }
+    }
+    true
+}
+
+fn set_ingress(object: &mut Value, addresses: &[IpAddr]) -> bool {
+    let current = object.pointer("/status/loadBalancer/ingress").and_then(Value::as_array);
+    let same = match current {
+        None => addresses.is_empty(),
+        Some(entries) => {
+            entries.len() == addresses.len()
+                && entries.iter().zip(addresses).all(|(entry, address)| {
+                    let ip = entry.get("ip").and_then(Value::as_str);
+                    let hostname = entry.get("hostname").and_then(Value::as_str);
+                    ip == Some(&address.to_string()) && hostname.is_none_or(str::is_empty)
+                })
+        }
+    };
+    if same {
+        return false;
+    }
+    let Some(object) = object.as_object_mut() else { return false };
+    let status = object.entry("status").or_insert_with(|| json!({}));
+    let Some(status) = status.as_object_mut() else { return false };
+    let load_balancer = if addresses.is_empty() {
+        json!({})
+    } else {
+        let ingress: Vec<Value> = addresses.iter().map(|ip| json!({ "ip": ip })).collect();
+        json!({ "ingress": ingress })
+    };
+    status.insert("loadBalancer".to_owned(), load_balancer);
+    true
+}
+
+/// Services that carry the pool annotation, whatever their type: after a start they show which ones were
+/// turned into another type while nobody watched. One paged list of metadata.
+///
+/// # Errors
+/// When the API refuses or cannot be reached.
+pub async fn list_formerly_allocated(
+    client: &Client,
+    annotation: &str,
+) -> Result<Vec<ObjectKey>, kube::Error> {
+    let api: Api<PartialObjectMeta<ServiceObject>> = Api::all(client.clone());
+    let mut page = ListParams::default().limit(500);
+    let mut found = Vec::new();
+    loop {
+        let list = api.list_metadata(&page).await?;
+        found.extend(list.items.into_iter().filter_map(|object| {
+            object.metadata.annotations.as_ref()?.get(annotation)?;
+            Some(ObjectKey::new(object.metadata.namespace.as_deref()?, object.metadata.name.as_deref()?))
+        }));
+        match list.metadata.continue_ {
+            Some(token) if !token.is_empty() => page = page.continue_token(&token),
+            _ => return Ok(found),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(addresses: &[&str], pool: Option<&str>) -> Task {
+        Task::Write(ServiceStatus {
+            addresses: addresses.iter().map(|text| text.parse().unwrap()).collect(),
+            annotation: "metallb.io/ip-allocated-from-pool",
+            pool: pool.map(Into::into),
+        })
+    }
+
+    fn service() -> Value {
+        json!({
+            "metadata": { "name": "a", "resourceVersion": "7", "unknown": [1, { "x": null }],
+                          "annotations": { "other": "kept" } },
+            "spec": { "type": "LoadBalancer", "futureField": 12345678901234567_u64 },
+            "status": { "conditions": [{ "type": "other/Writer" }], "loadBalancer": {} }
+        })
+    }
+
+    #[test]
+    fn everything_that_others_wrote_survives() {
+        let mut object = service();
+        assert!(change(&mut object, &write(&["192.0.2.1", "2001:db8::1"], Some("p"))));
+        assert_eq!(
+            object["status"]["loadBalancer"]["ingress"],
+            json!([{ "ip": "192.0.2.1" }, { "ip": "2001:db8::1" }])
+        );
+        assert_eq!(object["metadata"]["annotations"]["metallb.io/ip-allocated-from-pool"], "p");
+        assert!(change(&mut object, &write(&[], None)));
+        assert_eq!(object, service());
+    }
+
+    #[test]
+    fn nothing_is_written_when_nothing_changes() {
+        let mut object = service();
+        assert!(!change(&mut object, &write(&[], None)));
+        assert!(change(&mut object, &write(&["192.0.2.1"], Some("p"))));
+        let written = object.clone();
+        assert!(!change(&mut object, &write(&["192.0.2.1"], Some("p"))));
+        assert_eq!(object, written);
+    }
+
+    #[test]
+    fn a_service_of_another_type_is_only_ever_cleared() {
+        let mut object = service();
+        assert!(change(&mut object, &write(&["192.0.2.1"], Some("p"))));
+        object["spec"]["type"] = json!("ClusterIP");
+        assert!(change(&mut object, &write(&["192.0.2.9"], Some("q"))));
+        assert_eq!(object["status"]["loadBalancer"], json!({}));
+        assert_eq!(object["metadata"]["annotations"], json!({ "other": "kept" }));
+    }
+
+    #[test]
+    fn verifying_leaves_a_load_balancer_alone() {
+        let mut object = service();
+        assert!(change(&mut object, &write(&["192.0.2.1"], Some("p"))));
+        let verify = Task::Verify { annotation: "metallb.io/ip-allocated-from-pool" };
+        assert!(!change(&mut object, &verify));
+    }
+}

@@ -1,0 +1,297 @@
+//! Watches of a Kubernetes API, one task per kind, all into one bounded channel.
+//!
+//! ```text
+//! kube watcher (list, watch, back-off) ── per kind ──> Update ──┐
+//! EndpointSlices begin when the Services are listed ────────────┴─> mpsc (512) ──> the program's one loop
+//! ```
+//! Objects are reduced while they are parsed; nothing is cached here. An outage of the API is reported and
+//! waited out: what was known stays as it was.
+
+use std::borrow::Cow;
+use std::fmt::Debug;
+use std::time::Duration;
+
+use crds::config::ConfigKind;
+use futures::StreamExt;
+use k8s_openapi::{ClusterResourceScope, NamespaceResourceScope};
+use kube::api::{ApiResource, DynamicObject, ListParams};
+use kube::core::ObjectMeta;
+use kube::runtime::watcher::{self, Event};
+use kube::runtime::{WatchStreamExt, watcher as watch};
+use kube::{Api, Client, Resource};
+use serde::de::DeserializeOwned;
+use tokio::sync::{mpsc, watch as gate};
+
+use super::Update;
+use super::secret;
+use crate::ObjectKey;
+use crate::model::{EndpointSliceObject, NamespaceObject, NodeObject, ServiceObject};
+use crate::snapshot::{Kind, Object};
+
+/// Implements `kube::Resource` for a reduced wire type.
+macro_rules! resource {
+    ($type:ty, $scope:ty, $group:literal, $kind:literal, $plural:literal) => {
+        impl Resource for $type {
+            type DynamicType = ();
+            type Scope = $scope;
+
+            fn kind(_: &()) -> Cow<'_, str> {
+                $kind.into()
+            }
+            fn group(_: &()) -> Cow<'_, str> {
+                $group.into()
+            }
+            fn version(_: &()) -> Cow<'_, str> {
+                "v1".into()
+            }
+            fn plural(_: &()) -> Cow<'_, str> {
+                $plural.into()
+            }
+            fn meta(&self) -> &ObjectMeta {
+                &self.metadata
+            }
+            fn meta_mut(&mut self) -> &mut ObjectMeta {
+                &mut self.metadata
+            }
+        }
+    };
+}
+
+resource!(ServiceObject, NamespaceResourceScope, "", "Service", "services");
+resource!(
+    EndpointSliceObject,
+    NamespaceResourceScope,
+    "discovery.k8s.io",
+    "EndpointSlice",
+    "endpointslices"
+);
+resource!(NodeObject, ClusterResourceScope, "", "Node", "nodes");
+resource!(NamespaceObject, ClusterResourceScope, "", "Namespace", "namespaces");
+
+/// How long a kind that cannot be had is left alone.
+const ABSENT_RETRY: Duration = Duration::from_secs(30);
+
+/// Objects per page of a list: a small page keeps the peak of memory low.
+const PAGE: u32 = 250;
+
+/// What to watch.
+#[derive(Clone, Debug)]
+pub struct Watches {
+    /// The namespace of the configuration objects.
+    pub namespace: String,
+    /// Which kinds; Services come first in any case where slices are wanted.
+    pub kinds: Vec<Kind>,
+}
+
+/// Starts the watches on the current runtime; they end when the receiver is dropped.
+#[must_use]
+pub fn watch_all(client: &Client, watches: Watches) -> mpsc::Receiver<Update> {
+    let (updates, receiver) = mpsc::channel(512);
+    let (services_listed, listed) = gate::channel(false);
+    for kind in watches.kinds {
+        let follower = Follower { kind, updates: updates.clone() };
+        let client = client.clone();
+        let namespace = watches.namespace.clone();
+        match kind {
+            Kind::Service => {
+                tokio::spawn(services(client, follower, services_listed.clone()));
+            }
+            Kind::EndpointSlice => {
+                tokio::spawn(slices(client, follower, listed.clone()));
+            }
+            Kind::Node => {
+                tokio::spawn(async move {
+                    let api: Api<NodeObject> = Api::all(client);
+                    let convert = |node: NodeObject| Some(Object::Node(Box::new(node)));
+                    follower.follow(api, watcher::Config::default(), convert, || {}).await;
+                });
+            }
+            Kind::Namespace => {
+                tokio::spawn(async move {
+                    let api: Api<NamespaceObject> = Api::all(client);
+                    let convert =
+                        |namespace: NamespaceObject| Some(Object::Namespace(Box::new(namespace)));
+                    follower.follow(api, watcher::Config::default(), convert, || {}).await;
+                });
+            }
+            Kind::Secret => {
+                tokio::spawn(secret::follow(client, namespace, follower));
+            }
+            Kind::Config(kind) => {
+                tokio::spawn(configuration(client, namespace, kind, follower));
+            }
+        }
+    }
+    receiver
+}
+
+/// Lists the EndpointSlices of one Service, for those that came before the Service was known.
+///
+/// # Errors
+/// When the API refuses or cannot be reached.
+pub async fn slices_of(
+    client: &Client,
+    service: &ObjectKey,
+) -> Result<Vec<EndpointSliceObject>, kube::Error> {
+    let api: Api<EndpointSliceObject> = Api::namespaced(client.clone(), service.namespace());
+    let label = format!("kubernetes.io/service-name={}", service.name());
+    Ok(api.list(&ListParams::default().labels(&label)).await?.items)
+}
+
+async fn services(client: Client, follower: Follower, listed: gate::Sender<bool>) {
+    let api: Api<ServiceObject> = Api::all(client);
+    let only_load_balancers = watcher::Config::default().fields("spec.type=LoadBalancer");
+    let convert = |service: ServiceObject| Some(Object::Service(Box::new(service)));
+    let announce = || {
+        listed.send_replace(true);
+    };
+    if follower.follow(api.clone(), only_load_balancers, convert, announce).await == Ended::Refused
+    {
+        tracing::info!(
+            event = "fieldSelectorRefused",
+            "this API server cannot select Services by spec.type; all Services are watched"
+        );
+        follower.follow(api, watcher::Config::default(), convert, announce).await;
+    }
+}
+
+async fn slices(client: Client, follower: Follower, mut listed: gate::Receiver<bool>) {
+    if listed.wait_for(|listed| *listed).await.is_err() {
+        return;
+    }
+    let api: Api<EndpointSliceObject> = Api::all(client);
+    let of_services = watcher::Config::default().labels("kubernetes.io/service-name");
+    let convert = |slice: EndpointSliceObject| Some(Object::EndpointSlice(Box::new(slice)));
+    follower.follow(api, of_services, convert, || {}).await;
+}
+
+async fn configuration(client: Client, namespace: String, kind: ConfigKind, follower: Follower) {
+    let version = if kind == ConfigKind::BgpPeer { "v1beta2" } else { "v1beta1" };
+    let resource = ApiResource {
+        group: "metallb.io".into(),
+        version: version.into(),
+        api_version: format!("metallb.io/{version}"),
+        kind: kind.kind().into(),
+        plural: kind.plural().into(),
+    };
+    let api: Api<DynamicObject> = Api::namespaced_with(client, &namespace, &resource);
+    let convert = |object: DynamicObject| {
+        serde_json::to_value(object).ok().map(|value| Object::Config(kind, value))
+    };
+    follower.follow(api, watcher::Config::default(), convert, || {}).await;
+}
+
+/// Why a watch ended for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// Nobody listens any more.
+    Closed,
+    /// The server does not understand the selector.
+    Refused,
+}
+
+/// Follows one kind.
+pub(super) struct Follower {
+    pub(super) kind: Kind,
+    pub(super) updates: mpsc::Sender<Update>,
+}
+
+impl Follower {
+    pub(super) async fn follow<K>(
+        &self,
+        api: Api<K>,
+        config: watcher::Config,
+        convert: impl Fn(K) -> Option<Object>,
+        on_listed: impl Fn(),
+    ) -> Ended
+    where
+        K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
+    {
+        let selective = config.field_selector.is_some();
+        let mut stream = watch(api, config.page_size(PAGE)).default_backoff().boxed();
+        loop {
+            let event = match stream.next().await {
+                Some(Ok(event)) => event,
+                Some(Err(error)) => {
+                    if selective && status_code(&error) == Some(400) {
+                        return Ended::Refused;
+                    }
+                    if !self.report(&error).await {
+                        return Ended::Closed;
+                    }
+                    continue;
+                }
+                None => return Ended::Closed,
+            };
+            let listed = matches!(event, Event::InitDone);
+            if let Some(update) = self.update(event, &convert)
+                && self.updates.send(update).await.is_err()
+            {
+                return Ended::Closed;
+            }
+            if listed {
+                on_listed();
+            }
+        }
+    }
+
+    fn update<K: Resource>(
+        &self,
+        event: Event<K>,
+        convert: &impl Fn(K) -> Option<Object>,
+    ) -> Option<Update> {
+        match event {
+            Event::Init => Some(Update::Restart(self.kind)),
+            Event::InitDone => Some(Update::Finish(self.kind)),
+            Event::InitApply(object) | Event::Apply(object) => convert(object).map(Update::Apply),
+            Event::Delete(object) => {
+                Some(Update::Delete(self.kind, self.key(object.meta()).into()))
+            }
+        }
+    }
+
+    fn key(&self, metadata: &ObjectMeta) -> String {
+        let name = metadata.name.as_deref().unwrap_or_default();
+        match self.kind {
+            Kind::Service | Kind::EndpointSlice => {
+                format!("{}/{name}", metadata.namespace.as_deref().unwrap_or_default())
+            }
+            Kind::Node | Kind::Namespace | Kind::Secret | Kind::Config(_) => name.to_owned(),
+        }
+    }
+
+    /// Reports an error; false when nobody listens any more.
+    async fn report(&self, error: &watcher::Error) -> bool {
+        let absent = matches!(status_code(error), Some(403 | 404));
+        let update = if absent {
+            Update::Absent(self.kind, error.to_string())
+        } else {
+            Update::Trouble(self.kind, error.to_string())
+        };
+        if self.updates.send(update).await.is_err() {
+            return false;
+        }
+        if absent {
+            tokio::select! {
+                () = tokio::time::sleep(ABSENT_RETRY) => {}
+                () = self.updates.closed() => return false,
+            }
+        }
+        true
+    }
+}
+
+/// The HTTP status with which the API refused, if it did.
+fn status_code(error: &watcher::Error) -> Option<u16> {
+    let cause = match error {
+        watcher::Error::InitialListFailed(cause)
+        | watcher::Error::WatchStartFailed(cause)
+        | watcher::Error::WatchFailed(cause) => cause,
+        watcher::Error::WatchError(status) => return Some(status.code),
+        watcher::Error::NoResourceVersion => return None,
+    };
+    match cause {
+        kube::Error::Api(status) => Some(status.code),
+        _ => None,
+    }
+}

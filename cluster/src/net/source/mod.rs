@@ -1,0 +1,39 @@
+//! Where the world comes from: watches of a Kubernetes API, or a folder of manifests.
+
+pub mod kubernetes;
+mod secret;
+
+use crate::snapshot::{Kind, Object, Snapshot};
+
+/// One step in the life of a kind's objects.
+#[derive(Debug)]
+pub enum Update {
+    /// A list of the kind begins anew.
+    Restart(Kind),
+    /// An object is there, new or changed.
+    Apply(Object),
+    /// An object is gone; the key as [`Snapshot::delete`] takes it.
+    Delete(Kind, Box<str>),
+    /// The list of the kind is complete.
+    Finish(Kind),
+    /// The kind cannot be had, because its CRD or the permission is absent, and why. It is tried again.
+    Absent(Kind, String),
+    /// The source has trouble with the kind, and goes on trying. What was known stays.
+    Trouble(Kind, String),
+    /// An object that does not parse as its type: it is named, and the rest goes on.
+    Unparsable(Kind, String),
+}
+
+impl Snapshot {
+    /// Takes in one update.
+    pub fn handle(&mut self, update: Update) {
+        match update {
+            Update::Restart(kind) => self.restart(kind),
+            Update::Apply(object) => self.apply(object),
+            Update::Delete(kind, key) => self.delete(kind, &key),
+            Update::Finish(kind) => self.finish(kind),
+            Update::Absent(kind, _) => self.set_absent(kind),
+            Update::Trouble(..) | Update::Unparsable(..) => {}
+        }
+    }
+}

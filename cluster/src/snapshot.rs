@@ -1,0 +1,404 @@
+//! The world as data. [`Snapshot`] is applied to and read from; it watches nothing and decides nothing.
+//!
+//! ```text
+//! source ── apply / delete / restart+finish ──> Snapshot ── take_dirty ──> who must decide again
+//! ```
+//!
+//! Only Services of type LoadBalancer are kept, and of the EndpointSlices only theirs: the memory taken
+//! does not grow with what else the cluster holds.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+
+use crds::config::{Config, ConfigKind, Objects, Rejection, Scope, Secret, validate};
+use crds::labels::Labels;
+use serde_json::Value;
+
+use crate::key::ObjectKey;
+use crate::model::{
+    EndpointSliceObject, NamespaceObject, Node, NodeObject, Service, ServiceObject, ServiceType,
+    Slice,
+};
+
+/// The kinds that a snapshot takes in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kind {
+    /// core/v1 Service.
+    Service,
+    /// discovery.k8s.io/v1 EndpointSlice.
+    EndpointSlice,
+    /// core/v1 Node.
+    Node,
+    /// core/v1 Namespace.
+    Namespace,
+    /// core/v1 Secret of the own namespace.
+    Secret,
+    /// A kind of metallb.io.
+    Config(ConfigKind),
+}
+
+/// An object for [`Snapshot::apply`].
+#[derive(Debug)]
+pub enum Object {
+    /// A Service of any type.
+    Service(Box<ServiceObject>),
+    /// An EndpointSlice.
+    EndpointSlice(Box<EndpointSliceObject>),
+    /// A Node.
+    Node(Box<NodeObject>),
+    /// A Namespace.
+    Namespace(Box<NamespaceObject>),
+    /// A Secret.
+    Secret(Box<str>, Secret),
+    /// A configuration object, not yet checked against its type.
+    Config(ConfigKind, Value),
+}
+
+/// What has to be decided again.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Dirty {
+    /// Every Service: the configuration, a node or a namespace changed.
+    pub all: bool,
+    /// These Services, deleted ones among them.
+    pub services: BTreeSet<ObjectKey>,
+}
+
+impl Dirty {
+    /// Whether nothing is.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        !self.all && self.services.is_empty()
+    }
+}
+
+/// Everything that decisions are made from.
+pub struct Snapshot {
+    services: BTreeMap<ObjectKey, Service>,
+    slices: BTreeMap<ObjectKey, BTreeMap<Box<str>, Slice>>,
+    /// Hashes of the Services whose slices came while the Service was unknown, and were dropped.
+    dropped_slices: HashSet<u64>,
+    hasher: RandomState,
+    /// Services whose slices were dropped and are needed now.
+    wanted_slices: BTreeSet<ObjectKey>,
+    /// Keeps slices of unknown Services; set where the source cannot ask for them again.
+    keep_all_slices: bool,
+    nodes: BTreeMap<Arc<str>, Node>,
+    namespaces: BTreeMap<Arc<str>, Labels>,
+    objects: Objects,
+    scope: ConfigScope,
+    config: Arc<Config>,
+    rejections: Vec<Rejection>,
+    config_dirty: bool,
+    dirty: Dirty,
+    /// Objects not yet seen again since their kind's list was started anew.
+    stale: BTreeMap<Kind, BTreeSet<Box<str>>>,
+    synced: BTreeSet<Kind>,
+}
+
+/// Whose view of the configuration is validated (contract 6.1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConfigScope {
+    /// Pools and communities.
+    Controller,
+    /// Everything, but BGP objects only when they select this node.
+    Speaker(Arc<str>),
+    /// Everything.
+    All,
+}
+
+impl Snapshot {
+    /// An empty one. `keep_all_slices` is for sources that deliver each slice once and cannot be asked for
+    /// it again.
+    #[must_use]
+    pub fn new(scope: ConfigScope, keep_all_slices: bool) -> Self {
+        Self {
+            services: BTreeMap::new(),
+            slices: BTreeMap::new(),
+            dropped_slices: HashSet::new(),
+            hasher: RandomState::new(),
+            wanted_slices: BTreeSet::new(),
+            keep_all_slices,
+            nodes: BTreeMap::new(),
+            namespaces: BTreeMap::new(),
+            objects: Objects::default(),
+            scope,
+            config: Arc::new(Config::default()),
+            rejections: Vec::new(),
+            config_dirty: true,
+            dirty: Dirty::default(),
+            stale: BTreeMap::new(),
+            synced: BTreeSet::new(),
+        }
+    }
+
+    /// The Services of type LoadBalancer.
+    #[must_use]
+    pub fn services(&self) -> &BTreeMap<ObjectKey, Service> {
+        &self.services
+    }
+
+    /// One Service of type LoadBalancer.
+    #[must_use]
+    pub fn service(&self, key: &ObjectKey) -> Option<&Service> {
+        self.services.get(key)
+    }
+
+    /// The slices of a Service.
+    pub fn slices(&self, key: &ObjectKey) -> impl Iterator<Item = &Slice> {
+        self.slices.get(key).into_iter().flat_map(BTreeMap::values)
+    }
+
+    /// The nodes by name.
+    #[must_use]
+    pub fn nodes(&self) -> &BTreeMap<Arc<str>, Node> {
+        &self.nodes
+    }
+
+    /// The labels of a namespace; none for one that is unknown.
+    #[must_use]
+    pub fn namespace(&self, name: &str) -> Option<&Labels> {
+        self.namespaces.get(name)
+    }
+
+    /// The validated configuration as of the last [`Snapshot::take_dirty`].
+    #[must_use]
+    pub fn config(&self) -> &Arc<Config> {
+        &self.config
+    }
+
+    /// What is wrong with configuration objects, as of the last [`Snapshot::take_dirty`].
+    #[must_use]
+    pub fn rejections(&self) -> &[Rejection] {
+        &self.rejections
+    }
+
+    /// Whether the kind's first list has been delivered as a whole.
+    #[must_use]
+    pub fn is_synced(&self, kind: Kind) -> bool {
+        self.synced.contains(&kind)
+    }
+
+    /// Takes in an object. A Service that is older than the one known is ignored.
+    pub fn apply(&mut self, object: Object) {
+        match object {
+            Object::Service(service) => self.apply_service(*service),
+            Object::EndpointSlice(slice) => self.apply_slice(*slice),
+            Object::Node(node) => self.apply_node(*node),
+            Object::Namespace(namespace) => {
+                let name: Arc<str> = namespace.metadata.name.unwrap_or_default().into();
+                self.seen(Kind::Namespace, &name);
+                let labels: Labels = namespace.metadata.labels.unwrap_or_default().into();
+                if self.namespaces.get(&name) != Some(&labels) {
+                    self.namespaces.insert(name, labels);
+                    self.dirty.all = true;
+                }
+            }
+            Object::Secret(name, secret) => {
+                self.seen(Kind::Secret, &name);
+                self.config_dirty |= self.objects.apply_secret(&name, secret);
+            }
+            Object::Config(kind, value) => {
+                let name = value.pointer("/metadata/name").and_then(Value::as_str);
+                let name: Box<str> = name.unwrap_or_default().into();
+                self.seen(Kind::Config(kind), &name);
+                self.config_dirty |= self.objects.apply(kind, value);
+            }
+        }
+    }
+
+    /// Removes an object. `key` is `namespace/name` for Services and slices, else the name.
+    pub fn delete(&mut self, kind: Kind, key: &str) {
+        self.seen(kind, key);
+        match kind {
+            Kind::Service => {
+                if let Some(key) = ObjectKey::parse(key) {
+                    self.remove_service(&key);
+                }
+            }
+            Kind::EndpointSlice => self.remove_slice(key),
+            Kind::Node => {
+                if self.nodes.remove(key).is_some() {
+                    self.dirty.all = true;
+                    self.config_dirty = true;
+                }
+            }
+            Kind::Namespace => self.dirty.all |= self.namespaces.remove(key).is_some(),
+            Kind::Secret => self.config_dirty |= self.objects.delete_secret(key),
+            Kind::Config(kind) => self.config_dirty |= self.objects.delete(kind, key),
+        }
+    }
+
+    /// A list of `kind` begins anew: what is not applied again before [`Snapshot::finish`] is gone.
+    pub fn restart(&mut self, kind: Kind) {
+        let known: BTreeSet<Box<str>> = match kind {
+            Kind::Service => self.services.keys().map(|key| key.as_str().into()).collect(),
+            Kind::EndpointSlice => self
+                .slices
+                .iter()
+                .flat_map(|(key, slices)| {
+                    slices.keys().map(|name| format!("{}/{name}", key.namespace()).into())
+                })
+                .collect(),
+            Kind::Node => self.nodes.keys().map(|name| (**name).into()).collect(),
+            Kind::Namespace => self.namespaces.keys().map(|name| (**name).into()).collect(),
+            Kind::Secret => self.objects.secret_names().map(Into::into).collect(),
+            Kind::Config(kind) => {
+                self.objects.names(kind).iter().map(|name| (**name).into()).collect()
+            }
+        };
+        self.stale.insert(kind, known);
+    }
+
+    /// The list of `kind` is complete.
+    pub fn finish(&mut self, kind: Kind) {
+        for key in self.stale.remove(&kind).unwrap_or_default() {
+            self.delete(kind, &key);
+        }
+        self.synced.insert(kind);
+    }
+
+    /// The kind cannot be had (its CRD or the permission is absent): it counts as synced and empty.
+    pub fn set_absent(&mut self, kind: Kind) {
+        self.synced.insert(kind);
+    }
+
+    /// Validates the configuration if it changed, and hands out what has to be decided again.
+    pub fn take_dirty(&mut self) -> Dirty {
+        if std::mem::take(&mut self.config_dirty) {
+            self.validate();
+        }
+        std::mem::take(&mut self.dirty)
+    }
+
+    /// Services whose EndpointSlices must be listed, because they came before the Service did.
+    pub fn take_wanted_slices(&mut self) -> BTreeSet<ObjectKey> {
+        std::mem::take(&mut self.wanted_slices)
+    }
+
+    /// Marks Services for another decision, for example at a time that their decision named.
+    pub fn touch(&mut self, key: ObjectKey) {
+        self.dirty.services.insert(key);
+    }
+
+    fn validate(&mut self) {
+        let nodes = self
+            .nodes
+            .iter()
+            .map(|(name, node)| (Arc::clone(name), node.labels.clone()))
+            .collect();
+        let scope = match &self.scope {
+            ConfigScope::Controller => Scope::Controller,
+            ConfigScope::Speaker(node) => Scope::Speaker { node },
+            ConfigScope::All => Scope::All,
+        };
+        let (config, rejections) = validate(&self.objects, &nodes, scope, &self.config);
+        self.rejections = rejections;
+        if config != *self.config {
+            self.config = Arc::new(config);
+            self.dirty.all = true;
+        }
+    }
+
+    fn seen(&mut self, kind: Kind, key: &str) {
+        if let Some(stale) = self.stale.get_mut(&kind) {
+            stale.remove(key);
+        }
+    }
+
+    fn apply_service(&mut self, object: ServiceObject) {
+        let key = object.key();
+        self.seen(Kind::Service, key.as_str());
+        let service = object.reduce();
+        if service.service_type != ServiceType::LoadBalancer {
+            self.remove_service(&key);
+            return;
+        }
+        match self.services.get(&key) {
+            Some(known) if known.uid == service.uid && service.version.is_older_than(&known.version) => {
+                return;
+            }
+            Some(known) if *known == service => return,
+            Some(known) => {
+                // A write that changes nothing which is kept only moves the version.
+                let unchanged = Service { version: known.version.clone(), ..service.clone() };
+                if *known != unchanged {
+                    self.dirty.services.insert(key.clone());
+                }
+            }
+            None => {
+                if self.dropped_slices.remove(&self.hasher.hash_one(&key)) {
+                    self.wanted_slices.insert(key.clone());
+                }
+                self.dirty.services.insert(key.clone());
+            }
+        }
+        self.services.insert(key, service);
+    }
+
+    fn remove_service(&mut self, key: &ObjectKey) {
+        if self.services.remove(key).is_none() {
+            return;
+        }
+        if !self.keep_all_slices && self.slices.remove(key).is_some() {
+            self.dropped_slices.insert(self.hasher.hash_one(key));
+        }
+        self.wanted_slices.remove(key);
+        self.dirty.services.insert(key.clone());
+    }
+
+    fn apply_slice(&mut self, object: EndpointSliceObject) {
+        let Some((service, name)) = object.service() else { return };
+        self.seen(Kind::EndpointSlice, &format!("{}/{name}", service.namespace()));
+        if !self.keep_all_slices && !self.services.contains_key(&service) {
+            self.dropped_slices.insert(self.hasher.hash_one(&service));
+            return;
+        }
+        let nodes = &self.nodes;
+        let slice = object.reduce(|name| {
+            nodes.get_key_value(name).map_or_else(|| name.into(), |(known, _)| Arc::clone(known))
+        });
+        let slices = self.slices.entry(service.clone()).or_default();
+        if slices.get(&name) != Some(&slice) {
+            slices.insert(name, slice);
+            if self.services.contains_key(&service) {
+                self.dirty.services.insert(service);
+            }
+        }
+    }
+
+    fn remove_slice(&mut self, key: &str) {
+        let Some((namespace, name)) = key.split_once('/') else { return };
+        // A slice's name is nearly always its Service's with a suffix.
+        let guess = name.rsplit_once('-').map(|(service, _)| ObjectKey::new(namespace, service));
+        let holds = |service: &ObjectKey| {
+            self.slices.get(service).is_some_and(|slices| slices.contains_key(name))
+        };
+        let owner = guess.filter(holds).or_else(|| {
+            self.slices.keys().find(|key| key.namespace() == namespace && holds(key)).cloned()
+        });
+        let Some(owner) = owner else { return };
+        if let Some(slices) = self.slices.get_mut(&owner) {
+            slices.remove(name);
+            if slices.is_empty() {
+                self.slices.remove(&owner);
+            }
+        }
+        if self.services.contains_key(&owner) {
+            self.dirty.services.insert(owner);
+        }
+    }
+
+    fn apply_node(&mut self, object: NodeObject) {
+        let name: Arc<str> = object.metadata.name.clone().unwrap_or_default().into();
+        self.seen(Kind::Node, &name);
+        let node = object.reduce();
+        match self.nodes.get(&name) {
+            Some(known) if *known == node => return,
+            Some(known) if known.labels == node.labels => {}
+            _ => self.config_dirty = true,
+        }
+        self.nodes.insert(name, node);
+        self.dirty.all = true;
+    }
+}

@@ -1,0 +1,75 @@
+//! The validated configuration: what the objects mean once every rule of the contract holds.
+//!
+//! Validity is per object (rule 6 of the design): [`validate`] leaves out, or keeps at its last valid
+//! version, the one object that is wrong, and says so in [`Rejection`]s; everything else applies.
+
+mod advertisement;
+mod community;
+mod objects;
+mod peer;
+mod pool;
+mod pools;
+mod range;
+mod validate;
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+pub use advertisement::{BgpAdvertisement, L2Advertisement, PoolSelection, PreferredNodes};
+pub use community::{Community, CommunityError, CommunityReference, ExtendedCommunity};
+pub use objects::{ConfigKind, Objects, Secret};
+pub use peer::{BfdProfile, Password, Peer, PeerAddress, PeerAsn, Role, Timers};
+pub use pool::{MAX_CAPACITY, Pool, ServiceAllocation};
+pub use pools::Pools;
+pub use range::{AddressRange, Family, RangeError, from_number, to_number};
+pub use validate::{Rejection, Scope, validate};
+
+use crate::labels::Labels;
+
+/// The validated configuration. Deterministic: it depends on the objects and on the last valid versions
+/// of those that are invalid now, never on the order in which they came.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Config {
+    /// Valid pools by name; read like a map, and searched by address.
+    pub pools: Pools,
+    /// Pools that are present but invalid and have no last valid version: nothing is given from them,
+    /// nothing that they gave is taken back.
+    pub invalid_pools: BTreeMap<Arc<str>, InvalidPool>,
+    /// Valid L2 advertisements, by name.
+    pub l2_advertisements: BTreeMap<Arc<str>, L2Advertisement>,
+    /// Valid BGP advertisements, by name.
+    pub bgp_advertisements: BTreeMap<Arc<str>, BgpAdvertisement>,
+    /// Valid peers, by name.
+    pub peers: BTreeMap<Arc<str>, Peer>,
+    /// Valid BFD profiles, by name.
+    pub bfd_profiles: BTreeMap<Arc<str>, BfdProfile>,
+    /// Community aliases, of all objects together.
+    pub communities: BTreeMap<Box<str>, Community>,
+    /// The aliases that each valid `Community` object defines, by the object's name: its last valid
+    /// version, should it become invalid.
+    pub community_objects: BTreeMap<Arc<str>, BTreeMap<Box<str>, Community>>,
+}
+
+/// What is known of a pool that is present but invalid.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvalidPool {
+    /// The object's labels: advertisements still select it by them.
+    pub labels: Labels,
+    /// Why it is invalid, in the contract's text.
+    pub reason: Arc<str>,
+}
+
+impl Config {
+    /// The pool whose ranges hold `address`; there is at most one.
+    #[must_use]
+    pub fn pool_of(&self, address: IpAddr) -> Option<&Pool> {
+        self.pools.holding(address)
+    }
+
+    /// Whether there is no pool at all, valid or not.
+    #[must_use]
+    pub fn has_no_pools(&self) -> bool {
+        self.pools.is_empty() && self.invalid_pools.is_empty()
+    }
+}

@@ -1,0 +1,349 @@
+//! The configuration objects as their source delivers them: read into types, not yet judged.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use k8s_openapi::ByteString;
+use serde::de::DeserializeOwned;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::peer::Password;
+use crate::labels::Labels;
+use crate::metallb::{
+    BfdProfileSpec, BgpAdvertisementSpec, BgpPeer, BgpPeerSpec, CommunitySpec, GROUP,
+    IpAddressPoolSpec, L2AdvertisementSpec, bgp_peer_v1beta1,
+};
+
+/// The kinds that make up the configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ConfigKind {
+    /// `IPAddressPool`
+    IpAddressPool,
+    /// `L2Advertisement`
+    L2Advertisement,
+    /// `BGPAdvertisement`
+    BgpAdvertisement,
+    /// `BGPPeer`
+    BgpPeer,
+    /// `BFDProfile`
+    BfdProfile,
+    /// `Community`
+    Community,
+}
+
+impl ConfigKind {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::IpAddressPool,
+        Self::L2Advertisement,
+        Self::BgpAdvertisement,
+        Self::BgpPeer,
+        Self::BfdProfile,
+        Self::Community,
+    ];
+
+    /// As objects name it.
+    #[must_use]
+    pub const fn kind(self) -> &'static str {
+        match self {
+            Self::IpAddressPool => "IPAddressPool",
+            Self::L2Advertisement => "L2Advertisement",
+            Self::BgpAdvertisement => "BGPAdvertisement",
+            Self::BgpPeer => "BGPPeer",
+            Self::BfdProfile => "BFDProfile",
+            Self::Community => "Community",
+        }
+    }
+
+    /// As URLs name it.
+    #[must_use]
+    pub const fn plural(self) -> &'static str {
+        match self {
+            Self::IpAddressPool => "ipaddresspools",
+            Self::L2Advertisement => "l2advertisements",
+            Self::BgpAdvertisement => "bgpadvertisements",
+            Self::BgpPeer => "bgppeers",
+            Self::BfdProfile => "bfdprofiles",
+            Self::Community => "communities",
+        }
+    }
+
+    /// The version that is stored.
+    #[must_use]
+    pub const fn version(self) -> &'static str {
+        match self {
+            Self::BgpPeer => "v1beta2",
+            Self::IpAddressPool
+            | Self::L2Advertisement
+            | Self::BgpAdvertisement
+            | Self::BfdProfile
+            | Self::Community => "v1beta1",
+        }
+    }
+
+    /// The kind of that name.
+    #[must_use]
+    pub fn from_kind(kind: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|known| known.kind() == kind)
+    }
+}
+
+impl fmt::Display for ConfigKind {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.kind())
+    }
+}
+
+/// What is used of a Secret: its type, and the password it holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Secret {
+    /// Such as `kubernetes.io/basic-auth`.
+    pub kind: Box<str>,
+    /// The value of the key `password`.
+    pub password: Option<Password>,
+}
+
+impl Secret {
+    /// Reads a `v1` Secret; what is not there, or is not what it should be, is absent. As in the API,
+    /// `stringData` goes before `data`.
+    #[must_use]
+    pub fn parse(object: &Value) -> Self {
+        let kind = object.get("type").and_then(Value::as_str).unwrap_or("Opaque").into();
+        let plain =
+            object.pointer("/stringData/password").and_then(Value::as_str).map(Password::from);
+        let password = plain.or_else(|| {
+            let ByteString(octets) =
+                ByteString::deserialize(object.pointer("/data/password")?).ok()?;
+            Some(Password::from(octets.as_slice()))
+        });
+        Self { kind, password }
+    }
+}
+
+/// How old an object is, for deciding which of two that contradict each other stays. An object without
+/// a time (a manifest in a folder has none) counts as oldest; equally old ones go by kind and name.
+pub(super) type Age = Option<Timestamp>;
+
+/// One object: what the configuration uses of its metadata, and its `spec` if that could be read.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Object<S> {
+    pub(super) namespace: Box<str>,
+    pub(super) labels: Labels,
+    pub(super) age: Age,
+    pub(super) spec: Result<S, Box<str>>,
+}
+
+pub(super) type Stored<S> = BTreeMap<Arc<str>, Object<S>>;
+
+/// The configuration objects as the source delivered them, by kind and name.
+///
+/// Only what validation uses is held: no status, no managed fields, no annotations.
+#[derive(Clone, Debug, Default)]
+pub struct Objects {
+    pub(super) pools: Stored<IpAddressPoolSpec>,
+    pub(super) l2_advertisements: Stored<L2AdvertisementSpec>,
+    pub(super) bgp_advertisements: Stored<BgpAdvertisementSpec>,
+    pub(super) peers: Stored<BgpPeerSpec>,
+    pub(super) bfd_profiles: Stored<BfdProfileSpec>,
+    pub(super) communities: Stored<CommunitySpec>,
+    pub(super) secrets: BTreeMap<Box<str>, Secret>,
+}
+
+/// Runs `$body` with `$map` being the map of `$kind`, whatever it holds.
+macro_rules! with_map {
+    ($objects:expr, $kind:expr, $map:ident => $body:expr) => {
+        match $kind {
+            ConfigKind::IpAddressPool => {
+                let $map = &mut $objects.pools;
+                $body
+            }
+            ConfigKind::L2Advertisement => {
+                let $map = &mut $objects.l2_advertisements;
+                $body
+            }
+            ConfigKind::BgpAdvertisement => {
+                let $map = &mut $objects.bgp_advertisements;
+                $body
+            }
+            ConfigKind::BgpPeer => {
+                let $map = &mut $objects.peers;
+                $body
+            }
+            ConfigKind::BfdProfile => {
+                let $map = &mut $objects.bfd_profiles;
+                $body
+            }
+            ConfigKind::Community => {
+                let $map = &mut $objects.communities;
+                $body
+            }
+        }
+    };
+}
+
+impl Objects {
+    /// Takes in an object, new or changed. An object that cannot be read is held as such, and rejected
+    /// by validation; one without a name is not an object and ignored.
+    ///
+    /// Returns whether anything changed that validation looks at.
+    pub fn apply(&mut self, kind: ConfigKind, object: Value) -> bool {
+        let Some((name, object)) = split(kind, object) else { return false };
+        with_map!(self, kind, map => insert(map, name, object))
+    }
+
+    /// Removes an object; returns whether it was there.
+    pub fn delete(&mut self, kind: ConfigKind, name: &str) -> bool {
+        with_map!(self, kind, map => map.remove(name).is_some())
+    }
+
+    /// Puts these objects in the place of all of that kind; returns whether anything changed.
+    pub fn reset(&mut self, kind: ConfigKind, objects: Vec<Value>) -> bool {
+        with_map!(self, kind, map => {
+            let mut old = std::mem::take(map);
+            let mut changed = false;
+            for object in objects {
+                let Some((name, object)) = split(kind, object) else { continue };
+                if let Some((name, known)) = old.remove_entry(&*name) {
+                    map.insert(name, known);
+                }
+                changed |= insert(map, name, object);
+            }
+            changed || !old.is_empty()
+        })
+    }
+
+    /// The names of the objects of that kind, ascending.
+    #[must_use]
+    pub fn names(&self, kind: ConfigKind) -> Vec<Arc<str>> {
+        match kind {
+            ConfigKind::IpAddressPool => self.pools.keys().cloned().collect(),
+            ConfigKind::L2Advertisement => self.l2_advertisements.keys().cloned().collect(),
+            ConfigKind::BgpAdvertisement => self.bgp_advertisements.keys().cloned().collect(),
+            ConfigKind::BgpPeer => self.peers.keys().cloned().collect(),
+            ConfigKind::BfdProfile => self.bfd_profiles.keys().cloned().collect(),
+            ConfigKind::Community => self.communities.keys().cloned().collect(),
+        }
+    }
+
+    /// The names of the Secrets, ascending.
+    pub fn secret_names(&self) -> impl Iterator<Item = &str> {
+        self.secrets.keys().map(|name| &**name)
+    }
+
+    /// Takes in a Secret of the configuration's namespace; returns whether it changed.
+    pub fn apply_secret(&mut self, name: &str, secret: Secret) -> bool {
+        if self.secrets.get(name) == Some(&secret) {
+            return false;
+        }
+        self.secrets.insert(name.into(), secret);
+        true
+    }
+
+    /// Removes a Secret; returns whether it was there.
+    pub fn delete_secret(&mut self, name: &str) -> bool {
+        self.secrets.remove(name).is_some()
+    }
+
+    /// Puts these Secrets in the place of all; returns whether anything changed.
+    pub fn reset_secrets(&mut self, secrets: impl IntoIterator<Item = (Box<str>, Secret)>) -> bool {
+        let secrets: BTreeMap<Box<str>, Secret> = secrets.into_iter().collect();
+        let changed = self.secrets != secrets;
+        self.secrets = secrets;
+        changed
+    }
+
+    /// The Secrets that peers refer to: no other is of use here.
+    #[must_use]
+    pub fn referenced_secrets(&self) -> std::collections::BTreeSet<&str> {
+        self.peers
+            .values()
+            .filter_map(|peer| peer.spec.as_ref().ok()?.password_secret.as_ref()?.name.as_deref())
+            .filter(|name| !name.is_empty())
+            .collect()
+    }
+}
+
+/// An object before its `spec` has been read into a type.
+struct Raw {
+    namespace: Box<str>,
+    labels: Labels,
+    age: Age,
+    spec: Result<Value, Box<str>>,
+}
+
+/// Name and used parts of an object; none without a name.
+fn split(kind: ConfigKind, object: Value) -> Option<(Arc<str>, Raw)> {
+    let Value::Object(mut object) = object else { return None };
+    let metadata = object.get("metadata");
+    let text = |key: &str| metadata.and_then(|metadata| metadata.get(key)).and_then(Value::as_str);
+    let name: Arc<str> = text("name").filter(|name| !name.is_empty())?.into();
+    let namespace = text("namespace").unwrap_or("metallb-system").into();
+    let age = text("creationTimestamp").and_then(|time| time.parse().ok());
+    let labels = metadata
+        .and_then(|metadata| metadata.get("labels"))
+        .and_then(|labels| Labels::deserialize(labels).ok())
+        .unwrap_or_default();
+    let spec = if kind == ConfigKind::BgpPeer
+        && object.get("apiVersion").and_then(Value::as_str) == Some(&format!("{GROUP}/v1beta1"))
+    {
+        converted_peer(object)
+    } else {
+        Ok(spec_of(&mut object))
+    };
+    Some((name, Raw { namespace, labels, age, spec }))
+}
+
+/// An absent `spec` is an empty one.
+fn spec_of(object: &mut Map<String, Value>) -> Value {
+    match object.remove("spec") {
+        None | Some(Value::Null) => Value::Object(Map::new()),
+        Some(spec) => spec,
+    }
+}
+
+/// The v1beta2 `spec` of a v1beta1 peer.
+fn converted_peer(mut object: Map<String, Value>) -> Result<Value, Box<str>> {
+    let spec = spec_of(&mut object);
+    object.insert("spec".into(), spec);
+    let old: bgp_peer_v1beta1::BgpPeer =
+        serde_json::from_value(without_nulls(Value::Object(object))).map_err(message)?;
+    serde_json::to_value(BgpPeer::from(old).spec).map_err(message)
+}
+
+fn message(error: serde_json::Error) -> Box<str> {
+    error.to_string().into()
+}
+
+/// As in Go, `null` is the same as nothing at all.
+fn without_nulls(value: Value) -> Value {
+    match value {
+        Value::Object(map) => Value::Object(
+            map.into_iter()
+                .filter(|(_, value)| !value.is_null())
+                .map(|(key, value)| (key, without_nulls(value)))
+                .collect(),
+        ),
+        Value::Array(items) => Value::Array(items.into_iter().map(without_nulls).collect()),
+        other => other,
+    }
+}
+
+/// Stores an object; returns whether it differs from what was stored.
+fn insert<S: DeserializeOwned + PartialEq>(map: &mut Stored<S>, name: Arc<str>, raw: Raw) -> bool {
+    let Raw { namespace, labels, age, spec } = raw;
+    let spec =
+        spec.and_then(|spec| serde_json::from_value(without_nulls(spec)).map_err(message));
+    let object = Object { namespace, labels, age, spec };
+    if map.get(&*name) == Some(&object) {
+        return false;
+    }
+    // A key that is there stays, so that its allocation does.
+    match map.get_mut(&*name) {
+        Some(stored) => *stored = object,
+        None => drop(map.insert(name, object)),
+    }
+    true
+}

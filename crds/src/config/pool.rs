@@ -1,0 +1,118 @@
+//! A validated pool of addresses.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::range::{AddressRange, Family, to_number};
+use crate::labels::{Labels, Selector, any_matches};
+
+/// A validated `IPAddressPool` (contract 1.1). Its ranges overlap neither each other nor any other
+/// pool's of the same configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pool {
+    /// The object's name.
+    pub name: Arc<str>,
+    /// The object's labels, for the pool selectors of advertisements.
+    pub labels: Labels,
+    /// In the order of the spec: allocation walks them in this order.
+    pub ranges: Vec<AddressRange>,
+    /// Whether it is used for Services that ask for nothing in particular.
+    pub auto_assign: bool,
+    /// Whether IPv4 addresses that end in .0 or .255 are unusable.
+    pub avoid_buggy_ips: bool,
+    /// Which Services it is pinned to; `None` means all.
+    pub service_allocation: Option<ServiceAllocation>,
+}
+
+/// Whom a pool is pinned to (contract 1.1).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ServiceAllocation {
+    /// Lower positive numbers win; zero or less is the lowest precedence.
+    pub priority: i64,
+    /// Namespaces by name.
+    pub namespaces: Vec<Box<str>>,
+    /// Namespaces by their labels, in union with `namespaces`.
+    pub namespace_selectors: Vec<Selector>,
+    /// Services by their labels.
+    pub service_selectors: Vec<Selector>,
+}
+
+impl ServiceAllocation {
+    /// The order of pinned pools: positive priorities ascending, then all others.
+    #[must_use]
+    pub fn rank(&self) -> u64 {
+        u64::try_from(self.priority).ok().filter(|priority| *priority > 0).unwrap_or(u64::MAX)
+    }
+
+    /// Whether a Service of that namespace with these labels may use the pool. Namespaces and Services
+    /// are AND; each unset part allows everything. Selectors that match no namespace allow nobody.
+    #[must_use]
+    pub fn allows(&self, namespace: &str, namespace_labels: &Labels, labels: &Labels) -> bool {
+        let namespace_fits = (self.namespaces.is_empty() && self.namespace_selectors.is_empty())
+            || self.namespaces.iter().any(|name| &**name == namespace)
+            || any_matches(&self.namespace_selectors, namespace_labels);
+        let service_fits =
+            self.service_selectors.is_empty() || any_matches(&self.service_selectors, labels);
+        namespace_fits && service_fits
+    }
+}
+
+/// The largest number a pool counter can show (contract 1.1).
+pub const MAX_CAPACITY: u64 = i64::MAX.unsigned_abs();
+
+impl Pool {
+    /// Whether the last octet makes `address` unusable here.
+    #[must_use]
+    pub fn is_buggy(&self, address: IpAddr) -> bool {
+        self.avoid_buggy_ips
+            && matches!(address, IpAddr::V4(v4) if matches!(v4.octets(), [_, _, _, 0 | 255]))
+    }
+
+    /// Whether `address` is in a range, usable or not.
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        self.ranges.iter().any(|range| range.contains(address))
+    }
+
+    /// Whether `address` may be given from here: contained, and not buggy.
+    #[must_use]
+    pub fn is_usable(&self, address: IpAddr) -> bool {
+        self.contains(address) && !self.is_buggy(address)
+    }
+
+    /// Whether any range is of `family`.
+    #[must_use]
+    pub fn has_family(&self, family: Family) -> bool {
+        self.ranges.iter().any(|range| range.family() == family)
+    }
+
+    /// How many addresses of `family` can be given, `MAX_CAPACITY` at most. A CIDR with 62 or more host
+    /// bits counts as that many by itself (contract 1.1).
+    #[must_use]
+    pub fn capacity(&self, family: Family) -> u64 {
+        let ranges = || self.ranges.iter().filter(|range| range.family() == family);
+        let is_huge = |range: &AddressRange| {
+            range.size() >= 1 << 62 && u32::from(range.shortest_prefix()) + 62 <= 128
+        };
+        if ranges().any(is_huge) {
+            return MAX_CAPACITY;
+        }
+        let total = ranges()
+            .map(|range| range.size().saturating_sub(self.buggy_in(range)))
+            .fold(0_u128, u128::saturating_add);
+        u64::try_from(total).unwrap_or(MAX_CAPACITY).min(MAX_CAPACITY)
+    }
+
+    fn buggy_in(&self, range: &AddressRange) -> u128 {
+        if !self.avoid_buggy_ips || range.family() == Family::V6 {
+            return 0;
+        }
+        // How many numbers up to and including `n` end in `octet`.
+        let up_to = |n: u128, octet: u128| (n + 256 - octet) / 256;
+        let count = |octet: u128| {
+            let below = to_number(range.first()).checked_sub(1).map_or(0, |n| up_to(n, octet));
+            up_to(to_number(range.last()), octet) - below
+        };
+        count(0) + count(255)
+    }
+}

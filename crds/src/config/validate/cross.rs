@@ -1,0 +1,256 @@
+//! The rules that several objects break together (contract 6.3).
+//!
+//! Objects are admitted one by one. What contradicts an admitted object is turned away, so that the
+//! order of admission, which is age, decides which one stays.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::pool::Ranges;
+use crate::config::Config;
+use crate::config::advertisement::{BgpAdvertisement, L2Advertisement};
+use crate::config::objects::ConfigKind;
+use crate::config::peer::Peer;
+use crate::config::pool::Pool;
+use crate::config::range::Family;
+use crate::labels::Labels;
+
+/// An object of one of the kinds that are looked at together.
+pub(super) enum Entry {
+    Pool(Box<Pool>),
+    L2(Box<L2Advertisement>),
+    Bgp(Box<BgpAdvertisement>),
+    Peer(Box<Peer>),
+}
+
+impl From<Pool> for Entry {
+    fn from(pool: Pool) -> Self {
+        Self::Pool(Box::new(pool))
+    }
+}
+
+impl From<L2Advertisement> for Entry {
+    fn from(advertisement: L2Advertisement) -> Self {
+        Self::L2(Box::new(advertisement))
+    }
+}
+
+impl From<BgpAdvertisement> for Entry {
+    fn from(advertisement: BgpAdvertisement) -> Self {
+        Self::Bgp(Box::new(advertisement))
+    }
+}
+
+impl From<Peer> for Entry {
+    fn from(peer: Peer) -> Self {
+        Self::Peer(Box::new(peer))
+    }
+}
+
+impl Entry {
+    /// The object's version in the configuration in use.
+    pub(super) fn last_valid(previous: &Config, kind: ConfigKind, name: &str) -> Option<Self> {
+        match kind {
+            ConfigKind::IpAddressPool => previous.pools.get(name).cloned().map(Self::from),
+            ConfigKind::L2Advertisement => {
+                previous.l2_advertisements.get(name).cloned().map(Self::from)
+            }
+            ConfigKind::BgpAdvertisement => {
+                previous.bgp_advertisements.get(name).cloned().map(Self::from)
+            }
+            ConfigKind::BgpPeer => previous.peers.get(name).cloned().map(Self::from),
+            ConfigKind::BfdProfile | ConfigKind::Community => None,
+        }
+    }
+}
+
+/// The objects admitted so far; no two of them contradict each other.
+pub(super) struct Admitted<'a> {
+    nodes: &'a BTreeMap<Arc<str>, Labels>,
+    ranges: Ranges,
+    pools: BTreeMap<Arc<str>, Pool>,
+    l2_advertisements: BTreeMap<Arc<str>, L2Advertisement>,
+    bgp_advertisements: BTreeMap<Arc<str>, BgpAdvertisement>,
+    peers: BTreeMap<Arc<str>, Peer>,
+    /// The values of localPref that occur: with one only, nothing can conflict.
+    local_prefs: BTreeSet<u32>,
+    /// The peers whose BFD profile has echo.
+    echo_peers: BTreeSet<Arc<str>>,
+}
+
+impl<'a> Admitted<'a> {
+    pub(super) fn new(nodes: &'a BTreeMap<Arc<str>, Labels>) -> Self {
+        Self {
+            nodes,
+            ranges: Ranges::default(),
+            pools: BTreeMap::new(),
+            l2_advertisements: BTreeMap::new(),
+            bgp_advertisements: BTreeMap::new(),
+            peers: BTreeMap::new(),
+            local_prefs: BTreeSet::new(),
+            echo_peers: BTreeSet::new(),
+        }
+    }
+
+    /// Moves everything into the configuration.
+    pub(super) fn finish(self, config: &mut Config) {
+        config.pools = self.pools.into();
+        config.l2_advertisements = self.l2_advertisements;
+        config.bgp_advertisements = self.bgp_advertisements;
+        config.peers = self.peers;
+    }
+
+    /// Takes an object in, or says what it contradicts.
+    pub(super) fn admit(&mut self, entry: Entry) -> Result<(), String> {
+        match entry {
+            Entry::Pool(pool) => {
+                self.check_pool(&pool)?;
+                for range in &pool.ranges {
+                    self.ranges.admit(&pool.name, range)?;
+                }
+                self.pools.insert(pool.name.clone(), *pool);
+            }
+            Entry::L2(advertisement) => {
+                self.l2_advertisements.insert(advertisement.name.clone(), *advertisement);
+            }
+            Entry::Bgp(advertisement) => {
+                self.check_advertisement(&advertisement)?;
+                self.local_prefs.insert(advertisement.local_pref);
+                self.bgp_advertisements.insert(advertisement.name.clone(), *advertisement);
+            }
+            Entry::Peer(peer) => {
+                self.check_peer(&peer)?;
+                if uses_echo(&peer) {
+                    self.echo_peers.insert(peer.name.clone());
+                }
+                self.peers.insert(peer.name.clone(), *peer);
+            }
+        }
+        Ok(())
+    }
+
+    fn check_pool(&self, pool: &Pool) -> Result<(), String> {
+        pool.ranges.iter().try_for_each(|range| self.ranges.check(&pool.name, range))?;
+        let advertisements = || self.bgp_advertisements.values();
+        advertisements().try_for_each(|one| check_aggregation(one, pool))?;
+        if self.local_prefs.len() > 1 {
+            let selecting: Vec<&BgpAdvertisement> =
+                advertisements().filter(|one| one.pools.selects_pool(pool)).collect();
+            for (index, one) in selecting.iter().enumerate() {
+                for other in selecting.iter().take(index) {
+                    self.check_local_pref(one, other, pool)?;
+                }
+            }
+        }
+        if self.echo_peers.is_empty() {
+            return Ok(());
+        }
+        advertisements().try_for_each(|one| self.check_echo(one, pool))
+    }
+
+    fn check_advertisement(&self, advertisement: &BgpAdvertisement) -> Result<(), String> {
+        let pools = || self.pools.values();
+        pools().try_for_each(|pool| check_aggregation(advertisement, pool))?;
+        for other in self.bgp_advertisements.values() {
+            if other.local_pref != advertisement.local_pref {
+                pools()
+                    .filter(|pool| {
+                        other.pools.selects_pool(pool) && advertisement.pools.selects_pool(pool)
+                    })
+                    .try_for_each(|pool| self.check_local_pref(advertisement, other, pool))?;
+            }
+        }
+        if self.echo_peers.is_empty() {
+            return Ok(());
+        }
+        pools().try_for_each(|pool| self.check_echo(advertisement, pool))
+    }
+
+    fn check_peer(&self, peer: &Peer) -> Result<(), String> {
+        if !uses_echo(peer) {
+            return Ok(());
+        }
+        for advertisement in self.bgp_advertisements.values() {
+            if advertisement.peers.is_empty() || advertisement.peers.contains(&*peer.name) {
+                for pool in self.pools.values() {
+                    check_echo_of(advertisement, pool, &peer.name)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Two advertisements of one pool must not ask for different LOCAL_PREFs of the same route.
+    fn check_local_pref(
+        &self,
+        one: &BgpAdvertisement,
+        other: &BgpAdvertisement,
+        pool: &Pool,
+    ) -> Result<(), String> {
+        let for_some_services =
+            !one.service_selectors.is_empty() || !other.service_selectors.is_empty();
+        if for_some_services || !one.conflicts_with(other, pool) || !self.share_a_node(one, other) {
+            return Ok(());
+        }
+        Err(format!(
+            "invalid local preference {}: local preferernce {} was already set for the same type of \
+             BGP update, by BGPAdvertisement {:?} for pool {:?}",
+            one.local_pref, other.local_pref, other.name, pool.name
+        ))
+    }
+
+    fn share_a_node(&self, one: &BgpAdvertisement, other: &BgpAdvertisement) -> bool {
+        self.nodes.is_empty()
+            || self
+                .nodes
+                .values()
+                .any(|labels| one.selects_node(labels) && other.selects_node(labels))
+    }
+
+    fn check_echo(&self, advertisement: &BgpAdvertisement, pool: &Pool) -> Result<(), String> {
+        let targets_all = advertisement.peers.is_empty();
+        self.echo_peers
+            .iter()
+            .filter(|peer| targets_all || advertisement.peers.contains(&***peer))
+            .try_for_each(|peer| check_echo_of(advertisement, pool, peer))
+    }
+}
+
+fn uses_echo(peer: &Peer) -> bool {
+    peer.bfd_profile.as_ref().is_some_and(|profile| profile.echo_mode)
+}
+
+/// Echo packets are for IPv4, so a session that uses them carries no IPv6 pool.
+fn check_echo_of(
+    advertisement: &BgpAdvertisement,
+    pool: &Pool,
+    peer: &str,
+) -> Result<(), String> {
+    if !pool.has_family(Family::V6) || !advertisement.pools.selects_pool(pool) {
+        return Ok(());
+    }
+    Err(format!(
+        "pool {} has bgpadvertisement {} which references peer {peer} which has bfd echo enabled, \
+         which is not possible",
+        pool.name, advertisement.name
+    ))
+}
+
+/// An aggregate must not reach beyond what the pool holds: of each entry, one CIDR must cover it.
+fn check_aggregation(advertisement: &BgpAdvertisement, pool: &Pool) -> Result<(), String> {
+    let default = (advertisement.aggregation_length, advertisement.aggregation_length_v6) == (32, 128);
+    if default || !advertisement.pools.selects_pool(pool) {
+        return Ok(());
+    }
+    for range in &pool.ranges {
+        let length = advertisement.length_for(range.family());
+        let prefix = range.shortest_prefix();
+        if length < prefix {
+            return Err(format!(
+                "invalid aggregation length {length}: prefix {prefix} in this pool is more specific \
+                 than the aggregation length for addresses {range}"
+            ));
+        }
+    }
+    Ok(())
+}

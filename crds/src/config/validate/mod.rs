@@ -1,0 +1,232 @@
+//! From objects to a [`Config`]: every rule of contract 6.2 and 6.3, object by object.
+//!
+//! Three steps. Each object is parsed by itself. Then objects are admitted from the oldest to the
+//! newest, and one that contradicts an admitted one is turned away. Last, an object that failed gets
+//! its previous valid version back, unless that contradicts something admitted. It reads no clock and
+//! depends on no order: the same objects, nodes and previous configuration give the same result.
+//!
+//! The restrictions that MetalLB has per BGP mode are not made here: one engine serves all modes.
+
+mod advertisement;
+mod bfd;
+mod community;
+mod cross;
+mod peer;
+mod pool;
+mod selector;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use super::objects::{Age, ConfigKind, Object, Objects, Stored};
+use super::{Config, InvalidPool};
+use crate::labels::Labels;
+use cross::{Admitted, Entry};
+
+/// An object that could not be used as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejection {
+    /// The object's kind.
+    pub kind: ConfigKind,
+    /// The object's name.
+    pub name: Arc<str>,
+    /// What is wrong, in the contract's text; some texts have two lines.
+    pub message: String,
+    /// Whether its last valid version is still in use.
+    pub kept_last_valid: bool,
+}
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} {:?}: {}", self.kind, self.name, self.message)
+    }
+}
+
+/// Who asks, and so which objects count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope<'a> {
+    /// Pools and communities only: whoever gives addresses is not stopped by peers or advertisements.
+    Controller,
+    /// Everything, except the `BGPPeer`s and `BGPAdvertisement`s that do not select this node: those are
+    /// left out before they are looked at.
+    Speaker {
+        /// The node's name.
+        node: &'a str,
+    },
+    /// Everything.
+    All,
+}
+
+/// Makes the configuration of what is valid, and says what is wrong with the rest.
+///
+/// `nodes` are all nodes known, with their labels; without any, advertisements are taken to share one.
+/// `previous` is the configuration in use, whose versions are kept for objects that are invalid now.
+/// The rejections come by kind and name.
+#[must_use]
+pub fn validate(
+    objects: &Objects,
+    nodes: &BTreeMap<Arc<str>, Labels>,
+    scope: Scope<'_>,
+    previous: &Config,
+) -> (Config, Vec<Rejection>) {
+    let mut config = Config::default();
+    let mut rejections = Vec::new();
+
+    let candidates = parse_all(&objects.communities, ConfigKind::Community, community::parse);
+    let mut aliases = community::Aliases::default();
+    rejections.extend(settle(
+        candidates,
+        |candidate| previous.community_objects.get(&candidate.name).cloned(),
+        |name, defined| aliases.admit(name, defined),
+    ));
+    config.communities = aliases.by_alias;
+    config.community_objects = aliases.by_object;
+
+    let mut candidates =
+        parse_all(&objects.pools, ConfigKind::IpAddressPool, |name, object, spec| {
+            pool::parse(name, &object.labels, spec).map(Entry::from)
+        });
+
+    if scope != Scope::Controller {
+        let profiles = parse_all(&objects.bfd_profiles, ConfigKind::BfdProfile, bfd::parse);
+        rejections.extend(settle(
+            profiles,
+            |candidate| previous.bfd_profiles.get(&candidate.name).cloned(),
+            |name, profile| {
+                config.bfd_profiles.insert(name.clone(), profile);
+                Ok(())
+            },
+        ));
+        candidates.extend(parse_all(
+            &objects.l2_advertisements,
+            ConfigKind::L2Advertisement,
+            |name, _, spec| advertisement::parse_l2(name, spec).map(Entry::from),
+        ));
+        let here = Here { nodes, scope };
+        candidates.extend(
+            parse_all(&objects.peers, ConfigKind::BgpPeer, |name, object, spec| {
+                peer::parse(name, &object.namespace, spec, &config.bfd_profiles, &objects.secrets)
+                    .map(Entry::from)
+            })
+            .into_iter()
+            .filter(|peer| here.selected(&objects.peers, &peer.name, |s| s.node_selectors.as_deref())),
+        );
+        candidates.extend(
+            parse_all(
+                &objects.bgp_advertisements,
+                ConfigKind::BgpAdvertisement,
+                |name, _, spec| {
+                    advertisement::parse_bgp(name, spec, &config.communities).map(Entry::from)
+                },
+            )
+            .into_iter()
+            .filter(|advertisement| {
+                here.selected(&objects.bgp_advertisements, &advertisement.name, |s| {
+                    s.node_selectors.as_deref()
+                })
+            }),
+        );
+    }
+
+    let mut admitted = Admitted::new(nodes);
+    rejections.extend(settle(
+        candidates,
+        |candidate| Entry::last_valid(previous, candidate.kind, &candidate.name),
+        |_, entry| admitted.admit(entry),
+    ));
+    admitted.finish(&mut config);
+
+    rejections.sort_by(|a, b| (a.kind, &a.name).cmp(&(b.kind, &b.name)));
+    config.invalid_pools = rejections
+        .iter()
+        .filter(|rejection| {
+            rejection.kind == ConfigKind::IpAddressPool && !rejection.kept_last_valid
+        })
+        .map(|rejection| {
+            let labels =
+                objects.pools.get(&rejection.name).map(|object| object.labels.clone());
+            let reason = rejection.message.as_str().into();
+            let invalid = InvalidPool { labels: labels.unwrap_or_default(), reason };
+            (rejection.name.clone(), invalid)
+        })
+        .collect();
+    (config, rejections)
+}
+
+/// An object, parsed by itself or failed at that.
+struct Candidate<T> {
+    kind: ConfigKind,
+    name: Arc<str>,
+    age: Age,
+    parsed: Result<T, String>,
+}
+
+fn parse_all<S, T>(
+    stored: &Stored<S>,
+    kind: ConfigKind,
+    parse: impl Fn(&Arc<str>, &Object<S>, &S) -> Result<T, String>,
+) -> Vec<Candidate<T>> {
+    stored
+        .iter()
+        .map(|(name, object)| {
+            let parsed = match &object.spec {
+                Ok(spec) => parse(name, object, spec),
+                Err(error) => Err(format!("{kind} {name:?} can not be read: {error}")),
+            };
+            Candidate { kind, name: name.clone(), age: object.age, parsed }
+        })
+        .collect()
+}
+
+/// Admits candidates, oldest first; then, for those that failed, their last valid versions.
+fn settle<T>(
+    mut candidates: Vec<Candidate<T>>,
+    last_valid: impl Fn(&Candidate<()>) -> Option<T>,
+    mut admit: impl FnMut(&Arc<str>, T) -> Result<(), String>,
+) -> Vec<Rejection> {
+    candidates.sort_by(|a, b| (a.age, a.kind, &a.name).cmp(&(b.age, b.kind, &b.name)));
+    let failed: Vec<(Candidate<()>, String)> = candidates
+        .into_iter()
+        .filter_map(|Candidate { kind, name, age, parsed }| {
+            let message = parsed.and_then(|value| admit(&name, value)).err()?;
+            Some((Candidate { kind, name, age, parsed: Ok(()) }, message))
+        })
+        .collect();
+    failed
+        .into_iter()
+        .map(|(candidate, message)| {
+            let kept_last_valid =
+                last_valid(&candidate).is_some_and(|value| admit(&candidate.name, value).is_ok());
+            Rejection { kind: candidate.kind, name: candidate.name, message, kept_last_valid }
+        })
+        .collect()
+}
+
+/// The node for which objects are filtered.
+struct Here<'a> {
+    nodes: &'a BTreeMap<Arc<str>, Labels>,
+    scope: Scope<'a>,
+}
+
+impl Here<'_> {
+    /// Whether the object counts here. Selectors that cannot be read are taken to select every node, so
+    /// that somebody says what is wrong with them.
+    fn selected<S>(
+        &self,
+        stored: &Stored<S>,
+        name: &str,
+        selectors: impl Fn(&S) -> Option<&[selector::LabelSelector]>,
+    ) -> bool {
+        let Scope::Speaker { node } = self.scope else { return true };
+        let no_labels = Labels::default();
+        let labels = self.nodes.get(node).unwrap_or(&no_labels);
+        match stored.get(name).map(|object| &object.spec) {
+            Some(Ok(spec)) => selector::may_select(selectors(spec), labels),
+            Some(Err(_)) | None => true,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,212 @@
+//! `BGPPeer`: the rules that one peer, with its profile and its Secret, can break (contract 6.2).
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::selector;
+use crate::config::objects::Secret;
+use crate::config::peer::{BfdProfile, Password, Peer, PeerAddress, PeerAsn, Role, Timers};
+use crate::metallb::{BgpPeerSpec, GoDuration};
+
+/// The type that a Secret with a password has.
+const SECRET_TYPE: &str = "kubernetes.io/basic-auth";
+
+/// Where a router listens when nothing else is said.
+const BGP_PORT: u16 = 179;
+
+/// A text that is there and not empty; the API does not tell the two apart.
+fn given(text: &Option<String>) -> Option<&str> {
+    text.as_deref().filter(|text| !text.is_empty())
+}
+
+pub(super) fn parse(
+    name: &Arc<str>,
+    namespace: &str,
+    spec: &BgpPeerSpec,
+    profiles: &BTreeMap<Arc<str>, BfdProfile>,
+    secrets: &BTreeMap<Box<str>, Secret>,
+) -> Result<Peer, String> {
+    let within = |message: String| format!("parsing peer {name} {message}");
+    let mut peer = fields(name, spec).map_err(within)?;
+    peer.password = password(name, namespace, spec, secrets)
+        .map_err(|message| format!("parsing peer {name} {message}"))?;
+    if let Some(profile) = given(&spec.bfd_profile) {
+        peer.bfd_profile = Some(profiles.get(profile).cloned().ok_or_else(|| {
+            format!("peer {name} referencing non existing bfd profile {profile}")
+        })?);
+    }
+    Ok(peer)
+}
+
+/// All but what stands in other objects.
+fn fields(name: &Arc<str>, spec: &BgpPeerSpec) -> Result<Peer, String> {
+    if spec.my_asn == 0 {
+        return Err("missing local ASN".into());
+    }
+    let peer_asn = asn(spec)?;
+    let ebgp_multi_hop = spec.ebgp_multi_hop.unwrap_or(false);
+    if ebgp_multi_hop && peer_asn == PeerAsn::Number(spec.my_asn) {
+        return Err("invalid ebgp-multihop parameter set for an ibgp peer".into());
+    }
+    let address = match (given(&spec.peer_address), given(&spec.interface)) {
+        (None, None) => return Err("peer has no Address or Interface specified".into()),
+        (Some(_), Some(_)) => return Err("peer has both Address and Interface specified".into()),
+        (Some(text), None) => PeerAddress::Address(
+            ip(text).ok_or_else(|| format!("invalid BGPPeer address {text:?}"))?,
+        ),
+        (None, Some(interface)) => PeerAddress::Interface(interface.into()),
+    };
+    let router_id = given(&spec.router_id)
+        .map(|text| match ip(text) {
+            Some(IpAddr::V4(id)) => Ok(id),
+            Some(IpAddr::V6(_)) | None => Err(format!("invalid router ID {text:?}")),
+        })
+        .transpose()?;
+    let source_address = given(&spec.source_address)
+        .map(|text| ip(text).ok_or_else(|| format!("invalid source IP {text:?}")))
+        .transpose()?;
+    let passive = spec.passive.unwrap_or(false);
+    let set_port = |port: Option<u16>| port.filter(|port| *port != 0);
+    Ok(Peer {
+        name: name.clone(),
+        my_asn: spec.my_asn,
+        peer_asn,
+        local_asn: spec.local_asn.filter(|asn| *asn != 0),
+        address,
+        port: set_port(spec.peer_port).unwrap_or(BGP_PORT),
+        source_address,
+        timers: timers(spec).map_err(|error| format!("invalid BGPPeer timers: {error}"))?,
+        connect_time: connect_time(spec)?,
+        router_id,
+        node_selectors: selector::parse("nodeSelectors", spec.node_selectors.as_deref())?,
+        password: None,
+        bfd_profile: None,
+        graceful_restart: spec.enable_graceful_restart.unwrap_or(false),
+        ebgp_multi_hop,
+        vrf: given(&spec.vrf).map(Into::into),
+        dual_stack: spec.dual_stack_address_family.unwrap_or(false),
+        passive,
+        // A peer that is waited for must be listened for.
+        listen_port: set_port(spec.listen_port).or(passive.then_some(BGP_PORT)),
+        ttl_security: spec
+            .ttl_security
+            .map(|hops| match hops {
+                1..=254 => Ok(hops),
+                _ => Err(format!("invalid ttlSecurity {hops}, must be in 1-254 range")),
+            })
+            .transpose()?,
+        graceful_restart_time: seconds("gracefulRestartTime", spec.graceful_restart_time, 0xfff)?,
+        long_lived_stale_time: seconds(
+            "longLivedStaleTime",
+            spec.long_lived_stale_time,
+            0xff_ffff,
+        )?,
+        role: given(&spec.role).map(role).transpose()?,
+        max_prefixes: spec.max_prefixes.filter(|prefixes| *prefixes != 0),
+    })
+}
+
+/// An address; an IPv4 address written as an IPv6 one is an IPv4 address.
+fn ip(text: &str) -> Option<IpAddr> {
+    text.parse().ok().map(|address: IpAddr| address.to_canonical())
+}
+
+fn asn(spec: &BgpPeerSpec) -> Result<PeerAsn, String> {
+    match (spec.peer_asn.filter(|asn| *asn != 0), given(&spec.dynamic_asn)) {
+        (None, None) => Err("missing peer ASN and dynamicASN".into()),
+        (Some(_), Some(_)) => Err("both peer ASN and dynamicASN specified".into()),
+        (Some(number), None) => Ok(PeerAsn::Number(number)),
+        (None, Some("internal")) => Ok(PeerAsn::Internal),
+        (None, Some("external")) => Ok(PeerAsn::External),
+        (None, Some(other)) => Err(format!("invalid dynamicASN {other}")),
+    }
+}
+
+/// One of the two timers stands for the other: hold time is three times keepalive time.
+fn timers(spec: &BgpPeerSpec) -> Result<Option<Timers>, String> {
+    let (hold, keepalive) = match (spec.hold_time, spec.keepalive_time) {
+        (None, None) => return Ok(None),
+        (Some(hold), None) => (hold, GoDuration::from_nanos(hold.as_nanos() / 3)),
+        (None, Some(keepalive)) => {
+            (GoDuration::from_nanos(keepalive.as_nanos().saturating_mul(3)), keepalive)
+        }
+        (Some(hold), Some(keepalive)) => (hold, keepalive),
+    };
+    let whole = hold
+        .to_std()
+        .map(|hold| Duration::from_secs(hold.as_secs()))
+        .filter(|hold| hold.is_zero() || *hold >= Duration::from_secs(3))
+        .ok_or_else(|| format!("invalid hold time {hold}: must be 0, or 3s or more"))?;
+    let keepalive = keepalive.to_std().filter(|_| keepalive <= hold).ok_or_else(|| {
+        format!("invalid keepaliveTime {keepalive}: must not be longer than the hold time {hold}")
+    })?;
+    // The message has sixteen bits for it; keepalives of a longer time are as good as none.
+    let hold = whole.min(Duration::from_secs(u64::from(u16::MAX)));
+    Ok(Some(Timers { hold, keepalive: keepalive.min(hold) }))
+}
+
+/// The API server checks this as well; a manifest in a folder has only us.
+fn connect_time(spec: &BgpPeerSpec) -> Result<Option<Duration>, String> {
+    let Some(time) = spec.connect_time else { return Ok(None) };
+    if !(1..=65_535).contains(&time.as_secs()) {
+        return Err("connect time should be between 1 seconds to 65535".into());
+    }
+    match time.to_std() {
+        Some(time) if time.subsec_nanos() == 0 => Ok(Some(time)),
+        Some(_) | None => Err("connect time should contain a whole number of seconds".into()),
+    }
+}
+
+/// A number of seconds that a field of some bits holds.
+fn seconds(field: &str, time: Option<GoDuration>, most: u64) -> Result<Option<Duration>, String> {
+    time.map(|time| {
+        time.to_std()
+            .map(|time| Duration::from_secs(time.as_secs()))
+            .filter(|time| time.as_secs() <= most)
+            .ok_or_else(|| format!("invalid {field} {time}, must be in 0-{most} seconds"))
+    })
+    .transpose()
+}
+
+fn role(text: &str) -> Result<Role, String> {
+    Ok(match text {
+        "provider" => Role::Provider,
+        "rs" => Role::RouteServer,
+        "rs-client" => Role::RouteServerClient,
+        "customer" => Role::Customer,
+        "peer" => Role::Peer,
+        _ => return Err(format!("invalid role {text:?}")),
+    })
+}
+
+/// The password, from the object or from its Secret.
+fn password(
+    name: &str,
+    namespace: &str,
+    spec: &BgpPeerSpec,
+    secrets: &BTreeMap<Box<str>, Secret>,
+) -> Result<Option<Password>, String> {
+    let plain = given(&spec.password);
+    let Some(reference) = spec.password_secret.as_ref().and_then(|secret| given(&secret.name))
+    else {
+        return Ok(plain.map(Password::from));
+    };
+    if plain.is_some() {
+        return Err(format!(
+            "can not have both password and secret ref set in peer config {namespace:?}/{name:?}"
+        ));
+    }
+    match secrets.get(reference) {
+        None => Err(format!("secret ref not found for peer config {namespace:?}/{name:?}")),
+        Some(secret) if &*secret.kind != SECRET_TYPE => Err(format!(
+            "secret type mismatch on {namespace:?}/{reference:?}, type {SECRET_TYPE:?} is expected"
+        )),
+        Some(Secret { password: None, .. }) => {
+            Err(format!("password not specified in the secret {namespace:?}/{reference:?}"))
+        }
+        Some(Secret { password, .. }) => Ok(password.clone()),
+    }
+    .map_err(|message| format!("{message}\nfailed to parse peer {name} password secret"))
+}

@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: Apache-2.0
+//! When to announce: the opening window of an address on a link (MetalLB's timing) and the periodic repetition. Not what an
+//! announcement looks like, and no clock: it says what is due at the moment it is given.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long a newly announced address is repeated on a link.
+const WINDOW: Duration = Duration::from_secs(5);
+/// The pause between two bursts of a window.
+const PAUSE: Duration = Duration::from_millis(1100);
+/// The share of the interval by which a periodic announcement is moved around its place.
+const JITTER: f64 = 0.05;
+/// The golden ratio's fraction: its multiples fill the interval evenly, however many addresses come.
+const GOLDEN: f64 = 0.618_033_988_749_894_8;
+
+/// One burst that is due now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Burst {
+    /// The address to announce.
+    pub address: IpAddr,
+    /// The link to announce it on.
+    pub link: u32,
+    /// Whether to ask, too, if somebody else has it.
+    pub probe: bool,
+}
+
+/// The schedule of all owned addresses.
+#[derive(Debug)]
+pub struct Announcer {
+    interval: Duration,
+    seed: u64,
+    born: u32,
+    addresses: BTreeMap<IpAddr, Address>,
+    windows: BTreeMap<(IpAddr, u32), Window>,
+    queue: BTreeSet<(Instant, Job)>,
+    due: VecDeque<Burst>,
+}
+
+#[derive(Debug)]
+struct Address {
+    links: Arc<[u32]>,
+    periodic: Option<Periodic>,
+}
+
+/// The place of an address in the interval, and the jittered moment next to it.
+#[derive(Debug)]
+struct Periodic {
+    base: Instant,
+    at: Instant,
+    times: u64,
+}
+
+#[derive(Debug)]
+struct Window {
+    next: Instant,
+    until: Instant,
+    first: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Job {
+    Window(IpAddr, u32),
+    Periodic(IpAddr),
+}
+
+impl Announcer {
+    /// With the periodic interval (zero: none) and the seed of its jitter.
+    #[must_use]
+    pub fn new(interval: Duration, seed: u64) -> Self {
+        Self {
+            interval,
+            seed,
+            born: 0,
+            addresses: BTreeMap::new(),
+            windows: BTreeMap::new(),
+            queue: BTreeSet::new(),
+            due: VecDeque::new(),
+        }
+    }
+
+    /// The address is owned and belongs on these links. Links that are new for it get a window, those that went lose theirs,
+    /// the others notice nothing.
+    pub fn own(&mut self, now: Instant, address: IpAddr, links: Arc<[u32]>) {
+        let before = match self.addresses.get_mut(&address) {
+            Some(known) => std::mem::replace(&mut known.links, Arc::clone(&links)),
+            None => {
+                let periodic = self.first_periodic(now, address);
+                self.addresses.insert(address, Address { links: Arc::clone(&links), periodic });
+                Arc::default()
+            }
+        };
+        for link in before.iter().filter(|link| !links.contains(link)) {
+            self.close_window(address, *link);
+        }
+        for link in links.iter().filter(|link| !before.contains(link)) {
+            self.open_window(now, address, *link);
+        }
+    }
+
+    /// The address is owned no more: nothing of it is sent from now.
+    pub fn disown(&mut self, address: IpAddr) {
+        let Some(known) = self.addresses.remove(&address) else { return };
+        for link in known.links.iter() {
+            self.close_window(address, *link);
+        }
+        if let Some(periodic) = known.periodic {
+            self.queue.remove(&(periodic.at, Job::Periodic(address)));
+        }
+        self.due.retain(|burst| burst.address != address);
+    }
+
+    /// Everything on this link is to be announced anew: its hardware address changed, or it was plugged in.
+    pub fn rearm(&mut self, now: Instant, link: u32, which: impl Fn(IpAddr) -> bool) {
+        let addresses: Vec<IpAddr> = self
+            .addresses
+            .iter()
+            .filter(|(address, known)| known.links.contains(&link) && which(**address))
+            .map(|(address, _)| *address)
+            .collect();
+        for address in addresses {
+            self.open_window(now, address, link);
+        }
+    }
+
+    /// The next burst that is due, until there is none. What comes too late is sent once, not as often as it was missed.
+    pub fn poll(&mut self, now: Instant) -> Option<Burst> {
+        loop {
+            if let Some(burst) = self.due.pop_front() {
+                return Some(burst);
+            }
+            let (at, job) = self.queue.first().copied().filter(|(at, _)| *at <= now)?;
+            self.queue.remove(&(at, job));
+            match job {
+                Job::Window(address, link) => self.window_due(now, address, link),
+                Job::Periodic(address) => self.periodic_due(now, address),
+            }
+        }
+    }
+
+    /// When to poll again.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        self.queue.first().map(|(at, _)| *at)
+    }
+
+    fn open_window(&mut self, now: Instant, address: IpAddr, link: u32) {
+        self.close_window(address, link);
+        let window = Window { next: now, until: now + WINDOW, first: true };
+        self.windows.insert((address, link), window);
+        self.queue.insert((now, Job::Window(address, link)));
+    }
+
+    fn close_window(&mut self, address: IpAddr, link: u32) {
+        if let Some(window) = self.windows.remove(&(address, link)) {
+            self.queue.remove(&(window.next, Job::Window(address, link)));
+        }
+        self.due.retain(|burst| burst.address != address || burst.link != link);
+    }
+
+    fn window_due(&mut self, now: Instant, address: IpAddr, link: u32) {
+        let Some(window) = self.windows.get_mut(&(address, link)) else { return };
+        self.due.push_back(Burst { address, link, probe: window.first });
+        window.first = false;
+        window.next += PAUSE;
+        if window.next <= now {
+            window.next = now + PAUSE;
+        }
+        if window.next < window.until {
+            self.queue.insert((window.next, Job::Window(address, link)));
+        } else {
+            self.windows.remove(&(address, link));
+        }
+    }
+
+    fn periodic_due(&mut self, now: Instant, address: IpAddr) {
+        let (interval, seed) = (self.interval, self.seed);
+        let Some(known) = self.addresses.get_mut(&address) else { return };
+        self.due.extend(known.links.iter().map(|link| Burst { address, link: *link, probe: true }));
+        let Some(periodic) = known.periodic.as_mut() else { return };
+        periodic.base += interval;
+        if periodic.base <= now {
+            let missed = now.duration_since(periodic.base).as_secs_f64() / interval.as_secs_f64();
+            periodic.base += interval.mul_f64(missed.floor() + 1.0);
+        }
+        periodic.times += 1;
+        periodic.at = jittered(periodic.base, interval, (seed, address, periodic.times));
+        self.queue.insert((periodic.at, Job::Periodic(address)));
+    }
+
+    fn first_periodic(&mut self, now: Instant, address: IpAddr) -> Option<Periodic> {
+        if self.interval.is_zero() {
+            return None;
+        }
+        let place = (fraction(self.seed) + f64::from(self.born) * GOLDEN).fract();
+        self.born = self.born.wrapping_add(1);
+        let mut base = now + self.interval.mul_f64(place);
+        if base < now + WINDOW {
+            base += self.interval;
+        }
+        let at = jittered(base, self.interval, (self.seed, address, 0));
+        self.queue.insert((at, Job::Periodic(address)));
+        Some(Periodic { base, at, times: 0 })
+    }
+}
+
+/// A moment within the jitter after `base`: never before it, so that a place in the interval stays behind the window.
+fn jittered(base: Instant, interval: Duration, which: (u64, IpAddr, u64)) -> Instant {
+    let mut hasher = DefaultHasher::new();
+    which.hash(&mut hasher);
+    base + interval.mul_f64(JITTER * fraction(hasher.finish()))
+}
+
+/// A number from zero up to one, by the top 32 bits of a mixed seed.
+fn fraction(seed: u64) -> f64 {
+    let mixed = (seed ^ (seed >> 31)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    f64::from(u32::try_from(mixed >> 32).unwrap_or(0)) / 4_294_967_296.0
+}
+
+#[cfg(test)]
+mod tests;

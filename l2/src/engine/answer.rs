@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What a frame that came in leads to: an answer, a conflict, or nothing. The only place where a question is answered.
+
+use std::net::IpAddr;
+use std::time::Instant;
+
+use super::{Engine, Reply};
+use crate::counters::count;
+use crate::frame::arp::{Arp, Operation};
+use crate::frame::ndp::{Envelope, Message, Ndp, NeighborAdvertisement, NeighborSolicitation};
+use crate::{Event, MacAddress, Protocol};
+
+impl Engine {
+    /// A frame came in on a port; returns the answer, to be sent on the same port.
+    pub fn handle_frame(&mut self, now: Instant, link: u32, protocol: Protocol, frame: &[u8]) -> Option<Reply> {
+        let receiver = self.links.get(&link).filter(|link| link.verdict.has(protocol) && !link.gone)?;
+        let mac = receiver.facts.hardware_address?;
+        match protocol {
+            Protocol::Arp => {
+                let arp = Arp::parse(frame).ok()?;
+                if arp.source == mac || arp.sender_hardware == mac {
+                    return None;
+                }
+                self.handle_arp(now, link, mac, &arp)
+            }
+            Protocol::Ndp => {
+                let source = receiver.facts.link_local?;
+                let ndp = Ndp::parse(frame).ok()?;
+                let to = ndp.envelope.ethernet_destination;
+                if ndp.envelope.ethernet_source == mac || (to != mac && !to.is_group()) {
+                    return None;
+                }
+                match ndp.message {
+                    Message::Solicitation(asked) => {
+                        let address = self.asked(link, asked.target.into(), || self.is_ours(&ndp.envelope, &asked))?;
+                        let answer = asked.answer(&ndp.envelope, mac, source)?;
+                        Some(Reply { address, frame: answer.emit() })
+                    }
+                    Message::Advertisement(advertisement) => {
+                        self.handle_advertisement(now, link, mac, &ndp.envelope, &advertisement);
+                        None
+                    }
+                }
+            }
+        }
+    }
+
+    /// RFC 826 "Packet Reception", without the learning.
+    fn handle_arp(&mut self, now: Instant, link: u32, mac: MacAddress, arp: &Arp) -> Option<Reply> {
+        let announces = arp.sender == arp.target;
+        let directed = arp.destination == mac;
+        match arp.operation {
+            Operation::Request => {
+                if arp.destination != MacAddress::BROADCAST && !directed {
+                    return None;
+                }
+                if announces {
+                    self.claimed(now, link, arp.sender.into(), arp.sender_hardware, false);
+                }
+                if !arp.sender_hardware.is_station() {
+                    return None;
+                }
+                // Another link of this node announces or probes on the same segment: that is no question.
+                let unasked = announces || arp.sender.is_unspecified();
+                let own = unasked && self.own.contains(&arp.sender_hardware);
+                let address = self.asked(link, arp.target.into(), || own)?;
+                Some(Reply { address, frame: arp.reply(mac).emit() })
+            }
+            Operation::Reply => {
+                self.claimed(now, link, arp.sender.into(), arp.sender_hardware, directed);
+                None
+            }
+        }
+    }
+
+    fn handle_advertisement(
+        &mut self,
+        now: Instant,
+        link: u32,
+        mac: MacAddress,
+        envelope: &Envelope,
+        advertisement: &NeighborAdvertisement,
+    ) {
+        let station = advertisement.target_link_layer.unwrap_or(envelope.ethernet_source);
+        let directed = envelope.ethernet_destination == mac;
+        self.claimed(now, link, advertisement.target.into(), station, directed);
+    }
+
+    /// Whether another link of this node asks only to find out whether the address is free.
+    fn is_ours(&self, envelope: &Envelope, asked: &NeighborSolicitation) -> bool {
+        let station = asked.source_link_layer.unwrap_or(envelope.ethernet_source);
+        self.own.contains(&station) && envelope.source.is_unspecified()
+    }
+
+    /// Somebody asked for an address: returns it, counted, when it is ours to answer on this link.
+    fn asked(&self, link: u32, address: IpAddr, own: impl FnOnce() -> bool) -> Option<IpAddr> {
+        let owned = self.owned.get(&address).filter(|owned| owned.links.contains(&link))?;
+        if own() {
+            return None;
+        }
+        let counters = owned.counters.clone().unwrap_or_else(|| self.counters.of(address));
+        count(&counters.requests_received);
+        Some(address)
+    }
+
+    /// A station says that it has the address; if the address is ours and the station not, that is a conflict.
+    fn claimed(&mut self, now: Instant, link: u32, address: IpAddr, station: MacAddress, directed: bool) {
+        let Some(owned) = self.owned.get_mut(&address).filter(|owned| owned.links.contains(&link)) else { return };
+        if self.own.contains(&station) {
+            return;
+        }
+        count(&owned.counters(&self.counters, address).conflicts);
+        let Some(found_by) = self.conflicts.heard(now, address, link, station, directed) else { return };
+        let Some(receiver) = self.links.get(&link) else { return };
+        let interface = receiver.facts.name.clone();
+        self.events.push_back(Event::Conflict { address, interface, hardware_address: station, found_by });
+    }
+}

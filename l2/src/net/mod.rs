@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The shell around the engine: one thread that owns all sockets and does all the answering. Not a place for decisions.
+//!
+//! ```text
+//!   Layer2 (any thread)          Runner (thread "l2", one)
+//!     publish ──> Shared.desired ──> Engine ──> PacketSocket   one per link and protocol
+//!       └──────── wake (eventfd) ──> Epoll <─── Netlink        one
+//!     links <──── Shared.links <───┘      └──> Memberships     as many sockets as the kernel's limits ask for
+//! ```
+
+mod memberships;
+mod netlink;
+mod packet_socket;
+mod poll;
+mod run;
+mod strict_arp;
+
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+
+use arc_swap::ArcSwap;
+
+pub use strict_arp::{StrictArpProblem, strict_arp_problem};
+
+use crate::{CounterValues, Counters, Desired, Event, LinkReport, Options};
+use poll::Wake;
+
+/// The stack of the answering thread; it recurses nowhere.
+const STACK: usize = 256 * 1024;
+
+/// The running responder and announcer. Dropping it stops the answering.
+#[derive(Debug)]
+pub struct Layer2 {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Why answering could not begin.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The process may not open packet sockets.
+    #[error("cannot answer ARP and NDP: packet sockets need the capability CAP_NET_RAW")]
+    NotPermitted(#[source] io::Error),
+    /// The kernel refused something else.
+    #[error("cannot answer ARP and NDP: {call} failed: {error}")]
+    System {
+        /// What was tried.
+        call: &'static str,
+        /// What the kernel said.
+        #[source]
+        error: io::Error,
+    },
+}
+
+/// What passed through the sockets, all links together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Statistics {
+    /// Frames that the kernel's filter let through.
+    pub frames_received: u64,
+    /// Frames that had waited too long to be answered still.
+    pub stale_dropped: u64,
+    /// Frames that could not be sent.
+    pub send_errors: u64,
+}
+
+/// What the thread and the callers share.
+#[derive(Debug)]
+struct Shared {
+    desired: ArcSwap<Desired>,
+    /// Counts the publications, so that the thread sees without a system call that there is a new one.
+    published: AtomicU64,
+    links: ArcSwap<Vec<LinkReport>>,
+    stop: AtomicBool,
+    wake: Wake,
+    counters: Arc<Counters>,
+    frames_received: AtomicU64,
+    stale_dropped: AtomicU64,
+    send_errors: AtomicU64,
+}
+
+impl Layer2 {
+    /// Learns the links, then starts the thread, in the network namespace of the caller. `on_event` is called on that thread
+    /// and must return at once: hand the event over, do not act on it there.
+    pub fn start(
+        options: Options,
+        on_event: impl Fn(Event) + Send + Sync + 'static,
+    ) -> Result<Self, StartError> {
+        packet_socket::PacketSocket::permitted()?;
+        let system = |call| move |error| StartError::System { call, error };
+        let counters = Arc::<Counters>::default();
+        let shared = Arc::new(Shared {
+            desired: ArcSwap::default(),
+            published: AtomicU64::new(0),
+            links: ArcSwap::default(),
+            stop: AtomicBool::new(false),
+            wake: Wake::new().map_err(system("eventfd"))?,
+            counters: Arc::clone(&counters),
+            frames_received: AtomicU64::new(0),
+            stale_dropped: AtomicU64::new(0),
+            send_errors: AtomicU64::new(0),
+        });
+        let runner = run::Runner::new(options, Arc::clone(&shared), Box::new(on_event))?;
+        let thread = std::thread::Builder::new()
+            .name("l2".to_owned())
+            .stack_size(STACK)
+            .spawn(move || runner.run())
+            .map_err(system("starting the thread"))?;
+        Ok(Self { shared, thread: Some(thread) })
+    }
+
+    /// From now exactly these addresses are owned. What was owned and is not any more is not answered after this returns, but
+    /// for a frame that is being answered at this moment; what stays is not announced again.
+    pub fn publish(&self, desired: Desired) {
+        self.shared.desired.store(Arc::new(desired));
+        self.shared.published.fetch_add(1, Ordering::Release);
+        self.shared.wake.wake();
+    }
+
+    /// The links of the node, and what answers on each.
+    #[must_use]
+    pub fn links(&self) -> Arc<Vec<LinkReport>> {
+        self.shared.links.load_full()
+    }
+
+    /// The counters of every address that was ever counted.
+    #[must_use]
+    pub fn counters(&self) -> Vec<(IpAddr, CounterValues)> {
+        self.shared.counters.values()
+    }
+
+    /// What passed through the sockets.
+    #[must_use]
+    pub fn statistics(&self) -> Statistics {
+        Statistics {
+            frames_received: self.shared.frames_received.load(Ordering::Relaxed),
+            stale_dropped: self.shared.stale_dropped.load(Ordering::Relaxed),
+            send_errors: self.shared.send_errors.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Stops answering and waits until the thread is gone. Not to be called from `on_event`.
+    pub fn shutdown(mut self) {
+        self.stop();
+    }
+
+    fn stop(&mut self) {
+        self.shared.stop.store(true, Ordering::Release);
+        self.shared.wake.wake();
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the answering thread had panicked");
+        }
+    }
+}
+
+impl Drop for Layer2 {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}

@@ -1,0 +1,377 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The loop of the answering thread: carry out what the engine wants, wait, feed it what came. Everything that can be much
+//! (announcements, memberships) is done in small portions between two looks at the sockets, so that no answer waits for it.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::Ipv6Addr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use super::memberships::Memberships;
+use super::netlink::{Change, Netlink};
+use super::packet_socket::{BATCH, Batch, PacketSocket};
+use super::poll::Epoll;
+use super::{Shared, StartError};
+use crate::filter::Range;
+use crate::{Engine, Event, Options, PortChange, Protocol};
+
+/// A frame that has waited longer is not answered any more: the asker has gone on, and the address may have moved.
+const STALE: Duration = Duration::from_millis(100);
+/// Frames announced in one turn.
+const ANNOUNCEMENTS: usize = 64;
+/// Groups joined or left in one turn.
+const MEMBERSHIPS: usize = 16;
+/// Batches taken from one socket in one turn.
+const BATCHES: usize = 8;
+/// A socket that failed is tried again after this time.
+const RETRY: Duration = Duration::from_secs(1);
+/// How long the start waits for the kernel to name the links.
+const FIRST_DUMP: Duration = Duration::from_secs(5);
+
+const WAKE: u64 = u64::MAX;
+const NETLINK: u64 = u64::MAX - 1;
+
+type OnEvent = Box<dyn Fn(Event) + Send + Sync>;
+type Port = (u32, Protocol);
+
+pub(super) struct Runner {
+    engine: Engine,
+    shared: Arc<Shared>,
+    on_event: OnEvent,
+    seen: u64,
+    epoll: Epoll,
+    netlink: Netlink,
+    netlink_retry: Option<Instant>,
+    sockets: BTreeMap<Port, PacketSocket>,
+    failed: BTreeMap<Port, Failed>,
+    memberships: Memberships,
+    /// Groups that could not be joined, and when to try again.
+    unjoined: Option<(Instant, Vec<(u32, Ipv6Addr)>)>,
+    batch: Batch,
+}
+
+/// A port whose socket is to be opened again.
+struct Failed {
+    interface: Arc<str>,
+    retry: Instant,
+}
+
+impl Runner {
+    /// Opens what is common to all links and learns of them.
+    pub(super) fn new(options: Options, shared: Arc<Shared>, on_event: OnEvent) -> Result<Self, StartError> {
+        let system = |call| move |error| StartError::System { call, error };
+        let epoll = Epoll::new().map_err(system("epoll_create1"))?;
+        epoll.add(shared.wake.descriptor(), WAKE).map_err(system("epoll_ctl"))?;
+        let netlink = Netlink::open().map_err(system("opening netlink"))?;
+        epoll.add(netlink.descriptor(), NETLINK).map_err(system("epoll_ctl"))?;
+        let engine = Engine::new(options, Arc::clone(&shared.counters));
+        let mut runner = Self {
+            engine,
+            shared,
+            on_event,
+            seen: 0,
+            epoll,
+            netlink,
+            netlink_retry: None,
+            sockets: BTreeMap::new(),
+            failed: BTreeMap::new(),
+            memberships: Memberships::default(),
+            unjoined: None,
+            batch: Batch::new(),
+        };
+        runner.first_dump().map_err(system("asking netlink for the links"))?;
+        Ok(runner)
+    }
+
+    fn first_dump(&mut self) -> io::Result<()> {
+        let end = now() + FIRST_DUMP;
+        let mut ready = Vec::new();
+        while !self.netlink.is_synchronized() {
+            let left = end.checked_duration_since(now()).ok_or(io::ErrorKind::TimedOut)?;
+            self.epoll.wait(Some(left), &mut ready)?;
+            if ready.contains(&NETLINK) {
+                self.receive_links()?;
+            }
+        }
+        self.shared.links.store(self.engine.links());
+        Ok(())
+    }
+
+    fn reopen_netlink(&mut self) -> io::Result<()> {
+        self.netlink.reopen()?;
+        self.epoll.add(self.netlink.descriptor(), NETLINK)
+    }
+
+    /// The thread.
+    pub(super) fn run(mut self) {
+        let mut ready = Vec::new();
+        while !self.shared.stop.load(Ordering::Acquire) {
+            let now = now();
+            self.take_desired(now);
+            self.retry(now);
+            self.change_ports();
+            self.attach_filters(now);
+            let more = self.announce(now) | self.change_memberships(now);
+            self.tell();
+            let timeout = if more { Some(Duration::ZERO) } else { self.timeout() };
+            if let Err(error) = self.epoll.wait(timeout, &mut ready) {
+                // Cannot happen with a valid set; if it does, the loop must not spin.
+                tracing::error!(%error, "epoll_wait failed");
+                std::thread::sleep(RETRY);
+            }
+            for token in &ready {
+                match *token {
+                    WAKE => self.shared.wake.clear(),
+                    NETLINK => self.links_changed(),
+                    token => self.receive(port_of(token)),
+                }
+            }
+        }
+    }
+
+    /// Takes the newest publication, if there is one. Cheap when there is none: it is asked before every batch.
+    fn take_desired(&mut self, now: Instant) {
+        let published = self.shared.published.load(Ordering::Acquire);
+        if published != self.seen {
+            self.seen = published;
+            let desired = self.shared.desired.load_full();
+            self.engine.set_desired(now, &desired);
+        }
+    }
+
+    fn receive(&mut self, port: Port) {
+        for _ in 0..BATCHES {
+            let Some(socket) = self.sockets.get(&port) else { return };
+            let count = match socket.receive(&mut self.batch) {
+                Ok(count) => count,
+                Err(error) => return self.receive_failed(port, error),
+            };
+            let now = now();
+            self.take_desired(now);
+            let Some(socket) = self.sockets.get(&port) else { return };
+            add(&self.shared.frames_received, count);
+            for (frame, age) in self.batch.frames() {
+                if age > STALE {
+                    add(&self.shared.stale_dropped, 1);
+                    continue;
+                }
+                let Some(reply) = self.engine.handle_frame(now, port.0, port.1, frame) else { continue };
+                match socket.send(reply.frame.as_bytes()) {
+                    Ok(()) => self.engine.answered(&reply),
+                    Err(error) => {
+                        add(&self.shared.send_errors, 1);
+                        tracing::debug!(link = port.0, %error, "an answer could not be sent");
+                    }
+                }
+            }
+            if count < BATCH {
+                return;
+            }
+        }
+    }
+
+    fn receive_failed(&mut self, port: Port, error: io::Error) {
+        match error.raw_os_error() {
+            Some(libc::EAGAIN | libc::EINTR) => {}
+            // Told once when the link goes down; netlink says the same with more detail.
+            Some(libc::ENETDOWN) => tracing::debug!(link = port.0, "the link of a packet socket went down"),
+            _ => {
+                self.sockets.remove(&port);
+                if let Some(interface) = self.interface(port.0) {
+                    self.fail(port, interface, "receiving", &error);
+                }
+            }
+        }
+    }
+
+    fn change_ports(&mut self) {
+        while let Some(change) = self.engine.poll_port() {
+            match change {
+                PortChange::Open { link, interface, protocol } => {
+                    if let Err(error) = self.open((link, protocol)) {
+                        self.fail((link, protocol), interface, "opening the packet socket", &error);
+                    }
+                }
+                PortChange::Close { link, protocol } => {
+                    self.sockets.remove(&(link, protocol));
+                    self.failed.remove(&(link, protocol));
+                }
+            }
+        }
+    }
+
+    fn open(&mut self, port: Port) -> io::Result<()> {
+        let socket = PacketSocket::open(port.0, port.1)?;
+        {
+            use std::os::fd::AsFd;
+            self.epoll.add(socket.as_fd(), token_of(port))?;
+        }
+        self.sockets.insert(port, socket);
+        Ok(())
+    }
+
+    fn attach_filters(&mut self, now: Instant) {
+        while let Some((link, protocol, ranges)) = self.engine.poll_filter(now) {
+            self.attach((link, protocol), &ranges);
+        }
+    }
+
+    fn attach(&mut self, port: Port, ranges: &[Range]) {
+        let Some(socket) = self.sockets.get(&port) else { return };
+        let Err(error) = socket.attach(port.1, ranges) else { return };
+        let shorter = error.raw_os_error() == Some(libc::ENOMEM) && self.engine.filter_too_long(port.0, port.1);
+        if !shorter {
+            self.sockets.remove(&port);
+            if let Some(interface) = self.interface(port.0) {
+                self.fail(port, interface, "attaching the filter", &error);
+            }
+        }
+    }
+
+    /// Sends what is due, up to the portion; returns whether there may be more.
+    fn announce(&mut self, now: Instant) -> bool {
+        for _ in 0..ANNOUNCEMENTS {
+            let Some(transmit) = self.engine.poll_transmit(now) else { return false };
+            // Without a socket the port has failed; all is announced again when it works.
+            let Some(socket) = self.sockets.get(&(transmit.link, transmit.protocol)) else { continue };
+            match socket.send(transmit.frame.as_bytes()) {
+                Ok(()) => self.engine.transmitted(&transmit),
+                Err(error) => {
+                    add(&self.shared.send_errors, 1);
+                    tracing::debug!(link = transmit.link, %error, "an announcement could not be sent");
+                }
+            }
+        }
+        true
+    }
+
+    /// Joins and leaves, up to the portion; returns whether there may be more.
+    fn change_memberships(&mut self, now: Instant) -> bool {
+        for _ in 0..MEMBERSHIPS {
+            let Some(change) = self.engine.poll_membership() else { return false };
+            if !change.join {
+                self.memberships.leave(change.link, change.group);
+                if let Some((_, unjoined)) = &mut self.unjoined {
+                    unjoined.retain(|key| *key != (change.link, change.group));
+                }
+                continue;
+            }
+            self.join(now, change.link, change.group);
+        }
+        true
+    }
+
+    fn join(&mut self, now: Instant, link: u32, group: Ipv6Addr) {
+        if !self.sockets.contains_key(&(link, Protocol::Ndp)) && !self.failed.contains_key(&(link, Protocol::Ndp)) {
+            return;
+        }
+        if let Err(error) = self.memberships.join(link, group) {
+            if self.unjoined.is_none()
+                && let Some(interface) = self.interface(link)
+            {
+                (self.on_event)(Event::SocketFailed { interface, error: format!("joining {group} failed: {error}") });
+            }
+            let (_, unjoined) = self.unjoined.get_or_insert_with(|| (now + RETRY, Vec::new()));
+            unjoined.push((link, group));
+        }
+    }
+
+    fn links_changed(&mut self) {
+        if let Err(error) = self.receive_links() {
+            tracing::warn!(%error, "netlink failed; opening it again");
+            self.netlink_retry = Some(now() + RETRY);
+        }
+    }
+
+    fn receive_links(&mut self) -> io::Result<()> {
+        for change in self.netlink.receive()? {
+            match change {
+                Change::Upsert(facts) => self.engine.upsert_link(facts),
+                Change::Remove(index) => self.engine.remove_link(index),
+            }
+        }
+        self.engine.settle(now());
+        Ok(())
+    }
+
+    /// Tries again what failed.
+    fn retry(&mut self, now: Instant) {
+        if self.netlink_retry.is_some_and(|at| at <= now) {
+            self.netlink_retry = match self.reopen_netlink() {
+                Ok(()) => None,
+                Err(error) => {
+                    tracing::warn!(%error, "netlink cannot be opened");
+                    Some(now + RETRY)
+                }
+            };
+        }
+        if let Some((_, unjoined)) = self.unjoined.take_if(|(at, _)| *at <= now) {
+            for (link, group) in unjoined {
+                self.join(now, link, group);
+            }
+        }
+        let due: Vec<Port> = self.failed.iter().filter(|(_, failed)| failed.retry <= now).map(|(port, _)| *port).collect();
+        for port in due {
+            match self.open(port) {
+                Ok(()) => {
+                    let Some(failed) = self.failed.remove(&port) else { continue };
+                    self.engine.reopened(now, port.0, port.1);
+                    (self.on_event)(Event::SocketRecovered { interface: failed.interface });
+                }
+                Err(error) => {
+                    tracing::debug!(link = port.0, %error, "a packet socket cannot be opened");
+                    if let Some(failed) = self.failed.get_mut(&port) {
+                        failed.retry = now + RETRY;
+                    }
+                }
+            }
+        }
+    }
+
+    fn fail(&mut self, port: Port, interface: Arc<str>, call: &str, error: &io::Error) {
+        let failed = Failed { interface: Arc::clone(&interface), retry: now() + RETRY };
+        self.failed.insert(port, failed);
+        (self.on_event)(Event::SocketFailed { interface, error: format!("{}: {call} failed: {error}", port.1) });
+    }
+
+    fn tell(&mut self) {
+        while let Some(event) = self.engine.poll_event() {
+            if event == Event::LinksChanged {
+                self.shared.links.store(self.engine.links());
+            }
+            (self.on_event)(event);
+        }
+    }
+
+    fn timeout(&self) -> Option<Duration> {
+        let retries = self.failed.values().map(|failed| failed.retry);
+        let others = [self.engine.deadline(), self.netlink_retry, self.unjoined.as_ref().map(|(at, _)| *at)];
+        let first = retries.chain(others.into_iter().flatten()).min()?;
+        Some(first.saturating_duration_since(now()))
+    }
+
+    fn interface(&self, link: u32) -> Option<Arc<str>> {
+        self.engine.links().iter().find(|report| report.index == link).map(|report| Arc::clone(&report.name))
+    }
+}
+
+/// The link in the upper half, the protocol in the lower.
+fn token_of((link, protocol): Port) -> u64 {
+    u64::from(link) << 1 | u64::from(protocol == Protocol::Ndp)
+}
+
+fn port_of(token: u64) -> Port {
+    let protocol = if token & 1 == 1 { Protocol::Ndp } else { Protocol::Arp };
+    (u32::try_from(token >> 1).unwrap_or(0), protocol)
+}
+
+fn add(counter: &AtomicU64, count: usize) {
+    counter.fetch_add(u64::try_from(count).unwrap_or(0), Ordering::Relaxed);
+}
+
+#[allow(clippy::disallowed_methods, reason = "this is the shell: the one place that reads the clock")]
+fn now() -> Instant {
+    Instant::now()
+}

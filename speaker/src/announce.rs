@@ -1,0 +1,309 @@
+//! Whether this node announces a Service by L2 (contract 4.2 to 4.4), as a pure function.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use cluster::model::{Node, Service, TrafficPolicy};
+use cluster::{ObjectKey, Snapshot};
+use crds::config::{Config, L2Advertisement};
+use l2::Scope;
+
+use crate::election::{Candidate, winner};
+use crate::reason::Withhold;
+
+/// Which nodes run a speaker.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Members {
+    /// Membership is off: every known node counts (contract 3.4).
+    #[default]
+    Disabled,
+    /// Exactly these.
+    Alive(BTreeSet<Arc<str>>),
+}
+
+impl Members {
+    fn contains(&self, node: &str) -> bool {
+        match self {
+            Self::Disabled => true,
+            Self::Alive(nodes) => nodes.contains(node),
+        }
+    }
+}
+
+/// What is told to a speaker at its start.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The own node's name.
+    pub node: Arc<str>,
+    /// The `loadBalancerClass` that is served; none serves Services without one.
+    pub class: Option<Box<str>>,
+    /// `--ignore-exclude-lb`.
+    pub ignore_exclude_label: bool,
+    /// Whether a Service without any EndpointSlice counts as served by every node, as on a host without
+    /// Kubernetes.
+    pub assume_endpoints: bool,
+}
+
+/// What this node announces for a Service by L2.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Announcement {
+    /// The Service's addresses.
+    pub addresses: Vec<IpAddr>,
+    /// On which interfaces.
+    pub scope: Scope,
+}
+
+/// Who could announce a Service, as far as it was possible to find out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// What this node does.
+    pub local: Result<Announcement, Withhold>,
+    /// The node that announces, if one does.
+    pub announcer: Option<Arc<str>>,
+}
+
+impl From<Withhold> for Verdict {
+    fn from(reason: Withhold) -> Self {
+        Self { local: Err(reason), announcer: None }
+    }
+}
+
+/// Decides for one Service. `interfaces` are the names of the node's interfaces that are not excluded.
+#[must_use]
+pub fn announce(
+    key: &ObjectKey,
+    service: &Service,
+    snapshot: &Snapshot,
+    members: &Members,
+    interfaces: &BTreeSet<Box<str>>,
+    options: &Options,
+) -> Verdict {
+    match contest(key, service, snapshot, members, options) {
+        Ok(contest) => contest.verdict(interfaces, options),
+        Err(reason) => reason.into(),
+    }
+}
+
+/// A Service that some node could announce.
+struct Contest<'a> {
+    addresses: Vec<IpAddr>,
+    /// The advertisements of the Service's pool that select the Service.
+    advertisements: Vec<&'a L2Advertisement>,
+    /// Those of them that select this node.
+    own: Vec<&'a L2Advertisement>,
+    candidates: Vec<Candidate<'a>>,
+    /// Why this node is no candidate.
+    barred: Option<Withhold>,
+    /// Why there is no candidate at all.
+    nobody: &'static str,
+}
+
+fn contest<'a>(
+    key: &ObjectKey,
+    service: &'a Service,
+    snapshot: &'a Snapshot,
+    members: &Members,
+    options: &Options,
+) -> Result<Contest<'a>, Withhold> {
+    if !service.has_class(options.class.as_deref()) {
+        return Err(Withhold::ServiceDeleted);
+    }
+    let addresses = addresses(service)?;
+    let config = snapshot.config();
+    let advertisements = advertisements(service, &addresses, config)?;
+    let endpoints = Endpoints::of(key, snapshot, options);
+    if !endpoints.any {
+        return Err(Withhold::NoEndpoints);
+    }
+    let shares = service.annotation("allow-shared-ip").is_some();
+    if shares && advertisements.iter().any(|ad| !ad.service_selectors.is_empty()) {
+        return Err(Withhold::SharedWithServiceSelector);
+    }
+    let own = snapshot
+        .nodes()
+        .get(&options.node)
+        .map(|node| {
+            advertisements.iter().copied().filter(|ad| ad.selects_node(&node.labels)).collect()
+        })
+        .unwrap_or_default();
+    let mut contest = Contest {
+        addresses,
+        advertisements,
+        own,
+        candidates: Vec::new(),
+        barred: Some(Withhold::NodeUnknown),
+        nobody: "no node is known",
+    };
+    for (name, node) in snapshot.nodes() {
+        let barrier = contest.barrier(name, node, service, &endpoints, members, options);
+        if *name == options.node {
+            contest.barred.clone_from(&barrier.as_ref().map(|(reason, _)| reason.clone()));
+        }
+        match barrier {
+            Some((_, nobody)) => contest.nobody = nobody,
+            None => {
+                let score = contest.score(node);
+                contest.candidates.push(Candidate { node: name, score });
+            }
+        }
+    }
+    Ok(contest)
+}
+
+/// The Service's addresses; the first one is what the election is about.
+fn addresses(service: &Service) -> Result<Vec<IpAddr>, Withhold> {
+    if service.ingress.is_empty() {
+        return Err(Withhold::NoAddress);
+    }
+    service
+        .ingress
+        .iter()
+        .map(|entry| {
+            let text = if entry.ip.is_empty() { &entry.hostname } else { &entry.ip };
+            entry.ip.parse().map_err(|_| Withhold::InvalidAddress(text.clone()))
+        })
+        .collect()
+}
+
+fn advertisements<'a>(
+    service: &Service,
+    addresses: &[IpAddr],
+    config: &'a Config,
+) -> Result<Vec<&'a L2Advertisement>, Withhold> {
+    let first = addresses.first().copied().ok_or(Withhold::NoAddress)?;
+    let (pool, labels) = match config.pool_of(first) {
+        Some(pool) => {
+            if let Some(other) = addresses.iter().find(|address| !pool.contains(**address)) {
+                return Err(Withhold::NotAllowed(*other));
+            }
+            (Arc::clone(&pool.name), &pool.labels)
+        }
+        // What a pool gave before it became invalid is still announced (rule 6 of the design).
+        None => service
+            .annotations
+            .get("metallb.io/ip-allocated-from-pool")
+            .and_then(|name| config.invalid_pools.get_key_value(name))
+            .map(|(name, pool)| (Arc::clone(name), &pool.labels))
+            .ok_or(Withhold::NotAllowed(first))?,
+    };
+    let selected: Vec<&L2Advertisement> = config
+        .l2_advertisements
+        .values()
+        .filter(|ad| ad.pools.selects(&pool, labels) && ad.selects_service(&service.labels))
+        .collect();
+    if selected.is_empty() {
+        return Err(Withhold::NotAdvertised(pool));
+    }
+    Ok(selected)
+}
+
+/// Where a Service has usable endpoints.
+struct Endpoints<'a> {
+    any: bool,
+    /// None where every node counts as having one.
+    nodes: Option<BTreeSet<&'a str>>,
+}
+
+impl<'a> Endpoints<'a> {
+    fn of(key: &ObjectKey, snapshot: &'a Snapshot, options: &Options) -> Self {
+        if options.assume_endpoints && snapshot.slices(key).next().is_none() {
+            return Self { any: true, nodes: None };
+        }
+        let nodes = snapshot.slices(key).flat_map(|slice| slice.nodes.iter().map(|node| &**node));
+        Self { any: snapshot.slices(key).any(|slice| slice.any), nodes: Some(nodes.collect()) }
+    }
+
+    fn are_on(&self, node: &str) -> bool {
+        self.nodes.as_ref().is_none_or(|nodes| nodes.contains(node))
+    }
+}
+
+impl Contest<'_> {
+    /// What keeps a node from announcing, for that node and for the whole cluster.
+    fn barrier(
+        &self,
+        name: &str,
+        node: &Node,
+        service: &Service,
+        endpoints: &Endpoints<'_>,
+        members: &Members,
+        options: &Options,
+    ) -> Option<(Withhold, &'static str)> {
+        if !self.advertisements.iter().any(|ad| ad.selects_node(&node.labels)) {
+            return Some((
+                Withhold::NoMatchingAdvertisement,
+                "the node selectors of the L2Advertisements match no node",
+            ));
+        }
+        if node.network_unavailable {
+            return Some((
+                Withhold::NodeNetworkUnavailable,
+                "every candidate's network is unavailable",
+            ));
+        }
+        if node.is_excluded() && !options.ignore_exclude_label {
+            return Some((
+                Withhold::NodeExcluded,
+                "every candidate has the label node.kubernetes.io/exclude-from-external-load-balancers",
+            ));
+        }
+        if service.traffic_policy == TrafficPolicy::Local && !endpoints.are_on(name) {
+            return Some((
+                Withhold::NoLocalEndpoints,
+                "externalTrafficPolicy is Local and no candidate has a ready endpoint",
+            ));
+        }
+        (!members.contains(name))
+            .then_some((Withhold::NodeUnknown, "no candidate runs a live speaker"))
+    }
+
+    /// Contract 4.3: an advertisement scores only nodes that it selects.
+    fn score(&self, node: &Node) -> u64 {
+        self.advertisements
+            .iter()
+            .filter(|ad| ad.selects_node(&node.labels))
+            .flat_map(|ad| &ad.preferred_nodes)
+            .filter(|preferred| preferred.preference.matches(&node.labels))
+            .map(|preferred| u64::from(preferred.weight))
+            .sum()
+    }
+
+    fn verdict(self, interfaces: &BTreeSet<Box<str>>, options: &Options) -> Verdict {
+        let Some(first) = self.addresses.first().copied() else {
+            return Withhold::NoAddress.into();
+        };
+        let Some(winner) = winner(&self.candidates, first) else {
+            let local = match self.barred {
+                // A node that no advertisement selects says so even where nobody announces.
+                Some(Withhold::NoMatchingAdvertisement) => Withhold::NoMatchingAdvertisement,
+                _ => Withhold::NoCandidates(self.nobody),
+            };
+            return local.into();
+        };
+        let announcer: Arc<str> = winner.node.into();
+        let local = if winner.node == &*options.node {
+            self.announcement(interfaces)
+        } else {
+            Err(match self.barred {
+                Some(reason) => reason,
+                None => Withhold::NotOwner(Arc::clone(&announcer)),
+            })
+        };
+        Verdict { local, announcer: Some(announcer) }
+    }
+
+    /// Contract 4.4: the interfaces of the own node's advertisements; any without a list means all.
+    fn announcement(self, interfaces: &BTreeSet<Box<str>>) -> Result<Announcement, Withhold> {
+        if self.own.iter().any(|ad| ad.interfaces.is_empty()) {
+            return Ok(Announcement { addresses: self.addresses, scope: Scope::AllInterfaces });
+        }
+        let named: BTreeSet<Box<str>> =
+            self.own.iter().flat_map(|ad| ad.interfaces.iter().cloned()).collect();
+        if named.is_disjoint(interfaces) {
+            let names: Vec<&str> = named.iter().map(|name| &**name).collect();
+            return Err(Withhold::NoInterface(names.join(", ")));
+        }
+        Ok(Announcement { addresses: self.addresses, scope: Scope::Interfaces(named) })
+    }
+}

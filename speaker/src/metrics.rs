@@ -1,0 +1,110 @@
+//! The speaker's metrics (contract 7.1), names and labels exact.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use cluster::ObjectKey;
+use prometheus::core::{AtomicU64, GenericCounter};
+use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry};
+
+/// Gauges of what is announced, counters of what was answered.
+pub struct SpeakerMetrics {
+    node: String,
+    announced: IntGaugeVec,
+    requests: IntCounterVec,
+    responses: IntCounterVec,
+    gratuitous: IntCounterVec,
+    conflicts: IntCounterVec,
+    series: BTreeMap<ObjectKey, Vec<IpAddr>>,
+}
+
+fn counters(registry: &Registry, name: &str, help: &str) -> prometheus::Result<IntCounterVec> {
+    let counter = IntCounterVec::new(Opts::new(name, help), &["ip"])?;
+    registry.register(Box::new(counter.clone()))?;
+    Ok(counter)
+}
+
+fn raise(counter: &GenericCounter<AtomicU64>, total: u64) {
+    counter.inc_by(total.saturating_sub(counter.get()));
+}
+
+impl SpeakerMetrics {
+    /// Registers them for the node of that name.
+    ///
+    /// # Errors
+    /// When a name is taken in `registry`.
+    pub fn register(registry: &Registry, node: &str) -> prometheus::Result<Self> {
+        let announced = IntGaugeVec::new(
+            Opts::new(
+                "metallb_speaker_announced",
+                "Services being announced from this node. This is desired state, it does not guarantee that the routing protocols have converged.",
+            ),
+            &["service", "protocol", "node", "ip"],
+        )?;
+        registry.register(Box::new(announced.clone()))?;
+        Ok(Self {
+            node: node.to_owned(),
+            announced,
+            requests: counters(
+                registry,
+                "metallb_layer2_requests_received",
+                "Number of layer2 requests received for owned IPs.",
+            )?,
+            responses: counters(
+                registry,
+                "metallb_layer2_responses_sent",
+                "Number of layer2 responses sent for owned IPs in response to requests.",
+            )?,
+            gratuitous: counters(
+                registry,
+                "metallb_layer2_gratuitous_sent",
+                "Number of gratuitous layer2 packets sent for owned IPs as a result of failovers.",
+            )?,
+            conflicts: counters(
+                registry,
+                "ferrolb_layer2_conflicts",
+                "Number of frames in which another station answered for or announced an owned IP.",
+            )?,
+            series: BTreeMap::new(),
+        })
+    }
+
+    /// A Service is announced with these addresses.
+    pub fn set_announced(&mut self, service: &ObjectKey, addresses: &[IpAddr]) {
+        self.set_withdrawn(service);
+        for address in addresses {
+            let ip = address.to_string();
+            self.announced
+                .with_label_values(&[service.as_str(), "layer2", &self.node, &ip])
+                .set(1);
+        }
+        self.series.insert(service.clone(), addresses.to_vec());
+    }
+
+    /// A Service is no longer announced.
+    pub fn set_withdrawn(&mut self, service: &ObjectKey) {
+        for address in self.series.remove(service).unwrap_or_default() {
+            let ip = address.to_string();
+            // It was set above, so it is there.
+            let _ = self.announced.remove_label_values(&[
+                service.as_str(),
+                "layer2",
+                &self.node,
+                &ip,
+            ]);
+        }
+    }
+
+    /// Takes over the l2 engine's counters, which only grow.
+    pub fn set_counters(&self, counters: &[(IpAddr, l2::CounterValues)]) {
+        for (address, values) in counters {
+            let ip = address.to_string();
+            raise(&self.requests.with_label_values(&[&ip]), values.requests_received);
+            raise(&self.responses.with_label_values(&[&ip]), values.responses_sent);
+            raise(&self.gratuitous.with_label_values(&[&ip]), values.gratuitous_sent);
+            if values.conflicts > 0 {
+                raise(&self.conflicts.with_label_values(&[&ip]), values.conflicts);
+            }
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! Why a Service is not announced from this node: one enum that feeds the log, the event, the metric and
+//! `explain`.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// Why a node does not announce a Service by L2.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Withhold {
+    /// The Service is gone.
+    #[error("the Service was deleted, or is of another type or class now")]
+    ServiceDeleted,
+    /// It has no address.
+    #[error("the Service has no address")]
+    NoAddress,
+    /// An entry of `status.loadBalancer.ingress` is no address.
+    #[error("status.loadBalancer.ingress holds {0:?}, which is not an IP address")]
+    InvalidAddress(Box<str>),
+    /// No single pool holds all its addresses.
+    #[error("no pool of the configuration holds {0}")]
+    NotAllowed(IpAddr),
+    /// No endpoint anywhere is usable.
+    #[error("no endpoint is ready")]
+    NoEndpoints,
+    /// IP sharing and serviceSelectors do not go together (contract 4.2).
+    #[error("the Service shares its address, and an L2Advertisement of its pool has serviceSelectors")]
+    SharedWithServiceSelector,
+    /// No L2Advertisement selects the pool and the Service.
+    #[error("no L2Advertisement selects pool {0:?} and this Service")]
+    NotAdvertised(Arc<str>),
+    /// Some advertisement does, but not on this node.
+    #[error("no L2Advertisement for this Service selects this node")]
+    NoMatchingAdvertisement,
+    /// The node itself is not known to the API.
+    #[error("this node is not known to the cluster")]
+    NodeUnknown,
+    /// The condition NetworkUnavailable is True here.
+    #[error("this node's network is unavailable")]
+    NodeNetworkUnavailable,
+    /// The node has the exclude label.
+    #[error("this node has the label node.kubernetes.io/exclude-from-external-load-balancers")]
+    NodeExcluded,
+    /// `externalTrafficPolicy: Local` and no usable endpoint here.
+    #[error("externalTrafficPolicy is Local and no ready endpoint is on this node")]
+    NoLocalEndpoints,
+    /// Another node has it.
+    #[error("node {0} announces it")]
+    NotOwner(Arc<str>),
+    /// No node at all may announce it.
+    #[error("no node may announce it: {0}")]
+    NoCandidates(&'static str),
+    /// The interfaces that the advertisements name do not exist here. Nobody else takes over.
+    #[error("none of the interfaces {0} exists on this node")]
+    NoInterface(String),
+}
+
+impl Withhold {
+    /// The value of `reason` in the log (contract 7.2).
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::ServiceDeleted => "serviceDeleted",
+            Self::NoAddress => "noIPAllocated",
+            Self::InvalidAddress(_) => "invalidIP",
+            Self::NotAllowed(_) => "ipNotAllowed",
+            Self::NoEndpoints | Self::NotOwner(_) | Self::NoCandidates(_) => "notOwner",
+            Self::SharedWithServiceSelector => "sharedIPWithServiceSelector",
+            Self::NotAdvertised(_) | Self::NoMatchingAdvertisement | Self::NodeUnknown => {
+                "noMatchingAdvertisement"
+            }
+            Self::NodeNetworkUnavailable => "nodeNetworkUnavailable",
+            Self::NodeExcluded => "nodeLabeledExcludeBalancers",
+            Self::NoLocalEndpoints => "noLocalEndpoints",
+            Self::NoInterface(_) => "noInterface",
+        }
+    }
+}

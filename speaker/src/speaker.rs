@@ -1,0 +1,189 @@
+//! The speaker's books: what this node announces, and what has to be told when that changes.
+//!
+//! A synchronous value without sockets. Whoever drives it hands in the snapshot and what is dirty, publishes
+//! [`Speaker::desired`] to the l2 engine and carries out the [`Output`]s.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use cluster::{Dirty, ObjectKey, Snapshot};
+use l2::{Desired, Scope};
+
+use crate::announce::{Announcement, Members, Options, Verdict, announce};
+use crate::reason::Withhold;
+
+/// Something that changed and has to be told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// The Service is announced from here now.
+    Announced {
+        /// The Service.
+        service: ObjectKey,
+        /// Its uid.
+        uid: Box<str>,
+        /// What is announced.
+        announcement: Announcement,
+    },
+    /// The Service was announced from here and is no longer.
+    Withdrawn {
+        /// The Service.
+        service: ObjectKey,
+        /// What was announced.
+        announcement: Announcement,
+        /// Why it ended.
+        reason: Withhold,
+    },
+    /// This node is to announce the Service, and lacks every interface for it (contract 2.9).
+    NoInterface {
+        /// The Service.
+        service: ObjectKey,
+        /// Its uid.
+        uid: Box<str>,
+        /// Its addresses.
+        addresses: Vec<IpAddr>,
+    },
+}
+
+/// What this node announces.
+pub struct Speaker {
+    options: Options,
+    announced: BTreeMap<ObjectKey, Announcement>,
+    /// Services that lack an interface here, so that it is told once.
+    without_interface: BTreeSet<ObjectKey>,
+    /// Who uses each announced address.
+    users: BTreeMap<IpAddr, BTreeSet<ObjectKey>>,
+}
+
+impl Speaker {
+    /// One that announces nothing yet.
+    #[must_use]
+    pub fn new(options: Options) -> Self {
+        Self {
+            options,
+            announced: BTreeMap::new(),
+            without_interface: BTreeSet::new(),
+            users: BTreeMap::new(),
+        }
+    }
+
+    /// What it was started with.
+    #[must_use]
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// What is announced for each Service.
+    #[must_use]
+    pub fn announced(&self) -> &BTreeMap<ObjectKey, Announcement> {
+        &self.announced
+    }
+
+    /// The Services that announce `address` from here.
+    pub fn users(&self, address: IpAddr) -> impl Iterator<Item = &ObjectKey> {
+        self.users.get(&address).into_iter().flatten()
+    }
+
+    /// Every address to answer for, and where: of Services that share one, on the union of their interfaces
+    /// (contract 4.8).
+    #[must_use]
+    pub fn desired(&self) -> Desired {
+        let mut desired = Desired::new();
+        for announcement in self.announced.values() {
+            for address in &announcement.addresses {
+                let merged = match (desired.remove(address), &announcement.scope) {
+                    (None, scope) => scope.clone(),
+                    (Some(Scope::AllInterfaces), _) | (Some(_), Scope::AllInterfaces) => {
+                        Scope::AllInterfaces
+                    }
+                    (Some(Scope::Interfaces(mut all)), Scope::Interfaces(more)) => {
+                        all.extend(more.iter().cloned());
+                        Scope::Interfaces(all)
+                    }
+                };
+                desired.insert(*address, merged);
+            }
+        }
+        desired
+    }
+
+    /// Decides again what is dirty; nothing is told of what stays as it was.
+    pub fn reconcile(
+        &mut self,
+        snapshot: &Snapshot,
+        dirty: &Dirty,
+        members: &Members,
+        interfaces: &BTreeSet<Box<str>>,
+    ) -> Vec<Output> {
+        let keys: BTreeSet<ObjectKey> = if dirty.all {
+            snapshot.services().keys().chain(self.announced.keys()).cloned().collect()
+        } else {
+            dirty.services.clone()
+        };
+        let mut outputs = Vec::new();
+        for key in keys {
+            let verdict = match snapshot.service(&key) {
+                Some(service) => {
+                    announce(&key, service, snapshot, members, interfaces, &self.options)
+                }
+                None => Verdict::from(Withhold::ServiceDeleted),
+            };
+            let uid = snapshot.service(&key).map(|service| service.uid.clone()).unwrap_or_default();
+            self.settle(key, uid, snapshot, verdict, &mut outputs);
+        }
+        outputs
+    }
+
+    fn settle(
+        &mut self,
+        key: ObjectKey,
+        uid: Box<str>,
+        snapshot: &Snapshot,
+        verdict: Verdict,
+        outputs: &mut Vec<Output>,
+    ) {
+        match verdict.local {
+            Ok(announcement) => {
+                self.without_interface.remove(&key);
+                if self.announced.get(&key) == Some(&announcement) {
+                    return;
+                }
+                self.forget(&key);
+                for address in &announcement.addresses {
+                    self.users.entry(*address).or_default().insert(key.clone());
+                }
+                self.announced.insert(key.clone(), announcement.clone());
+                outputs.push(Output::Announced { service: key, uid, announcement });
+            }
+            Err(reason) => {
+                if matches!(reason, Withhold::NoInterface(_)) {
+                    if self.without_interface.insert(key.clone()) {
+                        let service = snapshot.service(&key);
+                        let addresses = service
+                            .map(|service| service.ingress_addresses().collect())
+                            .unwrap_or_default();
+                        outputs.push(Output::NoInterface { service: key.clone(), uid, addresses });
+                    }
+                } else {
+                    self.without_interface.remove(&key);
+                }
+                if let Some(announcement) = self.forget(&key) {
+                    outputs.push(Output::Withdrawn { service: key, announcement, reason });
+                }
+            }
+        }
+    }
+
+    fn forget(&mut self, key: &ObjectKey) -> Option<Announcement> {
+        let announcement = self.announced.remove(key)?;
+        for address in &announcement.addresses {
+            if let Some(users) = self.users.get_mut(address) {
+                users.remove(key);
+                if users.is_empty() {
+                    self.users.remove(address);
+                }
+            }
+        }
+        Some(announcement)
+    }
+}
