@@ -11,6 +11,8 @@ mod allocator;
 mod decide;
 mod interval_set;
 pub mod metrics;
+#[cfg(feature = "net")]
+pub mod net;
 pub mod pool_status;
 mod reason;
 mod request;

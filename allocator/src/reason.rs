@@ -103,6 +103,17 @@ pub struct Notice {
 }
 
 impl Notice {
+    /// The value of `event` in the log (contract 7.2).
+    #[must_use]
+    pub fn event(&self) -> &'static str {
+        match self.reason {
+            "IPAllocated" => "ipAllocated",
+            "ClearAssignment" => "clearAssignment",
+            "deprecatedAnnotation" => "deprecatedAnnotation",
+            _ => "allocationFailed",
+        }
+    }
+
     pub(crate) fn normal(reason: &'static str, message: String) -> Self {
         Self { warning: false, reason, message }
     }

@@ -3,6 +3,7 @@
 //! [`Snapshot`] is a synchronous index; with the feature `net` there are the *sources* that fill it and the
 //! *sinks* that carry decisions out. How an address is chosen or announced is known elsewhere.
 
+pub mod folder;
 pub mod key;
 pub mod manifest;
 pub mod model;

@@ -9,6 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::hash::{BuildHasher, RandomState};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use crds::config::{Config, ConfigKind, Objects, Rejection, Scope, Secret, validate};
@@ -17,7 +18,7 @@ use serde_json::Value;
 
 use crate::key::ObjectKey;
 use crate::model::{
-    EndpointSliceObject, NamespaceObject, Node, NodeObject, Service, ServiceObject, ServiceType,
+    EndpointSliceObject, Ingress, NamespaceObject, Node, NodeObject, Service, ServiceObject, ServiceType,
     Slice,
 };
 
@@ -205,6 +206,24 @@ impl Snapshot {
                 self.config_dirty |= self.objects.apply(kind, value);
             }
         }
+    }
+
+    /// Sets the status of a Service that no API server keeps: its ingress addresses and the pool annotation.
+    pub fn set_status(
+        &mut self,
+        key: &ObjectKey,
+        addresses: &[IpAddr],
+        annotation: &str,
+        pool: Option<&str>,
+    ) {
+        let Some(service) = self.services.get_mut(key) else { return };
+        service.ingress = addresses
+            .iter()
+            .map(|address| Ingress { ip: address.to_string().into(), hostname: "".into() })
+            .collect();
+        let others = service.annotations.iter().filter(|(key, _)| *key != annotation);
+        service.annotations = others.chain(pool.map(|pool| (annotation, pool))).collect();
+        self.dirty.services.insert(key.clone());
     }
 
     /// Removes an object. `key` is `namespace/name` for Services and slices, else the name.

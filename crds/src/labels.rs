@@ -68,7 +68,9 @@ impl From<BTreeMap<String, String>> for Labels {
 
 impl<'de> Deserialize<'de> for Labels {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(Option::<BTreeMap<String, String>>::deserialize(deserializer)?.unwrap_or_default().into())
+        Ok(Option::<BTreeMap<String, String>>::deserialize(deserializer)?
+            .unwrap_or_default()
+            .into())
     }
 }
 
@@ -152,9 +154,7 @@ impl Selector {
             .match_labels
             .iter()
             .flatten()
-            .map(|(key, value)| {
-                Requirement::In(key.as_str().into(), vec![value.as_str().into()])
-            })
+            .map(|(key, value)| Requirement::In(key.as_str().into(), vec![value.as_str().into()]))
             .collect();
         for expression in selector.match_expressions.iter().flatten() {
             let key = expression.key.clone();

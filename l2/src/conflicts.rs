@@ -88,8 +88,14 @@ mod tests {
         let late = now + Duration::from_millis(3_001);
         assert_eq!(conflicts.heard(now, ADDRESS, 2, station(1), true), Some(ConflictSource::Probe));
         assert_eq!(conflicts.heard(now, ADDRESS, 3, station(2), true), Some(ConflictSource::Heard));
-        assert_eq!(conflicts.heard(now, ADDRESS, 2, station(3), false), Some(ConflictSource::Heard));
-        assert_eq!(conflicts.heard(late, ADDRESS, 2, station(4), true), Some(ConflictSource::Heard));
+        assert_eq!(
+            conflicts.heard(now, ADDRESS, 2, station(3), false),
+            Some(ConflictSource::Heard)
+        );
+        assert_eq!(
+            conflicts.heard(late, ADDRESS, 2, station(4), true),
+            Some(ConflictSource::Heard)
+        );
         assert!(conflicts.probes.is_empty() && conflicts.probe_order.is_empty());
     }
 
@@ -97,14 +103,20 @@ mod tests {
     fn the_same_claim_is_told_once_a_minute() {
         let (mut conflicts, now) = (Conflicts::default(), Instant::now());
         assert!(conflicts.heard(now, ADDRESS, 2, station(1), false).is_some());
-        assert!(conflicts.heard(now + Duration::from_secs(59), ADDRESS, 2, station(1), false).is_none());
-        assert!(conflicts.heard(now + Duration::from_secs(60), ADDRESS, 2, station(1), false).is_some());
+        assert!(
+            conflicts.heard(now + Duration::from_secs(59), ADDRESS, 2, station(1), false).is_none()
+        );
+        assert!(
+            conflicts.heard(now + Duration::from_secs(60), ADDRESS, 2, station(1), false).is_some()
+        );
     }
 
     #[test]
     fn a_flood_of_invented_stations_does_not_grow_the_memory() {
         let (mut conflicts, now) = (Conflicts::default(), Instant::now());
-        let told = (0..5_000).filter(|n| conflicts.heard(now, ADDRESS, 2, station(*n), false).is_some()).count();
+        let told = (0..5_000)
+            .filter(|n| conflicts.heard(now, ADDRESS, 2, station(*n), false).is_some())
+            .count();
         assert_eq!((told, conflicts.told.len()), (REMEMBERED, REMEMBERED));
         assert!(conflicts.heard(now + QUIET, ADDRESS, 2, station(1), false).is_some());
         assert_eq!(conflicts.told.len(), 1);

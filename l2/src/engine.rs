@@ -159,8 +159,12 @@ impl Engine {
         }
         let newly = desired.len() - kept;
         if self.owned.len() > kept + newly {
-            let lost: Vec<IpAddr> =
-                self.owned.keys().filter(|address| !desired.contains_key(address)).copied().collect();
+            let lost: Vec<IpAddr> = self
+                .owned
+                .keys()
+                .filter(|address| !desired.contains_key(address))
+                .copied()
+                .collect();
             for address in lost {
                 self.disown(now, address);
             }
@@ -209,9 +213,12 @@ impl Engine {
     /// The next filter to replace, with its new ranges. To be called until `None`, before anything is announced.
     pub fn poll_filter(&mut self, now: Instant) -> Option<(u32, Protocol, Vec<Range>)> {
         loop {
-            let port = self.filters.iter().find(|(_, plan)| plan.is_due(now)).map(|(port, _)| *port)?;
+            let port =
+                self.filters.iter().find(|(_, plan)| plan.is_due(now)).map(|(port, _)| *port)?;
             let keys = self.keys(port);
-            if let Some(ranges) = self.filters.get_mut(&port).and_then(|plan| plan.replace(now, keys)) {
+            if let Some(ranges) =
+                self.filters.get_mut(&port).and_then(|plan| plan.replace(now, keys))
+            {
                 return Some((port.0, port.1, ranges));
             }
         }
@@ -270,7 +277,8 @@ impl Engine {
         for link in before.iter().chain(links.iter()) {
             self.pass(now, *link, address);
         }
-        self.outbox.retain(|transmit| transmit.address != address || links.contains(&transmit.link));
+        self.outbox
+            .retain(|transmit| transmit.address != address || links.contains(&transmit.link));
         self.announcer.own(now, address, links);
     }
 
@@ -319,7 +327,9 @@ impl Engine {
     fn keys(&self, (link, protocol): Port) -> Vec<u32> {
         self.owned
             .iter()
-            .filter(|(address, owned)| Protocol::of(**address) == protocol && owned.links.contains(&link))
+            .filter(|(address, owned)| {
+                Protocol::of(**address) == protocol && owned.links.contains(&link)
+            })
             .map(|(address, _)| filter_key(*address))
             .collect()
     }
@@ -333,11 +343,15 @@ impl Engine {
         let (announcements, question) = match (address, facts.link_local) {
             (IpAddr::V4(v4), _) => {
                 let announce = |operation| Arp::announcement(operation, mac, v4).emit();
-                ([Some(announce(Operation::Request)), Some(announce(Operation::Reply))], Arp::probe(mac, v4).emit())
+                (
+                    [Some(announce(Operation::Request)), Some(announce(Operation::Reply))],
+                    Arp::probe(mac, v4).emit(),
+                )
             }
-            (IpAddr::V6(v6), Some(source)) => {
-                ([Some(Ndp::unsolicited(mac, source, v6).emit()), None], Ndp::probe(mac, source, v6).emit())
-            }
+            (IpAddr::V6(v6), Some(source)) => (
+                [Some(Ndp::unsolicited(mac, source, v6).emit()), None],
+                Ndp::probe(mac, source, v6).emit(),
+            ),
             (IpAddr::V6(_), None) => return,
         };
         let transmit = |announces, frame| Transmit { link, protocol, address, announces, frame };

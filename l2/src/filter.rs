@@ -129,7 +129,7 @@ fn search(boundaries: &[u32], inside: bool) -> Vec<Instruction> {
     let (left, rest) = boundaries.split_at(middle);
     let [boundary, right @ ..] = rest else { return block(boundaries, inside) };
     let left_code = search(left, inside);
-    let right_code = search(right, inside ^ (middle % 2 == 0));
+    let right_code = search(right, inside ^ middle.is_multiple_of(2));
     let mut code = Vec::with_capacity(left_code.len() + right_code.len() + 2);
     code.push(condition(JUMP_NOT_LESS, *boundary, 0, 1));
     code.push(statement(JUMP, u32::try_from(left_code.len()).unwrap_or(u32::MAX)));
@@ -158,7 +158,7 @@ fn nodes(boundaries: &[u32], inside: bool, accept: usize, code: &mut Vec<Instruc
     let (left, rest) = boundaries.split_at(middle);
     let [boundary, right @ ..] = rest else { return };
     let here = code.len();
-    let inside_right = inside ^ (middle % 2 == 0);
+    let inside_right = inside ^ middle.is_multiple_of(2);
     let jump = |subtree: &[u32], at: usize, inside: bool| {
         let to = if subtree.is_empty() { accept + usize::from(!inside) } else { at };
         // In a block of at most BLOCK nodes and two returns this always fits.

@@ -45,7 +45,11 @@ pub enum FrameError {
 }
 
 impl Frame {
-    pub(crate) fn ethernet(destination: MacAddress, source: MacAddress, ethertype: EtherType) -> Self {
+    pub(crate) fn ethernet(
+        destination: MacAddress,
+        source: MacAddress,
+        ethertype: EtherType,
+    ) -> Self {
         let mut frame = Self { bytes: [0; LONGEST], length: ETHERNET_HEADER };
         if let Some(mut header) = MutableEthernetPacket::new(&mut frame.bytes) {
             header.set_destination(destination.0.into());

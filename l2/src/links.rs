@@ -196,8 +196,17 @@ mod tests {
 
     #[test]
     fn the_first_reason_in_order_is_told() {
-        let options = Options { exclude: Some(regex::Regex::new("(^veth.*)|(th0$)").unwrap()), ..Options::default() };
-        let mut link = LinkFacts { up: false, no_arp: true, master: Some("br0".into()), ethernet: false, ..good() };
+        let options = Options {
+            exclude: Some(regex::Regex::new("(^veth.*)|(th0$)").unwrap()),
+            ..Options::default()
+        };
+        let mut link = LinkFacts {
+            up: false,
+            no_arp: true,
+            master: Some("br0".into()),
+            ethernet: false,
+            ..good()
+        };
         assert_eq!(link.verdict(&options), both(NoResponder::Excluded));
         let options = Options::default();
         assert_eq!(link.verdict(&options), both(NoResponder::Down));
@@ -212,7 +221,10 @@ mod tests {
     #[test]
     fn each_protocol_has_its_own_need() {
         let link = LinkFacts { broadcast: false, ..good() };
-        assert_eq!(link.verdict(&Options::default()), Verdict { arp: Some(NoResponder::NotBroadcast), ndp: None });
+        assert_eq!(
+            link.verdict(&Options::default()),
+            Verdict { arp: Some(NoResponder::NotBroadcast), ndp: None }
+        );
         let link = LinkFacts { link_local: None, ..good() };
         let verdict = link.verdict(&Options::default());
         assert_eq!(verdict, Verdict { arp: None, ndp: Some(NoResponder::NoLinkLocal) });

@@ -75,7 +75,14 @@ mod tests {
     fn text_goes_both_ways_and_nonsense_is_refused() {
         let mac: MacAddress = "02:00:5e:AA:0b:ff".parse().unwrap();
         assert_eq!(mac.to_string(), "02:00:5e:aa:0b:ff");
-        for wrong in ["", "02:00:5e:aa:0b", "02:00:5e:aa:0b:ff:00", "2:0:5e:aa:b:ff", "+2:00:5e:aa:0b:ff", "é0:00:5e:aa:0b"] {
+        for wrong in [
+            "",
+            "02:00:5e:aa:0b",
+            "02:00:5e:aa:0b:ff:00",
+            "2:0:5e:aa:b:ff",
+            "+2:00:5e:aa:0b:ff",
+            "é0:00:5e:aa:0b",
+        ] {
             assert!(wrong.parse::<MacAddress>().is_err(), "{wrong}");
         }
     }

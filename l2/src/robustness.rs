@@ -17,7 +17,11 @@ const MAC: MacAddress = MacAddress([2, 0, 0, 0, 0, 0x0a]);
 /// Octets as an ARP frame.
 pub fn arp(data: &[u8]) {
     if let Ok(frame) = Arp::parse(data) {
-        assert_eq!(Arp::parse(frame.emit().as_bytes()), Ok(frame), "what was read is written the same");
+        assert_eq!(
+            Arp::parse(frame.emit().as_bytes()),
+            Ok(frame),
+            "what was read is written the same"
+        );
     }
     answer(Protocol::Arp, data, Arp::parse(data).ok().map(|frame| frame.target.into()));
 }
@@ -27,7 +31,11 @@ pub fn ndp(data: &[u8]) {
     use crate::frame::ndp::Message;
     let parsed = Ndp::parse(data).ok();
     if let Some(frame) = parsed {
-        assert_eq!(Ndp::parse(frame.emit().as_bytes()), Ok(frame), "what was read is written the same");
+        assert_eq!(
+            Ndp::parse(frame.emit().as_bytes()),
+            Ok(frame),
+            "what was read is written the same"
+        );
     }
     let target = parsed.and_then(|frame| match frame.message {
         Message::Solicitation(message) => Some(message.target.into()),
@@ -40,7 +48,10 @@ pub fn ndp(data: &[u8]) {
 fn answer(protocol: Protocol, data: &[u8], target: Option<IpAddr>) {
     let now = start();
     let mut stranger = engine(now, None);
-    assert!(stranger.handle_frame(now, LINK, protocol, data).is_none(), "answered for a foreign address");
+    assert!(
+        stranger.handle_frame(now, LINK, protocol, data).is_none(),
+        "answered for a foreign address"
+    );
     let mut owner = engine(now, target);
     if let Some(reply) = owner.handle_frame(now, LINK, protocol, data) {
         assert_eq!(Some(reply.address), target, "answered for what was not asked");
@@ -64,7 +75,10 @@ fn engine(now: Instant, owned: Option<IpAddr>) -> Engine {
         link_local: Some(std::net::Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0xa)),
     });
     engine.settle(now);
-    engine.set_desired(now, &owned.into_iter().map(|address| (address, Scope::AllInterfaces)).collect());
+    engine.set_desired(
+        now,
+        &owned.into_iter().map(|address| (address, Scope::AllInterfaces)).collect(),
+    );
     engine
 }
 
@@ -81,14 +95,16 @@ mod tests {
     /// Real frames with some octets changed and the end moved: far more of them pass the first checks than of noise.
     fn mangled(seed: Vec<u8>) -> impl Strategy<Value = Vec<u8>> {
         let length = seed.len();
-        (prop::collection::vec((0..length, any::<u8>()), 0..6), 0..length + 40).prop_map(move |(changes, end)| {
-            let mut frame = seed.clone();
-            for (at, value) in changes {
-                frame[at] = value;
-            }
-            frame.resize(end, 0);
-            frame
-        })
+        (prop::collection::vec((0..length, any::<u8>()), 0..6), 0..length + 40).prop_map(
+            move |(changes, end)| {
+                let mut frame = seed.clone();
+                for (at, value) in changes {
+                    frame[at] = value;
+                }
+                frame.resize(end, 0);
+                frame
+            },
+        )
     }
 
     fn arp_seed() -> Vec<u8> {

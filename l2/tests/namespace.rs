@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The responder on the real kernel: a node and a neighbour in network namespaces, joined by veth pairs; the neighbour asks
-//! with arping and ndisc6 and watches with tcpdump.
+//! with arping and by its own kernel, and watches with tcpdump.
 #![cfg(feature = "net")]
 
 mod lab;
@@ -14,13 +14,19 @@ const V4: &str = "192.0.2.100";
 const V6: &str = "2001:db8::100";
 
 fn arping(lab: &Lab, interface: &str, address: &str) -> Option<String> {
-    let (answered, text) = lab.beside_peer(&["arping", "-c", "1", "-w", "1", "-I", interface, address]);
+    let (answered, text) =
+        lab.beside_peer(&["arping", "-c", "1", "-w", "1", "-i", interface, address]);
     answered.then_some(text.to_lowercase())
 }
 
-fn ndisc6(lab: &Lab, interface: &str, address: &str) -> Option<String> {
-    let (answered, text) = lab.beside_peer(&["ndisc6", "-1", "-r", "1", "-w", "1000", address, interface]);
-    answered.then_some(text.to_lowercase())
+/// Has the neighbour's kernel find the address by multicast. (ndisc6 overlooks answers whose source is not the target.)
+fn resolve(lab: &Lab, interface: &str, address: &str) -> Option<String> {
+    let show = || lab.peer(&["-6", "neigh", "show", address, "dev", interface]);
+    if !show().contains("REACHABLE") {
+        lab.peer(&["-6", "neigh", "replace", address, "dev", interface, "use"]);
+    }
+    // An entry that only an announcement filled in is STALE; an answer makes it REACHABLE.
+    Some(show()).filter(|entry| entry.contains("lladdr") && entry.contains("REACHABLE"))
 }
 
 #[test]
@@ -51,9 +57,9 @@ fn arp_probe_of_a_newcomer_is_answered() {
     let running = lab.start(Options::default());
     running.own(&[V4]);
     eventually("an answer", || arping(&lab, "peer0", V4));
-    // iputils' arping -D fails when somebody answers.
-    let (free, text) = lab.beside_peer(&["arping", "-D", "-c", "2", "-w", "2", "-I", "peer0", V4]);
-    assert!(!free, "{text}");
+    let (answered, text) =
+        lab.beside_peer(&["arping", "-0", "-c", "1", "-w", "1", "-i", "peer0", V4]);
+    assert!(answered, "{text}");
 }
 
 #[test]
@@ -64,8 +70,8 @@ fn neighbor_solicitation_is_answered_multicast_and_unicast() {
     running.ready("eth0");
     let capture = lab.capture("peer0", "icmp6 and ip6[40] == 136");
     running.own(&[V6]);
-    capture.line(&["> 33:33:00:00:00:01", "tgt is 2001:db8::100", "[override]"].map(|part| if part.starts_with('[') { "override" } else { part }));
-    let answer = eventually("an answer", || ndisc6(&lab, "peer0", V6));
+    capture.line(&["> 33:33:00:00:00:01", "tgt is 2001:db8::100"]);
+    let answer = eventually("an answer", || resolve(&lab, "peer0", V6));
     assert!(answer.contains(&lab.mac("eth0").to_string()), "{answer}");
     // The kernel asks for a known neighbour by unicast once its entry is to be verified.
     let mac = lab.mac("eth0").to_string();
@@ -82,7 +88,7 @@ fn duplicate_address_detection_of_another_host_finds_ours() {
     let running = lab.start(Options::default());
     running.ready("eth0");
     running.own(&[V6]);
-    eventually("an answer", || ndisc6(&lab, "peer0", V6));
+    eventually("an answer", || resolve(&lab, "peer0", V6));
     lab.peer(&["addr", "add", &format!("{V6}/64"), "dev", "peer0"]);
     eventually("the neighbour to notice", || {
         lab.peer(&["addr", "show", "dev", "peer0"]).contains("dadfailed").then_some(())
@@ -111,15 +117,17 @@ fn a_link_that_comes_late_goes_and_comes_again_is_followed() {
     lab.join(1);
     running.ready("eth1");
     eventually("an answer", || arping(&lab, "peer1", V4));
-    eventually("an answer", || ndisc6(&lab, "peer1", V6));
+    eventually("an answer", || resolve(&lab, "peer1", V6));
     lab.node(&["link", "set", "eth1", "down"]);
-    eventually("the link down", || running.link("eth1").filter(|link| link.reason() == Some(&NoResponder::Down)));
+    eventually("the link down", || {
+        running.link("eth1").filter(|link| link.reason() == Some(&NoResponder::Down))
+    });
     assert!(running.link("eth0").unwrap().arp, "the other link is not touched");
     let capture = lab.capture("peer1", "arp");
     lab.node(&["link", "set", "eth1", "up"]);
     capture.line(&["Request who-has 192.0.2.100 (ff:ff:ff:ff:ff:ff) tell 192.0.2.100"]);
     running.ready("eth1");
-    eventually("an answer", || ndisc6(&lab, "peer1", V6));
+    eventually("an answer", || resolve(&lab, "peer1", V6));
     lab.peer(&["link", "set", "peer1", "down"]);
     eventually("the carrier lost", || running.link("eth1").filter(|link| !link.carrier && link.up));
     lab.node(&["link", "del", "eth1"]);
@@ -156,7 +164,10 @@ fn excluded_and_enslaved_links_have_no_responder_and_the_bridge_has() {
     let exclude = Some(regex::Regex::new("(^veth.*)|(th0)").unwrap());
     let running = lab.start(Options { exclude, ..Options::default() });
     assert_eq!(running.link("eth0").unwrap().reason(), Some(&NoResponder::Excluded));
-    assert_eq!(running.link("eth1").unwrap().reason(), Some(&NoResponder::Enslaved { master: "br0".into() }));
+    assert_eq!(
+        running.link("eth1").unwrap().reason(),
+        Some(&NoResponder::Enslaved { master: "br0".into() })
+    );
     assert_eq!(running.link("lo").unwrap().reason(), Some(&NoResponder::NotEthernet));
     running.own(&[V4]);
     let answer = eventually("an answer", || arping(&lab, "peer1", V4));
@@ -177,7 +188,10 @@ fn another_station_with_the_address_is_found_by_asking() {
     running.own(&[V4, V6]);
     for wanted in [V4, V6] {
         let wanted: IpAddr = wanted.parse().unwrap();
-        let event = running.event("conflict", |event| matches!(event, Event::Conflict { address, .. } if *address == wanted));
+        let event = running.event(
+            "conflict",
+            |event| matches!(event, Event::Conflict { address, .. } if *address == wanted),
+        );
         let Event::Conflict { interface, found_by, .. } = &event else { panic!("{event:?}") };
         assert_eq!((&**interface, *found_by), ("eth0", ConflictSource::Probe), "{event:?}");
     }
@@ -193,8 +207,10 @@ fn an_announcement_of_another_station_is_heard() {
     // The neighbour takes the address without an answer to our questions, and announces it.
     lab.beside_peer(&["sysctl", "-qw", "net.ipv4.conf.all.arp_ignore=8"]);
     lab.peer(&["addr", "add", &format!("{V4}/32"), "dev", "peer0"]);
-    lab.beside_peer(&["arping", "-U", "-c", "1", "-I", "peer0", V4]);
-    running.event("conflict", |event| matches!(event, Event::Conflict { found_by: ConflictSource::Heard, .. }));
+    lab.beside_peer(&["arping", "-U", "-P", "-c", "1", "-i", "peer0", "-S", V4, V4]);
+    running.event("conflict", |event| {
+        matches!(event, Event::Conflict { found_by: ConflictSource::Heard, .. })
+    });
 }
 
 #[test]
@@ -212,12 +228,15 @@ fn a_thousand_ipv6_addresses_are_answered_on_three_links() {
         let (eth, peer) = (format!("eth{n}"), format!("peer{n}"));
         running.ready(&eth);
         for name in [&names[0], &names[500], &names[999]] {
-            eventually("an answer", || ndisc6(&lab, &peer, name));
+            eventually("an answer", || resolve(&lab, &peer, name));
         }
         let node = lab.node.clone();
         eventually("a thousand groups on each link", || {
-            let groups = inside(&node, || std::fs::read_to_string("/proc/thread-self/net/igmp6").unwrap());
-            let joined = groups.lines().filter(|line| line.contains(&format!("{eth} ")) && line.contains("ff0200000000000000000001ff01"));
+            let groups =
+                inside(&node, || std::fs::read_to_string("/proc/thread-self/net/igmp6").unwrap());
+            let joined = groups.lines().filter(|line| {
+                line.contains(&format!("{eth} ")) && line.contains("ff0200000000000000000001ff01")
+            });
             (joined.count() == 1000).then_some(())
         });
     }
@@ -228,7 +247,9 @@ fn a_thousand_ipv6_addresses_are_answered_on_three_links() {
 fn ten_thousand_addresses_do_not_delay_an_answer_and_all_pass_the_filter() {
     let lab = Lab::joined();
     let running = lab.start(Options::default());
-    let names: Vec<String> = (0..10_000_u32).map(|n| format!("10.{}.{}.{}", n % 7, n / 250, 1 + (n * 3) % 250)).collect();
+    let names: Vec<String> = (0..10_000_u32)
+        .map(|n| format!("10.{}.{}.{}", n % 7, n / 250, 1 + (n * 3) % 250))
+        .collect();
     running.layer2.publish(all(&names.iter().map(String::as_str).collect::<Vec<_>>()));
     for name in [&names[0], &names[4_321], &names[9_999]] {
         eventually("an answer", || arping(&lab, "peer0", name));

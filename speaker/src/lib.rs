@@ -9,6 +9,8 @@
 mod announce;
 pub mod election;
 pub mod metrics;
+#[cfg(feature = "net")]
+pub mod net;
 mod reason;
 mod speaker;
 

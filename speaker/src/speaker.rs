@@ -5,7 +5,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use cluster::{Dirty, ObjectKey, Snapshot};
 use l2::{Desired, Scope};

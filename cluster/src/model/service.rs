@@ -174,6 +174,16 @@ struct IngressObject {
     hostname: Option<String>,
 }
 
+/// The families of the addresses that a Service asks for.
+fn requested(metadata: &ObjectMeta, field: Option<&str>) -> Vec<Family> {
+    let annotation = ["metallb.io/loadBalancerIPs", "metallb.universe.tf/loadBalancerIPs"]
+        .iter()
+        .find_map(|key| metadata.annotations.as_ref()?.get(*key));
+    let text = annotation.map(String::as_str).or(field).unwrap_or_default();
+    let addresses = text.split(',').filter_map(|part| part.trim().parse().ok());
+    addresses.map(Family::of).collect()
+}
+
 impl ServiceObject {
     /// The key; the namespace of an object without one is `default`.
     #[must_use]
@@ -188,6 +198,56 @@ impl ServiceObject {
     #[must_use]
     pub fn is_load_balancer(&self) -> bool {
         self.spec.service_type.as_deref() == Some("LoadBalancer")
+    }
+
+    /// Gives a Service of a folder the cluster addresses that an API server would have given it: their families
+    /// are those of its `ipFamilies`, else of what it requests, else what its policy says with IPv4 first.
+    /// The addresses are the unspecified ones; only their families count.
+    pub fn default_cluster_ips(&mut self) {
+        let spec = &mut self.spec;
+        let given = spec.cluster_ip.is_some() || spec.cluster_ips.is_some();
+        if given || spec.service_type.as_deref() != Some("LoadBalancer") {
+            return;
+        }
+        let dual = matches!(
+            spec.ip_family_policy.as_deref(),
+            Some("PreferDualStack" | "RequireDualStack")
+        );
+        let mut families: Vec<Family> = spec
+            .ip_families
+            .iter()
+            .flatten()
+            .map(|family| if family == "IPv6" { Family::V6 } else { Family::V4 })
+            .collect();
+        if families.is_empty() {
+            families = requested(&self.metadata, spec.load_balancer_ip.as_deref());
+        }
+        families.dedup();
+        if families.is_empty() {
+            families.push(Family::V4);
+        }
+        if let ([one], true) = (families.as_slice(), dual) {
+            families.push(one.other());
+        }
+        let address = |family: &Family| match family {
+            Family::V4 => "0.0.0.0".to_owned(),
+            Family::V6 => "::".to_owned(),
+        };
+        spec.cluster_ips = Some(families.iter().map(address).collect());
+    }
+
+    /// Puts this in the place of whatever status and pool annotation the object carries.
+    pub fn set_status(&mut self, addresses: &[IpAddr], pool: Option<&str>) {
+        const POOL: &str = "metallb.io/ip-allocated-from-pool";
+        let ingress = addresses
+            .iter()
+            .map(|address| IngressObject { ip: Some(address.to_string()), hostname: None });
+        self.status.load_balancer.ingress = Some(ingress.collect());
+        let annotations = self.metadata.annotations.get_or_insert_default();
+        match pool {
+            Some(pool) => annotations.insert(POOL.to_owned(), pool.to_owned()),
+            None => annotations.remove(POOL),
+        };
     }
 
     /// Reduces the object to what is kept.

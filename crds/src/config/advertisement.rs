@@ -132,8 +132,9 @@ impl BgpAdvertisement {
     /// (contract 6.3). Whether they select a common node or Service is for the caller to know.
     #[must_use]
     pub fn conflicts_with(&self, other: &Self, pool: &Pool) -> bool {
-        let differs =
-            |family| !pool.has_family(family) || self.length_for(family) != other.length_for(family);
+        let differs = |family| {
+            !pool.has_family(family) || self.length_for(family) != other.length_for(family)
+        };
         let disjoint = !self.peers.is_empty()
             && !other.peers.is_empty()
             && self.peers.is_disjoint(&other.peers);

@@ -250,7 +250,10 @@ mod tests {
             ("graceful-shutdown", "65535:0"),
             ("blackhole", "65535:666"),
         ] {
-            assert_eq!(Community::well_known(name).map(|known| known.to_string()), Some(text.into()));
+            assert_eq!(
+                Community::well_known(name).map(|known| known.to_string()),
+                Some(text.into())
+            );
         }
         assert_eq!(Community::well_known("no-import"), None);
     }
@@ -266,7 +269,9 @@ mod tests {
         ] {
             assert_eq!(text.parse(), Ok(ExtendedCommunity(octets)), "{text}");
         }
-        for text in ["", "rt:1", "rt:4200000000:65536", "xx:1:2", "opaque:01", "link-bandwidth:65536:1"] {
+        for text in
+            ["", "rt:1", "rt:4200000000:65536", "xx:1:2", "opaque:01", "link-bandwidth:65536:1"]
+        {
             assert!(text.parse::<ExtendedCommunity>().is_err(), "{text}");
         }
     }

@@ -6,15 +6,15 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use k8s_openapi::ByteString;
-use serde::de::DeserializeOwned;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::peer::Password;
 use crate::labels::Labels;
 use crate::metallb::{
-    BfdProfileSpec, BgpAdvertisementSpec, BgpPeer, BgpPeerSpec, CommunitySpec, GROUP,
-    IpAddressPoolSpec, L2AdvertisementSpec, bgp_peer_v1beta1,
+    BfdProfileSpec, BgpAdvertisementSpec, BgpPeerSpec, CommunitySpec, IpAddressPoolSpec,
+    L2AdvertisementSpec, bgp_peer_v1beta1,
 };
 
 /// The kinds that make up the configuration.
@@ -286,31 +286,24 @@ fn split(kind: ConfigKind, object: Value) -> Option<(Arc<str>, Raw)> {
         .and_then(|metadata| metadata.get("labels"))
         .and_then(|labels| Labels::deserialize(labels).ok())
         .unwrap_or_default();
-    let spec = if kind == ConfigKind::BgpPeer
-        && object.get("apiVersion").and_then(Value::as_str) == Some(&format!("{GROUP}/v1beta1"))
-    {
-        converted_peer(object)
+    let is_old_peer = kind == ConfigKind::BgpPeer
+        && object.get("apiVersion").and_then(Value::as_str) == Some("metallb.io/v1beta1");
+    let spec = if is_old_peer {
+        bgp_peer_v1beta1::convert(without_nulls(Value::Object(object)), "metallb.io/v1beta2")
+            .map(|mut converted| converted.get_mut("spec").map(Value::take).unwrap_or_default())
+            .map_err(|error| error.to_string().into())
     } else {
-        Ok(spec_of(&mut object))
+        spec_of(&mut object)
     };
     Some((name, Raw { namespace, labels, age, spec }))
 }
 
-/// An absent `spec` is an empty one.
-fn spec_of(object: &mut Map<String, Value>) -> Value {
+/// The `spec`; one that is absent is empty, and one that is no object is wrong.
+fn spec_of(object: &mut Map<String, Value>) -> Result<Value, Box<str>> {
     match object.remove("spec") {
-        None | Some(Value::Null) => Value::Object(Map::new()),
-        Some(spec) => spec,
+        None | Some(Value::Null) => Ok(Value::Object(Map::new())),
+        Some(spec) => serde_json::from_value(spec).map(Value::Object).map_err(message),
     }
-}
-
-/// The v1beta2 `spec` of a v1beta1 peer.
-fn converted_peer(mut object: Map<String, Value>) -> Result<Value, Box<str>> {
-    let spec = spec_of(&mut object);
-    object.insert("spec".into(), spec);
-    let old: bgp_peer_v1beta1::BgpPeer =
-        serde_json::from_value(without_nulls(Value::Object(object))).map_err(message)?;
-    serde_json::to_value(BgpPeer::from(old).spec).map_err(message)
 }
 
 fn message(error: serde_json::Error) -> Box<str> {
@@ -334,8 +327,7 @@ fn without_nulls(value: Value) -> Value {
 /// Stores an object; returns whether it differs from what was stored.
 fn insert<S: DeserializeOwned + PartialEq>(map: &mut Stored<S>, name: Arc<str>, raw: Raw) -> bool {
     let Raw { namespace, labels, age, spec } = raw;
-    let spec =
-        spec.and_then(|spec| serde_json::from_value(without_nulls(spec)).map_err(message));
+    let spec = spec.and_then(|spec| serde_json::from_value(without_nulls(spec)).map_err(message));
     let object = Object { namespace, labels, age, spec };
     if map.get(&*name) == Some(&object) {
         return false;
@@ -347,3 +339,6 @@ fn insert<S: DeserializeOwned + PartialEq>(map: &mut Stored<S>, name: Arc<str>, 
     }
     true
 }
+
+#[cfg(test)]
+mod tests;

@@ -116,3 +116,6 @@ impl Pool {
         count(0) + count(255)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -53,11 +53,7 @@ impl From<BTreeMap<Arc<str>, Pool>> for Pools {
 
 impl FromIterator<Pool> for Pools {
     fn from_iter<I: IntoIterator<Item = Pool>>(pools: I) -> Self {
-        pools
-            .into_iter()
-            .map(|pool| (pool.name.clone(), pool))
-            .collect::<BTreeMap<_, _>>()
-            .into()
+        pools.into_iter().map(|pool| (pool.name.clone(), pool)).collect::<BTreeMap<_, _>>().into()
     }
 }
 

@@ -110,8 +110,7 @@ impl AddressRange {
     /// When it is neither; a plain address without a prefix length is neither.
     pub fn parse(entry: &str) -> Result<Self, RangeError> {
         if !entry.contains('-') {
-            let net: IpNet =
-                entry.parse().map_err(|_| RangeError::NotCidr(entry.to_owned()))?;
+            let net: IpNet = entry.parse().map_err(|_| RangeError::NotCidr(entry.to_owned()))?;
             return Ok(Self { first: net.network(), last: net.broadcast() });
         }
         let mut parts = entry.split('-');
@@ -124,10 +123,8 @@ impl AddressRange {
             entry: entry.to_owned(),
             start: start.trim().to_owned(),
         })?;
-        let last = canonical(end).map_err(|_| RangeError::End {
-            entry: entry.to_owned(),
-            end: end.trim().to_owned(),
-        })?;
+        let last = canonical(end)
+            .map_err(|_| RangeError::End { entry: entry.to_owned(), end: end.trim().to_owned() })?;
         if Family::of(first) != Family::of(last) {
             return Err(RangeError::MixedFamilies(entry.to_owned()));
         }
@@ -203,3 +200,6 @@ impl fmt::Display for AddressRange {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

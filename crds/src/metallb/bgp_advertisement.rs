@@ -20,11 +20,7 @@ use super::schema;
     status = "BgpAdvertisementStatus",
     derive = "PartialEq",
     doc = "Announces the addresses of Services by BGP from every node that can serve them.",
-    printcolumn(
-        name = "IPAddressPools",
-        type_ = "string",
-        json_path = ".spec.ipAddressPools"
-    ),
+    printcolumn(name = "IPAddressPools", type_ = "string", json_path = ".spec.ipAddressPools"),
     printcolumn(
         name = "IPAddressPool Selectors",
         type_ = "string",

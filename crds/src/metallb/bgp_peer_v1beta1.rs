@@ -11,8 +11,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
 
-use super::bgp_peer::{BgpPeer as Hub, BgpPeerSpec as HubSpec, BgpPeerStatus};
+use super::bgp_peer::{BgpPeerSpec as HubSpec, BgpPeerStatus};
 use super::duration::GoDuration;
 use super::schema;
 
@@ -101,79 +102,135 @@ fn set(timer: Option<GoDuration>) -> Option<GoDuration> {
     timer.filter(|timer| !timer.is_zero())
 }
 
-impl From<BgpPeer> for Hub {
-    /// v1beta1 to v1beta2; never fails. An annotation that is not ours to read is left alone.
-    fn from(old: BgpPeer) -> Self {
-        let BgpPeer { mut metadata, spec: old, status } = old;
-        let kept = metadata
-            .annotations
-            .as_ref()
-            .and_then(|annotations| annotations.get(KEPT_ANNOTATION))
-            .and_then(|text| serde_json::from_str::<HubSpec>(text).ok());
-        if let (Some(_), Some(annotations)) = (&kept, metadata.annotations.as_mut()) {
-            annotations.remove(KEPT_ANNOTATION);
-        }
-        if metadata.annotations.as_ref().is_some_and(std::collections::BTreeMap::is_empty) {
-            metadata.annotations = None;
-        }
-        let kept = kept.unwrap_or_default();
-        let spec = HubSpec {
-            my_asn: old.my_asn,
-            peer_asn: Some(old.peer_asn).filter(|asn| *asn != 0),
-            peer_address: Some(old.peer_address).filter(|address| !address.is_empty()),
-            source_address: old.source_address,
-            peer_port: old.peer_port.filter(|port| *port != 0),
-            hold_time: set(old.hold_time).or(kept.hold_time),
-            keepalive_time: set(old.keepalive_time).or(kept.keepalive_time),
-            router_id: old.router_id,
-            node_selectors: old.node_selectors.filter(|selectors| !selectors.is_empty()),
-            password: old.password,
-            bfd_profile: old.bfd_profile,
-            ebgp_multi_hop: old.ebgp_multi_hop,
-            ..kept
-        };
-        Self { metadata, spec, status }
+/// The `spec` of v1beta2: what v1beta1 says, and of the rest what was kept.
+fn hub_spec(old: BgpPeerSpec, kept: HubSpec) -> HubSpec {
+    HubSpec {
+        my_asn: old.my_asn,
+        peer_asn: Some(old.peer_asn).filter(|asn| *asn != 0),
+        peer_address: Some(old.peer_address).filter(|address| !address.is_empty()),
+        source_address: old.source_address,
+        peer_port: old.peer_port.filter(|port| *port != 0),
+        hold_time: set(old.hold_time).or(kept.hold_time),
+        keepalive_time: set(old.keepalive_time).or(kept.keepalive_time),
+        router_id: old.router_id,
+        node_selectors: old.node_selectors.filter(|selectors| !selectors.is_empty()),
+        password: old.password,
+        bfd_profile: old.bfd_profile,
+        ebgp_multi_hop: old.ebgp_multi_hop,
+        ..kept
     }
 }
 
-impl From<Hub> for BgpPeer {
-    /// v1beta2 to v1beta1; never fails.
-    fn from(hub: Hub) -> Self {
-        let Hub { mut metadata, spec: hub, status } = hub;
-        let kept = HubSpec {
-            my_asn: 0,
-            peer_asn: None,
-            peer_address: None,
-            source_address: None,
-            peer_port: None,
-            hold_time: hub.hold_time.filter(|timer| timer.is_zero()),
-            keepalive_time: hub.keepalive_time.filter(|timer| timer.is_zero()),
-            router_id: None,
-            node_selectors: None,
-            password: None,
-            bfd_profile: None,
-            ebgp_multi_hop: None,
-            ..hub.clone()
-        };
-        if kept != HubSpec::default()
-            && let Ok(text) = serde_json::to_string(&kept)
-        {
-            metadata.annotations.get_or_insert_default().insert(KEPT_ANNOTATION.into(), text);
+/// The `spec` of v1beta1, and what it has no place for.
+fn old_spec(hub: HubSpec) -> (BgpPeerSpec, HubSpec) {
+    let is_zero = |timer: Option<GoDuration>| timer.filter(|timer| timer.is_zero());
+    let kept = HubSpec {
+        my_asn: 0,
+        peer_asn: None,
+        peer_address: None,
+        source_address: None,
+        peer_port: None,
+        hold_time: is_zero(hub.hold_time),
+        keepalive_time: is_zero(hub.keepalive_time),
+        router_id: None,
+        node_selectors: None,
+        password: None,
+        bfd_profile: None,
+        ebgp_multi_hop: None,
+        ..hub.clone()
+    };
+    let old = BgpPeerSpec {
+        my_asn: hub.my_asn,
+        peer_asn: hub.peer_asn.unwrap_or_default(),
+        peer_address: hub.peer_address.unwrap_or_default(),
+        source_address: hub.source_address,
+        peer_port: hub.peer_port,
+        hold_time: set(hub.hold_time),
+        keepalive_time: set(hub.keepalive_time),
+        router_id: hub.router_id,
+        node_selectors: hub.node_selectors,
+        password: hub.password,
+        bfd_profile: hub.bfd_profile,
+        ebgp_multi_hop: hub.ebgp_multi_hop,
+    };
+    (old, kept)
+}
+
+/// Why an object could not be converted.
+#[derive(Debug, thiserror::Error)]
+pub enum ConvertError {
+    /// It is asked for in a version that there is none of, or it is in one.
+    #[error("BGPPeer has no version {0:?}")]
+    Version(String),
+    /// The object is not what its version says.
+    #[error("BGPPeer can not be read: {0}")]
+    Object(#[from] serde_json::Error),
+}
+
+/// Converts a `BGPPeer` object to `desired`, such as `metallb.io/v1beta2`: what the conversion webhook
+/// is asked for. Status and metadata come over as they are, but for the annotation of our own.
+///
+/// # Errors
+/// When a version is unknown, or the `spec` is not of its version.
+pub fn convert(object: Value, desired: &str) -> Result<Value, ConvertError> {
+    const OLD: &str = "metallb.io/v1beta1";
+    const NEW: &str = "metallb.io/v1beta2";
+    let current = object.get("apiVersion").and_then(Value::as_str).unwrap_or_default().to_owned();
+    if current == desired {
+        return Ok(object);
+    }
+    let mut object: Map<String, Value> = serde_json::from_value(object)?;
+    let spec: Map<String, Value> = match object.remove("spec") {
+        None | Some(Value::Null) => Map::new(),
+        Some(spec) => serde_json::from_value(spec)?,
+    };
+    let spec = Value::Object(spec);
+    let spec = match (current.as_str(), desired) {
+        (OLD, NEW) => {
+            let kept = take_kept(&mut object).unwrap_or_default();
+            serde_json::to_value(hub_spec(serde_json::from_value(spec)?, kept))?
         }
-        let spec = BgpPeerSpec {
-            my_asn: hub.my_asn,
-            peer_asn: hub.peer_asn.unwrap_or_default(),
-            peer_address: hub.peer_address.unwrap_or_default(),
-            source_address: hub.source_address,
-            peer_port: hub.peer_port,
-            hold_time: set(hub.hold_time),
-            keepalive_time: set(hub.keepalive_time),
-            router_id: hub.router_id,
-            node_selectors: hub.node_selectors,
-            password: hub.password,
-            bfd_profile: hub.bfd_profile,
-            ebgp_multi_hop: hub.ebgp_multi_hop,
-        };
-        Self { metadata, spec, status }
+        (NEW, OLD) => {
+            let (old, kept) = old_spec(serde_json::from_value(spec)?);
+            if kept != HubSpec::default() {
+                put_kept(&mut object, serde_json::to_string(&kept)?);
+            }
+            serde_json::to_value(old)?
+        }
+        (OLD | NEW, _) => return Err(ConvertError::Version(desired.to_owned())),
+        _ => return Err(ConvertError::Version(current)),
+    };
+    object.insert("spec".into(), spec);
+    object.insert("apiVersion".into(), desired.into());
+    Ok(Value::Object(object))
+}
+
+/// Takes our annotation off the object, if it can be read.
+fn take_kept(object: &mut Map<String, Value>) -> Option<HubSpec> {
+    let metadata = object.get_mut("metadata")?.as_object_mut()?;
+    let annotations = metadata.get_mut("annotations")?.as_object_mut()?;
+    let kept = serde_json::from_str(annotations.get(KEPT_ANNOTATION)?.as_str()?).ok()?;
+    annotations.remove(KEPT_ANNOTATION);
+    if annotations.is_empty() {
+        metadata.remove("annotations");
+    }
+    Some(kept)
+}
+
+fn put_kept(object: &mut Map<String, Value>, text: String) {
+    let make_object = |map: &mut Map<String, Value>, key: &str| {
+        let value = map.entry(key).or_insert(Value::Null);
+        if value.is_null() {
+            *value = json!({});
+        }
+    };
+    make_object(object, "metadata");
+    let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) else { return };
+    make_object(metadata, "annotations");
+    if let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {
+        annotations.insert(KEPT_ANNOTATION.into(), text.into());
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -86,9 +86,8 @@ fn component(text: &str) -> Option<(i64, &str)> {
     let (whole, whole_digits, rest) = digits(text)?;
     let (fraction, rest) = match rest.strip_prefix('.') {
         None => ("", rest),
-        Some(after) => {
-            after.split_at_checked(after.find(|c: char| !c.is_ascii_digit()).unwrap_or(after.len()))?
-        }
+        Some(after) => after
+            .split_at_checked(after.find(|c: char| !c.is_ascii_digit()).unwrap_or(after.len()))?,
     };
     if whole_digits == 0 && fraction.is_empty() {
         return None;
@@ -153,8 +152,7 @@ impl fmt::Display for GoDuration {
                 write!(formatter, "{}ms", decimal(nanoseconds, 1_000_000, 6))
             }
             _ => {
-                let (minutes, below) =
-                    (nanoseconds / 60_000_000_000, nanoseconds % 60_000_000_000);
+                let (minutes, below) = (nanoseconds / 60_000_000_000, nanoseconds % 60_000_000_000);
                 let seconds = decimal(below, 1_000_000_000, 9);
                 match (minutes / 60, minutes % 60) {
                     (0, 0) => write!(formatter, "{seconds}s"),
@@ -217,20 +215,50 @@ mod tests {
             ("3\u{3bc}s4ns", 3_004),
             ("0.1234567891234s", 123_456_789),
         ] {
-            assert_eq!(text.parse::<GoDuration>().map(GoDuration::as_nanos), Ok(nanoseconds), "{text}");
+            assert_eq!(
+                text.parse::<GoDuration>().map(GoDuration::as_nanos),
+                Ok(nanoseconds),
+                "{text}"
+            );
         }
-        for text in ["", "5", "s", ".s", "-", "5x", "1s-3s", "--5s", "1e3s", " 5s", "NaNs", "5 s",
-            "99999999999999999999h", "9999999999h"] {
+        for text in [
+            "",
+            "5",
+            "s",
+            ".s",
+            "-",
+            "5x",
+            "1s-3s",
+            "--5s",
+            "1e3s",
+            " 5s",
+            "NaNs",
+            "5 s",
+            "99999999999999999999h",
+            "9999999999h",
+        ] {
             assert!(text.parse::<GoDuration>().is_err(), "{text}");
         }
     }
 
     #[test]
     fn durations_are_written_as_go_writes_them() {
-        for text in
-            ["0s", "1m30s", "1h0m0s", "1.5s", "250ms", "1.25ms", "3\u{b5}s", "7ns", "-1m0s", "65535h0m0s"]
-        {
-            assert_eq!(text.parse::<GoDuration>().map(|duration| duration.to_string()), Ok(text.into()));
+        for text in [
+            "0s",
+            "1m30s",
+            "1h0m0s",
+            "1.5s",
+            "250ms",
+            "1.25ms",
+            "3\u{b5}s",
+            "7ns",
+            "-1m0s",
+            "65535h0m0s",
+        ] {
+            assert_eq!(
+                text.parse::<GoDuration>().map(|duration| duration.to_string()),
+                Ok(text.into())
+            );
         }
     }
 

@@ -19,11 +19,7 @@ use super::schema;
     status = "L2AdvertisementStatus",
     derive = "PartialEq",
     doc = "Announces the addresses of Services by ARP and NDP from one node each.",
-    printcolumn(
-        name = "IPAddressPools",
-        type_ = "string",
-        json_path = ".spec.ipAddressPools"
-    ),
+    printcolumn(name = "IPAddressPools", type_ = "string", json_path = ".spec.ipAddressPools"),
     printcolumn(
         name = "IPAddressPool Selectors",
         type_ = "string",

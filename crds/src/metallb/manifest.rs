@@ -48,8 +48,7 @@ fn definition(crd: &CustomResourceDefinition, old: Option<&CustomResourceDefinit
     let mut value = serde_json::to_value(crd).unwrap_or_default();
     // The old version stands first, as in the manifests that this one takes the place of.
     if let Some(old) = old
-        && let Some(versions) =
-            value.pointer_mut("/spec/versions").and_then(Value::as_array_mut)
+        && let Some(versions) = value.pointer_mut("/spec/versions").and_then(Value::as_array_mut)
         && let Ok(Value::Array(older)) = serde_json::to_value(&old.spec.versions)
     {
         versions.splice(0..0, older);
@@ -122,6 +121,10 @@ fn shape_root(kind: &str, root: &mut Value) {
     );
     properties.insert("kind".into(), string("The kind of this object."));
     properties.insert("metadata".into(), json!({ "type": "object" }));
+    if matches!(kind, "ServiceL2Status" | "ServiceBGPStatus") {
+        let empty = json!({ "type": "object", "description": "Nothing is asked for here." });
+        properties.insert("spec".into(), empty);
+    }
 }
 
 /// Puts a derived schema, and all inside it, into the words that the API server knows.
@@ -189,3 +192,6 @@ fn whole(value: &Value) -> Option<i64> {
     #[expect(clippy::cast_possible_truncation, reason = "limits are small whole numbers")]
     (number.fract() == 0.0 && number.abs() < 1e12).then_some(number as i64)
 }
+
+#[cfg(test)]
+mod tests;

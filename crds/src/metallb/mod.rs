@@ -3,6 +3,8 @@
 //! These types say what can be *written down*; what it means, and whether it is valid, is decided in
 //! [`crate::config`]. The `///` texts of kinds and fields are what `kubectl explain` shows.
 
+#![allow(clippy::duplicated_attributes, reason = "printer columns of one type are no duplicates")]
+
 mod bfd_profile;
 mod bgp_advertisement;
 mod bgp_peer;

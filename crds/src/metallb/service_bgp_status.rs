@@ -4,6 +4,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+// `spec` says nothing and may be missing, so that the type does not ask for it.
 /// Nothing is asked for here.
 #[derive(
     CustomResource, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema,
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
     plural = "servicebgpstatuses",
     singular = "servicebgpstatus",
     namespaced,
+    no_spec,
     status = "ServiceBgpStatusStatus",
     derive = "PartialEq",
     doc = "Reports to which BGP peers a node announces a Service.",

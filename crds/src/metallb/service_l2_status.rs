@@ -4,6 +4,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+// `spec` says nothing and may be missing, so that the type does not ask for it.
 /// Nothing is asked for here.
 #[derive(
     CustomResource, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema,
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
     plural = "servicel2statuses",
     singular = "servicel2status",
     namespaced,
+    no_spec,
     status = "ServiceL2StatusStatus",
     derive = "PartialEq",
     doc = "Reports which node announces a Service by ARP and NDP, and on which interfaces.",

@@ -12,8 +12,15 @@ use crate::{Event, MacAddress, Protocol};
 
 impl Engine {
     /// A frame came in on a port; returns the answer, to be sent on the same port.
-    pub fn handle_frame(&mut self, now: Instant, link: u32, protocol: Protocol, frame: &[u8]) -> Option<Reply> {
-        let receiver = self.links.get(&link).filter(|link| link.verdict.has(protocol) && !link.gone)?;
+    pub fn handle_frame(
+        &mut self,
+        now: Instant,
+        link: u32,
+        protocol: Protocol,
+        frame: &[u8],
+    ) -> Option<Reply> {
+        let receiver =
+            self.links.get(&link).filter(|link| link.verdict.has(protocol) && !link.gone)?;
         let mac = receiver.facts.hardware_address?;
         match protocol {
             Protocol::Arp => {
@@ -32,7 +39,9 @@ impl Engine {
                 }
                 match ndp.message {
                     Message::Solicitation(asked) => {
-                        let address = self.asked(link, asked.target.into(), || self.is_ours(&ndp.envelope, &asked))?;
+                        let address = self.asked(link, asked.target.into(), || {
+                            self.is_ours(&ndp.envelope, &asked)
+                        })?;
                         let answer = asked.answer(&ndp.envelope, mac, source)?;
                         Some(Reply { address, frame: answer.emit() })
                     }
@@ -104,15 +113,32 @@ impl Engine {
     }
 
     /// A station says that it has the address; if the address is ours and the station not, that is a conflict.
-    fn claimed(&mut self, now: Instant, link: u32, address: IpAddr, station: MacAddress, directed: bool) {
-        let Some(owned) = self.owned.get_mut(&address).filter(|owned| owned.links.contains(&link)) else { return };
+    fn claimed(
+        &mut self,
+        now: Instant,
+        link: u32,
+        address: IpAddr,
+        station: MacAddress,
+        directed: bool,
+    ) {
+        let Some(owned) = self.owned.get_mut(&address).filter(|owned| owned.links.contains(&link))
+        else {
+            return;
+        };
         if self.own.contains(&station) {
             return;
         }
         count(&owned.counters(&self.counters, address).conflicts);
-        let Some(found_by) = self.conflicts.heard(now, address, link, station, directed) else { return };
+        let Some(found_by) = self.conflicts.heard(now, address, link, station, directed) else {
+            return;
+        };
         let Some(receiver) = self.links.get(&link) else { return };
         let interface = receiver.facts.name.clone();
-        self.events.push_back(Event::Conflict { address, interface, hardware_address: station, found_by });
+        self.events.push_back(Event::Conflict {
+            address,
+            interface,
+            hardware_address: station,
+            found_by,
+        });
     }
 }

@@ -56,7 +56,12 @@ impl Engine {
         for index in &changed {
             retarget |= self.settle_ports(*index, &mut opened);
         }
-        self.own = self.links.values().filter(|link| !link.gone).filter_map(|link| link.facts.hardware_address).collect();
+        self.own = self
+            .links
+            .values()
+            .filter(|link| !link.gone)
+            .filter_map(|link| link.facts.hardware_address)
+            .collect();
         if retarget {
             self.retarget(now);
         }
@@ -71,7 +76,8 @@ impl Engine {
             self.settle_announcements(now, index);
         }
         self.links.retain(|_, link| !link.gone);
-        let report: Vec<LinkReport> = self.links.values().map(|link| link.facts.report(&link.verdict)).collect();
+        let report: Vec<LinkReport> =
+            self.links.values().map(|link| link.facts.report(&link.verdict)).collect();
         if report != *self.report {
             self.report = Arc::new(report);
             self.events.push_back(Event::LinksChanged);
@@ -86,7 +92,9 @@ impl Engine {
         let found: Arc<[u32]> = self
             .links
             .values()
-            .filter(|link| !link.gone && link.verdict.has(protocol) && scope.allows(&link.facts.name))
+            .filter(|link| {
+                !link.gone && link.verdict.has(protocol) && scope.allows(&link.facts.name)
+            })
             .map(|link| link.facts.index)
             .collect();
         self.targets.insert((scope.clone(), protocol), Arc::clone(&found));
@@ -109,7 +117,11 @@ impl Engine {
             let interface = Arc::clone(&name);
             if after {
                 opened.push((index, protocol));
-                self.ports.push_back(PortChange::Open { link: index, interface: Arc::clone(&interface), protocol });
+                self.ports.push_back(PortChange::Open {
+                    link: index,
+                    interface: Arc::clone(&interface),
+                    protocol,
+                });
                 self.events.push_back(Event::ResponderCreated { interface, protocol });
             } else {
                 self.filters.remove(&(index, protocol));
@@ -127,7 +139,8 @@ impl Engine {
     /// Finds the links of every address anew.
     fn retarget(&mut self, now: Instant) {
         self.targets.clear();
-        let owned: Vec<_> = self.owned.iter().map(|(address, owned)| (*address, owned.scope.clone())).collect();
+        let owned: Vec<_> =
+            self.owned.iter().map(|(address, owned)| (*address, owned.scope.clone())).collect();
         for (address, scope) in owned {
             let protocol = Protocol::of(address);
             let links = self.targets_of(&scope, protocol);
@@ -141,7 +154,8 @@ impl Engine {
                 }
             }
             owned.links = Arc::clone(&links);
-            self.outbox.retain(|transmit| transmit.address != address || links.contains(&transmit.link));
+            self.outbox
+                .retain(|transmit| transmit.address != address || links.contains(&transmit.link));
             self.announcer.own(now, address, links);
         }
     }

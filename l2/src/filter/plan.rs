@@ -28,7 +28,14 @@ pub struct FilterPlan {
 
 impl Default for FilterPlan {
     fn default() -> Self {
-        Self { attached: Vec::new(), widen: 0, most: MOST_RANGES, busy_since: None, last_change: None, lacks: false }
+        Self {
+            attached: Vec::new(),
+            widen: 0,
+            most: MOST_RANGES,
+            busy_since: None,
+            last_change: None,
+            lacks: false,
+        }
     }
 }
 
@@ -91,7 +98,10 @@ impl FilterPlan {
     #[must_use]
     pub fn passes(&self, key: u32) -> bool {
         let after = self.attached.partition_point(|range| range.first <= key);
-        after.checked_sub(1).and_then(|at| self.attached.get(at)).is_some_and(|range| range.contains(key))
+        after
+            .checked_sub(1)
+            .and_then(|at| self.attached.get(at))
+            .is_some_and(|range| range.contains(key))
     }
 
     fn changed(&mut self, now: Instant) {

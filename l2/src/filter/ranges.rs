@@ -31,7 +31,9 @@ pub fn cover(mut keys: Vec<u32>, widen: u32, most: usize) -> Vec<Range> {
     for key in keys {
         let (first, last) = (key & !mask, key | mask);
         match ranges.last_mut() {
-            Some(range) if first <= range.last.saturating_add(1) => range.last = last.max(range.last),
+            Some(range) if first <= range.last.saturating_add(1) => {
+                range.last = last.max(range.last)
+            }
             _ => ranges.push(Range { first, last }),
         }
     }

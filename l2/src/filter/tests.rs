@@ -3,9 +3,9 @@
 #![allow(clippy::disallowed_methods, reason = "a test needs some instant to start from")]
 
 use super::*;
+use crate::MacAddress;
 use crate::frame::arp::{Arp, Operation};
 use crate::frame::ndp::Ndp;
-use crate::MacAddress;
 use proptest::prelude::*;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
@@ -27,7 +27,9 @@ fn accepts(program: &[Instruction], frame: &[u8], meta: Meta) -> bool {
         let jump = |holds: bool| usize::from(if holds { jump_true } else { jump_false });
         let load = |size: usize| {
             let from = usize::try_from(k).unwrap();
-            frame.get(from..from + size).map(|b| b.iter().fold(0, |sum, b| sum << 8 | u32::from(*b)))
+            frame
+                .get(from..from + size)
+                .map(|b| b.iter().fold(0, |sum, b| sum << 8 | u32::from(*b)))
         };
         let loaded = match code {
             LOAD_WORD if k == PACKET_TYPE => Some(meta.packet_type),
@@ -35,10 +37,22 @@ fn accepts(program: &[Instruction], frame: &[u8], meta: Meta) -> bool {
             LOAD_WORD => load(4),
             LOAD_HALF => load(2),
             LOAD_BYTE => load(1),
-            JUMP => { at += usize::try_from(k).unwrap(); Some(a) }
-            JUMP_EQUAL => { at += jump(a == k); Some(a) }
-            JUMP_GREATER => { at += jump(a > k); Some(a) }
-            JUMP_NOT_LESS => { at += jump(a >= k); Some(a) }
+            JUMP => {
+                at += usize::try_from(k).unwrap();
+                Some(a)
+            }
+            JUMP_EQUAL => {
+                at += jump(a == k);
+                Some(a)
+            }
+            JUMP_GREATER => {
+                at += jump(a > k);
+                Some(a)
+            }
+            JUMP_NOT_LESS => {
+                at += jump(a >= k);
+                Some(a)
+            }
             RETURN => return k > 0,
             other => panic!("unknown instruction {other:#x}"),
         };
@@ -76,7 +90,10 @@ fn keys() -> impl Strategy<Value = Vec<u32>> {
         prop::collection::vec(any::<u32>(), 0..60),
         prop::collection::vec(0xc0a8_0000_u32..0xc0a8_0400, 0..400),
         prop::collection::vec(any::<u32>(), 900..1600),
-        prop::collection::vec(prop_oneof![Just(0), Just(1), Just(u32::MAX), Just(u32::MAX - 1)], 0..4),
+        prop::collection::vec(
+            prop_oneof![Just(0), Just(1), Just(u32::MAX), Just(u32::MAX - 1)],
+            0..4
+        ),
     ]
 }
 
@@ -150,7 +167,10 @@ fn our_own_frames_others_frames_and_tagged_ones_are_dropped() {
 fn replies_are_known_by_their_sender_and_other_operations_dropped() {
     let program = program(Protocol::Arp, &cover(vec![7], 0, MOST_RANGES));
     let reply = |sender: u32, target: u32| {
-        let arp = Arp { target: Ipv4Addr::from_bits(target), ..Arp::announcement(Operation::Reply, MAC, Ipv4Addr::from_bits(sender)) };
+        let arp = Arp {
+            target: Ipv4Addr::from_bits(target),
+            ..Arp::announcement(Operation::Reply, MAC, Ipv4Addr::from_bits(sender))
+        };
         arp.emit().as_bytes().to_vec()
     };
     assert!(accepts(&program, &reply(7, 8), Meta::default()));
@@ -163,7 +183,9 @@ fn replies_are_known_by_their_sender_and_other_operations_dropped() {
 #[test]
 fn other_icmpv6_and_other_headers_are_dropped() {
     let program = program(Protocol::Ndp, &cover(vec![7], 0, MOST_RANGES));
-    for (offset, value, passes) in [(54, 136, true), (54, 128, false), (54, 134, false), (20, 17, false), (20, 0, false)] {
+    for (offset, value, passes) in
+        [(54, 136, true), (54, 128, false), (54, 134, false), (20, 17, false), (20, 0, false)]
+    {
         let mut frame = solicitation(7);
         frame[offset] = value;
         assert_eq!(accepts(&program, &frame, Meta::default()), passes, "{offset} {value}");

@@ -5,7 +5,9 @@
 use std::net::Ipv4Addr;
 
 use pnet_packet::Packet;
-use pnet_packet::arp::{ArpHardwareTypes, ArpOperation, ArpOperations, ArpPacket, MutableArpPacket};
+use pnet_packet::arp::{
+    ArpHardwareTypes, ArpOperation, ArpOperations, ArpPacket, MutableArpPacket,
+};
 use pnet_packet::ethernet::{EtherTypes, EthernetPacket};
 
 use super::{ETHERNET_HEADER, Frame, FrameError, ours};
@@ -185,7 +187,8 @@ mod tests {
             "02000000000a c0000264"
             "ffffffffffff c0000264"
         );
-        let announcement = Arp::announcement(Operation::Request, MAC, Ipv4Addr::new(192, 0, 2, 100));
+        let announcement =
+            Arp::announcement(Operation::Request, MAC, Ipv4Addr::new(192, 0, 2, 100));
         assert_eq!(announcement.emit().as_bytes(), golden);
     }
 

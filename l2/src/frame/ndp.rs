@@ -261,7 +261,11 @@ pub const fn multicast(group: Ipv6Addr) -> MacAddress {
 }
 
 /// RFC 4861 §7.1.1, beyond what both messages share.
-fn solicitation(bytes: &[u8], options: &[u8], envelope: &Envelope) -> Result<NeighborSolicitation, FrameError> {
+fn solicitation(
+    bytes: &[u8],
+    options: &[u8],
+    envelope: &Envelope,
+) -> Result<NeighborSolicitation, FrameError> {
     let packet = NeighborSolicitPacket::new(bytes).ok_or(FrameError::Truncated)?;
     let target = packet.get_target_addr();
     let source_link_layer = link_layer_option(options, SOURCE_LINK_LAYER)?;
@@ -284,7 +288,11 @@ fn solicitation(bytes: &[u8], options: &[u8], envelope: &Envelope) -> Result<Nei
 }
 
 /// RFC 4861 §7.1.2, beyond what both messages share.
-fn advertisement(bytes: &[u8], options: &[u8], envelope: &Envelope) -> Result<NeighborAdvertisement, FrameError> {
+fn advertisement(
+    bytes: &[u8],
+    options: &[u8],
+    envelope: &Envelope,
+) -> Result<NeighborAdvertisement, FrameError> {
     let packet = NeighborAdvertPacket::new(bytes).ok_or(FrameError::Truncated)?;
     let (target, flags) = (packet.get_target_addr(), packet.get_flags());
     let target_link_layer = link_layer_option(options, TARGET_LINK_LAYER)?;

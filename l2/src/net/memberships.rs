@@ -27,9 +27,15 @@ impl Memberships {
         loop {
             let opened = self.room >= self.sockets.len();
             if opened {
-                self.sockets.push(Socket::new(Domain::IPV6, Type::DGRAM.cloexec(), Some(Protocol::UDP))?);
+                self.sockets.push(Socket::new(
+                    Domain::IPV6,
+                    Type::DGRAM.cloexec(),
+                    Some(Protocol::UDP),
+                )?);
             }
-            let Some(socket) = self.sockets.get(self.room) else { return Err(io::ErrorKind::OutOfMemory.into()) };
+            let Some(socket) = self.sockets.get(self.room) else {
+                return Err(io::ErrorKind::OutOfMemory.into());
+            };
             match socket.join_multicast_v6(&group, link) {
                 Ok(()) => {
                     self.held.insert((link, group), self.room);

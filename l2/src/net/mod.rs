@@ -13,6 +13,7 @@ mod netlink;
 mod packet_socket;
 mod poll;
 mod run;
+mod slice;
 mod strict_arp;
 
 use std::io;

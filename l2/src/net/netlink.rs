@@ -111,7 +111,9 @@ impl Netlink {
                 Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
                     tracing::info!("netlink messages were lost; asking for all links again");
                     match &mut self.dump {
-                        Dump::Links { interrupted, .. } | Dump::Addresses { interrupted, .. } => *interrupted = true,
+                        Dump::Links { interrupted, .. } | Dump::Addresses { interrupted, .. } => {
+                            *interrupted = true
+                        }
                         Dump::Idle => self.resynchronize()?,
                     }
                 }
@@ -140,9 +142,12 @@ impl Netlink {
 
     fn datagram(&mut self, mut octets: &[u8], touched: &mut BTreeSet<u32>) -> io::Result<()> {
         // Each message starts with its own length, padding to four octets not included.
-        while let Some(length) = octets.first_chunk::<4>().map(|length| u32::from_ne_bytes(*length)) {
+        while let Some(length) = octets.first_chunk::<4>().map(|length| u32::from_ne_bytes(*length))
+        {
             let length = usize::try_from(length).unwrap_or(usize::MAX);
-            let Some(message) = octets.get(..length).filter(|message| message.len() >= 16) else { break };
+            let Some(message) = octets.get(..length).filter(|message| message.len() >= 16) else {
+                break;
+            };
             match NetlinkMessage::<RouteNetlinkMessage>::deserialize(message) {
                 Ok(message) => self.message(message, touched)?,
                 // One message that cannot be read is one link that is not seen; the others go on.
@@ -153,22 +158,38 @@ impl Netlink {
         Ok(())
     }
 
-    fn message(&mut self, message: NetlinkMessage<RouteNetlinkMessage>, touched: &mut BTreeSet<u32>) -> io::Result<()> {
+    fn message(
+        &mut self,
+        message: NetlinkMessage<RouteNetlinkMessage>,
+        touched: &mut BTreeSet<u32>,
+    ) -> io::Result<()> {
         let (header, payload) = message.into_parts();
         let of_dump = header.sequence_number == self.sequence;
         if of_dump && header.flags & DUMP_INTERRUPTED != 0 {
             match &mut self.dump {
-                Dump::Links { interrupted, .. } | Dump::Addresses { interrupted, .. } => *interrupted = true,
+                Dump::Links { interrupted, .. } | Dump::Addresses { interrupted, .. } => {
+                    *interrupted = true
+                }
                 Dump::Idle => {}
             }
         }
         match payload {
-            NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) => self.new_link(&link, touched),
-            NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelLink(link)) => self.del_link(&link, touched),
-            NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewAddress(address)) => self.new_address(&address, touched),
-            NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelAddress(address)) => self.del_address(&address, touched),
+            NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) => {
+                self.new_link(&link, touched)
+            }
+            NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelLink(link)) => {
+                self.del_link(&link, touched)
+            }
+            NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewAddress(address)) => {
+                self.new_address(&address, touched)
+            }
+            NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelAddress(address)) => {
+                self.del_address(&address, touched)
+            }
             NetlinkPayload::Done(_) if of_dump => self.dumped(touched)?,
-            NetlinkPayload::Error(error) if of_dump && error.code.is_some() => return Err(error.to_io()),
+            NetlinkPayload::Error(error) if of_dump && error.code.is_some() => {
+                return Err(error.to_io());
+            }
             _ => {}
         }
         Ok(())
@@ -177,7 +198,9 @@ impl Netlink {
     /// A dump is at its end: what it did not name is gone; the next one begins.
     fn dumped(&mut self, touched: &mut BTreeSet<u32>) -> io::Result<()> {
         match std::mem::replace(&mut self.dump, Dump::Idle) {
-            Dump::Links { interrupted: true, .. } | Dump::Addresses { interrupted: true, .. } => self.resynchronize(),
+            Dump::Links { interrupted: true, .. } | Dump::Addresses { interrupted: true, .. } => {
+                self.resynchronize()
+            }
             Dump::Links { seen, .. } => {
                 touched.extend(self.links.keys().filter(|index| !seen.contains(index)));
                 self.links.retain(|index, _| seen.contains(index));
@@ -210,12 +233,18 @@ impl Netlink {
             seen.insert(index);
         }
         let Some(known) = facts(link) else { return };
-        let renamed = self.links.get(&index).is_none_or(|before| before.facts.name != known.facts.name);
+        let renamed =
+            self.links.get(&index).is_none_or(|before| before.facts.name != known.facts.name);
         self.links.insert(index, known);
         touched.insert(index);
         if renamed {
             // Its ports tell its name.
-            touched.extend(self.links.values().filter(|port| port.master == Some(index)).map(|port| port.facts.index));
+            touched.extend(
+                self.links
+                    .values()
+                    .filter(|port| port.master == Some(index))
+                    .map(|port| port.facts.index),
+            );
         }
     }
 
@@ -238,7 +267,8 @@ impl Netlink {
             seen.insert((index, address));
         }
         let addresses = self.local.entry(index).or_default();
-        let changed = if is_usable(message) { addresses.insert(address) } else { addresses.remove(&address) };
+        let changed =
+            if is_usable(message) { addresses.insert(address) } else { addresses.remove(&address) };
         if changed {
             touched.insert(index);
         }
@@ -258,7 +288,9 @@ impl Netlink {
     fn change(&self, index: u32) -> Change {
         let Some(known) = self.links.get(&index) else { return Change::Remove(index) };
         let master = known.master.map(|master| {
-            self.links.get(&master).map_or_else(|| format!("#{master}").into(), |link| Arc::clone(&link.facts.name))
+            self.links
+                .get(&master)
+                .map_or_else(|| format!("#{master}").into(), |link| Arc::clone(&link.facts.name))
         });
         let link_local = self.local.get(&index).and_then(|addresses| addresses.first().copied());
         Change::Upsert(LinkFacts { master, link_local, ..known.facts.clone() })
@@ -317,7 +349,9 @@ fn is_usable(message: &AddressMessage) -> bool {
         _ => None,
     });
     let short = message.header.flags;
-    let failed = short.contains(AddressHeaderFlags::Dadfailed) || long.is_some_and(|flags| flags.contains(AddressFlags::Dadfailed));
-    let tentative = short.contains(AddressHeaderFlags::Tentative) && !short.contains(AddressHeaderFlags::Optimistic);
+    let failed = short.contains(AddressHeaderFlags::Dadfailed)
+        || long.is_some_and(|flags| flags.contains(AddressFlags::Dadfailed));
+    let tentative = short.contains(AddressHeaderFlags::Tentative)
+        && !short.contains(AddressHeaderFlags::Optimistic);
     !failed && !tentative
 }

@@ -46,7 +46,9 @@ impl PacketSocket {
     pub(super) fn permitted() -> Result<(), StartError> {
         match raw_socket() {
             Ok(_) => Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(StartError::NotPermitted(error)),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                Err(StartError::NotPermitted(error))
+            }
             Err(error) => Err(StartError::System { call: "socket(AF_PACKET)", error }),
         }
     }
@@ -63,7 +65,7 @@ impl PacketSocket {
                 libc::SOL_SOCKET,
                 libc::SO_TIMESTAMPNS,
                 (&raw const on).cast(),
-                size_of::<libc::c_int>() as libc::socklen_t,
+                libc::socklen_t::try_from(size_of::<libc::c_int>()).map_err(io::Error::other)?,
             )
         };
         if result < 0 {
@@ -89,15 +91,17 @@ impl PacketSocket {
         self.socket.send(frame).map(drop)
     }
 
-    /// Receives what is there, at most a batch; `now` is the real time.
-    pub(super) fn receive(&self, batch: &mut Batch) -> io::Result<usize> {
+    /// Receives what is there, at most `limit` frames and a batch.
+    pub(super) fn receive(&self, batch: &mut Batch, limit: usize) -> io::Result<usize> {
         batch.received.clear();
         // SAFETY: all-zero is valid for these structures of integers and pointers.
         let mut headers: [libc::mmsghdr; BATCH] = unsafe { zeroed() };
         // SAFETY: as above.
         let mut vectors: [libc::iovec; BATCH] = unsafe { zeroed() };
         let buffers = batch.frames.iter_mut().zip(batch.control.iter_mut());
-        for ((header, vector), (frame, control)) in headers.iter_mut().zip(vectors.iter_mut()).zip(buffers) {
+        for ((header, vector), (frame, control)) in
+            headers.iter_mut().zip(vectors.iter_mut()).zip(buffers).take(limit)
+        {
             vector.iov_base = frame.as_mut_ptr().cast();
             vector.iov_len = FRAME;
             header.msg_hdr.msg_iov = vector;
@@ -106,12 +110,12 @@ impl PacketSocket {
             header.msg_hdr.msg_controllen = (CONTROL * size_of::<u64>()) as _;
         }
         // SAFETY: every header points to a vector and a control buffer of the stated sizes, all of which live through the
-        // call; there are BATCH of them.
+        // call; there are BATCH of them, of which those up to the limit are filled in.
         let count = unsafe {
             libc::recvmmsg(
                 self.socket.as_raw_fd(),
                 headers.as_mut_ptr(),
-                BATCH as libc::c_uint,
+                libc::c_uint::try_from(limit.min(BATCH)).unwrap_or(0),
                 libc::MSG_DONTWAIT as _,
                 std::ptr::null_mut(),
             )
@@ -148,7 +152,9 @@ impl Batch {
     /// The frames of the last batch with the time that each has waited.
     pub(super) fn frames(&self) -> impl Iterator<Item = (&[u8], Duration)> {
         let frames = self.received.iter().zip(&self.frames);
-        frames.map(|(received, frame)| (frame.get(..received.length).unwrap_or_default(), received.age))
+        frames.map(|(received, frame)| {
+            (frame.get(..received.length).unwrap_or_default(), received.age)
+        })
     }
 }
 
@@ -163,14 +169,17 @@ fn address(link: u32, protocol: Protocol) -> io::Result<SockAddr> {
     };
     let index = i32::try_from(link).map_err(io::Error::other)?;
     let ethertype = u16::try_from(ethertype).map_err(io::Error::other)?;
+    let family = libc::c_ushort::try_from(libc::AF_PACKET).map_err(io::Error::other)?;
+    let size =
+        libc::socklen_t::try_from(size_of::<libc::sockaddr_ll>()).map_err(io::Error::other)?;
     // SAFETY: a sockaddr_ll fits into the storage, which is zeroed; its family and length are set.
     let ((), address) = unsafe {
         SockAddr::try_init(|storage, length| {
             let link_address: *mut libc::sockaddr_ll = storage.cast();
-            (*link_address).sll_family = libc::AF_PACKET as libc::c_ushort;
+            (*link_address).sll_family = family;
             (*link_address).sll_protocol = ethertype.to_be();
             (*link_address).sll_ifindex = index;
-            *length = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
+            *length = size;
             Ok(())
         })?
     };

@@ -63,7 +63,12 @@ impl Epoll {
         let mut event = libc::epoll_event { events: libc::EPOLLIN.cast_unsigned(), u64: token };
         // SAFETY: both descriptors are open for the time of the call, and the event is only read.
         let result = unsafe {
-            libc::epoll_ctl(self.0.as_raw_fd(), libc::EPOLL_CTL_ADD, descriptor.as_raw_fd(), &raw mut event)
+            libc::epoll_ctl(
+                self.0.as_raw_fd(),
+                libc::EPOLL_CTL_ADD,
+                descriptor.as_raw_fd(),
+                &raw mut event,
+            )
         };
         if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
@@ -78,7 +83,14 @@ impl Epoll {
             i32::try_from(whole).unwrap_or(i32::MAX)
         });
         // SAFETY: the array has room for MOST events and lives through the call.
-        let count = unsafe { libc::epoll_wait(self.0.as_raw_fd(), events.as_mut_ptr(), MOST as libc::c_int, timeout) };
+        let count = unsafe {
+            libc::epoll_wait(
+                self.0.as_raw_fd(),
+                events.as_mut_ptr(),
+                libc::c_int::try_from(MOST).unwrap_or(1),
+                timeout,
+            )
+        };
         match usize::try_from(count) {
             Ok(count) => {
                 ready.extend(events.iter().take(count).map(|event| event.u64));

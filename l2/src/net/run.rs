@@ -60,7 +60,11 @@ struct Failed {
 
 impl Runner {
     /// Opens what is common to all links and learns of them.
-    pub(super) fn new(options: Options, shared: Arc<Shared>, on_event: OnEvent) -> Result<Self, StartError> {
+    pub(super) fn new(
+        options: Options,
+        shared: Arc<Shared>,
+        on_event: OnEvent,
+    ) -> Result<Self, StartError> {
         let system = |call| move |error| StartError::System { call, error };
         let epoll = Epoll::new().map_err(system("epoll_create1"))?;
         epoll.add(shared.wake.descriptor(), WAKE).map_err(system("epoll_ctl"))?;
@@ -106,6 +110,9 @@ impl Runner {
 
     /// The thread.
     pub(super) fn run(mut self) {
+        if let Err(error) = super::slice::shorten() {
+            tracing::debug!(%error, "the scheduler keeps its usual time slice");
+        }
         let mut ready = Vec::new();
         while !self.shared.stop.load(Ordering::Acquire) {
             let now = now();
@@ -142,9 +149,11 @@ impl Runner {
     }
 
     fn receive(&mut self, port: Port) {
-        for _ in 0..BATCHES {
+        for round in 0..BATCHES {
             let Some(socket) = self.sockets.get(&port) else { return };
-            let count = match socket.receive(&mut self.batch) {
+            // Mostly there is one question: it is answered before it is looked whether there are more.
+            let limit = if round == 0 { 1 } else { BATCH };
+            let count = match socket.receive(&mut self.batch, limit) {
                 Ok(count) => count,
                 Err(error) => return self.receive_failed(port, error),
             };
@@ -157,7 +166,9 @@ impl Runner {
                     add(&self.shared.stale_dropped, 1);
                     continue;
                 }
-                let Some(reply) = self.engine.handle_frame(now, port.0, port.1, frame) else { continue };
+                let Some(reply) = self.engine.handle_frame(now, port.0, port.1, frame) else {
+                    continue;
+                };
                 match socket.send(reply.frame.as_bytes()) {
                     Ok(()) => self.engine.answered(&reply),
                     Err(error) => {
@@ -166,7 +177,7 @@ impl Runner {
                     }
                 }
             }
-            if count < BATCH {
+            if count < limit {
                 return;
             }
         }
@@ -176,7 +187,9 @@ impl Runner {
         match error.raw_os_error() {
             Some(libc::EAGAIN | libc::EINTR) => {}
             // Told once when the link goes down; netlink says the same with more detail.
-            Some(libc::ENETDOWN) => tracing::debug!(link = port.0, "the link of a packet socket went down"),
+            Some(libc::ENETDOWN) => {
+                tracing::debug!(link = port.0, "the link of a packet socket went down")
+            }
             _ => {
                 self.sockets.remove(&port);
                 if let Some(interface) = self.interface(port.0) {
@@ -221,7 +234,8 @@ impl Runner {
     fn attach(&mut self, port: Port, ranges: &[Range]) {
         let Some(socket) = self.sockets.get(&port) else { return };
         let Err(error) = socket.attach(port.1, ranges) else { return };
-        let shorter = error.raw_os_error() == Some(libc::ENOMEM) && self.engine.filter_too_long(port.0, port.1);
+        let shorter = error.raw_os_error() == Some(libc::ENOMEM)
+            && self.engine.filter_too_long(port.0, port.1);
         if !shorter {
             self.sockets.remove(&port);
             if let Some(interface) = self.interface(port.0) {
@@ -235,7 +249,9 @@ impl Runner {
         for _ in 0..ANNOUNCEMENTS {
             let Some(transmit) = self.engine.poll_transmit(now) else { return false };
             // Without a socket the port has failed; all is announced again when it works.
-            let Some(socket) = self.sockets.get(&(transmit.link, transmit.protocol)) else { continue };
+            let Some(socket) = self.sockets.get(&(transmit.link, transmit.protocol)) else {
+                continue;
+            };
             match socket.send(transmit.frame.as_bytes()) {
                 Ok(()) => self.engine.transmitted(&transmit),
                 Err(error) => {
@@ -264,14 +280,19 @@ impl Runner {
     }
 
     fn join(&mut self, now: Instant, link: u32, group: Ipv6Addr) {
-        if !self.sockets.contains_key(&(link, Protocol::Ndp)) && !self.failed.contains_key(&(link, Protocol::Ndp)) {
+        if !self.sockets.contains_key(&(link, Protocol::Ndp))
+            && !self.failed.contains_key(&(link, Protocol::Ndp))
+        {
             return;
         }
         if let Err(error) = self.memberships.join(link, group) {
             if self.unjoined.is_none()
                 && let Some(interface) = self.interface(link)
             {
-                (self.on_event)(Event::SocketFailed { interface, error: format!("joining {group} failed: {error}") });
+                (self.on_event)(Event::SocketFailed {
+                    interface,
+                    error: format!("joining {group} failed: {error}"),
+                });
             }
             let (_, unjoined) = self.unjoined.get_or_insert_with(|| (now + RETRY, Vec::new()));
             unjoined.push((link, group));
@@ -312,7 +333,12 @@ impl Runner {
                 self.join(now, link, group);
             }
         }
-        let due: Vec<Port> = self.failed.iter().filter(|(_, failed)| failed.retry <= now).map(|(port, _)| *port).collect();
+        let due: Vec<Port> = self
+            .failed
+            .iter()
+            .filter(|(_, failed)| failed.retry <= now)
+            .map(|(port, _)| *port)
+            .collect();
         for port in due {
             match self.open(port) {
                 Ok(()) => {
@@ -333,7 +359,10 @@ impl Runner {
     fn fail(&mut self, port: Port, interface: Arc<str>, call: &str, error: &io::Error) {
         let failed = Failed { interface: Arc::clone(&interface), retry: now() + RETRY };
         self.failed.insert(port, failed);
-        (self.on_event)(Event::SocketFailed { interface, error: format!("{}: {call} failed: {error}", port.1) });
+        (self.on_event)(Event::SocketFailed {
+            interface,
+            error: format!("{}: {call} failed: {error}", port.1),
+        });
     }
 
     fn tell(&mut self) {
@@ -347,13 +376,18 @@ impl Runner {
 
     fn timeout(&self) -> Option<Duration> {
         let retries = self.failed.values().map(|failed| failed.retry);
-        let others = [self.engine.deadline(), self.netlink_retry, self.unjoined.as_ref().map(|(at, _)| *at)];
+        let others =
+            [self.engine.deadline(), self.netlink_retry, self.unjoined.as_ref().map(|(at, _)| *at)];
         let first = retries.chain(others.into_iter().flatten()).min()?;
         Some(first.saturating_duration_since(now()))
     }
 
     fn interface(&self, link: u32) -> Option<Arc<str>> {
-        self.engine.links().iter().find(|report| report.index == link).map(|report| Arc::clone(&report.name))
+        self.engine
+            .links()
+            .iter()
+            .find(|report| report.index == link)
+            .map(|report| Arc::clone(&report.name))
     }
 }
 
@@ -371,7 +405,10 @@ fn add(counter: &AtomicU64, count: usize) {
     counter.fetch_add(u64::try_from(count).unwrap_or(0), Ordering::Relaxed);
 }
 
-#[allow(clippy::disallowed_methods, reason = "this is the shell: the one place that reads the clock")]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "this is the shell: the one place that reads the clock"
+)]
 fn now() -> Instant {
     Instant::now()
 }

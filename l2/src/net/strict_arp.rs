@@ -41,7 +41,8 @@ fn look(conf: &Path) -> Option<StrictArpProblem> {
             .map_or_else(|error| format!("unreadable ({error})"), |text| text.trim().to_owned())
     };
     let (arp_ignore, arp_announce) = (read("arp_ignore"), read("arp_announce"));
-    (arp_ignore != "1" || arp_announce != "2").then_some(StrictArpProblem { arp_ignore, arp_announce })
+    (arp_ignore != "1" || arp_announce != "2")
+        .then_some(StrictArpProblem { arp_ignore, arp_announce })
 }
 
 #[cfg(test)]

@@ -12,29 +12,29 @@ use std::time::{Duration, Instant};
 
 use l2::{Desired, Event, Layer2, LinkReport, MacAddress, Options, Scope};
 
-pub const DEADLINE: Duration = Duration::from_secs(15);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(15);
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
 /// The node on one side, the neighbour on the other.
-pub struct Lab {
-    pub node: String,
-    pub peer: String,
+pub(crate) struct Lab {
+    pub(crate) node: String,
+    pub(crate) peer: String,
 }
 
 /// A running responder inside the node.
-pub struct Running {
-    pub layer2: Layer2,
-    pub events: Receiver<Event>,
+pub(crate) struct Running {
+    pub(crate) layer2: Layer2,
+    pub(crate) events: Receiver<Event>,
 }
 
 /// A tcpdump whose lines are read as they come.
-pub struct Capture {
+pub(crate) struct Capture {
     child: Child,
     lines: Receiver<String>,
 }
 
-pub fn run(program: &str, arguments: &[&str]) -> String {
+pub(crate) fn run(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program).args(arguments).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let error = String::from_utf8_lossy(&output.stderr);
@@ -42,13 +42,13 @@ pub fn run(program: &str, arguments: &[&str]) -> String {
     text
 }
 
-pub fn now() -> Instant {
+pub(crate) fn now() -> Instant {
     #[allow(clippy::disallowed_methods, reason = "a test on the real kernel waits in real time")]
     Instant::now()
 }
 
 /// Waits until the condition gives something.
-pub fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
     let end = now() + DEADLINE;
     loop {
         if let Some(found) = condition() {
@@ -60,7 +60,10 @@ pub fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T 
 }
 
 /// Runs in the namespace, in a thread of its own; threads started there stay there.
-pub fn inside<T: Send + 'static>(namespace: &str, work: impl FnOnce() -> T + Send + 'static) -> T {
+pub(crate) fn inside<T: Send + 'static>(
+    namespace: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> T {
     let file = File::open(format!("/var/run/netns/{namespace}")).unwrap();
     let thread = std::thread::spawn(move || {
         nix::sched::setns(file, nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
@@ -70,7 +73,7 @@ pub fn inside<T: Send + 'static>(namespace: &str, work: impl FnOnce() -> T + Sen
 }
 
 impl Lab {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let n = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = |side| format!("l2t-{}-{n}-{side}", std::process::id());
         let lab = Self { node: name("node"), peer: name("peer") };
@@ -82,44 +85,52 @@ impl Lab {
     }
 
     /// With the link eth0 of the node joined to peer0 of the neighbour.
-    pub fn joined() -> Self {
+    pub(crate) fn joined() -> Self {
         let lab = Self::new();
         lab.join(0);
         lab
     }
 
     /// Adds the link eth`n`, up on both sides; the neighbour is 192.0.2.1 + n and 2001:db8::1 + n.
-    pub fn join(&self, n: u8) {
+    pub(crate) fn join(&self, n: u8) {
         let (eth, peer) = (format!("eth{n}"), format!("peer{n}"));
-        run("ip", &["-n", &self.node, "link", "add", &eth, "type", "veth", "peer", "name", &peer, "netns", &self.peer]);
+        run(
+            "ip",
+            &[
+                "-n", &self.node, "link", "add", &eth, "type", "veth", "peer", "name", &peer,
+                "netns", &self.peer,
+            ],
+        );
         self.peer(&["addr", "add", &format!("192.0.{}.1/24", 2 + n), "dev", &peer]);
         self.peer(&["addr", "add", &format!("2001:db8:{n}::1/64"), "nodad", "dev", &peer]);
         self.node(&["link", "set", &eth, "up"]);
         self.peer(&["link", "set", &peer, "up"]);
     }
 
-    pub fn node(&self, arguments: &[&str]) -> String {
+    pub(crate) fn node(&self, arguments: &[&str]) -> String {
         run("ip", &[&["-n", &self.node], arguments].concat())
     }
 
-    pub fn peer(&self, arguments: &[&str]) -> String {
+    pub(crate) fn peer(&self, arguments: &[&str]) -> String {
         run("ip", &[&["-n", &self.peer], arguments].concat())
     }
 
     /// Runs a program beside the neighbour; its output and whether it succeeded.
-    pub fn beside_peer(&self, command: &[&str]) -> (bool, String) {
-        let output = Command::new("ip").args(["netns", "exec", &self.peer]).args(command).output().unwrap();
-        let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    pub(crate) fn beside_peer(&self, command: &[&str]) -> (bool, String) {
+        let output =
+            Command::new("ip").args(["netns", "exec", &self.peer]).args(command).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned()
+            + &String::from_utf8_lossy(&output.stderr);
         (output.status.success(), text)
     }
 
-    pub fn mac(&self, interface: &str) -> MacAddress {
+    pub(crate) fn mac(&self, interface: &str) -> MacAddress {
         let text = self.node(&["-o", "link", "show", interface]);
         let mut words = text.split_whitespace().skip_while(|word| *word != "link/ether");
         words.nth(1).unwrap().parse().unwrap()
     }
 
-    pub fn start(&self, options: Options) -> Running {
+    pub(crate) fn start(&self, options: Options) -> Running {
         let (sender, events): (Sender<Event>, _) = channel();
         let sender = std::sync::Mutex::new(sender);
         let layer2 = inside(&self.node, move || {
@@ -131,16 +142,21 @@ impl Lab {
     }
 
     /// Watches what the neighbour receives.
-    pub fn capture(&self, interface: &str, expression: &str) -> Capture {
+    pub(crate) fn capture(&self, interface: &str, expression: &str) -> Capture {
         let mut child = Command::new("ip")
-            .args(["netns", "exec", &self.peer, "tcpdump", "-l", "-n", "-e", "-Q", "in", "-i", interface, expression])
+            .args([
+                "netns", "exec", &self.peer, "tcpdump", "-l", "-n", "-e", "-Q", "in", "-i",
+                interface, expression,
+            ])
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
         let (sender, lines) = channel();
         let output = BufReader::new(child.stdout.take().unwrap());
-        std::thread::spawn(move || output.lines().map_while(Result::ok).all(|line| sender.send(line).is_ok()));
+        std::thread::spawn(move || {
+            output.lines().map_while(Result::ok).all(|line| sender.send(line).is_ok())
+        });
         let mut said = BufReader::new(child.stderr.take().unwrap()).lines();
         assert!(said.any(|line| line.unwrap().contains("listening on")), "tcpdump does not listen");
         std::thread::spawn(move || said.all(|line| line.is_ok()));
@@ -149,24 +165,27 @@ impl Lab {
 }
 
 impl Running {
-    pub fn own(&self, addresses: &[&str]) {
+    pub(crate) fn own(&self, addresses: &[&str]) {
         self.layer2.publish(all(addresses));
     }
 
-    pub fn link(&self, name: &str) -> Option<LinkReport> {
+    pub(crate) fn link(&self, name: &str) -> Option<LinkReport> {
         self.layer2.links().iter().find(|report| &*report.name == name).cloned()
     }
 
     /// Waits until the link answers both protocols.
-    pub fn ready(&self, name: &str) {
+    pub(crate) fn ready(&self, name: &str) {
         eventually("both responders", || self.link(name).filter(|link| link.arp && link.ndp));
     }
 
-    pub fn event(&self, what: &str, wanted: impl Fn(&Event) -> bool) -> Event {
+    pub(crate) fn event(&self, what: &str, wanted: impl Fn(&Event) -> bool) -> Event {
         let end = now() + DEADLINE;
         loop {
             let left = end.saturating_duration_since(now());
-            let event = self.events.recv_timeout(left).unwrap_or_else(|error| panic!("no event {what}: {error}"));
+            let event = self
+                .events
+                .recv_timeout(left)
+                .unwrap_or_else(|error| panic!("no event {what}: {error}"));
             if wanted(&event) {
                 return event;
             }
@@ -176,12 +195,14 @@ impl Running {
 
 impl Capture {
     /// Waits for a line that holds all of these.
-    pub fn line(&self, parts: &[&str]) -> String {
+    pub(crate) fn line(&self, parts: &[&str]) -> String {
         let end = now() + DEADLINE;
         let mut seen = Vec::new();
         loop {
             let left = end.saturating_duration_since(now());
-            let Ok(line) = self.lines.recv_timeout(left) else { panic!("no frame with {parts:?} among {seen:#?}") };
+            let Ok(line) = self.lines.recv_timeout(left) else {
+                panic!("no frame with {parts:?} among {seen:#?}")
+            };
             if parts.iter().all(|part| line.contains(part)) {
                 return line;
             }
@@ -191,8 +212,11 @@ impl Capture {
 }
 
 /// These addresses on all interfaces.
-pub fn all(addresses: &[&str]) -> Desired {
-    addresses.iter().map(|address| (address.parse::<IpAddr>().unwrap(), Scope::AllInterfaces)).collect()
+pub(crate) fn all(addresses: &[&str]) -> Desired {
+    addresses
+        .iter()
+        .map(|address| (address.parse::<IpAddr>().unwrap(), Scope::AllInterfaces))
+        .collect()
 }
 
 impl Drop for Capture {

@@ -1,7 +1,11 @@
 //! Where the world comes from: watches of a Kubernetes API, or a folder of manifests.
 
+pub mod folder;
+mod journal;
 pub mod kubernetes;
 mod secret;
+
+pub use journal::Journal;
 
 use crate::snapshot::{Kind, Object, Snapshot};
 

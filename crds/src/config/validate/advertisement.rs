@@ -89,7 +89,9 @@ pub(super) fn parse_bgp(
             .as_path_prepend
             .map(|times| match times {
                 0..=MOST_PREPENDS => Ok(times),
-                _ => Err(format!("invalid asPathPrepend {times}, must be in 0-{MOST_PREPENDS} range")),
+                _ => Err(format!(
+                    "invalid asPathPrepend {times}, must be in 0-{MOST_PREPENDS} range"
+                )),
             })
             .transpose()?
             .unwrap_or_default(),
@@ -112,10 +114,9 @@ pub(super) fn parse_bgp(
 /// A prefix length; `most` when absent.
 fn length(value: Option<i32>, least: u8, most: u8) -> Result<u8, String> {
     let Some(value) = value else { return Ok(most) };
-    u8::try_from(value)
-        .ok()
-        .filter(|value| (least..=most).contains(value))
-        .ok_or_else(|| format!("invalid aggregation length {value}, must be in {least}-{most} range"))
+    u8::try_from(value).ok().filter(|value| (least..=most).contains(value)).ok_or_else(|| {
+        format!("invalid aggregation length {value}, must be in {least}-{most} range")
+    })
 }
 
 /// The communities as written, and what they stand for: an alias goes before a well-known name.
@@ -126,9 +127,8 @@ fn communities(
     let mut references = Vec::new();
     let mut values = BTreeSet::new();
     for text in texts.unwrap_or_default() {
-        let reference: CommunityReference = text
-            .parse()
-            .map_err(|error: CommunityError| unusable(&error, text))?;
+        let reference: CommunityReference =
+            text.parse().map_err(|error: CommunityError| unusable(&error, text))?;
         values.insert(match &reference {
             CommunityReference::Value(value) => *value,
             CommunityReference::Alias(alias) => aliases

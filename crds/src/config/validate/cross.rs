@@ -72,6 +72,8 @@ pub(super) struct Admitted<'a> {
     l2_advertisements: BTreeMap<Arc<str>, L2Advertisement>,
     bgp_advertisements: BTreeMap<Arc<str>, BgpAdvertisement>,
     peers: BTreeMap<Arc<str>, Peer>,
+    /// The BGP advertisements that select each pool.
+    selecting: BTreeMap<Arc<str>, Vec<Arc<str>>>,
     /// The values of localPref that occur: with one only, nothing can conflict.
     local_prefs: BTreeSet<u32>,
     /// The peers whose BFD profile has echo.
@@ -87,6 +89,7 @@ impl<'a> Admitted<'a> {
             l2_advertisements: BTreeMap::new(),
             bgp_advertisements: BTreeMap::new(),
             peers: BTreeMap::new(),
+            selecting: BTreeMap::new(),
             local_prefs: BTreeSet::new(),
             echo_peers: BTreeSet::new(),
         }
@@ -104,7 +107,8 @@ impl<'a> Admitted<'a> {
     pub(super) fn admit(&mut self, entry: Entry) -> Result<(), String> {
         match entry {
             Entry::Pool(pool) => {
-                self.check_pool(&pool)?;
+                let selecting = self.check_pool(&pool)?;
+                self.selecting.insert(pool.name.clone(), selecting);
                 for range in &pool.ranges {
                     self.ranges.admit(&pool.name, range)?;
                 }
@@ -114,7 +118,9 @@ impl<'a> Admitted<'a> {
                 self.l2_advertisements.insert(advertisement.name.clone(), *advertisement);
             }
             Entry::Bgp(advertisement) => {
-                self.check_advertisement(&advertisement)?;
+                for pool in self.check_advertisement(&advertisement)? {
+                    self.selecting.entry(pool).or_default().push(advertisement.name.clone());
+                }
                 self.local_prefs.insert(advertisement.local_pref);
                 self.bgp_advertisements.insert(advertisement.name.clone(), *advertisement);
             }
@@ -129,55 +135,72 @@ impl<'a> Admitted<'a> {
         Ok(())
     }
 
-    fn check_pool(&self, pool: &Pool) -> Result<(), String> {
+    /// The advertisements that select the pool, if none of them contradicts it.
+    fn check_pool(&self, pool: &Pool) -> Result<Vec<Arc<str>>, String> {
         pool.ranges.iter().try_for_each(|range| self.ranges.check(&pool.name, range))?;
-        let advertisements = || self.bgp_advertisements.values();
-        advertisements().try_for_each(|one| check_aggregation(one, pool))?;
-        if self.local_prefs.len() > 1 {
-            let selecting: Vec<&BgpAdvertisement> =
-                advertisements().filter(|one| one.pools.selects_pool(pool)).collect();
-            for (index, one) in selecting.iter().enumerate() {
+        let selecting: Vec<&BgpAdvertisement> = self
+            .bgp_advertisements
+            .values()
+            .filter(|advertisement| advertisement.pools.selects_pool(pool))
+            .collect();
+        for (index, one) in selecting.iter().enumerate() {
+            check_aggregation(one, pool)?;
+            self.check_echo(one, pool)?;
+            if self.local_prefs.len() > 1 {
                 for other in selecting.iter().take(index) {
                     self.check_local_pref(one, other, pool)?;
                 }
             }
         }
-        if self.echo_peers.is_empty() {
-            return Ok(());
-        }
-        advertisements().try_for_each(|one| self.check_echo(one, pool))
+        Ok(selecting.into_iter().map(|advertisement| advertisement.name.clone()).collect())
     }
 
-    fn check_advertisement(&self, advertisement: &BgpAdvertisement) -> Result<(), String> {
-        let pools = || self.pools.values();
-        pools().try_for_each(|pool| check_aggregation(advertisement, pool))?;
-        for other in self.bgp_advertisements.values() {
-            if other.local_pref != advertisement.local_pref {
-                pools()
-                    .filter(|pool| {
-                        other.pools.selects_pool(pool) && advertisement.pools.selects_pool(pool)
-                    })
-                    .try_for_each(|pool| self.check_local_pref(advertisement, other, pool))?;
+    /// The pools that the advertisement selects, if none of them contradicts it, nor another
+    /// advertisement of one of them.
+    fn check_advertisement(
+        &self,
+        advertisement: &BgpAdvertisement,
+    ) -> Result<Vec<Arc<str>>, String> {
+        let pools = self.pools_of(advertisement);
+        let others_differ = self.local_prefs.iter().any(|pref| *pref != advertisement.local_pref);
+        for pool in &pools {
+            check_aggregation(advertisement, pool)?;
+            self.check_echo(advertisement, pool)?;
+            if others_differ {
+                self.selecting
+                    .get(&pool.name)
+                    .into_iter()
+                    .flatten()
+                    .filter_map(|other| self.bgp_advertisements.get(other))
+                    .try_for_each(|other| self.check_local_pref(advertisement, other, pool))?;
             }
         }
-        if self.echo_peers.is_empty() {
-            return Ok(());
+        Ok(pools.into_iter().map(|pool| pool.name.clone()).collect())
+    }
+
+    /// The admitted pools that the advertisement selects; those it names are looked up.
+    fn pools_of(&self, advertisement: &BgpAdvertisement) -> Vec<&Pool> {
+        let selection = &advertisement.pools;
+        if selection.selectors.is_empty() && !selection.names.is_empty() {
+            return selection.names.iter().filter_map(|name| self.pools.get(&**name)).collect();
         }
-        pools().try_for_each(|pool| self.check_echo(advertisement, pool))
+        self.pools.values().filter(|pool| selection.selects_pool(pool)).collect()
     }
 
     fn check_peer(&self, peer: &Peer) -> Result<(), String> {
         if !uses_echo(peer) {
             return Ok(());
         }
-        for advertisement in self.bgp_advertisements.values() {
-            if advertisement.peers.is_empty() || advertisement.peers.contains(&*peer.name) {
-                for pool in self.pools.values() {
-                    check_echo_of(advertisement, pool, &peer.name)?;
-                }
-            }
-        }
-        Ok(())
+        self.bgp_advertisements
+            .values()
+            .filter(|advertisement| {
+                advertisement.peers.is_empty() || advertisement.peers.contains(&*peer.name)
+            })
+            .try_for_each(|advertisement| {
+                self.pools_of(advertisement)
+                    .into_iter()
+                    .try_for_each(|pool| check_echo_of(advertisement, pool, &peer.name))
+            })
     }
 
     /// Two advertisements of one pool must not ask for different LOCAL_PREFs of the same route.
@@ -220,13 +243,9 @@ fn uses_echo(peer: &Peer) -> bool {
     peer.bfd_profile.as_ref().is_some_and(|profile| profile.echo_mode)
 }
 
-/// Echo packets are for IPv4, so a session that uses them carries no IPv6 pool.
-fn check_echo_of(
-    advertisement: &BgpAdvertisement,
-    pool: &Pool,
-    peer: &str,
-) -> Result<(), String> {
-    if !pool.has_family(Family::V6) || !advertisement.pools.selects_pool(pool) {
+/// Echo packets are for IPv4, so a session that uses them carries no IPv6 pool that is selected.
+fn check_echo_of(advertisement: &BgpAdvertisement, pool: &Pool, peer: &str) -> Result<(), String> {
+    if !pool.has_family(Family::V6) {
         return Ok(());
     }
     Err(format!(
@@ -236,10 +255,11 @@ fn check_echo_of(
     ))
 }
 
-/// An aggregate must not reach beyond what the pool holds: of each entry, one CIDR must cover it.
+/// An aggregate must not reach beyond what a selected pool holds: of each entry, one CIDR covers it.
 fn check_aggregation(advertisement: &BgpAdvertisement, pool: &Pool) -> Result<(), String> {
-    let default = (advertisement.aggregation_length, advertisement.aggregation_length_v6) == (32, 128);
-    if default || !advertisement.pools.selects_pool(pool) {
+    let default =
+        (advertisement.aggregation_length, advertisement.aggregation_length_v6) == (32, 128);
+    if default {
         return Ok(());
     }
     for range in &pool.ranges {

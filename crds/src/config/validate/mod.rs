@@ -110,7 +110,9 @@ pub fn validate(
                     .map(Entry::from)
             })
             .into_iter()
-            .filter(|peer| here.selected(&objects.peers, &peer.name, |s| s.node_selectors.as_deref())),
+            .filter(|peer| {
+                here.selected(&objects.peers, &peer.name, |s| s.node_selectors.as_deref())
+            }),
         );
         candidates.extend(
             parse_all(
@@ -144,8 +146,7 @@ pub fn validate(
             rejection.kind == ConfigKind::IpAddressPool && !rejection.kept_last_valid
         })
         .map(|rejection| {
-            let labels =
-                objects.pools.get(&rejection.name).map(|object| object.labels.clone());
+            let labels = objects.pools.get(&rejection.name).map(|object| object.labels.clone());
             let reason = rejection.message.as_str().into();
             let invalid = InvalidPool { labels: labels.unwrap_or_default(), reason };
             (rejection.name.clone(), invalid)

@@ -24,8 +24,9 @@ pub(super) fn parse(
         .addresses
         .iter()
         .map(|entry| {
-            AddressRange::parse(entry)
-                .map_err(|error| within(format!("invalid CIDR {entry:?} in pool {name:?}: {error}")))
+            AddressRange::parse(entry).map_err(|error| {
+                within(format!("invalid CIDR {entry:?} in pool {name:?}: {error}"))
+            })
         })
         .collect::<Result<Vec<_>, _>>()?;
     let mut seen = Ranges::default();
@@ -80,9 +81,7 @@ impl Ranges {
             return Ok(());
         };
         let (new, old) = overlapping_cidrs(range, &earlier).ok_or("ranges overlap")?;
-        Err(format!(
-            "CIDR \"{new}\" in pool {pool:?} overlaps with already defined CIDR \"{old}\""
-        ))
+        Err(format!("CIDR \"{new}\" in pool {pool:?} overlaps with already defined CIDR \"{old}\""))
     }
 }
 

@@ -133,7 +133,8 @@ fn malformed_options_void_the_message() {
     assert_eq!(Ndp::parse(&beyond), Err(FrameError::Truncated));
     let single = with_options(&[SOURCE_LINK_LAYER]);
     assert_eq!(Ndp::parse(&single), Err(FrameError::Truncated));
-    let of_sixteen = with_options(&[SOURCE_LINK_LAYER, 2, 2, 0, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 0]);
+    let of_sixteen =
+        with_options(&[SOURCE_LINK_LAYER, 2, 2, 0, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 0]);
     assert_eq!(solicitation_of(&Ndp::parse(&of_sixteen).unwrap()).source_link_layer, None);
 }
 

@@ -66,12 +66,8 @@ fn an_advertisement_without_a_spec_announces_everything() {
     for kind in [ConfigKind::L2Advertisement, ConfigKind::BgpAdvertisement] {
         objects.apply(kind, serde_json::json!({ "metadata": { "name": "a" } }));
     }
-    let (config, rejections) = super::validate(
-        &objects,
-        &super::Nodes::new(),
-        super::Scope::All,
-        &Config::default(),
-    );
+    let (config, rejections) =
+        super::validate(&objects, &super::Nodes::new(), super::Scope::All, &Config::default());
     assert_eq!(rejections, []);
     let none = crate::labels::Labels::default();
     assert!(config.l2_advertisements["a"].pools.selects("any", &none));
@@ -240,7 +236,9 @@ BGPAdvertisement a: {aggregationLength: 25}",
 
 #[test]
 fn names_that_nothing_has_are_accepted_in_silence() {
-    valid("L2Advertisement a: {ipAddressPools: [x]}\n---\nBGPAdvertisement a: {peers: [y], ipAddressPools: [z]}");
+    valid(
+        "L2Advertisement a: {ipAddressPools: [x]}\n---\nBGPAdvertisement a: {peers: [y], ipAddressPools: [z]}",
+    );
 }
 
 #[test]

@@ -47,8 +47,10 @@ fn an_edit_that_mends_the_object_takes_effect() {
     let (_, rejections) =
         then("IPAddressPool p: {addresses: [10.0.0.0/24]}", "IPAddressPool p: {addresses: [x]}");
     assert_eq!(rejections.len(), 1);
-    let (config, rejections) =
-        then("IPAddressPool p: {addresses: [10.0.0.0/24]}", "IPAddressPool p: {addresses: [10.9.0.0/24]}");
+    let (config, rejections) = then(
+        "IPAddressPool p: {addresses: [10.0.0.0/24]}",
+        "IPAddressPool p: {addresses: [10.9.0.0/24]}",
+    );
     assert_eq!(rejections, []);
     assert_eq!(config.pools["p"].ranges[0].to_string(), "10.9.0.0/24");
 }
@@ -138,8 +140,7 @@ fn a_peer_keeps_its_session_when_its_profile_or_secret_goes() {
 BFDProfile b: {}
 ---
 BGPPeer x: {myASN: 1, peerASN: 2, peerAddress: 10.0.0.1, bfdProfile: b, passwordSecret: {name: s}}";
-    let without =
-        "BGPPeer x: {myASN: 1, peerASN: 2, peerAddress: 10.0.0.1, bfdProfile: b, passwordSecret: {name: s}}";
+    let without = "BGPPeer x: {myASN: 1, peerASN: 2, peerAddress: 10.0.0.1, bfdProfile: b, passwordSecret: {name: s}}";
     let (good, _) = all(with);
     let (config, rejections) = then(with, without);
     assert_eq!(config.peers, good.peers);

@@ -1,6 +1,7 @@
 //! Objects in, configuration and rejections out.
 
 mod accepted;
+mod contradicting;
 mod keeping;
 mod properties;
 mod rejected;
@@ -22,7 +23,9 @@ pub(super) type Nodes = BTreeMap<Arc<str>, Labels>;
 pub(super) fn world(text: &str) -> Objects {
     let mut objects = Objects::default();
     for document in text.split("---\n").filter(|document| !document.trim().is_empty()) {
-        let value: Value = serde_saphyr::from_str(document)
+        // Strict: `y` is a name here, not a truth.
+        let options = serde_saphyr::options! { strict_booleans: true };
+        let value: Value = serde_saphyr::from_str_with_options(document, options)
             .unwrap_or_else(|error| panic!("{error} in\n{document}"));
         apply(&mut objects, manifest(value));
     }

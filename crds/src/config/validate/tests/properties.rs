@@ -10,9 +10,7 @@ use crate::config::{Config, Objects};
 
 /// Objects of few names and numbers, so that they often contradict each other.
 fn object() -> impl Strategy<Value = Value> {
-    let time = proptest::option::of(
-        (1..4_u8).prop_map(|day| format!("2026-01-0{day}T00:00:00Z")),
-    );
+    let time = proptest::option::of((1..4_u8).prop_map(|day| format!("2026-01-0{day}T00:00:00Z")));
     let name = prop_oneof!["a", "b", "c", "d", "e"];
     let spec = prop_oneof![
         proptest::collection::vec((0..40_u8, 24..33_u8), 0..3).prop_map(|nets| {
@@ -20,14 +18,16 @@ fn object() -> impl Strategy<Value = Value> {
                 nets.iter().map(|(n, length)| format!("10.0.0.{}/{length}", n * 6)).collect();
             ("IPAddressPool", json!({ "addresses": nets }))
         }),
-        (0..2_u32, 26..34_u8, proptest::option::of(0..3_usize)).prop_map(|(pref, length, alias)| {
-            let communities: Vec<&str> =
-                alias.map(|alias| ["one", "two", "1:x"][alias]).into_iter().collect();
-            let spec = json!({
-                "localPref": pref, "aggregationLength": length, "communities": communities,
-            });
-            ("BGPAdvertisement", spec)
-        }),
+        (0..2_u32, 26..34_u8, proptest::option::of(0..3_usize)).prop_map(
+            |(pref, length, alias)| {
+                let communities: Vec<&str> =
+                    alias.map(|alias| ["one", "two", "1:x"][alias]).into_iter().collect();
+                let spec = json!({
+                    "localPref": pref, "aggregationLength": length, "communities": communities,
+                });
+                ("BGPAdvertisement", spec)
+            }
+        ),
         (0..2_u32, any::<bool>()).prop_map(|(asn, bfd)| {
             let profile = if bfd { "a" } else { "" };
             let spec = json!({
@@ -113,17 +113,22 @@ fn two_thousand_pools_and_as_many_advertisements_are_validated() {
     for number in 0..2_000_u32 {
         let net = Ipv4Addr::from(0x0a00_0000 + number * 16);
         let name = format!("pool-{number}");
-        apply(&mut objects, json!({
-            "kind": "IPAddressPool", "metadata": { "name": name },
-            "spec": { "addresses": [format!("{net}/28")] },
-        }));
-        apply(&mut objects, json!({
-            "kind": "BGPAdvertisement", "metadata": { "name": name },
-            "spec": { "ipAddressPools": [name] },
-        }));
+        apply(
+            &mut objects,
+            json!({
+                "kind": "IPAddressPool", "metadata": { "name": name },
+                "spec": { "addresses": [format!("{net}/28")] },
+            }),
+        );
+        apply(
+            &mut objects,
+            json!({
+                "kind": "BGPAdvertisement", "metadata": { "name": name },
+                "spec": { "ipAddressPools": [name], "localPref": number % 3, "aggregationLength": 28 },
+            }),
+        );
     }
-    let (config, rejections) =
-        validate(&objects, &Nodes::new(), Scope::All, &Config::default());
+    let (config, rejections) = validate(&objects, &Nodes::new(), Scope::All, &Config::default());
     assert_eq!((config.pools.len(), rejections.len()), (2_000, 0));
     assert_eq!(config.bgp_advertisements.len(), 2_000);
 }

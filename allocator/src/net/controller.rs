@@ -1,0 +1,256 @@
+//! The controller's loop. One task decides; the sinks write.
+//!
+//! ```text
+//! watches ── mpsc(512) ──> ┌──────────────────────────────┐ ──> ServiceSink (16 writes at once)
+//!                          │ drain, take_dirty, reconcile │ ──> EventSink
+//! ServiceSink's reports ──>└──────────────────────────────┘ ──> PoolSink
+//! ```
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use anyhow::Context;
+use cluster::net::sink::kubernetes::{
+    EventSink, PoolCounters, PoolSink, ServiceEvent, ServiceReport, ServiceSink, ServiceStatus,
+    list_formerly_allocated,
+};
+use cluster::net::source::kubernetes::{Watches, watch_all};
+use cluster::net::source::{Journal, Update};
+use cluster::{ConfigScope, Kind, Object, Snapshot};
+use crds::config::{ConfigKind, Rejection};
+use daemon::endpoints::{Readiness, serve_health, serve_metrics};
+use daemon::metrics::ClientMetrics;
+use kube::Client;
+use prometheus::Registry;
+
+use super::args::Args;
+use crate::metrics::AllocatorMetrics;
+use crate::pool_status::PoolStatus;
+use crate::{Allocator, Output, POOL_ANNOTATION};
+
+/// What the controller must have listed before it decides anything.
+const KINDS: [Kind; 4] = [
+    Kind::Service,
+    Kind::Namespace,
+    Kind::Config(ConfigKind::IpAddressPool),
+    Kind::Config(ConfigKind::Community),
+];
+
+/// Runs until a signal ends it.
+///
+/// # Errors
+/// When the API's address, an endpoint or a signal handler cannot be had.
+pub async fn run(args: Args) -> anyhow::Result<()> {
+    tracing::info!(event = "startUp", version = env!("CARGO_PKG_VERSION"), "MetalLB controller starting");
+    args.say_what_is_missing();
+    let namespace = daemon::flags::namespace(args.namespace.clone())
+        .context("the namespace is not known: set --namespace or METALLB_NAMESPACE")?;
+    let client = Client::try_default().await.context("no Kubernetes API is configured")?;
+    let registry = Registry::new();
+    let readiness = Readiness::default();
+    let everywhere = |port| SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
+    serve_health(everywhere(args.health_probe_port), readiness.clone())
+        .await
+        .with_context(|| format!("cannot serve health on port {}", args.health_probe_port))?;
+    let mut controller = Controller::new(&client, &namespace, &args, &registry, readiness)?;
+    if args.port != 0 {
+        serve_metrics(everywhere(args.port), registry, || ())
+            .await
+            .with_context(|| format!("cannot serve metrics on port {}", args.port))?;
+    }
+    let (sink, mut reports) = ServiceSink::start(client.clone());
+    controller.services = Some(sink);
+    let mut updates =
+        watch_all(&client, Watches { namespace: namespace.clone(), kinds: KINDS.to_vec() });
+    let mut batch = Vec::with_capacity(512);
+    let terminated = daemon::signals::terminated();
+    tokio::pin!(terminated);
+    loop {
+        // Reports first: a write that was seen must count before anything is decided again.
+        tokio::select! {
+            biased;
+            result = &mut terminated => return result.context("cannot wait for signals"),
+            Some(report) = reports.recv() => {
+                controller.handle_report(report);
+                while let Ok(report) = reports.try_recv() {
+                    controller.handle_report(report);
+                }
+            }
+            received = updates.recv_many(&mut batch, 512) => {
+                if received == 0 {
+                    anyhow::bail!("all watches ended");
+                }
+                for update in batch.drain(..) {
+                    controller.handle_update(update);
+                }
+            }
+        }
+        controller.decide();
+    }
+}
+
+struct Controller {
+    client: Client,
+    snapshot: Snapshot,
+    allocator: Allocator,
+    journal: Journal,
+    services: Option<ServiceSink>,
+    events: EventSink,
+    pools: PoolSink,
+    readiness: Readiness,
+    metrics: AllocatorMetrics,
+    client_metrics: ClientMetrics,
+    rejections: Vec<Rejection>,
+    synced: bool,
+}
+
+impl Controller {
+    fn new(
+        client: &Client,
+        namespace: &str,
+        args: &Args,
+        registry: &Registry,
+        readiness: Readiness,
+    ) -> anyhow::Result<Self> {
+        Ok(Self {
+            client: client.clone(),
+            snapshot: Snapshot::new(ConfigScope::Controller, false),
+            allocator: Allocator::new(args.class()),
+            journal: Journal::default(),
+            services: None,
+            events: EventSink::start(client.clone(), "metallb-controller", None),
+            pools: PoolSink::start(client.clone(), namespace.to_owned()),
+            readiness,
+            metrics: AllocatorMetrics::register(registry)?,
+            client_metrics: ClientMetrics::register(registry)?,
+            rejections: Vec::new(),
+            synced: false,
+        })
+    }
+
+    fn handle_update(&mut self, update: Update) {
+        self.journal.note(&update);
+        self.client_metrics.updates.inc();
+        self.snapshot.handle(update);
+    }
+
+    fn handle_report(&mut self, report: ServiceReport) {
+        match report {
+            ServiceReport::Written(key, object) => {
+                self.snapshot.apply(Object::Service(object));
+                self.allocator.observed(&key);
+            }
+            ServiceReport::Gone(key) => self.allocator.observed(&key),
+            ServiceReport::Failed(service, error) => {
+                self.client_metrics.update_errors.inc();
+                tracing::error!(event = "updateFailed", %service, %error,
+                    "failed to write a Service's status; it is tried again");
+            }
+        }
+    }
+
+    fn decide(&mut self) {
+        if !self.synced {
+            if !KINDS.iter().all(|kind| self.snapshot.is_synced(*kind)) {
+                return;
+            }
+            self.synced = true;
+            self.readiness.set(true);
+            self.sweep();
+        }
+        let dirty = self.snapshot.take_dirty();
+        if dirty.is_empty() {
+            return;
+        }
+        self.say_rejections();
+        if let Some(sink) = &self.services {
+            // Gone from the list of LoadBalancers: deleted, or another type now and to be cleared.
+            for key in &dirty.services {
+                if self.snapshot.service(key).is_none() && self.allocator.allocations().of(key).is_some()
+                {
+                    sink.verify(key.clone(), POOL_ANNOTATION);
+                }
+            }
+        }
+        for output in self.allocator.reconcile(&self.snapshot, &dirty) {
+            self.carry_out(output);
+        }
+        let config = self.snapshot.config();
+        let allocations = self.allocator.allocations();
+        self.metrics.update(config, allocations, self.allocator.pending().len());
+        let counters = config.pools.iter().map(|(name, pool)| {
+            let status = PoolStatus::new(pool, allocations.usage(name));
+            let counters = PoolCounters {
+                assigned_v4: status.assigned_v4,
+                assigned_v6: status.assigned_v6,
+                available_v4: status.available_v4,
+                available_v6: status.available_v6,
+            };
+            (name.clone(), counters)
+        });
+        self.pools.publish(counters.collect());
+    }
+
+    fn carry_out(&self, output: Output) {
+        match output {
+            Output::Write(write) => {
+                tracing::info!(event = "serviceUpdated", service = %write.service,
+                    ips = ?write.addresses, pool = write.pool.as_deref().unwrap_or_default(),
+                    "updated service object");
+                if let Some(sink) = &self.services {
+                    let status = ServiceStatus {
+                        addresses: write.addresses,
+                        annotation: POOL_ANNOTATION,
+                        pool: write.pool,
+                    };
+                    sink.write(write.service, status);
+                }
+            }
+            Output::Tell { service, uid, notice } => {
+                let event = notice.event();
+                if notice.warning {
+                    tracing::error!(event, %service, reason = notice.reason, "{}", notice.message);
+                } else {
+                    tracing::info!(event, %service, reason = notice.reason, "{}", notice.message);
+                }
+                self.events.publish(ServiceEvent {
+                    service,
+                    uid,
+                    warning: notice.warning,
+                    reason: notice.reason,
+                    message: notice.message,
+                });
+            }
+        }
+    }
+
+    fn say_rejections(&mut self) {
+        let rejections = self.snapshot.rejections();
+        self.client_metrics.config_loaded.set(1);
+        self.client_metrics.config_stale.set(i64::from(!rejections.is_empty()));
+        for rejection in rejections.iter().filter(|rejection| !self.rejections.contains(rejection)) {
+            tracing::error!(event = "invalidConfiguration", object = %rejection.name,
+                kind = rejection.kind.kind(), error = rejection.message,
+                keptLastValid = rejection.kept_last_valid, "failed to parse the configuration");
+        }
+        self.rejections = rejections.to_vec();
+    }
+
+    /// After a start: Services that were turned into another type while nobody watched.
+    fn sweep(&self) {
+        let Some(sink) = self.services.clone() else { return };
+        let client = self.client.clone();
+        let listed: std::collections::BTreeSet<_> =
+            self.snapshot.services().keys().cloned().collect();
+        tokio::spawn(async move {
+            match list_formerly_allocated(&client, POOL_ANNOTATION).await {
+                Ok(found) => {
+                    for key in found.into_iter().filter(|key| !listed.contains(key)) {
+                        sink.verify(key, POOL_ANNOTATION);
+                    }
+                }
+                Err(error) => tracing::warn!(%error,
+                    "could not look for Services that are no longer of type LoadBalancer"),
+            }
+        });
+    }
+}

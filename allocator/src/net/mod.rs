@@ -1,0 +1,6 @@
+//! The program `controller`: flags, and the loop that drives the allocator.
+
+pub mod args;
+mod controller;
+
+pub use controller::run;

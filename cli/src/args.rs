@@ -1,0 +1,138 @@
+//! The flags of `ferrolb`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args as ClapArgs, Parser, Subcommand};
+use daemon::log::Threshold;
+
+/// Load-balancer addresses for Kubernetes on bare metal, and for hosts without Kubernetes.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "ferrolb", version, about)]
+pub struct Args {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Give and announce addresses as a folder of Kubernetes manifests says, and follow its changes.
+    Run(RunArgs),
+    /// Check manifests: every mistake with file, line, object and field. Exit code 1 if there is one.
+    Check(CheckArgs),
+    /// Show what would be given and announced, where and why.
+    Plan(PlanArgs),
+    /// Say why an object is as it is.
+    Explain(ExplainArgs),
+}
+
+/// How a folder is seen.
+#[derive(Clone, Debug, Default, ClapArgs)]
+pub struct View {
+    /// The own node's name; this host's name by default.
+    #[arg(long)]
+    pub node: Option<String>,
+    /// Where addresses and status are kept, outside the folder.
+    #[arg(long, value_name = "DIR")]
+    pub folder_state: Option<PathBuf>,
+    /// Serve only Services with this loadBalancerClass.
+    #[arg(long)]
+    pub lb_class: Option<String>,
+    /// A Service without EndpointSlices in the folder counts as not served, instead of as served here.
+    #[arg(long)]
+    pub require_endpoints: bool,
+    /// Announce from nodes with the label node.kubernetes.io/exclude-from-external-load-balancers as well.
+    #[arg(long)]
+    pub ignore_exclude_lb: bool,
+}
+
+/// Flags of `ferrolb run`.
+#[derive(Clone, Debug, ClapArgs)]
+pub struct RunArgs {
+    /// The folder of manifests.
+    pub folder: PathBuf,
+    /// How the folder is seen.
+    #[command(flatten)]
+    pub view: View,
+    /// Make this host accept the traffic: a local route per owned address. Needs NET_ADMIN.
+    #[arg(long)]
+    pub accept: bool,
+    /// Announce every owned address again once in this time, such as 60s; 0s turns it off.
+    #[arg(long, default_value = "60s", value_parser = humantime::parse_duration)]
+    pub announce_interval: Duration,
+    /// File of interfaces to leave alone, as MetalLB has it.
+    #[arg(long, default_value = speaker::net::EXCLUSION_FILE)]
+    pub exclude_interfaces: PathBuf,
+    /// Port of the metrics endpoint; 0 turns it off.
+    #[arg(long, default_value_t = 0)]
+    pub port: u16,
+    /// all, debug, info, warn, error or none.
+    #[arg(long, default_value = "warn")]
+    pub log_level: Threshold,
+}
+
+/// Flags of `ferrolb check`.
+#[derive(Clone, Debug, ClapArgs)]
+pub struct CheckArgs {
+    /// Files, or folders with .yaml, .yml and .json files.
+    #[arg(required = true)]
+    pub paths: Vec<PathBuf>,
+}
+
+/// How a plan is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Output {
+    /// For people.
+    Table,
+    /// For programs.
+    Json,
+}
+
+/// Flags of `ferrolb plan`.
+#[derive(Clone, Debug, ClapArgs)]
+pub struct PlanArgs {
+    /// The folder of manifests.
+    pub folder: PathBuf,
+    /// How the folder is seen.
+    #[command(flatten)]
+    pub view: View,
+    /// Show only what would change against this other folder.
+    #[arg(long, value_name = "OTHER_DIR")]
+    pub against: Option<PathBuf>,
+    /// table or json.
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
+}
+
+/// Flags of `ferrolb explain`.
+#[derive(Clone, Debug, ClapArgs)]
+pub struct ExplainArgs {
+    /// What to explain.
+    #[command(subcommand)]
+    pub subject: Subject,
+}
+
+/// What can be explained.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Subject {
+    /// Why a Service has or lacks its address, and who announces it or why nobody does.
+    Service(ExplainServiceArgs),
+}
+
+/// Flags of `ferrolb explain service`.
+#[derive(Clone, Debug, ClapArgs)]
+pub struct ExplainServiceArgs {
+    /// NAMESPACE/NAME, or a NAME in `default`.
+    pub service: String,
+    /// A folder of manifests; without it, the cluster of the kubeconfig.
+    #[arg(short, long)]
+    pub folder: Option<PathBuf>,
+    /// Namespace of the configuration objects in the cluster.
+    #[arg(long, env = "METALLB_NAMESPACE", default_value = "metallb-system")]
+    pub namespace: String,
+    /// How a folder is seen.
+    #[command(flatten)]
+    pub view: View,
+}

@@ -1,0 +1,167 @@
+//! `ferrolb explain`: why a Service has or lacks its address, and who announces it or why nobody does.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+
+use allocator::{Families, requested_addresses, requested_pool};
+use anyhow::Context;
+use cluster::model::{Service, TrafficPolicy};
+use cluster::net::source::Update;
+use cluster::net::source::kubernetes::{Watches, watch_all};
+use cluster::{ConfigScope, Kind, ObjectKey, Snapshot};
+use crds::config::ConfigKind;
+use kube::Client;
+use l2::Scope;
+use speaker::{Members, Options, announce};
+
+use crate::args::{ExplainServiceArgs, View};
+use crate::world::World;
+
+/// How long a cluster may take to list what is asked for.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
+
+/// Runs the command; the text to print.
+///
+/// # Errors
+/// When the folder or the cluster cannot be read, or there is no such Service.
+pub async fn service(args: &ExplainServiceArgs) -> anyhow::Result<String> {
+    let key = ObjectKey::parse(&args.service)
+        .with_context(|| format!("{:?} is not NAMESPACE/NAME", args.service))?;
+    let world = match &args.folder {
+        Some(folder) => World::load(folder, &args.view)?,
+        None => from_cluster(&args.namespace, &args.view).await?,
+    };
+    let service = world.snapshot.service(&key).with_context(|| {
+        format!("there is no Service {key} of type LoadBalancer")
+    })?;
+    let mut text = format!("Service {key}\n");
+    address(&mut text, &world, &key, service);
+    announcement(&mut text, &world, &key, service);
+    for rejection in world.snapshot.rejections() {
+        let _ = writeln!(text, "  invalid    {rejection}");
+    }
+    Ok(text)
+}
+
+/// Lists what both daemons see, and settles it without writing anything.
+async fn from_cluster(namespace: &str, view: &View) -> anyhow::Result<World> {
+    const KINDS: [Kind; 7] = [
+        Kind::Service,
+        Kind::EndpointSlice,
+        Kind::Node,
+        Kind::Namespace,
+        Kind::Config(ConfigKind::IpAddressPool),
+        Kind::Config(ConfigKind::L2Advertisement),
+        Kind::Config(ConfigKind::Community),
+    ];
+    let client = Client::try_default().await.context("no Kubernetes API is configured")?;
+    let mut updates =
+        watch_all(&client, Watches { namespace: namespace.to_owned(), kinds: KINDS.to_vec() });
+    let mut world = World::empty(view);
+    world.options.assume_endpoints = false;
+    world.snapshot = Snapshot::new(ConfigScope::All, true);
+    let listed = async {
+        while !KINDS.iter().all(|kind| world.snapshot.is_synced(*kind)) {
+            let Some(update) = updates.recv().await else { break };
+            if let Update::Trouble(kind, error) = &update {
+                return Some(format!("{kind:?}: {error}"));
+            }
+            world.snapshot.handle(update);
+        }
+        None
+    };
+    match tokio::time::timeout(PATIENCE, listed).await {
+        Ok(None) => {}
+        Ok(Some(trouble)) => anyhow::bail!("the cluster cannot be read: {trouble}"),
+        Err(_) => anyhow::bail!("the cluster did not answer within {} s", PATIENCE.as_secs()),
+    }
+    world.settle();
+    Ok(world)
+}
+
+fn address(text: &mut String, world: &World, key: &ObjectKey, service: &Service) {
+    let families = Families::of_service(service).map_or("unknown", Families::name);
+    let mut wants = vec![format!("{families} ({:?})", service.family_policy)];
+    match requested_addresses(service) {
+        Ok(addresses) => {
+            wants.extend(addresses.iter().map(|address| format!("exactly {address}")));
+        }
+        Err(error) => wants.push(format!("a request that makes no sense: {error}")),
+    }
+    if let Some(pool) = requested_pool(service) {
+        wants.push(format!("pool {pool}"));
+    }
+    if let Some(key) = service.annotation("allow-shared-ip").filter(|key| !key.is_empty()) {
+        wants.push(format!("sharing by the key {key:?}"));
+    }
+    let _ = writeln!(text, "  wants      {}", wants.join(", "));
+    if !service.has_class(world.options.class.as_deref()) {
+        let class = service.load_balancer_class.as_deref().unwrap_or_default();
+        let _ = writeln!(text, "  address    not ours: loadBalancerClass is {class:?}");
+        return;
+    }
+    if let Some(reason) = world.allocator.pending().get(key) {
+        let _ = writeln!(text, "  address    none: {reason}");
+        return;
+    }
+    if let Some(assigned) = world.allocator.allocations().of(key) {
+        for address in &assigned.addresses {
+            let others: Vec<String> = world
+                .allocator
+                .allocations()
+                .users(*address)
+                .filter(|user| *user != key)
+                .map(ToString::to_string)
+                .collect();
+            let shared = match others.as_slice() {
+                [] => String::new(),
+                _ => format!(", shared with {}", others.join(", ")),
+            };
+            let _ = writeln!(text, "  address    {address} from pool {}{shared}", assigned.pool);
+        }
+    }
+}
+
+fn announcement(text: &mut String, world: &World, key: &ObjectKey, service: &Service) {
+    let interfaces: BTreeSet<Box<str>> = world
+        .snapshot
+        .config()
+        .l2_advertisements
+        .values()
+        .flat_map(|advertisement| advertisement.interfaces.iter().cloned())
+        .collect();
+    let decide = |node: &str| {
+        let options = Options { node: node.into(), ..world.options.clone() };
+        announce(key, service, &world.snapshot, &Members::Disabled, &interfaces, &options)
+    };
+    let local = decide(&world.options.node);
+    match &local.announcer {
+        Some(node) => {
+            let scope = match decide(node).local {
+                Ok(announcement) => match announcement.scope {
+                    Scope::AllInterfaces => "all interfaces".to_owned(),
+                    Scope::Interfaces(names) => {
+                        names.iter().map(|name| &**name).collect::<Vec<_>>().join(", ")
+                    }
+                },
+                Err(reason) => reason.to_string(),
+            };
+            let _ = writeln!(text, "  announced  by node {node} with protocol layer2, on {scope}");
+        }
+        None => {
+            let reason = local.local.err().map(|reason| reason.to_string()).unwrap_or_default();
+            let _ = writeln!(text, "  announced  by nobody: {reason}");
+        }
+    }
+    if service.traffic_policy == TrafficPolicy::Local {
+        let _ = writeln!(text, "             externalTrafficPolicy is Local: only nodes with a ready endpoint");
+    }
+    for name in world.snapshot.nodes().keys() {
+        let verdict = decide(name);
+        let line = match verdict.local {
+            Ok(_) => "announces it".to_owned(),
+            Err(reason) => reason.to_string(),
+        };
+        let _ = writeln!(text, "  node       {name}: {line}");
+    }
+}

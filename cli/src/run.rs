@@ -1,0 +1,286 @@
+//! `ferrolb run`: controller and speaker in one process, on a folder of manifests.
+//!
+//! ```text
+//! inotify ──> read, feed ──> ┌────────────────────────┐ ──> status.json, table
+//! l2 events ───────────────> │ settle, announce, show │ ── desired ──> l2 thread ──> frames
+//! SIGTERM, Ctrl-C ─────────> └────────────────────────┘ ──> local routes (--accept)
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::{Arc, Mutex};
+
+use anyhow::Context;
+use cluster::folder::{FolderState, ServiceState};
+use cluster::manifest::Mistake;
+use cluster::net::sink::folder::StateFile;
+use cluster::net::source::folder::FolderWatch;
+use cluster::{Dirty, ObjectKey};
+use daemon::log::Format;
+use prometheus::Registry;
+use speaker::net::{Layer2Driver, describe, read_exclusion, stations};
+use speaker::{Members, Output, Speaker};
+
+use crate::accept::LocalRoutes;
+use crate::args::RunArgs;
+use crate::plan::planned;
+use crate::table::render;
+use crate::world::{World, open_state, read};
+
+/// Runs until a signal ends it.
+///
+/// # Errors
+/// When the folder, its state, a socket or a route cannot be had.
+pub async fn run(args: RunArgs) -> anyhow::Result<()> {
+    daemon::log::start(args.log_level, Format::Text);
+    anyhow::ensure!(args.folder.is_dir(), "{} is not a folder", args.folder.display());
+    let state = open_state(&args.folder, args.view.folder_state.as_ref())?;
+    let known = state.read()?;
+    let mut watch = FolderWatch::new(&args.folder)
+        .with_context(|| format!("cannot watch {}", args.folder.display()))?;
+    let world = World::empty(&args.view);
+    let exclude = read_exclusion(&args.exclude_interfaces)?;
+    let options = l2::Options {
+        exclude,
+        announce_interval: args.announce_interval,
+        seed: std::hash::BuildHasher::hash_one(
+            &std::hash::RandomState::new(),
+            &*world.options.node,
+        ),
+        ..l2::Options::default()
+    };
+    let (driver, mut noticed) = Layer2Driver::start(Speaker::new(world.options.clone()), options)?;
+    let routes = if args.accept {
+        Some(LocalRoutes::start().await.context("--accept needs the capability NET_ADMIN")?)
+    } else {
+        None
+    };
+    let registry = Registry::new();
+    let metrics = Metrics::register(&registry, &world.options.node)?;
+    let driver = Arc::new(Mutex::new(driver));
+    if args.port != 0 {
+        let (driver, speaker) = (Arc::clone(&driver), Arc::clone(&metrics.speaker));
+        let refresh = move || {
+            if let (Ok(driver), Ok(metrics)) = (driver.lock(), speaker.lock()) {
+                metrics.set_counters(&driver.layer2().counters());
+            }
+        };
+        daemon::endpoints::serve_metrics((Ipv4Addr::UNSPECIFIED, args.port).into(), registry, refresh)
+            .await
+            .with_context(|| format!("cannot serve metrics on port {}", args.port))?;
+    }
+    println!("ferrolb serves {} as node {}", args.folder.display(), world.options.node);
+    println!("status in {}", state.path().display());
+    if routes.is_none() {
+        println!("traffic is accepted only where kube-proxy or a route does it; --accept adds a route per address");
+    }
+    let mut runner = Runner {
+        args,
+        world,
+        driver,
+        routes,
+        state,
+        known,
+        metrics,
+        mistakes: Vec::new(),
+        shown: BTreeMap::new(),
+    };
+    runner.load().await;
+    let terminated = daemon::signals::terminated();
+    tokio::pin!(terminated);
+    let result = loop {
+        tokio::select! {
+            biased;
+            result = &mut terminated => break result.context("cannot wait for signals"),
+            Some(event) = noticed.recv() => runner.handle_notice(event).await,
+            result = watch.changed() => match result {
+                Ok(()) => runner.load().await,
+                Err(error) => break Err(error).context("the folder can no longer be watched"),
+            },
+        }
+    };
+    let removed = match &runner.routes {
+        Some(routes) => routes.sweep().await,
+        None => Ok(()),
+    };
+    result.and(removed)
+}
+
+struct Metrics {
+    allocator: allocator::metrics::AllocatorMetrics,
+    speaker: Arc<Mutex<speaker::metrics::SpeakerMetrics>>,
+    client: daemon::metrics::ClientMetrics,
+}
+
+impl Metrics {
+    fn register(registry: &Registry, node: &str) -> anyhow::Result<Self> {
+        Ok(Self {
+            allocator: allocator::metrics::AllocatorMetrics::register(registry)?,
+            speaker: Arc::new(Mutex::new(speaker::metrics::SpeakerMetrics::register(registry, node)?)),
+            client: daemon::metrics::ClientMetrics::register(registry)?,
+        })
+    }
+}
+
+struct Runner {
+    args: RunArgs,
+    world: World,
+    driver: Arc<Mutex<Layer2Driver>>,
+    routes: Option<LocalRoutes>,
+    state: StateFile,
+    known: FolderState,
+    metrics: Metrics,
+    mistakes: Vec<Mistake>,
+    shown: BTreeMap<String, ServiceState>,
+}
+
+impl Runner {
+    /// Reads the folder anew and carries out what follows.
+    async fn load(&mut self) {
+        let told = self.world.take_in(read(&self.args.folder), &self.known);
+        self.metrics.client.updates.inc();
+        self.metrics.client.config_loaded.set(1);
+        let invalid = !self.world.snapshot.rejections().is_empty();
+        self.metrics.client.config_stale.set(i64::from(invalid));
+        for (service, notice) in told {
+            tracing::info!(event = notice.event(), %service, reason = notice.reason, "{}", notice.message);
+        }
+        self.say_mistakes();
+        let dirty = Dirty { all: true, ..Dirty::default() };
+        self.carry_out(dirty).await;
+    }
+
+    fn say_mistakes(&mut self) {
+        let mut mistakes = self.world.mistakes.clone();
+        let file: Arc<std::path::Path> = self.args.folder.as_path().into();
+        mistakes.extend(self.world.snapshot.rejections().iter().map(|rejection| Mistake {
+            file: Arc::clone(&file),
+            line: None,
+            object: Some(format!("{} {}", rejection.kind.kind(), rejection.name)),
+            field: None,
+            message: rejection.message.clone(),
+        }));
+        for mistake in mistakes.iter().filter(|mistake| !self.mistakes.contains(mistake)) {
+            println!("left out: {mistake}");
+        }
+        self.mistakes = mistakes;
+    }
+
+    async fn carry_out(&mut self, dirty: Dirty) {
+        let outputs = match self.driver.lock() {
+            Ok(mut driver) => driver.reconcile(&self.world.snapshot, dirty, &Members::Disabled),
+            Err(_) => return,
+        };
+        for output in outputs {
+            self.note(&output);
+        }
+        let allocations = self.world.allocator.allocations();
+        let pending = self.world.allocator.pending().len();
+        self.metrics.allocator.update(self.world.snapshot.config(), allocations, pending);
+        self.accept().await;
+        self.show();
+    }
+
+    fn note(&self, output: &Output) {
+        let Ok(mut metrics) = self.metrics.speaker.lock() else { return };
+        match output {
+            Output::Announced { service, announcement, .. } => {
+                metrics.set_announced(service, &announcement.addresses);
+            }
+            Output::Withdrawn { service, reason, .. } => {
+                tracing::info!(event = "serviceWithdrawn", %service, reason = reason.name(), "{reason}");
+                metrics.set_withdrawn(service);
+            }
+            Output::NoInterface { service, addresses, .. } => {
+                println!("{service}: the interfaces named for {addresses:?} do not exist here");
+            }
+        }
+    }
+
+    /// The local routes are those of the addresses announced from here.
+    async fn accept(&mut self) {
+        let Some(routes) = &mut self.routes else { return };
+        let owned: BTreeSet<IpAddr> = match self.driver.lock() {
+            Ok(driver) => driver.speaker().desired().into_keys().collect(),
+            Err(_) => return,
+        };
+        if let Err(error) = routes.set(&owned).await {
+            println!("a local route could not be changed: {error:#}");
+        }
+    }
+
+    /// Writes the status and shows it, if it changed.
+    fn show(&mut self) {
+        let services: BTreeMap<String, ServiceState> = self
+            .world
+            .snapshot
+            .services()
+            .keys()
+            .map(|key| (key.to_string(), self.status(key)))
+            .collect();
+        let state = FolderState { node: self.world.options.node.to_string(), services };
+        if state != self.known {
+            match self.state.write(&state) {
+                Ok(()) => self.known = state.clone(),
+                Err(error) => println!("the status could not be written: {error}"),
+            }
+        }
+        if state.services == self.shown {
+            return;
+        }
+        let rows: Vec<Vec<String>> = state
+            .services
+            .iter()
+            .map(|(key, service)| {
+                let addresses: Vec<String> =
+                    service.addresses.iter().map(ToString::to_string).collect();
+                vec![
+                    key.clone(),
+                    if addresses.is_empty() { "-".to_owned() } else { addresses.join(", ") },
+                    service.pool.clone().unwrap_or_else(|| "-".to_owned()),
+                    service.announced_by.clone().unwrap_or_else(|| "-".to_owned()),
+                    service.reason.clone().unwrap_or_default(),
+                ]
+            })
+            .collect();
+        if rows.is_empty() {
+            println!("no Services of type LoadBalancer");
+        } else {
+            println!("{}", render(&["SERVICE", "ADDRESS", "POOL", "ANNOUNCED BY", "NOTE"], &rows));
+        }
+        self.shown = state.services;
+    }
+
+    fn status(&self, key: &ObjectKey) -> ServiceState {
+        let planned = planned(&self.world, key);
+        ServiceState {
+            addresses: planned.addresses,
+            pool: planned.pool,
+            announced_by: planned.announced_by,
+            reason: planned.reason,
+        }
+    }
+
+    async fn handle_notice(&mut self, event: l2::Event) {
+        match event {
+            l2::Event::Conflict { address, interface, hardware_address, .. } => {
+                let node = stations(self.world.snapshot.nodes(), hardware_address).await;
+                println!(
+                    "conflict: {}",
+                    describe(address, &interface, hardware_address, node.as_deref())
+                );
+            }
+            l2::Event::LinksChanged => self.carry_out(Dirty::default()).await,
+            l2::Event::SocketFailed { interface, error } => {
+                println!("interface {interface} cannot be used: {error}; it is tried again");
+            }
+            l2::Event::SocketRecovered { interface } => println!("interface {interface} works again"),
+            l2::Event::ResponderCreated { interface, protocol } => {
+                tracing::info!(%interface, "answering {protocol}");
+            }
+            l2::Event::ResponderClosed { interface, protocol } => {
+                tracing::info!(%interface, "no longer answering {protocol}");
+            }
+        }
+    }
+}

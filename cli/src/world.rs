@@ -1,0 +1,119 @@
+//! A folder as the daemons would see it, settled: every decision taken, nothing carried out.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use allocator::{Allocator, Output, POOL_ANNOTATION};
+use anyhow::Context;
+use cluster::folder::{FolderState, feed, host_name};
+use cluster::manifest::{Manifests, Mistake};
+use cluster::net::sink::folder::StateFile;
+use cluster::{ConfigScope, ObjectKey, Snapshot};
+use speaker::Options;
+
+use crate::args::View;
+
+/// The objects of a folder and the books of the allocator.
+pub struct World {
+    /// The objects.
+    pub snapshot: Snapshot,
+    /// Who has which address, and who has none and why.
+    pub allocator: Allocator,
+    /// What could not be read.
+    pub mistakes: Vec<Mistake>,
+    /// What the speaker is told.
+    pub options: Options,
+}
+
+impl World {
+    /// Reads a folder and its state, and settles.
+    ///
+    /// # Errors
+    /// When the folder or its state cannot be read.
+    pub fn load(folder: &Path, view: &View) -> anyhow::Result<Self> {
+        anyhow::ensure!(folder.is_dir(), "{} is not a folder", folder.display());
+        let path = view.folder_state.clone().unwrap_or_else(|| StateFile::default_for(folder));
+        let state = match path.is_dir() {
+            true => StateFile::new(&path, folder)?.read()?,
+            false => FolderState::default(),
+        };
+        let mut world = Self::empty(view);
+        let manifests = read(folder);
+        world.take_in(manifests, &state);
+        Ok(world)
+    }
+
+    /// One without objects.
+    #[must_use]
+    pub fn empty(view: &View) -> Self {
+        let node: Arc<str> = view.node.as_deref().map_or_else(host_name, Into::into);
+        Self {
+            snapshot: Snapshot::new(ConfigScope::All, true),
+            allocator: Allocator::new(view.lb_class.as_deref()),
+            mistakes: Vec::new(),
+            options: Options {
+                node,
+                class: view.lb_class.as_deref().map(Into::into),
+                ignore_exclude_label: view.ignore_exclude_lb,
+                assume_endpoints: !view.require_endpoints,
+            },
+        }
+    }
+
+    /// Takes in manifests and settles; returns the events that the decisions tell of.
+    pub fn take_in(
+        &mut self,
+        mut manifests: Manifests,
+        state: &FolderState,
+    ) -> Vec<(ObjectKey, allocator::Notice)> {
+        self.mistakes = std::mem::take(&mut manifests.mistakes);
+        feed(&mut self.snapshot, manifests, state, &self.options.node);
+        self.settle()
+    }
+
+    /// Decides until nothing changes, with every decision written back at once.
+    pub fn settle(&mut self) -> Vec<(ObjectKey, allocator::Notice)> {
+        let mut told = Vec::new();
+        loop {
+            let dirty = self.snapshot.take_dirty();
+            let outputs = self.allocator.reconcile(&self.snapshot, &dirty);
+            let mut written = false;
+            for output in outputs {
+                match output {
+                    Output::Write(write) => {
+                        written = true;
+                        self.snapshot.set_status(
+                            &write.service,
+                            &write.addresses,
+                            POOL_ANNOTATION,
+                            write.pool.as_deref(),
+                        );
+                        self.allocator.observed(&write.service);
+                    }
+                    Output::Tell { service, notice, .. } => told.push((service, notice)),
+                }
+            }
+            if !written {
+                return told;
+            }
+        }
+    }
+}
+
+/// Reads all manifests of a folder.
+#[must_use]
+pub fn read(folder: &Path) -> Manifests {
+    let mut manifests = Manifests::default();
+    manifests.read_paths(&[folder.to_owned()]);
+    manifests
+}
+
+/// Opens the state of a folder.
+///
+/// # Errors
+/// When it cannot be had there.
+pub fn open_state(folder: &Path, given: Option<&PathBuf>) -> anyhow::Result<StateFile> {
+    let path = given.cloned().unwrap_or_else(|| StateFile::default_for(folder));
+    StateFile::new(&path, folder)
+        .with_context(|| format!("the state cannot be kept in {}; see --folder-state", path.display()))
+}

@@ -1,0 +1,111 @@
+//! A folder of manifests as a cluster: what an API server would add is added, and the status comes from a
+//! state file outside the folder. Reading is all that happens here.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crds::config::ConfigKind;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::manifest::{Manifests, Payload};
+use crate::model::{NodeObject, ServiceObject};
+use crate::snapshot::{Kind, Object, Snapshot};
+
+/// Every kind that a folder can hold.
+const KINDS: [Kind; 10] = [
+    Kind::Service,
+    Kind::EndpointSlice,
+    Kind::Node,
+    Kind::Namespace,
+    Kind::Config(ConfigKind::IpAddressPool),
+    Kind::Config(ConfigKind::L2Advertisement),
+    Kind::Config(ConfigKind::BgpAdvertisement),
+    Kind::Config(ConfigKind::BgpPeer),
+    Kind::Config(ConfigKind::BfdProfile),
+    Kind::Config(ConfigKind::Community),
+];
+
+/// What has been given, as the state file keeps it across restarts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FolderState {
+    /// The node on which it was written.
+    #[serde(default)]
+    pub node: String,
+    /// By `namespace/name`.
+    #[serde(default)]
+    pub services: BTreeMap<String, ServiceState>,
+}
+
+/// The status of one Service.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ServiceState {
+    /// Its addresses.
+    #[serde(default)]
+    pub addresses: Vec<IpAddr>,
+    /// The pool that they are from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<String>,
+    /// The node that announces them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub announced_by: Option<String>,
+    /// Why there is no address, or why nobody announces it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// Makes the snapshot equal to what the manifests and the state say. `node` stands in where the folder has
+/// no Nodes: it is the local host then.
+pub fn feed(snapshot: &mut Snapshot, manifests: Manifests, state: &FolderState, node: &str) {
+    for kind in KINDS {
+        snapshot.restart(kind);
+    }
+    let mut nodes = 0;
+    for manifest in manifests.objects {
+        let object = match manifest.payload {
+            Payload::Service(mut service) => {
+                complete(&mut service, state.services.get(&manifest.key));
+                Object::Service(service)
+            }
+            Payload::EndpointSlice(slice) => Object::EndpointSlice(slice),
+            Payload::Node(object) => {
+                nodes += 1;
+                Object::Node(object)
+            }
+            Payload::Namespace(namespace) => Object::Namespace(namespace),
+            Payload::Config(kind, value) => Object::Config(kind, value),
+        };
+        snapshot.apply(object);
+    }
+    if nodes == 0 {
+        let local = json!({
+            "metadata": { "name": node, "labels": { "kubernetes.io/hostname": node } },
+        });
+        if let Ok(local) = serde_json::from_value::<NodeObject>(local) {
+            snapshot.apply(Object::Node(Box::new(local)));
+        }
+    }
+    for kind in KINDS {
+        snapshot.finish(kind);
+    }
+}
+
+/// What the API server and the controller would have written: cluster addresses of the right families, and
+/// the status.
+fn complete(service: &mut ServiceObject, state: Option<&ServiceState>) {
+    service.default_cluster_ips();
+    service.set_status(
+        state.map(|state| state.addresses.as_slice()).unwrap_or_default(),
+        state.and_then(|state| state.pool.as_deref()),
+    );
+}
+
+/// The name of this host, for a folder without Nodes.
+#[must_use]
+pub fn host_name() -> Arc<str> {
+    std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .map(|name| name.trim().into())
+        .unwrap_or_else(|_| "localhost".into())
+}

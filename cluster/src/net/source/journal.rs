@@ -1,0 +1,45 @@
+//! Says what a source has trouble with: once when it begins, once when it is over.
+
+use std::collections::BTreeMap;
+
+use super::Update;
+use crate::snapshot::Kind;
+
+/// Remembers which kinds have trouble, so that the log is not flooded.
+#[derive(Debug, Default)]
+pub struct Journal(BTreeMap<Kind, Trouble>);
+
+#[derive(Debug, PartialEq, Eq)]
+enum Trouble {
+    Absent,
+    Failing,
+}
+
+impl Journal {
+    /// Looks at an update before it is applied.
+    pub fn note(&mut self, update: &Update) {
+        match update {
+            Update::Absent(kind, error) => {
+                if self.0.insert(*kind, Trouble::Absent) != Some(Trouble::Absent) {
+                    tracing::info!(event = "kindAbsent", ?kind, %error,
+                        "a kind cannot be had here and counts as empty; it is tried again slowly");
+                }
+            }
+            Update::Trouble(kind, error) => {
+                if self.0.insert(*kind, Trouble::Failing) != Some(Trouble::Failing) {
+                    tracing::warn!(event = "watchFailed", ?kind, %error,
+                        "a watch failed and is tried again; what was known stays in use");
+                }
+            }
+            Update::Finish(kind) => {
+                if self.0.remove(kind).is_some() {
+                    tracing::info!(event = "watchRecovered", ?kind, "a watch is complete again");
+                }
+            }
+            Update::Unparsable(kind, error) => {
+                tracing::error!(event = "unparsable", ?kind, %error, "an object was left out");
+            }
+            Update::Restart(_) | Update::Apply(_) | Update::Delete(..) => {}
+        }
+    }
+}

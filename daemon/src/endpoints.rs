@@ -1,0 +1,89 @@
+//! `/healthz`, `/readyz` and `/metrics` over plain HTTP (contract 3.3).
+//!
+//! Health is true: `/healthz` answers as long as the program's one loop turns, `/readyz` once that loop says
+//! that it can do its work.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use axum::Router;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use axum::routing::get;
+use prometheus::{Encoder, Registry, TextEncoder};
+use tokio::net::TcpListener;
+
+/// Whether the program can do its work; shared between its loop and the endpoint.
+#[derive(Clone, Debug, Default)]
+pub struct Readiness(Arc<AtomicBool>);
+
+impl Readiness {
+    /// Sets what `/readyz` answers from now on.
+    pub fn set(&self, ready: bool) {
+        self.0.store(ready, Ordering::Relaxed);
+    }
+
+    /// Whether it is ready.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Serves `/healthz` and `/readyz` on `address` until the runtime ends.
+///
+/// # Errors
+/// When the address cannot be bound.
+pub async fn serve_health(address: SocketAddr, readiness: Readiness) -> std::io::Result<()> {
+    let ready = move || {
+        let readiness = readiness.clone();
+        async move {
+            if readiness.is_ready() {
+                (StatusCode::OK, "ok")
+            } else {
+                (StatusCode::SERVICE_UNAVAILABLE, "not synced yet")
+            }
+        }
+    };
+    let routes = Router::new().route("/healthz", get(async || "ok")).route("/readyz", get(ready));
+    serve(address, routes).await
+}
+
+/// Serves `/metrics` on `address` until the runtime ends. `refresh` runs before each scrape.
+///
+/// # Errors
+/// When the address cannot be bound.
+pub async fn serve_metrics(
+    address: SocketAddr,
+    registry: Registry,
+    refresh: impl Fn() + Clone + Send + Sync + 'static,
+) -> std::io::Result<()> {
+    let metrics = move || {
+        let (registry, refresh) = (registry.clone(), refresh.clone());
+        async move {
+            refresh();
+            text(&registry)
+        }
+    };
+    serve(address, Router::new().route("/metrics", get(metrics))).await
+}
+
+/// All metrics in the text format 0.0.4.
+fn text(registry: &Registry) -> axum::response::Response {
+    let mut body = Vec::new();
+    match TextEncoder::new().encode(&registry.gather(), &mut body) {
+        Ok(()) => ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], body).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}
+
+async fn serve(address: SocketAddr, routes: Router) -> std::io::Result<()> {
+    let listener = TcpListener::bind(address).await?;
+    tokio::spawn(async move {
+        if let Err(error) = axum::serve(listener, routes).await {
+            tracing::error!(%address, %error, "an endpoint ended");
+        }
+    });
+    Ok(())
+}

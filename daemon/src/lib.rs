@@ -1,0 +1,11 @@
+//! What the programs of ferrolb have in common: flags as Go writes them, logs as MetalLB writes them,
+//! the health and metrics endpoints. It knows nothing of Services or networks.
+
+pub mod endpoints;
+pub mod flags;
+pub mod log;
+pub mod metrics;
+pub mod signals;
+
+/// The exit code for a call that cannot be understood (sysexits' EX_USAGE).
+pub const EXIT_USAGE: u8 = 64;

@@ -1,0 +1,146 @@
+//! Logs: one JSON object per line on standard output with the keys of contract 7.2 in alphabetical order,
+//! or plain text for people.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::Write;
+
+use serde_json::{Value, json};
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Metadata, Subscriber};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
+
+/// How a line looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// One JSON object.
+    Json,
+    /// Level, message and fields.
+    Text,
+}
+
+/// Parses `json` or `text`.
+///
+/// # Errors
+/// For any other word.
+pub fn parse_format(text: &str) -> Result<Format, String> {
+    match text {
+        "json" => Ok(Format::Json),
+        "text" => Ok(Format::Text),
+        _ => Err(format!("{text:?} is neither json nor text")),
+    }
+}
+
+/// The least important level that is written, by MetalLB's names: all, debug, info, warn, error, none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Threshold(Option<Level>);
+
+impl std::str::FromStr for Threshold {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Ok(Self(match text {
+            "all" | "debug" => Some(Level::DEBUG),
+            "info" => Some(Level::INFO),
+            "warn" => Some(Level::WARN),
+            "error" => Some(Level::ERROR),
+            "none" => None,
+            _ => return Err(format!("{text:?} is none of all, debug, info, warn, error, none")),
+        }))
+    }
+}
+
+/// Starts to log; a second call does nothing.
+pub fn start(threshold: Threshold, format: Format) {
+    // It fails only where a logger is set already.
+    let _ = tracing_subscriber::registry().with(Lines { threshold, format }).try_init();
+}
+
+struct Lines {
+    threshold: Threshold,
+    format: Format,
+}
+
+impl<S: Subscriber> Layer<S> for Lines {
+    fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
+        let Some(threshold) = self.threshold.0 else { return false };
+        // Libraries below are of interest only when something is wrong.
+        let own = ["allocator", "cluster", "cli", "controller", "daemon", "l2", "speaker", "ferrolb"];
+        let target = metadata.target().split("::").next().unwrap_or_default();
+        let least = if own.contains(&target) { threshold } else { threshold.min(Level::WARN) };
+        *metadata.level() <= least
+    }
+
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let mut fields = Fields::default();
+        event.record(&mut fields);
+        let line = match self.format {
+            Format::Json => json_line(event.metadata(), fields),
+            Format::Text => text_line(event.metadata(), &fields),
+        };
+        // There is no other place to say that standard output is gone.
+        let _ = std::io::stdout().lock().write_all(line.as_bytes());
+    }
+}
+
+fn level_name(level: Level) -> &'static str {
+    match level {
+        Level::ERROR => "error",
+        Level::WARN => "warn",
+        Level::INFO => "info",
+        Level::DEBUG | Level::TRACE => "debug",
+    }
+}
+
+fn json_line(metadata: &Metadata<'_>, mut fields: Fields) -> String {
+    let file = metadata.file().unwrap_or_default().rsplit('/').next().unwrap_or_default();
+    let caller = format!("{file}:{}", metadata.line().unwrap_or_default());
+    fields.0.insert("caller", json!(caller));
+    fields.0.insert("level", json!(level_name(*metadata.level())));
+    let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S%.6fZ").to_string();
+    fields.0.insert("ts", json!(now));
+    format!("{}\n", json!(fields.0))
+}
+
+fn text_line(metadata: &Metadata<'_>, fields: &Fields) -> String {
+    let message = fields.0.get("msg").and_then(Value::as_str).unwrap_or_default();
+    let mut line = format!("{:<5} {message}", level_name(*metadata.level()));
+    for (key, value) in fields.0.iter().filter(|(key, _)| **key != "msg") {
+        match value {
+            Value::String(text) if !text.contains([' ', '"']) => {
+                line.push_str(&format!(" {key}={text}"));
+            }
+            _ => line.push_str(&format!(" {key}={value}")),
+        }
+    }
+    line.push('\n');
+    line
+}
+
+/// The fields of an event; its message is `msg`.
+#[derive(Default)]
+struct Fields(BTreeMap<&'static str, Value>);
+
+impl Visit for Fields {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.record_str(field, &format!("{value:?}"));
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        let name = if field.name() == "message" { "msg" } else { field.name() };
+        self.0.insert(name, json!(value));
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.0.insert(field.name(), json!(value));
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.0.insert(field.name(), json!(value));
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.0.insert(field.name(), json!(value));
+    }
+}

@@ -1,0 +1,351 @@
+//! The speaker's loop. One task decides; the l2 engine answers on a thread of its own.
+//!
+//! ```text
+//! watches ── mpsc(512) ──> ┌──────────────────────────────┐ ── desired ──> l2 thread ──> frames
+//! l2 events ─────────────> │ drain, take_dirty, reconcile │ ──> EventSink, L2StatusSink
+//! slices asked for ──────> └──────────────────────────────┘
+//! ```
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use anyhow::Context;
+use cluster::net::sink::kubernetes::{EventSink, ServiceEvent};
+use cluster::net::source::kubernetes::{Watches, slices_of, watch_all};
+use cluster::net::source::{Journal, Update};
+use cluster::{ConfigScope, Kind, Object, ObjectKey, Snapshot};
+use crds::config::{ConfigKind, Rejection};
+use daemon::endpoints::{Readiness, serve_health, serve_metrics};
+use daemon::metrics::ClientMetrics;
+use kube::Client;
+use prometheus::Registry;
+use tokio::sync::mpsc;
+
+use super::args::Args;
+use super::conflict::{describe, stations};
+use super::exclusion::{EXCLUSION_FILE, read_exclusion};
+use super::l2_status::{L2StatusSink, Writer, interfaces};
+use super::layer2::Layer2Driver;
+use crate::announce::{Members, Options};
+use crate::metrics::SpeakerMetrics;
+use crate::speaker::{Output, Speaker};
+
+/// What the speaker must have listed before it announces anything.
+const KINDS: [Kind; 10] = [
+    Kind::Service,
+    Kind::EndpointSlice,
+    Kind::Node,
+    Kind::Secret,
+    Kind::Config(ConfigKind::IpAddressPool),
+    Kind::Config(ConfigKind::L2Advertisement),
+    Kind::Config(ConfigKind::BgpAdvertisement),
+    Kind::Config(ConfigKind::BgpPeer),
+    Kind::Config(ConfigKind::BfdProfile),
+    Kind::Config(ConfigKind::Community),
+];
+
+/// Runs until a signal ends it.
+///
+/// # Errors
+/// When the API's address, an endpoint, a socket or a signal handler cannot be had.
+pub async fn run(args: Args) -> anyhow::Result<()> {
+    tracing::info!(event = "startUp", version = env!("CARGO_PKG_VERSION"), "MetalLB speaker starting");
+    args.say_what_is_missing();
+    let node = args
+        .node_name
+        .clone()
+        .filter(|node| !node.is_empty())
+        .context("the node's name is not known: set --node-name or METALLB_NODE_NAME")?;
+    let namespace = daemon::flags::namespace(args.namespace.clone())
+        .context("the namespace is not known: set --namespace or METALLB_NAMESPACE")?;
+    let exclude = read_exclusion(Path::new(EXCLUSION_FILE))?;
+    let client = Client::try_default().await.context("no Kubernetes API is configured")?;
+    let readiness = Readiness::default();
+    serve_health((Ipv4Addr::LOCALHOST, args.health_probe_port).into(), readiness.clone())
+        .await
+        .with_context(|| format!("cannot serve health on port {}", args.health_probe_port))?;
+
+    let speaker = Speaker::new(Options {
+        node: node.as_str().into(),
+        class: args.class().map(Into::into),
+        ignore_exclude_label: args.ignore_exclude_lb,
+        assume_endpoints: false,
+    });
+    let l2_options = l2::Options {
+        exclude,
+        announce_interval: args.announce_interval,
+        seed: std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), &node),
+        ..l2::Options::default()
+    };
+    let (driver, mut noticed) = Layer2Driver::start(speaker, l2_options)?;
+    if let Some(problem) = l2::strict_arp_problem() {
+        tracing::warn!(event = "strictARP", arp_ignore = problem.arp_ignore,
+            arp_announce = problem.arp_announce,
+            "kube-ipvs0 is there and strictARP is off: this node answers ARP for every address of every Service; set ipvs.strictARP in kube-proxy's configuration");
+    }
+    let registry = Registry::new();
+    let driver = Arc::new(Mutex::new(driver));
+    let metrics = Arc::new(Mutex::new(SpeakerMetrics::register(&registry, &node)?));
+    let client_metrics = ClientMetrics::register(&registry)?;
+    if args.port != 0 {
+        let (driver, metrics) = (Arc::clone(&driver), Arc::clone(&metrics));
+        let refresh = move || {
+            if let (Ok(driver), Ok(metrics)) = (driver.lock(), metrics.lock()) {
+                metrics.set_counters(&driver.layer2().counters());
+            }
+        };
+        serve_metrics(SocketAddr::from((Ipv4Addr::UNSPECIFIED, args.port)), registry, refresh)
+            .await
+            .with_context(|| format!("cannot serve metrics on port {}", args.port))?;
+    }
+    let pod = own_pod(&client, &namespace, args.pod_name.as_deref()).await;
+    let writer = Writer {
+        client: client.clone(),
+        namespace: namespace.clone(),
+        node: node.clone(),
+        pod,
+    };
+    let (asked, mut answers) = mpsc::channel(64);
+    let mut shell = Shell {
+        events: EventSink::start(client.clone(), "metallb-speaker", Some(node.clone())),
+        statuses: L2StatusSink::start(writer),
+        snapshot: Snapshot::new(ConfigScope::Speaker(node.as_str().into()), false),
+        journal: Journal::default(),
+        rejections: Vec::new(),
+        synced: false,
+        client: client.clone(),
+        node,
+        driver,
+        metrics,
+        client_metrics,
+        readiness,
+        asked,
+    };
+    let mut updates = watch_all(&client, Watches { namespace, kinds: KINDS.to_vec() });
+    let mut batch = Vec::with_capacity(512);
+    let terminated = daemon::signals::terminated();
+    tokio::pin!(terminated);
+    loop {
+        // The engine's events first: a link that is gone matters more than the next Service.
+        tokio::select! {
+            biased;
+            result = &mut terminated => return result.context("cannot wait for signals"),
+            Some(event) = noticed.recv() => shell.handle_notice(event),
+            Some(slices) = answers.recv() => shell.handle_answer(slices),
+            received = updates.recv_many(&mut batch, 512) => {
+                if received == 0 {
+                    anyhow::bail!("all watches ended");
+                }
+                for update in batch.drain(..) {
+                    shell.handle_update(update);
+                }
+            }
+        }
+        shell.decide();
+    }
+}
+
+/// Name and uid of the own pod, for owner references.
+async fn own_pod(client: &Client, namespace: &str, name: Option<&str>) -> Option<(String, String)> {
+    let name = name.filter(|name| !name.is_empty())?;
+    let request = http::Request::get(format!("/api/v1/namespaces/{namespace}/pods/{name}"));
+    let pod: serde_json::Value = match client.request(request.body(Vec::new()).ok()?).await {
+        Ok(pod) => pod,
+        Err(error) => {
+            tracing::warn!(pod = name, %error,
+                "the own pod cannot be read: status objects get no owner and stay after this pod");
+            return None;
+        }
+    };
+    let uid = pod.pointer("/metadata/uid")?.as_str()?;
+    Some((name.to_owned(), uid.to_owned()))
+}
+
+struct Shell {
+    client: Client,
+    node: String,
+    snapshot: Snapshot,
+    driver: Arc<Mutex<Layer2Driver>>,
+    journal: Journal,
+    events: EventSink,
+    statuses: L2StatusSink,
+    metrics: Arc<Mutex<SpeakerMetrics>>,
+    client_metrics: ClientMetrics,
+    readiness: Readiness,
+    rejections: Vec<Rejection>,
+    synced: bool,
+    asked: mpsc::Sender<Vec<Update>>,
+}
+
+impl Shell {
+    fn handle_update(&mut self, update: Update) {
+        self.journal.note(&update);
+        self.client_metrics.updates.inc();
+        self.snapshot.handle(update);
+    }
+
+    fn handle_answer(&mut self, slices: Vec<Update>) {
+        for update in slices {
+            self.snapshot.handle(update);
+        }
+    }
+
+    fn handle_notice(&mut self, event: l2::Event) {
+        match event {
+            l2::Event::Conflict { address, interface, hardware_address, .. } => {
+                let users: Vec<(ObjectKey, Box<str>)> = self
+                    .driver
+                    .lock()
+                    .map(|driver| driver.speaker().users(address).cloned().collect::<Vec<_>>())
+                    .unwrap_or_default()
+                    .into_iter()
+                    .map(|key| {
+                        let uid = self.snapshot.service(&key).map(|service| service.uid.clone());
+                        (key, uid.unwrap_or_default())
+                    })
+                    .collect();
+                let nodes = self.snapshot.nodes().clone();
+                let events = self.events.clone();
+                tokio::spawn(async move {
+                    let node = stations(&nodes, hardware_address).await;
+                    let message = describe(address, &interface, hardware_address, node.as_deref());
+                    tracing::warn!(event = "addressConflict", ip = %address, %interface,
+                        mac = %hardware_address, node = node.as_deref().unwrap_or_default(), "{message}");
+                    for (service, uid) in users {
+                        events.publish(ServiceEvent {
+                            service,
+                            uid,
+                            warning: true,
+                            reason: "addressConflict",
+                            message: message.clone(),
+                        });
+                    }
+                });
+            }
+            l2::Event::LinksChanged => {}
+            l2::Event::ResponderCreated { interface, protocol } => {
+                tracing::info!(event = format!("create{protocol}Responder"), %interface,
+                    "created {protocol} responder for interface");
+            }
+            l2::Event::ResponderClosed { interface, protocol } => {
+                tracing::info!(event = format!("delete{protocol}Responder"), %interface,
+                    "deleted {protocol} responder for interface");
+            }
+            l2::Event::SocketFailed { interface, error } => {
+                tracing::error!(event = "socketFailed", %interface, %error,
+                    "this interface cannot be used; it is tried again, the others go on");
+            }
+            l2::Event::SocketRecovered { interface } => {
+                tracing::info!(event = "socketRecovered", %interface, "this interface works again");
+            }
+        }
+    }
+
+    fn decide(&mut self) {
+        if !self.synced {
+            if !KINDS.iter().all(|kind| self.snapshot.is_synced(*kind)) {
+                return;
+            }
+            self.synced = true;
+        }
+        self.ask_for_slices();
+        let dirty = self.snapshot.take_dirty();
+        self.say_rejections();
+        let outputs = match self.driver.lock() {
+            Ok(mut driver) => {
+                let outputs = driver.reconcile(&self.snapshot, dirty, &Members::Disabled);
+                let answers = driver.layer2().links().iter().any(|link| link.arp || link.ndp);
+                self.readiness.set(answers);
+                outputs
+            }
+            Err(_) => return,
+        };
+        for output in outputs {
+            self.carry_out(output);
+        }
+    }
+
+    fn ask_for_slices(&mut self) {
+        for service in self.snapshot.take_wanted_slices() {
+            let (client, asked) = (self.client.clone(), self.asked.clone());
+            tokio::spawn(async move {
+                let mut pause = std::time::Duration::from_millis(500);
+                loop {
+                    match slices_of(&client, &service).await {
+                        Ok(slices) => {
+                            let slices = slices.into_iter().map(|slice| {
+                                Update::Apply(Object::EndpointSlice(Box::new(slice)))
+                            });
+                            // Nobody listens any more only when the program ends.
+                            let _ = asked.send(slices.collect()).await;
+                            return;
+                        }
+                        Err(error) => {
+                            tracing::warn!(%service, %error, "failed to list EndpointSlices; tried again");
+                            tokio::time::sleep(pause).await;
+                            pause = (pause * 2).min(std::time::Duration::from_secs(30));
+                        }
+                    }
+                }
+            });
+        }
+    }
+
+    fn carry_out(&self, output: Output) {
+        let Ok(mut metrics) = self.metrics.lock() else { return };
+        match output {
+            Output::Announced { service, uid, announcement } => {
+                tracing::info!(event = "serviceAnnounced", %service, ips = ?announcement.addresses,
+                    protocol = "layer2", "service has IP, announcing");
+                metrics.set_announced(&service, &announcement.addresses);
+                self.statuses.publish(service.clone(), Some(interfaces(&announcement.scope)));
+                self.events.publish(ServiceEvent {
+                    service,
+                    uid,
+                    warning: false,
+                    reason: "nodeAssigned",
+                    message: format!(
+                        "announcing from node {:?} with protocol \"layer2\"",
+                        self.node
+                    ),
+                });
+            }
+            Output::Withdrawn { service, announcement, reason } => {
+                tracing::info!(event = "serviceWithdrawn", %service, ips = ?announcement.addresses,
+                    reason = reason.name(), detail = %reason, protocol = "layer2",
+                    "withdrawing service announcement");
+                metrics.set_withdrawn(&service);
+                self.statuses.publish(service, None);
+            }
+            Output::NoInterface { service, uid, addresses } => {
+                for address in addresses {
+                    let message = format!(
+                        "the interfaces specified by LB IP \"{address}\" doesn't exist in assigned node {:?} with protocol \"layer2\"",
+                        self.node
+                    );
+                    tracing::warn!(event = "announceFailed", %service, ip = %address, "{message}");
+                    self.events.publish(ServiceEvent {
+                        service: service.clone(),
+                        uid: uid.clone(),
+                        warning: true,
+                        reason: "announceFailed",
+                        message,
+                    });
+                }
+            }
+        }
+    }
+
+    fn say_rejections(&mut self) {
+        let rejections = self.snapshot.rejections();
+        self.client_metrics.config_loaded.set(1);
+        self.client_metrics.config_stale.set(i64::from(!rejections.is_empty()));
+        for rejection in rejections.iter().filter(|rejection| !self.rejections.contains(rejection)) {
+            tracing::error!(event = "invalidConfiguration", object = %rejection.name,
+                kind = rejection.kind.kind(), error = rejection.message,
+                keptLastValid = rejection.kept_last_valid, "failed to parse the configuration");
+        }
+        self.rejections = rejections.to_vec();
+    }
+}
