@@ -99,9 +99,8 @@ impl Allocations {
         if !usage.sharing.is_allowed() || usage.sharing != claim.sharing {
             return Err(SharingError::sharing(service, others()));
         }
-        let taken = |port: &&ServicePort| {
-            usage.ports.get(*port).is_some_and(|user| user != service)
-        };
+        let taken =
+            |port: &&ServicePort| usage.ports.get(*port).is_some_and(|user| user != service);
         match claim.ports.iter().find(taken) {
             Some(port) => Err(SharingError::Port { port: port.clone(), address }),
             None => Ok(()),

@@ -137,7 +137,14 @@ struct Round<'a> {
 impl<'a> Round<'a> {
     fn new(books: &'a mut Allocator, snapshot: &'a Snapshot) -> Self {
         let no_labels = Labels::default();
-        Self { books, snapshot, outputs: Vec::new(), evicted: BTreeSet::new(), freed: false, no_labels }
+        Self {
+            books,
+            snapshot,
+            outputs: Vec::new(),
+            evicted: BTreeSet::new(),
+            freed: false,
+            no_labels,
+        }
     }
 
     fn run(&mut self, queue: BTreeSet<ObjectKey>) {
@@ -164,10 +171,8 @@ impl<'a> Round<'a> {
         }
         for (key, service, current) in seeking {
             let decision = {
-                let world = World {
-                    config: self.config(),
-                    namespace_labels: self.namespace_labels(&key),
-                };
+                let world =
+                    World { config: self.config(), namespace_labels: self.namespace_labels(&key) };
                 decide(&key, service, &current, world, &self.books.allocations)
             };
             self.commit(&key, service, decision);
@@ -211,10 +216,8 @@ impl<'a> Round<'a> {
             return false;
         }
         let attempt = |round: &Self| {
-            let world = World {
-                config: round.config(),
-                namespace_labels: round.namespace_labels(key),
-            };
+            let world =
+                World { config: round.config(), namespace_labels: round.namespace_labels(key) };
             keep(key, service, current, world, &round.books.allocations)
         };
         let mut kept = attempt(self);
@@ -224,10 +227,7 @@ impl<'a> Round<'a> {
         let Ok(assigned) = kept else { return false };
         // The decision in full repeats this and adds what is to be told.
         self.book(key, service, assigned);
-        let world = World {
-            config: self.config(),
-            namespace_labels: self.namespace_labels(key),
-        };
+        let world = World { config: self.config(), namespace_labels: self.namespace_labels(key) };
         let in_doubt = crate::request::prefers_dual(service)
             || service.annotation("loadBalancerIPs").is_some()
             || !service.load_balancer_ip.is_empty();
@@ -259,10 +259,8 @@ impl<'a> Round<'a> {
                 continue;
             }
             for user in self.books.allocations.users(*address) {
-                let stronger = self
-                    .snapshot
-                    .service(user)
-                    .is_some_and(|other| self.right(user, other) < mine);
+                let stronger =
+                    self.snapshot.service(user).is_some_and(|other| self.right(user, other) < mine);
                 if stronger {
                     return false;
                 }

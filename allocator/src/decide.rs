@@ -123,7 +123,9 @@ fn unknown_families(service: &Service) -> Notice {
     let have: Vec<&str> = service.ingress.iter().map(|entry| &*entry.ip).collect();
     Notice::warning(
         "nolbIPsIPFamily",
-        format!("Failed to retrieve lbIPs family of {have:?}: not one address, or one of each family"),
+        format!(
+            "Failed to retrieve lbIPs family of {have:?}: not one address, or one of each family"
+        ),
     )
 }
 
@@ -211,7 +213,8 @@ fn deprecated_annotations(service: &Service) -> impl Iterator<Item = Notice> + '
 
 /// What a pool that is present but invalid gave is not taken back (rule 6 of the design).
 fn held(service: &Service, current: &[IpAddr], config: &Config) -> Option<Assigned> {
-    let (name, _) = config.invalid_pools.get_key_value(service.annotations.get(POOL_ANNOTATION)?)?;
+    let (name, _) =
+        config.invalid_pools.get_key_value(service.annotations.get(POOL_ANNOTATION)?)?;
     let elsewhere = current.iter().any(|address| config.pool_of(*address).is_some());
     (!current.is_empty() && !elsewhere)
         .then(|| Assigned { pool: Arc::clone(name), addresses: current.to_vec() })
@@ -305,10 +308,9 @@ fn allocate(
     let Some(name) = pool_name else { return automatic(&seeker, world) };
     let Some(pool) = world.config.pools.get(name) else {
         return Err(match world.config.invalid_pools.get_key_value(name) {
-            Some((name, pool)) => Reason::InvalidPool {
-                pool: Arc::clone(name),
-                reason: Arc::clone(&pool.reason),
-            },
+            Some((name, pool)) => {
+                Reason::InvalidPool { pool: Arc::clone(name), reason: Arc::clone(&pool.reason) }
+            }
             None => Reason::UnknownPool(name.to_owned()),
         });
     };
@@ -330,8 +332,7 @@ fn automatic(seeker: &Seeker<'_>, world: World<'_>) -> Result<Assigned, Reason> 
         .collect();
     pinned.sort_by(|(rank_a, a), (rank_b, b)| (rank_a, &a.name).cmp(&(rank_b, &b.name)));
     let pinned: Vec<&Pool> = pinned.into_iter().map(|(_, pool)| pool).collect();
-    let open: Vec<&Pool> =
-        automatic().filter(|pool| pool.service_allocation.is_none()).collect();
+    let open: Vec<&Pool> = automatic().filter(|pool| pool.service_allocation.is_none()).collect();
     seeker.first_of(&pinned).or_else(|| seeker.first_of(&open)).ok_or(Reason::Exhausted)
 }
 
@@ -370,9 +371,7 @@ impl Seeker<'_> {
         });
         both.or_else(|| {
             prefers_dual(self.service)
-                .then(|| {
-                    self.single(pools, family).or_else(|| self.single(pools, family.other()))
-                })
+                .then(|| self.single(pools, family).or_else(|| self.single(pools, family.other())))
                 .flatten()
         })
     }

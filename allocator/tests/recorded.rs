@@ -4,6 +4,13 @@
 //! The API server is imitated here (cluster addresses, merging of an update, write-back of the status), so
 //! that the cases run in milliseconds on every change.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test may panic"
+)]
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use allocator::{Allocator, Output, POOL_ANNOTATION};
@@ -76,7 +83,8 @@ impl Server {
                 match output {
                     Output::Write(write) => {
                         let object = self.services.get_mut(&write.service).unwrap();
-                        let annotations = object["metadata"]["annotations"].as_object_mut().unwrap();
+                        let annotations =
+                            object["metadata"]["annotations"].as_object_mut().unwrap();
                         annotations.remove(POOL_ANNOTATION);
                         if let Some(pool) = write.pool {
                             annotations.insert(POOL_ANNOTATION.to_owned(), json!(&*pool));
@@ -174,7 +182,8 @@ impl Server {
         let mut found = serde_json::Map::new();
         for (key, service) in &self.services {
             let ingress = service.pointer("/status/loadBalancer/ingress").and_then(Value::as_array);
-            let ips: Vec<&Value> = ingress.into_iter().flatten().map(|entry| &entry["ip"]).collect();
+            let ips: Vec<&Value> =
+                ingress.into_iter().flatten().map(|entry| &entry["ip"]).collect();
             let pool = service["metadata"]["annotations"].get(POOL_ANNOTATION);
             found.insert(key.to_string(), json!({ "ips": ips, "pool": pool }));
         }

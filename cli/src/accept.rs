@@ -93,7 +93,9 @@ impl LocalRoutes {
 
     fn route(&self, address: IpAddr) -> RouteMessage {
         let mut route = match address {
-            IpAddr::V4(v4) => RouteMessageBuilder::<Ipv4Addr>::new().destination_prefix(v4, 32).build(),
+            IpAddr::V4(v4) => {
+                RouteMessageBuilder::<Ipv4Addr>::new().destination_prefix(v4, 32).build()
+            }
             IpAddr::V6(v6) => {
                 RouteMessageBuilder::<Ipv6Addr>::new().destination_prefix(v6, 128).build()
             }

@@ -55,7 +55,12 @@ pub fn run(args: &CheckArgs) -> Report {
                     "metadata.annotations.metallb.io/loadBalancerIPs"
                 }
             };
-            mistakes.extend(place("Service", key.as_str(), Some(field.to_owned()), error.to_string()));
+            mistakes.extend(place(
+                "Service",
+                key.as_str(),
+                Some(field.to_owned()),
+                error.to_string(),
+            ));
         }
     }
     mistakes.sort();
@@ -86,7 +91,9 @@ fn summary(manifests: &Manifests) -> String {
 /// Valid and silent in MetalLB: names that nothing has.
 fn hint_at_pools(config: &Config, hints: &mut Vec<String>) {
     for advertisement in config.l2_advertisements.values() {
-        for name in advertisement.pools.names.iter().filter(|name| !config.pools.contains_key(&***name)) {
+        for name in
+            advertisement.pools.names.iter().filter(|name| !config.pools.contains_key(&***name))
+        {
             hints.push(format!(
                 "L2Advertisement {}: spec.ipAddressPools names {name:?}, and there is no such pool",
                 advertisement.name
@@ -109,7 +116,8 @@ fn hint_at_service(key: &ObjectKey, service: &Service, config: &Config, hints: &
     if let Some(pool) = allocator::requested_pool(service)
         && !config.pools.contains_key(pool)
     {
-        hints.push(format!("Service {key}: asks for pool {pool:?}, which is not among these files"));
+        hints
+            .push(format!("Service {key}: asks for pool {pool:?}, which is not among these files"));
     }
 }
 

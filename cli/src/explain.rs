@@ -31,9 +31,10 @@ pub async fn service(args: &ExplainServiceArgs) -> anyhow::Result<String> {
         Some(folder) => World::load(folder, &args.view)?,
         None => from_cluster(&args.namespace, &args.view).await?,
     };
-    let service = world.snapshot.service(&key).with_context(|| {
-        format!("there is no Service {key} of type LoadBalancer")
-    })?;
+    let service = world
+        .snapshot
+        .service(&key)
+        .with_context(|| format!("there is no Service {key} of type LoadBalancer"))?;
     let mut text = format!("Service {key}\n");
     address(&mut text, &world, &key, service);
     announcement(&mut text, &world, &key, service);
@@ -154,7 +155,10 @@ fn announcement(text: &mut String, world: &World, key: &ObjectKey, service: &Ser
         }
     }
     if service.traffic_policy == TrafficPolicy::Local {
-        let _ = writeln!(text, "             externalTrafficPolicy is Local: only nodes with a ready endpoint");
+        let _ = writeln!(
+            text,
+            "             externalTrafficPolicy is Local: only nodes with a ready endpoint"
+        );
     }
     for name in world.snapshot.nodes().keys() {
         let verdict = decide(name);

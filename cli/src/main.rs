@@ -2,19 +2,14 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use cli::args::{Args, Command, Subject};
 use cli::{check, explain, plan, run};
+use daemon::program::{block_on, parse};
 
 fn main() -> ExitCode {
-    let args = match Args::try_parse() {
+    let args: Args = match parse(std::env::args_os().collect()) {
         Ok(args) => args,
-        Err(error) => {
-            // Help and version are answers, everything else is a call that cannot be understood.
-            let code = if error.use_stderr() { daemon::EXIT_USAGE } else { 0 };
-            let _ = error.print();
-            return code.into();
-        }
+        Err(code) => return code,
     };
     match execute(args.command) {
         Ok(code) => code,
@@ -42,8 +37,4 @@ fn execute(command: Command) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
-}
-
-fn block_on<T>(future: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(future)
 }

@@ -39,12 +39,7 @@ pub type Plan = BTreeMap<String, Planned>;
 /// Makes the plan of a settled world.
 #[must_use]
 pub fn plan(world: &World) -> Plan {
-    world
-        .snapshot
-        .services()
-        .keys()
-        .map(|key| (key.to_string(), planned(world, key)))
-        .collect()
+    world.snapshot.services().keys().map(|key| (key.to_string(), planned(world, key))).collect()
 }
 
 /// What is planned for one Service.
@@ -102,9 +97,10 @@ pub fn run(args: &PlanArgs) -> anyhow::Result<String> {
     let mut new = plan(&world);
     if let Some(other) = &args.against {
         // Both are looked at with the addresses that the first one's state says are in use.
-        let state = args.view.folder_state.clone().unwrap_or_else(|| {
-            cluster::net::sink::folder::StateFile::default_for(&args.folder)
-        });
+        let state =
+            args.view.folder_state.clone().unwrap_or_else(|| {
+                cluster::net::sink::folder::StateFile::default_for(&args.folder)
+            });
         let view = crate::args::View { folder_state: Some(state), ..args.view.clone() };
         let old = plan(&World::load(other, &view)?);
         return Ok(changes(&old, &new, args.output));
@@ -119,8 +115,10 @@ pub fn run(args: &PlanArgs) -> anyhow::Result<String> {
         Output::Json => format!("{:#}\n", serde_json::json!({ "services": new })),
         Output::Table if new.is_empty() => "no Services of type LoadBalancer\n".to_owned(),
         Output::Table => {
-            let rows: Vec<Vec<String>> =
-                std::mem::take(&mut new).into_iter().map(|(key, planned)| row(&key, &planned)).collect();
+            let rows: Vec<Vec<String>> = std::mem::take(&mut new)
+                .into_iter()
+                .map(|(key, planned)| row(&key, &planned))
+                .collect();
             render(&["SERVICE", "ADDRESS", "POOL", "ANNOUNCED BY", "NOTE"], &rows)
         }
     })

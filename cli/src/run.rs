@@ -65,14 +65,20 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
                 metrics.set_counters(&driver.layer2().counters());
             }
         };
-        daemon::endpoints::serve_metrics((Ipv4Addr::UNSPECIFIED, args.port).into(), registry, refresh)
-            .await
-            .with_context(|| format!("cannot serve metrics on port {}", args.port))?;
+        daemon::endpoints::serve_metrics(
+            (Ipv4Addr::UNSPECIFIED, args.port).into(),
+            registry,
+            refresh,
+        )
+        .await
+        .with_context(|| format!("cannot serve metrics on port {}", args.port))?;
     }
     println!("ferrolb serves {} as node {}", args.folder.display(), world.options.node);
     println!("status in {}", state.path().display());
     if routes.is_none() {
-        println!("traffic is accepted only where kube-proxy or a route does it; --accept adds a route per address");
+        println!(
+            "traffic is accepted only where kube-proxy or a route does it; --accept adds a route per address"
+        );
     }
     let mut runner = Runner {
         args,
@@ -116,7 +122,9 @@ impl Metrics {
     fn register(registry: &Registry, node: &str) -> anyhow::Result<Self> {
         Ok(Self {
             allocator: allocator::metrics::AllocatorMetrics::register(registry)?,
-            speaker: Arc::new(Mutex::new(speaker::metrics::SpeakerMetrics::register(registry, node)?)),
+            speaker: Arc::new(Mutex::new(speaker::metrics::SpeakerMetrics::register(
+                registry, node,
+            )?)),
             client: daemon::metrics::ClientMetrics::register(registry)?,
         })
     }
@@ -139,9 +147,7 @@ impl Runner {
     async fn load(&mut self) {
         let told = self.world.take_in(read(&self.args.folder), &self.known);
         self.metrics.client.updates.inc();
-        self.metrics.client.config_loaded.set(1);
-        let invalid = !self.world.snapshot.rejections().is_empty();
-        self.metrics.client.config_stale.set(i64::from(invalid));
+        self.metrics.client.set_config(self.world.snapshot.rejections().len());
         for (service, notice) in told {
             tracing::info!(event = notice.event(), %service, reason = notice.reason, "{}", notice.message);
         }
@@ -274,7 +280,9 @@ impl Runner {
             l2::Event::SocketFailed { interface, error } => {
                 println!("interface {interface} cannot be used: {error}; it is tried again");
             }
-            l2::Event::SocketRecovered { interface } => println!("interface {interface} works again"),
+            l2::Event::SocketRecovered { interface } => {
+                println!("interface {interface} works again")
+            }
             l2::Event::ResponderCreated { interface, protocol } => {
                 tracing::info!(%interface, "answering {protocol}");
             }

@@ -5,7 +5,8 @@
 pub(crate) fn render(header: &[&str], rows: &[Vec<String>]) -> String {
     let widths: Vec<usize> = (0..header.len())
         .map(|column| {
-            let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
+            let cells =
+                rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
             cells.chain(header.get(column).map(|name| name.len())).max().unwrap_or(0)
         })
         .collect();

@@ -114,6 +114,7 @@ pub fn read(folder: &Path) -> Manifests {
 /// When it cannot be had there.
 pub fn open_state(folder: &Path, given: Option<&PathBuf>) -> anyhow::Result<StateFile> {
     let path = given.cloned().unwrap_or_else(|| StateFile::default_for(folder));
-    StateFile::new(&path, folder)
-        .with_context(|| format!("the state cannot be kept in {}; see --folder-state", path.display()))
+    StateFile::new(&path, folder).with_context(|| {
+        format!("the state cannot be kept in {}; see --folder-state", path.display())
+    })
 }

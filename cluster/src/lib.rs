@@ -7,9 +7,9 @@ pub mod folder;
 pub mod key;
 pub mod manifest;
 pub mod model;
-pub mod snapshot;
 #[cfg(feature = "net")]
 pub mod net;
+pub mod snapshot;
 
 pub use key::ObjectKey;
 pub use snapshot::{ConfigScope, Dirty, Kind, Object, Snapshot};

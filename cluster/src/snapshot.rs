@@ -18,8 +18,8 @@ use serde_json::Value;
 
 use crate::key::ObjectKey;
 use crate::model::{
-    EndpointSliceObject, Ingress, NamespaceObject, Node, NodeObject, Service, ServiceObject, ServiceType,
-    Slice,
+    EndpointSliceObject, Ingress, NamespaceObject, Node, NodeObject, Service, ServiceObject,
+    ServiceType, Slice,
 };
 
 /// The kinds that a snapshot takes in.
@@ -301,11 +301,8 @@ impl Snapshot {
     }
 
     fn validate(&mut self) {
-        let nodes = self
-            .nodes
-            .iter()
-            .map(|(name, node)| (Arc::clone(name), node.labels.clone()))
-            .collect();
+        let nodes =
+            self.nodes.iter().map(|(name, node)| (Arc::clone(name), node.labels.clone())).collect();
         let scope = match &self.scope {
             ConfigScope::Controller => Scope::Controller,
             ConfigScope::Speaker(node) => Scope::Speaker { node },
@@ -334,7 +331,9 @@ impl Snapshot {
             return;
         }
         match self.services.get(&key) {
-            Some(known) if known.uid == service.uid && service.version.is_older_than(&known.version) => {
+            Some(known)
+                if known.uid == service.uid && service.version.is_older_than(&known.version) =>
+            {
                 return;
             }
             Some(known) if *known == service => return,

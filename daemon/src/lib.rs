@@ -5,6 +5,7 @@ pub mod endpoints;
 pub mod flags;
 pub mod log;
 pub mod metrics;
+pub mod program;
 pub mod signals;
 
 /// The exit code for a call that cannot be understood (sysexits' EX_USAGE).

@@ -66,7 +66,8 @@ impl<S: Subscriber> Layer<S> for Lines {
     fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
         let Some(threshold) = self.threshold.0 else { return false };
         // Libraries below are of interest only when something is wrong.
-        let own = ["allocator", "cluster", "cli", "controller", "daemon", "l2", "speaker", "ferrolb"];
+        let own =
+            ["allocator", "cluster", "cli", "controller", "daemon", "l2", "speaker", "ferrolb"];
         let target = metadata.target().split("::").next().unwrap_or_default();
         let least = if own.contains(&target) { threshold } else { threshold.min(Level::WARN) };
         *metadata.level() <= least

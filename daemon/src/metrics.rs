@@ -16,6 +16,12 @@ pub struct ClientMetrics {
 }
 
 impl ClientMetrics {
+    /// The configuration has been validated, and so many of its objects are invalid.
+    pub fn set_config(&self, invalid: usize) {
+        self.config_loaded.set(1);
+        self.config_stale.set(i64::from(invalid > 0));
+    }
+
     /// Registers them, and `ferrolb_build_info`.
     ///
     /// # Errors

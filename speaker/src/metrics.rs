@@ -74,9 +74,7 @@ impl SpeakerMetrics {
         self.set_withdrawn(service);
         for address in addresses {
             let ip = address.to_string();
-            self.announced
-                .with_label_values(&[service.as_str(), "layer2", &self.node, &ip])
-                .set(1);
+            self.announced.with_label_values(&[service.as_str(), "layer2", &self.node, &ip]).set(1);
         }
         self.series.insert(service.clone(), addresses.to_vec());
     }
@@ -86,12 +84,8 @@ impl SpeakerMetrics {
         for address in self.series.remove(service).unwrap_or_default() {
             let ip = address.to_string();
             // It was set above, so it is there.
-            let _ = self.announced.remove_label_values(&[
-                service.as_str(),
-                "layer2",
-                &self.node,
-                &ip,
-            ]);
+            let _ =
+                self.announced.remove_label_values(&[service.as_str(), "layer2", &self.node, &ip]);
         }
     }
 

@@ -23,7 +23,9 @@ pub enum Withhold {
     #[error("no endpoint is ready")]
     NoEndpoints,
     /// IP sharing and serviceSelectors do not go together (contract 4.2).
-    #[error("the Service shares its address, and an L2Advertisement of its pool has serviceSelectors")]
+    #[error(
+        "the Service shares its address, and an L2Advertisement of its pool has serviceSelectors"
+    )]
     SharedWithServiceSelector,
     /// No L2Advertisement selects the pool and the Service.
     #[error("no L2Advertisement selects pool {0:?} and this Service")]

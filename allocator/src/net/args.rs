@@ -86,7 +86,10 @@ impl Args {
                 tracing::info!(event = "flagWithoutEffect", flag, "this flag has no effect yet");
             }
         };
-        given("ml-secret-name", self.ml_secret_name.as_deref().is_some_and(|name| !name.is_empty()));
+        given(
+            "ml-secret-name",
+            self.ml_secret_name.as_deref().is_some_and(|name| !name.is_empty()),
+        );
         given("pprof-bind-address", !self.pprof_bind_address.is_empty());
         given("webhook-mode", self.webhook_mode != "disabled");
         given("disable-cert-rotation", self.disable_cert_rotation);

@@ -16,7 +16,7 @@ use cluster::net::sink::kubernetes::{
 use cluster::net::source::kubernetes::{Watches, watch_all};
 use cluster::net::source::{Journal, Update};
 use cluster::{ConfigScope, Kind, Object, Snapshot};
-use crds::config::{ConfigKind, Rejection};
+use crds::config::ConfigKind;
 use daemon::endpoints::{Readiness, serve_health, serve_metrics};
 use daemon::metrics::ClientMetrics;
 use kube::Client;
@@ -40,7 +40,11 @@ const KINDS: [Kind; 4] = [
 /// # Errors
 /// When the API's address, an endpoint or a signal handler cannot be had.
 pub async fn run(args: Args) -> anyhow::Result<()> {
-    tracing::info!(event = "startUp", version = env!("CARGO_PKG_VERSION"), "MetalLB controller starting");
+    tracing::info!(
+        event = "startUp",
+        version = env!("CARGO_PKG_VERSION"),
+        "MetalLB controller starting"
+    );
     args.say_what_is_missing();
     let namespace = daemon::flags::namespace(args.namespace.clone())
         .context("the namespace is not known: set --namespace or METALLB_NAMESPACE")?;
@@ -99,7 +103,6 @@ struct Controller {
     readiness: Readiness,
     metrics: AllocatorMetrics,
     client_metrics: ClientMetrics,
-    rejections: Vec<Rejection>,
     synced: bool,
 }
 
@@ -122,7 +125,6 @@ impl Controller {
             readiness,
             metrics: AllocatorMetrics::register(registry)?,
             client_metrics: ClientMetrics::register(registry)?,
-            rejections: Vec::new(),
             synced: false,
         })
     }
@@ -161,11 +163,13 @@ impl Controller {
         if dirty.is_empty() {
             return;
         }
-        self.say_rejections();
+        self.journal.note_rejections(self.snapshot.rejections());
+        self.client_metrics.set_config(self.snapshot.rejections().len());
         if let Some(sink) = &self.services {
             // Gone from the list of LoadBalancers: deleted, or another type now and to be cleared.
             for key in &dirty.services {
-                if self.snapshot.service(key).is_none() && self.allocator.allocations().of(key).is_some()
+                if self.snapshot.service(key).is_none()
+                    && self.allocator.allocations().of(key).is_some()
                 {
                     sink.verify(key.clone(), POOL_ANNOTATION);
                 }
@@ -221,18 +225,6 @@ impl Controller {
                 });
             }
         }
-    }
-
-    fn say_rejections(&mut self) {
-        let rejections = self.snapshot.rejections();
-        self.client_metrics.config_loaded.set(1);
-        self.client_metrics.config_stale.set(i64::from(!rejections.is_empty()));
-        for rejection in rejections.iter().filter(|rejection| !self.rejections.contains(rejection)) {
-            tracing::error!(event = "invalidConfiguration", object = %rejection.name,
-                kind = rejection.kind.kind(), error = rejection.message,
-                keptLastValid = rejection.kept_last_valid, "failed to parse the configuration");
-        }
-        self.rejections = rejections.to_vec();
     }
 
     /// After a start: Services that were turned into another type while nobody watched.

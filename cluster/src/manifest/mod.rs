@@ -11,8 +11,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub use object::{Manifest, Payload};
 use object::manifests;
+pub use object::{Manifest, Payload};
 use tree::Tree;
 
 /// The largest file that is read, in bytes.

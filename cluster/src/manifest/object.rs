@@ -94,9 +94,11 @@ pub(super) fn manifests(manifests: &mut Manifests, file: &Arc<Path>, offset: u64
     let line = entries.first().map_or(1, |(key, _)| key.referenced.line());
     let reader = Reader { file, offset, line, tree };
     let text = |name: &str| {
-        entries.iter().find(|(key, _)| key.value == name).and_then(|(_, entry)| match &entry.value {
-            Tree::Scalar(Value::String(text)) => Some(text.as_str()),
-            Tree::Scalar(_) | Tree::Sequence(_) | Tree::Mapping(_) => None,
+        entries.iter().find(|(key, _)| key.value == name).and_then(|(_, entry)| {
+            match &entry.value {
+                Tree::Scalar(Value::String(text)) => Some(text.as_str()),
+                Tree::Scalar(_) | Tree::Sequence(_) | Tree::Mapping(_) => None,
+            }
         })
     };
     let (Some(api_version), Some(kind)) = (text("apiVersion"), text("kind")) else {
@@ -145,7 +147,8 @@ impl Reader<'_> {
     /// The object; none for a kind that ferrolb has no use for.
     fn object(&self, api_version: &str, kind: &str) -> Result<Option<Manifest>, Mistake> {
         let value = self.tree.value();
-        let metadata = |name: &str| value.pointer(&format!("/metadata/{name}")).and_then(Value::as_str);
+        let metadata =
+            |name: &str| value.pointer(&format!("/metadata/{name}")).and_then(Value::as_str);
         let namespace = metadata("namespace").unwrap_or("default");
         let Some(name) = metadata("name").filter(|name| is_name(name)) else {
             let message = match metadata("name") {
@@ -214,7 +217,12 @@ impl Reader<'_> {
         Ok(Some(config))
     }
 
-    fn typed<T: DeserializeOwned>(&self, kind: &str, key: &str, value: Value) -> Result<T, Mistake> {
+    fn typed<T: DeserializeOwned>(
+        &self,
+        kind: &str,
+        key: &str,
+        value: Value,
+    ) -> Result<T, Mistake> {
         serde_path_to_error::deserialize(value).map_err(|error| {
             let path = error.path().to_string();
             let field = (path != ".").then_some(path.as_str());

@@ -32,7 +32,9 @@ fn a_field_of_the_wrong_type_is_named_with_its_line() {
     let text = SERVICE.replace("port: 80", "port: eighty");
     assert_eq!(
         mistakes(&format!("# comment\n---\n{text}")),
-        ["a.yaml:10: Service default/web: spec.ports[0].port: invalid type: string \"eighty\", expected u16"]
+        [
+            "a.yaml:10: Service default/web: spec.ports[0].port: invalid type: string \"eighty\", expected u16"
+        ]
     );
 }
 
@@ -52,7 +54,9 @@ fn a_wrong_version_of_a_known_kind_says_which_is_served() {
     let text = "apiVersion: metallb.io/v1beta2\nkind: IPAddressPool\nmetadata: {name: p}\nspec: {addresses: []}\n";
     assert_eq!(
         mistakes(text),
-        ["a.yaml:1: IPAddressPool default/p: apiVersion: \"metallb.io/v1beta2\" is not served; use metallb.io/v1beta1"]
+        [
+            "a.yaml:1: IPAddressPool default/p: apiVersion: \"metallb.io/v1beta2\" is not served; use metallb.io/v1beta1"
+        ]
     );
 }
 

@@ -261,10 +261,12 @@ impl ServiceObject {
         let mut cluster_ips: Vec<Box<str>> =
             spec.cluster_ips.unwrap_or_default().into_iter().map(Into::into).collect();
         if cluster_ips.is_empty() {
-            cluster_ips
-                .extend(spec.cluster_ip.filter(|text| !text.is_empty()).map(String::into_boxed_str));
+            cluster_ips.extend(
+                spec.cluster_ip.filter(|text| !text.is_empty()).map(String::into_boxed_str),
+            );
         }
-        let primary_family = match spec.ip_families.unwrap_or_default().first().map(String::as_str) {
+        let primary_family = match spec.ip_families.unwrap_or_default().first().map(String::as_str)
+        {
             Some("IPv6") => Family::V6,
             _ => Family::V4,
         };
@@ -277,9 +279,7 @@ impl ServiceObject {
                 .annotations
                 .unwrap_or_default()
                 .into_iter()
-                .filter(|(key, _)| {
-                    ANNOTATION_PREFIXES.iter().any(|prefix| key.starts_with(prefix))
-                })
+                .filter(|(key, _)| ANNOTATION_PREFIXES.iter().any(|prefix| key.starts_with(prefix)))
                 .collect(),
             service_type,
             load_balancer_class: spec.load_balancer_class.map(String::into_boxed_str),

@@ -2,7 +2,7 @@
 //! The loop of the answering thread: carry out what the engine wants, wait, feed it what came. Everything that can be much
 //! (announcements, memberships) is done in small portions between two looks at the sockets, so that no answer waits for it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::Ipv6Addr;
 use std::sync::Arc;
@@ -49,6 +49,8 @@ pub(super) struct Runner {
     memberships: Memberships,
     /// Groups that could not be joined, and when to try again.
     unjoined: Option<(Instant, Vec<(u32, Ipv6Addr)>)>,
+    /// The links for which that was told.
+    told: BTreeSet<u32>,
     batch: Batch,
 }
 
@@ -83,6 +85,7 @@ impl Runner {
             failed: BTreeMap::new(),
             memberships: Memberships::default(),
             unjoined: None,
+            told: BTreeSet::new(),
             batch: Batch::new(),
         };
         runner.first_dump().map_err(system("asking netlink for the links"))?;
@@ -286,13 +289,11 @@ impl Runner {
             return;
         }
         if let Err(error) = self.memberships.join(link, group) {
-            if self.unjoined.is_none()
+            if self.told.insert(link)
                 && let Some(interface) = self.interface(link)
             {
-                (self.on_event)(Event::SocketFailed {
-                    interface,
-                    error: format!("joining {group} failed: {error}"),
-                });
+                let error = format!("{}: joining {group} failed: {error}", Protocol::Ndp);
+                (self.on_event)(Event::SocketFailed { interface, error });
             }
             let (_, unjoined) = self.unjoined.get_or_insert_with(|| (now + RETRY, Vec::new()));
             unjoined.push((link, group));
@@ -328,11 +329,7 @@ impl Runner {
                 }
             };
         }
-        if let Some((_, unjoined)) = self.unjoined.take_if(|(at, _)| *at <= now) {
-            for (link, group) in unjoined {
-                self.join(now, link, group);
-            }
-        }
+        self.retry_joins(now);
         let due: Vec<Port> = self
             .failed
             .iter()
@@ -352,6 +349,23 @@ impl Runner {
                         failed.retry = now + RETRY;
                     }
                 }
+            }
+        }
+    }
+
+    fn retry_joins(&mut self, now: Instant) {
+        let Some((_, unjoined)) = self.unjoined.take_if(|(at, _)| *at <= now) else { return };
+        for (link, group) in unjoined {
+            self.join(now, link, group);
+        }
+        let missing = |link: &u32| {
+            self.unjoined.iter().flat_map(|(_, left)| left).any(|(other, _)| other == link)
+        };
+        let whole: Vec<u32> = self.told.iter().filter(|link| !missing(link)).copied().collect();
+        for link in whole {
+            self.told.remove(&link);
+            if let Some(interface) = self.interface(link) {
+                (self.on_event)(Event::SocketRecovered { interface });
             }
         }
     }

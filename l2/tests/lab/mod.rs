@@ -2,6 +2,8 @@
 //! Two network namespaces, a node and its neighbour, and the programs that look at what the node does. Everything that was
 //! made is taken away on drop, also after a panic.
 
+#![allow(clippy::unwrap_used, reason = "support of tests, which fail by panicking")]
+
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::net::IpAddr;

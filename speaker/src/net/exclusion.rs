@@ -51,8 +51,7 @@ fn parse(text: &str) -> Result<Option<Regex>, ExclusionError> {
     for expression in &expressions {
         Regex::new(expression)?;
     }
-    let all: Vec<String> =
-        expressions.iter().map(|expression| format!("({expression})")).collect();
+    let all: Vec<String> = expressions.iter().map(|expression| format!("({expression})")).collect();
     Ok(Some(Regex::new(&all.join("|"))?))
 }
 
@@ -62,7 +61,8 @@ mod tests {
 
     #[test]
     fn the_shipped_list_excludes_what_it_should() {
-        let text = "announcedInterfacesToExclude: [\"^docker.*\", \"^veth.*\", \"^lo$\", \"^cali.*\"]\n";
+        let text =
+            "announcedInterfacesToExclude: [\"^docker.*\", \"^veth.*\", \"^lo$\", \"^cali.*\"]\n";
         let exclusion = parse(text).unwrap().unwrap();
         assert!(["docker0", "veth12", "lo", "cali1"].iter().all(|name| exclusion.is_match(name)));
         assert!(["eth0", "loop0", "br-veth"].iter().all(|name| !exclusion.is_match(name)));

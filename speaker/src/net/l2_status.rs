@@ -102,7 +102,11 @@ impl Writer {
         }
     }
 
-    async fn write(&self, service: &ObjectKey, wish: Option<&BTreeSet<Box<str>>>) -> Result<(), kube::Error> {
+    async fn write(
+        &self,
+        service: &ObjectKey,
+        wish: Option<&BTreeSet<Box<str>>>,
+    ) -> Result<(), kube::Error> {
         let selector = format!(
             "metallb.io%2Fservice-name%3D{},metallb.io%2Fservice-namespace%3D{}",
             service.name(),
@@ -110,8 +114,9 @@ impl Writer {
         );
         let mut own: Option<Value> = None;
         for object in self.list(&selector).await? {
-            let is_own = object.pointer("/metadata/labels/metallb.io~1node").and_then(Value::as_str)
-                == Some(&self.node);
+            let is_own =
+                object.pointer("/metadata/labels/metallb.io~1node").and_then(Value::as_str)
+                    == Some(&self.node);
             if wish.is_some() && is_own && own.is_none() {
                 own = Some(object);
             } else if let (true, Some(name)) = (wish.is_some() || is_own, name(&object)) {
@@ -181,8 +186,14 @@ impl Writer {
         }
     }
 
-    async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, kube::Error> {
-        let base = format!("/apis/metallb.io/v1beta1/namespaces/{}/servicel2statuses", self.namespace);
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Value, kube::Error> {
+        let base =
+            format!("/apis/metallb.io/v1beta1/namespaces/{}/servicel2statuses", self.namespace);
         let content_type = match method {
             Method::PATCH => "application/merge-patch+json",
             _ => "application/json",

@@ -15,7 +15,7 @@ use cluster::net::sink::kubernetes::{EventSink, ServiceEvent};
 use cluster::net::source::kubernetes::{Watches, slices_of, watch_all};
 use cluster::net::source::{Journal, Update};
 use cluster::{ConfigScope, Kind, Object, ObjectKey, Snapshot};
-use crds::config::{ConfigKind, Rejection};
+use crds::config::ConfigKind;
 use daemon::endpoints::{Readiness, serve_health, serve_metrics};
 use daemon::metrics::ClientMetrics;
 use kube::Client;
@@ -50,7 +50,11 @@ const KINDS: [Kind; 10] = [
 /// # Errors
 /// When the API's address, an endpoint, a socket or a signal handler cannot be had.
 pub async fn run(args: Args) -> anyhow::Result<()> {
-    tracing::info!(event = "startUp", version = env!("CARGO_PKG_VERSION"), "MetalLB speaker starting");
+    tracing::info!(
+        event = "startUp",
+        version = env!("CARGO_PKG_VERSION"),
+        "MetalLB speaker starting"
+    );
     args.say_what_is_missing();
     let node = args
         .node_name
@@ -80,9 +84,12 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     };
     let (driver, mut noticed) = Layer2Driver::start(speaker, l2_options)?;
     if let Some(problem) = l2::strict_arp_problem() {
-        tracing::warn!(event = "strictARP", arp_ignore = problem.arp_ignore,
+        tracing::warn!(
+            event = "strictARP",
+            arp_ignore = problem.arp_ignore,
             arp_announce = problem.arp_announce,
-            "kube-ipvs0 is there and strictARP is off: this node answers ARP for every address of every Service; set ipvs.strictARP in kube-proxy's configuration");
+            "kube-ipvs0 is there and strictARP is off: this node answers ARP for every address of every Service; set ipvs.strictARP in kube-proxy's configuration"
+        );
     }
     let registry = Registry::new();
     let driver = Arc::new(Mutex::new(driver));
@@ -100,19 +107,14 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
             .with_context(|| format!("cannot serve metrics on port {}", args.port))?;
     }
     let pod = own_pod(&client, &namespace, args.pod_name.as_deref()).await;
-    let writer = Writer {
-        client: client.clone(),
-        namespace: namespace.clone(),
-        node: node.clone(),
-        pod,
-    };
+    let writer =
+        Writer { client: client.clone(), namespace: namespace.clone(), node: node.clone(), pod };
     let (asked, mut answers) = mpsc::channel(64);
     let mut shell = Shell {
         events: EventSink::start(client.clone(), "metallb-speaker", Some(node.clone())),
         statuses: L2StatusSink::start(writer),
         snapshot: Snapshot::new(ConfigScope::Speaker(node.as_str().into()), false),
         journal: Journal::default(),
-        rejections: Vec::new(),
         synced: false,
         client: client.clone(),
         node,
@@ -173,7 +175,6 @@ struct Shell {
     metrics: Arc<Mutex<SpeakerMetrics>>,
     client_metrics: ClientMetrics,
     readiness: Readiness,
-    rejections: Vec<Rejection>,
     synced: bool,
     asked: mpsc::Sender<Vec<Update>>,
 }
@@ -251,7 +252,8 @@ impl Shell {
         }
         self.ask_for_slices();
         let dirty = self.snapshot.take_dirty();
-        self.say_rejections();
+        self.journal.note_rejections(self.snapshot.rejections());
+        self.client_metrics.set_config(self.snapshot.rejections().len());
         let outputs = match self.driver.lock() {
             Ok(mut driver) => {
                 let outputs = driver.reconcile(&self.snapshot, dirty, &Members::Disabled);
@@ -274,9 +276,9 @@ impl Shell {
                 loop {
                     match slices_of(&client, &service).await {
                         Ok(slices) => {
-                            let slices = slices.into_iter().map(|slice| {
-                                Update::Apply(Object::EndpointSlice(Box::new(slice)))
-                            });
+                            let slices = slices
+                                .into_iter()
+                                .map(|slice| Update::Apply(Object::EndpointSlice(Box::new(slice))));
                             // Nobody listens any more only when the program ends.
                             let _ = asked.send(slices.collect()).await;
                             return;
@@ -335,17 +337,5 @@ impl Shell {
                 }
             }
         }
-    }
-
-    fn say_rejections(&mut self) {
-        let rejections = self.snapshot.rejections();
-        self.client_metrics.config_loaded.set(1);
-        self.client_metrics.config_stale.set(i64::from(!rejections.is_empty()));
-        for rejection in rejections.iter().filter(|rejection| !self.rejections.contains(rejection)) {
-            tracing::error!(event = "invalidConfiguration", object = %rejection.name,
-                kind = rejection.kind.kind(), error = rejection.message,
-                keptLastValid = rejection.kept_last_valid, "failed to parse the configuration");
-        }
-        self.rejections = rejections.to_vec();
     }
 }

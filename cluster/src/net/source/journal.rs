@@ -2,12 +2,17 @@
 
 use std::collections::BTreeMap;
 
+use crds::config::Rejection;
+
 use super::Update;
 use crate::snapshot::Kind;
 
 /// Remembers which kinds have trouble, so that the log is not flooded.
 #[derive(Debug, Default)]
-pub struct Journal(BTreeMap<Kind, Trouble>);
+pub struct Journal {
+    kinds: BTreeMap<Kind, Trouble>,
+    rejections: Vec<Rejection>,
+}
 
 #[derive(Debug, PartialEq, Eq)]
 enum Trouble {
@@ -20,19 +25,19 @@ impl Journal {
     pub fn note(&mut self, update: &Update) {
         match update {
             Update::Absent(kind, error) => {
-                if self.0.insert(*kind, Trouble::Absent) != Some(Trouble::Absent) {
+                if self.kinds.insert(*kind, Trouble::Absent) != Some(Trouble::Absent) {
                     tracing::info!(event = "kindAbsent", ?kind, %error,
                         "a kind cannot be had here and counts as empty; it is tried again slowly");
                 }
             }
             Update::Trouble(kind, error) => {
-                if self.0.insert(*kind, Trouble::Failing) != Some(Trouble::Failing) {
+                if self.kinds.insert(*kind, Trouble::Failing) != Some(Trouble::Failing) {
                     tracing::warn!(event = "watchFailed", ?kind, %error,
                         "a watch failed and is tried again; what was known stays in use");
                 }
             }
             Update::Finish(kind) => {
-                if self.0.remove(kind).is_some() {
+                if self.kinds.remove(kind).is_some() {
                     tracing::info!(event = "watchRecovered", ?kind, "a watch is complete again");
                 }
             }
@@ -41,5 +46,16 @@ impl Journal {
             }
             Update::Restart(_) | Update::Apply(_) | Update::Delete(..) => {}
         }
+    }
+
+    /// Looks at the objects of the configuration that are invalid now; says which are new.
+    pub fn note_rejections(&mut self, rejections: &[Rejection]) {
+        for rejection in rejections.iter().filter(|rejection| !self.rejections.contains(rejection))
+        {
+            tracing::error!(event = "invalidConfiguration", object = %rejection.name,
+                kind = rejection.kind.kind(), error = rejection.message,
+                keptLastValid = rejection.kept_last_valid, "failed to parse the configuration");
+        }
+        self.rejections = rejections.to_vec();
     }
 }

@@ -43,14 +43,17 @@ impl EventSink {
     #[must_use]
     pub fn start(client: Client, component: &'static str, host: Option<String>) -> Self {
         let (sender, events) = mpsc::channel(QUEUE);
-        tokio::spawn(run(Writer {
-            client,
-            component,
-            host,
-            known: HashMap::new(),
-            hasher: RandomState::new(),
-            serial: 0,
-        }, events));
+        tokio::spawn(run(
+            Writer {
+                client,
+                component,
+                host,
+                known: HashMap::new(),
+                hasher: RandomState::new(),
+                serial: 0,
+            },
+            events,
+        ));
         Self(sender)
     }
 
@@ -94,7 +97,8 @@ impl Writer {
         if let Some((name, count)) = self.known.get_mut(&hash) {
             *count = count.saturating_add(1);
             let patch = json!({ "count": count.get(), "lastTimestamp": now });
-            match send(&self.client, Method::PATCH, &format!("{path}/{name}"), bytes(&patch)).await {
+            match send(&self.client, Method::PATCH, &format!("{path}/{name}"), bytes(&patch)).await
+            {
                 Ok(_) => return Ok(()),
                 // Events expire; then it is a new one.
                 Err(kube::Error::Api(status)) if status.code == 404 => {}

@@ -61,8 +61,9 @@ async fn run(client: Client, namespace: String, mut desired: watch::Receiver<All
                 if written.get(name) == Some(counters) {
                     continue;
                 }
-                let path =
-                    format!("/apis/metallb.io/v1beta1/namespaces/{namespace}/ipaddresspools/{name}");
+                let path = format!(
+                    "/apis/metallb.io/v1beta1/namespaces/{namespace}/ipaddresspools/{name}"
+                );
                 match rewrite_status(&client, &path, |pool| set(pool, counters)).await {
                     Ok(_) => {
                         written.insert(Arc::clone(name), *counters);

@@ -50,7 +50,9 @@ pub enum ServiceReport {
 enum Task {
     Write(ServiceStatus),
     /// The Service left the selection of LoadBalancers: if it still exists, clear it (contract 2.4 step 1).
-    Verify { annotation: &'static str },
+    Verify {
+        annotation: &'static str,
+    },
 }
 
 /// The handle of the writing task.
@@ -124,7 +126,9 @@ async fn carry_out(
     loop {
         let result = rewrite_status(client, &path, |object| change(object, &task)).await;
         let report = match result {
-            Ok(Rewrite::Written(object) | Rewrite::Unchanged(object)) if is_load_balancer(&object) => {
+            Ok(Rewrite::Written(object) | Rewrite::Unchanged(object))
+                if is_load_balancer(&object) =>
+            {
                 match serde_json::from_value(object) {
                     Ok(object) => ServiceReport::Written(key.clone(), Box::new(object)),
                     Err(error) => ServiceReport::Failed(key.clone(), error.to_string()),
@@ -237,7 +241,10 @@ pub async fn list_formerly_allocated(
         let list = api.list_metadata(&page).await?;
         found.extend(list.items.into_iter().filter_map(|object| {
             object.metadata.annotations.as_ref()?.get(annotation)?;
-            Some(ObjectKey::new(object.metadata.namespace.as_deref()?, object.metadata.name.as_deref()?))
+            Some(ObjectKey::new(
+                object.metadata.namespace.as_deref()?,
+                object.metadata.name.as_deref()?,
+            ))
         }));
         match list.metadata.continue_ {
             Some(token) if !token.is_empty() => page = page.continue_token(&token),

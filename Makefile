@@ -1,0 +1,55 @@
+# ferrolb. `make` lists what there is to do.
+# Build results are kept in the user's cache folder, so that a fresh clone builds only what is new.
+cache := $(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)/ferrolb
+export CARGO_TARGET_DIR ?= $(cache)/target
+bin := $(CARGO_TARGET_DIR)/ci
+
+.PHONY: help demo test check build crds e2e soak fuzz bench bins lint unit packages deny
+help: ## this list
+	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+
+demo: ## the main job on one node, without Kubernetes (root; a few minutes the first time)
+	@scripts/packages.sh iproute2 arping ndisc6 curl busybox
+	@scripts/timed.sh "building ferrolb" cargo build --profile ci -p cli --bin ferrolb
+	@e2e/demo.sh $(bin)/ferrolb
+
+test: ## everything: lints, units, properties, fuzzing, a real API server and real traffic (root; Go >= 1.25)
+	@scripts/test.sh
+
+check: lint unit ## format, lints, unit and property tests: what to run before each commit
+
+lint: ## format and lints; the cores also without their shells
+	cargo fmt --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	for crate in l2 cluster allocator speaker; do cargo check -q -p $$crate --no-default-features || exit 1; done
+
+unit: ## unit and property tests
+	cargo test -q --workspace
+
+build: ## the three programs as they are shipped, in target/release
+	env -u CARGO_TARGET_DIR cargo build --release --bins -p allocator -p speaker -p cli
+
+bins: ## the three programs and the rack, as the tests use them
+	cargo build --profile ci --bins
+
+crds: ## generate crds/generated anew from the types
+	cargo run -q -p crds --bin crdgen
+
+e2e: bins ## scenarios on a real API server; FILTER=name runs some of them (root; Go >= 1.25)
+	@scripts/packages.sh $$(cat e2e/packages)
+	@e2e/cluster/build.sh >/dev/null
+	@$(bin)/e2e run $(FILTER)
+
+fuzz: ## every fuzz target for SECONDS (30)
+	@scripts/fuzz.sh $(or $(SECONDS),30)
+
+bench: bins ## measure and write docs/benchmarks.md
+	@scripts/packages.sh $$(cat e2e/packages)
+	@$(bin)/e2e bench --out docs/benchmarks.md
+
+deny: ## licences, sources and duplicate versions of the dependencies
+	@command -v cargo-deny >/dev/null || cargo install --locked --quiet cargo-deny
+	cargo deny --log-level error check licenses bans sources
+
+packages: ## install what the tests need from Debian
+	@scripts/packages.sh $$(cat e2e/packages)

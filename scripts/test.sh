@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# All tests, with the time that each part took. Parts that do not need each other's cores run side by side.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+
+bin=$CARGO_TARGET_DIR/ci
+times=$(mktemp)
+failed=()
+trap 'rm -f "$times"' EXIT
+
+need() { # need COMMAND WHERE
+  command -v "$1" >/dev/null || { echo "missing: $1 ($2)" >&2; exit 1; }
+}
+
+part() { # part NAME COMMAND...
+  local name=$1 begin
+  shift
+  begin=$(date +%s)
+  printf '\n== %s\n' "$name"
+  if "$@"; then
+    printf '%5d s  %s\n' "$(($(date +%s) - begin))" "$name" >>"$times"
+  else
+    printf '%5d s  %s (FAILED)\n' "$(($(date +%s) - begin))" "$name" >>"$times"
+    failed+=("$name")
+    return 1
+  fi
+}
+
+[ "$(id -u)" -eq 0 ] || { echo "missing: root (the tests make network namespaces)" >&2; exit 1; }
+need cargo "https://rustup.rs, 1.95 or later"
+need go "https://go.dev/dl, 1.25 or later"
+
+part "Debian packages" scripts/packages.sh $(cat e2e/packages) || exit 1
+part "control plane (Go)" e2e/cluster/build.sh || exit 1
+part "programs (profile ci)" cargo build -q --profile ci --bins || exit 1
+part "format and lints" make --no-print-directory lint
+part "unit and property tests" make --no-print-directory unit
+part "ARP and NDP in namespaces" cargo test -q -p l2 --test namespace -- --ignored --test-threads 2
+part "demo" e2e/demo.sh "$bin/ferrolb"
+part "fuzz targets" scripts/fuzz.sh "${FUZZ_SECONDS:-30}"
+part "scenarios" "$bin/e2e" run
+
+printf '\nThe slowest parts:\n'
+sort -rn "$times" | head -n 10
+if [ ${#failed[@]} -gt 0 ]; then
+  printf '\nFAILED: %s\n' "${failed[*]}"
+  exit 1
+fi
+printf '\nAll parts passed.\n'
