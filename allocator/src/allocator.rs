@@ -50,6 +50,8 @@ pub struct Allocator {
     class: Option<Box<str>>,
     allocations: Allocations,
     pending: BTreeMap<ObjectKey, Reason>,
+    /// Services that have one address and would take one of the other family as well.
+    growing: BTreeSet<ObjectKey>,
     /// Addresses decided but not yet seen in the status.
     unseen: HashMap<ObjectKey, Vec<IpAddr>>,
     /// Services whose status carried addresses when the first list came.
@@ -67,6 +69,7 @@ impl Allocator {
             class: class.map(Into::into),
             allocations: Allocations::default(),
             pending: BTreeMap::new(),
+            growing: BTreeSet::new(),
             unseen: HashMap::new(),
             first_list: BTreeSet::new(),
             started: false,
@@ -110,12 +113,13 @@ impl Allocator {
                 .map(|(key, _)| key.clone())
                 .collect();
         }
-        // A release lets pending Services try again; those release nothing, so this ends.
+        // A release lets Services that want more try again; those release nothing, so this ends.
         while !queue.is_empty() {
             round.run(queue);
             queue = std::mem::take(&mut round.evicted);
             if std::mem::take(&mut round.freed) {
                 queue.extend(round.books.pending.keys().cloned());
+                queue.extend(round.books.growing.iter().cloned());
             }
         }
         round.outputs
@@ -277,6 +281,7 @@ impl<'a> Round<'a> {
     fn forget(&mut self, key: &ObjectKey) {
         self.freed |= self.books.allocations.release(key).is_some();
         self.books.pending.remove(key);
+        self.books.growing.remove(key);
         self.books.unseen.remove(key);
         self.books.told.remove(key);
         self.books.first_list.remove(key);
@@ -284,16 +289,26 @@ impl<'a> Round<'a> {
 
     fn book(&mut self, key: &ObjectKey, service: &Service, assigned: Assigned) {
         let claim = Claim::of(service);
-        let had = self.books.allocations.of(key);
-        if had == Some(&assigned) && self.books.allocations.claim_of(key) == Some(&claim) {
-            return;
+        if let Some(had) = self.books.allocations.of(key) {
+            let same_claim = self.books.allocations.claim_of(key) == Some(&claim);
+            if *had == assigned && same_claim {
+                return;
+            }
+            let loses = |address: &IpAddr| !assigned.addresses.contains(address);
+            self.freed |= !same_claim || had.addresses.iter().any(loses);
         }
-        self.freed |= had.is_some();
         self.books.allocations.assign(key, claim, assigned);
     }
 
     fn commit(&mut self, key: &ObjectKey, service: &Service, decision: Decision) {
         let Decision { outcome, notices } = decision;
+        let wants_two = crate::request::prefers_dual(service) && service.cluster_ips.len() == 2;
+        let has_one = outcome.assigned().is_some_and(|assigned| assigned.addresses.len() == 1);
+        if wants_two && has_one {
+            self.books.growing.insert(key.clone());
+        } else {
+            self.books.growing.remove(key);
+        }
         match &outcome {
             Outcome::Assigned(assigned) | Outcome::Held(assigned) => {
                 self.book(key, service, assigned.clone());

@@ -47,7 +47,6 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
             &std::hash::RandomState::new(),
             &*world.options.node,
         ),
-        ..l2::Options::default()
     };
     let (driver, mut noticed) = Layer2Driver::start(Speaker::new(world.options.clone()), options)?;
     let routes = if args.accept {

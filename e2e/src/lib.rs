@@ -1,1 +1,10 @@
-//! Placeholder
+//! The end-to-end rack: a real control plane, nodes and clients in network namespaces, and the scenarios that
+//! are played on them with the programs as they are shipped.
+//!
+//! Not here: anything that knows the inside of the programs. What they do is seen from outside, through the
+//! API, by frames and pages, and in metrics and logs.
+
+pub mod lab;
+pub mod runner;
+pub mod scenarios;
+pub mod serve;

@@ -6,16 +6,54 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use pnet_packet::icmpv6::{Icmpv6Packet, checksum};
+
 use crate::frame::LONGEST;
 use crate::frame::arp::Arp;
 use crate::frame::ndp::Ndp;
-use crate::{Engine, LinkFacts, MacAddress, Options, Protocol, Scope};
+use crate::{Engine, LinkFacts, MacAddress, Options, Protocol, Scope, solicited_node};
 
 const LINK: u32 = 2;
+/// Longer messages do not fit into a frame of usual size.
+const MESSAGE_LIMIT: usize = 1400;
+const STATION: MacAddress = MacAddress([2, 0, 0, 0, 0, 7]);
 const MAC: MacAddress = MacAddress([2, 0, 0, 0, 0, 0x0a]);
 
-/// Octets as an ARP frame.
+/// Octets as an ARP frame, as they are and behind a header that is right.
 pub fn arp(data: &[u8]) {
+    arp_frame(data);
+    let mut frame = Arp::probe(STATION, [192, 0, 2, 1].into()).emit().as_bytes().to_vec();
+    overwrite(&mut frame, 20, data);
+    arp_frame(&frame);
+}
+
+/// Octets as an NDP frame, as they are and as the message of a frame whose headers and checksum are right.
+pub fn ndp(data: &[u8]) {
+    ndp_frame(data);
+    let target = std::net::Ipv6Addr::LOCALHOST;
+    let source = std::net::Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 7);
+    let mut frame = Ndp::probe(STATION, source, target).emit().as_bytes().to_vec();
+    let data = data.get(..MESSAGE_LIMIT).unwrap_or(data);
+    let length = u16::try_from(data.len()).unwrap_or(0).saturating_add(4);
+    frame.truncate(58);
+    frame.extend_from_slice(data);
+    overwrite(&mut frame, 18, &length.to_be_bytes());
+    let kind = if data.len() % 2 == 0 { 135 } else { 136 };
+    overwrite(&mut frame, 54, &[kind, 0]);
+    let sum = frame.get(54..).and_then(Icmpv6Packet::new);
+    let sum = sum.map(|icmp| checksum(&icmp, &source, &solicited_node(target)));
+    overwrite(&mut frame, 56, &sum.unwrap_or(0).to_be_bytes());
+    ndp_frame(&frame);
+}
+
+/// Puts octets over those from `at`; what goes beyond the end is left out.
+fn overwrite(frame: &mut [u8], at: usize, octets: &[u8]) {
+    for (old, new) in frame.iter_mut().skip(at).zip(octets) {
+        *old = *new;
+    }
+}
+
+fn arp_frame(data: &[u8]) {
     if let Ok(frame) = Arp::parse(data) {
         assert_eq!(
             Arp::parse(frame.emit().as_bytes()),
@@ -26,8 +64,7 @@ pub fn arp(data: &[u8]) {
     answer(Protocol::Arp, data, Arp::parse(data).ok().map(|frame| frame.target.into()));
 }
 
-/// Octets as an NDP frame.
-pub fn ndp(data: &[u8]) {
+fn ndp_frame(data: &[u8]) {
     use crate::frame::ndp::Message;
     let parsed = Ndp::parse(data).ok();
     if let Some(frame) = parsed {
@@ -108,12 +145,12 @@ mod tests {
     }
 
     fn arp_seed() -> Vec<u8> {
-        Arp::probe(MacAddress([2, 0, 0, 0, 0, 7]), [192, 0, 2, 1].into()).emit().as_bytes().to_vec()
+        Arp::probe(STATION, [192, 0, 2, 1].into()).emit().as_bytes().to_vec()
     }
 
     fn ndp_seed() -> Vec<u8> {
         let (source, target) = ("fe80::7".parse().unwrap(), "2001:db8::1".parse().unwrap());
-        Ndp::probe(MacAddress([2, 0, 0, 0, 0, 7]), source, target).emit().as_bytes().to_vec()
+        Ndp::probe(STATION, source, target).emit().as_bytes().to_vec()
     }
 
     proptest! {

@@ -80,7 +80,6 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         exclude,
         announce_interval: args.announce_interval,
         seed: std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), &node),
-        ..l2::Options::default()
     };
     let (driver, mut noticed) = Layer2Driver::start(speaker, l2_options)?;
     if let Some(problem) = l2::strict_arp_problem() {

@@ -1,0 +1,357 @@
+//! Contract 2.4 to 2.9 row by row: what a Service is told, word by word, and the fixes of section 12.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test may panic"
+)]
+
+mod server;
+
+use allocator::{Allocator, Notice, Output};
+use cluster::{ConfigScope, Object, Snapshot};
+use crds::config::ConfigKind;
+use serde_json::{Value, json};
+use server::Server;
+
+fn pool(name: &str, addresses: &[&str], more: Value) -> Value {
+    let mut spec = json!({ "addresses": addresses });
+    for (key, value) in more.as_object().into_iter().flatten() {
+        spec[key] = value.clone();
+    }
+    json!({
+        "apiVersion": "metallb.io/v1beta1",
+        "kind": "IPAddressPool",
+        "metadata": { "name": name, "namespace": "metallb-system" },
+        "spec": spec,
+    })
+}
+
+fn service(name: &str, annotations: Value, spec: Value) -> Value {
+    let mut object = json!({
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": { "name": name, "namespace": "default", "annotations": annotations, "labels": {} },
+        "spec": { "type": "LoadBalancer", "ports": [{ "port": 80 }] },
+    });
+    for (key, value) in spec.as_object().into_iter().flatten() {
+        object["spec"][key] = value.clone();
+    }
+    object
+}
+
+/// The events that one Service gets in a world of its own.
+fn told(objects: &[Value]) -> Vec<(bool, &'static str, String)> {
+    let mut snapshot = Snapshot::new(ConfigScope::Controller, false);
+    for object in objects {
+        snapshot.apply(match object["kind"].as_str().unwrap() {
+            "Service" => Object::Service(serde_json::from_value(object.clone()).unwrap()),
+            _ => Object::Config(ConfigKind::IpAddressPool, object.clone()),
+        });
+    }
+    let dirty = snapshot.take_dirty();
+    let outputs = Allocator::new(None).reconcile(&snapshot, &dirty);
+    let notices = outputs.into_iter().filter_map(|output| match output {
+        Output::Tell { notice: Notice { warning, reason, message }, .. } => {
+            Some((warning, reason, message))
+        }
+        Output::Write(_) => None,
+    });
+    notices.collect()
+}
+
+fn one(annotations: Value, spec: Value) -> (bool, &'static str, String) {
+    let mut spec = spec;
+    if spec.get("clusterIPs").is_none() {
+        spec["clusterIPs"] = json!(["10.96.0.1"]);
+    }
+    let all = told(&[
+        pool("a", &["10.0.0.0/30"], json!({})),
+        pool("pinned", &["10.1.0.0/30"], json!({ "serviceAllocation": { "namespaces": ["x"] } })),
+        service("s", annotations, spec),
+    ]);
+    assert_eq!(all.len(), 1, "{all:?}");
+    all.into_iter().next().unwrap()
+}
+
+fn failed(message: &str) -> (bool, &'static str, String) {
+    (true, "AllocationFailed", format!("Failed to allocate IP for \"default/s\": {message}"))
+}
+
+#[test]
+fn an_address_is_told_as_metallb_tells_it() {
+    assert_eq!(
+        one(json!({}), json!({})),
+        (false, "IPAllocated", "Assigned IP [\"10.0.0.0\"]".to_owned())
+    );
+}
+
+#[test]
+fn a_request_outside_every_pool_says_so() {
+    assert_eq!(
+        one(json!({ "metallb.io/loadBalancerIPs": "192.0.2.1" }), json!({})),
+        failed("[\"192.0.2.1\"] is not allowed in config")
+    );
+}
+
+#[test]
+fn a_pool_that_does_not_exist_is_unknown() {
+    assert_eq!(
+        one(json!({ "metallb.io/address-pool": "nope" }), json!({})),
+        failed("unknown pool \"nope\"")
+    );
+}
+
+#[test]
+fn a_requested_pool_is_still_pinned() {
+    assert_eq!(
+        one(json!({ "metallb.io/address-pool": "pinned" }), json!({})),
+        failed("pool pinned not compatible for ip assignment")
+    );
+    assert_eq!(
+        one(json!({ "metallb.io/loadBalancerIPs": "10.1.0.1" }), json!({})),
+        failed("pool pinned not compatible for ip assignment")
+    );
+}
+
+#[test]
+fn an_address_of_another_pool_than_the_requested_one_is_refused() {
+    let annotations =
+        json!({ "metallb.io/address-pool": "pinned", "metallb.io/loadBalancerIPs": "10.0.0.1" });
+    assert_eq!(
+        one(annotations, json!({})),
+        failed(
+            "requested loadBalancer IP(s) [\"10.0.0.1\"] is not compatible with requested address pool pinned"
+        )
+    );
+}
+
+#[test]
+fn two_ways_of_asking_are_one_too_many() {
+    assert_eq!(
+        one(
+            json!({ "metallb.io/loadBalancerIPs": "10.0.0.1" }),
+            json!({ "loadBalancerIP": "10.0.0.1" })
+        ),
+        failed(
+            "invalid requested loadbalancer IPs: service can not have both metallb.io/loadBalancerIPs and svc.Spec.LoadBalancerIP"
+        )
+    );
+}
+
+#[test]
+fn a_dual_stack_service_has_to_ask_for_two() {
+    let (_, reason, message) = one(
+        json!({ "metallb.io/loadBalancerIPs": "10.0.0.1" }),
+        json!({ "clusterIPs": ["10.96.0.1", "fd00::1"], "ipFamilyPolicy": "PreferDualStack" }),
+    );
+    assert_eq!(reason, "AllocationFailed");
+    assert!(message.contains("does not match the ipFamily of the service"), "{message}");
+}
+
+#[test]
+fn require_dual_stack_with_one_cluster_address_keeps_the_odd_reason() {
+    let (warning, reason, message) =
+        one(json!({}), json!({ "ipFamilyPolicy": "RequireDualStack" }));
+    assert!(warning);
+    assert_eq!(reason, "not enough clusterips");
+    assert_eq!(message, "Service requires dual stack but not enough clusterips [10.96.0.1]");
+}
+
+#[test]
+fn a_headless_service_has_no_family() {
+    let (_, reason, _) = one(json!({}), json!({ "clusterIPs": ["None"] }));
+    assert_eq!(reason, "noclusterIPsIPFamily");
+}
+
+#[test]
+fn without_any_pool_it_is_said_once() {
+    let all = told(&[service("s", json!({}), json!({ "clusterIPs": ["10.96.0.1"] }))]);
+    assert_eq!(all, [failed("no pools defined")]);
+}
+
+#[test]
+fn a_deprecated_annotation_is_told_and_honoured() {
+    let all = told(&[
+        pool("a", &["10.0.0.0/30"], json!({})),
+        service(
+            "s",
+            json!({ "metallb.universe.tf/loadBalancerIPs": "10.0.0.2" }),
+            json!({ "clusterIPs": ["10.96.0.1"] }),
+        ),
+    ]);
+    assert_eq!(all[0].2, "Assigned IP [\"10.0.0.2\"]");
+    assert_eq!(
+        all[1],
+        (
+            true,
+            "deprecatedAnnotation",
+            "Service uses deprecated annotation metallb.universe.tf/loadBalancerIPs".to_owned()
+        )
+    );
+}
+
+#[test]
+fn the_current_prefix_wins_even_when_it_is_empty() {
+    let annotations = json!({
+        "metallb.universe.tf/loadBalancerIPs": "10.0.0.2",
+        "metallb.io/loadBalancerIPs": "",
+    });
+    let all = told(&[
+        pool("a", &["10.0.0.0/30"], json!({})),
+        service("s", annotations, json!({ "clusterIPs": ["10.96.0.1"] })),
+    ]);
+    assert_eq!(all[0].2, "Assigned IP [\"10.0.0.0\"]");
+}
+
+#[test]
+fn the_sharing_verdict_names_the_others_and_the_port() {
+    let shared =
+        json!({ "metallb.io/allow-shared-ip": "k", "metallb.io/loadBalancerIPs": "10.0.0.1" });
+    let spec = json!({ "clusterIPs": ["10.96.0.1"] });
+    let mut other = shared.clone();
+    other["metallb.io/allow-shared-ip"] = json!("l");
+    let all = told(&[
+        pool("a", &["10.0.0.0/30"], json!({})),
+        service("first", shared.clone(), spec.clone()),
+        service("s", shared, spec.clone()),
+        service("t", other, spec),
+    ]);
+    let messages: Vec<&str> = all.iter().map(|(_, _, message)| message.as_str()).collect();
+    assert_eq!(
+        messages,
+        [
+            "Assigned IP [\"10.0.0.1\"]",
+            "Failed to allocate IP for \"default/s\": port TCP/80 is already in use on \"10.0.0.1\"",
+            "Failed to allocate IP for \"default/t\": can't change sharing key for \"default/t\", address also in use by default/first",
+        ]
+    );
+}
+
+#[test]
+fn prefer_dual_stack_on_a_single_stack_cluster_does_not_flap() {
+    let mut server = Server::new();
+    server.apply(&pool("dual", &["10.0.0.0/30", "fd00::/126"], json!({})));
+    let mut object = service("s", json!({}), json!({ "ipFamilyPolicy": "SingleStack" }));
+    server.apply(&object);
+    // The API server of a single-stack cluster leaves one cluster address with this policy.
+    let key = cluster::ObjectKey::new("default", "s");
+    object = server.services[&key].clone();
+    object["spec"]["ipFamilyPolicy"] = json!("PreferDualStack");
+    server.writes = 0;
+    for resource_version in 1..5 {
+        object["metadata"]["resourceVersion"] = json!(resource_version.to_string());
+        object["metadata"]["labels"]["turn"] = json!(resource_version.to_string());
+        let object = serde_json::from_value(object.clone()).unwrap();
+        server.snapshot.apply(Object::Service(Box::new(object)));
+        server.settle();
+    }
+    assert_eq!(server.writes, 0);
+}
+
+#[test]
+fn namespace_selectors_that_match_nothing_mean_nobody() {
+    let allocation = json!({ "serviceAllocation": {
+        "namespaceSelectors": [{ "matchLabels": { "team": "x" } }],
+        "serviceSelectors": [{ "matchLabels": {} }],
+    } });
+    let all = told(&[
+        pool("p", &["10.0.0.0/30"], allocation),
+        service("s", json!({}), json!({ "clusterIPs": ["10.96.0.1"] })),
+    ]);
+    assert_eq!(all, [failed("no available IPs")]);
+}
+
+#[test]
+fn pools_of_equal_priority_are_taken_by_name() {
+    let allocation = json!({ "serviceAllocation": { "priority": 1 } });
+    let all = told(&[
+        pool("b", &["10.0.1.0/30"], allocation.clone()),
+        pool("a", &["10.0.0.0/30"], allocation),
+        service("s", json!({}), json!({ "clusterIPs": ["10.96.0.1"] })),
+    ]);
+    assert_eq!(all[0].2, "Assigned IP [\"10.0.0.0\"]");
+}
+
+#[test]
+fn an_invalid_pool_takes_nothing_back_also_after_a_restart() {
+    let mut server = Server::new();
+    server.apply(&pool("p", &["10.0.0.0/30"], json!({})));
+    server.apply(&service("s", json!({}), json!({})));
+    let key = cluster::ObjectKey::new("default", "s");
+    let given = server.services[&key]["status"].clone();
+    assert_eq!(given["loadBalancer"]["ingress"][0]["ip"], "10.0.0.0");
+    server.apply(&pool("p", &["10.0.0.0/33"], json!({})));
+    assert_eq!(server.services[&key]["status"], given);
+    server.restart();
+    assert_eq!(server.services[&key]["status"], given);
+    server.apply(&service("t", json!({}), json!({})));
+    let other = &server.services[&cluster::ObjectKey::new("default", "t")];
+    assert_eq!(other["status"]["loadBalancer"]["ingress"], Value::Null, "nothing is given from it");
+}
+
+#[test]
+fn a_duplicate_address_is_kept_by_the_older_service() {
+    let mut server = Server::new();
+    server.apply(&pool("p", &["10.0.0.0/30"], json!({})));
+    for name in ["young", "old"] {
+        let mut object = service(name, json!({}), json!({ "clusterIPs": ["10.96.0.1"] }));
+        let year = if name == "old" { 2020 } else { 2021 };
+        object["metadata"]["creationTimestamp"] = json!(format!("{year}-01-01T00:00:00Z"));
+        object["metadata"]["annotations"] = json!({ "metallb.io/ip-allocated-from-pool": "p" });
+        object["status"] = json!({ "loadBalancer": { "ingress": [{ "ip": "10.0.0.3" }] } });
+        server.services.insert(cluster::ObjectKey::new("default", name), object);
+    }
+    server.restart();
+    let ip = |name: &str| {
+        server.services[&cluster::ObjectKey::new("default", name)]["status"]["loadBalancer"]
+            ["ingress"][0]["ip"]
+            .clone()
+    };
+    assert_eq!(ip("old"), "10.0.0.3");
+    assert_eq!(ip("young"), "10.0.0.0");
+    assert!(server.events.contains(&(
+        "default/young".to_owned(),
+        "Normal".to_owned(),
+        "ClearAssignment".to_owned()
+    )));
+}
+
+#[test]
+fn a_duplicate_that_appears_later_goes_to_the_one_that_carried_it_first() {
+    let mut server = Server::new();
+    server.apply(&pool("p", &["10.0.0.0/30"], json!({})));
+    server.apply(&service("holder", json!({}), json!({})));
+    server.restart();
+    let mut object = service("claimer", json!({}), json!({ "clusterIPs": ["10.96.0.1"] }));
+    object["metadata"]["creationTimestamp"] = json!("2000-01-01T00:00:00Z");
+    object["status"] = json!({ "loadBalancer": { "ingress": [{ "ip": "10.0.0.0" }] } });
+    let key = cluster::ObjectKey::new("default", "claimer");
+    server.services.insert(key.clone(), object.clone());
+    server.snapshot.apply(Object::Service(serde_json::from_value(object).unwrap()));
+    server.settle();
+    let holder = &server.services[&cluster::ObjectKey::new("default", "holder")];
+    assert_eq!(holder["status"]["loadBalancer"]["ingress"][0]["ip"], "10.0.0.0");
+    assert_eq!(server.services[&key]["status"]["loadBalancer"]["ingress"][0]["ip"], "10.0.0.1");
+}
+
+#[test]
+fn ten_thousand_services_in_a_slash_16_stay_linear() {
+    let mut snapshot = Snapshot::new(ConfigScope::Controller, false);
+    snapshot.apply(Object::Config(
+        ConfigKind::IpAddressPool,
+        pool("p", &["10.0.0.0/16", "fd00::/64"], json!({ "avoidBuggyIPs": true })),
+    ));
+    for number in 0..10_000 {
+        let object =
+            service(&format!("s{number}"), json!({}), json!({ "clusterIPs": ["10.96.0.1"] }));
+        snapshot.apply(Object::Service(serde_json::from_value(object).unwrap()));
+    }
+    let mut allocator = Allocator::new(None);
+    let dirty = snapshot.take_dirty();
+    let outputs = allocator.reconcile(&snapshot, &dirty);
+    assert_eq!(outputs.iter().filter(|output| matches!(output, Output::Write(_))).count(), 10_000);
+    assert_eq!(allocator.allocations().usage("p").v4, 10_000);
+    assert_eq!(allocator.pending().len(), 0);
+}

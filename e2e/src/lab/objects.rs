@@ -1,0 +1,116 @@
+//! The objects that scenarios apply, as short as they can be said.
+
+use anyhow::Context;
+use serde_json::{Value, json};
+
+use super::kube::{Kube, SYSTEM, path};
+
+/// The IPv4 addresses of the usual pool.
+pub const POOL_V4: &str = "172.30.0.200-172.30.0.220";
+/// The IPv6 addresses of the usual pool.
+pub const POOL_V6: &str = "fd30::1000-fd30::10ff";
+
+/// An IPAddressPool.
+#[must_use]
+pub fn pool(name: &str, addresses: &[&str]) -> Value {
+    configuration("IPAddressPool", name, json!({"addresses": addresses}))
+}
+
+/// An L2Advertisement.
+#[must_use]
+pub fn l2_advertisement(name: &str, spec: Value) -> Value {
+    configuration("L2Advertisement", name, spec)
+}
+
+/// An object of the API group metallb.io.
+#[must_use]
+pub fn configuration(kind: &str, name: &str, spec: Value) -> Value {
+    json!({
+        "apiVersion": "metallb.io/v1beta1",
+        "kind": kind,
+        "metadata": {"name": name, "namespace": SYSTEM},
+        "spec": spec,
+    })
+}
+
+/// A Service of type LoadBalancer, port 80 to 8080, with `change` merged into it.
+#[must_use]
+pub fn service(name: &str, change: Value) -> Value {
+    let mut service = json!({
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name, "namespace": "default"},
+        "spec": {
+            "type": "LoadBalancer",
+            "allocateLoadBalancerNodePorts": false,
+            "ports": [{"name": "http", "port": 80, "targetPort": 8080, "protocol": "TCP"}],
+        },
+    });
+    merge(&mut service, change);
+    service
+}
+
+/// Puts `change` over `value`, map by map.
+pub fn merge(value: &mut Value, change: Value) {
+    match (value, change) {
+        (Value::Object(value), Value::Object(change)) => {
+            for (key, change) in change {
+                merge(value.entry(key).or_insert(Value::Null), change);
+            }
+        }
+        (value, change) => *value = change,
+    }
+}
+
+/// The addresses in a Service's status.
+#[must_use]
+pub fn ingress(service: &Value) -> Vec<String> {
+    let ingress = service.pointer("/status/loadBalancer/ingress").and_then(Value::as_array);
+    ingress
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| entry.get("ip").and_then(Value::as_str).map(str::to_owned))
+        .collect()
+}
+
+/// The annotation with the pool's name, if the Service carries it.
+#[must_use]
+pub fn pool_of(service: &Value) -> Option<&str> {
+    let annotations = service.pointer("/metadata/annotations")?;
+    annotations.get("metallb.io/ip-allocated-from-pool")?.as_str()
+}
+
+/// Deletes all that a scenario can have made.
+pub(super) fn delete_all(kube: &Kube) -> anyhow::Result<()> {
+    for service in kube.list("/api/v1/services")? {
+        let name = service.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
+        if name != "kubernetes" {
+            kube.delete(&path_of(&service, "v1", "Service")?)?;
+        }
+    }
+    for slice in kube.list("/apis/discovery.k8s.io/v1/endpointslices")? {
+        let name = slice.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
+        if name != "kubernetes" {
+            kube.delete(&path_of(&slice, "discovery.k8s.io/v1", "EndpointSlice")?)?;
+        }
+    }
+    let system = ["/api/v1/namespaces/metallb-system/pods", "/api/v1/namespaces/metallb-system/secrets"];
+    for path in ["/api/v1/nodes", "/api/v1/namespaces/default/events"].into_iter().chain(system) {
+        kube.delete(path)?;
+    }
+    for crd in kube.list("/apis/apiextensions.k8s.io/v1/customresourcedefinitions")? {
+        let plural = crd.pointer("/spec/names/plural").and_then(Value::as_str).unwrap_or_default();
+        let version = if plural == "bgppeers" { "v1beta2" } else { "v1beta1" };
+        kube.delete(&format!("/apis/metallb.io/{version}/namespaces/{SYSTEM}/{plural}"))?;
+    }
+    Ok(())
+}
+
+/// The path of an item of a list, which carries neither version nor kind.
+fn path_of(item: &Value, version: &str, kind: &str) -> anyhow::Result<String> {
+    let mut item = item.clone();
+    let item_map = item.as_object_mut().context("an item that is no object")?;
+    item_map.insert("apiVersion".into(), version.into());
+    item_map.insert("kind".into(), kind.into());
+    Ok(path(&item))
+}

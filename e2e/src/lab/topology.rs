@@ -1,0 +1,115 @@
+//! What all nodes hang on: a switch, and the programs that run in the rack.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+
+use super::cleanup;
+use super::netns::Namespace;
+
+/// The programs under test and the rack's own, copied so that a build during a run changes nothing.
+#[derive(Clone, Debug)]
+pub struct Programs {
+    /// The lane's folder.
+    pub folder: PathBuf,
+    /// The controller.
+    pub controller: PathBuf,
+    /// The speaker.
+    pub speaker: PathBuf,
+    /// The command line.
+    pub ferrolb: PathBuf,
+    /// This program, for the pods.
+    pub e2e: PathBuf,
+    /// The control plane.
+    pub cluster: PathBuf,
+}
+
+impl Programs {
+    /// Copies them into the lane's folder.
+    ///
+    /// # Errors
+    /// When one is missing.
+    pub fn new(folder: &Path, binaries: &Path, cluster: &Path) -> anyhow::Result<Self> {
+        let copy = |from: &Path, name: &str| {
+            let to = folder.join(name);
+            std::fs::copy(from, &to)
+                .with_context(|| format!("{} is missing: build it first", from.display()))?;
+            anyhow::Ok(to)
+        };
+        Ok(Self {
+            folder: folder.to_owned(),
+            controller: copy(&binaries.join("controller"), "controller")?,
+            speaker: copy(&binaries.join("speaker"), "speaker")?,
+            ferrolb: copy(&binaries.join("ferrolb"), "ferrolb")?,
+            e2e: copy(&std::env::current_exe()?, "e2e")?,
+            cluster: cluster.to_owned(),
+        })
+    }
+}
+
+/// A switch of the rack: a bridge in a namespace of its own.
+#[derive(Debug)]
+pub struct Switch {
+    prefix: String,
+    bridge: Namespace,
+}
+
+impl Switch {
+    /// Makes it.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn new(lane: usize, name: &str) -> anyhow::Result<Self> {
+        let prefix = cleanup::prefix(lane);
+        let bridge = Namespace::new(format!("{prefix}{name}"))?;
+        bridge.sysctl(&[("net/ipv6/conf/default/disable_ipv6", "1")])?;
+        // Groups are flooded: nobody asks for them here, so snooping would forget them.
+        bridge.ip("link add br0 type bridge stp_state 0 mcast_snooping 0\nlink set br0 up")?;
+        Ok(Self { prefix, bridge })
+    }
+
+    /// A namespace of this lane that hangs on nothing yet.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn namespace(&self, name: &str) -> anyhow::Result<Namespace> {
+        Namespace::new(format!("{}{name}", self.prefix))
+    }
+
+    /// A new namespace with a link to this switch.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn attach(&self, name: &str, link: &str, mac: &str) -> anyhow::Result<Namespace> {
+        let namespace = self.namespace(name)?;
+        self.plug(&namespace, name, link, mac)?;
+        Ok(namespace)
+    }
+
+    /// One more link of a namespace to this switch; `port` names the switch's end.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn plug(
+        &self,
+        namespace: &Namespace,
+        port: &str,
+        link: &str,
+        mac: &str,
+    ) -> anyhow::Result<()> {
+        namespace.ip(&format!(
+            "link add {link} address {mac} type veth peer name {port} netns {}",
+            self.bridge.name()
+        ))?;
+        self.bridge.ip(&format!("link set {port} master br0 up"))?;
+        namespace.ip(&format!("link set {link} up"))
+    }
+
+    /// Pulls or plugs the cable at a port: the other side sees its carrier go or come.
+    ///
+    /// # Errors
+    /// When there is no such port.
+    pub fn set_cable(&self, port: &str, plugged: bool) -> anyhow::Result<()> {
+        self.bridge.ip(&format!("link set {port} {}", if plugged { "up" } else { "down" }))
+    }
+}

@@ -1,0 +1,67 @@
+//! The program `e2e`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use e2e::runner::{Plan, run};
+use e2e::scenarios::SCENARIOS;
+
+/// Plays scenarios on a rack of network namespaces with a real Kubernetes control plane.
+#[derive(Debug, Parser)]
+#[command(name = "e2e")]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Plays scenarios; needs root.
+    Run {
+        /// Only scenarios whose name contains one of these.
+        filters: Vec<String>,
+        /// Scenarios at a time.
+        #[arg(long, default_value_t = 2)]
+        jobs: usize,
+        /// Where controller, speaker and ferrolb are; by default beside this program.
+        #[arg(long)]
+        bin_dir: Option<PathBuf>,
+    },
+    /// Lists the scenarios.
+    List,
+    /// Answers every HTTP request with a text: the pods of the rack.
+    Serve {
+        /// Address and port.
+        address: String,
+        /// The text.
+        body: String,
+    },
+}
+
+fn main() -> ExitCode {
+    let result = match Args::parse().command {
+        Command::Run { filters, jobs, bin_dir } => play(filters, jobs, bin_dir),
+        Command::List => {
+            for scenario in SCENARIOS {
+                println!("{}", scenario.name);
+            }
+            Ok(true)
+        }
+        Command::Serve { address, body } => e2e::serve::serve(&address, &body).map(|()| true),
+    };
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("e2e: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn play(filters: Vec<String>, jobs: usize, binaries: Option<PathBuf>) -> anyhow::Result<bool> {
+    let beside = || Ok(std::env::current_exe()?.with_file_name(""));
+    let binaries = binaries.map_or_else(beside, anyhow::Ok)?;
+    run(&Plan { filters, jobs, binaries })
+}

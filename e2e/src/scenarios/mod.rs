@@ -1,0 +1,51 @@
+//! The scenarios, one per file; the head of each says topology and steps.
+
+use crate::lab::Lab;
+use crate::lab::control_plane::Families;
+
+/// One scenario.
+#[derive(Clone, Copy)]
+pub struct Scenario {
+    /// Its name, which is that of its file.
+    pub name: &'static str,
+    /// On which families it is played.
+    pub families: Families,
+    /// Plays it.
+    pub run: fn(&mut Lab) -> anyhow::Result<()>,
+}
+
+macro_rules! scenarios {
+    ($($name:ident: $families:ident,)*) => {
+        $(mod $name;)*
+
+        /// All scenarios, in the order in which they are begun.
+        pub const SCENARIOS: &[Scenario] = &[
+            $(Scenario { name: stringify!($name), families: Families::$families, run: $name::run },)*
+        ];
+    };
+}
+
+scenarios! {
+    http_ipv4: Dual,
+    http_ipv4_iptables: Dual,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::SCENARIOS;
+
+    #[test]
+    fn every_file_of_the_folder_is_played() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/scenarios");
+        let files: BTreeSet<String> = std::fs::read_dir(folder)
+            .unwrap()
+            .filter_map(|entry| entry.unwrap().path().file_stem()?.to_str().map(str::to_owned))
+            .filter(|name| name != "mod")
+            .collect();
+        let played: BTreeSet<String> =
+            SCENARIOS.iter().map(|scenario| scenario.name.to_owned()).collect();
+        assert_eq!(files, played);
+    }
+}
