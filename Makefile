@@ -9,7 +9,7 @@ help: ## this list
 	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
 
 demo: ## the main job on one node, without Kubernetes (root; a few minutes the first time)
-	@scripts/packages.sh iproute2 arping ndisc6 curl busybox
+	@scripts/packages.sh iproute2 arping ndisc6 curl busybox procps
 	@scripts/timed.sh "building ferrolb" cargo build --profile ci -p cli --bin ferrolb
 	@e2e/demo.sh $(bin)/ferrolb
 

@@ -71,6 +71,8 @@ ip -n "$client" address add 192.0.2.1/24 dev eth0
 ip -n "$client" address add 2001:db8:1::1/64 dev eth0 nodad
 ip -n "$node" address add 192.0.2.2/24 dev eth0
 ip -n "$node" address add 2001:db8:1::2/64 dev eth0 nodad
+# The kernel would answer ARP for the local routes as well; with this, only ferrolb does.
+in_node sysctl --quiet --write net.ipv4.conf.all.arp_ignore=1
 mac=$(in_node cat /sys/class/net/eth0/address)
 mkdir "$work/www" "$work/state"
 echo "Hello from the node behind the address" >"$work/www/index.html"

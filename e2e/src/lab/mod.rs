@@ -75,7 +75,7 @@ impl Lab {
         let folder = cleanup::folder(lane)?;
         let programs = Programs::new(&folder, binaries, cluster)?;
         let switch = Switch::new(lane, "switch")?;
-        let plane = switch.attach("plane", "eth0", "02:fb:00:00:00:02")?;
+        let plane = switch.attach("plane", "eth0", "02:fb:00:00:00:fd")?;
         plane.ip("address add 172.30.0.2/24 dev eth0\naddress add fd30::2/64 dev eth0")?;
         let control = ControlPlane::start(&plane, &folder, cluster, families)?;
         let (controller, nodes, client) = (None, Vec::new(), None);
@@ -90,6 +90,7 @@ impl Lab {
         self.controller = None;
         self.nodes.clear();
         self.client = None;
+        self.switch.unplug_all_but("plane")?;
         for entry in std::fs::read_dir(&self.programs.folder)?.flatten() {
             let name = entry.file_name();
             let name = name.to_string_lossy();

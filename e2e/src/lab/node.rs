@@ -84,7 +84,7 @@ impl Node {
             lines.push(format!("address add 10.244.{number}.1/24 dev cni0"));
         }
         for other in (1..=5).filter(|other| *other != number) {
-            lines.push(format!("-6 route add fd00:244:{other}::/64 via fd30::{}", 10 + other));
+            lines.push(format!("route add fd00:244:{other}::/64 via fd30::{}", 10 + other));
             if families == Families::Dual {
                 lines.push(format!("route add 10.244.{other}.0/24 via 172.30.0.{}", 10 + other));
             }
@@ -244,7 +244,7 @@ impl Node {
              address add {}/24 dev eth0\n\
              address add {}/64 dev eth0\n\
              route add default via 10.244.{node}.1\n\
-             -6 route add default via fd00:244:{node}::1",
+             route add default via fd00:244:{node}::1",
             addresses.v4, addresses.v6
         ))?;
         let mut server = Process::start(&self.programs.folder, Start {

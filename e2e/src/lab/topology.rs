@@ -105,6 +105,20 @@ impl Switch {
         namespace.ip(&format!("link set {link} up"))
     }
 
+    /// Removes every link to this switch but those at `kept`. A namespace that is deleted takes its links along only
+    /// some time later.
+    ///
+    /// # Errors
+    /// When one cannot be removed.
+    pub fn unplug_all_but(&self, kept: &str) -> anyhow::Result<()> {
+        let listed = self.bridge.run("ls", ["/sys/class/net/br0/brif"])?;
+        for port in listed.split_whitespace().filter(|port| *port != kept) {
+            // It may go by itself at this moment.
+            let _ = self.bridge.ip(&format!("link delete {port}"));
+        }
+        Ok(())
+    }
+
     /// Pulls or plugs the cable at a port: the other side sees its carrier go or come.
     ///
     /// # Errors

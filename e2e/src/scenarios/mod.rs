@@ -28,6 +28,13 @@ macro_rules! scenarios {
 scenarios! {
     http_ipv4: Dual,
     http_ipv4_iptables: Dual,
+    http_ipv6: Dual,
+    move_owner: Dual,
+    etp_local: Dual,
+    dual_stack: Dual,
+    sharing: Dual,
+    requested_address: Dual,
+    pool_replaced: Dual,
 }
 
 #[cfg(test)]

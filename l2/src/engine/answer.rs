@@ -31,7 +31,6 @@ impl Engine {
                 self.handle_arp(now, link, mac, &arp)
             }
             Protocol::Ndp => {
-                let source = receiver.facts.link_local?;
                 let ndp = Ndp::parse(frame).ok()?;
                 let to = ndp.envelope.ethernet_destination;
                 if ndp.envelope.ethernet_source == mac || (to != mac && !to.is_group()) {
@@ -42,7 +41,9 @@ impl Engine {
                         let address = self.asked(link, asked.target.into(), || {
                             self.is_ours(&ndp.envelope, &asked)
                         })?;
-                        let answer = asked.answer(&ndp.envelope, mac, source)?;
+                        // From the address itself, as a kernel answers for an address of its own: some
+                        // programs (ndisc6 among them) take no answer from another source.
+                        let answer = asked.answer(&ndp.envelope, mac, asked.target)?;
                         Some(Reply { address, frame: answer.emit() })
                     }
                     Message::Advertisement(advertisement) => {

@@ -219,7 +219,7 @@ impl Ndp {
 }
 
 impl NeighborSolicitation {
-    /// The answer from the station `mac` at the link-local address `source` (RFC 4861 §7.2.4). To one who asks: unicast, S=1,
+    /// The answer from the station `mac`, sent from the address `source` (RFC 4861 §7.2.4). To one who asks: unicast, S=1,
     /// O=0. To a DAD probe, which has no address to answer to: all nodes, S=0, O=1. `None` when the asker cannot be reached.
     #[must_use]
     pub fn answer(&self, envelope: &Envelope, mac: MacAddress, source: Ipv6Addr) -> Option<Ndp> {
