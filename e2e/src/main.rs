@@ -27,6 +27,9 @@ enum Command {
         /// Where controller, speaker and ferrolb are; by default beside this program.
         #[arg(long)]
         bin_dir: Option<PathBuf>,
+        /// Leave the rack of a failed scenario standing until Ctrl-C, to look around in it.
+        #[arg(long)]
+        hold: bool,
     },
     /// Lists the scenarios.
     List,
@@ -41,7 +44,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let result = match Args::parse().command {
-        Command::Run { filters, jobs, bin_dir } => play(filters, jobs, bin_dir),
+        Command::Run { filters, jobs, bin_dir, hold } => play(filters, jobs, bin_dir, hold),
         Command::List => {
             for scenario in SCENARIOS {
                 println!("{}", scenario.name);
@@ -60,8 +63,13 @@ fn main() -> ExitCode {
     }
 }
 
-fn play(filters: Vec<String>, jobs: usize, binaries: Option<PathBuf>) -> anyhow::Result<bool> {
+fn play(
+    filters: Vec<String>,
+    jobs: usize,
+    binaries: Option<PathBuf>,
+    hold: bool,
+) -> anyhow::Result<bool> {
     let beside = || Ok(std::env::current_exe()?.with_file_name(""));
     let binaries = binaries.map_or_else(beside, anyhow::Ok)?;
-    run(&Plan { filters, jobs, binaries })
+    run(&Plan { filters, jobs, binaries, hold })
 }

@@ -23,6 +23,8 @@ pub struct Plan {
     pub jobs: usize,
     /// Where controller, speaker and ferrolb are.
     pub binaries: PathBuf,
+    /// Leave the rack of a failed scenario standing until Ctrl-C.
+    pub hold: bool,
 }
 
 struct Played {
@@ -100,6 +102,12 @@ fn play_lane(
         if let Err(error) = &result {
             let _ = writeln!(report, "  {error:#}");
             report.extend(lab.as_ref().map(Lab::evidence));
+            if plan.hold {
+                println!("{report}  the rack stands until Ctrl-C: ip netns list");
+                loop {
+                    std::thread::park();
+                }
+            }
         }
         if let Some(rack) = &mut lab
             && let Err(error) = rack.reset()

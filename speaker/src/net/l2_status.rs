@@ -27,8 +27,14 @@ pub(super) struct Writer {
     pub(super) pod: Option<(String, String)>,
 }
 
+enum Message {
+    Wish(ObjectKey, Wish),
+    /// Everything that is announced after a start has been wished.
+    Settled,
+}
+
 /// The handle of the writing task.
-pub(super) struct L2StatusSink(mpsc::UnboundedSender<(ObjectKey, Wish)>);
+pub(super) struct L2StatusSink(mpsc::UnboundedSender<Message>);
 
 /// The interfaces as the status lists them: none where all are used.
 pub(super) fn interfaces(scope: &Scope) -> BTreeSet<Box<str>> {
@@ -47,22 +53,36 @@ impl L2StatusSink {
 
     pub(super) fn publish(&self, service: ObjectKey, wish: Wish) {
         // The task ends only with the process, or where the kind is absent.
-        let _ = self.0.send((service, wish));
+        let _ = self.0.send(Message::Wish(service, wish));
+    }
+
+    /// Says that after a start everything which is announced has been published: what an earlier life of this
+    /// node left behind for other Services is removed.
+    pub(super) fn settled(&self) {
+        let _ = self.0.send(Message::Settled);
     }
 }
 
-async fn run(writer: Writer, mut wishes: mpsc::UnboundedReceiver<(ObjectKey, Wish)>) {
-    if writer.remove_stale().await.is_err() {
-        return;
-    }
+async fn run(writer: Writer, mut messages: mpsc::UnboundedReceiver<Message>) {
     let mut waiting: HashMap<ObjectKey, Wish> = HashMap::new();
+    let mut settled = false;
     loop {
         if waiting.is_empty() {
-            let Some((key, wish)) = wishes.recv().await else { return };
-            waiting.insert(key, wish);
+            let Some(message) = messages.recv().await else { return };
+            take(message, &mut waiting, &mut settled);
         }
-        while let Ok((key, wish)) = wishes.try_recv() {
-            waiting.insert(key, wish);
+        while let Ok(message) = messages.try_recv() {
+            take(message, &mut waiting, &mut settled);
+        }
+        if std::mem::take(&mut settled) {
+            match writer.left_behind().await {
+                Ok(services) => {
+                    for service in services {
+                        waiting.entry(service).or_insert(None);
+                    }
+                }
+                Err(Off) => return,
+            }
         }
         let Some(key) = waiting.keys().next().cloned() else { continue };
         let Some(wish) = waiting.remove(&key) else { continue };
@@ -74,23 +94,35 @@ async fn run(writer: Writer, mut wishes: mpsc::UnboundedReceiver<(ObjectKey, Wis
     }
 }
 
+fn take(message: Message, waiting: &mut HashMap<ObjectKey, Wish>, settled: &mut bool) {
+    match message {
+        Message::Wish(key, wish) => {
+            waiting.insert(key, wish);
+        }
+        Message::Settled => *settled = true,
+    }
+}
+
 /// The kind or the permission is absent.
 struct Off;
 
 impl Writer {
-    /// What this node left behind in an earlier life is removed; the owner references do the same for pods
-    /// that are deleted.
-    async fn remove_stale(&self) -> Result<(), Off> {
+    /// The Services for which there is an object of this node.
+    async fn left_behind(&self) -> Result<Vec<ObjectKey>, Off> {
         loop {
             let selector = format!("metallb.io%2Fnode%3D{}", self.node);
             match self.list(&selector).await {
                 Ok(objects) => {
-                    for object in objects {
-                        if let Some(name) = name(&object) {
-                            let _ = self.delete(name).await;
-                        }
-                    }
-                    return Ok(());
+                    let label = |object: &Value, name: &str| {
+                        let label =
+                            object.pointer(&format!("/metadata/labels/metallb.io~1{name}"))?;
+                        label.as_str().map(str::to_owned)
+                    };
+                    let services = objects.iter().filter_map(|object| {
+                        let namespace = label(object, "service-namespace")?;
+                        Some(ObjectKey::new(&namespace, &label(object, "service-name")?))
+                    });
+                    return Ok(services.collect());
                 }
                 Err(kube::Error::Api(status)) if matches!(status.code, 403 | 404) => {
                     tracing::info!(event = "l2StatusOff", error = %status.message,
@@ -100,6 +132,13 @@ impl Writer {
                 Err(_) => tokio::time::sleep(RETRY).await,
             }
         }
+    }
+
+    /// Whether the object belongs to this pod; that of an earlier pod goes when the pod does.
+    fn is_owned(&self, object: &Value) -> bool {
+        let Some((_, uid)) = &self.pod else { return true };
+        let owner = object.pointer("/metadata/ownerReferences/0/uid").and_then(Value::as_str);
+        owner == Some(uid)
     }
 
     async fn write(
@@ -117,7 +156,7 @@ impl Writer {
             let is_own =
                 object.pointer("/metadata/labels/metallb.io~1node").and_then(Value::as_str)
                     == Some(&self.node);
-            if wish.is_some() && is_own && own.is_none() {
+            if wish.is_some() && is_own && own.is_none() && self.is_owned(&object) {
                 own = Some(object);
             } else if let (true, Some(name)) = (wish.is_some() || is_own, name(&object)) {
                 self.delete(name).await?;

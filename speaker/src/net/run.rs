@@ -243,11 +243,8 @@ impl Shell {
     }
 
     fn decide(&mut self) {
-        if !self.synced {
-            if !KINDS.iter().all(|kind| self.snapshot.is_synced(*kind)) {
-                return;
-            }
-            self.synced = true;
+        if !self.synced && !KINDS.iter().all(|kind| self.snapshot.is_synced(*kind)) {
+            return;
         }
         self.ask_for_slices();
         let dirty = self.snapshot.take_dirty();
@@ -264,6 +261,9 @@ impl Shell {
         };
         for output in outputs {
             self.carry_out(output);
+        }
+        if !std::mem::replace(&mut self.synced, true) {
+            self.statuses.settled();
         }
     }
 
