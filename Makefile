@@ -27,10 +27,10 @@ unit: ## unit and property tests
 	cargo test -q --workspace
 
 build: ## the three programs as they are shipped, in target/release
-	env -u CARGO_TARGET_DIR cargo build --release --bins -p allocator -p speaker -p cli
+	env -u CARGO_TARGET_DIR cargo build --release --bins
 
 bins: ## the three programs and the rack, as the tests use them
-	cargo build --profile ci --bins
+	cargo build --workspace --profile ci --bins
 
 crds: ## generate crds/generated anew from the types
 	cargo run -q -p crds --bin crdgen

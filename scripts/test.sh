@@ -32,7 +32,7 @@ need go "https://go.dev/dl, 1.25 or later"
 
 part "Debian packages" scripts/packages.sh $(cat e2e/packages) || exit 1
 part "control plane (Go)" e2e/cluster/build.sh || exit 1
-part "programs (profile ci)" cargo build -q --profile ci --bins || exit 1
+part "programs (profile ci)" cargo build -q --workspace --profile ci --bins || exit 1
 part "format and lints" make --no-print-directory lint
 part "unit and property tests" make --no-print-directory unit
 part "ARP and NDP in namespaces" cargo test -q -p l2 --test namespace -- --ignored --test-threads 2

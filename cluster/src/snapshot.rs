@@ -77,6 +77,8 @@ impl Dirty {
 pub struct Snapshot {
     services: BTreeMap<ObjectKey, Service>,
     slices: BTreeMap<ObjectKey, BTreeMap<Box<str>, Slice>>,
+    /// The Service of each slice that is kept: its label may come to name another.
+    slice_owners: BTreeMap<ObjectKey, ObjectKey>,
     /// Hashes of the Services whose slices came while the Service was unknown, and were dropped.
     dropped_slices: HashSet<u64>,
     hasher: RandomState,
@@ -116,6 +118,7 @@ impl Snapshot {
         Self {
             services: BTreeMap::new(),
             slices: BTreeMap::new(),
+            slice_owners: BTreeMap::new(),
             dropped_slices: HashSet::new(),
             hasher: RandomState::new(),
             wanted_slices: BTreeSet::new(),
@@ -235,7 +238,11 @@ impl Snapshot {
                     self.remove_service(&key);
                 }
             }
-            Kind::EndpointSlice => self.remove_slice(key),
+            Kind::EndpointSlice => {
+                if let Some(slice) = ObjectKey::parse(key) {
+                    self.remove_slice(&slice);
+                }
+            }
             Kind::Node => {
                 if self.nodes.remove(key).is_some() {
                     self.dirty.all = true;
@@ -252,13 +259,9 @@ impl Snapshot {
     pub fn restart(&mut self, kind: Kind) {
         let known: BTreeSet<Box<str>> = match kind {
             Kind::Service => self.services.keys().map(|key| key.as_str().into()).collect(),
-            Kind::EndpointSlice => self
-                .slices
-                .iter()
-                .flat_map(|(key, slices)| {
-                    slices.keys().map(|name| format!("{}/{name}", key.namespace()).into())
-                })
-                .collect(),
+            Kind::EndpointSlice => {
+                self.slice_owners.keys().map(|slice| slice.as_str().into()).collect()
+            }
             Kind::Node => self.nodes.keys().map(|name| (**name).into()).collect(),
             Kind::Namespace => self.namespaces.keys().map(|name| (**name).into()).collect(),
             Kind::Secret => self.objects.secret_names().map(Into::into).collect(),
@@ -277,7 +280,7 @@ impl Snapshot {
         self.synced.insert(kind);
     }
 
-    /// The kind cannot be had (its CRD or the permission is absent): it counts as synced and empty.
+    /// The kind cannot be had (its CRD or the permission is absent): it counts as synced. What was known stays.
     pub fn set_absent(&mut self, kind: Kind) {
         self.synced.insert(kind);
     }
@@ -326,16 +329,17 @@ impl Snapshot {
         let key = object.key();
         self.seen(Kind::Service, key.as_str());
         let service = object.reduce();
+        let known = self.services.get(&key);
+        if known.is_some_and(|known| {
+            known.uid == service.uid && service.version.is_older_than(&known.version)
+        }) {
+            return;
+        }
         if service.service_type != ServiceType::LoadBalancer {
             self.remove_service(&key);
             return;
         }
-        match self.services.get(&key) {
-            Some(known)
-                if known.uid == service.uid && service.version.is_older_than(&known.version) =>
-            {
-                return;
-            }
+        match known {
             Some(known) if *known == service => return,
             Some(known) => {
                 // A write that changes nothing which is kept only moves the version.
@@ -358,16 +362,29 @@ impl Snapshot {
         if self.services.remove(key).is_none() {
             return;
         }
-        if !self.keep_all_slices && self.slices.remove(key).is_some() {
+        self.dirty.services.insert(key.clone());
+        let mut dropped = self.wanted_slices.remove(key);
+        if !self.keep_all_slices
+            && let Some(slices) = self.slices.remove(key)
+        {
+            dropped = true;
+            for name in slices.keys() {
+                self.slice_owners.remove(&ObjectKey::new(key.namespace(), name));
+            }
+        }
+        if dropped {
             self.dropped_slices.insert(self.hasher.hash_one(key));
         }
-        self.wanted_slices.remove(key);
-        self.dirty.services.insert(key.clone());
     }
 
     fn apply_slice(&mut self, object: EndpointSliceObject) {
-        let Some((service, name)) = object.service() else { return };
-        self.seen(Kind::EndpointSlice, &format!("{}/{name}", service.namespace()));
+        let Some(key) = object.key() else { return };
+        self.seen(Kind::EndpointSlice, key.as_str());
+        let service = object.service();
+        if self.slice_owners.get(&key).is_some_and(|owner| service.as_ref() != Some(owner)) {
+            self.remove_slice(&key);
+        }
+        let Some(service) = service else { return };
         if !self.keep_all_slices && !self.services.contains_key(&service) {
             self.dropped_slices.insert(self.hasher.hash_one(&service));
             return;
@@ -377,27 +394,20 @@ impl Snapshot {
             nodes.get_key_value(name).map_or_else(|| name.into(), |(known, _)| Arc::clone(known))
         });
         let slices = self.slices.entry(service.clone()).or_default();
-        if slices.get(&name) != Some(&slice) {
-            slices.insert(name, slice);
-            if self.services.contains_key(&service) {
-                self.dirty.services.insert(service);
-            }
+        if slices.get(key.name()) == Some(&slice) {
+            return;
+        }
+        slices.insert(key.name().into(), slice);
+        self.slice_owners.insert(key, service.clone());
+        if self.services.contains_key(&service) {
+            self.dirty.services.insert(service);
         }
     }
 
-    fn remove_slice(&mut self, key: &str) {
-        let Some((namespace, name)) = key.split_once('/') else { return };
-        // A slice's name is nearly always its Service's with a suffix.
-        let guess = name.rsplit_once('-').map(|(service, _)| ObjectKey::new(namespace, service));
-        let holds = |service: &ObjectKey| {
-            self.slices.get(service).is_some_and(|slices| slices.contains_key(name))
-        };
-        let owner = guess.filter(holds).or_else(|| {
-            self.slices.keys().find(|key| key.namespace() == namespace && holds(key)).cloned()
-        });
-        let Some(owner) = owner else { return };
+    fn remove_slice(&mut self, key: &ObjectKey) {
+        let Some(owner) = self.slice_owners.remove(key) else { return };
         if let Some(slices) = self.slices.get_mut(&owner) {
-            slices.remove(name);
+            slices.remove(key.name());
             if slices.is_empty() {
                 self.slices.remove(&owner);
             }

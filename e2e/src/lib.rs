@@ -8,3 +8,4 @@ pub mod lab;
 pub mod runner;
 pub mod scenarios;
 pub mod serve;
+pub mod solicit;

@@ -1,5 +1,6 @@
 //! The program `e2e`.
 
+use std::net::Ipv6Addr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -40,6 +41,13 @@ enum Command {
         /// The text.
         body: String,
     },
+    /// Prints the hardware address of everybody who answers for an IPv6 address.
+    Solicit {
+        /// The address.
+        target: Ipv6Addr,
+        /// The link on which to ask.
+        link: String,
+    },
 }
 
 fn main() -> ExitCode {
@@ -52,6 +60,9 @@ fn main() -> ExitCode {
             Ok(true)
         }
         Command::Serve { address, body } => e2e::serve::serve(&address, &body).map(|()| true),
+        Command::Solicit { target, link } => {
+            e2e::solicit::solicit(target, &link).map(|()| true)
+        }
     };
     match result {
         Ok(true) => ExitCode::SUCCESS,

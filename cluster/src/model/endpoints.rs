@@ -53,14 +53,21 @@ impl EndpointObject {
 }
 
 impl EndpointSliceObject {
-    /// The slice's own name and the Service that it belongs to, by its label
-    /// `kubernetes.io/service-name`; none for a slice of nobody.
+    /// The slice's own key; none without a name.
     #[must_use]
-    pub fn service(&self) -> Option<(ObjectKey, Box<str>)> {
-        let namespace = self.metadata.namespace.as_deref().unwrap_or("default");
+    pub fn key(&self) -> Option<ObjectKey> {
+        Some(ObjectKey::new(self.namespace(), self.metadata.name.as_deref()?))
+    }
+
+    /// The Service that it belongs to, by its label `kubernetes.io/service-name`; none for a slice of nobody.
+    #[must_use]
+    pub fn service(&self) -> Option<ObjectKey> {
         let service = self.metadata.labels.as_ref()?.get("kubernetes.io/service-name")?;
-        let name = self.metadata.name.as_deref()?;
-        Some((ObjectKey::new(namespace, service), name.into()))
+        Some(ObjectKey::new(self.namespace(), service))
+    }
+
+    fn namespace(&self) -> &str {
+        self.metadata.namespace.as_deref().unwrap_or("default")
     }
 
     /// Reduces the object to what is kept; node names are shared with the caller's through `intern`.

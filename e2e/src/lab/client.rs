@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::path::Path;
 
 use super::netns::Namespace;
 use super::node::fetch;
@@ -12,6 +13,8 @@ use super::topology::Switch;
 pub struct Client {
     /// Where it lives.
     pub namespace: Namespace,
+    /// This program.
+    e2e: String,
 }
 
 impl Client {
@@ -19,10 +22,10 @@ impl Client {
     ///
     /// # Errors
     /// When it cannot be made.
-    pub fn new(switch: &Switch) -> anyhow::Result<Self> {
+    pub fn new(switch: &Switch, e2e: &Path) -> anyhow::Result<Self> {
         let namespace = switch.attach("client", "eth0", "02:fb:00:00:00:fe")?;
         namespace.ip("address add 172.30.0.100/24 dev eth0\naddress add fd30::100/64 dev eth0")?;
-        Ok(Self { namespace })
+        Ok(Self { namespace, e2e: e2e.display().to_string() })
     }
 
     /// The hardware addresses that answer for an address, all of them, by ARP or NDP.
@@ -44,7 +47,7 @@ impl Client {
                 self.namespace.output("arping", ["-c", "2", "-W", "0.25", "-i", link, address])?
             }
             IpAddr::V6(_) => {
-                self.namespace.output("ndisc6", ["-m", "-q", "-r", "1", "-w", "300", address, link])?
+                self.namespace.output(&self.e2e, ["solicit", address, link])?
             }
         };
         let text = String::from_utf8_lossy(&text.stdout).to_lowercase();

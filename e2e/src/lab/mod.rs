@@ -5,8 +5,8 @@
 //!  control plane         client          node1            node2 ...
 //!  172.30.0.2            172.30.0.100    172.30.0.11      172.30.0.12
 //!  fd30::2               fd30::100       fd30::11         fd30::12
-//!  etcd, kube-apiserver  arping, ndisc6  kube-proxy, speaker
-//!  controller            curl            10.244.1.0/24 ── pods
+//!  etcd, kube-apiserver  arping, curl    kube-proxy, speaker
+//!  controller                            10.244.1.0/24 ── pods
 //!     └──────────────────── switch ─────────┴────────────────┘
 //! ```
 
@@ -138,7 +138,7 @@ impl Lab {
     /// When it cannot be made.
     pub fn client(&mut self) -> anyhow::Result<&Client> {
         if self.client.is_none() {
-            self.client = Some(Client::new(&self.switch)?);
+            self.client = Some(Client::new(&self.switch, &self.programs.e2e)?);
         }
         self.client.as_ref().context("the client was just made")
     }
