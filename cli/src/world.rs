@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use allocator::{Allocator, Output, POOL_ANNOTATION};
 use anyhow::Context;
-use cluster::folder::{FolderState, feed, host_name};
+use cluster::folder::{Folder, FolderState, host_name};
 use cluster::manifest::{Manifests, Mistake};
 use cluster::net::sink::folder::StateFile;
 use cluster::{ConfigScope, ObjectKey, Snapshot};
@@ -23,6 +23,7 @@ pub struct World {
     pub mistakes: Vec<Mistake>,
     /// What the speaker is told.
     pub options: Options,
+    folder: Folder,
 }
 
 impl World {
@@ -57,6 +58,7 @@ impl World {
                 ignore_exclude_label: view.ignore_exclude_lb,
                 assume_endpoints: !view.require_endpoints,
             },
+            folder: Folder::default(),
         }
     }
 
@@ -67,7 +69,7 @@ impl World {
         state: &FolderState,
     ) -> Vec<(ObjectKey, allocator::Notice)> {
         self.mistakes = std::mem::take(&mut manifests.mistakes);
-        feed(&mut self.snapshot, manifests, state, &self.options.node);
+        self.folder.feed(&mut self.snapshot, manifests, state, &self.options.node);
         self.settle()
     }
 

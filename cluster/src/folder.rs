@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use crds::config::ConfigKind;
@@ -56,39 +57,65 @@ pub struct ServiceState {
     pub reason: Option<String>,
 }
 
-/// Makes the snapshot equal to what the manifests and the state say. `node` stands in where the folder has
-/// no Nodes: it is the local host then.
+/// Makes the snapshot equal to what the manifests and the state say, read for the first and only time.
 pub fn feed(snapshot: &mut Snapshot, manifests: Manifests, state: &FolderState, node: &str) {
-    for kind in KINDS {
-        snapshot.restart(kind);
-    }
-    let mut nodes = 0;
-    for manifest in manifests.objects {
-        let object = match manifest.payload {
-            Payload::Service(mut service) => {
-                complete(&mut service, state.services.get(&manifest.key));
-                Object::Service(service)
-            }
-            Payload::EndpointSlice(slice) => Object::EndpointSlice(slice),
-            Payload::Node(object) => {
-                nodes += 1;
-                Object::Node(object)
-            }
-            Payload::Namespace(namespace) => Object::Namespace(namespace),
-            Payload::Config(kind, value) => Object::Config(kind, value),
-        };
-        snapshot.apply(object);
-    }
-    if nodes == 0 {
-        let local = json!({
-            "metadata": { "name": node, "labels": { "kubernetes.io/hostname": node } },
-        });
-        if let Ok(local) = serde_json::from_value::<NodeObject>(local) {
-            snapshot.apply(Object::Node(Box::new(local)));
+    Folder::default().feed(snapshot, manifests, state, node);
+}
+
+/// A folder that is read again and again. It remembers which file each object came from: an object of a file that
+/// cannot be read as a whole now is not gone, and stays as it was (rule 6 of the design).
+#[derive(Debug, Default)]
+pub struct Folder {
+    origins: BTreeMap<(Kind, Box<str>), Arc<Path>>,
+}
+
+impl Folder {
+    /// Makes the snapshot equal to what the manifests and the state say. `node` stands in where the folder has
+    /// no Nodes: it is the local host then.
+    pub fn feed(
+        &mut self,
+        snapshot: &mut Snapshot,
+        manifests: Manifests,
+        state: &FolderState,
+        node: &str,
+    ) {
+        for kind in KINDS {
+            snapshot.restart(kind);
         }
-    }
-    for kind in KINDS {
-        snapshot.finish(kind);
+        let mut origins = BTreeMap::new();
+        for manifest in manifests.objects {
+            let object = match manifest.payload {
+                Payload::Service(mut service) => {
+                    complete(&mut service, state.services.get(&manifest.key));
+                    Object::Service(service)
+                }
+                Payload::EndpointSlice(slice) => Object::EndpointSlice(slice),
+                Payload::Node(object) => Object::Node(object),
+                Payload::Namespace(namespace) => Object::Namespace(namespace),
+                Payload::Config(kind, value) => Object::Config(kind, value),
+            };
+            origins.insert((object.kind(), manifest.key.into()), manifest.file);
+            snapshot.apply(object);
+        }
+        for (object, file) in std::mem::take(&mut self.origins) {
+            let unknown = manifests.broken.iter().any(|broken| file.starts_with(broken));
+            if unknown && !origins.contains_key(&object) {
+                snapshot.keep(object.0, &object.1);
+                origins.insert(object, file);
+            }
+        }
+        if !origins.keys().any(|(kind, _)| *kind == Kind::Node) {
+            let local = json!({
+                "metadata": { "name": node, "labels": { "kubernetes.io/hostname": node } },
+            });
+            if let Ok(local) = serde_json::from_value::<NodeObject>(local) {
+                snapshot.apply(Object::Node(Box::new(local)));
+            }
+        }
+        for kind in KINDS {
+            snapshot.finish(kind);
+        }
+        self.origins = origins;
     }
 }
 

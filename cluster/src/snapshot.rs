@@ -56,6 +56,21 @@ pub enum Object {
     Config(ConfigKind, Value),
 }
 
+impl Object {
+    /// Its kind.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Service(_) => Kind::Service,
+            Self::EndpointSlice(_) => Kind::EndpointSlice,
+            Self::Node(_) => Kind::Node,
+            Self::Namespace(_) => Kind::Namespace,
+            Self::Secret(..) => Kind::Secret,
+            Self::Config(kind, _) => Kind::Config(*kind),
+        }
+    }
+}
+
 /// What has to be decided again.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Dirty {
@@ -270,6 +285,11 @@ impl Snapshot {
             }
         };
         self.stale.insert(kind, known);
+    }
+
+    /// Counts an object as listed again, as it is known: whoever lists could not read it this time.
+    pub fn keep(&mut self, kind: Kind, key: &str) {
+        self.seen(kind, key);
     }
 
     /// The list of `kind` is complete.

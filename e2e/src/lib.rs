@@ -4,6 +4,7 @@
 //! Not here: anything that knows the inside of the programs. What they do is seen from outside, through the
 //! API, by frames and pages, and in metrics and logs.
 
+pub mod bench;
 pub mod lab;
 pub mod runner;
 pub mod scenarios;

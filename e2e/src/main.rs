@@ -32,6 +32,21 @@ enum Command {
         #[arg(long)]
         hold: bool,
     },
+    /// Measures what the design promises, and writes the figures down; needs root.
+    Bench {
+        /// The file to write.
+        #[arg(long)]
+        out: PathBuf,
+        /// Where controller, speaker and ferrolb are; by default beside this program.
+        #[arg(long)]
+        bin_dir: Option<PathBuf>,
+    },
+    /// Asks by ARP: the client's side of the measurements.
+    #[command(hide = true)]
+    Arp {
+        /// What to do.
+        arguments: Vec<String>,
+    },
     /// Lists the scenarios.
     List,
     /// Answers every HTTP request with a text: the pods of the rack.
@@ -53,6 +68,8 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Args::parse().command {
         Command::Run { filters, jobs, bin_dir, hold } => play(filters, jobs, bin_dir, hold),
+        Command::Bench { out, bin_dir } => bench(&out, bin_dir),
+        Command::Arp { arguments } => e2e::bench::arp_client(&arguments).map(|()| true),
         Command::List => {
             for scenario in SCENARIOS {
                 println!("{}", scenario.name);
@@ -60,9 +77,7 @@ fn main() -> ExitCode {
             Ok(true)
         }
         Command::Serve { address, body } => e2e::serve::serve(&address, &body).map(|()| true),
-        Command::Solicit { target, link } => {
-            e2e::solicit::solicit(target, &link).map(|()| true)
-        }
+        Command::Solicit { target, link } => e2e::solicit::solicit(target, &link).map(|()| true),
     };
     match result {
         Ok(true) => ExitCode::SUCCESS,
@@ -72,6 +87,12 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn bench(out: &PathBuf, binaries: Option<PathBuf>) -> anyhow::Result<bool> {
+    let beside = || Ok(std::env::current_exe()?.with_file_name(""));
+    let binaries = binaries.map_or_else(beside, anyhow::Ok)?;
+    e2e::bench::run(&binaries, out).map(|()| true)
 }
 
 fn play(

@@ -5,14 +5,17 @@
 //! advertisements are those of `crds::config`.
 
 mod object;
+mod place;
 mod tree;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use object::manifests;
 pub use object::{Manifest, Payload};
+pub use place::Place;
 use tree::Tree;
 
 /// The largest file that is read, in bytes.
@@ -58,14 +61,31 @@ pub struct Manifests {
     pub ignored: usize,
     /// Everything wrong.
     pub mistakes: Vec<Mistake>,
+    /// Files and folders that could not be read as a whole: what they hold is not known in full.
+    pub broken: BTreeSet<Arc<Path>>,
+    remember_fields: bool,
 }
 
 impl Manifests {
+    /// For a reader who wants to know on which line each field stands: [`Manifest::take_place`].
+    #[must_use]
+    pub fn with_fields() -> Self {
+        Self { remember_fields: true, ..Self::default() }
+    }
+
     /// Reads one text.
     pub fn read(&mut self, file: &Arc<Path>, text: &str) {
+        let before = self.mistakes.len();
+        self.read_documents(file, text);
+        if self.mistakes.len() > before {
+            self.broken.insert(Arc::clone(file));
+        }
+    }
+
+    fn read_documents(&mut self, file: &Arc<Path>, text: &str) {
         for (offset, document) in documents(text) {
-            match serde_saphyr::from_str::<Tree>(document) {
-                Ok(tree) => manifests(self, file, offset, &tree),
+            match serde_saphyr::from_str_with_options::<Tree>(document, options()) {
+                Ok(tree) => manifests(self, file, offset, tree),
                 Err(error) => {
                     let message = error.to_string();
                     // The library's text goes on with an excerpt of the source.
@@ -94,30 +114,34 @@ impl Manifests {
 
     fn read_path(&mut self, path: &Path, named: bool) {
         let file: Arc<Path> = path.into();
-        let mistake = |message: String| Mistake {
-            file: Arc::clone(&file),
-            line: None,
-            object: None,
-            field: None,
-            message,
-        };
-        let metadata = match std::fs::metadata(path) {
-            Ok(metadata) => metadata,
-            Err(error) => return self.mistakes.push(mistake(format!("cannot be read: {error}"))),
-        };
-        if metadata.is_dir() {
-            match entries(path) {
-                Ok(entries) => entries.iter().for_each(|entry| self.read_path(entry, false)),
-                Err(error) => self.mistakes.push(mistake(format!("cannot be read: {error}"))),
+        let outcome = match std::fs::metadata(path) {
+            Ok(metadata) if metadata.is_dir() => match entries(path) {
+                Ok(entries) => {
+                    return entries.iter().for_each(|entry| self.read_path(entry, false));
+                }
+                Err(error) => Err(error.to_string()),
+            },
+            _ if !named && !is_manifest(path) => return,
+            Ok(metadata) if metadata.len() > MAX_FILE => {
+                Err(format!("it is larger than {MAX_FILE} bytes"))
             }
-        } else if named || is_manifest(path) {
-            if metadata.len() > MAX_FILE {
-                return self.mistakes.push(mistake(format!("larger than {MAX_FILE} bytes")));
-            }
-            match std::fs::read(path).map(String::from_utf8) {
-                Ok(Ok(text)) => self.read(&file, &text),
-                Ok(Err(_)) => self.mistakes.push(mistake("is not UTF-8 text".to_owned())),
-                Err(error) => self.mistakes.push(mistake(format!("cannot be read: {error}"))),
+            Ok(_) => std::fs::read(path).map_err(|error| error.to_string()).and_then(|octets| {
+                String::from_utf8(octets).map_err(|_| "it is not UTF-8 text".to_owned())
+            }),
+            Err(error) => Err(error.to_string()),
+        };
+        match outcome {
+            Ok(text) => self.read(&file, &text),
+            Err(reason) => {
+                self.broken.insert(Arc::clone(&file));
+                let message = format!("cannot be read: {reason}");
+                self.mistakes.push(Mistake {
+                    file,
+                    line: None,
+                    object: None,
+                    field: None,
+                    message,
+                });
             }
         }
     }
@@ -145,6 +169,26 @@ impl Manifests {
                 }
             }
         });
+    }
+}
+
+/// Scalars as Kubernetes' own reader has them (YAML 1.1): plain `y`, `yes` and `on` are booleans, so that a label
+/// with such a value is refused here as the API server refuses it; `010` is eight.
+///
+/// Nothing that is read may grow beyond a small multiple of the file: aliases are replayed within limits, while what
+/// is written out may be as long as a file may be. Some depth is left for the schemas of CRDs.
+fn options() -> serde_saphyr::Options {
+    serde_saphyr::options! {
+        legacy_octal_numbers: true,
+        budget: serde_saphyr::budget! {
+            max_depth: 128,
+            max_nodes: usize::MAX,
+            max_events: usize::MAX,
+            enforce_alias_anchor_ratio: false,
+        },
+        alias_limits: serde_saphyr::alias_limits! {
+            max_total_replayed_events: 100_000,
+        },
     }
 }
 

@@ -4,11 +4,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crds::config::ConfigKind;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::tree::Tree;
-use super::{Manifests, Mistake};
+use super::{Manifests, Mistake, Place};
 use crate::model::{EndpointSliceObject, NamespaceObject, NodeObject, ServiceObject};
 
 /// Kinds of core/v1 that a folder may well hold and ferrolb has no use for. Any other kind of core/v1 is
@@ -45,6 +47,7 @@ pub struct Manifest {
     pub key: String,
     /// What it is.
     pub payload: Payload,
+    fields: Option<(u64, Tree)>,
 }
 
 /// An object that parsed as its type; configuration objects are checked as a whole later.
@@ -66,62 +69,69 @@ impl Manifest {
     /// A mistake in this object.
     #[must_use]
     pub fn mistake(&self, field: Option<String>, message: String) -> Mistake {
-        Mistake {
-            file: Arc::clone(&self.file),
-            line: Some(self.line),
-            object: Some(format!("{} {}", self.kind, self.key)),
-            field,
-            message,
-        }
+        self.place(None).mistake(field, message)
+    }
+
+    /// Where it stands, with its fields if [`Manifests::with_fields`] read it: they are handed out once.
+    #[must_use]
+    pub fn take_place(&mut self) -> Place {
+        let fields = self.fields.take();
+        self.place(fields)
+    }
+
+    fn place(&self, fields: Option<(u64, Tree)>) -> Place {
+        let object = format!("{} {}", self.kind, self.key);
+        Place { file: Arc::clone(&self.file), line: self.line, object, fields }
     }
 }
 
 /// Takes a document, or the items of a `List`, into `manifests`.
-pub(super) fn manifests(manifests: &mut Manifests, file: &Arc<Path>, offset: u64, tree: &Tree) {
-    let Tree::Mapping(entries) = tree else {
-        if !matches!(tree, Tree::Scalar(Value::Null)) {
-            manifests.mistakes.push(Mistake {
-                file: Arc::clone(file),
-                line: Some(offset + 1),
-                object: None,
-                field: None,
-                message: "not a Kubernetes object: a mapping with apiVersion and kind is expected"
-                    .to_owned(),
-            });
-        }
-        return;
-    };
-    let line = entries.first().map_or(1, |(key, _)| key.referenced.line());
-    let reader = Reader { file, offset, line, tree };
-    let text = |name: &str| {
-        entries.iter().find(|(key, _)| key.value == name).and_then(|(_, entry)| {
-            match &entry.value {
-                Tree::Scalar(Value::String(text)) => Some(text.as_str()),
-                Tree::Scalar(_) | Tree::Sequence(_) | Tree::Mapping(_) => None,
-            }
-        })
-    };
-    let (Some(api_version), Some(kind)) = (text("apiVersion"), text("kind")) else {
-        let field = if text("kind").is_none() { "kind" } else { "apiVersion" };
-        let missing = "missing: a Kubernetes object needs apiVersion and kind".to_owned();
-        manifests.mistakes.push(reader.mistake(None, Some(field), missing));
-        return;
-    };
-    if kind.ends_with("List") && entries.iter().any(|(key, _)| key.value == "items") {
+pub(super) fn manifests(manifests: &mut Manifests, file: &Arc<Path>, offset: u64, tree: Tree) {
+    let (api_version, kind) = (tree.text("apiVersion"), tree.text("kind"));
+    if kind.as_deref().is_some_and(|kind| kind.ends_with("List"))
+        && let Tree::Mapping(entries) = &tree
+        && entries.iter().any(|(key, _)| key.value == "items")
+    {
+        let Tree::Mapping(entries) = tree else { return };
         for (key, entry) in entries {
-            if let (true, Tree::Sequence(items)) = (key.value == "items", &entry.value) {
+            if let (true, Tree::Sequence(items)) = (key.value == "items", entry.value) {
                 for item in items {
-                    self::manifests(manifests, file, offset, &item.value);
+                    self::manifests(manifests, file, offset, item.value);
                 }
             }
         }
         return;
     }
-    match reader.object(api_version, kind) {
-        Ok(Some(object)) => manifests.objects.push(object),
+    let reader = Reader { file, offset, line: tree.first_line(), tree: &tree };
+    let outcome = match (&tree, api_version, kind) {
+        (Tree::Scalar(Value::Null), ..) => return,
+        (Tree::Scalar(_) | Tree::Sequence(_), ..) => Err(reader.mistake(
+            None,
+            None,
+            "not a Kubernetes object: a mapping with apiVersion and kind is expected".to_owned(),
+        )),
+        (Tree::Mapping(_), Some(api_version), Some(kind)) => reader.object(&api_version, &kind),
+        (Tree::Mapping(_), api_version, _) => {
+            let field = if api_version.is_some() { "kind" } else { "apiVersion" };
+            let missing = "missing: a Kubernetes object needs apiVersion and kind".to_owned();
+            Err(reader.mistake(None, Some(field), missing))
+        }
+    };
+    match outcome {
+        Ok(Some(mut object)) => {
+            object.fields = manifests.remember_fields.then_some((offset, tree));
+            manifests.objects.push(object);
+        }
         Ok(None) => manifests.ignored += 1,
         Err(mistake) => manifests.mistakes.push(mistake),
     }
+}
+
+/// What an API server checks of any object's metadata.
+#[derive(Deserialize)]
+struct Metadata {
+    #[serde(rename = "metadata")]
+    _metadata: ObjectMeta,
 }
 
 /// Reads one document.
@@ -146,17 +156,15 @@ impl Reader<'_> {
 
     /// The object; none for a kind that ferrolb has no use for.
     fn object(&self, api_version: &str, kind: &str) -> Result<Option<Manifest>, Mistake> {
+        if !is_used(api_version, kind) {
+            return Ok(None);
+        }
         let value = self.tree.value();
-        let metadata =
-            |name: &str| value.pointer(&format!("/metadata/{name}")).and_then(Value::as_str);
-        let namespace = metadata("namespace").unwrap_or("default");
-        let Some(name) = metadata("name").filter(|name| is_name(name)) else {
-            let message = match metadata("name") {
-                Some(name) => format!("{name:?} is not a valid name"),
-                None => "missing".to_owned(),
-            };
-            return Err(self.mistake(Some(kind), Some("metadata.name"), message));
+        let name = self.name(&value, kind, "name")?;
+        let Some(name) = name else {
+            return Err(self.mistake(Some(kind), Some("metadata.name"), "missing".to_owned()));
         };
+        let namespace = self.name(&value, kind, "namespace")?.unwrap_or("default");
         let scoped = format!("{namespace}/{name}");
         let (key, payload) = match (api_version, kind) {
             ("v1", "Service") => {
@@ -175,21 +183,30 @@ impl Reader<'_> {
                 let namespace = self.typed(kind, name, value.clone())?;
                 (name.to_owned(), Payload::Namespace(Box::new(namespace)))
             }
-            ("v1", other) if OTHER_CORE_KINDS.contains(&other) => return Ok(None),
-            ("v1" | "discovery.k8s.io/v1", _) => {
-                let message = format!("unknown kind {kind:?} in apiVersion {api_version:?}");
-                return Err(self.mistake(Some(&format!("{kind} {scoped}")), Some("kind"), message));
+            (version, kind) => {
+                let config = self.config_kind(version, kind, &scoped)?;
+                self.typed::<Metadata>(kind, &scoped, value.clone())?;
+                (name.to_owned(), Payload::Config(config, value.clone()))
             }
-            (version, kind) if version.starts_with("metallb.io/") => {
-                match self.config_kind(version, kind, &scoped)? {
-                    Some(config) => (name.to_owned(), Payload::Config(config, value.clone())),
-                    None => return Ok(None),
-                }
-            }
-            _ => return Ok(None),
         };
         let (file, line) = (Arc::clone(self.file), self.line + self.offset);
-        Ok(Some(Manifest { file, line, kind: kind.to_owned(), key, payload }))
+        Ok(Some(Manifest { file, line, kind: kind.to_owned(), key, payload, fields: None }))
+    }
+
+    /// A name in the metadata; none where it is absent.
+    fn name<'a>(
+        &self,
+        value: &'a Value,
+        kind: &str,
+        field: &str,
+    ) -> Result<Option<&'a str>, Mistake> {
+        let message = match value.pointer(&format!("/metadata/{field}")) {
+            None | Some(Value::Null) => return Ok(None),
+            Some(Value::String(name)) if is_name(name) => return Ok(Some(name)),
+            Some(Value::String(name)) => format!("{name:?} is not a valid name"),
+            Some(other) => format!("{other} is not text; it needs quotes"),
+        };
+        Err(self.mistake(Some(kind), Some(&format!("metadata.{field}")), message))
     }
 
     fn config_kind(
@@ -197,11 +214,8 @@ impl Reader<'_> {
         api_version: &str,
         kind: &str,
         key: &str,
-    ) -> Result<Option<ConfigKind>, Mistake> {
+    ) -> Result<ConfigKind, Mistake> {
         let object = format!("{kind} {key}");
-        if STATUS_KINDS.contains(&kind) {
-            return Ok(None);
-        }
         let Some(config) = ConfigKind::from_kind(kind) else {
             let message = format!("unknown kind {kind:?} in apiVersion {api_version:?}");
             return Err(self.mistake(Some(&object), Some("kind"), message));
@@ -214,7 +228,7 @@ impl Reader<'_> {
             let message = format!("{api_version:?} is not served; use {}", versions.join(" or "));
             return Err(self.mistake(Some(&object), Some("apiVersion"), message));
         }
-        Ok(Some(config))
+        Ok(config)
     }
 
     fn typed<T: DeserializeOwned>(
@@ -228,6 +242,15 @@ impl Reader<'_> {
             let field = (path != ".").then_some(path.as_str());
             self.mistake(Some(&format!("{kind} {key}")), field, error.inner().to_string())
         })
+    }
+}
+
+/// Whether ferrolb has a use for the kind, or would have for one that is spelt nearly so.
+fn is_used(api_version: &str, kind: &str) -> bool {
+    match api_version {
+        "v1" => !OTHER_CORE_KINDS.contains(&kind),
+        "discovery.k8s.io/v1" => true,
+        _ => api_version.starts_with("metallb.io/") && !STATUS_KINDS.contains(&kind),
     }
 }
 

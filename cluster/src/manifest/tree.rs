@@ -30,6 +30,24 @@ impl Tree {
         }
     }
 
+    /// The text of a field of the document itself.
+    pub(super) fn text(&self, name: &str) -> Option<String> {
+        let Self::Mapping(entries) = self else { return None };
+        match &entries.iter().find(|(key, _)| key.value == name)?.1.value {
+            Self::Scalar(Value::String(text)) => Some(text.clone()),
+            Self::Scalar(_) | Self::Sequence(_) | Self::Mapping(_) => None,
+        }
+    }
+
+    /// The line on which its first field or item stands; 1 for a scalar.
+    pub(super) fn first_line(&self) -> u64 {
+        match self {
+            Self::Scalar(_) => 1,
+            Self::Sequence(items) => items.first().map_or(1, |item| item.referenced.line()),
+            Self::Mapping(entries) => entries.first().map_or(1, |(key, _)| key.referenced.line()),
+        }
+    }
+
     /// The line of the field that a path like `spec.ports[1].port` leads to, as far as it leads.
     pub(super) fn line(&self, path: &str) -> Option<u64> {
         let mut steps = path.split(['.', '[']).filter(|step| !step.is_empty());

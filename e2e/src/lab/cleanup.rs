@@ -59,7 +59,9 @@ pub fn remove_own() {
 
 /// Removes what runs left that are no more.
 pub fn remove_leftovers() {
-    remove(|name| owner(name).is_some_and(|pid| !std::path::Path::new(&format!("/proc/{pid}")).exists()));
+    remove(|name| {
+        owner(name).is_some_and(|pid| !std::path::Path::new(&format!("/proc/{pid}")).exists())
+    });
 }
 
 fn owner(name: &str) -> Option<u32> {
@@ -70,7 +72,9 @@ fn remove(wanted: impl Fn(&str) -> bool) {
     let listed = Command::new("ip").args(["netns", "list"]).output();
     let listed = listed.map(|output| output.stdout).unwrap_or_default();
     for line in String::from_utf8_lossy(&listed).lines() {
-        let Some(name) = line.split_whitespace().next().filter(|name| wanted(name)) else { continue };
+        let Some(name) = line.split_whitespace().next().filter(|name| wanted(name)) else {
+            continue;
+        };
         let inside = Command::new("ip").args(["netns", "pids", name]).output();
         let inside = inside.map(|output| output.stdout).unwrap_or_default();
         for pid in String::from_utf8_lossy(&inside).split_whitespace().flat_map(str::parse) {

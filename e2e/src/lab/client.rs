@@ -42,13 +42,11 @@ impl Client {
     /// When the question cannot be asked.
     pub fn who_has_on(&self, address: &str, link: &str) -> anyhow::Result<BTreeSet<String>> {
         let text = match address.parse()? {
-            // Two questions a quarter of a second apart; every answer is printed, also a second one.
+            // Two questions a fifth of a second apart; every answer is printed, also a second one.
             IpAddr::V4(_) => {
-                self.namespace.output("arping", ["-c", "2", "-W", "0.25", "-i", link, address])?
+                self.namespace.output("arping", ["-c", "2", "-W", "0.2", "-i", link, address])?
             }
-            IpAddr::V6(_) => {
-                self.namespace.output(&self.e2e, ["solicit", address, link])?
-            }
+            IpAddr::V6(_) => self.namespace.output(&self.e2e, ["solicit", address, link])?,
         };
         let text = String::from_utf8_lossy(&text.stdout).to_lowercase();
         Ok(text.split_whitespace().filter(|word| is_mac(word)).map(str::to_owned).collect())
@@ -70,5 +68,6 @@ impl Client {
 
 fn is_mac(word: &str) -> bool {
     let parts: Vec<&str> = word.split(':').collect();
-    parts.len() == 6 && parts.iter().all(|part| part.len() == 2 && u8::from_str_radix(part, 16).is_ok())
+    parts.len() == 6
+        && parts.iter().all(|part| part.len() == 2 && u8::from_str_radix(part, 16).is_ok())
 }

@@ -92,7 +92,8 @@ impl Identity {
 /// # Errors
 /// When it cannot be built; what is missing has been said by then.
 pub fn binary() -> anyhow::Result<PathBuf> {
-    let output = Command::new(format!("{OURS}/cluster/build.sh")).stderr(Stdio::inherit()).output()?;
+    let output =
+        Command::new(format!("{OURS}/cluster/build.sh")).stderr(Stdio::inherit()).output()?;
     if !output.status.success() {
         bail!("the control plane cannot be built");
     }
@@ -129,24 +130,30 @@ impl ControlPlane {
         let tokens: String = Identity::ALL.into_iter().map(Identity::line).collect();
         std::fs::write(folder.join("tokens.csv"), tokens)?;
         for identity in Identity::ALL {
-            std::fs::write(kubeconfig(folder, identity), kubeconfig_text(folder, identity, families))?;
+            std::fs::write(
+                kubeconfig(folder, identity),
+                kubeconfig_text(folder, identity, families),
+            )?;
         }
         let data = folder.join("etcd");
         // A store of an earlier control plane of this lane.
         let _ = std::fs::remove_dir_all(&data);
-        let etcd = Process::start(folder, Start {
-            name: "etcd".into(),
-            namespace,
-            program,
-            arguments: vec![
-                "etcd".into(),
-                data.display().to_string(),
-                "http://127.0.0.1:2379".into(),
-                "http://127.0.0.1:2380".into(),
-            ],
-            environment: Vec::new(),
-            rights: Rights::All,
-        })?;
+        let etcd = Process::start(
+            folder,
+            Start {
+                name: "etcd".into(),
+                namespace,
+                program,
+                arguments: vec![
+                    "etcd".into(),
+                    data.display().to_string(),
+                    "http://127.0.0.1:2379".into(),
+                    "http://127.0.0.1:2380".into(),
+                ],
+                environment: Vec::new(),
+                rights: Rights::All,
+            },
+        )?;
         let mut plane = Self {
             families,
             kube: Kube::start(&namespace.path(), &kubeconfig(folder, Identity::Admin))?,
@@ -278,14 +285,17 @@ fn start_apiserver(
         "--allow-privileged=true".into(),
         "--disable-admission-plugins=ServiceAccount".into(),
     ];
-    Process::start(folder, Start {
-        name: "kube-apiserver".into(),
-        namespace,
-        program,
-        arguments: arguments.into(),
-        environment: Vec::new(),
-        rights: Rights::All,
-    })
+    Process::start(
+        folder,
+        Start {
+            name: "kube-apiserver".into(),
+            namespace,
+            program,
+            arguments: arguments.into(),
+            environment: Vec::new(),
+            rights: Rights::All,
+        },
+    )
 }
 
 /// An authority and the server's certificate.

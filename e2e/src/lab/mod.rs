@@ -166,20 +166,23 @@ impl Lab {
         let mut arguments = vec!["--port=9120".to_owned(), "--log-level=debug".to_owned()];
         arguments.extend(extra.iter().map(|argument| (*argument).to_owned()));
         let folder = &self.programs.folder;
-        let mut controller = Process::start(folder, Start {
-            name: "controller".into(),
-            namespace: &self.plane,
-            program: &self.programs.controller,
-            arguments,
-            environment: vec![
-                ("METALLB_POD_NAME", "controller".to_owned()),
-                ("METALLB_NAMESPACE", SYSTEM.to_owned()),
-                ("METALLB_DEPLOYMENT", "controller".to_owned()),
-                ("METALLB_ML_SECRET_NAME", "memberlist".to_owned()),
-                ("KUBECONFIG", kubeconfig(folder, Identity::Controller).display().to_string()),
-            ],
-            rights: Rights::Nobody,
-        })?;
+        let mut controller = Process::start(
+            folder,
+            Start {
+                name: "controller".into(),
+                namespace: &self.plane,
+                program: &self.programs.controller,
+                arguments,
+                environment: vec![
+                    ("METALLB_POD_NAME", "controller".to_owned()),
+                    ("METALLB_NAMESPACE", SYSTEM.to_owned()),
+                    ("METALLB_DEPLOYMENT", "controller".to_owned()),
+                    ("METALLB_ML_SECRET_NAME", "memberlist".to_owned()),
+                    ("KUBECONFIG", kubeconfig(folder, Identity::Controller).display().to_string()),
+                ],
+                rights: Rights::Nobody,
+            },
+        )?;
         let plane = &self.plane;
         controller.wait_ready(SOON, || Ok(is_ready(plane)))?;
         self.controller = Some(controller);
@@ -320,12 +323,20 @@ impl Lab {
     /// # Errors
     /// When there is no client.
     pub fn owners(&self, address: &str) -> anyhow::Result<BTreeSet<String>> {
+        self.owners_on(address, "eth0")
+    }
+
+    /// As [`Lab::owners`], asked on another link of the client.
+    ///
+    /// # Errors
+    /// When there is no client.
+    pub fn owners_on(&self, address: &str, link: &str) -> anyhow::Result<BTreeSet<String>> {
         let client = self.client.as_ref().context("there is no client")?;
-        let answers = client.who_has(address)?;
+        let answers = client.who_has_on(address, link)?;
         let name = |mac: String| {
-            // 02:fb:00:00:00:NN is node NN's eth0.
-            let number = mac.strip_prefix("02:fb:00:00:00:");
-            let number = number.and_then(|digits| usize::from_str_radix(digits, 16).ok());
+            // 02:fb:00:00:LL:NN is node NN's link LL.
+            let number = mac.strip_prefix("02:fb:00:00:").and_then(|rest| rest.split_once(':'));
+            let number = number.and_then(|(_, node)| usize::from_str_radix(node, 16).ok());
             let node = self.nodes.iter().find(|node| Some(node.number) == number);
             node.map_or(mac, |node| node.name.clone())
         };
@@ -381,7 +392,8 @@ impl Lab {
         }
         let _ = writeln!(text, "  --- events");
         for event in self.kube().list("/api/v1/events").unwrap_or_default() {
-            let field = |pointer| event.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+            let field =
+                |pointer| event.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
             let (kind, reason) = (field("/type"), field("/reason"));
             let (object, message) = (field("/involvedObject/name"), field("/message"));
             let _ = writeln!(text, "    {object}: {kind} {reason}: {message}");

@@ -175,14 +175,17 @@ impl Node {
         });
         let path = folder.join(format!("kube-proxy-{}.json", self.name));
         std::fs::write(&path, config.to_string())?;
-        self.proxy = Some(Process::start(folder, Start {
-            name: format!("kube-proxy-{}", self.name),
-            namespace: &self.namespace,
-            program: &self.programs.cluster,
-            arguments: vec!["kube-proxy".into(), format!("--config={}", path.display())],
-            environment: Vec::new(),
-            rights: Rights::All,
-        })?);
+        self.proxy = Some(Process::start(
+            folder,
+            Start {
+                name: format!("kube-proxy-{}", self.name),
+                namespace: &self.namespace,
+                program: &self.programs.cluster,
+                arguments: vec!["kube-proxy".into(), format!("--config={}", path.display())],
+                environment: Vec::new(),
+                rights: Rights::All,
+            },
+        )?);
         Ok(())
     }
 
@@ -194,20 +197,23 @@ impl Node {
         let folder: &PathBuf = &self.programs.folder;
         let mut arguments = vec!["--port=9120".to_owned(), "--log-level=debug".to_owned()];
         arguments.extend(extra.iter().map(|argument| (*argument).to_owned()));
-        self.speaker = Some(Process::start(folder, Start {
-            name: format!("speaker-{}", self.name),
-            namespace: &self.namespace,
-            program: &self.programs.speaker,
-            arguments,
-            environment: vec![
-                ("METALLB_NODE_NAME", self.name.clone()),
-                ("METALLB_POD_NAME", format!("speaker-{}", self.name)),
-                ("METALLB_HOST", format!("172.30.0.{}", 10 + self.number)),
-                ("METALLB_NAMESPACE", SYSTEM.to_owned()),
-                ("KUBECONFIG", kubeconfig(folder, Identity::Speaker).display().to_string()),
-            ],
-            rights: Rights::NetRaw,
-        })?);
+        self.speaker = Some(Process::start(
+            folder,
+            Start {
+                name: format!("speaker-{}", self.name),
+                namespace: &self.namespace,
+                program: &self.programs.speaker,
+                arguments,
+                environment: vec![
+                    ("METALLB_NODE_NAME", self.name.clone()),
+                    ("METALLB_POD_NAME", format!("speaker-{}", self.name)),
+                    ("METALLB_HOST", format!("172.30.0.{}", 10 + self.number)),
+                    ("METALLB_NAMESPACE", SYSTEM.to_owned()),
+                    ("KUBECONFIG", kubeconfig(folder, Identity::Speaker).display().to_string()),
+                ],
+                rights: Rights::NetRaw,
+            },
+        )?);
         Ok(())
     }
 
@@ -247,14 +253,17 @@ impl Node {
              route add default via fd00:244:{node}::1",
             addresses.v4, addresses.v6
         ))?;
-        let mut server = Process::start(&self.programs.folder, Start {
-            name: name.clone(),
-            namespace: &namespace,
-            program: &self.programs.e2e,
-            arguments: vec!["serve".into(), "[::]:8080".into(), self.name.clone()],
-            environment: Vec::new(),
-            rights: Rights::All,
-        })?;
+        let mut server = Process::start(
+            &self.programs.folder,
+            Start {
+                name: name.clone(),
+                namespace: &namespace,
+                program: &self.programs.e2e,
+                arguments: vec!["serve".into(), "[::]:8080".into(), self.name.clone()],
+                environment: Vec::new(),
+                rights: Rights::All,
+            },
+        )?;
         server.wait_ready(START, || Ok(fetch(&namespace, "http://[::1]:8080/").is_some()))?;
         self.pods.push(Pod { _server: server, _namespace: namespace });
         Ok(addresses)

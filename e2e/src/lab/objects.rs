@@ -81,7 +81,10 @@ pub fn pool_of(service: &Value) -> Option<&str> {
 }
 
 /// Deletes all that a scenario can have made.
-pub(super) fn delete_all(kube: &Kube) -> anyhow::Result<()> {
+///
+/// # Errors
+/// When the API refuses.
+pub fn delete_all(kube: &Kube) -> anyhow::Result<()> {
     for service in kube.list("/api/v1/services")? {
         let name = service.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
         if name != "kubernetes" {
@@ -94,7 +97,8 @@ pub(super) fn delete_all(kube: &Kube) -> anyhow::Result<()> {
             kube.delete(&path_of(&slice, "discovery.k8s.io/v1", "EndpointSlice")?)?;
         }
     }
-    let system = ["/api/v1/namespaces/metallb-system/pods", "/api/v1/namespaces/metallb-system/secrets"];
+    let system =
+        ["/api/v1/namespaces/metallb-system/pods", "/api/v1/namespaces/metallb-system/secrets"];
     for path in ["/api/v1/nodes", "/api/v1/namespaces/default/events"].into_iter().chain(system) {
         kube.delete(path)?;
     }

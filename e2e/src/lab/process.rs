@@ -151,12 +151,11 @@ impl Process {
         deadline: Duration,
         mut ready: impl FnMut() -> anyhow::Result<bool>,
     ) -> anyhow::Result<()> {
-        let ended = eventually(&format!("{} is ready", self.name), deadline, || {
-            match self.ended() {
+        let ended =
+            eventually(&format!("{} is ready", self.name), deadline, || match self.ended() {
                 Some(status) => Ok(Some(Some(status))),
                 None => Ok(ready()?.then_some(None)),
-            }
-        })?;
+            })?;
         if let Some(status) = ended {
             bail!("{} ended at its start: {status}\n{}", self.name, tail(&self.log(), 20));
         }

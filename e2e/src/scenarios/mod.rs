@@ -35,6 +35,18 @@ scenarios! {
     sharing: Dual,
     requested_address: Dual,
     pool_replaced: Dual,
+    crds_accepted: Dual,
+    recorded_allocation: Dual,
+    recorded_owners: Dual,
+    preferred_node: Dual,
+    interfaces: Dual,
+    controller_killed: Dual,
+    api_down: Dual,
+    conflict: Dual,
+    class: Dual,
+    type_change: Dual,
+    edited_by_hand: Dual,
+    ipv6_only: Ipv6,
 }
 
 #[cfg(test)]

@@ -1,0 +1,99 @@
+//! Measures what the design promises for L2, and writes it down. It decides nothing: figures of a busy machine are
+//! figures, not failures.
+//!
+//! Topology: one lane with three nodes (no kube-proxy), a client.
+
+mod arp;
+mod cluster;
+mod plan;
+mod usage;
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+
+use crate::lab::control_plane::{self, Families};
+use crate::lab::{Lab, cleanup};
+
+pub use arp::client as arp_client;
+
+/// A figure and what it should be.
+#[derive(Clone, Debug)]
+pub(crate) struct Row {
+    what: String,
+    goal: String,
+    measured: String,
+}
+
+/// The figures so far.
+#[derive(Debug, Default)]
+pub(crate) struct Report(Vec<Row>);
+
+impl Report {
+    fn add(
+        &mut self,
+        what: impl Into<String>,
+        goal: impl Into<String>,
+        measured: impl Into<String>,
+    ) {
+        let row = Row { what: what.into(), goal: goal.into(), measured: measured.into() };
+        println!("{:<70} {:<16} {}", row.what, row.goal, row.measured);
+        self.0.push(row);
+    }
+
+    fn text(&self) -> anyhow::Result<String> {
+        let mut text = String::from(
+            "# Benchmarks\n\n\
+             Written by `make bench`: one run, on a machine with two shared cores, programs built with the profile `ci` \
+             (no LTO). Resident memory is VmRSS; CPU is user and system time of the process from /proc, in steps of \
+             10 ms. Three nodes, each a network namespace, on a real kube-apiserver. The goals are those of the design; \
+             a figure that misses its goal says so by standing beside it.\n\n\
+             | what | goal | measured |\n|---|---|---|\n",
+        );
+        for row in &self.0 {
+            writeln!(text, "| {} | {} | {} |", row.what, row.goal, row.measured)?;
+        }
+        text.push_str(
+            "\nHow: *answered* counts from the API server's reply to the creation until the client hears the first ARP \
+             announcement of the address. ARP answers are timed by a client on the same switch with a packet socket, one \
+             question at a time, the kernel's and ferrolb's turn by turn; the kernel's are those for the node's own address. \
+             Foreign requests ask for addresses outside every range of the filter; the worst case asks for an address inside \
+             a coarsened range that nobody owns.\n",
+        );
+        Ok(text)
+    }
+}
+
+/// Runs all measurements and writes the report.
+///
+/// # Errors
+/// When the rack cannot be made or a program fails.
+pub fn run(binaries: &Path, out: &PathBuf) -> anyhow::Result<()> {
+    anyhow::ensure!(nix::unistd::Uid::effective().is_root(), "network namespaces need root");
+    cleanup::remove_leftovers();
+    let mut report = Report::default();
+    let result = measure(binaries, &mut report);
+    cleanup::remove_own();
+    result?;
+    std::fs::write(out, report.text()?).with_context(|| format!("cannot write {}", out.display()))
+}
+
+fn measure(binaries: &Path, report: &mut Report) -> anyhow::Result<()> {
+    sizes(binaries, report)?;
+    plan::measure(binaries, report)?;
+    let binary = control_plane::binary()?;
+    let mut lab = Lab::new(0, binaries, &binary, Families::Dual)?;
+    cluster::measure(&mut lab, report)?;
+    lab.reset()?;
+    arp::measure(&mut lab, report)
+}
+
+fn sizes(binaries: &Path, report: &mut Report) -> anyhow::Result<()> {
+    for name in ["controller", "speaker", "ferrolb"] {
+        let size = std::fs::metadata(binaries.join(name))?.len();
+        let megabytes = f64::from(u32::try_from(size)?) / 1e6;
+        report.add(format!("size of `{name}`, stripped"), "< 12 MB", format!("{megabytes:.1} MB"));
+    }
+    Ok(())
+}

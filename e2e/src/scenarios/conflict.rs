@@ -1,0 +1,36 @@
+//! Another node answers for an address with its kernel, as kube-proxy's IPVS mode does without strictARP: the owner
+//! notices, though that node never announces anything, and names it.
+//!
+//! Topology: three nodes with speakers, a client; the address is put on a dummy place of a node that does not own it.
+//! Steps: a Service is announced; another node's kernel gets the address on its loopback; a Warning event
+//! addressConflict on the Service names that node.
+
+use anyhow::{Context, ensure};
+use serde_json::json;
+
+use crate::lab::Lab;
+use crate::lab::node::{PodAddresses, Proxy};
+use crate::lab::objects::service;
+
+const ADDRESS: &str = "172.30.0.200";
+
+pub(super) fn run(lab: &mut Lab) -> anyhow::Result<()> {
+    lab.start_all(3, Proxy::Absent)?;
+    let endpoint = PodAddresses {
+        node: "node1".into(),
+        v4: "10.244.1.99".into(),
+        v6: "fd00:244:1::99".into(),
+    };
+    lab.set_endpoints("web", &[endpoint])?;
+    lab.kube().create(&service("web", json!({})))?;
+    lab.expect_addresses("web", &[ADDRESS])?;
+    let owner = lab.wait_owner(ADDRESS)?;
+    let other = lab.nodes.iter().find(|node| node.name != owner).context("another node")?;
+    let (name, mac) = (other.name.clone(), other.mac()?);
+    other.namespace.ip(&format!("address add {ADDRESS}/32 dev lo"))?;
+
+    let event = lab.wait_event("web", "addressConflict")?;
+    ensure!(event.kind == "Warning", "{event:?}");
+    ensure!(event.message.contains(&name) && event.message.contains(&mac), "{event:?}");
+    Ok(())
+}
