@@ -1,14 +1,16 @@
 //! `ferrolb check`: manifests offline, every mistake at once.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use cluster::folder::{FolderState, feed};
-use cluster::manifest::{Manifests, Mistake};
+use cluster::manifest::{Manifests, Mistake, Place};
 use cluster::model::Service;
 use cluster::{ConfigScope, ObjectKey, Snapshot};
 use crds::config::Config;
 
 use crate::args::CheckArgs;
+use crate::fields;
 
 /// What a check found.
 pub struct Report {
@@ -23,48 +25,49 @@ pub struct Report {
 /// Runs the command.
 #[must_use]
 pub fn run(args: &CheckArgs) -> Report {
-    let mut manifests = Manifests::default();
+    let mut manifests = Manifests::with_fields();
     manifests.read_paths(&args.paths);
     let summary = summary(&manifests);
     let mut mistakes = std::mem::take(&mut manifests.mistakes);
-    let places: Vec<(String, String, Mistake)> = manifests
+    let places: BTreeMap<(String, String), Place> = manifests
         .objects
-        .iter()
-        .map(|object| {
-            (object.kind.clone(), object.key.clone(), object.mistake(None, String::new()))
-        })
+        .iter_mut()
+        .map(|object| ((object.kind.clone(), object.key.clone()), object.take_place()))
         .collect();
-    let place = |kind: &str, key: &str, field: Option<String>, message: String| {
-        let found = places.iter().find(|(k, name, _)| k == kind && name == key);
-        found.map(|(_, _, place)| Mistake { field, message, ..place.clone() })
-    };
+    let place = |kind: &str, key: &str| places.get(&(kind.to_owned(), key.to_owned()));
     let mut snapshot = Snapshot::new(ConfigScope::All, true);
     feed(&mut snapshot, manifests, &FolderState::default(), "this-host");
     snapshot.take_dirty();
+    let mut hints = Vec::new();
     for rejection in snapshot.rejections() {
-        let message = rejection.message.replace('\n', "; ");
-        mistakes.extend(place(rejection.kind.kind(), &rejection.name, None, message));
+        // Secrets are not kept where manifests are.
+        if rejection.message.contains("secret ref not found") {
+            hints.push(format!(
+                "{} {}: its password is in a Secret, and Secrets are not read here",
+                rejection.kind, rejection.name
+            ));
+            continue;
+        }
+        if let Some(place) = place(rejection.kind.kind(), &rejection.name) {
+            let field = fields::of(rejection, &place.value());
+            mistakes.push(place.mistake(field, rejection.message.replace('\n', "; ")));
+        }
     }
     for (key, service) in snapshot.services() {
         if let Err(error) = allocator::requested_addresses(service) {
             let field = match error {
-                allocator::RequestError::Field(_) => "spec.loadBalancerIP",
+                allocator::RequestError::Field(_) => "spec.loadBalancerIP".to_owned(),
                 allocator::RequestError::Annotation(_)
                 | allocator::RequestError::Both
                 | allocator::RequestError::Families { .. } => {
-                    "metadata.annotations.metallb.io/loadBalancerIPs"
+                    format!("metadata.annotations.{}", request_annotation(service))
                 }
             };
-            mistakes.extend(place(
-                "Service",
-                key.as_str(),
-                Some(field.to_owned()),
-                error.to_string(),
-            ));
+            let place = place("Service", key.as_str());
+            mistakes.extend(place.map(|place| place.mistake(Some(field), error.to_string())));
         }
     }
     mistakes.sort();
-    let mut hints = Vec::new();
     hint_at_pools(snapshot.config(), &mut hints);
     for (key, service) in snapshot.services() {
         hint_at_service(key, service, snapshot.config(), &mut hints);
@@ -72,8 +75,15 @@ pub fn run(args: &CheckArgs) -> Report {
     Report { mistakes, hints, summary }
 }
 
+/// The annotation by which a Service asks for addresses, under the prefix that counts.
+fn request_annotation(service: &Service) -> &'static str {
+    const CURRENT: &str = "metallb.io/loadBalancerIPs";
+    const DEPRECATED: &str = "metallb.universe.tf/loadBalancerIPs";
+    if service.annotations.contains_key(CURRENT) { CURRENT } else { DEPRECATED }
+}
+
 fn summary(manifests: &Manifests) -> String {
-    let mut kinds = std::collections::BTreeMap::<&str, usize>::new();
+    let mut kinds = BTreeMap::<&str, usize>::new();
     for object in &manifests.objects {
         *kinds.entry(&object.kind).or_default() += 1;
     }

@@ -6,11 +6,11 @@ use std::fmt::Write;
 use allocator::{Families, requested_addresses, requested_pool};
 use anyhow::Context;
 use cluster::model::{Service, TrafficPolicy};
+use cluster::net::client::connect;
 use cluster::net::source::Update;
 use cluster::net::source::kubernetes::{Watches, watch_all};
 use cluster::{ConfigScope, Kind, ObjectKey, Snapshot};
 use crds::config::ConfigKind;
-use kube::Client;
 use l2::Scope;
 use speaker::{Members, Options, announce};
 
@@ -55,7 +55,7 @@ async fn from_cluster(namespace: &str, view: &View) -> anyhow::Result<World> {
         Kind::Config(ConfigKind::L2Advertisement),
         Kind::Config(ConfigKind::Community),
     ];
-    let client = Client::try_default().await.context("no Kubernetes API is configured")?;
+    let client = connect().await?;
     let mut updates =
         watch_all(&client, Watches { namespace: namespace.to_owned(), kinds: KINDS.to_vec() });
     let mut world = World::empty(view);

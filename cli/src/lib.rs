@@ -5,6 +5,7 @@ pub mod accept;
 pub mod args;
 pub mod check;
 pub mod explain;
+mod fields;
 pub mod plan;
 pub mod run;
 mod table;

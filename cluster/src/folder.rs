@@ -32,10 +32,8 @@ const KINDS: [Kind; 10] = [
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FolderState {
     /// The node on which it was written.
-    #[serde(default)]
     pub node: String,
     /// By `namespace/name`.
-    #[serde(default)]
     pub services: BTreeMap<String, ServiceState>,
 }
 

@@ -9,6 +9,7 @@ pub mod manifest;
 pub mod model;
 #[cfg(feature = "net")]
 pub mod net;
+pub mod robustness;
 pub mod snapshot;
 
 pub use key::ObjectKey;

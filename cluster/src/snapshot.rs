@@ -301,8 +301,14 @@ impl Snapshot {
     }
 
     /// The kind cannot be had (its CRD or the permission is absent): it counts as synced. What was known stays.
+    ///
+    /// Not so the kinds whose absence would take addresses away: an API server refuses everything for a moment while it
+    /// starts, and a controller that starts with it must not take that for a cluster without pools.
     pub fn set_absent(&mut self, kind: Kind) {
-        self.synced.insert(kind);
+        let needed = [Kind::Service, Kind::Namespace, Kind::Config(ConfigKind::IpAddressPool)];
+        if !needed.contains(&kind) {
+            self.synced.insert(kind);
+        }
     }
 
     /// Validates the configuration if it changed, and hands out what has to be decided again.

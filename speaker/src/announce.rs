@@ -7,6 +7,7 @@ use std::sync::Arc;
 use cluster::model::{Node, Service, TrafficPolicy};
 use cluster::{ObjectKey, Snapshot};
 use crds::config::{Config, L2Advertisement};
+use crds::labels::Labels;
 use l2::Scope;
 
 use crate::election::{Candidate, winner};
@@ -111,10 +112,19 @@ fn contest<'a>(
     }
     let addresses = addresses(service)?;
     let config = snapshot.config();
-    let advertisements = advertisements(service, &addresses, config)?;
+    let pool = pool(service, &addresses, config)?;
     let endpoints = Endpoints::of(key, snapshot, options);
     if !endpoints.any {
         return Err(Withhold::NoEndpoints);
+    }
+    let advertisements: Vec<&L2Advertisement> = config
+        .l2_advertisements
+        .values()
+        .filter(|ad| ad.pools.selects(&pool.name, pool.labels))
+        .filter(|ad| ad.selects_service(&service.labels))
+        .collect();
+    if advertisements.is_empty() {
+        return Err(Withhold::NotAdvertised(pool.name));
     }
     let shares = service.annotation("allow-shared-ip").is_some();
     if shares && advertisements.iter().any(|ad| !ad.service_selectors.is_empty()) {
@@ -166,36 +176,32 @@ fn addresses(service: &Service) -> Result<Vec<IpAddr>, Withhold> {
         .collect()
 }
 
-fn advertisements<'a>(
+/// What advertisements select a pool by.
+struct PoolOf<'a> {
+    name: Arc<str>,
+    labels: &'a Labels,
+}
+
+/// The pool that holds all of the Service's addresses.
+fn pool<'a>(
     service: &Service,
     addresses: &[IpAddr],
     config: &'a Config,
-) -> Result<Vec<&'a L2Advertisement>, Withhold> {
+) -> Result<PoolOf<'a>, Withhold> {
     let first = addresses.first().copied().ok_or(Withhold::NoAddress)?;
-    let (pool, labels) = match config.pool_of(first) {
-        Some(pool) => {
-            if let Some(other) = addresses.iter().find(|address| !pool.contains(**address)) {
-                return Err(Withhold::NotAllowed(*other));
-            }
-            (Arc::clone(&pool.name), &pool.labels)
-        }
+    match config.pool_of(first) {
+        Some(pool) => match addresses.iter().find(|address| !pool.contains(**address)) {
+            Some(other) => Err(Withhold::NotAllowed(*other)),
+            None => Ok(PoolOf { name: Arc::clone(&pool.name), labels: &pool.labels }),
+        },
         // What a pool gave before it became invalid is still announced (rule 6 of the design).
         None => service
             .annotations
             .get("metallb.io/ip-allocated-from-pool")
             .and_then(|name| config.invalid_pools.get_key_value(name))
-            .map(|(name, pool)| (Arc::clone(name), &pool.labels))
-            .ok_or(Withhold::NotAllowed(first))?,
-    };
-    let selected: Vec<&L2Advertisement> = config
-        .l2_advertisements
-        .values()
-        .filter(|ad| ad.pools.selects(&pool, labels) && ad.selects_service(&service.labels))
-        .collect();
-    if selected.is_empty() {
-        return Err(Withhold::NotAdvertised(pool));
+            .map(|(name, pool)| PoolOf { name: Arc::clone(name), labels: &pool.labels })
+            .ok_or(Withhold::NotAllowed(first)),
     }
-    Ok(selected)
 }
 
 /// Where a Service has usable endpoints.

@@ -115,7 +115,8 @@ impl Speaker {
         interfaces: &BTreeSet<Box<str>>,
     ) -> Vec<Output> {
         let keys: BTreeSet<ObjectKey> = if dirty.all {
-            snapshot.services().keys().chain(self.announced.keys()).cloned().collect()
+            let known = self.announced.keys().chain(&self.without_interface);
+            snapshot.services().keys().chain(known).cloned().collect()
         } else {
             dirty.services.clone()
         };

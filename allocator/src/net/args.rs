@@ -5,7 +5,7 @@ use daemon::log::{Format, Threshold};
 
 /// Gives Services of type LoadBalancer their addresses.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "controller", version, about)]
+#[command(name = "controller", version, about, args_override_self = true)]
 pub struct Args {
     /// Port of the metrics endpoint; 0 turns it off.
     #[arg(long, default_value_t = 9120)]

@@ -9,6 +9,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use anyhow::Context;
+use cluster::net::client::connect;
 use cluster::net::sink::kubernetes::{
     EventSink, PoolCounters, PoolSink, ServiceEvent, ServiceReport, ServiceSink, ServiceStatus,
     list_formerly_allocated,
@@ -48,7 +49,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     args.say_what_is_missing();
     let namespace = daemon::flags::namespace(args.namespace.clone())
         .context("the namespace is not known: set --namespace or METALLB_NAMESPACE")?;
-    let client = Client::try_default().await.context("no Kubernetes API is configured")?;
+    let client = connect().await?;
     let registry = Registry::new();
     let readiness = Readiness::default();
     let everywhere = |port| SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
@@ -160,11 +161,12 @@ impl Controller {
             self.sweep();
         }
         let dirty = self.snapshot.take_dirty();
+        // Also when nothing else changes: an invalid object that keeps its last valid version makes nothing dirty.
+        self.journal.note_rejections(self.snapshot.rejections());
+        self.client_metrics.set_config(self.snapshot.rejections().len());
         if dirty.is_empty() {
             return;
         }
-        self.journal.note_rejections(self.snapshot.rejections());
-        self.client_metrics.set_config(self.snapshot.rejections().len());
         if let Some(sink) = &self.services {
             // Gone from the list of LoadBalancers: deleted, or another type now and to be cleared.
             for key in &dirty.services {

@@ -176,12 +176,13 @@ impl Manifests {
 /// with such a value is refused here as the API server refuses it; `010` is eight.
 ///
 /// Nothing that is read may grow beyond a small multiple of the file: aliases are replayed within limits, while what
-/// is written out may be as long as a file may be. Some depth is left for the schemas of CRDs.
+/// is written out may be as long as a file may be. The depth is enough for the schemas of CRDs, and small enough for the
+/// stack of a thread.
 fn options() -> serde_saphyr::Options {
     serde_saphyr::options! {
         legacy_octal_numbers: true,
         budget: serde_saphyr::budget! {
-            max_depth: 128,
+            max_depth: 64,
             max_nodes: usize::MAX,
             max_events: usize::MAX,
             enforce_alias_anchor_ratio: false,

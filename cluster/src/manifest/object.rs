@@ -209,12 +209,7 @@ impl Reader<'_> {
         Err(self.mistake(Some(kind), Some(&format!("metadata.{field}")), message))
     }
 
-    fn config_kind(
-        &self,
-        api_version: &str,
-        kind: &str,
-        key: &str,
-    ) -> Result<ConfigKind, Mistake> {
+    fn config_kind(&self, api_version: &str, kind: &str, key: &str) -> Result<ConfigKind, Mistake> {
         let object = format!("{kind} {key}");
         let Some(config) = ConfigKind::from_kind(kind) else {
             let message = format!("unknown kind {kind:?} in apiVersion {api_version:?}");

@@ -25,10 +25,11 @@ impl Place {
     /// A mistake in the object, on the line of the field as far as that is known.
     #[must_use]
     pub fn mistake(&self, field: Option<String>, message: String) -> Mistake {
-        let line = field.as_deref().zip(self.fields.as_ref()).and_then(|(field, (offset, tree))| {
-            let line = tree.line(field)?;
-            Some(line + offset)
-        });
+        let line =
+            field.as_deref().zip(self.fields.as_ref()).and_then(|(field, (offset, tree))| {
+                let line = tree.line(field)?;
+                Some(line + offset)
+            });
         Mistake {
             file: Arc::clone(&self.file),
             line: Some(line.unwrap_or(self.line)),

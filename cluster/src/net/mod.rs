@@ -1,4 +1,5 @@
 //! Sources and sinks: everything of this crate that does I/O.
 
+pub mod client;
 pub mod sink;
 pub mod source;

@@ -30,7 +30,7 @@ pub(super) fn measure(lab: &mut Lab, report: &mut Report) -> anyhow::Result<()> 
     lab.start_controller(&[])?;
     lab.start_nodes(1, Proxy::Absent)?;
     lab.start_speakers(&["--announce-interval=0s"])?;
-    lab.kube().apply(&pool("pool", &["172.30.32.0/20"]))?;
+    lab.kube().apply(&pool("pool", &["172.30.32.0/18"]))?;
     lab.kube().apply(&l2_advertisement("all", json!({})))?;
     let endpoint = PodAddresses {
         node: "node1".into(),

@@ -190,9 +190,7 @@ impl ControlPlane {
     }
 
     fn install(&self) -> anyhow::Result<()> {
-        for object in documents(RBAC)? {
-            self.kube.apply(&object)?;
-        }
+        apply_roles(&self.kube)?;
         for crd in crds()? {
             self.kube.apply(&crd)?;
         }
@@ -210,6 +208,17 @@ impl ControlPlane {
             Ok(true)
         })
     }
+}
+
+/// Applies MetalLB's namespace, service accounts and roles.
+///
+/// # Errors
+/// When the API refuses.
+pub fn apply_roles(kube: &Kube) -> anyhow::Result<()> {
+    for object in documents(RBAC)? {
+        kube.apply(&object)?;
+    }
+    Ok(())
 }
 
 /// Whether the API server serves this CRD.

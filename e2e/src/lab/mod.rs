@@ -163,10 +163,29 @@ impl Lab {
     /// # Errors
     /// When it does not become ready.
     pub fn start_controller(&mut self, extra: &[&str]) -> anyhow::Result<()> {
+        self.spawn_controller(extra)?;
+        self.wait_controller()
+    }
+
+    /// Waits until the controller is ready.
+    ///
+    /// # Errors
+    /// When it does not become ready.
+    pub fn wait_controller(&mut self) -> anyhow::Result<()> {
+        let plane = &self.plane;
+        let controller = self.controller.as_mut().context("no controller runs")?;
+        controller.wait_ready(SOON, || Ok(is_ready(plane)))
+    }
+
+    /// Starts the controller without waiting for it.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn spawn_controller(&mut self, extra: &[&str]) -> anyhow::Result<()> {
         let mut arguments = vec!["--port=9120".to_owned(), "--log-level=debug".to_owned()];
         arguments.extend(extra.iter().map(|argument| (*argument).to_owned()));
         let folder = &self.programs.folder;
-        let mut controller = Process::start(
+        self.controller = Some(Process::start(
             folder,
             Start {
                 name: "controller".into(),
@@ -182,10 +201,7 @@ impl Lab {
                 ],
                 rights: Rights::Nobody,
             },
-        )?;
-        let plane = &self.plane;
-        controller.wait_ready(SOON, || Ok(is_ready(plane)))?;
-        self.controller = Some(controller);
+        )?);
         Ok(())
     }
 
@@ -381,14 +397,22 @@ impl Lab {
     #[must_use]
     pub fn evidence(&self) -> String {
         let mut text = String::new();
-        let mut processes: Vec<(&Process, usize)> = Vec::new();
-        processes.extend(self.controller.iter().map(|process| (process, 25)));
-        processes.extend(self.nodes.iter().filter_map(|node| Some((node.speaker.as_ref()?, 25))));
-        processes.extend(self.nodes.iter().filter_map(|node| Some((node.proxy.as_ref()?, 3))));
-        processes.push((&self.control.apiserver, 5));
-        for (process, lines) in processes {
+        let logs = std::fs::read_dir(&self.programs.folder).into_iter().flatten().flatten();
+        let mut logs: Vec<PathBuf> = logs.map(|entry| entry.path()).collect();
+        logs.retain(|path| path.extension().is_some_and(|extension| extension == "log"));
+        logs.sort();
+        for path in logs {
+            let name = path.file_stem().unwrap_or_default().to_string_lossy();
+            let lines = match &*name {
+                "etcd" => 0,
+                "kube-apiserver" => 5,
+                proxy if proxy.starts_with("kube-proxy") => 3,
+                _ => 25,
+            };
+            let log =
+                String::from_utf8_lossy(&std::fs::read(&path).unwrap_or_default()).into_owned();
             // Writing to a String cannot fail.
-            let _ = write!(text, "  --- {}\n{}", process.name(), tail(&process.log(), lines));
+            let _ = write!(text, "  --- {name}\n{}", tail(&log, lines));
         }
         let _ = writeln!(text, "  --- events");
         for event in self.kube().list("/api/v1/events").unwrap_or_default() {

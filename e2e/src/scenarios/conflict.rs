@@ -1,7 +1,7 @@
 //! Another node answers for an address with its kernel, as kube-proxy's IPVS mode does without strictARP: the owner
 //! notices, though that node never announces anything, and names it.
 //!
-//! Topology: three nodes with speakers, a client; the address is put on a dummy place of a node that does not own it.
+//! Topology: three nodes with speakers, a client; announcements every two seconds instead of every minute.
 //! Steps: a Service is announced; another node's kernel gets the address on its loopback; a Warning event
 //! addressConflict on the Service names that node.
 
@@ -10,12 +10,18 @@ use serde_json::json;
 
 use crate::lab::Lab;
 use crate::lab::node::{PodAddresses, Proxy};
-use crate::lab::objects::service;
+use crate::lab::objects::{POOL_V4, l2_advertisement, pool, service};
 
 const ADDRESS: &str = "172.30.0.200";
 
 pub(super) fn run(lab: &mut Lab) -> anyhow::Result<()> {
-    lab.start_all(3, Proxy::Absent)?;
+    lab.client()?;
+    lab.start_controller(&[])?;
+    lab.start_nodes(3, Proxy::Absent)?;
+    // Each announcement asks as well whether somebody else is there.
+    lab.start_speakers(&["--announce-interval=2s"])?;
+    lab.kube().apply(&pool("pool", &[POOL_V4]))?;
+    lab.kube().apply(&l2_advertisement("all", json!({})))?;
     let endpoint = PodAddresses {
         node: "node1".into(),
         v4: "10.244.1.99".into(),

@@ -6,7 +6,7 @@
 //! the first stays, the Service keeps its address, a new Service gets one of the first pool; a pool that is not valid
 //! is applied over the first: nobody loses an address, nobody new gets one of it.
 
-use anyhow::ensure;
+use anyhow::Context;
 use serde_json::{Value, json};
 
 use crate::lab::node::{PodAddresses, Proxy};
@@ -53,9 +53,10 @@ pub(super) fn run(lab: &mut Lab) -> anyhow::Result<()> {
         Ok(lab.addresses("web")? == [ADDRESS] && lab.addresses("second")? == ["172.30.0.201"])
     })?;
     lab.expect_owner(ADDRESS, &owner)?;
-    let log = lab.controller.as_ref().map(|controller| controller.log()).unwrap_or_default();
-    ensure!(log.contains("172.30.0.300"), "the log does not tell of the invalid pool");
-    Ok(())
+    let controller = lab.controller.as_ref().context("the controller runs")?;
+    eventually_true("the log tells of the invalid pool", SOON, || {
+        Ok(controller.log().contains("172.30.0.300"))
+    })
 }
 
 fn expect_whole(lab: &Lab) -> anyhow::Result<()> {

@@ -5,6 +5,7 @@
 //! a name that does not exist there is an event announceFailed and silence; eth1 goes down and up: the same node answers
 //! again; eth2 is plugged in while the speaker runs: answered there as well.
 
+use anyhow::anyhow;
 use serde_json::json;
 
 use crate::lab::netns::Namespace;
@@ -85,18 +86,35 @@ fn plug(lab: &mut Lab, number: u8) -> anyhow::Result<Switch> {
 
 /// The owner alone answers for both addresses on these links, nobody on those.
 fn expect(lab: &Lab, owner: &str, on: &[&str], not_on: &[&str]) -> anyhow::Result<()> {
-    for address in ADDRESSES {
-        for link in on {
-            eventually_true(&format!("{owner} answers for {address} on {link}"), SOON, || {
-                let owners = lab.owners_on(address, link)?;
-                Ok(owners.len() == 1 && owners.contains(owner))
-            })?;
+    let all = on.iter().map(|link| (*link, true)).chain(not_on.iter().map(|link| (*link, false)));
+    // All at once: each question takes its time.
+    std::thread::scope(|scope| {
+        let asked: Vec<_> = all
+            .flat_map(|(link, answered)| ADDRESSES.map(|address| (link, answered, address)))
+            .map(|(link, answered, address)| {
+                scope.spawn(move || expect_one(lab, owner, link, answered, address))
+            })
+            .collect();
+        for asked in asked {
+            asked.join().map_err(|_| anyhow!("a question panicked"))??;
         }
-        for link in not_on {
-            eventually_true(&format!("nobody answers for {address} on {link}"), SOON, || {
-                Ok(lab.owners_on(address, link)?.is_empty())
-            })?;
-        }
-    }
-    Ok(())
+        Ok(())
+    })
+}
+
+fn expect_one(
+    lab: &Lab,
+    owner: &str,
+    link: &str,
+    answered: bool,
+    address: &str,
+) -> anyhow::Result<()> {
+    let who = if answered { owner } else { "nobody" };
+    eventually_true(&format!("{who} answers for {address} on {link}"), SOON, || {
+        let owners = lab.owners_on(address, link)?;
+        Ok(match answered {
+            true => owners.len() == 1 && owners.contains(owner),
+            false => owners.is_empty(),
+        })
+    })
 }

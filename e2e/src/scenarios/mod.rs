@@ -42,10 +42,13 @@ scenarios! {
     interfaces: Dual,
     controller_killed: Dual,
     api_down: Dual,
+    permission_late: Dual,
     conflict: Dual,
     class: Dual,
     type_change: Dual,
     edited_by_hand: Dual,
+    metrics: Dual,
+    folder_run: Dual,
     ipv6_only: Ipv6,
 }
 

@@ -5,12 +5,13 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, anyhow, ensure};
 use serde_json::{Value, json};
 
-use crate::lab::Lab;
 use crate::lab::node::{PodAddresses, Proxy};
 use crate::lab::objects::{l2_advertisement, pool, service};
+use crate::lab::wait::eventually_true;
+use crate::lab::{Lab, SOON};
 
 const RECORDED: &str = include_str!("../../recorded/l2-owners.json");
 const EXCLUDE: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
@@ -105,14 +106,25 @@ fn create(
     lab.expect_addresses(&name, addresses)
 }
 
-fn expect(lab: &mut Lab, owners: &Owners) -> anyhow::Result<()> {
-    ensure!(!owners.is_empty(), "the recording is there");
-    for (address, owners) in owners {
-        match owners.as_slice() {
-            [owner] => lab.expect_owner(address, owner)?,
-            [] => lab.expect_silence(address)?,
-            several => anyhow::bail!("recorded for {address}: {several:?}"),
-        }
-    }
-    Ok(())
+fn expect(lab: &Lab, recorded: &Owners) -> anyhow::Result<()> {
+    ensure!(!recorded.is_empty(), "the recording is there");
+    let mut wrong = Owners::new();
+    eventually_true("the recorded nodes answer", SOON, || {
+        // All at once: each question takes its time.
+        wrong = std::thread::scope(|scope| {
+            let asked: Vec<_> = recorded
+                .keys()
+                .map(|address| (address, scope.spawn(|| lab.owners(address))))
+                .collect();
+            let mut answered = Owners::new();
+            for (address, asked) in asked {
+                let owners = asked.join().map_err(|_| anyhow!("a question panicked"))??;
+                answered.insert(address.clone(), owners.into_iter().collect());
+            }
+            answered.retain(|address, owners| recorded.get(address) != Some(owners));
+            anyhow::Ok(answered)
+        })?;
+        Ok(wrong.is_empty())
+    })
+    .with_context(|| format!("other nodes answer: {wrong:?}"))
 }

@@ -8,7 +8,7 @@ use daemon::log::{Format, Threshold};
 
 /// Announces the addresses of Services by ARP and NDP.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "speaker", version, about)]
+#[command(name = "speaker", version, about, args_override_self = true)]
 pub struct Args {
     /// Milliseconds; MetalLB's FRR mode needs it, nothing here does.
     #[arg(long, env = "METALLB_BGP_DEBOUNCE_TIMEOUT", default_value_t = 3000, value_parser = clap::value_parser!(u32).range(1..))]

@@ -11,6 +11,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use anyhow::Context;
+use cluster::net::client::connect;
 use cluster::net::sink::kubernetes::{EventSink, ServiceEvent};
 use cluster::net::source::kubernetes::{Watches, slices_of, watch_all};
 use cluster::net::source::{Journal, Update};
@@ -64,7 +65,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let namespace = daemon::flags::namespace(args.namespace.clone())
         .context("the namespace is not known: set --namespace or METALLB_NAMESPACE")?;
     let exclude = read_exclusion(Path::new(EXCLUSION_FILE))?;
-    let client = Client::try_default().await.context("no Kubernetes API is configured")?;
+    let client = connect().await?;
     let readiness = Readiness::default();
     serve_health((Ipv4Addr::LOCALHOST, args.health_probe_port).into(), readiness.clone())
         .await

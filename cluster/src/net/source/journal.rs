@@ -27,7 +27,7 @@ impl Journal {
             Update::Absent(kind, error) => {
                 if self.kinds.insert(*kind, Trouble::Absent) != Some(Trouble::Absent) {
                     tracing::info!(event = "kindAbsent", ?kind, %error,
-                        "a kind cannot be had here and counts as empty; it is tried again slowly");
+                        "a kind cannot be had here; it is tried again more and more slowly");
                 }
             }
             Update::Trouble(kind, error) => {

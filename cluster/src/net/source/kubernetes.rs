@@ -9,20 +9,21 @@
 
 use std::borrow::Cow;
 use std::fmt::Debug;
-use std::time::Duration;
 
 use crds::config::ConfigKind;
 use futures::StreamExt;
 use k8s_openapi::{ClusterResourceScope, NamespaceResourceScope};
 use kube::api::{ApiResource, DynamicObject, ListParams};
 use kube::core::ObjectMeta;
+use kube::runtime::watcher as watch;
 use kube::runtime::watcher::{self, Event};
-use kube::runtime::{WatchStreamExt, watcher as watch};
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, watch as gate};
+use tokio::time::Instant;
 
 use super::Update;
+use super::pause::{Failure, Pause};
 use super::secret;
 use crate::ObjectKey;
 use crate::model::{EndpointSliceObject, NamespaceObject, NodeObject, ServiceObject};
@@ -67,9 +68,6 @@ resource!(
 );
 resource!(NodeObject, ClusterResourceScope, "", "Node", "nodes");
 resource!(NamespaceObject, ClusterResourceScope, "", "Namespace", "namespaces");
-
-/// How long a kind that cannot be had is left alone.
-const ABSENT_RETRY: Duration = Duration::from_secs(30);
 
 /// Objects per page of a list: a small page keeps the peak of memory low.
 const PAGE: u32 = 250;
@@ -208,7 +206,8 @@ impl Follower {
         K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
     {
         let selective = config.field_selector.is_some();
-        let mut stream = watch(api, config.page_size(PAGE)).default_backoff().boxed();
+        let mut pause = Pause::default();
+        let mut stream = watch(api, config.page_size(PAGE)).boxed();
         loop {
             let event = match stream.next().await {
                 Some(Ok(event)) => event,
@@ -216,7 +215,7 @@ impl Follower {
                     if selective && status_code(&error) == Some(400) {
                         return Ended::Refused;
                     }
-                    if !self.report(&error).await {
+                    if !self.report(&error, &mut pause).await {
                         return Ended::Closed;
                     }
                     continue;
@@ -260,24 +259,20 @@ impl Follower {
         }
     }
 
-    /// Reports an error; false when nobody listens any more.
-    async fn report(&self, error: &watcher::Error) -> bool {
-        let absent = matches!(status_code(error), Some(403 | 404));
-        let update = if absent {
-            Update::Absent(self.kind, error.to_string())
+    /// Reports an error and waits before the next try; false when nobody listens any more.
+    async fn report(&self, error: &watcher::Error, pause: &mut Pause) -> bool {
+        let (failure, update) = if matches!(status_code(error), Some(403 | 404)) {
+            (Failure::Absent, Update::Absent(self.kind, error.to_string()))
         } else {
-            Update::Trouble(self.kind, error.to_string())
+            (Failure::Failing, Update::Trouble(self.kind, error.to_string()))
         };
         if self.updates.send(update).await.is_err() {
             return false;
         }
-        if absent {
-            tokio::select! {
-                () = tokio::time::sleep(ABSENT_RETRY) => {}
-                () = self.updates.closed() => return false,
-            }
+        tokio::select! {
+            () = tokio::time::sleep(pause.after(failure, Instant::now())) => true,
+            () = self.updates.closed() => false,
         }
-        true
     }
 }
 

@@ -3,6 +3,7 @@
 pub mod folder;
 mod journal;
 pub mod kubernetes;
+mod pause;
 mod secret;
 
 pub use journal::Journal;
