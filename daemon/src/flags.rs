@@ -2,6 +2,78 @@
 
 use std::ffi::OsString;
 
+use clap::Args;
+
+use crate::log::{Format, Threshold, parse_format};
+
+/// The flags that both daemons have (contract 3.1, 3.2).
+#[derive(Clone, Debug, Args)]
+pub struct Common {
+    /// Port of the metrics endpoint; 0 turns it off.
+    #[arg(long, default_value_t = 9120)]
+    pub port: u16,
+    /// Namespace of the configuration objects; that of the own pod by default.
+    #[arg(long, env = "METALLB_NAMESPACE")]
+    pub namespace: Option<String>,
+    /// Name of the own pod.
+    #[arg(long, env = "METALLB_POD_NAME")]
+    pub pod_name: Option<String>,
+    /// all, debug, info, warn, error or none.
+    #[arg(long, default_value = "info")]
+    pub log_level: Threshold,
+    /// Logs as JSON, or as text for people.
+    #[arg(long, default_value = "json", value_parser = parse_format)]
+    pub log_format: Format,
+    /// Address of a profiling endpoint.
+    #[arg(long, default_value = "")]
+    pub pprof_bind_address: String,
+    /// Port of /healthz and /readyz.
+    #[arg(long, default_value_t = 17472)]
+    pub health_probe_port: u16,
+    /// Serve only Services with this loadBalancerClass; without it, only those without a class.
+    #[arg(long, default_value = "")]
+    pub lb_class: String,
+    /// VersionTLS12 or VersionTLS13.
+    #[arg(long, default_value = "")]
+    pub tls_min_version: String,
+    /// Cipher suites for TLS 1.2.
+    #[arg(long, default_value = "")]
+    pub tls_cipher_suites: String,
+    /// Curve preferences by number.
+    #[arg(long, default_value = "")]
+    pub tls_curve_preferences: String,
+    /// Folder with tls.crt and tls.key for the metrics endpoint.
+    #[arg(long, default_value = "")]
+    pub metrics_cert_dir: String,
+    /// The BGP implementation of MetalLB's; one engine serves all here.
+    #[arg(long, env = "METALLB_BGP_TYPE", hide = true)]
+    pub bgp_type: Option<String>,
+}
+
+impl Common {
+    /// The class that is served, if any is asked for.
+    #[must_use]
+    pub fn class(&self) -> Option<&str> {
+        Some(self.lb_class.as_str()).filter(|class| !class.is_empty())
+    }
+
+    /// Says in the log which of these flags are understood and not acted upon yet.
+    pub fn say_what_is_missing(&self) {
+        without_effect("pprof-bind-address", !self.pprof_bind_address.is_empty());
+        without_effect("tls-min-version", !self.tls_min_version.is_empty());
+        without_effect("tls-cipher-suites", !self.tls_cipher_suites.is_empty());
+        without_effect("tls-curve-preferences", !self.tls_curve_preferences.is_empty());
+        without_effect("metrics-cert-dir", !self.metrics_cert_dir.is_empty());
+    }
+}
+
+/// Says in the log that a flag which was given is understood and not acted upon yet.
+pub fn without_effect(flag: &str, given: bool) {
+    if given {
+        tracing::info!(event = "flagWithoutEffect", flag, "this flag has no effect yet");
+    }
+}
+
 /// Turns `-flag` into `--flag`, which is what clap understands; everything else stays as it is. Go knows
 /// no bundles of one-letter flags, so nothing is lost. What stands behind `--` is left alone.
 pub fn two_dashes(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {

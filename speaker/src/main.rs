@@ -10,6 +10,6 @@ fn main() -> ExitCode {
         Ok(args) => args,
         Err(code) => return code,
     };
-    daemon::log::start(args.log_level, args.log_format);
+    daemon::log::start(args.common.log_level, args.common.log_format);
     daemon::program::run("speaker", run(args))
 }

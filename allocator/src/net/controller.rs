@@ -47,20 +47,20 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         "MetalLB controller starting"
     );
     args.say_what_is_missing();
-    let namespace = daemon::flags::namespace(args.namespace.clone())
+    let namespace = daemon::flags::namespace(args.common.namespace.clone())
         .context("the namespace is not known: set --namespace or METALLB_NAMESPACE")?;
     let client = connect().await?;
     let registry = Registry::new();
     let readiness = Readiness::default();
     let everywhere = |port| SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
-    serve_health(everywhere(args.health_probe_port), readiness.clone())
-        .await
-        .with_context(|| format!("cannot serve health on port {}", args.health_probe_port))?;
+    serve_health(everywhere(args.common.health_probe_port), readiness.clone()).await.with_context(
+        || format!("cannot serve health on port {}", args.common.health_probe_port),
+    )?;
     let mut controller = Controller::new(&client, &namespace, &args, &registry, readiness)?;
-    if args.port != 0 {
-        serve_metrics(everywhere(args.port), registry, || ())
+    if args.common.port != 0 {
+        serve_metrics(everywhere(args.common.port), registry, || ())
             .await
-            .with_context(|| format!("cannot serve metrics on port {}", args.port))?;
+            .with_context(|| format!("cannot serve metrics on port {}", args.common.port))?;
     }
     let (sink, mut reports) = ServiceSink::start(client.clone());
     controller.services = Some(sink);
@@ -118,7 +118,7 @@ impl Controller {
         Ok(Self {
             client: client.clone(),
             snapshot: Snapshot::new(ConfigScope::Controller, false),
-            allocator: Allocator::new(args.class()),
+            allocator: Allocator::new(args.common.class()),
             journal: Journal::default(),
             services: None,
             events: EventSink::start(client.clone(), "metallb-controller", None),

@@ -62,18 +62,20 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         .clone()
         .filter(|node| !node.is_empty())
         .context("the node's name is not known: set --node-name or METALLB_NODE_NAME")?;
-    let namespace = daemon::flags::namespace(args.namespace.clone())
+    let namespace = daemon::flags::namespace(args.common.namespace.clone())
         .context("the namespace is not known: set --namespace or METALLB_NAMESPACE")?;
     let exclude = read_exclusion(Path::new(EXCLUSION_FILE))?;
     let client = connect().await?;
     let readiness = Readiness::default();
-    serve_health((Ipv4Addr::LOCALHOST, args.health_probe_port).into(), readiness.clone())
+    serve_health((Ipv4Addr::LOCALHOST, args.common.health_probe_port).into(), readiness.clone())
         .await
-        .with_context(|| format!("cannot serve health on port {}", args.health_probe_port))?;
+        .with_context(|| {
+            format!("cannot serve health on port {}", args.common.health_probe_port)
+        })?;
 
     let speaker = Speaker::new(Options {
         node: node.as_str().into(),
-        class: args.class().map(Into::into),
+        class: args.common.class().map(Into::into),
         ignore_exclude_label: args.ignore_exclude_lb,
         assume_endpoints: false,
     });
@@ -95,18 +97,22 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let driver = Arc::new(Mutex::new(driver));
     let metrics = Arc::new(Mutex::new(SpeakerMetrics::register(&registry, &node)?));
     let client_metrics = ClientMetrics::register(&registry)?;
-    if args.port != 0 {
+    if args.common.port != 0 {
         let (driver, metrics) = (Arc::clone(&driver), Arc::clone(&metrics));
         let refresh = move || {
             if let (Ok(driver), Ok(metrics)) = (driver.lock(), metrics.lock()) {
                 metrics.set_counters(&driver.layer2().counters());
             }
         };
-        serve_metrics(SocketAddr::from((Ipv4Addr::UNSPECIFIED, args.port)), registry, refresh)
-            .await
-            .with_context(|| format!("cannot serve metrics on port {}", args.port))?;
+        serve_metrics(
+            SocketAddr::from((Ipv4Addr::UNSPECIFIED, args.common.port)),
+            registry,
+            refresh,
+        )
+        .await
+        .with_context(|| format!("cannot serve metrics on port {}", args.common.port))?;
     }
-    let pod = own_pod(&client, &namespace, args.pod_name.as_deref()).await;
+    let pod = own_pod(&client, &namespace, args.common.pod_name.as_deref()).await;
     let writer =
         Writer { client: client.clone(), namespace: namespace.clone(), node: node.clone(), pod };
     let (asked, mut answers) = mpsc::channel(64);
