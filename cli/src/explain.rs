@@ -1,6 +1,5 @@
 //! `ferrolb explain`: why a Service has or lacks its address, and who announces it or why nobody does.
 
-use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use allocator::{Families, requested_addresses, requested_pool};
@@ -12,7 +11,6 @@ use cluster::net::source::kubernetes::{Watches, watch_all};
 use cluster::{ConfigScope, Kind, ObjectKey, Snapshot};
 use crds::config::ConfigKind;
 use l2::Scope;
-use speaker::{Members, Options, announce};
 
 use crate::args::{ExplainServiceArgs, View};
 use crate::world::World;
@@ -124,17 +122,7 @@ fn address(text: &mut String, world: &World, key: &ObjectKey, service: &Service)
 }
 
 fn announcement(text: &mut String, world: &World, key: &ObjectKey, service: &Service) {
-    let interfaces: BTreeSet<Box<str>> = world
-        .snapshot
-        .config()
-        .l2_advertisements
-        .values()
-        .flat_map(|advertisement| advertisement.interfaces.iter().cloned())
-        .collect();
-    let decide = |node: &str| {
-        let options = Options { node: node.into(), ..world.options.clone() };
-        announce(key, service, &world.snapshot, &Members::Disabled, &interfaces, &options)
-    };
+    let decide = |node: &str| world.verdict(key, service, node);
     let local = decide(&world.options.node);
     match &local.announcer {
         Some(node) => {

@@ -7,7 +7,6 @@ use std::net::IpAddr;
 use cluster::ObjectKey;
 use l2::Scope;
 use serde::Serialize;
-use speaker::{Members, Options, announce};
 
 use crate::args::{Output, PlanArgs};
 use crate::table::render;
@@ -61,23 +60,11 @@ pub fn planned(world: &World, key: &ObjectKey) -> Planned {
         planned.reason = Some(reason.to_string());
         return planned;
     }
-    let decide = |node: &str| {
-        let options = Options { node: node.into(), ..world.options.clone() };
-        // Interfaces of other machines are not known: those that are named are taken to exist.
-        let interfaces: BTreeSet<Box<str>> = world
-            .snapshot
-            .config()
-            .l2_advertisements
-            .values()
-            .flat_map(|advertisement| advertisement.interfaces.iter().cloned())
-            .collect();
-        announce(key, service, &world.snapshot, &Members::Disabled, &interfaces, &options)
-    };
-    let verdict = decide(&world.options.node);
+    let verdict = world.verdict(key, service, &world.options.node);
     match &verdict.announcer {
         Some(node) => {
             planned.announced_by = Some(node.to_string());
-            if let Ok(announcement) = decide(node).local
+            if let Ok(announcement) = world.verdict(key, service, node).local
                 && let Scope::Interfaces(names) = announcement.scope
             {
                 planned.interfaces = names.iter().map(ToString::to_string).collect();

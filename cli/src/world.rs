@@ -1,5 +1,6 @@
 //! A folder as the daemons would see it, settled: every decision taken, nothing carried out.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -7,9 +8,10 @@ use allocator::{Allocator, Output, POOL_ANNOTATION};
 use anyhow::Context;
 use cluster::folder::{Folder, FolderState, host_name};
 use cluster::manifest::{Manifests, Mistake};
+use cluster::model::Service;
 use cluster::net::sink::folder::StateFile;
 use cluster::{ConfigScope, ObjectKey, Snapshot};
-use speaker::Options;
+use speaker::{Members, Options, Verdict, announce};
 
 use crate::args::View;
 
@@ -71,6 +73,21 @@ impl World {
         self.mistakes = std::mem::take(&mut manifests.mistakes);
         self.folder.feed(&mut self.snapshot, manifests, state, &self.options.node);
         self.settle()
+    }
+
+    /// What the speaker of `node` decides for a Service. Interfaces of other machines are not known: those that
+    /// advertisements name are taken to exist.
+    #[must_use]
+    pub fn verdict(&self, key: &ObjectKey, service: &Service, node: &str) -> Verdict {
+        let interfaces: BTreeSet<Box<str>> = self
+            .snapshot
+            .config()
+            .l2_advertisements
+            .values()
+            .flat_map(|advertisement| advertisement.interfaces.iter().cloned())
+            .collect();
+        let options = Options { node: node.into(), ..self.options.clone() };
+        announce(key, service, &self.snapshot, &Members::Disabled, &interfaces, &options)
     }
 
     /// Decides until nothing changes, with every decision written back at once.
