@@ -27,7 +27,7 @@ enum Step {
     Apply(Kind, Value),
     Delete(Kind, u8),
     /// It changed while the watch was interrupted: only the next list shows it.
-    Missed(Box<Step>),
+    Missed(Box<Self>),
     Restart(usize, bool),
     Take,
 }
@@ -149,7 +149,7 @@ impl World {
     }
 
     /// A snapshot that saw only the objects as they are, kind by kind in this order.
-    fn from_scratch(&self, order: &[Kind]) -> Self {
+    fn anew(&self, order: &[Kind]) -> Self {
         let mut fresh = Self { objects: self.objects.clone(), ..Self::new(self.keep_all_slices) };
         for kind in order {
             fresh.list(*kind, false);
@@ -188,7 +188,7 @@ proptest! {
             world.list_wanted();
         }
         world.snapshot.take_dirty();
-        prop_assert_eq!(view(&world.snapshot), view(&world.from_scratch(&order).snapshot));
+        prop_assert_eq!(view(&world.snapshot), view(&world.anew(&order).snapshot));
     }
 
     /// Whatever a decision could see differently is dirty.

@@ -327,7 +327,7 @@ fn what_is_not_listed_again_is_removed_and_the_rest_is_not_dirty() {
         assert_eq!(snapshot.services(), without.services());
         assert_eq!(snapshot.nodes(), without.nodes());
         assert_eq!(snapshot.config(), without.config());
-        assert_eq!(snapshot.namespace("gone").is_some(), false);
+        assert!(snapshot.namespace("gone").is_none());
         assert_eq!(snapshot.slices(&key("kept")).count(), 1);
     }
 }

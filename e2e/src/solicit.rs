@@ -1,6 +1,6 @@
 //! Asks who has an IPv6 address, as arping does for IPv4, and prints the hardware address of everybody who
-//! answers (RFC 4861 §7.2). ndisc6 will not do: for a global target it discards answers that come from a
-//! link-local address, which is where load balancers send from.
+//! answers (RFC 4861 §7.2). ndisc6 does not see everybody: asked for a global address it discards answers that come
+//! from a link-local one, and those count as well where nobody else may answer.
 
 use std::io::Read;
 use std::net::{Ipv6Addr, SocketAddrV6};

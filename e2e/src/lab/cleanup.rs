@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use nix::sys::signal::{Signal, kill};
@@ -14,8 +15,25 @@ const MARK: &str = "flbrack-";
 
 static PROCESSES: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
 
+/// The run is being removed: nothing new is made.
+static ENDING: AtomicBool = AtomicBool::new(false);
+
+/// Fails when the run is being removed.
+pub(super) fn check() -> std::io::Result<()> {
+    match is_ending() {
+        true => Err(std::io::Error::other("the run ends")),
+        false => Ok(()),
+    }
+}
+
 fn processes() -> MutexGuard<'static, BTreeSet<i32>> {
     PROCESSES.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whether the run is being removed.
+#[must_use]
+pub fn is_ending() -> bool {
+    ENDING.load(Ordering::SeqCst)
 }
 
 /// What the names of this run and lane begin with.
@@ -30,6 +48,7 @@ pub fn prefix(lane: usize) -> String {
 /// When it cannot be made.
 pub fn folder(lane: usize) -> std::io::Result<PathBuf> {
     use std::os::unix::fs::PermissionsExt;
+    check()?;
     let folder = std::env::temp_dir().join(format!("{}work", prefix(lane)));
     std::fs::create_dir_all(&folder)?;
     // The controller runs as nobody and reads its program and its kubeconfig here.
@@ -47,21 +66,40 @@ pub(super) fn forget(pid: u32) {
     }
 }
 
-/// Removes all of this run.
+/// Removes all of this run; nothing of it can be made any more.
 pub fn remove_own() {
-    for pid in std::mem::take(&mut *processes()) {
-        // Gone already is as good.
-        let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
-    }
+    ENDING.store(true, Ordering::SeqCst);
     let own = format!("{MARK}{}-", std::process::id());
-    remove(|name| name.starts_with(&own));
+    // Once more, for what a lane was just making.
+    for _ in 0..2 {
+        for pid in std::mem::take(&mut *processes()) {
+            // Gone already is as good.
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        }
+        remove(|name| name.starts_with(&own));
+    }
 }
 
 /// Removes what runs left that are no more.
 pub fn remove_leftovers() {
-    remove(|name| {
-        owner(name).is_some_and(|pid| !std::path::Path::new(&format!("/proc/{pid}")).exists())
-    });
+    remove(|name| owner(name).is_some_and(|pid| !is_running(pid)));
+}
+
+/// Whether this process is a run, not a zombie and not another program that got the number since.
+fn is_running(pid: u32) -> bool {
+    let stat = |pid: &str| std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let stat_of = stat(&pid.to_string());
+    let own = stat("self");
+    // "PID (NAME) STATE ..."
+    let split = |stat: &str| {
+        let (head, rest) = stat.rsplit_once(") ")?;
+        let (_, name) = head.split_once('(')?;
+        Some((name.to_owned(), rest.chars().next()?))
+    };
+    match (split(&stat_of), split(&own)) {
+        (Some((name, state)), Some((own, _))) => name == own && !matches!(state, 'Z' | 'X'),
+        _ => false,
+    }
 }
 
 fn owner(name: &str) -> Option<u32> {

@@ -6,6 +6,8 @@ use std::process::{Command, Output, Stdio};
 
 use anyhow::{Context, ensure};
 
+use super::cleanup;
+
 /// A network namespace of the rack.
 #[derive(Debug)]
 pub struct Namespace {
@@ -18,6 +20,7 @@ impl Namespace {
     /// # Errors
     /// When it cannot be made.
     pub fn new(name: String) -> anyhow::Result<Self> {
+        cleanup::check()?;
         let output = Command::new("ip").args(["netns", "add", &name]).output()?;
         succeeded(&output).with_context(|| format!("ip netns add {name}"))?;
         let namespace = Self { name };

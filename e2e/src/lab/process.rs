@@ -72,6 +72,7 @@ impl Process {
     /// # Errors
     /// When it cannot be started.
     pub fn start(folder: &Path, start: Start<'_>) -> anyhow::Result<Self> {
+        cleanup::check()?;
         let log = folder.join(format!("{}.log", start.name));
         let output = File::options().create(true).append(true).open(&log)?;
         let mut command: Command = start.namespace.command("setpriv");

@@ -22,6 +22,10 @@ pub(super) fn run(lab: &mut Lab) -> anyhow::Result<()> {
     let mac = lab.node(&owner)?.mac()?;
     let answered = lab.client()?.who_has("fd30::1000")?;
     ensure!(answered.iter().eq([&mac]), "{owner} has {mac}, answered was {answered:?}");
+    // What a person would type.
+    let client = &lab.client()?.namespace;
+    let text = client.run("ndisc6", ["-1", "-q", "fd30::1000", "eth0"])?.to_lowercase();
+    ensure!(text.trim() == mac, "ndisc6 says {text:?}, {owner} has {mac}");
     let page = lab.wait_page("fd30::1000")?;
     ensure!(page == "node1" || page == "node3", "an unknown page: {page}");
     Ok(())
