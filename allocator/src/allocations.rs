@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Who has which address. An index: it knows the sharing rules, but decides nothing.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The allocator: decides again what is dirty, keeps the books, and says what is to be written and told.
 //!
 //! A synchronous value without clients or clocks. Whoever drives it hands in the snapshot and what is dirty,

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The decision for one Service (contract 2.4 to 2.6), as a pure function of what the cluster says.
 //!
 //! [`keep`] says whether a Service may go on with the addresses that it has; [`decide`] does that and,
@@ -147,7 +148,7 @@ pub fn decide(
     if world.config.has_no_pools() {
         return pending(Reason::NoPools, vec![failed(key, &Reason::NoPools)]);
     }
-    if let Some(assigned) = held(service, current, world.config) {
+    if let Some(assigned) = held(key, service, current, world.config, allocations) {
         return Decision { outcome: Outcome::Held(assigned), notices };
     }
     if service.cluster_ips.is_empty() {
@@ -211,12 +212,22 @@ fn deprecated_annotations(service: &Service) -> impl Iterator<Item = Notice> + '
     )
 }
 
-/// What a pool that is present but invalid gave is not taken back (rule 6 of the design).
-fn held(service: &Service, current: &[IpAddr], config: &Config) -> Option<Assigned> {
+/// What a pool that is present but invalid gave is not taken back (rule 6 of the design), unless the Service may
+/// no longer share it with the others that have it.
+fn held(
+    key: &ObjectKey,
+    service: &Service,
+    current: &[IpAddr],
+    config: &Config,
+    allocations: &Allocations,
+) -> Option<Assigned> {
     let (name, _) =
         config.invalid_pools.get_key_value(service.annotations.get(POOL_ANNOTATION)?)?;
-    let elsewhere = current.iter().any(|address| config.pool_of(*address).is_some());
-    (!current.is_empty() && !elsewhere)
+    let claim = Claim::of(service);
+    let may_stay = |address: &IpAddr| {
+        config.pool_of(*address).is_none() && allocations.check(key, &claim, *address).is_ok()
+    };
+    (!current.is_empty() && current.iter().all(may_stay))
         .then(|| Assigned { pool: Arc::clone(name), addresses: current.to_vec() })
 }
 

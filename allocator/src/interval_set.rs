@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A set of numbers kept as disjoint, non-adjacent intervals.
 //!
 //! The next number that is not in the set is found in logarithmic time however many are in it, and numbers

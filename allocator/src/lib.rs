@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Gives Services of type LoadBalancer their addresses (contract section 2).
 //!
 //! ```text

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The counters of a pool: its status (contract 1.1) and its metrics (contract 7.1).
 
 use crds::config::{Family, MAX_CAPACITY, Pool};

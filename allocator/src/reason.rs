@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Why a Service has no address, or keeps one that its request no longer fits: one enum that feeds the
 //! event, the log, the metric and `explain`.
 

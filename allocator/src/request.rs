@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What a Service asks for: addresses, a pool, families (contract 2.1, 2.5).
 
 use std::net::IpAddr;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! When two Services may use one address (contract 2.7).
 
 use std::net::IpAddr;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Rules that hold for every history (rules 1 and 2 of the design), tried on random ones.
 
 #![allow(

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Every recorded case of MetalLB's own decisions, replayed: the same objects in the same order must give the
 //! same addresses, pools and events.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Contract 2.4 to 2.9 row by row: what a Service is told, word by word, and the fixes of section 12.
 
 #![allow(
@@ -289,6 +290,23 @@ fn an_invalid_pool_takes_nothing_back_also_after_a_restart() {
     server.apply(&service("t", json!({}), json!({})));
     let other = &server.services[&cluster::ObjectKey::new("default", "t")];
     assert_eq!(other["status"]["loadBalancer"]["ingress"], Value::Null, "nothing is given from it");
+}
+
+#[test]
+fn sharers_of_an_invalid_pool_keep_their_address_only_while_they_may_share() {
+    let mut server = Server::new();
+    server.apply(&pool("p", &["10.0.0.0/30"], json!({})));
+    let shared = json!({ "metallb.io/allow-shared-ip": "k" });
+    server.apply(&service("s", shared.clone(), json!({})));
+    server.apply(&service("t", shared, json!({ "ports": [{ "port": 81 }] })));
+    server.apply(&pool("p", &["nonsense"], json!({})));
+    server.restart();
+    server.apply(&service("t", json!({}), json!({ "ports": [{ "port": 81 }] })));
+    let ingress = |name: &str| {
+        let key = cluster::ObjectKey::new("default", name);
+        server.services[&key]["status"]["loadBalancer"]["ingress"][0]["ip"].clone()
+    };
+    assert_eq!((ingress("s"), ingress("t")), (json!("10.0.0.0"), Value::Null));
 }
 
 #[test]

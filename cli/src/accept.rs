@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! `--accept`: local routes, so that this host takes the traffic for the addresses that it owns.
 //!
 //! The routes carry a protocol number of their own. Whatever has it and is not wanted is removed: at the

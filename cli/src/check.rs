@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! `ferrolb check`: manifests offline, every mistake at once.
 
 use std::collections::BTreeMap;

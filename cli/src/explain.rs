@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! `ferrolb explain`: why a Service has or lacks its address, and who announces it or why nobody does.
 
 use std::fmt::Write;

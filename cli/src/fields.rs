@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Which field of a configuration object a rejection is about. The texts of rejections are the contract's and name no
 //! field; a text that is not known here is about the object as a whole.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The program `ferrolb`: the daemons' own functions for a person's shell, for CI, and for a host without
 //! Kubernetes. It has no logic of its own: it loads, calls, and prints.
 

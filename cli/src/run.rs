@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! `ferrolb run`: controller and speaker in one process, on a folder of manifests.
 //!
 //! ```text
@@ -223,18 +224,24 @@ impl Runner {
             .keys()
             .map(|key| (key.to_string(), self.status(key)))
             .collect();
-        let state = FolderState { node: self.world.options.node.to_string(), services };
+        let mut kept = services.clone();
+        if !self.world.mistakes.is_empty() {
+            // What cannot be read may hold Services: what they had is remembered until it can.
+            for (key, known) in &self.known.services {
+                kept.entry(key.clone()).or_insert_with(|| known.clone());
+            }
+        }
+        let state = FolderState { node: self.world.options.node.to_string(), services: kept };
         if state != self.known {
             match self.state.write(&state) {
                 Ok(()) => self.known = state.clone(),
                 Err(error) => println!("the status could not be written: {error}"),
             }
         }
-        if state.services == self.shown {
+        if services == self.shown {
             return;
         }
-        let rows: Vec<Vec<String>> = state
-            .services
+        let rows: Vec<Vec<String>> = services
             .iter()
             .map(|(key, service)| {
                 let addresses: Vec<String> =
@@ -253,7 +260,7 @@ impl Runner {
         } else {
             println!("{}", render(&["SERVICE", "ADDRESS", "POOL", "ANNOUNCED BY", "NOTE"], &rows));
         }
-        self.shown = state.services;
+        self.shown = services;
     }
 
     fn status(&self, key: &ObjectKey) -> ServiceState {

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Plain text tables.
 
 /// Lines of columns, each as wide as its widest cell; the last one is not padded.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A folder as the daemons would see it, settled: every decision taken, nothing carried out.
 
 use std::collections::BTreeSet;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! `ferrolb check`: every mistake at once, each with file, line, object and field.
 
 #![allow(

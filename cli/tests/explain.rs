@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! `ferrolb explain service`: the whole story of one Service.
 
 #![allow(

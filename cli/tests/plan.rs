@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! `ferrolb plan`: what would be given and announced.
 
 #![allow(

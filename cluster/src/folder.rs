@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A folder of manifests as a cluster: what an API server would add is added, and the status comes from a
 //! state file outside the folder. Reading is all that happens here.
 

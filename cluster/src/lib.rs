@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The world as data: what the cluster (or a folder of manifests) says, reduced to what decisions need.
 //!
 //! [`Snapshot`] is a synchronous index; with the feature `net` there are the *sources* that fill it and the

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The world as data. [`Snapshot`] is applied to and read from; it watches nothing and decides nothing.
 //!
 //! ```text

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A folder as a cluster: what an API server would have added, the state, and files that cannot be read.
 
 #![allow(

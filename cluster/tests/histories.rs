@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Rule 2 of the design: what a snapshot holds depends on the objects, not on how they came.
 
 #![allow(

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The snapshot as an index: objects in, what is kept and what is dirty out.
 
 #![allow(

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Labels and label selectors, as small as a process that holds thousands of them wants them.
 //!
 //! Semantics are those of `meta/v1` `LabelSelector`; the operator and the values are checked when a

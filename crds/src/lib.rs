@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The API types that ferrolb serves and the *validated* configuration made from them.
 //!
 //! [`metallb`] holds one kind per file, exactly as the API server stores it. [`config`] turns objects into

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! `/healthz`, `/readyz` and `/metrics` over plain HTTP (contract 3.3).
 //!
 //! Health is true: `/healthz` answers as long as the program's one loop turns, `/readyz` once that loop says

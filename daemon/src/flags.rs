@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Flags as Go's programs take them (contract 3.2): one dash or two, `--flag value` or `--flag=value`.
 
 use std::ffi::OsString;

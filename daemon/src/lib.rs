@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What the programs of ferrolb have in common: flags as Go writes them, logs as MetalLB writes them,
 //! the health and metrics endpoints. It knows nothing of Services or networks.
 

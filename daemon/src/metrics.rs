@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Metrics that every program has (contract 7.1).
 
 use prometheus::{IntCounter, IntGauge, IntGaugeVec, Opts, Registry};

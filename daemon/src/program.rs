@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What every `main` does: parse the flags, run on one thread, turn the end into an exit code.
 
 use std::ffi::OsString;

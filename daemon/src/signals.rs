@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The signals that end a program in order.
 
 use tokio::signal::unix::{SignalKind, signal};

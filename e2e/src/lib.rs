@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The end-to-end rack: a real control plane, nodes and clients in network namespaces, and the scenarios that
 //! are played on them with the programs as they are shipped.
 //!

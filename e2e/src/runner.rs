@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Plays scenarios, some lanes at a time, and says how it went.
 
 use std::collections::VecDeque;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The smallest web server: every request is answered with the same text. It is the pods of the rack.
 
 use std::io::{Read, Write};

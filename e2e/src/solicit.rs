@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Asks who has an IPv6 address, as arping does for IPv4, and prints the hardware address of everybody who
 //! answers (RFC 4861 §7.2). ndisc6 does not see everybody: asked for a global address it discards answers that come
 //! from a link-local one, and those count as well where nobody else may answer.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Whether this node announces a Service by L2 (contract 4.2 to 4.4), as a pure function.
 
 use std::collections::BTreeSet;

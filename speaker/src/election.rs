@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Which node announces an address by L2 (contract 4.3): a pure order, the same on every speaker.
 
 use std::cmp::Reverse;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Elects the node that announces a Service, and makes the network find it.
 //!
 //! ```text

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The speaker's metrics (contract 7.1), names and labels exact.
 
 use std::collections::BTreeMap;

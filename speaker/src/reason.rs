@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Why a Service is not announced from this node: one enum that feeds the log, the event, the metric and
 //! `explain`.
 

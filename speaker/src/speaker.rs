@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The speaker's books: what this node announces, and what has to be told when that changes.
 //!
 //! A synchronous value without sockets. Whoever drives it hands in the snapshot and what is dirty, publishes

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The speaker's books: what is told, what is answered for, and that both follow from the objects alone.
 
 #![allow(

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Contract 4.2 to 4.4 line by line: who announces, on what, and which reason the others have.
 //!
 //! Of node-a, node-b and node-c the address 10.0.0.1 goes to node-b, then node-a (contract 4.3).

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The owners that MetalLB 0.16 elected on a cluster of four nodes: `e2e/recorded/l2-owners.json`.
 
 #![allow(

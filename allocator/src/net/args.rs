@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The controller's flags and environment (contract 3.1).
 
 use clap::{ArgAction, Parser};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The controller's loop. One task decides; the sinks write.
 //!
 //! ```text

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The program `controller`: flags, and the loop that drives the allocator.
 
 pub mod args;

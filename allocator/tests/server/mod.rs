@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! An API server as far as the controller sees it: cluster addresses, merging of an update, write-back of the
 //! status. It stands in for a real one where thousands of histories are tried; the scenarios use a real one.
 

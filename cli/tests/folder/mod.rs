@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A folder of manifests that goes away with its test.
 
 #![allow(dead_code, reason = "each test uses its part")]

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Reads Kubernetes manifests: YAML text in, objects and mistakes out, each mistake with its line, object
 //! and field. One broken document costs only itself.
 //!

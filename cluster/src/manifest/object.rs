@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! One document as an object: which kind it is, and whether it parses as that.
 
 use std::path::Path;

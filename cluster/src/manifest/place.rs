@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Where an object stands, and its fields within it.
 
 use std::path::Path;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A YAML document as a tree that knows on which line each field stands.
 
 use std::fmt;

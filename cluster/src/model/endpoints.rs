@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What ferrolb keeps of an EndpointSlice: where usable endpoints are.
 
 use std::collections::BTreeSet;

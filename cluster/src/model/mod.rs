@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Kubernetes objects reduced to what decisions need, and the wire types that they are made from.
 
 mod endpoints;

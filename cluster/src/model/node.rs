@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What ferrolb keeps of a Node and of a Namespace.
 
 use std::net::IpAddr;

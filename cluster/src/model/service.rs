@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What ferrolb keeps of a Service.
 
 use std::net::IpAddr;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The connection to the API: one for everything.
 //!
 //! kube's own client opens a connection with its buffers for every watch, leaves Nagle's algorithm on (which costs

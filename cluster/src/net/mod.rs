@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Sources and sinks: everything of this crate that does I/O.
 
 pub mod client;

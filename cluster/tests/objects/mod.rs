@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Objects as the API or a source delivers them.
 
 #![allow(dead_code, reason = "each test uses its part")]

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Writes the manifests of all kinds into a folder: `crds/generated` unless another is named.
 
 use std::path::PathBuf;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Validated advertisements: which pools are announced, by which protocol, from where.
 
 use std::collections::BTreeSet;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! BGP communities as values, and how they are written (contract 1.6).
 
 use std::cmp::Ordering;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The validated configuration: what the objects mean once every rule of the contract holds.
 //!
 //! Validity is per object (rule 6 of the design): [`validate`] leaves out, or keeps at its last valid

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The configuration objects as their source delivers them: read into types, not yet judged.
 
 use std::collections::BTreeMap;

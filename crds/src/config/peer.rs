@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Validated BGP peers and BFD profiles.
 
 use std::fmt;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A validated pool of addresses.
 
 use std::net::IpAddr;

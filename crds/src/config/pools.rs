@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The valid pools, by name and by address.
 
 use std::collections::BTreeMap;

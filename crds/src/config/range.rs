@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Ranges of addresses: how pools are written, counted and compared.
 
 use std::fmt;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! `BFDProfile`, v1beta1 (contract 1.7).
 
 use kube::CustomResource;

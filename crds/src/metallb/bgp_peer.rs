@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! `BGPPeer`, v1beta2: the version that is stored (contract 1.4).
 
 use std::fmt;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! `BGPPeer`, v1beta1: deprecated, still served; and the conversions from and to v1beta2 (contract 1.5).
 //!
 //! v1beta1 cannot say everything that v1beta2 can. What it cannot say is kept, on the way there, in the

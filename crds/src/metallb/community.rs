@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! `Community`, v1beta1: names for BGP communities (contract 1.6).
 
 use kube::CustomResource;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! `ConfigurationState`, v1beta1: whether a component could use the configuration (contract 1.10).
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Durations as Go writes them, which is how Kubernetes stores them: `1m30s`, `250ms`, `-1.5h`.
 //!
 //! `kube::core::Duration` reads the same syntax but panics on some input (`1s-3s`, numbers beyond its

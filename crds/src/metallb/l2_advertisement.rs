@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! `L2Advertisement`, v1beta1 (contract 1.2).
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The manifests of the kinds: what a cluster's administrator applies.
 //!
 //! The schemas are derived from the types and then put into the words that the API server knows; no

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The kinds of the API group `metallb.io`, one per file, as the API server stores them (contract 1).
 //!
 //! These types say what can be *written down*; what it means, and whether it is valid, is decided in

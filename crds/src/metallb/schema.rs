@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Schemas of the types that the kinds borrow from Kubernetes, as the API server wants them: not
 //! derived, because the list and map types that server-side apply needs have no Rust counterpart.
 

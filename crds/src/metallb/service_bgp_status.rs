@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! `ServiceBGPStatus`, v1beta1: to which peers a node announces a Service (contract 1.9).
 
 use kube::CustomResource;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! `ServiceL2Status`, v1beta1: which node announces a Service by ARP and NDP (contract 1.8).
 
 use kube::CustomResource;

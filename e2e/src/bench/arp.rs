@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! ARP as the client sees it: how fast answers come, and what many requests cost.
 
 use std::io::{BufRead, BufReader, Read, Write};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What controller and speakers take on a real API server.
 
 use std::time::Duration;

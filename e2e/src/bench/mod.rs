@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Measures what the design promises for L2, and writes it down. It decides nothing: figures of a busy machine are
 //! figures, not failures.
 //!

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! How long `ferrolb plan` takes for a large folder.
 
 use std::fmt::Write as _;

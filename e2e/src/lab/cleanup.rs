@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Nothing of a run stays: not after success, failure, panic or Ctrl-C, and what a killed run left is removed
 //! by the next one. Namespaces and folders carry the run's pid; processes are known by their own.
 

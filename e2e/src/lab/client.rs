@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A machine on the switch that is no node: it asks who has an address and fetches pages.
 
 use std::collections::BTreeSet;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! etcd and kube-apiserver in a namespace of their own, with the CRDs and MetalLB's roles.
 
 use std::path::{Path, PathBuf};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The API as the administrator sees it: objects are JSON, calls wait for their answer. The requests are made
 //! by a thread that lives in the control plane's namespace, so that nothing of the rack shows outside of it.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The rack. A lane has one switch and one control plane, kept over all its scenarios; nodes, clients, programs
 //! under test and objects belong to one scenario and are gone after it.
 //!

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Network namespaces, by iproute2: one value each, gone when it is dropped.
 
 use std::ffi::OsStr;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A node of the rack: a namespace on the switch with kube-proxy, a speaker and pods behind it.
 
 use std::path::PathBuf;

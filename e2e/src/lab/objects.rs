@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The objects that scenarios apply, as short as they can be said.
 
 use anyhow::Context;

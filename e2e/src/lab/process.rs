@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A program of the rack that runs until it is ended; its output goes to a file of the lane's folder.
 
 use std::fs::File;

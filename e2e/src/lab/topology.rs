@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What all nodes hang on: a switch, and the programs that run in the rack.
 
 use std::path::{Path, PathBuf};

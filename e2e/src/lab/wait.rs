@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Waiting on conditions. Nothing in the rack sleeps for a fixed time and then hopes.
 
 use std::time::{Duration, Instant};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The API server is away: what is announced stays announced; when it is back, what is new is served.
 //!
 //! Topology: two nodes with kube-proxy, a pod on each, a client.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! loadBalancerClass: only what is asked for is served.
 //!
 //! Topology: two nodes, a client; first without --lb-class, then with it.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Another node answers for an address with its kernel, as kube-proxy's IPVS mode does without strictARP: the owner
 //! notices, though that node never announces anything, and names it.
 //!

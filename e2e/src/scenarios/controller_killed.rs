@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The controller is killed again and again while Services come and go: no address of a living Service changes, none is
 //! given to two.
 //!

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The generated CRDs on a real API server: established, valid objects accepted, violations refused with the texts that
 //! MetalLB's users know.
 //!

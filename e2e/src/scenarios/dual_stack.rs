@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A dual-stack Service has an address of each family, IPv4 first, both on one node.
 //!
 //! Topology: three nodes with kube-proxy, pods on node1 and node2, a client.

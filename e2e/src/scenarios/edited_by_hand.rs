@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What people do to objects by hand is repaired, and configuration that contradicts takes nothing down.
 //!
 //! Topology: two nodes, a client.

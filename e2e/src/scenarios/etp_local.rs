@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! externalTrafficPolicy Local: the address is where the pod is.
 //!
 //! Topology: three nodes with kube-proxy, pods on node2 and node3, a client.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! `ferrolb run` on a folder of manifests, without any control plane: the folder is edited, the program is killed.
 //!
 //! Topology: a node without Kubernetes that runs a web server on port 80, a client.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The main job: a Service gets an address, one node answers ARP for it, a page is served through it.
 //!
 //! Topology: three nodes with kube-proxy in nftables mode, pods on node1 and node3, a client.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! As `http_ipv4`, with kube-proxy in iptables mode.
 //!
 //! Topology: three nodes with kube-proxy in iptables mode, pods on node1 and node3, a client.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! As `http_ipv4`, for IPv6: one node answers Neighbor Solicitations, a page is served.
 //!
 //! Topology: three nodes with kube-proxy in nftables mode, pods on node1 and node3, a client.

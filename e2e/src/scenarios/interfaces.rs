@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! L2Advertisement.interfaces, links that go and come, and links that are new.
 //!
 //! Topology: two nodes and a client on two switches (eth0, eth1), later on a third (eth2).

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A cluster without IPv4.
 //!
 //! Topology: a control plane whose Services have IPv6 only; two nodes without IPv4, a pod on each, a client.

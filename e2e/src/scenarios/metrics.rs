@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The whole text of both programs' metrics: names, types, help and labels are those of the snapshots.
 //!
 //! Topology: two nodes with speakers, a client that has asked for the address.

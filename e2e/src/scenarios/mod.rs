@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The scenarios, one per file; the head of each says topology and steps.
 
 use crate::lab::Lab;

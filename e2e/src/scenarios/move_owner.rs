@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! An address moves away from a node that is not to announce, and comes back.
 //!
 //! Topology: three nodes with kube-proxy, a pod on each, a client that has learned the owner.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The API refuses the configuration when the programs start, as it does for a moment when it starts itself: what was
 //! given stays, and all goes on when the permission is there.
 //!

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A pool is removed and another takes its place.
 //!
 //! Topology: two nodes with kube-proxy, a pod on node1, a client.

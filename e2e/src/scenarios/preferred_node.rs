@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! preferredNodeSelectors of an L2Advertisement: the node with the highest sum of weights announces.
 //!
 //! Topology: three nodes with speakers, a client; no pods: endpoints are only named.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The decisions recorded from MetalLB's controller, made again on a real API server: same objects in, same
 //! addresses, pools and events out.
 //!

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The elections recorded from MetalLB's speakers, held again: the same nodes answer for the same addresses.
 //!
 //! Topology: four nodes with speakers, a client; no pods: endpoints are only named.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A requested address is given, and a second request waits until it is free.
 //!
 //! Topology: two nodes with kube-proxy, a pod on node2, a client.

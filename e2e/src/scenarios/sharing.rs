@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Two Services share one address, and others do not get in.
 //!
 //! Topology: two nodes with kube-proxy, a pod on node1, a client.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A Service that is no longer of type LoadBalancer gives its address back, also when nobody watched.
 //!
 //! Topology: two nodes, a client.

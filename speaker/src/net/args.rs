@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The speaker's flags and environment (contract 3.2).
 
 use std::path::PathBuf;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Another station answers for an address of ours: who it is, and what is probably wrong.
 
 use std::collections::BTreeMap;

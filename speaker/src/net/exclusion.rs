@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The node's file of interfaces that are never used (contract 4.5).
 
 use std::path::Path;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Writes ServiceL2Status objects (contract 1.8, 4.9), quietly: one write per real change.
 //!
 //! The owner of a Service's address has one object for it and removes everybody else's; who is not the owner

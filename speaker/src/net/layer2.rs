@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Joins the speaker's books to the l2 engine.
 
 use std::collections::BTreeSet;

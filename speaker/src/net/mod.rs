@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The program `speaker`, and the parts of it that `ferrolb run` uses as well.
 
 pub mod args;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The speaker's loop. One task decides; the l2 engine answers on a thread of its own.
 //!
 //! ```text

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A cluster for speakers: objects in, and what each node says to a Service out.
 
 #![allow(dead_code, reason = "each test uses its part")]

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The state file of a folder: read at the start, written anew as a whole at each change.
 
 use std::fs::File;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Waits for changes of a folder, by inotify.
 
 use std::io;

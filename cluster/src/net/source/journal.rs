@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Says what a source has trouble with: once when it begins, once when it is over.
 
 use std::collections::BTreeMap;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Watches of a Kubernetes API, one task per kind, all into one bounded channel.
 //!
 //! ```text
@@ -262,9 +263,9 @@ impl Follower {
     /// Reports an error and waits before the next try; false when nobody listens any more.
     async fn report(&self, error: &watcher::Error, pause: &mut Pause) -> bool {
         let (failure, update) = if matches!(status_code(error), Some(403 | 404)) {
-            (Failure::Absent, Update::Absent(self.kind, error.to_string()))
+            (Failure::Absent, Update::Absent(self.kind, with_causes(error)))
         } else {
-            (Failure::Failing, Update::Trouble(self.kind, error.to_string()))
+            (Failure::Failing, Update::Trouble(self.kind, with_causes(error)))
         };
         if self.updates.send(update).await.is_err() {
             return false;
@@ -289,4 +290,19 @@ fn status_code(error: &watcher::Error) -> Option<u16> {
         kube::Error::Api(status) => Some(status.code),
         _ => None,
     }
+}
+
+/// An error with everything that caused it, unless the text above says it already.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text.push_str(": ");
+            text.push_str(&more);
+        }
+        cause = error.source();
+    }
+    text
 }

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Where the world comes from: watches of a Kubernetes API, or a folder of manifests.
 
 pub mod folder;

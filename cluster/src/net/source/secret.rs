@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Secrets of the own namespace: only their type and their key `password` are kept.
 
 use crds::config::Secret;

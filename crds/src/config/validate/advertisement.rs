@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! `L2Advertisement` and `BGPAdvertisement`: the rules that one can break by itself (contract 6.2).
 
 use std::collections::{BTreeMap, BTreeSet};

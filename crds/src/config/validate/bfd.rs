@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! `BFDProfile`: the ranges of its numbers (contract 1.7).
 
 use std::sync::Arc;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! `Community`: aliases, each of which is defined once (contract 6.2).
 
 use std::collections::BTreeMap;

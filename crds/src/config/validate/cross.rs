@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The rules that several objects break together (contract 6.3).
 //!
 //! Objects are admitted one by one. What contradicts an admitted object is turned away, so that the

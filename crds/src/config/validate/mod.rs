@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! From objects to a [`Config`]: every rule of contract 6.2 and 6.3, object by object.
 //!
 //! Three steps. Each object is parsed by itself. Then objects are admitted from the oldest to the

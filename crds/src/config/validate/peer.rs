@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! `BGPPeer`: the rules that one peer, with its profile and its Secret, can break (contract 6.2).
 
 use std::collections::BTreeMap;

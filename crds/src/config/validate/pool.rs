@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! `IPAddressPool`: the rules that one pool can break by itself (contract 6.2).
 
 use std::net::IpAddr;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Lists of selectors and names, in which nothing may stand twice.
 
 use std::collections::BTreeSet;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 use super::*;
 
 const OLD: &str = "metallb.io/v1beta1";

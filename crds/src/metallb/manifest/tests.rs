@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The manifests, held against the tables of contract 1.
 
 use super::*;

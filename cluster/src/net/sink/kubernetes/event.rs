@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Events on Services: core/v1, since MetalLB's roles permit no other (contract 8.2). One that happens
 //! again is raised in count by PATCH instead of written anew.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Writes to a Kubernetes API, within the permissions of MetalLB's roles (contract 8.2).
 //!
 //! Status is written by PUT of the *live* object, read as untyped JSON: nothing that another writer put on

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Writes the counters of IPAddressPools: level-triggered, only what differs, at most once a second each.
 
 use std::collections::BTreeMap;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Read, change, PUT: one status subresource, as untyped JSON.
 
 use http::{Method, Request};

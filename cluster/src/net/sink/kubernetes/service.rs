@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Writes the status of Services: level-triggered, one write per Service at a time.
 //!
 //! ```text

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What is valid, and what becomes of it.
 
 use std::net::{IpAddr, Ipv4Addr};

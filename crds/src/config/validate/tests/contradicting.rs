@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Every way in which objects can contradict each other, one row each (contract 6.3).
 
 use super::rejected::check;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Invalid configuration never takes down what works.
 
 use super::{all, names, then, world};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Objects in, configuration and rejections out.
 
 mod accepted;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What holds for any objects: order does not count, and what is admitted does not overlap.
 
 use std::net::Ipv4Addr;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Every way in which an object can be wrong by itself, one row each (contract 6.2).
 
 use super::all;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Which objects count for whom.
 
 use super::{names, nodes, world};
