@@ -19,8 +19,8 @@ use serde_json::Value;
 
 use crate::key::ObjectKey;
 use crate::model::{
-    EndpointSliceObject, Ingress, NamespaceObject, Node, NodeObject, Service, ServiceObject,
-    ServiceType, Slice,
+    EndpointSliceObject, Ingress, NamespaceObject, Node, NodeObject, ResourceVersion, Service,
+    ServiceObject, ServiceType, Slice,
 };
 
 /// The kinds that a snapshot takes in.
@@ -100,6 +100,8 @@ pub struct Snapshot {
     hasher: RandomState,
     /// Services whose slices were dropped and are needed now.
     wanted_slices: BTreeSet<ObjectKey>,
+    /// The newest resourceVersion among the slices that came.
+    slice_version: ResourceVersion,
     /// Keeps slices of unknown Services; set where the source cannot ask for them again.
     keep_all_slices: bool,
     nodes: BTreeMap<Arc<str>, Node>,
@@ -138,6 +140,7 @@ impl Snapshot {
             dropped_slices: HashSet::new(),
             hasher: RandomState::new(),
             wanted_slices: BTreeSet::new(),
+            slice_version: ResourceVersion::default(),
             keep_all_slices,
             nodes: BTreeMap::new(),
             namespaces: BTreeMap::new(),
@@ -321,8 +324,15 @@ impl Snapshot {
     }
 
     /// Services whose EndpointSlices must be listed, because they came before the Service did.
+    /// A list that is not older than [`Snapshot::slice_version`] holds them.
     pub fn take_wanted_slices(&mut self) -> BTreeSet<ObjectKey> {
         std::mem::take(&mut self.wanted_slices)
+    }
+
+    /// The newest resourceVersion among the EndpointSlices that came, dropped ones included.
+    #[must_use]
+    pub fn slice_version(&self) -> &ResourceVersion {
+        &self.slice_version
     }
 
     /// Marks Services for another decision, for example at a time that their decision named.
@@ -407,6 +417,13 @@ impl Snapshot {
     fn apply_slice(&mut self, object: EndpointSliceObject) {
         let Some(key) = object.key() else { return };
         self.seen(Kind::EndpointSlice, key.as_str());
+        let text = object.metadata.resource_version.as_deref().unwrap_or_default();
+        let version = ResourceVersion::new(text);
+        if self.slice_version == ResourceVersion::Unknown
+            || self.slice_version.is_older_than(&version)
+        {
+            self.slice_version = version;
+        }
         let service = object.service();
         if self.slice_owners.get(&key).is_some_and(|owner| service.as_ref() != Some(owner)) {
             self.remove_slice(&key);

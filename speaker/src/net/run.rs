@@ -278,10 +278,11 @@ impl Shell {
     fn ask_for_slices(&mut self) {
         for service in self.snapshot.take_wanted_slices() {
             let (client, asked) = (self.client.clone(), self.asked.clone());
+            let version = self.snapshot.slice_version().clone();
             tokio::spawn(async move {
                 let mut pause = std::time::Duration::from_millis(500);
                 loop {
-                    match slices_of(&client, &service).await {
+                    match slices_of(&client, &service, &version).await {
                         Ok(slices) => {
                             let slices = slices
                                 .into_iter()

@@ -14,7 +14,7 @@ use std::fmt::Debug;
 use crds::config::ConfigKind;
 use futures::StreamExt;
 use k8s_openapi::{ClusterResourceScope, NamespaceResourceScope};
-use kube::api::{ApiResource, DynamicObject, ListParams};
+use kube::api::{ApiResource, DynamicObject, ListParams, VersionMatch};
 use kube::core::ObjectMeta;
 use kube::runtime::watcher as watch;
 use kube::runtime::watcher::{self, Event};
@@ -27,7 +27,9 @@ use super::Update;
 use super::pause::{Failure, Pause};
 use super::secret;
 use crate::ObjectKey;
-use crate::model::{EndpointSliceObject, NamespaceObject, NodeObject, ServiceObject};
+use crate::model::{
+    EndpointSliceObject, NamespaceObject, NodeObject, ResourceVersion, ServiceObject,
+};
 use crate::snapshot::{Kind, Object};
 
 /// Implements `kube::Resource` for a reduced wire type.
@@ -124,17 +126,25 @@ pub fn watch_all(client: &Client, watches: Watches) -> mpsc::Receiver<Update> {
     receiver
 }
 
-/// Lists the EndpointSlices of one Service, for those that came before the Service was known.
+/// Lists the EndpointSlices of one Service, for those that came before the Service was known; the list is not
+/// older than `version`.
 ///
 /// # Errors
 /// When the API refuses or cannot be reached.
 pub async fn slices_of(
     client: &Client,
     service: &ObjectKey,
+    version: &ResourceVersion,
 ) -> Result<Vec<EndpointSliceObject>, kube::Error> {
     let api: Api<EndpointSliceObject> = Api::namespaced(client.clone(), service.namespace());
     let label = format!("kubernetes.io/service-name={}", service.name());
-    Ok(api.list(&ListParams::default().labels(&label)).await?.items)
+    let mut list = ListParams::default().labels(&label);
+    if let ResourceVersion::Number(version) = version {
+        // What was dropped is not newer than this; a list of the newest state would wait up to 100 ms until the
+        // server's cache has heard that it is the newest.
+        list = list.at(&version.to_string()).matching(VersionMatch::NotOlderThan);
+    }
+    Ok(api.list(&list).await?.items)
 }
 
 async fn services(client: Client, follower: Follower, listed: gate::Sender<bool>) {
