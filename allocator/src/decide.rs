@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use cluster::ObjectKey;
+pub use cluster::model::POOL_ANNOTATION;
 use cluster::model::{FamilyPolicy, Service};
 use crds::config::{Config, Family, Pool};
 use crds::labels::Labels;
@@ -18,9 +19,6 @@ use crate::request::{
     Families, check_families, prefers_dual, quoted, requested_addresses, requested_pool,
 };
 use crate::sharing::Claim;
-
-/// The annotation that names the pool of the current addresses.
-pub const POOL_ANNOTATION: &str = "metallb.io/ip-allocated-from-pool";
 
 /// What a decision looks at besides the Service and what others have.
 #[derive(Clone, Copy, Debug)]

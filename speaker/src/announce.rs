@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use cluster::model::{Node, Service, TrafficPolicy};
+use cluster::model::{Node, POOL_ANNOTATION, Service, TrafficPolicy};
 use cluster::{ObjectKey, Snapshot};
 use crds::config::{Config, L2Advertisement};
 use crds::labels::Labels;
@@ -198,7 +198,7 @@ fn pool<'a>(
         // What a pool gave before it became invalid is still announced (rule 6 of the design).
         None => service
             .annotations
-            .get("metallb.io/ip-allocated-from-pool")
+            .get(POOL_ANNOTATION)
             .and_then(|name| config.invalid_pools.get_key_value(name))
             .map(|(name, pool)| PoolOf { name: Arc::clone(name), labels: &pool.labels })
             .ok_or(Withhold::NotAllowed(first)),

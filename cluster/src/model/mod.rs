@@ -9,6 +9,7 @@ mod version;
 pub use endpoints::{EndpointSliceObject, Slice};
 pub use node::{EXCLUDE_LABEL, NamespaceObject, Node, NodeObject};
 pub use service::{
-    FamilyPolicy, Ingress, Service, ServiceObject, ServicePort, ServiceType, TrafficPolicy,
+    FamilyPolicy, Ingress, POOL_ANNOTATION, Service, ServiceObject, ServicePort, ServiceType,
+    TrafficPolicy,
 };
 pub use version::ResourceVersion;

@@ -15,6 +15,9 @@ use crate::key::ObjectKey;
 const ANNOTATION_PREFIXES: [&str; 4] =
     ["metallb.io/", "metallb.universe.tf/", "service.antrea.io/", "ferrolb.io/"];
 
+/// The annotation that names the pool of the current addresses (contract 2.1).
+pub const POOL_ANNOTATION: &str = "metallb.io/ip-allocated-from-pool";
+
 /// `spec.type`, as far as it matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ServiceType {
@@ -239,15 +242,14 @@ impl ServiceObject {
 
     /// Puts this in the place of whatever status and pool annotation the object carries.
     pub fn set_status(&mut self, addresses: &[IpAddr], pool: Option<&str>) {
-        const POOL: &str = "metallb.io/ip-allocated-from-pool";
         let ingress = addresses
             .iter()
             .map(|address| IngressObject { ip: Some(address.to_string()), hostname: None });
         self.status.load_balancer.ingress = Some(ingress.collect());
         let annotations = self.metadata.annotations.get_or_insert_default();
         match pool {
-            Some(pool) => annotations.insert(POOL.to_owned(), pool.to_owned()),
-            None => annotations.remove(POOL),
+            Some(pool) => annotations.insert(POOL_ANNOTATION.to_owned(), pool.to_owned()),
+            None => annotations.remove(POOL_ANNOTATION),
         };
     }
 
