@@ -43,9 +43,9 @@ e2e: bins ## scenarios on a real API server; FILTER=name runs some of them (root
 fuzz: ## every fuzz target for SECONDS (30)
 	@scripts/fuzz.sh $(or $(SECONDS),30)
 
-bench: bins ## measure and write docs/benchmarks.md
+bench: bins build ## measure the programs as shipped and write docs/benchmarks.md
 	@scripts/packages.sh $$(cat e2e/packages)
-	@$(bin)/e2e bench --out docs/benchmarks.md
+	@$(bin)/e2e bench --out docs/benchmarks.md --bin-dir target/release
 
 deny: ## licences, sources and duplicate versions of the dependencies
 	@command -v cargo-deny >/dev/null || cargo install --locked --quiet cargo-deny

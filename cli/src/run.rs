@@ -23,7 +23,8 @@ use speaker::net::{Layer2Driver, describe, read_exclusion, stations};
 use speaker::{Members, Output, Speaker};
 
 use crate::accept::LocalRoutes;
-use crate::args::RunArgs;
+use crate::args::{CheckArgs, RunArgs};
+use crate::check;
 use crate::plan::planned;
 use crate::table::render;
 use crate::world::{World, open_state, read};
@@ -158,14 +159,28 @@ impl Runner {
 
     fn say_mistakes(&mut self) {
         let mut mistakes = self.world.mistakes.clone();
+        let rejections = self.world.snapshot.rejections();
+        if !rejections.is_empty() {
+            // Where each stands is looked up only when something is wrong.
+            let paths = vec![self.args.folder.clone()];
+            mistakes.extend(check::run(&CheckArgs { paths }).mistakes);
+        }
         let file: Arc<std::path::Path> = self.args.folder.as_path().into();
-        mistakes.extend(self.world.snapshot.rejections().iter().map(|rejection| Mistake {
-            file: Arc::clone(&file),
-            line: None,
-            object: Some(format!("{} {}", rejection.kind.kind(), rejection.name)),
-            field: None,
-            message: rejection.message.clone(),
-        }));
+        for rejection in rejections {
+            let object = format!("{} {}", rejection.kind.kind(), rejection.name);
+            // One that contradicts something that the files no longer say.
+            if !mistakes.iter().any(|mistake| mistake.object.as_deref() == Some(&*object)) {
+                mistakes.push(Mistake {
+                    file: Arc::clone(&file),
+                    line: None,
+                    object: Some(object),
+                    field: None,
+                    message: rejection.message.clone(),
+                });
+            }
+        }
+        mistakes.sort();
+        mistakes.dedup();
         for mistake in mistakes.iter().filter(|mistake| !self.mistakes.contains(mistake)) {
             println!("left out: {mistake}");
         }

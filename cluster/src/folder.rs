@@ -2,7 +2,7 @@
 //! A folder of manifests as a cluster: what an API server would add is added, and the status comes from a
 //! state file outside the folder. Reading is all that happens here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -103,6 +103,16 @@ impl Folder {
                 origins.insert(object, file);
             }
         }
+        if !manifests.broken.is_empty() {
+            // After a restart nothing is known of what a broken file holds, but what its Services had is.
+            for (key, known) in &state.services {
+                if !origins.contains_key(&(Kind::Service, key.as_str().into()))
+                    && let Some(service) = stand_in(key, known)
+                {
+                    snapshot.apply(Object::Service(Box::new(service)));
+                }
+            }
+        }
         if !origins.keys().any(|(kind, _)| *kind == Kind::Node) {
             let local = json!({
                 "metadata": { "name": node, "labels": { "kubernetes.io/hostname": node } },
@@ -126,6 +136,25 @@ fn complete(service: &mut ServiceObject, state: Option<&ServiceState>) {
         state.map(|state| state.addresses.as_slice()).unwrap_or_default(),
         state.and_then(|state| state.pool.as_deref()),
     );
+}
+
+/// A Service that had addresses and whose file cannot be read now: it keeps them, so that nobody else gets them, and it stays
+/// announced.
+fn stand_in(key: &str, state: &ServiceState) -> Option<ServiceObject> {
+    let (namespace, name) = key.split_once('/')?;
+    if state.addresses.is_empty() {
+        return None;
+    }
+    let families: BTreeSet<&str> =
+        state.addresses.iter().map(|ip| if ip.is_ipv4() { "IPv4" } else { "IPv6" }).collect();
+    let policy = if families.len() > 1 { "RequireDualStack" } else { "SingleStack" };
+    let mut service = serde_json::from_value(json!({
+        "metadata": { "namespace": namespace, "name": name },
+        "spec": { "type": "LoadBalancer", "ipFamilies": families, "ipFamilyPolicy": policy },
+    }))
+    .ok()?;
+    complete(&mut service, Some(state));
+    Some(service)
 }
 
 /// The name of this host, for a folder without Nodes.

@@ -92,7 +92,8 @@ impl Dirty {
 /// Everything that decisions are made from.
 pub struct Snapshot {
     services: BTreeMap<ObjectKey, Service>,
-    slices: BTreeMap<ObjectKey, BTreeMap<Box<str>, Slice>>,
+    /// The slices of each Service by their own key, in order: mostly one or two, so no map.
+    slices: BTreeMap<ObjectKey, Vec<(ObjectKey, Slice)>>,
     /// The Service of each slice that is kept: its label may come to name another.
     slice_owners: BTreeMap<ObjectKey, ObjectKey>,
     /// Hashes of the Services whose slices came while the Service was unknown, and were dropped.
@@ -169,7 +170,7 @@ impl Snapshot {
 
     /// The slices of a Service.
     pub fn slices(&self, key: &ObjectKey) -> impl Iterator<Item = &Slice> {
-        self.slices.get(key).into_iter().flat_map(BTreeMap::values)
+        self.slices.get(key).into_iter().flatten().map(|(_, slice)| slice)
     }
 
     /// The nodes by name.
@@ -405,8 +406,8 @@ impl Snapshot {
             && let Some(slices) = self.slices.remove(key)
         {
             dropped = true;
-            for name in slices.keys() {
-                self.slice_owners.remove(&ObjectKey::new(key.namespace(), name));
+            for (slice, _) in slices {
+                self.slice_owners.remove(&slice);
             }
         }
         if dropped {
@@ -437,11 +438,20 @@ impl Snapshot {
         let slice = object.reduce(|name| {
             nodes.get_key_value(name).map_or_else(|| name.into(), |(known, _)| Arc::clone(known))
         });
+        // The Service's own key, so that its text is in memory once.
+        let service = self.services.get_key_value(&service).map_or(service, |(key, _)| key.clone());
         let slices = self.slices.entry(service.clone()).or_default();
-        if slices.get(key.name()) == Some(&slice) {
-            return;
+        match slices.binary_search_by(|(known, _)| known.cmp(&key)) {
+            Ok(place) => match slices.get_mut(place) {
+                Some((_, known)) if *known == slice => return,
+                Some((_, known)) => *known = slice,
+                None => return,
+            },
+            Err(place) => {
+                slices.reserve_exact(1);
+                slices.insert(place, (key.clone(), slice));
+            }
         }
-        slices.insert(key.name().into(), slice);
         self.slice_owners.insert(key, service.clone());
         if self.services.contains_key(&service) {
             self.dirty.services.insert(service);
@@ -451,7 +461,7 @@ impl Snapshot {
     fn remove_slice(&mut self, key: &ObjectKey) {
         let Some(owner) = self.slice_owners.remove(key) else { return };
         if let Some(slices) = self.slices.get_mut(&owner) {
-            slices.remove(key.name());
+            slices.retain(|(slice, _)| slice != key);
             if slices.is_empty() {
                 self.slices.remove(&owner);
             }

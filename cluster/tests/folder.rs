@@ -236,3 +236,29 @@ fn the_state_cannot_be_kept_inside_the_folder() {
     }
     assert!(StateFile::new(&root.path().join("manifests-state"), &folder).is_ok());
 }
+
+#[test]
+fn after_a_restart_a_service_of_a_broken_file_keeps_what_it_had() {
+    let state = FolderState {
+        node: "here".into(),
+        services: [(
+            "default/web".to_owned(),
+            ServiceState {
+                addresses: vec!["192.0.2.7".parse().unwrap(), "2001:db8::7".parse().unwrap()],
+                pool: Some("p".to_owned()),
+                ..ServiceState::default()
+            },
+        )]
+        .into(),
+    };
+    let mut snapshot = Snapshot::new(ConfigScope::All, true);
+    let mut folder = Folder::default();
+    let broken = manifests(&[("a.yaml", "kind: [")]);
+    folder.feed(&mut snapshot, broken, &state, "here");
+    let addresses: Vec<String> =
+        service(&snapshot).ingress_addresses().map(|ip| ip.to_string()).collect();
+    assert_eq!(addresses, ["192.0.2.7", "2001:db8::7"]);
+    // As soon as all can be read, it is gone if it is not there.
+    folder.feed(&mut snapshot, manifests(&[("a.yaml", "")]), &state, "here");
+    assert!(snapshot.service(&ObjectKey::new("default", "web")).is_none());
+}

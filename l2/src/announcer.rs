@@ -14,6 +14,9 @@ const WINDOW: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(1100);
 /// The share of the interval by which a periodic announcement is moved around its place.
 const JITTER: f64 = 0.05;
+/// How much later than its moment a burst may go out, so that those of many addresses go out together: waking up costs
+/// more than sending.
+const SLACK: Duration = Duration::from_millis(20);
 /// The golden ratio's fraction: its multiples fill the interval evenly, however many addresses come.
 const GOLDEN: f64 = 0.618_033_988_749_894_8;
 
@@ -141,10 +144,11 @@ impl Announcer {
         }
     }
 
-    /// When to poll again.
+    /// When to poll again: a little later than the next burst's moment, with those that come soon after it. What is due at
+    /// once (a new address) is found by polling without waiting for this.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        self.queue.first().map(|(at, _)| *at)
+        self.queue.first().map(|(at, _)| *at + SLACK)
     }
 
     fn open_window(&mut self, now: Instant, address: IpAddr, link: u32) {

@@ -148,14 +148,8 @@ impl Engine {
     pub fn set_desired(&mut self, now: Instant, desired: &Desired) {
         let mut kept = 0;
         for (address, scope) in desired {
-            match self.owned.get(address) {
-                Some(owned) if owned.scope == *scope => kept += 1,
-                Some(_) => {
-                    kept += 1;
-                    self.rescope(now, *address, scope);
-                }
-                None => self.own(now, *address, scope),
-            }
+            kept += usize::from(self.owned.contains_key(address));
+            self.change(now, *address, Some(scope));
         }
         let newly = desired.len() - kept;
         if self.owned.len() > kept + newly {
@@ -168,6 +162,17 @@ impl Engine {
             for address in lost {
                 self.disown(now, address);
             }
+        }
+    }
+
+    /// From now this address is owned where it says, or not at all; the others stay as they are.
+    pub fn change(&mut self, now: Instant, address: IpAddr, scope: Option<&Scope>) {
+        match (scope, self.owned.get(&address)) {
+            (Some(scope), Some(owned)) if owned.scope == *scope => {}
+            (Some(scope), Some(_)) => self.rescope(now, address, scope),
+            (Some(scope), None) => self.own(now, address, scope),
+            (None, Some(_)) => self.disown(now, address),
+            (None, None) => {}
         }
     }
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The speaker's books: what this node announces, and what has to be told when that changes.
 //!
-//! A synchronous value without sockets. Whoever drives it hands in the snapshot and what is dirty, publishes
-//! [`Speaker::desired`] to the l2 engine and carries out the [`Output`]s.
+//! A synchronous value without sockets. Whoever drives it hands in the snapshot and what is dirty, hands
+//! [`Speaker::take_changes`] to the l2 engine and carries out the [`Output`]s.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -53,6 +53,8 @@ pub struct Speaker {
     without_interface: BTreeSet<ObjectKey>,
     /// Who uses each announced address.
     users: BTreeMap<IpAddr, BTreeSet<ObjectKey>>,
+    /// Addresses whose users changed since it was last asked.
+    touched: BTreeSet<IpAddr>,
 }
 
 impl Speaker {
@@ -64,6 +66,7 @@ impl Speaker {
             announced: BTreeMap::new(),
             without_interface: BTreeSet::new(),
             users: BTreeMap::new(),
+            touched: BTreeSet::new(),
         }
     }
 
@@ -88,23 +91,30 @@ impl Speaker {
     /// (contract 4.8).
     #[must_use]
     pub fn desired(&self) -> Desired {
-        let mut desired = Desired::new();
-        for announcement in self.announced.values() {
-            for address in &announcement.addresses {
-                let merged = match (desired.remove(address), &announcement.scope) {
-                    (None, scope) => scope.clone(),
-                    (Some(Scope::AllInterfaces), _) | (Some(_), Scope::AllInterfaces) => {
-                        Scope::AllInterfaces
-                    }
-                    (Some(Scope::Interfaces(mut all)), Scope::Interfaces(more)) => {
-                        all.extend(more.iter().cloned());
-                        Scope::Interfaces(all)
-                    }
-                };
-                desired.insert(*address, merged);
-            }
-        }
-        desired
+        self.users.keys().filter_map(|address| Some((*address, self.scope_of(*address)?))).collect()
+    }
+
+    /// What became different in [`Self::desired`] since this was last called; none as scope means no longer desired.
+    pub fn take_changes(&mut self) -> Vec<(IpAddr, Option<Scope>)> {
+        let touched = std::mem::take(&mut self.touched);
+        touched.into_iter().map(|address| (address, self.scope_of(address))).collect()
+    }
+
+    fn scope_of(&self, address: IpAddr) -> Option<Scope> {
+        let users = self.users.get(&address)?;
+        let scopes = users.iter().filter_map(|key| Some(&self.announced.get(key)?.scope));
+        scopes.fold(None, |merged, scope| {
+            Some(match (merged, scope) {
+                (None, scope) => scope.clone(),
+                (Some(Scope::AllInterfaces), _) | (Some(_), Scope::AllInterfaces) => {
+                    Scope::AllInterfaces
+                }
+                (Some(Scope::Interfaces(mut all)), Scope::Interfaces(more)) => {
+                    all.extend(more.iter().cloned());
+                    Scope::Interfaces(all)
+                }
+            })
+        })
     }
 
     /// Decides again what is dirty; nothing is told of what stays as it was.
@@ -152,6 +162,7 @@ impl Speaker {
                 self.forget(&key);
                 for address in &announcement.addresses {
                     self.users.entry(*address).or_default().insert(key.clone());
+                    self.touched.insert(*address);
                 }
                 self.announced.insert(key.clone(), announcement.clone());
                 outputs.push(Output::Announced { service: key, uid, announcement });
@@ -178,6 +189,7 @@ impl Speaker {
     fn forget(&mut self, key: &ObjectKey) -> Option<Announcement> {
         let announcement = self.announced.remove(key)?;
         for address in &announcement.addresses {
+            self.touched.insert(*address);
             if let Some(users) = self.users.get_mut(address) {
                 users.remove(key);
                 if users.is_empty() {

@@ -13,7 +13,7 @@ mod world;
 use std::collections::{BTreeMap, BTreeSet};
 
 use cluster::Dirty;
-use l2::Scope;
+use l2::{Desired, Scope};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use speaker::{Members, Output, Speaker, Withhold};
@@ -264,6 +264,7 @@ proptest! {
         let mut world = beginning();
         let mut speakers: BTreeMap<&str, Speaker> =
             NODES.iter().map(|name| (*name, Speaker::new(options(name)))).collect();
+        let mut told: BTreeMap<&str, Desired> = BTreeMap::new();
         let mut all = true;
         for step in steps.iter().chain([&Step::Settle]) {
             match step {
@@ -277,8 +278,17 @@ proptest! {
                 Step::Settle => {
                     let mut dirty = world.snapshot.take_dirty();
                     dirty.all |= std::mem::take(&mut all);
-                    for speaker in speakers.values_mut() {
+                    for (name, speaker) in &mut speakers {
                         reconcile(speaker, &world, &dirty);
+                        // Whoever follows the changes has what is desired.
+                        let told = told.entry(name).or_default();
+                        for (address, scope) in speaker.take_changes() {
+                            match scope {
+                                Some(scope) => told.insert(address, scope),
+                                None => told.remove(&address),
+                            };
+                        }
+                        prop_assert_eq!(&*told, &speaker.desired());
                     }
                     check(&world, &speakers)?;
                 }

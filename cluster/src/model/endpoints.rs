@@ -12,10 +12,10 @@ use crate::key::ObjectKey;
 /// The usable endpoints of one slice (contract 2.10): ready is true or unset, else serving is true.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Slice {
-    /// Nodes with a usable endpoint.
-    pub nodes: BTreeSet<Arc<str>>,
-    /// Nodes with a usable endpoint that has an address; BGP asks for one (contract 5.3).
-    pub nodes_with_address: BTreeSet<Arc<str>>,
+    /// Nodes with a usable endpoint, in order.
+    pub nodes: Box<[Arc<str>]>,
+    /// Nodes with a usable endpoint that has an address, in order; BGP asks for one (contract 5.3).
+    pub nodes_with_address: Box<[Arc<str>]>,
     /// Whether any endpoint is usable, also one that names no node.
     pub any: bool,
     /// Whether any usable endpoint has an address.
@@ -75,6 +75,7 @@ impl EndpointSliceObject {
     #[must_use]
     pub fn reduce(self, intern: impl Fn(&str) -> Arc<str>) -> Slice {
         let mut slice = Slice::default();
+        let (mut nodes, mut nodes_with_address) = (BTreeSet::new(), BTreeSet::new());
         for endpoint in self.endpoints.unwrap_or_default() {
             if !endpoint.is_usable() {
                 continue;
@@ -85,11 +86,13 @@ impl EndpointSliceObject {
             if let Some(name) = endpoint.node_name {
                 let name = intern(&name);
                 if has_address {
-                    slice.nodes_with_address.insert(Arc::clone(&name));
+                    nodes_with_address.insert(Arc::clone(&name));
                 }
-                slice.nodes.insert(name);
+                nodes.insert(name);
             }
         }
+        slice.nodes = nodes.into_iter().collect();
+        slice.nodes_with_address = nodes_with_address.into_iter().collect();
         slice
     }
 }

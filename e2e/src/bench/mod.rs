@@ -46,8 +46,9 @@ impl Report {
     fn text(&self) -> anyhow::Result<String> {
         let mut text = String::from(
             "# Benchmarks\n\n\
-             Written by `make bench`: one run, on a machine with two shared cores, programs built with the profile `ci` \
-             (no LTO). Resident memory is VmRSS; CPU is user and system time of the process from /proc, in steps of \
+             Written by `make bench`: one run, on a machine with two shared cores, programs built as they are shipped \
+             (`cargo build --release`). Resident memory is VmRSS, and in brackets RssAnon, the part that is not pages of the \
+             program's file or of libraries; CPU is user and system time of the process from /proc, in steps of \
              10 ms. Three nodes, each a network namespace, on a real kube-apiserver. The goals are those of the design; \
              a figure that misses its goal says so by standing beside it.\n\n\
              | what | goal | measured |\n|---|---|---|\n",

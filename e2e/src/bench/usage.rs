@@ -10,8 +10,17 @@ const TICK: Duration = Duration::from_millis(10);
 
 /// Resident memory in MB (10^6 bytes).
 pub(super) fn resident(pid: u32) -> anyhow::Result<f64> {
+    megabytes(pid, "VmRSS:")
+}
+
+/// Resident memory that is the process's own: not pages of files, which the kernel can drop and all processes share.
+pub(super) fn own(pid: u32) -> anyhow::Result<f64> {
+    megabytes(pid, "RssAnon:")
+}
+
+fn megabytes(pid: u32, name: &str) -> anyhow::Result<f64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).context("no VmRSS")?;
+    let line = status.lines().find(|line| line.starts_with(name)).context("no such figure")?;
     let kilobytes: u32 =
         line.split_whitespace().nth(1).context("no figure")?.parse().context("no figure")?;
     Ok(f64::from(kilobytes) * 1024.0 / 1e6)

@@ -35,7 +35,8 @@ fn a_new_address_is_announced_five_times_and_asked_for_once() {
     announcer.own(now, address(1), links(&[2]));
     let sent = run(&mut announcer, now, Duration::from_secs(100));
     let times: Vec<u128> = sent.iter().map(|(at, _)| *at).collect();
-    assert_eq!(times, [0, 1100, 2200, 3300, 4400]);
+    // At once, then every 1.1 s, up to 20 ms later for company.
+    assert_eq!(times, [0, 1120, 2220, 3320, 4420]);
     assert_eq!(sent.iter().filter(|(_, burst)| burst.probe).count(), 1);
     assert_eq!(announcer.deadline(), None);
 }

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!   Layer2 (any thread)          Runner (thread "l2", one)
-//!     publish ──> Shared.desired ──> Engine ──> PacketSocket   one per link and protocol
+//!     publish, change ──> mpsc ────> Engine ──> PacketSocket   one per link and protocol
 //!       └──────── wake (eventfd) ──> Epoll <─── Netlink        one
 //!     links <──── Shared.links <───┘      └──> Memberships     as many sockets as the kernel's limits ask for
 //! ```
@@ -18,15 +18,15 @@ mod strict_arp;
 
 use std::io;
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 
 use arc_swap::ArcSwap;
 
 pub use strict_arp::{StrictArpProblem, strict_arp_problem};
 
-use crate::{CounterValues, Counters, Desired, Event, LinkReport, Options};
+use crate::{CounterValues, Counters, Desired, Event, LinkReport, Options, Scope};
 use poll::Wake;
 
 /// The stack of the answering thread; it recurses nowhere.
@@ -36,6 +36,7 @@ const STACK: usize = 256 * 1024;
 #[derive(Debug)]
 pub struct Layer2 {
     shared: Arc<Shared>,
+    wishes: mpsc::Sender<Wish>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -67,11 +68,19 @@ pub struct Statistics {
     pub send_errors: u64,
 }
 
+/// What is to be owned from now.
+#[derive(Debug)]
+enum Wish {
+    /// Exactly this.
+    All(Desired),
+    /// These as said, the others as they are.
+    Some(Vec<(IpAddr, Option<Scope>)>),
+}
+
 /// What the thread and the callers share.
 #[derive(Debug)]
 struct Shared {
-    desired: ArcSwap<Desired>,
-    /// Counts the publications, so that the thread sees without a system call that there is a new one.
+    /// Counts the wishes, so that the thread sees at the cost of one read that there is a new one.
     published: AtomicU64,
     links: ArcSwap<Vec<LinkReport>>,
     stop: AtomicBool,
@@ -93,7 +102,6 @@ impl Layer2 {
         let system = |call| move |error| StartError::System { call, error };
         let counters = Arc::<Counters>::default();
         let shared = Arc::new(Shared {
-            desired: ArcSwap::default(),
             published: AtomicU64::new(0),
             links: ArcSwap::default(),
             stop: AtomicBool::new(false),
@@ -103,19 +111,33 @@ impl Layer2 {
             stale_dropped: AtomicU64::new(0),
             send_errors: AtomicU64::new(0),
         });
-        let runner = run::Runner::new(options, Arc::clone(&shared), Box::new(on_event))?;
+        let (wishes, receiver) = mpsc::channel();
+        let runner = run::Runner::new(options, Arc::clone(&shared), receiver, Box::new(on_event))?;
         let thread = std::thread::Builder::new()
             .name("l2".to_owned())
             .stack_size(STACK)
             .spawn(move || runner.run())
             .map_err(system("starting the thread"))?;
-        Ok(Self { shared, thread: Some(thread) })
+        Ok(Self { shared, wishes, thread: Some(thread) })
     }
 
     /// From now exactly these addresses are owned. What was owned and is not any more is not answered after this returns, but
     /// for a frame that is being answered at this moment; what stays is not announced again.
     pub fn publish(&self, desired: Desired) {
-        self.shared.desired.store(Arc::new(desired));
+        self.wish(Wish::All(desired));
+    }
+
+    /// From now these addresses are owned where it says, or not at all; the others stay as they are. As [`Self::publish`], at a cost
+    /// that does not grow with the number of addresses owned.
+    pub fn change(&self, changes: Vec<(IpAddr, Option<Scope>)>) {
+        if !changes.is_empty() {
+            self.wish(Wish::Some(changes));
+        }
+    }
+
+    fn wish(&self, wish: Wish) {
+        // Nobody receives only when the thread has ended, with which everything has.
+        let _ = self.wishes.send(wish);
         self.shared.published.fetch_add(1, Ordering::Release);
         self.shared.wake.wake();
     }

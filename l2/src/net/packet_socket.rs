@@ -91,8 +91,8 @@ impl PacketSocket {
         self.socket.send(frame).map(drop)
     }
 
-    /// Receives what is there, at most `limit` frames and a batch.
-    pub(super) fn receive(&self, batch: &mut Batch, limit: usize) -> io::Result<usize> {
+    /// Receives what is there, at most a batch.
+    pub(super) fn receive(&self, batch: &mut Batch) -> io::Result<usize> {
         batch.received.clear();
         // SAFETY: all-zero is valid for these structures of integers and pointers.
         let mut headers: [libc::mmsghdr; BATCH] = unsafe { zeroed() };
@@ -100,7 +100,7 @@ impl PacketSocket {
         let mut vectors: [libc::iovec; BATCH] = unsafe { zeroed() };
         let buffers = batch.frames.iter_mut().zip(batch.control.iter_mut());
         for ((header, vector), (frame, control)) in
-            headers.iter_mut().zip(vectors.iter_mut()).zip(buffers).take(limit)
+            headers.iter_mut().zip(vectors.iter_mut()).zip(buffers)
         {
             vector.iov_base = frame.as_mut_ptr().cast();
             vector.iov_len = FRAME;
@@ -110,12 +110,12 @@ impl PacketSocket {
             header.msg_hdr.msg_controllen = (CONTROL * size_of::<u64>()) as _;
         }
         // SAFETY: every header points to a vector and a control buffer of the stated sizes, all of which live through the
-        // call; there are BATCH of them, of which those up to the limit are filled in.
+        // call; there are BATCH of them, all filled in.
         let count = unsafe {
             libc::recvmmsg(
                 self.socket.as_raw_fd(),
                 headers.as_mut_ptr(),
-                libc::c_uint::try_from(limit.min(BATCH)).unwrap_or(0),
+                libc::c_uint::try_from(BATCH).unwrap_or(0),
                 libc::MSG_DONTWAIT as _,
                 std::ptr::null_mut(),
             )

@@ -7,13 +7,14 @@ use std::io;
 use std::net::Ipv6Addr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use super::memberships::Memberships;
 use super::netlink::{Change, Netlink};
 use super::packet_socket::{BATCH, Batch, PacketSocket};
 use super::poll::Epoll;
-use super::{Shared, StartError};
+use super::{Shared, StartError, Wish};
 use crate::filter::Range;
 use crate::{Engine, Event, Options, PortChange, Protocol};
 
@@ -39,6 +40,7 @@ type Port = (u32, Protocol);
 pub(super) struct Runner {
     engine: Engine,
     shared: Arc<Shared>,
+    wishes: Receiver<Wish>,
     on_event: OnEvent,
     seen: u64,
     epoll: Epoll,
@@ -65,6 +67,7 @@ impl Runner {
     pub(super) fn new(
         options: Options,
         shared: Arc<Shared>,
+        wishes: Receiver<Wish>,
         on_event: OnEvent,
     ) -> Result<Self, StartError> {
         let system = |call| move |error| StartError::System { call, error };
@@ -76,6 +79,7 @@ impl Runner {
         let mut runner = Self {
             engine,
             shared,
+            wishes,
             on_event,
             seen: 0,
             epoll,
@@ -141,22 +145,28 @@ impl Runner {
         }
     }
 
-    /// Takes the newest publication, if there is one. Cheap when there is none: it is asked before every batch.
+    /// Takes what was wished since. Cheap when there is nothing: it is asked before every batch.
     fn take_desired(&mut self, now: Instant) {
         let published = self.shared.published.load(Ordering::Acquire);
         if published != self.seen {
             self.seen = published;
-            let desired = self.shared.desired.load_full();
-            self.engine.set_desired(now, &desired);
+            while let Ok(wish) = self.wishes.try_recv() {
+                match wish {
+                    Wish::All(desired) => self.engine.set_desired(now, &desired),
+                    Wish::Some(changes) => {
+                        for (address, scope) in changes {
+                            self.engine.change(now, address, scope.as_ref());
+                        }
+                    }
+                }
+            }
         }
     }
 
     fn receive(&mut self, port: Port) {
-        for round in 0..BATCHES {
+        for _ in 0..BATCHES {
             let Some(socket) = self.sockets.get(&port) else { return };
-            // Mostly there is one question: it is answered before it is looked whether there are more.
-            let limit = if round == 0 { 1 } else { BATCH };
-            let count = match socket.receive(&mut self.batch, limit) {
+            let count = match socket.receive(&mut self.batch) {
                 Ok(count) => count,
                 Err(error) => return self.receive_failed(port, error),
             };
@@ -180,7 +190,7 @@ impl Runner {
                     }
                 }
             }
-            if count < limit {
+            if count < BATCH {
                 return;
             }
         }

@@ -7,13 +7,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cluster::model::Node;
+use futures::TryStreamExt;
 use l2::MacAddress;
+use rtnetlink::packet_route::neighbour::{NeighbourAddress, NeighbourAttribute};
 
 /// At most so many nodes are asked for their hardware address.
 const ASKED: usize = 256;
 
-/// Which of `nodes` has this hardware address, by the kernel's table of IPv4 neighbours. Nodes that are not
-/// in it yet are sent an empty datagram, so that the kernel asks for them.
+/// Which of `nodes` has this hardware address, by the kernel's tables of neighbours. Nodes that are not
+/// in them yet are sent an empty datagram, so that the kernel asks for them.
 pub async fn stations(
     nodes: &BTreeMap<Arc<str>, Node>,
     hardware_address: MacAddress,
@@ -26,7 +28,7 @@ pub async fn stations(
         .take(ASKED)
         .collect();
     for attempt in 0..4 {
-        let known = neighbours();
+        let known = neighbours().await;
         let found = addresses.iter().find(|(_, address)| {
             known.iter().any(|(ip, mac)| ip == address && *mac == hardware_address)
         });
@@ -43,19 +45,32 @@ pub async fn stations(
     None
 }
 
-/// The kernel's complete IPv4 neighbours.
-fn neighbours() -> Vec<(IpAddr, MacAddress)> {
-    let table = std::fs::read_to_string("/proc/net/arp").unwrap_or_default();
-    table
-        .lines()
-        .skip(1)
-        .filter_map(|line| {
-            let mut columns = line.split_whitespace();
-            let address = columns.next()?.parse().ok()?;
-            let mac = columns.nth(2)?.parse().ok()?;
-            Some((address, mac))
-        })
-        .collect()
+/// The neighbours whose hardware address the kernel knows; none where it does not say.
+async fn neighbours() -> Vec<(IpAddr, MacAddress)> {
+    let Ok((connection, handle, _)) = rtnetlink::new_connection() else { return Vec::new() };
+    let connection = tokio::spawn(connection);
+    let mut entries = handle.neighbours().get().execute();
+    let mut known = Vec::new();
+    while let Ok(Some(entry)) = entries.try_next().await {
+        let (mut address, mut hardware_address) = (None, None);
+        for attribute in entry.attributes {
+            match attribute {
+                NeighbourAttribute::Destination(NeighbourAddress::Inet(v4)) => {
+                    address = Some(IpAddr::V4(v4));
+                }
+                NeighbourAttribute::Destination(NeighbourAddress::Inet6(v6)) => {
+                    address = Some(IpAddr::V6(v6));
+                }
+                NeighbourAttribute::LinkLayerAddress(octets) => {
+                    hardware_address = <[u8; 6]>::try_from(octets).ok().map(MacAddress);
+                }
+                _ => {}
+            }
+        }
+        known.extend(address.zip(hardware_address));
+    }
+    connection.abort();
+    known
 }
 
 fn ask(address: IpAddr) {

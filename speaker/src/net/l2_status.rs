@@ -4,29 +4,29 @@
 //! The owner of a Service's address has one object for it and removes everybody else's; who is not the owner
 //! removes only its own.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use cluster::ObjectKey;
-use http::{Method, Request};
-use kube::Client;
 use l2::Scope;
-use serde_json::{Value, json};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+mod writer;
+
+pub(super) use writer::Writer;
+use writer::{Off, Written};
 
 /// What this node's object for a Service is to say; none means that there is to be none.
 pub(super) type Wish = Option<BTreeSet<Box<str>>>;
 
 const RETRY: Duration = Duration::from_secs(2);
 
-/// Who writes.
-pub(super) struct Writer {
-    pub(super) client: Client,
-    pub(super) namespace: String,
-    pub(super) node: String,
-    /// Name and uid of the own pod: the owner of the objects.
-    pub(super) pod: Option<(String, String)>,
-}
+/// How long the first wish of a batch waits for others: many at once cost less than each on its own.
+const LINGER: Duration = Duration::from_millis(200);
+
+/// How long after the last take-over it is looked for what other nodes left behind, and how long at most after the first.
+const SWEEP: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(10));
 
 enum Message {
     Wish(ObjectKey, Wish),
@@ -64,190 +64,91 @@ impl L2StatusSink {
     }
 }
 
+/// Services that were taken over, whose objects of other nodes have to go.
+#[derive(Default)]
+struct Sweep {
+    services: BTreeSet<ObjectKey>,
+    first: Option<Instant>,
+    last: Option<Instant>,
+}
+
+impl Sweep {
+    fn due(&self) -> Option<Instant> {
+        Some((self.last? + SWEEP.0).min(self.first? + SWEEP.1))
+    }
+}
+
 async fn run(writer: Writer, mut messages: mpsc::UnboundedReceiver<Message>) {
-    let mut waiting: HashMap<ObjectKey, Wish> = HashMap::new();
-    let mut settled = false;
+    let mut written: HashMap<ObjectKey, Written> = HashMap::new();
+    let mut waiting: BTreeMap<ObjectKey, Wish> = BTreeMap::new();
+    let mut sweep = Sweep::default();
+    let mut listed = false;
     loop {
-        if waiting.is_empty() {
-            let Some(message) = messages.recv().await else { return };
-            take(message, &mut waiting, &mut settled);
-        }
+        let message = tokio::select! {
+            message = messages.recv() => message,
+            () = until(sweep.due()) => {
+                writer.sweep(&mut sweep).await;
+                continue;
+            }
+        };
+        let Some(message) = message else { return };
+        let mut settled = take(message, &mut waiting);
+        tokio::time::sleep(LINGER).await;
         while let Ok(message) = messages.try_recv() {
-            take(message, &mut waiting, &mut settled);
+            settled |= take(message, &mut waiting);
         }
-        if std::mem::take(&mut settled) {
+        if !std::mem::replace(&mut listed, true) {
             match writer.left_behind().await {
-                Ok(services) => {
-                    for service in services {
-                        waiting.entry(service).or_insert(None);
-                    }
-                }
+                Ok(found) => written = found,
                 Err(Off) => return,
             }
         }
-        let Some(key) = waiting.keys().next().cloned() else { continue };
-        let Some(wish) = waiting.remove(&key) else { continue };
-        if let Err(error) = writer.write(&key, wish.as_ref()).await {
-            tracing::warn!(service = %key, %error, "failed to write ServiceL2Status; it is tried again");
-            waiting.entry(key).or_insert(wish);
-            tokio::time::sleep(RETRY).await;
+        if settled {
+            // What an earlier life of this node said of Services that it does not announce now.
+            for service in written.keys() {
+                waiting.entry(service.clone()).or_insert(None);
+            }
+        }
+        while !waiting.is_empty() {
+            let now = now();
+            let claimed = waiting
+                .iter()
+                .filter(|(service, wish)| wish.is_some() && !written.contains_key(*service));
+            for (service, _) in claimed {
+                sweep.services.insert(service.clone());
+                sweep.first.get_or_insert(now);
+                sweep.last = Some(now);
+            }
+            waiting = writer.write_all(std::mem::take(&mut waiting), &mut written).await;
+            if !waiting.is_empty() {
+                tokio::time::sleep(RETRY).await;
+                while let Ok(message) = messages.try_recv() {
+                    take(message, &mut waiting);
+                }
+            }
         }
     }
 }
 
-fn take(message: Message, waiting: &mut HashMap<ObjectKey, Wish>, settled: &mut bool) {
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due).await,
+        None => std::future::pending().await,
+    }
+}
+
+#[allow(clippy::disallowed_methods, reason = "this is a shell: it reads the clock")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+/// Whether this was the word that all has been said.
+fn take(message: Message, waiting: &mut BTreeMap<ObjectKey, Wish>) -> bool {
     match message {
         Message::Wish(key, wish) => {
             waiting.insert(key, wish);
+            false
         }
-        Message::Settled => *settled = true,
+        Message::Settled => true,
     }
-}
-
-/// The kind or the permission is absent.
-struct Off;
-
-impl Writer {
-    /// The Services for which there is an object of this node.
-    async fn left_behind(&self) -> Result<Vec<ObjectKey>, Off> {
-        loop {
-            let selector = format!("metallb.io%2Fnode%3D{}", self.node);
-            match self.list(&selector).await {
-                Ok(objects) => {
-                    let label = |object: &Value, name: &str| {
-                        let label =
-                            object.pointer(&format!("/metadata/labels/metallb.io~1{name}"))?;
-                        label.as_str().map(str::to_owned)
-                    };
-                    let services = objects.iter().filter_map(|object| {
-                        let namespace = label(object, "service-namespace")?;
-                        Some(ObjectKey::new(&namespace, &label(object, "service-name")?))
-                    });
-                    return Ok(services.collect());
-                }
-                Err(kube::Error::Api(status)) if matches!(status.code, 403 | 404) => {
-                    tracing::info!(event = "l2StatusOff", error = %status.message,
-                        "ServiceL2Status objects are off: the kind or the permission is absent here");
-                    return Err(Off);
-                }
-                Err(_) => tokio::time::sleep(RETRY).await,
-            }
-        }
-    }
-
-    /// Whether the object belongs to this pod; that of an earlier pod goes when the pod does.
-    fn is_owned(&self, object: &Value) -> bool {
-        let Some((_, uid)) = &self.pod else { return true };
-        let owner = object.pointer("/metadata/ownerReferences/0/uid").and_then(Value::as_str);
-        owner == Some(uid)
-    }
-
-    async fn write(
-        &self,
-        service: &ObjectKey,
-        wish: Option<&BTreeSet<Box<str>>>,
-    ) -> Result<(), kube::Error> {
-        let selector = format!(
-            "metallb.io%2Fservice-name%3D{},metallb.io%2Fservice-namespace%3D{}",
-            service.name(),
-            service.namespace()
-        );
-        let mut own: Option<Value> = None;
-        for object in self.list(&selector).await? {
-            let is_own =
-                object.pointer("/metadata/labels/metallb.io~1node").and_then(Value::as_str)
-                    == Some(&self.node);
-            if wish.is_some() && is_own && own.is_none() && self.is_owned(&object) {
-                own = Some(object);
-            } else if let (true, Some(name)) = (wish.is_some() || is_own, name(&object)) {
-                self.delete(name).await?;
-            }
-        }
-        let Some(interfaces) = wish else { return Ok(()) };
-        let list: Vec<Value> = interfaces.iter().map(|name| json!({ "name": name })).collect();
-        let mut status = json!({
-            "node": self.node,
-            "serviceName": service.name(),
-            "serviceNamespace": service.namespace(),
-        });
-        if let (false, Some(status)) = (list.is_empty(), status.as_object_mut()) {
-            status.insert("interfaces".to_owned(), json!(list));
-        }
-        let object = match own {
-            Some(object) if object.get("status") == Some(&status) => return Ok(()),
-            Some(object) => object,
-            None => self.create(service).await?,
-        };
-        let Some(name) = name(&object) else { return Ok(()) };
-        if let (true, Some(status)) = (list.is_empty(), status.as_object_mut()) {
-            // A merge patch removes what is null.
-            status.insert("interfaces".to_owned(), Value::Null);
-        }
-        let patch = json!({ "status": status });
-        self.send(Method::PATCH, &format!("/{name}/status"), Some(&patch)).await?;
-        Ok(())
-    }
-
-    async fn create(&self, service: &ObjectKey) -> Result<Value, kube::Error> {
-        let mut metadata = json!({
-            "generateName": "l2-",
-            "namespace": self.namespace,
-            "labels": {
-                "metallb.io/node": self.node,
-                "metallb.io/service-name": service.name(),
-                "metallb.io/service-namespace": service.namespace(),
-            },
-        });
-        if let (Some((name, uid)), Some(metadata)) = (&self.pod, metadata.as_object_mut()) {
-            let owner = json!([{ "apiVersion": "v1", "kind": "Pod", "name": name, "uid": uid }]);
-            metadata.insert("ownerReferences".to_owned(), owner);
-        }
-        let object = json!({
-            "apiVersion": "metallb.io/v1beta1",
-            "kind": "ServiceL2Status",
-            "metadata": metadata,
-            "spec": {},
-        });
-        self.send(Method::POST, "", Some(&object)).await
-    }
-
-    async fn list(&self, selector: &str) -> Result<Vec<Value>, kube::Error> {
-        let mut list = self.send(Method::GET, &format!("?labelSelector={selector}"), None).await?;
-        Ok(match list.get_mut("items").map(Value::take) {
-            Some(Value::Array(items)) => items,
-            _ => Vec::new(),
-        })
-    }
-
-    async fn delete(&self, name: &str) -> Result<(), kube::Error> {
-        match self.send(Method::DELETE, &format!("/{name}"), None).await {
-            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
-            other => other.map(|_| ()),
-        }
-    }
-
-    async fn send(
-        &self,
-        method: Method,
-        path: &str,
-        body: Option<&Value>,
-    ) -> Result<Value, kube::Error> {
-        let base =
-            format!("/apis/metallb.io/v1beta1/namespaces/{}/servicel2statuses", self.namespace);
-        let content_type = match method {
-            Method::PATCH => "application/merge-patch+json",
-            _ => "application/json",
-        };
-        let request = Request::builder()
-            .method(method)
-            .uri(format!("{base}{path}"))
-            .header("Content-Type", content_type)
-            .body(body.map(|body| body.to_string().into_bytes()).unwrap_or_default())
-            .map_err(kube::Error::HttpError)?;
-        self.client.request(request).await
-    }
-}
-
-fn name(object: &Value) -> Option<&str> {
-    object.pointer("/metadata/name").and_then(Value::as_str)
 }

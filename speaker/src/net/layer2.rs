@@ -63,12 +63,7 @@ impl Layer2Driver {
             return Vec::new();
         }
         let outputs = self.speaker.reconcile(snapshot, &dirty, members, &self.interfaces);
-        let changed = outputs
-            .iter()
-            .any(|output| matches!(output, Output::Announced { .. } | Output::Withdrawn { .. }));
-        if changed {
-            self.layer2.publish(self.speaker.desired());
-        }
+        self.layer2.change(self.speaker.take_changes());
         outputs
     }
 

@@ -4,10 +4,12 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
-use std::num::NonZeroU32;
+use std::time::Duration;
 
+use futures::StreamExt;
 use http::Method;
 use kube::Client;
+use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
@@ -19,6 +21,15 @@ const REMEMBERED: usize = 4096;
 
 /// How many events may wait for the API; beyond that they are dropped and counted in the log.
 const QUEUE: usize = 4096;
+
+/// How many are written together.
+const BATCH: usize = 256;
+
+/// How many requests are under way at once.
+const CONCURRENT: usize = 16;
+
+/// How long the first of a batch waits for others.
+const LINGER: Duration = Duration::from_millis(200);
 
 /// An event on a Service (contract 2.9).
 #[derive(Clone, Debug)]
@@ -67,11 +78,23 @@ impl EventSink {
 }
 
 async fn run(mut writer: Writer, mut events: mpsc::Receiver<ServiceEvent>) {
-    while let Some(event) = events.recv().await {
-        if let Err(error) = writer.write(&event).await {
-            tracing::debug!(service = %event.service, %error, "failed to write an event");
+    let mut batch = Vec::new();
+    while events.recv_many(&mut batch, BATCH).await > 0 {
+        // Events wait a little for company: many at once cost less than each on its own.
+        tokio::time::sleep(LINGER).await;
+        while batch.len() < BATCH
+            && let Ok(event) = events.try_recv()
+        {
+            batch.push(event);
         }
+        writer.write_all(std::mem::take(&mut batch)).await;
     }
+}
+
+/// An event, and how often it happened in this batch.
+struct Raised {
+    event: ServiceEvent,
+    times: u32,
 }
 
 struct Writer {
@@ -79,35 +102,77 @@ struct Writer {
     component: &'static str,
     host: Option<String>,
     /// Name and count of each event by its hash.
-    known: HashMap<u64, (String, NonZeroU32)>,
+    known: HashMap<u64, (String, u32)>,
     hasher: RandomState,
     serial: u32,
 }
 
 impl Writer {
-    async fn write(&mut self, event: &ServiceEvent) -> Result<(), kube::Error> {
-        let hash = self.hasher.hash_one((
-            event.service.as_str(),
-            &event.uid,
-            event.warning,
-            event.reason,
-            &event.message,
-        ));
+    async fn write_all(&mut self, batch: Vec<ServiceEvent>) {
+        let mut raised: Vec<(u64, Raised)> = Vec::with_capacity(batch.len());
+        let mut places: HashMap<u64, usize> = HashMap::new();
+        for event in batch {
+            let hash = self.hash(&event);
+            match places.get(&hash).and_then(|place| raised.get_mut(*place)) {
+                Some((_, known)) => known.times += 1,
+                None => {
+                    places.insert(hash, raised.len());
+                    raised.push((hash, Raised { event, times: 1 }));
+                }
+            }
+        }
+        let first = self.serial;
+        self.serial = first.wrapping_add(u32::try_from(raised.len()).unwrap_or(0));
+        let (writer, mut serial) = (&*self, first);
+        let writes = raised.into_iter().map(|(hash, raised)| {
+            serial = serial.wrapping_add(1);
+            writer.write(hash, raised, serial)
+        });
+        let written: Vec<_> =
+            futures::stream::iter(writes).buffer_unordered(CONCURRENT).collect().await;
+        if self.known.len() >= REMEMBERED {
+            self.known.clear();
+        }
+        self.known.extend(written.into_iter().flatten());
+    }
+
+    fn hash(&self, event: &ServiceEvent) -> u64 {
+        let ServiceEvent { service, uid, warning, reason, message } = event;
+        self.hasher.hash_one((service.as_str(), uid, warning, reason, message))
+    }
+
+    /// Writes one; gives what is to be remembered of it.
+    async fn write(&self, hash: u64, raised: Raised, serial: u32) -> Option<(u64, (String, u32))> {
+        let service = raised.event.service.clone();
+        match self.try_write(hash, &raised, serial).await {
+            Ok(known) => Some((hash, known)),
+            Err(error) => {
+                tracing::debug!(%service, %error, "failed to write an event");
+                None
+            }
+        }
+    }
+
+    async fn try_write(
+        &self,
+        hash: u64,
+        Raised { event, times }: &Raised,
+        serial: u32,
+    ) -> Result<(String, u32), kube::Error> {
         let path = format!("/api/v1/namespaces/{}/events", event.service.namespace());
         let now = now();
-        if let Some((name, count)) = self.known.get_mut(&hash) {
-            *count = count.saturating_add(1);
-            let patch = json!({ "count": count.get(), "lastTimestamp": now });
-            match send(&self.client, Method::PATCH, &format!("{path}/{name}"), bytes(&patch)).await
-            {
-                Ok(_) => return Ok(()),
+        if let Some((name, count)) = self.known.get(&hash) {
+            let count = count.saturating_add(*times);
+            let patch = json!({ "count": count, "lastTimestamp": now });
+            let path = format!("{path}/{name}");
+            match send(&self.client, Method::PATCH, &path, bytes(&patch)).await {
+                Ok(IgnoredAny) => return Ok((name.clone(), count)),
                 // Events expire; then it is a new one.
                 Err(kube::Error::Api(status)) if status.code == 404 => {}
                 Err(error) => return Err(error),
             }
         }
-        self.serial = self.serial.wrapping_add(1);
-        let name = format!("{}.{:x}{:08x}", event.service.name(), hash, self.serial);
+        let name = format!("{}.{hash:x}{serial:08x}", event.service.name());
         let mut source = json!({ "component": self.component });
         if let (Some(host), Some(source)) = (&self.host, source.as_object_mut()) {
             source.insert("host".to_owned(), json!(host));
@@ -127,18 +192,14 @@ impl Writer {
             "reason": event.reason,
             "message": event.message,
             "source": source,
-            "count": 1,
+            "count": times,
             "firstTimestamp": now,
             "lastTimestamp": now,
             "reportingComponent": self.component,
             "reportingInstance": self.host.as_deref().unwrap_or_default(),
         });
-        send(&self.client, Method::POST, &path, bytes(&body)).await?;
-        if self.known.len() >= REMEMBERED {
-            self.known.clear();
-        }
-        self.known.insert(hash, (name, NonZeroU32::MIN));
-        Ok(())
+        let IgnoredAny = send(&self.client, Method::POST, &path, bytes(&body)).await?;
+        Ok((name, *times))
     }
 }
 

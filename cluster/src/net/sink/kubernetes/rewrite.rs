@@ -3,6 +3,7 @@
 
 use http::{Method, Request};
 use kube::Client;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 /// How often a write that another writer overtook is tried at once.
@@ -51,12 +52,12 @@ pub async fn rewrite_status(
 }
 
 /// One request with a JSON body and a JSON answer.
-pub(super) async fn send(
+pub(super) async fn send<T: DeserializeOwned>(
     client: &Client,
     method: Method,
     path: &str,
     body: Vec<u8>,
-) -> Result<Value, kube::Error> {
+) -> Result<T, kube::Error> {
     let content_type = match method {
         Method::PATCH => "application/merge-patch+json",
         _ => "application/json",

@@ -1,0 +1,340 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The requests about ServiceL2Status objects, and what is read of the answers.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use cluster::ObjectKey;
+use futures::StreamExt;
+use http::{Method, Request};
+use kube::Client;
+use serde::Deserialize;
+use serde::de::{DeserializeOwned, IgnoredAny};
+use serde_json::{Value, json};
+
+use super::{RETRY, Sweep, Wish, now};
+
+/// Up to so many Services are looked at one by one; for more, all objects are listed.
+const FEW: usize = 8;
+
+/// How many Services are written at once.
+const CONCURRENT: usize = 8;
+
+/// Who writes.
+pub(in crate::net) struct Writer {
+    pub(in crate::net) client: Client,
+    pub(in crate::net) namespace: String,
+    pub(in crate::net) node: String,
+    /// Name and uid of the own pod: the owner of the objects.
+    pub(in crate::net) pod: Option<(String, String)>,
+}
+
+/// The object of this node for a Service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Written {
+    name: Box<str>,
+    /// The interfaces it says; none where it has no status yet.
+    interfaces: Option<BTreeSet<Box<str>>>,
+}
+
+/// The kind or the permission is absent.
+pub(super) struct Off;
+
+impl Writer {
+    /// The objects of this node. Those of its earlier pods are removed: they would go with their pod, after a while.
+    pub(super) async fn left_behind(&self) -> Result<HashMap<ObjectKey, Written>, Off> {
+        let selector = format!("metallb.io%2Fnode%3D{}", self.node);
+        loop {
+            match self.list(&selector).await {
+                Ok(objects) => {
+                    let mut found = HashMap::new();
+                    for object in objects {
+                        if let (Some(service), true) =
+                            (object.service(), object.is_owned_by(self.pod.as_ref()))
+                        {
+                            let written = Written {
+                                name: object.metadata.name.clone(),
+                                interfaces: object.status.map(Status::interfaces),
+                            };
+                            if found.insert(service, written).is_none() {
+                                continue;
+                            }
+                        }
+                        if let Err(error) = self.delete(&object.metadata.name).await {
+                            tracing::warn!(object = &*object.metadata.name, %error,
+                                "an old ServiceL2Status could not be removed");
+                        }
+                    }
+                    return Ok(found);
+                }
+                Err(kube::Error::Api(status)) if matches!(status.code, 403 | 404) => {
+                    tracing::info!(event = "l2StatusOff", error = %status.message,
+                        "ServiceL2Status objects are off: the kind or the permission is absent here");
+                    return Err(Off);
+                }
+                Err(_) => tokio::time::sleep(RETRY).await,
+            }
+        }
+    }
+
+    /// Carries out the wishes; gives back those that failed.
+    pub(super) async fn write_all(
+        &self,
+        wishes: BTreeMap<ObjectKey, Wish>,
+        written: &mut HashMap<ObjectKey, Written>,
+    ) -> BTreeMap<ObjectKey, Wish> {
+        let writes = wishes.into_iter().map(|(service, wish)| {
+            let known = written.get(&service).cloned();
+            async move {
+                let result = self.write(&service, wish.as_ref(), known).await;
+                (service, wish, result)
+            }
+        });
+        let results: Vec<_> =
+            futures::stream::iter(writes).buffer_unordered(CONCURRENT).collect().await;
+        let mut failed = BTreeMap::new();
+        for (service, wish, result) in results {
+            match result {
+                Ok(Some(object)) => drop(written.insert(service, object)),
+                Ok(None) => drop(written.remove(&service)),
+                Err((known, error)) => {
+                    tracing::warn!(%service, %error, "failed to write ServiceL2Status; it is tried again");
+                    match known {
+                        Some(object) => drop(written.insert(service.clone(), object)),
+                        None => drop(written.remove(&service)),
+                    }
+                    failed.insert(service, wish);
+                }
+            }
+        }
+        failed
+    }
+
+    /// Brings this node's object for the Service to what is wished; gives what there is then.
+    async fn write(
+        &self,
+        service: &ObjectKey,
+        wish: Option<&BTreeSet<Box<str>>>,
+        mut known: Option<Written>,
+    ) -> Result<Option<Written>, (Option<Written>, kube::Error)> {
+        let Some(interfaces) = wish else {
+            if let Some(object) = &known
+                && let Err(error) = self.delete(&object.name).await
+            {
+                return Err((known, error));
+            }
+            return Ok(None);
+        };
+        loop {
+            let object = match known.take() {
+                Some(object) if object.interfaces.as_ref() == Some(interfaces) => {
+                    return Ok(Some(object));
+                }
+                Some(object) => object,
+                None => match self.create(service).await {
+                    Ok(name) => Written { name, interfaces: None },
+                    Err(error) => return Err((None, error)),
+                },
+            };
+            match self.patch(service, &object.name, interfaces).await {
+                Ok(()) => {
+                    return Ok(Some(Written { interfaces: Some(interfaces.clone()), ..object }));
+                }
+                // Somebody removed it: once more from the start.
+                Err(kube::Error::Api(status))
+                    if status.code == 404 && object.interfaces.is_some() => {}
+                Err(kube::Error::Api(status)) if status.code == 404 => {
+                    return Err((None, kube::Error::Api(status)));
+                }
+                Err(error) => return Err((Some(object), error)),
+            }
+        }
+    }
+
+    /// Removes what other nodes have for the Services that were taken over.
+    pub(super) async fn sweep(&self, sweep: &mut Sweep) {
+        let services = std::mem::take(&mut sweep.services);
+        (sweep.first, sweep.last) = (None, None);
+        if let Err(error) = self.try_sweep(&services).await {
+            tracing::warn!(%error, "failed to look for ServiceL2Status objects of other nodes; it is tried again");
+            let now = now();
+            (sweep.first, sweep.last) = (Some(now), Some(now));
+            sweep.services = services;
+        }
+    }
+
+    async fn try_sweep(&self, services: &BTreeSet<ObjectKey>) -> Result<(), kube::Error> {
+        let mut objects = Vec::new();
+        if services.len() <= FEW {
+            for service in services {
+                let selector = format!(
+                    "metallb.io%2Fservice-name%3D{},metallb.io%2Fservice-namespace%3D{},metallb.io%2Fnode%21%3D{}",
+                    service.name(),
+                    service.namespace(),
+                    self.node,
+                );
+                objects.extend(self.list(&selector).await?);
+            }
+        } else {
+            objects = self.list(&format!("metallb.io%2Fnode%21%3D{}", self.node)).await?;
+        }
+        for object in objects {
+            if object.service().is_some_and(|service| services.contains(&service)) {
+                self.delete(&object.metadata.name).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn patch(
+        &self,
+        service: &ObjectKey,
+        name: &str,
+        interfaces: &BTreeSet<Box<str>>,
+    ) -> Result<(), kube::Error> {
+        let list: Vec<Value> = interfaces.iter().map(|name| json!({ "name": name })).collect();
+        let status = json!({
+            "node": self.node,
+            "serviceName": service.name(),
+            "serviceNamespace": service.namespace(),
+            // A merge patch removes what is null.
+            "interfaces": if list.is_empty() { Value::Null } else { json!(list) },
+        });
+        let patch = json!({ "status": status });
+        let IgnoredAny = self.send(Method::PATCH, &format!("/{name}/status"), Some(&patch)).await?;
+        Ok(())
+    }
+
+    async fn create(&self, service: &ObjectKey) -> Result<Box<str>, kube::Error> {
+        let mut metadata = json!({
+            "generateName": "l2-",
+            "namespace": self.namespace,
+            "labels": {
+                "metallb.io/node": self.node,
+                "metallb.io/service-name": service.name(),
+                "metallb.io/service-namespace": service.namespace(),
+            },
+        });
+        if let (Some((name, uid)), Some(metadata)) = (&self.pod, metadata.as_object_mut()) {
+            let owner = json!([{ "apiVersion": "v1", "kind": "Pod", "name": name, "uid": uid }]);
+            metadata.insert("ownerReferences".to_owned(), owner);
+        }
+        let object = json!({
+            "apiVersion": "metallb.io/v1beta1",
+            "kind": "ServiceL2Status",
+            "metadata": metadata,
+            "spec": {},
+        });
+        let created: StatusObject = self.send(Method::POST, "", Some(&object)).await?;
+        Ok(created.metadata.name)
+    }
+
+    async fn list(&self, selector: &str) -> Result<Vec<StatusObject>, kube::Error> {
+        let mut objects = Vec::new();
+        let mut token = String::new();
+        loop {
+            let path = format!("?labelSelector={selector}&limit={PAGE}{token}");
+            let page: Page = self.send(Method::GET, &path, None).await?;
+            objects.extend(page.items);
+            match page.metadata.next {
+                Some(next) if !next.is_empty() => token = format!("&continue={next}"),
+                _ => return Ok(objects),
+            }
+        }
+    }
+
+    async fn delete(&self, name: &str) -> Result<(), kube::Error> {
+        match self.send(Method::DELETE, &format!("/{name}"), None).await {
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+            other => other.map(|IgnoredAny| ()),
+        }
+    }
+
+    async fn send<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<T, kube::Error> {
+        let base =
+            format!("/apis/metallb.io/v1beta1/namespaces/{}/servicel2statuses", self.namespace);
+        let content_type = match method {
+            Method::PATCH => "application/merge-patch+json",
+            _ => "application/json",
+        };
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("{base}{path}"))
+            .header("Content-Type", content_type)
+            .body(body.map(|body| body.to_string().into_bytes()).unwrap_or_default())
+            .map_err(kube::Error::HttpError)?;
+        self.client.request(request).await
+    }
+}
+
+/// Objects per page of a list.
+const PAGE: u32 = 500;
+
+#[derive(Deserialize)]
+struct Page {
+    metadata: PageMetadata,
+    items: Vec<StatusObject>,
+}
+
+#[derive(Deserialize)]
+struct PageMetadata {
+    #[serde(rename = "continue")]
+    next: Option<Box<str>>,
+}
+
+/// A ServiceL2Status, as far as it is read.
+#[derive(Deserialize)]
+struct StatusObject {
+    metadata: Metadata,
+    status: Option<Status>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Metadata {
+    name: Box<str>,
+    #[serde(default)]
+    labels: BTreeMap<Box<str>, Box<str>>,
+    #[serde(default)]
+    owner_references: Vec<Owner>,
+}
+
+#[derive(Deserialize)]
+struct Owner {
+    uid: Box<str>,
+}
+
+#[derive(Deserialize)]
+struct Status {
+    #[serde(default)]
+    interfaces: Vec<Interface>,
+}
+
+#[derive(Deserialize)]
+struct Interface {
+    name: Box<str>,
+}
+
+impl Status {
+    fn interfaces(self) -> BTreeSet<Box<str>> {
+        self.interfaces.into_iter().map(|interface| interface.name).collect()
+    }
+}
+
+impl StatusObject {
+    /// The Service that it is about, by its labels.
+    fn service(&self) -> Option<ObjectKey> {
+        let namespace = self.metadata.labels.get("metallb.io/service-namespace")?;
+        Some(ObjectKey::new(namespace, self.metadata.labels.get("metallb.io/service-name")?))
+    }
+
+    /// Whether it belongs to this pod (name and uid); without a pod all do.
+    fn is_owned_by(&self, pod: Option<&(String, String)>) -> bool {
+        let Some((_, uid)) = pod else { return true };
+        self.metadata.owner_references.first().is_some_and(|owner| *owner.uid == **uid)
+    }
+}
