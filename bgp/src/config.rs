@@ -15,7 +15,7 @@ pub use values::{
 };
 
 /// The port of BGP (RFC 4271 §8.2.1).
-pub const BGP_PORT: u16 = 179;
+pub(crate) const BGP_PORT: u16 = 179;
 
 /// One session. Build it with [`Config::new`] and set the fields that differ from the default.
 #[derive(Clone, Debug, PartialEq, Eq)]
