@@ -12,7 +12,7 @@ use cluster::manifest::{Manifests, Mistake};
 use cluster::model::Service;
 use cluster::net::sink::folder::StateFile;
 use cluster::{ConfigScope, ObjectKey, Snapshot};
-use speaker::{Members, Options, Verdict, announce};
+use speaker::{BgpMode, Members, Options, Verdict, announce};
 
 use crate::args::View;
 
@@ -60,6 +60,7 @@ impl World {
                 class: view.lb_class.as_deref().map(Into::into),
                 ignore_exclude_label: view.ignore_exclude_lb,
                 assume_endpoints: !view.require_endpoints,
+                bgp_mode: BgpMode::Native,
             },
             folder: Folder::default(),
         }

@@ -5,14 +5,15 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use cluster::model::{Node, POOL_ANNOTATION, Service, TrafficPolicy};
+use cluster::model::{Node, Service, TrafficPolicy};
 use cluster::{ObjectKey, Snapshot};
-use crds::config::{Config, L2Advertisement};
-use crds::labels::Labels;
+use crds::config::L2Advertisement;
 use l2::Scope;
 
+use crate::advertise::BgpMode;
 use crate::election::{Candidate, winner};
 use crate::reason::Withhold;
+use crate::subject::{Endpoints, addresses, pool};
 
 /// Which nodes run a speaker.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -45,6 +46,8 @@ pub struct Options {
     /// Whether a Service without any EndpointSlice counts as served by every node, as on a host without
     /// Kubernetes.
     pub assume_endpoints: bool,
+    /// Whose defaults BGP takes.
+    pub bgp_mode: BgpMode,
 }
 
 /// What this node announces for a Service by L2.
@@ -160,70 +163,6 @@ fn contest<'a>(
         }
     }
     Ok(contest)
-}
-
-/// The Service's addresses; the first one is what the election is about.
-fn addresses(service: &Service) -> Result<Vec<IpAddr>, Withhold> {
-    if service.ingress.is_empty() {
-        return Err(Withhold::NoAddress);
-    }
-    service
-        .ingress
-        .iter()
-        .map(|entry| {
-            let text = if entry.ip.is_empty() { &entry.hostname } else { &entry.ip };
-            entry.ip.parse().map_err(|_| Withhold::InvalidAddress(text.clone()))
-        })
-        .collect()
-}
-
-/// What advertisements select a pool by.
-struct PoolOf<'a> {
-    name: Arc<str>,
-    labels: &'a Labels,
-}
-
-/// The pool that holds all of the Service's addresses.
-fn pool<'a>(
-    service: &Service,
-    addresses: &[IpAddr],
-    config: &'a Config,
-) -> Result<PoolOf<'a>, Withhold> {
-    let first = addresses.first().copied().ok_or(Withhold::NoAddress)?;
-    match config.pool_of(first) {
-        Some(pool) => match addresses.iter().find(|address| !pool.contains(**address)) {
-            Some(other) => Err(Withhold::NotAllowed(*other)),
-            None => Ok(PoolOf { name: Arc::clone(&pool.name), labels: &pool.labels }),
-        },
-        // What a pool gave before it became invalid is still announced (rule 6 of the design).
-        None => service
-            .annotations
-            .get(POOL_ANNOTATION)
-            .and_then(|name| config.invalid_pools.get_key_value(name))
-            .map(|(name, pool)| PoolOf { name: Arc::clone(name), labels: &pool.labels })
-            .ok_or(Withhold::NotAllowed(first)),
-    }
-}
-
-/// Where a Service has usable endpoints.
-struct Endpoints<'a> {
-    any: bool,
-    /// None where every node counts as having one.
-    nodes: Option<BTreeSet<&'a str>>,
-}
-
-impl<'a> Endpoints<'a> {
-    fn of(key: &ObjectKey, snapshot: &'a Snapshot, options: &Options) -> Self {
-        if options.assume_endpoints && snapshot.slices(key).next().is_none() {
-            return Self { any: true, nodes: None };
-        }
-        let nodes = snapshot.slices(key).flat_map(|slice| slice.nodes.iter().map(|node| &**node));
-        Self { any: snapshot.slices(key).any(|slice| slice.any), nodes: Some(nodes.collect()) }
-    }
-
-    fn are_on(&self, node: &str) -> bool {
-        self.nodes.as_ref().is_none_or(|nodes| nodes.contains(node))
-    }
 }
 
 impl Contest<'_> {

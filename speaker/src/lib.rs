@@ -2,19 +2,25 @@
 //! Elects the node that announces a Service, and makes the network find it.
 //!
 //! ```text
-//! Snapshot ──> announce (pure, one Service) ──> Speaker (what changed) ──> desired ──> l2
+//! Snapshot ─┬─> announce (pure, one Service) ──> Speaker (what changed) ──────> changes ──> l2
+//!           └─> advertise (pure, one Service) ─> RouteBooks (what changed) ──> tables ───> bgp
 //! ```
 //!
 //! Everything that decides is here without sockets; the feature `net` adds the program `speaker`.
 
+mod advertise;
 mod announce;
 pub mod election;
 pub mod metrics;
 #[cfg(feature = "net")]
 pub mod net;
 mod reason;
+mod routes;
 mod speaker;
+mod subject;
 
+pub use advertise::{BgpMode, Path, advertise};
 pub use announce::{Announcement, Members, Options, Verdict, announce};
 pub use reason::Withhold;
+pub use routes::{RouteBooks, RouteOutput};
 pub use speaker::{Output, Speaker};

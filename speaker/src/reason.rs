@@ -5,7 +5,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// Why a node does not announce a Service by L2.
+/// Why a node does not announce a Service by a protocol.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Withhold {
     /// The Service is gone.
@@ -52,6 +52,17 @@ pub enum Withhold {
     /// No node at all may announce it.
     #[error("no node may announce it: {0}")]
     NoCandidates(&'static str),
+    /// No BGPAdvertisement selects the pool on this node.
+    #[error("no BGPAdvertisement selects pool {0:?} and this node")]
+    NoBgpAdvertisement(Arc<str>),
+    /// Some BGPAdvertisement does, but not this Service.
+    #[error("no BGPAdvertisement of pool {0:?} selects this Service")]
+    NoMatchingBgpAdvertisement(Arc<str>),
+    /// Two BGPAdvertisements for this Service want different LOCAL_PREFs for the same prefix.
+    #[error(
+        "BGPAdvertisements {0:?} and {1:?} want different localPref for the same prefix of this Service"
+    )]
+    ConflictingAdvertisements(Arc<str>, Arc<str>),
     /// The interfaces that the advertisements name do not exist here. Nobody else takes over.
     #[error("none of the interfaces {0} exists on this node")]
     NoInterface(String),
@@ -66,11 +77,16 @@ impl Withhold {
             Self::NoAddress => "noIPAllocated",
             Self::InvalidAddress(_) => "invalidIP",
             Self::NotAllowed(_) => "ipNotAllowed",
-            Self::NoEndpoints | Self::NotOwner(_) | Self::NoCandidates(_) => "notOwner",
+            Self::NoEndpoints
+            | Self::NotOwner(_)
+            | Self::NoCandidates(_)
+            | Self::NoBgpAdvertisement(_) => "notOwner",
             Self::SharedWithServiceSelector => "sharedIPWithServiceSelector",
-            Self::NotAdvertised(_) | Self::NoMatchingAdvertisement | Self::NodeUnknown => {
-                "noMatchingAdvertisement"
-            }
+            Self::NotAdvertised(_)
+            | Self::NoMatchingAdvertisement
+            | Self::NoMatchingBgpAdvertisement(_)
+            | Self::NodeUnknown => "noMatchingAdvertisement",
+            Self::ConflictingAdvertisements(..) => "conflictingAdvertisements",
             Self::NodeNetworkUnavailable => "nodeNetworkUnavailable",
             Self::NodeExcluded => "nodeLabeledExcludeBalancers",
             Self::NoLocalEndpoints => "noLocalEndpoints",

@@ -29,6 +29,7 @@ use super::conflict::{describe, stations};
 use super::exclusion::{EXCLUSION_FILE, read_exclusion};
 use super::l2_status::{L2StatusSink, Writer, interfaces};
 use super::layer2::Layer2Driver;
+use crate::advertise::BgpMode;
 use crate::announce::{Members, Options};
 use crate::metrics::SpeakerMetrics;
 use crate::speaker::{Output, Speaker};
@@ -79,6 +80,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         class: args.common.class().map(Into::into),
         ignore_exclude_label: args.ignore_exclude_lb,
         assume_endpoints: false,
+        bgp_mode: BgpMode::of(args.common.bgp_type.as_deref()),
     });
     let l2_options = l2::Options {
         exclude,

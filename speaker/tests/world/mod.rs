@@ -8,14 +8,20 @@ use std::collections::BTreeSet;
 use cluster::{ConfigScope, Kind, Object, ObjectKey, Snapshot};
 use crds::config::ConfigKind;
 use serde_json::{Value, json};
-use speaker::{Members, Options, Verdict, announce};
+use speaker::{BgpMode, Members, Options, Verdict, announce};
 
 pub(crate) fn key(name: &str) -> ObjectKey {
     ObjectKey::new("default", name)
 }
 
 pub(crate) fn options(node: &str) -> Options {
-    Options { node: node.into(), class: None, ignore_exclude_label: false, assume_endpoints: false }
+    Options {
+        node: node.into(),
+        class: None,
+        ignore_exclude_label: false,
+        assume_endpoints: false,
+        bgp_mode: BgpMode::Native,
+    }
 }
 
 pub(crate) fn node(name: &str, labels: Value) -> Value {

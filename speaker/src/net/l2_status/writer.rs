@@ -44,23 +44,26 @@ impl Writer {
     pub(super) async fn left_behind(&self) -> Result<HashMap<ObjectKey, Written>, Off> {
         let selector = format!("metallb.io%2Fnode%3D{}", self.node);
         loop {
-            match self.list(&selector).await {
-                Ok(objects) => {
-                    let mut found = HashMap::new();
-                    for object in objects {
-                        if let (Some(service), true) =
-                            (object.service(), object.is_owned_by(self.pod.as_ref()))
-                        {
-                            let written = Written {
-                                name: object.metadata.name.clone(),
-                                interfaces: object.status.map(Status::interfaces),
-                            };
-                            if found.insert(service, written).is_none() {
-                                continue;
-                            }
-                        }
-                        if let Err(error) = self.delete(&object.metadata.name).await {
-                            tracing::warn!(object = &*object.metadata.name, %error,
+            let (mut found, mut old) = (HashMap::new(), Vec::new());
+            let mut take = |object: StatusObject| {
+                let written = Written {
+                    name: object.metadata.name.clone(),
+                    interfaces: object.status.as_ref().map(Status::interfaces),
+                };
+                let owned = object.is_owned_by(self.pod.as_ref());
+                let service = object.service().filter(|_| owned);
+                match service {
+                    Some(service) if !found.contains_key(&service) => {
+                        found.insert(service, written);
+                    }
+                    _ => old.push(written.name),
+                }
+            };
+            match self.list(&selector, &mut take).await {
+                Ok(()) => {
+                    for name in old {
+                        if let Err(error) = self.delete(&name).await {
+                            tracing::warn!(object = &*name, %error,
                                 "an old ServiceL2Status could not be removed");
                         }
                     }
@@ -163,7 +166,12 @@ impl Writer {
     }
 
     async fn try_sweep(&self, services: &BTreeSet<ObjectKey>) -> Result<(), kube::Error> {
-        let mut objects = Vec::new();
+        let mut others = Vec::new();
+        let mut take = |object: StatusObject| {
+            if object.service().is_some_and(|service| services.contains(&service)) {
+                others.push(object.metadata.name);
+            }
+        };
         if services.len() <= FEW {
             for service in services {
                 let selector = format!(
@@ -172,15 +180,13 @@ impl Writer {
                     service.namespace(),
                     self.node,
                 );
-                objects.extend(self.list(&selector).await?);
+                self.list(&selector, &mut take).await?;
             }
         } else {
-            objects = self.list(&format!("metallb.io%2Fnode%21%3D{}", self.node)).await?;
+            self.list(&format!("metallb.io%2Fnode%21%3D{}", self.node), &mut take).await?;
         }
-        for object in objects {
-            if object.service().is_some_and(|service| services.contains(&service)) {
-                self.delete(&object.metadata.name).await?;
-            }
+        for name in others {
+            self.delete(&name).await?;
         }
         Ok(())
     }
@@ -228,16 +234,20 @@ impl Writer {
         Ok(created.metadata.name)
     }
 
-    async fn list(&self, selector: &str) -> Result<Vec<StatusObject>, kube::Error> {
-        let mut objects = Vec::new();
+    /// Hands over every object of the selection, a page at a time: never are all of them in memory.
+    async fn list(
+        &self,
+        selector: &str,
+        take: &mut impl FnMut(StatusObject),
+    ) -> Result<(), kube::Error> {
         let mut token = String::new();
         loop {
             let path = format!("?labelSelector={selector}&limit={PAGE}{token}");
             let page: Page = self.send(Method::GET, &path, None).await?;
-            objects.extend(page.items);
+            page.items.into_iter().for_each(&mut *take);
             match page.metadata.next {
                 Some(next) if !next.is_empty() => token = format!("&continue={next}"),
-                _ => return Ok(objects),
+                _ => return Ok(()),
             }
         }
     }
@@ -272,7 +282,7 @@ impl Writer {
 }
 
 /// Objects per page of a list.
-const PAGE: u32 = 500;
+const PAGE: u32 = 100;
 
 #[derive(Deserialize)]
 struct Page {
@@ -320,8 +330,8 @@ struct Interface {
 }
 
 impl Status {
-    fn interfaces(self) -> BTreeSet<Box<str>> {
-        self.interfaces.into_iter().map(|interface| interface.name).collect()
+    fn interfaces(&self) -> BTreeSet<Box<str>> {
+        self.interfaces.iter().map(|interface| interface.name.clone()).collect()
     }
 }
 

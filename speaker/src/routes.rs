@@ -1,0 +1,290 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The books of BGP: what this node advertises of every Service, and from it the table that each peer shall have.
+//!
+//! A synchronous value without sockets. Whoever drives it hands in the snapshot and what is dirty, gives
+//! [`RouteBooks::take_tables`] to the sessions and carries out the [`RouteOutput`]s. Paths for one prefix are merged: communities
+//! are united, the highest LOCAL_PREF wins (contract 5.4).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use bgp::{Attributes, Routes};
+use cluster::{Dirty, ObjectKey, Snapshot};
+use ipnet::IpNet;
+
+use crate::advertise::{Path, advertise};
+use crate::announce::Options;
+use crate::reason::Withhold;
+
+/// Something that changed and has to be told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RouteOutput {
+    /// The Service is advertised from here now, or differently.
+    Advertised {
+        /// The Service.
+        service: ObjectKey,
+        /// Its uid.
+        uid: Box<str>,
+        /// Its addresses.
+        addresses: Vec<IpAddr>,
+    },
+    /// The Service was advertised from here and is no longer.
+    Withdrawn {
+        /// The Service.
+        service: ObjectKey,
+        /// Why it ended.
+        reason: Withhold,
+    },
+    /// The peers that get a prefix of the Service are others now (contract 5.8); none are left when it is empty.
+    Peers {
+        /// The Service.
+        service: ObjectKey,
+        /// Their names, in order.
+        peers: Vec<Arc<str>>,
+    },
+    /// Services want different LOCAL_PREFs for one prefix; the highest is sent.
+    LocalPrefDiffers {
+        /// The prefix.
+        prefix: IpNet,
+    },
+}
+
+/// What this node advertises.
+pub struct RouteBooks {
+    options: Options,
+    advertised: BTreeMap<ObjectKey, Vec<Path>>,
+    /// Who uses each prefix; mostly one.
+    users: BTreeMap<IpNet, Vec<ObjectKey>>,
+    tables: BTreeMap<Arc<str>, Arc<Routes>>,
+    peers_of: BTreeMap<ObjectKey, Vec<Arc<str>>>,
+    /// Every set of attributes in use, once.
+    attributes: BTreeSet<Arc<Attributes>>,
+    /// Prefixes about which LOCAL_PREFs differ, so that it is told once.
+    disputed: BTreeSet<IpNet>,
+    /// Peers whose table changed since it was last asked.
+    changed: BTreeSet<Arc<str>>,
+}
+
+impl RouteBooks {
+    /// Books that are empty.
+    #[must_use]
+    pub fn new(options: Options) -> Self {
+        Self {
+            options,
+            advertised: BTreeMap::new(),
+            users: BTreeMap::new(),
+            tables: BTreeMap::new(),
+            peers_of: BTreeMap::new(),
+            attributes: BTreeSet::new(),
+            disputed: BTreeSet::new(),
+            changed: BTreeSet::new(),
+        }
+    }
+
+    /// The paths of each Service that is advertised from here.
+    #[must_use]
+    pub fn advertised(&self) -> &BTreeMap<ObjectKey, Vec<Path>> {
+        &self.advertised
+    }
+
+    /// The table of each peer.
+    #[must_use]
+    pub fn tables(&self) -> &BTreeMap<Arc<str>, Arc<Routes>> {
+        &self.tables
+    }
+
+    /// The names of the peers that get a prefix of the Service, in order.
+    #[must_use]
+    pub fn peers_of(&self, service: &ObjectKey) -> &[Arc<str>] {
+        self.peers_of.get(service).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// The tables that changed since this was last called. A new peer's is among them, also when it is empty.
+    pub fn take_tables(&mut self) -> Vec<(Arc<str>, Arc<Routes>)> {
+        let changed = std::mem::take(&mut self.changed);
+        changed
+            .into_iter()
+            .filter_map(|peer| {
+                let table = Arc::clone(self.tables.get(&peer)?);
+                Some((peer, table))
+            })
+            .collect()
+    }
+
+    /// Decides again what is dirty, for exactly these peers.
+    pub fn reconcile(
+        &mut self,
+        snapshot: &Snapshot,
+        dirty: &Dirty,
+        peers: &BTreeSet<Arc<str>>,
+    ) -> Vec<RouteOutput> {
+        let keys: BTreeSet<ObjectKey> = if dirty.all {
+            snapshot.services().keys().chain(self.advertised.keys()).cloned().collect()
+        } else {
+            dirty.services.clone()
+        };
+        let mut outputs = Vec::new();
+        let mut touched = BTreeSet::new();
+        for key in keys {
+            self.decide(&key, snapshot, &mut touched, &mut outputs);
+        }
+        if !self.tables.keys().eq(peers) {
+            self.tables.retain(|peer, _| peers.contains(peer));
+            for peer in peers {
+                self.tables.entry(Arc::clone(peer)).or_insert_with(|| {
+                    self.changed.insert(Arc::clone(peer));
+                    Arc::default()
+                });
+            }
+            touched.extend(self.users.keys().copied());
+        }
+        let mut services = BTreeSet::new();
+        for prefix in &touched {
+            self.update_tables(*prefix, &mut outputs);
+            services.extend(self.users.get(prefix).into_iter().flatten().cloned());
+        }
+        for key in services {
+            self.update_peers(key, &mut outputs);
+        }
+        if dirty.all {
+            self.attributes.retain(|attributes| Arc::strong_count(attributes) > 1);
+        }
+        outputs
+    }
+
+    fn decide(
+        &mut self,
+        key: &ObjectKey,
+        snapshot: &Snapshot,
+        touched: &mut BTreeSet<IpNet>,
+        outputs: &mut Vec<RouteOutput>,
+    ) {
+        let service = snapshot.service(key);
+        let verdict = match service {
+            Some(service) => advertise(key, service, snapshot, &self.options),
+            None => Err(Withhold::ServiceDeleted),
+        };
+        match (verdict, service) {
+            (Ok(mut paths), Some(service)) => {
+                if self.advertised.get(key) == Some(&paths) {
+                    return;
+                }
+                for path in &mut paths {
+                    path.attributes = self.intern(Arc::clone(&path.attributes));
+                }
+                self.forget(key, touched);
+                for path in &paths {
+                    let users = self.users.entry(path.prefix).or_default();
+                    if !users.contains(key) {
+                        users.push(key.clone());
+                    }
+                    touched.insert(path.prefix);
+                }
+                self.advertised.insert(key.clone(), paths);
+                outputs.push(RouteOutput::Advertised {
+                    service: key.clone(),
+                    uid: service.uid.clone(),
+                    addresses: service.ingress_addresses().collect(),
+                });
+            }
+            (verdict, _) => {
+                if self.forget(key, touched) {
+                    let reason = verdict.err().unwrap_or(Withhold::ServiceDeleted);
+                    outputs.push(RouteOutput::Withdrawn { service: key.clone(), reason });
+                    if self.peers_of.remove(key).is_some() {
+                        outputs
+                            .push(RouteOutput::Peers { service: key.clone(), peers: Vec::new() });
+                    }
+                }
+            }
+        }
+    }
+
+    fn forget(&mut self, key: &ObjectKey, touched: &mut BTreeSet<IpNet>) -> bool {
+        let Some(paths) = self.advertised.remove(key) else { return false };
+        for path in paths {
+            if let Some(users) = self.users.get_mut(&path.prefix) {
+                users.retain(|user| user != key);
+                if users.is_empty() {
+                    self.users.remove(&path.prefix);
+                }
+            }
+            touched.insert(path.prefix);
+        }
+        true
+    }
+
+    fn intern(&mut self, attributes: Arc<Attributes>) -> Arc<Attributes> {
+        if let Some(known) = self.attributes.get(&attributes) {
+            return Arc::clone(known);
+        }
+        self.attributes.insert(Arc::clone(&attributes));
+        attributes
+    }
+
+    /// Brings the prefix in every peer's table to what its users want now.
+    fn update_tables(&mut self, prefix: IpNet, outputs: &mut Vec<RouteOutput>) {
+        let users = self.users.get(&prefix).map(Vec::as_slice).unwrap_or_default();
+        let paths: Vec<&Path> = users
+            .iter()
+            .filter_map(|key| self.advertised.get(key))
+            .flatten()
+            .filter(|path| path.prefix == prefix)
+            .collect();
+        let mut wanted: Vec<(Arc<str>, Option<Arc<Attributes>>)> =
+            Vec::with_capacity(self.tables.len());
+        let mut disputed = false;
+        for peer in self.tables.keys() {
+            let mut merged: Option<Arc<Attributes>> = None;
+            for path in paths.iter().filter(|path| path.is_for(peer)) {
+                merged = Some(match merged {
+                    None => Arc::clone(&path.attributes),
+                    Some(one) if one == path.attributes => one,
+                    Some(one) => {
+                        disputed |= one.local_pref() != path.attributes.local_pref();
+                        Arc::new(one.union(&path.attributes))
+                    }
+                });
+            }
+            wanted.push((Arc::clone(peer), merged));
+        }
+        for (peer, attributes) in wanted {
+            let attributes = attributes.map(|attributes| self.intern(attributes));
+            let Some(table) = self.tables.get_mut(&peer) else { continue };
+            if table.get(&prefix) == attributes.as_ref() {
+                continue;
+            }
+            let table = Arc::make_mut(table);
+            match attributes {
+                Some(attributes) => table.insert(prefix, attributes),
+                None => table.remove(&prefix),
+            };
+            self.changed.insert(peer);
+        }
+        if !disputed {
+            self.disputed.remove(&prefix);
+        } else if self.disputed.insert(prefix) {
+            outputs.push(RouteOutput::LocalPrefDiffers { prefix });
+        }
+    }
+
+    fn update_peers(&mut self, key: ObjectKey, outputs: &mut Vec<RouteOutput>) {
+        let paths = self.advertised.get(&key).map(Vec::as_slice).unwrap_or_default();
+        let peers: Vec<Arc<str>> = self
+            .tables
+            .iter()
+            .filter(|(_, table)| paths.iter().any(|path| table.contains_key(&path.prefix)))
+            .map(|(peer, _)| Arc::clone(peer))
+            .collect();
+        if self.peers_of(&key) == peers {
+            return;
+        }
+        if peers.is_empty() {
+            self.peers_of.remove(&key);
+        } else {
+            self.peers_of.insert(key.clone(), peers.clone());
+        }
+        outputs.push(RouteOutput::Peers { service: key, peers });
+    }
+}
