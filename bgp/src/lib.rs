@@ -13,19 +13,27 @@
 //!   net::Engine: one task per peer, one listener per port
 //! ```
 
+mod adj_rib_out;
 mod config;
+mod jitter;
+mod peer;
+mod received;
 mod route;
+mod session;
 mod status;
 pub mod wire;
 
 #[cfg(feature = "net")]
 pub mod net;
 
+pub use adj_rib_out::NextHops;
 pub use config::{
     Change, Config, Families, Family, Fqdn, GracefulRestart, HoldTime, Password, PeerAsn, Remote,
     Role, RolePolicy,
 };
+pub use peer::{Event, Output, Peer};
 pub use route::{Attributes, Routes};
+pub use session::Direction;
 pub use status::{
     Counters, Down, DownReason, MessageCounters, Negotiated, NotificationText, PeerRestart, State,
     Status, Stop, Withheld, WithheldReason,

@@ -249,6 +249,9 @@ pub enum WithheldReason {
     /// The interface towards the peer has no address that could be the next hop.
     #[error("no address for the next hop on the interface towards the peer")]
     NoNextHop,
+    /// The attributes, communities above all, do not fit into a message.
+    #[error("the attributes are longer than a message")]
+    AttributesTooLong,
 }
 
 /// Counters since the process started.

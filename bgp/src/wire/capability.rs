@@ -181,7 +181,7 @@ impl Capability {
     }
 
     /// Appends code, length and value. A value of more than 255 octets, which cannot be, is left out.
-    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         let mut value = Vec::new();
         match self {
             Self::Multiprotocol(family) => {

@@ -27,7 +27,9 @@ pub use header::{
     HEADER_LENGTH, LONGEST, LONGEST_EXTENDED, MARKER, MessageType, next_message, write_message,
 };
 pub use nlri::Prefixes;
+pub(crate) use nlri::wire_length;
 pub use notification::Notification;
+pub(crate) use notification::printable;
 pub use open::Open;
 pub use route_refresh::{RefreshKind, RouteRefresh};
 pub use update::{DecodedUpdate, Update, write_update};

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+//! How the peer stands.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::{Direction, Peer};
+use crate::session::Session;
+use crate::status::{State, Status};
+
+impl Peer {
+    /// Everything about it.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let addresses = self.further().and_then(Session::addresses);
+        let up = self.up.and_then(|direction| self.session(direction));
+        Status {
+            name: Arc::clone(&self.config.name),
+            state: self.state,
+            since: self.since,
+            last_down: self.last_down.clone(),
+            established: self.established,
+            dropped: self.dropped,
+            negotiated: up.and_then(Session::negotiated).cloned(),
+            local: addresses.map(|(local, _)| local),
+            remote: addresses.map(|(_, remote)| remote),
+            counters: self.counters,
+            desired_prefixes: self.rib.desired(),
+            announced_prefixes: self.rib.announced(),
+            queued_prefixes: self.rib.queued(),
+            withheld: self.rib.withheld(),
+            omitted_capabilities: self.omitted.iter().copied().collect(),
+            problem: self.problem.clone(),
+            draining: self.drain,
+        }
+    }
+
+    /// Changes when something in the status changed that is not a counter.
+    #[must_use]
+    pub const fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// Notices a change of state.
+    pub(super) fn observe(&mut self, now: Instant) {
+        let state = self.further().map_or(State::Idle, Session::state);
+        if state != self.state {
+            self.state = state;
+            self.since = now;
+            self.revision += 1;
+        }
+    }
+
+    /// The connection that is further.
+    fn further(&self) -> Option<&Session> {
+        let both = [Direction::Outgoing, Direction::Incoming];
+        both.into_iter().filter_map(|one| self.session(one)).max_by_key(|session| session.state())
+    }
+}
