@@ -10,12 +10,17 @@
 //!     on_change  <──────────────────┘    <──> EchoSocket      one packet socket, while an IPv4 session has echo mode
 //! ```
 
+mod datagram;
+mod echo_socket;
 mod interface;
+mod ipv4;
 mod netlink;
 mod path;
 mod poll;
 mod priority;
+mod receivers;
 mod run;
+mod transmitter;
 mod watch;
 
 use std::collections::BTreeMap;
