@@ -5,6 +5,8 @@
 #![allow(clippy::unwrap_used, reason = "support of tests, which fail by panicking")]
 #![allow(dead_code, reason = "each test program uses a part")]
 
+pub(crate) mod routers;
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::process::{Child, Command, Stdio};
@@ -225,9 +227,15 @@ impl Running {
 
     /// Waits until the session is in the state.
     pub(crate) fn reaches(&self, key: &SessionKey, state: State) -> Status {
-        eventually(&format!("{key} {state}"), || {
-            Some(self.status(key)).filter(|status| status.state == state)
-        })
+        let end = now() + DEADLINE;
+        loop {
+            let status = self.status(key);
+            if status.state == state {
+                return status;
+            }
+            assert!(now() < end, "{key} is not {state} within {DEADLINE:?}: {status:#?}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// Waits for the next change into the state, in the order in which the changes were told.
