@@ -167,8 +167,8 @@ impl Receivers {
             return socket.bind(&address);
         }
         let share = |share| {
-            let sockets = siblings().map(|other| &other.socket).chain([socket]);
-            sockets.map(|socket| socket.set_reuse_address(share)).collect::<io::Result<()>>()
+            let mut sockets = siblings().map(|other| &other.socket).chain([socket]);
+            sockets.try_for_each(|socket| socket.set_reuse_address(share))
         };
         share(true)?;
         let bound = socket.bind(&address);

@@ -189,9 +189,10 @@ impl Row {
     pub(crate) fn new(count: usize) -> Self {
         let hosts: Vec<Host> = (0..count).map(|n| Host::new(&format!("row{n}"))).collect();
         for (n, two) in hosts.windows(2).enumerate() {
-            two[0].join("right", &two[1], "left");
-            two[0].address("right", &format!("10.0.{n}.1/24"), &format!("2001:db8:{n}::1/64"));
-            two[1].address("left", &format!("10.0.{n}.2/24"), &format!("2001:db8:{n}::2/64"));
+            let [left, right] = two else { continue };
+            left.join("right", right, "left");
+            left.address("right", &format!("10.0.{n}.1/24"), &format!("2001:db8:{n}::1/64"));
+            right.address("left", &format!("10.0.{n}.2/24"), &format!("2001:db8:{n}::2/64"));
         }
         for (at, host) in hosts.iter().enumerate() {
             host.sysctl("net.ipv4.ip_forward=1");
