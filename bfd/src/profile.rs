@@ -18,7 +18,7 @@ pub struct Profile {
     pub echo_mode: bool,
     /// The Passive role: nothing is sent before the peer was heard (RFC 5880 section 6.1).
     pub passive_mode: bool,
-    /// Multihop only: packets that arrive with a lower TTL are discarded, 1 to 254.
+    /// Multihop only: packets that arrive with a lower TTL are discarded, 1 to 254. FRR and we send with 255, BIRD 2.0 with 64.
     pub minimum_ttl: u8,
 }
 

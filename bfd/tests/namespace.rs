@@ -249,3 +249,51 @@ fn the_path_tells_on_link_from_behind_a_router_and_changes_are_told() {
     let found = host.inside(|| path("203.0.113.1".parse().unwrap(), None, None).unwrap());
     assert_eq!(found.gateway, "10.0.0.2".parse().ok());
 }
+
+#[test]
+#[ignore = "needs root and network namespaces; make test runs it"]
+fn a_hundred_sessions_stay_up_and_the_figures_are_told() {
+    let line = Line::new();
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    for n in 1..=100 {
+        let (a, b) = (format!("192.0.2.{}", 10 + n), format!("198.51.100.{n}"));
+        line.a.ip(&["addr", "add", &format!("{a}/24"), "dev", "eth0"]);
+        line.b.ip(&["addr", "add", &format!("{b}/24"), "dev", "eth0"]);
+        ours.push((SessionKey { local: a.parse().ok(), ..single(&b) }, fast()));
+        theirs.push((SessionKey { local: b.parse().ok(), ..single(&a) }, fast()));
+    }
+    line.a.ip(&["route", "add", "198.51.100.0/24", "dev", "eth0"]);
+    let a = line.a.bfd(&ours);
+    let b = line.b.bfd(&theirs);
+    for (running, sessions) in [(&a, &ours), (&b, &theirs)] {
+        for (key, _) in sessions {
+            running.reaches(key, State::Up);
+        }
+    }
+    let sent = |count| {
+        eventually("packets", || {
+            let statuses = a.statuses();
+            let all = statuses.values().all(|it| it.counters.control_packet_output > count);
+            all.then_some(statuses)
+        })
+    };
+    let statuses = sent(100);
+    for status in statuses.values() {
+        assert_eq!((status.state, status.transmit_delay.samples > 90), (State::Up, true));
+    }
+    let worst = statuses.values().map(|it| it.transmit_delay.p99).max().unwrap();
+    let middle = statuses.values().map(|it| it.transmit_delay.p50).max().unwrap();
+    let maximum = statuses.values().map(|it| it.transmit_delay.maximum).max().unwrap();
+    let downs: u64 = statuses.values().map(|it| it.counters.session_down_events).sum();
+    println!(
+        "100 sessions of 50 ms: sent late p50 {middle:?}, p99 {worst:?}, at most {maximum:?}; {downs} downs"
+    );
+    while a.changes.try_recv().is_ok() {}
+    line.cut();
+    let cut = now();
+    for (key, _) in &ours {
+        a.reaches(key, State::Down);
+    }
+    let last = a.statuses().values().map(|it| it.since).max().unwrap();
+    println!("all down {:?} after the line was cut", last.saturating_duration_since(cut));
+}

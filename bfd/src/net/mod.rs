@@ -42,6 +42,25 @@ const STACK: usize = 256 * 1024;
 const ANSWER: Duration = Duration::from_secs(2);
 
 /// The running BFD of a host. Dropping it is as [`Bfd::stop`].
+///
+/// ```no_run
+/// use bfd::{Hops, Profile, SessionKey, net};
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let (sender, changes) = std::sync::mpsc::channel();
+/// let running = net::Bfd::spawn(move |key, status| {
+///     // Nobody may listen any more.
+///     drop(sender.send((key.clone(), status.state)));
+/// })?;
+/// let peer = "192.0.2.1".parse()?;
+/// let hops = if net::path(peer, None, None)?.on_link { Hops::Single } else { Hops::Multi };
+/// let key = SessionKey { peer, local: None, interface: None, hops };
+/// running.set_sessions([(key, Profile::default())].into());
+/// let (key, state) = changes.recv()?;
+/// println!("{key} is {state}");
+/// running.stop();
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Bfd {
     commands: Sender<Command>,
