@@ -16,6 +16,7 @@ pub mod metrics;
 pub mod net;
 mod reason;
 mod routes;
+mod sessions;
 mod speaker;
 mod subject;
 
@@ -23,4 +24,5 @@ pub use advertise::{BgpMode, Path, advertise};
 pub use announce::{Announcement, Members, Options, Verdict, announce};
 pub use reason::Withhold;
 pub use routes::{RouteBooks, RouteOutput};
+pub use sessions::{NoSession, Way, bfd_hops, bfd_profile, identifier, session};
 pub use speaker::{Output, Speaker};

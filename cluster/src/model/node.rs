@@ -10,6 +10,9 @@ use serde::Deserialize;
 /// The label that keeps a node from announcing, whatever its value (contract 3.5).
 pub const EXCLUDE_LABEL: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
 
+/// The annotation that asks for everything that is announced from a node to move away, whatever its value.
+pub const DRAIN_ANNOTATION: &str = "ferrolb.io/drain";
+
 /// A Node, reduced to what decisions need. NotReady, cordon and taints do not count (contract 3.5).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Node {
@@ -17,6 +20,8 @@ pub struct Node {
     pub labels: Labels,
     /// Whether the condition `NetworkUnavailable` is `True`.
     pub network_unavailable: bool,
+    /// Whether the annotation `ferrolb.io/drain` is there: what is announced from here is to move away.
+    pub draining: bool,
     /// `InternalIP` addresses, to tell which node answers for an address that it should not.
     pub internal_addresses: Box<[IpAddr]>,
 }
@@ -65,7 +70,9 @@ impl NodeObject {
     /// Reduces the object to what is kept.
     #[must_use]
     pub fn reduce(self) -> Node {
+        let annotations = self.metadata.annotations.unwrap_or_default();
         Node {
+            draining: annotations.contains_key(DRAIN_ANNOTATION),
             labels: self.metadata.labels.unwrap_or_default().into(),
             network_unavailable: self.status.conditions.unwrap_or_default().iter().any(
                 |condition| {

@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+//! From a validated BGPPeer to the session that the protocol is told of (contract 1.4, 5.5, 5.6). Pure; what depends on this
+//! host's routes is handed in as [`Way`].
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bgp::{
+    Config, Families, GracefulRestart, HoldTime, Password, PeerAsn, Remote, Role, RolePolicy,
+};
+use crds::config::{BfdProfile, Peer, PeerAddress};
+
+use crate::advertise::BgpMode;
+
+/// The restart time of FRR, which is what routers see today (contract 5.7).
+const RESTART_TIME: Duration = Duration::from_secs(120);
+
+/// The TTL of sessions with `ebgpMultiHop`.
+const MULTIHOP_TTL: u8 = 255;
+
+/// How packets to the peer leave this host, as far as it matters here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Way {
+    /// Our address towards the peer.
+    pub local: Option<IpAddr>,
+    /// The first IPv4 address of the interface towards the peer.
+    pub first_ipv4: Option<Ipv4Addr>,
+    /// Whether the peer is on the link.
+    pub on_link: bool,
+}
+
+/// Why there is no session for a peer that is valid.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoSession {
+    /// The key does not fit into the kernel's option.
+    #[error("spec.password: a TCP MD5 key has 1 to 80 octets, this one has {0}")]
+    Password(usize),
+    /// The hold time is no hold time.
+    #[error("spec.holdTime: {0:?} is not a hold time")]
+    HoldTime(Duration),
+}
+
+/// The BGP identifier (contract 5.6): the peer's routerID, else our address towards it, else the first IPv4 address of that
+/// interface, else a number made from the node's name.
+#[must_use]
+pub fn identifier(peer: &Peer, way: &Way, node: &str) -> Ipv4Addr {
+    let local = match way.local {
+        Some(IpAddr::V4(address)) => Some(address),
+        Some(IpAddr::V6(_)) | None => None,
+    };
+    let usable = |address: &Ipv4Addr| !address.is_unspecified();
+    peer.router_id
+        .or(local.filter(usable))
+        .or(way.first_ipv4.filter(usable))
+        .unwrap_or_else(|| Ipv4Addr::from(crc32(node.as_bytes()).to_le_bytes()))
+}
+
+/// CRC-32 of IEEE 802.3, reflected.
+fn crc32(octets: &[u8]) -> u32 {
+    let remainder = octets.iter().fold(u32::MAX, |remainder, octet| {
+        (0..8).fold(remainder ^ u32::from(*octet), |remainder, _| {
+            (remainder >> 1) ^ (0xedb8_8320 * (remainder & 1))
+        })
+    });
+    !remainder
+}
+
+/// The session of a peer.
+///
+/// # Errors
+/// Why there cannot be one, naming the field.
+pub fn session(peer: &Peer, identifier: Ipv4Addr, mode: BgpMode) -> Result<Config, NoSession> {
+    let remote = match &peer.address {
+        PeerAddress::Address(address) => Remote::address(*address),
+        PeerAddress::Interface(name) => Remote::Interface((**name).into()),
+    };
+    let peer_asn = match peer.peer_asn {
+        crds::config::PeerAsn::Number(number) => PeerAsn::Number(number),
+        crds::config::PeerAsn::Internal => PeerAsn::Internal,
+        crds::config::PeerAsn::External => PeerAsn::External,
+    };
+    let local_asn = peer.local_asn.unwrap_or(peer.my_asn);
+    let mut config = Config::new(Arc::clone(&peer.name), local_asn, peer_asn, identifier, remote);
+    config.port = peer.port;
+    config.source_address = peer.source_address;
+    config.bind_interface = peer.vrf.as_deref().map(Into::into);
+    match (peer.timers, mode) {
+        (Some(timers), _) => {
+            config.hold_time =
+                HoldTime::from_duration(timers.hold).ok_or(NoSession::HoldTime(timers.hold))?;
+            config.keepalive_time = Some(timers.keepalive);
+        }
+        (None, BgpMode::Native) => {}
+        (None, BgpMode::Frr) => {
+            config.hold_time = HoldTime::from_seconds(180).unwrap_or(HoldTime::DEFAULT);
+        }
+    }
+    if let Some(connect_time) = peer.connect_time {
+        config.connect_time = connect_time;
+    }
+    if let Some(password) = &peer.password {
+        let octets = password.as_bytes();
+        config.password =
+            Some(Password::new(octets).ok_or(NoSession::Password(octets.len()))?);
+    }
+    if peer.dual_stack {
+        config.families = Families::BOTH;
+        config.extended_next_hop = true;
+    }
+    config.passive = peer.passive;
+    config.listen_port = peer.listen_port;
+    config.ttl_security = peer.ttl_security;
+    config.multihop_ttl = peer.ebgp_multi_hop.then_some(MULTIHOP_TTL);
+    if peer.graceful_restart {
+        config.graceful_restart = Some(GracefulRestart {
+            restart_time: peer.graceful_restart_time.unwrap_or(RESTART_TIME),
+            notification: true,
+        });
+        config.long_lived_stale_time = peer.long_lived_stale_time;
+    }
+    config.role = peer.role.map(|role| RolePolicy { role: self::role(role), strict: false });
+    config.max_prefixes = peer.max_prefixes;
+    Ok(config)
+}
+
+fn role(role: crds::config::Role) -> Role {
+    match role {
+        crds::config::Role::Provider => Role::Provider,
+        crds::config::Role::RouteServer => Role::RouteServer,
+        crds::config::Role::RouteServerClient => Role::RouteServerClient,
+        crds::config::Role::Customer => Role::Customer,
+        crds::config::Role::Peer => Role::Peer,
+    }
+}
+
+/// The BFD profile in the protocol's own type.
+#[must_use]
+pub fn bfd_profile(profile: &BfdProfile) -> bfd::Profile {
+    bfd::Profile {
+        receive_interval: profile.receive_interval,
+        transmit_interval: profile.transmit_interval,
+        detect_multiplier: profile.detect_multiplier,
+        echo_interval: profile.echo_interval,
+        echo_mode: profile.echo_mode,
+        passive_mode: profile.passive_mode,
+        minimum_ttl: profile.minimum_ttl,
+    }
+}
+
+/// Single hop when the peer is on the link and `ebgpMultiHop` is not set, else multihop; an unnumbered peer is always on the link.
+#[must_use]
+pub fn bfd_hops(peer: &Peer, way: &Way) -> bfd::Hops {
+    let on_link = way.on_link || matches!(peer.address, PeerAddress::Interface(_));
+    if on_link && !peer.ebgp_multi_hop { bfd::Hops::Single } else { bfd::Hops::Multi }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_number_made_from_a_name_is_crc_32_of_ieee() {
+        // The check value of the algorithm's catalogue.
+        assert_eq!(crc32(b"123456789"), 0xcbf4_3926);
+    }
+}
