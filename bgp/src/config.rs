@@ -134,3 +134,6 @@ impl Config {
         change::between(self, new)
     }
 }
+
+#[cfg(test)]
+mod tests;

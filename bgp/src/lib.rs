@@ -14,6 +14,7 @@
 //! ```
 
 mod adj_rib_out;
+mod advertiser;
 mod config;
 mod jitter;
 mod peer;

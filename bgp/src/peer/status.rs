@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! How the peer stands.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -12,7 +13,7 @@ impl Peer {
     /// Everything about it.
     #[must_use]
     pub fn status(&self) -> Status {
-        let addresses = self.further().and_then(Session::addresses);
+        let addresses = self.addresses();
         let up = self.up.and_then(|direction| self.session(direction));
         Status {
             name: Arc::clone(&self.config.name),
@@ -33,6 +34,18 @@ impl Peer {
             problem: self.problem.clone(),
             draining: self.drain,
         }
+    }
+
+    /// What keeps the shell from connecting or listening.
+    #[must_use]
+    pub fn problem(&self) -> Option<&str> {
+        self.problem.as_deref()
+    }
+
+    /// Our end and the peer's of the connection that is further.
+    #[must_use]
+    pub fn addresses(&self) -> Option<(SocketAddr, SocketAddr)> {
+        self.further().and_then(Session::addresses)
     }
 
     /// Changes when something in the status changed that is not a counter.

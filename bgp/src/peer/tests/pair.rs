@@ -11,9 +11,7 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use ipnet::IpNet;
 
-use crate::wire::{
-    Attribute, Context, Message, MessageType, Notification, Open, RefreshKind, next_message,
-};
+use crate::wire::{Attribute, Context, Message, Notification, Open, RefreshKind, next_message};
 use crate::{
     Config, Direction, Event, Families, Family, NextHops, Output, Peer, PeerAsn, Remote, State,
 };
@@ -79,7 +77,6 @@ impl Table {
                 }
             }
         }
-        let _ = MessageType::Open;
     }
 }
 
@@ -156,7 +153,7 @@ impl Pair {
                 seed.wrapping_mul(31) + n as u64,
             ),
             table: Table::default(),
-            address: SocketAddr::from(([192, 0, 2, n as u8 + 1], 179)),
+            address: format!("192.0.2.{}:179", n + 1).parse().unwrap(),
             deaf: false,
             stalled: false,
         };

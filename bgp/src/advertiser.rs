@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Router advertisements for unnumbered peers (RFC 4861 §4.2, §6): ours say only that we are there, with a router lifetime of
+//! zero so that no host takes us for a router; the neighbour's tell its link-local address. Octets and times, no socket.
+
+use std::net::Ipv6Addr;
+use std::time::{Duration, Instant};
+
+use crate::jitter::Jitter;
+
+/// ICMPv6 type of a router solicitation.
+pub(crate) const SOLICITATION: u8 = 133;
+/// ICMPv6 type of a router advertisement.
+pub(crate) const ADVERTISEMENT: u8 = 134;
+/// Hop limit of all neighbour discovery; a router in between would have lowered it.
+pub(crate) const HOP_LIMIT: u8 = 255;
+/// Octets of an advertisement without options.
+const FIXED: usize = 16;
+/// MIN_DELAY_BETWEEN_RAS (RFC 4861 §10).
+const LEAST_PAUSE: Duration = Duration::from_secs(3);
+/// MAX_RA_DELAY_TIME (RFC 4861 §10).
+const LONGEST_DELAY: Duration = Duration::from_millis(500);
+/// The first advertisements come faster (RFC 4861 §6.2.4).
+const INITIAL: u32 = 3;
+const INITIAL_PAUSE: Duration = Duration::from_secs(4);
+/// MaxRtrAdvInterval.
+const PAUSE: Duration = Duration::from_secs(10);
+
+/// What a message on the link says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Heard {
+    /// Somebody wants advertisements.
+    Solicitation,
+    /// The neighbour is at its source address.
+    Advertisement,
+}
+
+/// Our advertisement: lifetime zero, nothing configured, our link-layer address. The kernel fills in the checksum.
+pub(crate) fn advertisement(link_layer: Option<[u8; 6]>) -> Vec<u8> {
+    let mut octets = vec![0; FIXED];
+    if let Some(kind) = octets.first_mut() {
+        *kind = ADVERTISEMENT;
+    }
+    append_source(&mut octets, link_layer);
+    octets
+}
+
+/// Asks for advertisements.
+pub(crate) fn solicitation(link_layer: Option<[u8; 6]>) -> Vec<u8> {
+    let mut octets = vec![SOLICITATION, 0, 0, 0, 0, 0, 0, 0];
+    append_source(&mut octets, link_layer);
+    octets
+}
+
+/// Source link-layer address option (RFC 4861 §4.6.1).
+fn append_source(octets: &mut Vec<u8>, link_layer: Option<[u8; 6]>) {
+    if let Some(address) = link_layer {
+        octets.extend([1, 1]);
+        octets.extend(address);
+    }
+}
+
+/// Reads an ICMPv6 message by RFC 4861 §6.1.1 and §6.1.2; `None` for whatever is not valid. The checksum was the kernel's.
+pub(crate) fn read(octets: &[u8], source: Ipv6Addr, hop_limit: u8) -> Option<Heard> {
+    let [kind, code, ..] = octets else { return None };
+    let (heard, fixed) = match *kind {
+        SOLICITATION => (Heard::Solicitation, 8),
+        ADVERTISEMENT => (Heard::Advertisement, FIXED),
+        _ => return None,
+    };
+    let from_link = source.is_unicast_link_local();
+    let may_send = from_link || (heard == Heard::Solicitation && source.is_unspecified());
+    let valid =
+        *code == 0 && hop_limit == HOP_LIMIT && may_send && options_are_whole(octets.get(fixed..)?);
+    valid.then_some(heard)
+}
+
+/// No option has length zero or reaches beyond the message.
+fn options_are_whole(mut options: &[u8]) -> bool {
+    while let [_, length, ..] = options {
+        if *length == 0 {
+            return false;
+        }
+        match options.get(usize::from(*length) * 8..) {
+            Some(rest) => options = rest,
+            None => return false,
+        }
+    }
+    options.is_empty()
+}
+
+/// When to advertise on one link.
+#[derive(Debug)]
+pub(crate) struct Advertiser {
+    jitter: Jitter,
+    next: Instant,
+    last: Option<Instant>,
+    sent: u32,
+}
+
+impl Advertiser {
+    /// The first one is due at once.
+    pub(crate) const fn new(now: Instant, seed: u64) -> Self {
+        Self { jitter: Jitter::new(seed), next: now, last: None, sent: 0 }
+    }
+
+    /// When the next one is due.
+    pub(crate) const fn deadline(&self) -> Instant {
+        self.next
+    }
+
+    /// One was sent.
+    pub(crate) fn sent(&mut self, now: Instant) {
+        self.sent = self.sent.saturating_add(1);
+        self.last = Some(now);
+        let pause = if self.sent < INITIAL { INITIAL_PAUSE } else { PAUSE };
+        self.next = now + self.jitter.spread(pause);
+    }
+
+    /// Somebody asked: the next one comes within half a second, but never sooner than three after the last.
+    pub(crate) fn solicited(&mut self, now: Instant) {
+        let soon = now + self.jitter.spread(LONGEST_DELAY);
+        let allowed = self.last.map_or(soon, |last| soon.max(last + LEAST_PAUSE));
+        self.next = self.next.min(allowed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hex_literal::hex;
+
+    const LINK: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
+
+    #[test]
+    fn advertisement_is_that_of_rfc_4861_with_lifetime_zero() {
+        // Built by hand from RFC 4861 §4.2 and §4.6.1; the checksum is left to the kernel.
+        let golden = hex!("86 00 0000 00 00 0000 00000000 00000000" "01 01 0200000000 0a");
+        assert_eq!(advertisement(Some([2, 0, 0, 0, 0, 10])), golden);
+        assert_eq!(advertisement(None), golden[..16]);
+        assert_eq!(read(&golden, LINK, 255), Some(Heard::Advertisement));
+        let golden = hex!("85 00 0000 00000000" "01 01 0200000000 0a");
+        assert_eq!(solicitation(Some([2, 0, 0, 0, 0, 10])), golden);
+        assert_eq!(read(&golden, LINK, 255), Some(Heard::Solicitation));
+    }
+
+    #[test]
+    fn what_is_not_valid_is_not_heard() {
+        let good = advertisement(Some([2, 0, 0, 0, 0, 10]));
+        assert_eq!(read(&good, LINK, 254), None, "came over a router");
+        assert_eq!(read(&good, Ipv6Addr::LOCALHOST, 255), None, "not link-local");
+        assert_eq!(read(&good, Ipv6Addr::UNSPECIFIED, 255), None);
+        assert_eq!(
+            read(&solicitation(None), Ipv6Addr::UNSPECIFIED, 255),
+            Some(Heard::Solicitation)
+        );
+        for length in 0..good.len() {
+            assert_eq!(read(&good[..length], LINK, 255).is_some(), length == 16, "{length}");
+        }
+        for (at, value) in [(0, 135), (1, 1), (17, 0), (17, 2)] {
+            let mut bad = good.clone();
+            bad[at] = value;
+            assert_eq!(read(&bad, LINK, 255), None);
+        }
+    }
+
+    #[test]
+    fn advertisements_come_at_the_pace_of_rfc_4861() {
+        #[allow(clippy::disallowed_methods, reason = "a beginning for the virtual clock")]
+        let start = Instant::now();
+        let mut advertiser = Advertiser::new(start, 1);
+        assert_eq!(advertiser.deadline(), start);
+        let mut now = start;
+        for most in [4, 4, 10, 10] {
+            now = advertiser.deadline();
+            advertiser.sent(now);
+            let pause = advertiser.deadline() - now;
+            let most = Duration::from_secs(most);
+            assert!((most * 3 / 4..=most).contains(&pause), "{pause:?}");
+        }
+        advertiser.solicited(now + Duration::from_secs(1));
+        assert_eq!(advertiser.deadline(), now + LEAST_PAUSE, "never sooner than three seconds");
+        advertiser.sent(now + LEAST_PAUSE);
+        let later = now + Duration::from_secs(8);
+        advertiser.solicited(later);
+        assert!(advertiser.deadline() <= later + LONGEST_DELAY);
+    }
+}

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Connecting to a peer: from where, how, and in words if it does not work.
+
+use std::io;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpSocket, TcpStream};
+
+use super::socket_options;
+use crate::{Config, Remote};
+
+/// Why there is no connection, as the status says it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum ConnectError {
+    /// This host cannot even try.
+    Local(String),
+    /// The peer or the network did not let us.
+    Remote(String),
+}
+
+/// What this host lacks.
+impl From<String> for ConnectError {
+    fn from(text: String) -> Self {
+        Self::Local(text)
+    }
+}
+
+/// Where to connect to.
+pub(super) fn target(config: &Config, neighbour: Option<Ipv6Addr>) -> Result<SocketAddr, String> {
+    match &config.remote {
+        Remote::Address { address: IpAddr::V6(address), interface: Some(interface) } => {
+            let scope = index(interface)?;
+            Ok(SocketAddrV6::new(*address, config.port, 0, scope).into())
+        }
+        Remote::Address { address, .. } => Ok(SocketAddr::new(*address, config.port)),
+        Remote::Interface(interface) => {
+            let scope = index(interface)?;
+            let address = neighbour
+                .ok_or_else(|| format!("no router advertisement heard on {interface} yet"))?;
+            Ok(SocketAddrV6::new(address, config.port, 0, scope).into())
+        }
+    }
+}
+
+/// The index of an interface by its name.
+pub(super) fn index(interface: &str) -> Result<u32, String> {
+    nix::net::if_::if_nametoindex(interface)
+        .map_err(|_| format!("there is no interface {interface}"))
+}
+
+/// Connects.
+pub(super) async fn connect(
+    config: std::sync::Arc<Config>,
+    target: SocketAddr,
+) -> Result<TcpStream, ConnectError> {
+    let socket = prepare(&config, target)?;
+    let socket = TcpSocket::from_std_stream(socket.into());
+    socket.connect(target).await.map_err(|error| ConnectError::Remote(format!("{target}: {error}")))
+}
+
+fn prepare(config: &Config, target: SocketAddr) -> Result<Socket, String> {
+    let failed = |what: &'static str| move |error: io::Error| format!("{what}: {error}");
+    let kind = Type::STREAM.nonblocking().cloexec();
+    let socket = Socket::new(Domain::for_address(target), kind, Some(Protocol::TCP))
+        .map_err(failed("opening a socket"))?;
+    if let Some(device) = &config.bind_interface {
+        socket
+            .bind_device(Some(device.as_bytes()))
+            .map_err(|error| format!("binding to the interface {device}: {error}"))?;
+    }
+    if let Some(source) = config.source_address {
+        let scope = match target {
+            SocketAddr::V6(target) => target.scope_id(),
+            SocketAddr::V4(_) => 0,
+        };
+        let source_socket: SocketAddr = match source {
+            IpAddr::V4(source) => SocketAddr::new(source.into(), 0),
+            IpAddr::V6(source) => SocketAddrV6::new(source, 0, 0, scope).into(),
+        };
+        socket.bind(&source_socket.into()).map_err(|error| {
+            if error.kind() == io::ErrorKind::AddrNotAvailable {
+                format!("the source address {source} is not on this host")
+            } else {
+                format!("binding to the source address {source}: {error}")
+            }
+        })?;
+    }
+    socket_options::prepare(&socket, config, target.is_ipv6()).map_err(failed("socket options"))?;
+    if let Some(password) = &config.password {
+        socket_options::set_md5(&socket, target.ip(), Some(password))
+            .map_err(failed("setting the TCP MD5 key"))?;
+    }
+    Ok(socket)
+}

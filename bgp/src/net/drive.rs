@@ -1,0 +1,378 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The task of one peer: it carries octets, time and orders between the core and TCP. One `select!`, one sleep.
+//!
+//! The branches are tried in order: orders first, then what TCP has, then time, so that a Hold Time that ran out while this
+//! process was not running is judged after what the peer had sent meanwhile.
+
+use std::future::{Future, pending};
+use std::io;
+use std::net::Ipv6Addr;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::JoinSet;
+
+use super::connect::{ConnectError, connect, target};
+use super::{addresses, socket_options};
+use crate::{Config, Direction, Event, Output, Peer};
+
+/// Octets that are read at once.
+const CHUNK: usize = 16 * 1024;
+/// So many chunks in either direction, then the others have their turn.
+const TURN: usize = 16;
+
+/// A peer as its task and the callers share it. The lock is never held while waiting.
+#[derive(Debug)]
+pub(super) struct Cell {
+    peer: Mutex<Peer>,
+    pub(super) wake: Notify,
+    /// Connections that the listener took for it.
+    pub(super) accepted: mpsc::Sender<TcpStream>,
+    /// The link-local address of an unnumbered peer, once heard.
+    neighbour: Mutex<Option<Ipv6Addr>>,
+}
+
+impl Cell {
+    pub(super) fn new(peer: Peer, accepted: mpsc::Sender<TcpStream>) -> Self {
+        Self { peer: Mutex::new(peer), wake: Notify::new(), accepted, neighbour: Mutex::new(None) }
+    }
+
+    pub(super) fn peer(&self) -> MutexGuard<'_, Peer> {
+        self.peer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Hands an event over and has the task look at what follows.
+    pub(super) fn tell(&self, event: Event<'_>) {
+        self.peer().handle(now(), event);
+        self.wake.notify_one();
+    }
+
+    pub(super) fn neighbour(&self) -> Option<Ipv6Addr> {
+        *self.neighbour.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns whether that is news.
+    pub(super) fn set_neighbour(&self, address: Ipv6Addr) -> bool {
+        let mut neighbour = self.neighbour.lock().unwrap_or_else(PoisonError::into_inner);
+        neighbour.replace(address) != Some(address)
+    }
+}
+
+/// The clock of the runtime, which tests can hold.
+pub(super) fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+type Connecting = Pin<Box<dyn Future<Output = Result<TcpStream, ConnectError>> + Send>>;
+
+/// One of the two connections.
+#[derive(Debug, Default)]
+struct Lane {
+    stream: Option<TcpStream>,
+    /// TCP takes nothing at the moment.
+    blocked: bool,
+}
+
+struct Driver {
+    cell: Arc<Cell>,
+    outgoing: Lane,
+    incoming: Lane,
+    connecting: Option<Connecting>,
+    /// The configuration that the streams have.
+    applied: Arc<Config>,
+    /// Connections that are being closed.
+    closing: JoinSet<()>,
+    stop_time: Duration,
+}
+
+/// Runs until the peer is stopped and the last connection is closed.
+pub(super) async fn run(
+    cell: Arc<Cell>,
+    mut accepted: mpsc::Receiver<TcpStream>,
+    changes: watch::Sender<u64>,
+    stop_time: Duration,
+) {
+    let applied = Arc::clone(cell.peer().config());
+    let mut driver = Driver {
+        cell,
+        outgoing: Lane::default(),
+        incoming: Lane::default(),
+        connecting: None,
+        applied,
+        closing: JoinSet::new(),
+        stop_time,
+    };
+    let mut revision = 0;
+    loop {
+        let more = driver.settle();
+        let (deadline, seen, stopped) = {
+            let peer = driver.cell.peer();
+            (peer.deadline(), peer.revision(), peer.is_stopped())
+        };
+        if std::mem::replace(&mut revision, seen) != seen {
+            changes.send_modify(|count| *count += 1);
+        }
+        if stopped && driver.is_idle() {
+            break;
+        }
+        let cell = Arc::clone(&driver.cell);
+        tokio::select! {
+            biased;
+            () = cell.wake.notified() => {}
+            Some(stream) = accepted.recv() => driver.accept(stream),
+            result = established(&mut driver.connecting) => driver.connected(result),
+            () = readable(&driver.outgoing) => driver.read(Direction::Outgoing),
+            () = readable(&driver.incoming) => driver.read(Direction::Incoming),
+            () = writable(&driver.outgoing) => driver.outgoing.blocked = false,
+            () = writable(&driver.incoming) => driver.incoming.blocked = false,
+            () = tokio::task::yield_now(), if more => {}
+            Some(_) = driver.closing.join_next() => {}
+            () = until(deadline) => {}
+        }
+    }
+    while driver.closing.join_next().await.is_some() {}
+}
+
+impl Driver {
+    fn is_idle(&self) -> bool {
+        self.outgoing.stream.is_none()
+            && self.incoming.stream.is_none()
+            && self.connecting.is_none()
+    }
+
+    const fn lane(&mut self, direction: Direction) -> &mut Lane {
+        match direction {
+            Direction::Outgoing => &mut self.outgoing,
+            Direction::Incoming => &mut self.incoming,
+        }
+    }
+
+    fn handle(&mut self, event: Event<'_>) {
+        self.cell.peer().handle(now(), event);
+        self.carry_out();
+    }
+
+    /// Does everything that is to be done now. Returns whether there is more to write than one turn allows.
+    fn settle(&mut self) -> bool {
+        self.carry_out();
+        self.apply_configuration();
+        let due = self.cell.peer().deadline().is_some_and(|deadline| deadline <= now());
+        if due {
+            self.read(Direction::Outgoing);
+            self.read(Direction::Incoming);
+            self.handle(Event::Timer);
+        }
+        let outgoing = self.write(Direction::Outgoing);
+        let incoming = self.write(Direction::Incoming);
+        outgoing || incoming
+    }
+
+    fn carry_out(&mut self) {
+        loop {
+            let output = self.cell.peer().poll();
+            match output {
+                None => return,
+                Some(Output::Connect) => self.connect(),
+                Some(Output::Close { direction, octets }) => self.close(direction, octets),
+                Some(Output::Established(negotiated)) => tracing::info!(
+                    peer = %self.applied.name,
+                    asn = negotiated.peer_asn,
+                    identifier = %negotiated.peer_identifier,
+                    "BGP session established"
+                ),
+                Some(Output::Down(down)) => tracing::info!(
+                    peer = %self.applied.name,
+                    from = %down.from,
+                    reason = %down.reason,
+                    "BGP session down"
+                ),
+            }
+        }
+    }
+
+    fn connect(&mut self) {
+        let config = Arc::clone(self.cell.peer().config());
+        let neighbour = self.cell.neighbour();
+        self.outgoing = Lane::default();
+        self.connecting = Some(Box::pin(async move {
+            let target = target(&config, neighbour)?;
+            connect(config, target).await
+        }));
+    }
+
+    fn connected(&mut self, result: Result<TcpStream, ConnectError>) {
+        self.connecting = None;
+        let problem = match &result {
+            Err(ConnectError::Local(text)) => Some(text.clone()),
+            Err(ConnectError::Remote(_)) | Ok(_) => None,
+        };
+        let had_one = self.cell.peer().problem().is_some();
+        if problem.is_some() || (had_one && self.applied.listens_on().is_none()) {
+            self.handle(Event::Problem(problem));
+        }
+        match result {
+            Ok(stream) => self.begin(stream, Direction::Outgoing),
+            Err(ConnectError::Local(text) | ConnectError::Remote(text)) => {
+                let direction = Direction::Outgoing;
+                self.handle(Event::Disconnected { direction, error: Some(text) });
+            }
+        }
+    }
+
+    fn accept(&mut self, stream: TcpStream) {
+        if !self.cell.peer().accepts(now()) {
+            return;
+        }
+        let config = Arc::clone(self.cell.peer().config());
+        let ipv6 = stream.peer_addr().is_ok_and(|address| address.is_ipv6());
+        if let Err(error) = socket_options::prepare(&stream, &config, ipv6) {
+            tracing::warn!(peer = %config.name, %error, "socket options of an accepted connection");
+            return;
+        }
+        self.begin(stream, Direction::Incoming);
+    }
+
+    fn begin(&mut self, stream: TcpStream, direction: Direction) {
+        let (local, remote) = match (stream.local_addr(), stream.peer_addr()) {
+            (Ok(local), Ok(remote)) => (local, remote),
+            (Err(error), _) | (_, Err(error)) => {
+                let error = Some(error.to_string());
+                if direction == Direction::Outgoing {
+                    self.handle(Event::Disconnected { direction, error });
+                }
+                return;
+            }
+        };
+        let next_hops = addresses::next_hops(local.ip(), remote);
+        // What the core closes now is what was there before.
+        self.handle(Event::Connected { direction, local, remote, next_hops });
+        *self.lane(direction) = Lane { stream: Some(stream), blocked: false };
+    }
+
+    fn read(&mut self, direction: Direction) {
+        let mut buffer = [0; CHUNK];
+        for _ in 0..TURN {
+            let Some(stream) = &self.lane(direction).stream else { return };
+            let error = match stream.try_read(&mut buffer) {
+                Ok(0) => None,
+                Ok(count) => {
+                    let octets = buffer.get(..count).unwrap_or_default();
+                    self.handle(Event::Received { direction, octets });
+                    continue;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) => Some(error.to_string()),
+            };
+            return self.lost(direction, error);
+        }
+    }
+
+    fn lost(&mut self, direction: Direction, error: Option<String>) {
+        *self.lane(direction) = Lane::default();
+        self.handle(Event::Disconnected { direction, error });
+    }
+
+    fn write(&mut self, direction: Direction) -> bool {
+        for _ in 0..TURN {
+            let cell = Arc::clone(&self.cell);
+            let lane = self.lane(direction);
+            let (Some(stream), false) = (&lane.stream, lane.blocked) else { return false };
+            let mut peer = cell.peer();
+            let waiting = peer.transmit(now(), direction);
+            if waiting.is_empty() {
+                return false;
+            }
+            match stream.try_write(waiting) {
+                Ok(count) => peer.handle(now(), Event::Written { direction, count }),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    lane.blocked = true;
+                    return false;
+                }
+                Err(error) => {
+                    drop(peer);
+                    self.lost(direction, Some(error.to_string()));
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    fn close(&mut self, direction: Direction, octets: Vec<u8>) {
+        if direction == Direction::Outgoing {
+            self.connecting = None;
+        }
+        let lane = std::mem::take(self.lane(direction));
+        if let (Some(stream), false) = (lane.stream, octets.is_empty()) {
+            let patience = self.stop_time;
+            self.closing.spawn(async move {
+                // A peer that does not read its last message has no right to it.
+                let _ = tokio::time::timeout(patience, farewell(stream, octets)).await;
+            });
+        }
+    }
+
+    /// A new key or TTL is set on what is connected.
+    fn apply_configuration(&mut self) {
+        let config = Arc::clone(self.cell.peer().config());
+        if Arc::ptr_eq(&config, &self.applied) {
+            return;
+        }
+        for lane in [&self.outgoing, &self.incoming] {
+            let Some(stream) = &lane.stream else { continue };
+            let Ok(remote) = stream.peer_addr() else { continue };
+            let mut result = socket_options::apply_ttl(stream, &config, remote.is_ipv6());
+            if config.password != self.applied.password {
+                let key = config.password.as_ref();
+                result = result.and(socket_options::set_md5(stream, remote.ip(), key));
+            }
+            if let Err(error) = result {
+                tracing::warn!(peer = %config.name, %error, "changing a running connection");
+            }
+        }
+        self.applied = config;
+    }
+}
+
+/// Writes the last octets and waits for the peer to close: were the socket closed with something unread, the kernel would
+/// reset the connection and the peer might never see them.
+async fn farewell(mut stream: TcpStream, octets: Vec<u8>) -> io::Result<()> {
+    stream.write_all(&octets).await?;
+    stream.shutdown().await?;
+    let mut sink = [0; 1024];
+    while stream.read(&mut sink).await? > 0 {}
+    Ok(())
+}
+
+async fn established(connecting: &mut Option<Connecting>) -> Result<TcpStream, ConnectError> {
+    match connecting {
+        Some(connecting) => connecting.await,
+        None => pending().await,
+    }
+}
+
+/// Also returns for an error, which the next attempt to read tells.
+async fn readable(lane: &Lane) {
+    match &lane.stream {
+        Some(stream) => drop(stream.readable().await),
+        None => pending().await,
+    }
+}
+
+async fn writable(lane: &Lane) {
+    match &lane.stream {
+        Some(stream) if lane.blocked => drop(stream.writable().await),
+        Some(_) | None => pending().await,
+    }
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+        None => pending().await,
+    }
+}
