@@ -206,11 +206,11 @@ impl Runner {
         let Ok(mut metrics) = self.metrics.speaker.lock() else { return };
         match output {
             Output::Announced { service, announcement, .. } => {
-                metrics.set_announced(service, &announcement.addresses);
+                metrics.set_announced(service, "layer2", &announcement.addresses);
             }
             Output::Withdrawn { service, reason, .. } => {
                 tracing::info!(event = "serviceWithdrawn", %service, reason = reason.name(), "{reason}");
-                metrics.set_withdrawn(service);
+                metrics.set_withdrawn(service, "layer2");
             }
             Output::NoInterface { service, addresses, .. } => {
                 println!("{service}: the interfaces named for {addresses:?} do not exist here");

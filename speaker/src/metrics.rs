@@ -16,7 +16,7 @@ pub struct SpeakerMetrics {
     responses: IntCounterVec,
     gratuitous: IntCounterVec,
     conflicts: IntCounterVec,
-    series: BTreeMap<ObjectKey, Vec<IpAddr>>,
+    series: BTreeMap<(&'static str, ObjectKey), Vec<IpAddr>>,
 }
 
 fn counters(registry: &Registry, name: &str, help: &str) -> prometheus::Result<IntCounterVec> {
@@ -70,23 +70,29 @@ impl SpeakerMetrics {
         })
     }
 
-    /// A Service is announced with these addresses.
-    pub fn set_announced(&mut self, service: &ObjectKey, addresses: &[IpAddr]) {
-        self.set_withdrawn(service);
+    /// A Service is announced with these addresses by a protocol (`layer2` or `bgp`).
+    pub fn set_announced(
+        &mut self,
+        service: &ObjectKey,
+        protocol: &'static str,
+        addresses: &[IpAddr],
+    ) {
+        self.set_withdrawn(service, protocol);
         for address in addresses {
             let ip = address.to_string();
-            self.announced.with_label_values(&[service.as_str(), "layer2", &self.node, &ip]).set(1);
+            self.announced.with_label_values(&[service.as_str(), protocol, &self.node, &ip]).set(1);
         }
-        self.series.insert(service.clone(), addresses.to_vec());
+        self.series.insert((protocol, service.clone()), addresses.to_vec());
     }
 
-    /// A Service is no longer announced.
-    pub fn set_withdrawn(&mut self, service: &ObjectKey) {
-        for address in self.series.remove(service).unwrap_or_default() {
+    /// A Service is no longer announced by a protocol.
+    pub fn set_withdrawn(&mut self, service: &ObjectKey, protocol: &'static str) {
+        let series = self.series.remove(&(protocol, service.clone()));
+        for address in series.unwrap_or_default() {
             let ip = address.to_string();
             // It was set above, so it is there.
             let _ =
-                self.announced.remove_label_values(&[service.as_str(), "layer2", &self.node, &ip]);
+                self.announced.remove_label_values(&[service.as_str(), protocol, &self.node, &ip]);
         }
     }
 

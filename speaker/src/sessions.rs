@@ -101,8 +101,7 @@ pub fn session(peer: &Peer, identifier: Ipv4Addr, mode: BgpMode) -> Result<Confi
     }
     if let Some(password) = &peer.password {
         let octets = password.as_bytes();
-        config.password =
-            Some(Password::new(octets).ok_or(NoSession::Password(octets.len()))?);
+        config.password = Some(Password::new(octets).ok_or(NoSession::Password(octets.len()))?);
     }
     if peer.dual_stack {
         config.families = Families::BOTH;

@@ -107,7 +107,7 @@ fn the_reasons_come_in_the_contracts_order() {
             "noMatchingAdvertisement",
             vec![ad(json!({ "serviceSelectors": selects("app", "x") })), unavailable.clone()],
         ),
-        ("conflictingAdvertisements", [&two[..], &[unavailable.clone()]].concat()),
+        ("conflictingAdvertisements", [&two[..], std::slice::from_ref(&unavailable)].concat()),
         (
             "nodeNetworkUnavailable",
             vec![
@@ -139,7 +139,7 @@ fn an_endpoint_counts_only_with_an_address() {
 #[test]
 fn addresses_are_cut_to_the_advertisements_length() {
     let ad = advertisement("ad", json!({ "aggregationLength": 24, "aggregationLengthV6": 64 }));
-    assert_eq!(prefixes(&changed(&[ad.clone()])), ["10.0.0.0/24", "2001:db8::/64"]);
+    assert_eq!(prefixes(&changed(std::slice::from_ref(&ad))), ["10.0.0.0/24", "2001:db8::/64"]);
     let both = changed(&[ad, advertisement("host", json!({}))]);
     assert_eq!(prefixes(&both), ["10.0.0.0/24", "10.0.0.1/32", "2001:db8::/64", "2001:db8::1/128"]);
 }

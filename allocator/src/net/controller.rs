@@ -12,8 +12,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use anyhow::Context;
 use cluster::net::client::connect;
 use cluster::net::sink::kubernetes::{
-    EventSink, PoolCounters, PoolSink, ServiceEvent, ServiceReport, ServiceSink, ServiceStatus,
-    list_formerly_allocated,
+    EventSink, ObjectEvent, PoolCounters, PoolSink, Regarding, ServiceReport, ServiceSink,
+    ServiceStatus, list_formerly_allocated,
 };
 use cluster::net::source::kubernetes::{Watches, watch_all};
 use cluster::net::source::{Journal, Update};
@@ -219,9 +219,8 @@ impl Controller {
                 } else {
                     tracing::info!(event, %service, reason = notice.reason, "{}", notice.message);
                 }
-                self.events.publish(ServiceEvent {
-                    service,
-                    uid,
+                self.events.publish(ObjectEvent {
+                    regarding: Regarding::service(service, uid),
                     warning: notice.warning,
                     reason: notice.reason,
                     message: notice.message,

@@ -222,6 +222,14 @@ impl Engine {
         state.peers.iter().map(|(name, running)| (Arc::clone(name), status(running))).collect()
     }
 
+    /// What every peer runs with now.
+    #[must_use]
+    pub fn configs(&self) -> BTreeMap<Arc<str>, Arc<Config>> {
+        let state = self.inner.state();
+        let config = |running: &Running| Arc::clone(&running.config);
+        state.peers.iter().map(|(name, running)| (Arc::clone(name), config(running))).collect()
+    }
+
     /// Changes its value whenever a state, a reason or a number of announced prefixes changed; not for counters.
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<u64> {

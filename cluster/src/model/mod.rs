@@ -7,7 +7,7 @@ mod service;
 mod version;
 
 pub use endpoints::{EndpointSliceObject, Slice};
-pub use node::{EXCLUDE_LABEL, NamespaceObject, Node, NodeObject};
+pub use node::{DRAIN_ANNOTATION, EXCLUDE_LABEL, NamespaceObject, Node, NodeObject};
 pub use service::{
     FamilyPolicy, Ingress, POOL_ANNOTATION, Service, ServiceObject, ServicePort, ServiceType,
     TrafficPolicy,

@@ -41,7 +41,7 @@ pub struct Args {
     /// Announce from nodes with the label node.kubernetes.io/exclude-from-external-load-balancers as well.
     #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true")]
     pub ignore_exclude_lb: bool,
-    /// Namespace of FRRConfiguration objects, which nothing here writes.
+    /// Namespace of BGPSessionState objects, where it is not the own one. (FRRConfiguration objects are not written.)
     #[arg(long, env = "FRRK8S_NAMESPACE")]
     pub frrk8s_namespace: Option<String>,
     /// Passing Secrets on to frr-k8s, which nothing here does.
@@ -50,9 +50,18 @@ pub struct Args {
     /// Announce every owned address again once in this time, such as 60s; 0s turns it off.
     #[arg(long, default_value = "60s", value_parser = humantime::parse_duration)]
     pub announce_interval: Duration,
+    /// How long a node that is being drained still announces its BGP routes, marked with GRACEFUL_SHUTDOWN (RFC 8326).
+    #[arg(long, default_value = "5s", value_parser = humantime::parse_duration)]
+    pub drain_time: Duration,
 }
 
 impl Args {
+    /// The namespace of frr-k8s, if one is given, else the own one.
+    #[must_use]
+    pub fn frrk8s_namespace(&self, own: &str) -> String {
+        self.frrk8s_namespace.as_deref().filter(|text| !text.is_empty()).unwrap_or(own).to_owned()
+    }
+
     /// Says in the log which flags are understood and not acted upon yet.
     pub fn say_what_is_missing(&self) {
         self.common.say_what_is_missing();
@@ -65,7 +74,6 @@ impl Args {
         }
         without_effect("ml-secret-key-path", self.ml_secret_key_path.is_some());
         without_effect("ml-wan-config", self.ml_wan_config);
-        without_effect("frrk8s-namespace", filled(&self.frrk8s_namespace));
         without_effect("frrk8s-secret-passthrough", self.frrk8s_secret_passthrough);
     }
 }

@@ -21,10 +21,11 @@ use bgp::{DownReason, State, Status, Stop};
 use cluster::{Dirty, Snapshot};
 use crds::config::{Peer, PeerAddress};
 
-pub use collector::BgpCollector;
-pub use drain::Drain;
+pub use collector::{BgpCollector, Style};
+use drain::Drain;
 pub use signals::{Signal, Signals};
 
+use super::session_state::{SessionState, SessionStates};
 use crate::announce::Options;
 use crate::routes::{RouteBooks, RouteOutput};
 use crate::sessions::{NoSession, Way, bfd_hops, bfd_profile, identifier, session};
@@ -68,6 +69,7 @@ struct Session {
 struct Told {
     established: u64,
     dropped: u64,
+    reason: Option<DownReason>,
     problem: Option<String>,
 }
 
@@ -84,6 +86,8 @@ pub struct BgpDriver {
     sessions: BTreeMap<Arc<str>, Session>,
     problems: BTreeMap<Arc<str>, NoSession>,
     told: BTreeMap<Arc<str>, Told>,
+    /// The state of each BFD session as it was last told.
+    bfd_states: BTreeMap<bfd::SessionKey, bfd::State>,
     drain: Drain,
     begun: bool,
 }
@@ -108,6 +112,7 @@ impl BgpDriver {
             sessions: BTreeMap::new(),
             problems: BTreeMap::new(),
             told: BTreeMap::new(),
+            bfd_states: BTreeMap::new(),
             drain: Drain::new(drain_time),
             begun: false,
         };
@@ -128,8 +133,8 @@ impl BgpDriver {
 
     /// What the metrics are made from.
     #[must_use]
-    pub fn collector(&self, frr_names: bool) -> BgpCollector {
-        BgpCollector::new(self.engine.clone(), Arc::clone(&self.bfd), frr_names)
+    pub fn collector(&self, style: Style) -> BgpCollector {
+        BgpCollector::new(self.engine.clone(), Arc::clone(&self.bfd), style)
     }
 
     /// The BFD session of each peer that has one.
@@ -148,13 +153,39 @@ impl BgpDriver {
             .collect()
     }
 
+    /// Every session as a BGPSessionState says it.
+    pub(super) fn session_states(&self) -> SessionStates {
+        let bfd = self.bfd_states.clone();
+        let statuses = self.engine.statuses();
+        self.sessions
+            .iter()
+            .map(|(name, session)| {
+                let peer = session.peer.address.to_string();
+                let vrf = session.peer.vrf.as_deref().unwrap_or("default").to_owned();
+                let state = statuses.get(name).map(|status| status.state).unwrap_or_default();
+                let bfd = session.bfd.as_ref().and_then(|key| bfd.get(key));
+                let state = SessionState {
+                    bgp: state.to_string(),
+                    bfd: bfd.map_or_else(|| "N/A".to_owned(), |state| state.to_string()),
+                };
+                ((peer, vrf), state)
+            })
+            .collect()
+    }
+
     /// Decides again what is dirty and hands it to the sessions. After the first call the tables count as complete.
     pub fn reconcile(&mut self, snapshot: &Snapshot, dirty: &Dirty) -> Vec<RouteOutput> {
         if dirty.all || !self.begun {
             self.arrange(snapshot);
             let node = snapshot.nodes().get(&self.options.node);
+            let was_over = self.drain.is_over();
             if self.drain.set(node.is_some_and(|node| node.draining)) {
                 self.engine.drain(self.drain.is_on());
+                if was_over {
+                    for (peer, table) in self.books.tables() {
+                        self.engine.set_routes(peer, Arc::clone(table));
+                    }
+                }
             }
         }
         let peers: BTreeSet<Arc<str>> = self.sessions.keys().cloned().collect();
@@ -189,9 +220,8 @@ impl BgpDriver {
             }
         }
         self.sessions = sessions;
-        self.told.retain(|name, _| {
-            self.sessions.contains_key(name) || self.problems.contains_key(name)
-        });
+        self.told
+            .retain(|name, _| self.sessions.contains_key(name) || self.problems.contains_key(name));
         self.publish();
     }
 
@@ -252,6 +282,7 @@ impl BgpDriver {
                 Err(error) => tracing::error!(event = "bfdOff", %error, "BFD cannot run"),
             }
         }
+        self.bfd_states.retain(|key, _| sessions.contains_key(key));
         if let Some(bfd) = bfd.as_ref() {
             bfd.set_sessions(sessions);
         }
@@ -289,7 +320,8 @@ impl BgpDriver {
         self.drain.deadline()
     }
 
-    fn handle_bfd(&self, key: &bfd::SessionKey, status: &bfd::Status) {
+    fn handle_bfd(&mut self, key: &bfd::SessionKey, status: &bfd::Status) {
+        self.bfd_states.insert(key.clone(), status.state);
         let of_key = self.sessions.iter().filter(|(_, session)| session.bfd.as_ref() == Some(key));
         for (name, _) in of_key {
             if let Some(problem) = &status.problem {
@@ -339,7 +371,9 @@ impl BgpDriver {
             .sessions
             .iter()
             .filter(|(_, session)| matches!(session.peer.address, PeerAddress::Address(_)))
-            .map(|(name, session)| (Arc::clone(name), self.bfd_key(&session.peer, &way(&session.peer))))
+            .map(|(name, session)| {
+                (Arc::clone(name), self.bfd_key(&session.peer, &way(&session.peer)))
+            })
             .collect();
         for (name, key) in keys {
             if let Some(session) = self.sessions.get_mut(&name)
@@ -359,10 +393,12 @@ impl BgpDriver {
         let statuses = self.engine.statuses();
         for (name, status) in &statuses {
             let told = self.told.entry(Arc::clone(name)).or_default();
-            if status.dropped > told.dropped
-                && let Some(down) = &status.last_down
+            // An attempt that fails as the one before did is not told again.
+            if let Some(down) = &status.last_down
+                && (status.dropped > told.dropped || told.reason.as_ref() != Some(&down.reason))
             {
                 let reason = down.reason.clone();
+                told.reason = Some(reason.clone());
                 notices.push(SessionNotice::Down { peer: Arc::clone(name), reason });
             }
             if status.established > told.established && status.state == State::Established {
@@ -406,7 +442,8 @@ impl BgpDriver {
 /// What was agreed on, for people.
 fn describe(status: &Status) -> String {
     let Some(negotiated) = &status.negotiated else { return String::new() };
-    let families: Vec<String> = negotiated.families.iter().map(|family| family.to_string()).collect();
+    let families: Vec<String> =
+        negotiated.families.iter().map(|family| family.to_string()).collect();
     format!(
         "AS {}, identifier {}, hold time {} s, {}",
         negotiated.peer_asn,

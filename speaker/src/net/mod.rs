@@ -2,12 +2,15 @@
 //! The program `speaker`, and the parts of it that `ferrolb run` uses as well.
 
 pub mod args;
+mod bgp;
 mod conflict;
 mod exclusion;
-mod l2_status;
 mod layer2;
 mod run;
+mod service_status;
+mod session_state;
 
+pub use bgp::{BgpCollector, BgpDriver, SessionNotice, Signal, Signals, Style};
 pub use conflict::{describe, stations};
 pub use exclusion::{EXCLUSION_FILE, ExclusionError, read_exclusion};
 pub use layer2::Layer2Driver;

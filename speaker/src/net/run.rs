@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The speaker's loop. One task decides; the l2 engine answers on a thread of its own.
+//! The speaker's loop. One task decides; the l2 engine answers on a thread of its own, BFD runs on another.
 //!
 //! ```text
 //! watches ── mpsc(512) ──> ┌──────────────────────────────┐ ── desired ──> l2 thread ──> frames
-//! l2 events ─────────────> │ drain, take_dirty, reconcile │ ──> EventSink, L2StatusSink
+//! l2 events, BGP, BFD ───> │ drain, take_dirty, reconcile │ ──> EventSink, StatusSinks
+//!                          │                              │ ── routes, peers ──> BGP sessions
 //! slices asked for ──────> └──────────────────────────────┘
 //! ```
 
@@ -13,7 +14,7 @@ use std::sync::{Arc, Mutex};
 
 use anyhow::Context;
 use cluster::net::client::connect;
-use cluster::net::sink::kubernetes::{EventSink, ServiceEvent};
+use cluster::net::sink::kubernetes::{EventSink, ObjectEvent, Regarding};
 use cluster::net::source::kubernetes::{Watches, slices_of, watch_all};
 use cluster::net::source::{Journal, Update};
 use cluster::{ConfigScope, Kind, Object, ObjectKey, Snapshot};
@@ -25,13 +26,16 @@ use prometheus::Registry;
 use tokio::sync::mpsc;
 
 use super::args::Args;
+use super::bgp::{BgpDriver, SessionNotice, Signal, Style};
 use super::conflict::{describe, stations};
 use super::exclusion::{EXCLUSION_FILE, read_exclusion};
-use super::l2_status::{L2StatusSink, Writer, interfaces};
 use super::layer2::Layer2Driver;
+use super::service_status::{StatusKind, StatusSink, Writer, interfaces};
+use super::session_state::SessionStateSink;
 use crate::advertise::BgpMode;
 use crate::announce::{Members, Options};
 use crate::metrics::SpeakerMetrics;
+use crate::routes::RouteOutput;
 use crate::speaker::{Output, Speaker};
 
 /// What the speaker must have listed before it announces anything.
@@ -75,13 +79,15 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
             format!("cannot serve health on port {}", args.common.health_probe_port)
         })?;
 
-    let speaker = Speaker::new(Options {
+    let options = Options {
         node: node.as_str().into(),
         class: args.common.class().map(Into::into),
         ignore_exclude_label: args.ignore_exclude_lb,
         assume_endpoints: false,
         bgp_mode: BgpMode::of(args.common.bgp_type.as_deref()),
-    });
+    };
+    let speaker = Speaker::new(options.clone());
+    let (bgp, mut signals) = BgpDriver::start(options, args.drain_time);
     let l2_options = l2::Options {
         exclude,
         announce_interval: args.announce_interval,
@@ -100,6 +106,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let driver = Arc::new(Mutex::new(driver));
     let metrics = Arc::new(Mutex::new(SpeakerMetrics::register(&registry, &node)?));
     let client_metrics = ClientMetrics::register(&registry)?;
+    registry.register(Box::new(bgp.collector(Style::of(args.common.bgp_type.as_deref()))))?;
     if args.common.port != 0 {
         let (driver, metrics) = (Arc::clone(&driver), Arc::clone(&metrics));
         let refresh = move || {
@@ -116,12 +123,23 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         .with_context(|| format!("cannot serve metrics on port {}", args.common.port))?;
     }
     let pod = own_pod(&client, &namespace, args.common.pod_name.as_deref()).await;
-    let writer =
-        Writer { client: client.clone(), namespace: namespace.clone(), node: node.clone(), pod };
+    let writer = |kind| Writer {
+        kind,
+        client: client.clone(),
+        namespace: namespace.clone(),
+        node: node.clone(),
+        pod: pod.clone(),
+    };
+    let session_states =
+        SessionStateSink::start(client.clone(), args.frrk8s_namespace(&namespace), node.clone());
     let (asked, mut answers) = mpsc::channel(64);
     let mut shell = Shell {
         events: EventSink::start(client.clone(), "metallb-speaker", Some(node.clone())),
-        statuses: L2StatusSink::start(writer),
+        l2_statuses: StatusSink::start(writer(StatusKind::Layer2)),
+        bgp_statuses: StatusSink::start(writer(StatusKind::Bgp)),
+        session_states,
+        bgp,
+        namespace: namespace.clone(),
         snapshot: Snapshot::new(ConfigScope::Speaker(node.as_str().into()), false),
         journal: Journal::default(),
         synced: false,
@@ -141,7 +159,11 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         // The engine's events first: a link that is gone matters more than the next Service.
         tokio::select! {
             biased;
-            result = &mut terminated => return result.context("cannot wait for signals"),
+            result = &mut terminated => {
+                shell.bgp.stop().await;
+                return result.context("cannot wait for signals");
+            }
+            signal = signals.next(shell.bgp.deadline()) => shell.handle_signal(signal),
             Some(event) = noticed.recv() => shell.handle_notice(event),
             Some(slices) = answers.recv() => shell.handle_answer(slices),
             received = updates.recv_many(&mut batch, 512) => {
@@ -180,7 +202,11 @@ struct Shell {
     driver: Arc<Mutex<Layer2Driver>>,
     journal: Journal,
     events: EventSink,
-    statuses: L2StatusSink,
+    l2_statuses: StatusSink,
+    bgp_statuses: StatusSink,
+    session_states: SessionStateSink,
+    bgp: BgpDriver,
+    namespace: String,
     metrics: Arc<Mutex<SpeakerMetrics>>,
     client_metrics: ClientMetrics,
     readiness: Readiness,
@@ -223,9 +249,8 @@ impl Shell {
                     tracing::warn!(event = "addressConflict", ip = %address, %interface,
                         mac = %hardware_address, node = node.as_deref().unwrap_or_default(), "{message}");
                     for (service, uid) in users {
-                        events.publish(ServiceEvent {
-                            service,
-                            uid,
+                        events.publish(ObjectEvent {
+                            regarding: Regarding::service(service, uid),
                             warning: true,
                             reason: "addressConflict",
                             message: message.clone(),
@@ -262,7 +287,7 @@ impl Shell {
         self.client_metrics.set_config(self.snapshot.rejections().len());
         let outputs = match self.driver.lock() {
             Ok(mut driver) => {
-                let outputs = driver.reconcile(&self.snapshot, dirty, &Members::Disabled);
+                let outputs = driver.reconcile(&self.snapshot, dirty.clone(), &Members::Disabled);
                 let answers = driver.layer2().links().iter().any(|link| link.arp || link.ndp);
                 self.readiness.set(answers);
                 outputs
@@ -272,8 +297,12 @@ impl Shell {
         for output in outputs {
             self.carry_out(output);
         }
+        for output in self.bgp.reconcile(&self.snapshot, &dirty) {
+            self.carry_out_route(output);
+        }
         if !std::mem::replace(&mut self.synced, true) {
-            self.statuses.settled();
+            self.l2_statuses.settled();
+            self.bgp_statuses.settled();
         }
     }
 
@@ -304,31 +333,117 @@ impl Shell {
         }
     }
 
+    fn handle_signal(&mut self, signal: Signal) {
+        for notice in self.bgp.handle(signal) {
+            self.tell_session(notice);
+        }
+        self.session_states.publish(self.bgp.session_states());
+    }
+
+    /// An event on the BGPPeer; its uid is asked for, since nothing else needs it.
+    fn tell_session(&self, notice: SessionNotice) {
+        let (peer, warning, reason, message) = match notice {
+            SessionNotice::Up { peer, detail } => {
+                tracing::info!(
+                    event = "sessionUp",
+                    peer = &*peer,
+                    detail,
+                    "BGP session established"
+                );
+                let message = format!("session from node {:?} is established: {detail}", self.node);
+                (peer, false, "sessionUp", message)
+            }
+            SessionNotice::Down { peer, reason } => {
+                tracing::error!(event = "sessionDown", peer = &*peer, %reason, "BGP session down");
+                let message = format!("session from node {:?} is down: {reason}", self.node);
+                (peer, true, "sessionDown", message)
+            }
+            SessionNotice::Problem { peer, problem: Some(problem) } => {
+                tracing::error!(
+                    event = "sessionProblem",
+                    peer = &*peer,
+                    problem,
+                    "BGP session cannot work"
+                );
+                let message = format!("node {:?}: {problem}", self.node);
+                (peer, true, "sessionProblem", message)
+            }
+            SessionNotice::Problem { peer, problem: None } => {
+                tracing::info!(
+                    event = "sessionProblemOver",
+                    peer = &*peer,
+                    "nothing keeps this BGP session from working any more"
+                );
+                return;
+            }
+        };
+        let key = ObjectKey::new(&self.namespace, &peer);
+        let (client, events) = (self.client.clone(), self.events.clone());
+        tokio::spawn(async move {
+            let path = format!(
+                "/apis/metallb.io/v1beta2/namespaces/{}/bgppeers/{}",
+                key.namespace(),
+                key.name()
+            );
+            let Ok(request) = http::Request::get(path).body(Vec::new()) else { return };
+            let object: serde_json::Value = client.request(request).await.unwrap_or_default();
+            let uid =
+                object.pointer("/metadata/uid").and_then(|uid| uid.as_str()).unwrap_or_default();
+            let regarding = Regarding::bgp_peer(key, uid.into());
+            events.publish(ObjectEvent { regarding, warning, reason, message });
+        });
+    }
+
+    fn assigned(&self, service: ObjectKey, uid: Box<str>, protocol: &str) -> ObjectEvent {
+        ObjectEvent {
+            regarding: Regarding::service(service, uid),
+            warning: false,
+            reason: "nodeAssigned",
+            message: format!("announcing from node {:?} with protocol {protocol:?}", self.node),
+        }
+    }
+
+    fn carry_out_route(&self, output: RouteOutput) {
+        let Ok(mut metrics) = self.metrics.lock() else { return };
+        match output {
+            RouteOutput::Advertised { service, uid, addresses } => {
+                tracing::info!(event = "serviceAnnounced", %service, ips = ?addresses, protocol = "bgp",
+                    "service has IP, announcing");
+                metrics.set_announced(&service, "bgp", &addresses);
+                self.events.publish(self.assigned(service, uid, "bgp"));
+            }
+            RouteOutput::Withdrawn { service, reason } => {
+                tracing::info!(event = "serviceWithdrawn", %service, reason = reason.name(), detail = %reason,
+                    protocol = "bgp", "withdrawing service announcement");
+                metrics.set_withdrawn(&service, "bgp");
+            }
+            RouteOutput::Peers { service, peers } => {
+                let wish = peers.iter().map(|peer| (**peer).into()).collect();
+                self.bgp_statuses.publish(service, (!peers.is_empty()).then_some(wish));
+            }
+            RouteOutput::LocalPrefDiffers { prefix } => {
+                tracing::warn!(event = "localPrefDiffers", %prefix,
+                    "Services want different localPref for one prefix; the highest is sent");
+            }
+        }
+    }
+
     fn carry_out(&self, output: Output) {
         let Ok(mut metrics) = self.metrics.lock() else { return };
         match output {
             Output::Announced { service, uid, announcement } => {
                 tracing::info!(event = "serviceAnnounced", %service, ips = ?announcement.addresses,
                     protocol = "layer2", "service has IP, announcing");
-                metrics.set_announced(&service, &announcement.addresses);
-                self.statuses.publish(service.clone(), Some(interfaces(&announcement.scope)));
-                self.events.publish(ServiceEvent {
-                    service,
-                    uid,
-                    warning: false,
-                    reason: "nodeAssigned",
-                    message: format!(
-                        "announcing from node {:?} with protocol \"layer2\"",
-                        self.node
-                    ),
-                });
+                metrics.set_announced(&service, "layer2", &announcement.addresses);
+                self.l2_statuses.publish(service.clone(), Some(interfaces(&announcement.scope)));
+                self.events.publish(self.assigned(service, uid, "layer2"));
             }
             Output::Withdrawn { service, announcement, reason } => {
                 tracing::info!(event = "serviceWithdrawn", %service, ips = ?announcement.addresses,
                     reason = reason.name(), detail = %reason, protocol = "layer2",
                     "withdrawing service announcement");
-                metrics.set_withdrawn(&service);
-                self.statuses.publish(service, None);
+                metrics.set_withdrawn(&service, "layer2");
+                self.l2_statuses.publish(service, None);
             }
             Output::NoInterface { service, uid, addresses } => {
                 for address in addresses {
@@ -337,9 +452,8 @@ impl Shell {
                         self.node
                     );
                     tracing::warn!(event = "announceFailed", %service, ip = %address, "{message}");
-                    self.events.publish(ServiceEvent {
-                        service: service.clone(),
-                        uid: uid.clone(),
+                    self.events.publish(ObjectEvent {
+                        regarding: Regarding::service(service.clone(), uid.clone()),
                         warning: true,
                         reason: "announceFailed",
                         message,

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 /// How far the emptying is.
 #[derive(Clone, Copy, Debug)]
-pub struct Drain {
+pub(super) struct Drain {
     time: Duration,
     step: Step,
 }
@@ -22,13 +22,12 @@ enum Step {
 
 impl Drain {
     /// Not begun; the routes stay marked for `time`.
-    #[must_use]
-    pub fn new(time: Duration) -> Self {
+    pub(super) fn new(time: Duration) -> Self {
         Self { time, step: Step::Off }
     }
 
     /// Begins or ends it; whether that changed anything.
-    pub fn set(&mut self, on: bool) -> bool {
+    pub(super) fn set(&mut self, on: bool) -> bool {
         if on == self.is_on() {
             return false;
         }
@@ -37,19 +36,17 @@ impl Drain {
     }
 
     /// Whether the node is to be emptied.
-    #[must_use]
-    pub fn is_on(&self) -> bool {
+    pub(super) fn is_on(&self) -> bool {
         self.step != Step::Off
     }
 
     /// Whether the routes are to be withdrawn.
-    #[must_use]
-    pub fn is_over(&self) -> bool {
+    pub(super) fn is_over(&self) -> bool {
         self.step == Step::Withdrawn
     }
 
     /// Whether the moment to withdraw has come just now.
-    pub fn tick(&mut self) -> bool {
+    pub(super) fn tick(&mut self) -> bool {
         let due = matches!(self.step, Step::Marked(at) if at <= Instant::now());
         if due {
             self.step = Step::Withdrawn;
@@ -58,8 +55,7 @@ impl Drain {
     }
 
     /// When [`Self::tick`] is to be asked.
-    #[must_use]
-    pub fn deadline(&self) -> Option<Instant> {
+    pub(super) fn deadline(&self) -> Option<Instant> {
         match self.step {
             Step::Marked(at) => Some(at),
             Step::Off | Step::Withdrawn => None,

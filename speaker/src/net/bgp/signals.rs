@@ -17,7 +17,7 @@ pub enum Signal {
     /// A session changed.
     Sessions,
     /// A BFD session changed.
-    Bfd(bfd::SessionKey, bfd::Status),
+    Bfd(bfd::SessionKey, Box<bfd::Status>),
     /// The host's links, addresses or routes changed.
     Routes,
     /// The moment that was asked for has come.
@@ -36,6 +36,10 @@ pub struct Signals {
 impl Signals {
     pub(super) fn new(engine: &Engine) -> (Self, BfdSender) {
         let (sender, bfd) = mpsc::unbounded_channel();
+        #[expect(
+            deprecated,
+            reason = "its successor is unsafe; a Watch owns one descriptor, which never changes"
+        )]
         let routes = match bfd::net::Watch::open().and_then(AsyncFd::new) {
             Ok(routes) => Some(routes),
             Err(error) => {
@@ -50,7 +54,7 @@ impl Signals {
     pub async fn next(&mut self, deadline: Option<tokio::time::Instant>) -> Signal {
         tokio::select! {
             biased;
-            Some((key, status)) = self.bfd.recv() => Signal::Bfd(key, status),
+            Some((key, status)) = self.bfd.recv() => Signal::Bfd(key, Box::new(status)),
             Ok(()) = self.sessions.changed() => Signal::Sessions,
             () = changed(&mut self.routes) => Signal::Routes,
             () = until(deadline) => Signal::Tick,

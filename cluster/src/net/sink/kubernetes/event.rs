@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Events on Services: core/v1, since MetalLB's roles permit no other (contract 8.2). One that happens
+//! Events: core/v1, since MetalLB's roles permit no other (contract 8.2). One that happens
 //! again is raised in count by PATCH instead of written anew.
 
 use std::collections::HashMap;
@@ -31,13 +31,34 @@ const CONCURRENT: usize = 16;
 /// How long the first of a batch waits for others.
 const LINGER: Duration = Duration::from_millis(200);
 
-/// An event on a Service (contract 2.9).
+/// What an event is about.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Regarding {
+    api_version: &'static str,
+    kind: &'static str,
+    key: ObjectKey,
+    uid: Box<str>,
+}
+
+impl Regarding {
+    /// A Service.
+    #[must_use]
+    pub fn service(key: ObjectKey, uid: Box<str>) -> Self {
+        Self { api_version: "v1", kind: "Service", key, uid }
+    }
+
+    /// A `BGPPeer`.
+    #[must_use]
+    pub fn bgp_peer(key: ObjectKey, uid: Box<str>) -> Self {
+        Self { api_version: "metallb.io/v1beta2", kind: "BGPPeer", key, uid }
+    }
+}
+
+/// An event (contract 2.9).
 #[derive(Clone, Debug)]
-pub struct ServiceEvent {
-    /// The Service.
-    pub service: ObjectKey,
-    /// Its uid.
-    pub uid: Box<str>,
+pub struct ObjectEvent {
+    /// What it is about.
+    pub regarding: Regarding,
     /// Whether it is of type Warning.
     pub warning: bool,
     /// The reason.
@@ -48,7 +69,7 @@ pub struct ServiceEvent {
 
 /// The handle of the writing task.
 #[derive(Clone, Debug)]
-pub struct EventSink(mpsc::Sender<ServiceEvent>);
+pub struct EventSink(mpsc::Sender<ObjectEvent>);
 
 impl EventSink {
     /// Starts the task on the current runtime. `component` is the source, `host` its node if it has one.
@@ -70,14 +91,14 @@ impl EventSink {
     }
 
     /// Writes an event, soon.
-    pub fn publish(&self, event: ServiceEvent) {
+    pub fn publish(&self, event: ObjectEvent) {
         if let Err(mpsc::error::TrySendError::Full(event)) = self.0.try_send(event) {
-            tracing::warn!(service = %event.service, reason = event.reason, "event dropped: too many wait");
+            tracing::warn!(object = %event.regarding.key, reason = event.reason, "event dropped: too many wait");
         }
     }
 }
 
-async fn run(mut writer: Writer, mut events: mpsc::Receiver<ServiceEvent>) {
+async fn run(mut writer: Writer, mut events: mpsc::Receiver<ObjectEvent>) {
     let mut batch = Vec::new();
     while events.recv_many(&mut batch, BATCH).await > 0 {
         // Events wait a little for company: many at once cost less than each on its own.
@@ -93,7 +114,7 @@ async fn run(mut writer: Writer, mut events: mpsc::Receiver<ServiceEvent>) {
 
 /// An event, and how often it happened in this batch.
 struct Raised {
-    event: ServiceEvent,
+    event: ObjectEvent,
     times: u32,
 }
 
@@ -108,7 +129,7 @@ struct Writer {
 }
 
 impl Writer {
-    async fn write_all(&mut self, batch: Vec<ServiceEvent>) {
+    async fn write_all(&mut self, batch: Vec<ObjectEvent>) {
         let mut raised: Vec<(u64, Raised)> = Vec::with_capacity(batch.len());
         let mut places: HashMap<u64, usize> = HashMap::new();
         for event in batch {
@@ -136,18 +157,18 @@ impl Writer {
         self.known.extend(written.into_iter().flatten());
     }
 
-    fn hash(&self, event: &ServiceEvent) -> u64 {
-        let ServiceEvent { service, uid, warning, reason, message } = event;
-        self.hasher.hash_one((service.as_str(), uid, warning, reason, message))
+    fn hash(&self, event: &ObjectEvent) -> u64 {
+        let ObjectEvent { regarding, warning, reason, message } = event;
+        self.hasher.hash_one((regarding, warning, reason, message))
     }
 
     /// Writes one; gives what is to be remembered of it.
     async fn write(&self, hash: u64, raised: Raised, serial: u32) -> Option<(u64, (String, u32))> {
-        let service = raised.event.service.clone();
+        let object = raised.event.regarding.key.clone();
         match self.try_write(hash, &raised, serial).await {
             Ok(known) => Some((hash, known)),
             Err(error) => {
-                tracing::debug!(%service, %error, "failed to write an event");
+                tracing::debug!(%object, %error, "failed to write an event");
                 None
             }
         }
@@ -159,7 +180,8 @@ impl Writer {
         Raised { event, times }: &Raised,
         serial: u32,
     ) -> Result<(String, u32), kube::Error> {
-        let path = format!("/api/v1/namespaces/{}/events", event.service.namespace());
+        let object = &event.regarding;
+        let path = format!("/api/v1/namespaces/{}/events", object.key.namespace());
         let now = now();
         if let Some((name, count)) = self.known.get(&hash) {
             let count = count.saturating_add(*times);
@@ -172,7 +194,7 @@ impl Writer {
                 Err(error) => return Err(error),
             }
         }
-        let name = format!("{}.{hash:x}{serial:08x}", event.service.name());
+        let name = format!("{}.{hash:x}{serial:08x}", object.key.name());
         let mut source = json!({ "component": self.component });
         if let (Some(host), Some(source)) = (&self.host, source.as_object_mut()) {
             source.insert("host".to_owned(), json!(host));
@@ -180,13 +202,13 @@ impl Writer {
         let body = json!({
             "apiVersion": "v1",
             "kind": "Event",
-            "metadata": { "name": name, "namespace": event.service.namespace() },
+            "metadata": { "name": name, "namespace": object.key.namespace() },
             "involvedObject": {
-                "apiVersion": "v1",
-                "kind": "Service",
-                "namespace": event.service.namespace(),
-                "name": event.service.name(),
-                "uid": event.uid,
+                "apiVersion": object.api_version,
+                "kind": object.kind,
+                "namespace": object.key.namespace(),
+                "name": object.key.name(),
+                "uid": object.uid,
             },
             "type": if event.warning { "Warning" } else { "Normal" },
             "reason": event.reason,

@@ -9,7 +9,7 @@ mod pool;
 mod rewrite;
 mod service;
 
-pub use event::{EventSink, ServiceEvent};
+pub use event::{EventSink, ObjectEvent, Regarding};
 pub use pool::{PoolCounters, PoolSink};
 pub use rewrite::{Rewrite, rewrite_status};
 pub use service::{ServiceReport, ServiceSink, ServiceStatus, list_formerly_allocated};

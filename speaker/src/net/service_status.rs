@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Writes ServiceL2Status objects (contract 1.8, 4.9), quietly: one write per real change.
+//! Writes ServiceL2Status and ServiceBGPStatus objects (contract 1.8, 1.9, 4.9, 5.8), quietly: one write per real change.
 //!
-//! The owner of a Service's address has one object for it and removes everybody else's; who is not the owner
-//! removes only its own.
+//! By L2 the owner of a Service's address has one object for it and removes everybody else's; who is not the owner
+//! removes only its own. By BGP every node has its own.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
@@ -14,10 +14,10 @@ use tokio::time::Instant;
 
 mod writer;
 
-pub(super) use writer::Writer;
 use writer::{Off, Written};
+pub(super) use writer::{StatusKind, Writer};
 
-/// What this node's object for a Service is to say; none means that there is to be none.
+/// What this node's object for a Service is to say (names of interfaces or of peers); none means that there is to be none.
 pub(super) type Wish = Option<BTreeSet<Box<str>>>;
 
 const RETRY: Duration = Duration::from_secs(2);
@@ -35,7 +35,7 @@ enum Message {
 }
 
 /// The handle of the writing task.
-pub(super) struct L2StatusSink(mpsc::UnboundedSender<Message>);
+pub(super) struct StatusSink(mpsc::UnboundedSender<Message>);
 
 /// The interfaces as the status lists them: none where all are used.
 pub(super) fn interfaces(scope: &Scope) -> BTreeSet<Box<str>> {
@@ -45,7 +45,7 @@ pub(super) fn interfaces(scope: &Scope) -> BTreeSet<Box<str>> {
     }
 }
 
-impl L2StatusSink {
+impl StatusSink {
     pub(super) fn start(writer: Writer) -> Self {
         let (sender, wishes) = mpsc::unbounded_channel();
         tokio::spawn(run(writer, wishes));
@@ -113,7 +113,8 @@ async fn run(writer: Writer, mut messages: mpsc::UnboundedReceiver<Message>) {
             let now = now();
             let claimed = waiting
                 .iter()
-                .filter(|(service, wish)| wish.is_some() && !written.contains_key(*service));
+                .filter(|(service, wish)| wish.is_some() && !written.contains_key(*service))
+                .filter(|_| writer.kind.is_exclusive());
             for (service, _) in claimed {
                 sweep.services.insert(service.clone());
                 sweep.first.get_or_insert(now);

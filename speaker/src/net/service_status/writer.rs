@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The requests about ServiceL2Status objects, and what is read of the answers.
+//! The requests about status objects of Services, and what is read of the answers.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -19,8 +19,58 @@ const FEW: usize = 8;
 /// How many Services are written at once.
 const CONCURRENT: usize = 8;
 
+/// Which of the two kinds of status objects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::net) enum StatusKind {
+    /// ServiceL2Status; the names are interfaces.
+    Layer2,
+    /// ServiceBGPStatus; the names are BGPPeers.
+    Bgp,
+}
+
+impl StatusKind {
+    fn kind(self) -> &'static str {
+        match self {
+            Self::Layer2 => "ServiceL2Status",
+            Self::Bgp => "ServiceBGPStatus",
+        }
+    }
+
+    fn plural(self) -> &'static str {
+        match self {
+            Self::Layer2 => "servicel2statuses",
+            Self::Bgp => "servicebgpstatuses",
+        }
+    }
+
+    fn generate_name(self) -> &'static str {
+        match self {
+            Self::Layer2 => "l2-",
+            Self::Bgp => "bgp-",
+        }
+    }
+
+    /// Whether only one node has an object for a Service.
+    pub(super) fn is_exclusive(self) -> bool {
+        self == Self::Layer2
+    }
+
+    /// The field of the status that holds the names, and its value; null where it is to be absent.
+    fn field(self, names: &BTreeSet<Box<str>>) -> (&'static str, Value) {
+        match self {
+            Self::Layer2 if names.is_empty() => ("interfaces", Value::Null),
+            Self::Layer2 => {
+                let list: Vec<Value> = names.iter().map(|name| json!({ "name": name })).collect();
+                ("interfaces", json!(list))
+            }
+            Self::Bgp => ("peers", json!(names)),
+        }
+    }
+}
+
 /// Who writes.
 pub(in crate::net) struct Writer {
+    pub(in crate::net) kind: StatusKind,
     pub(in crate::net) client: Client,
     pub(in crate::net) namespace: String,
     pub(in crate::net) node: String,
@@ -32,8 +82,8 @@ pub(in crate::net) struct Writer {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Written {
     name: Box<str>,
-    /// The interfaces it says; none where it has no status yet.
-    interfaces: Option<BTreeSet<Box<str>>>,
+    /// The names it says; none where it has no status yet.
+    names: Option<BTreeSet<Box<str>>>,
 }
 
 /// The kind or the permission is absent.
@@ -48,7 +98,7 @@ impl Writer {
             let mut take = |object: StatusObject| {
                 let written = Written {
                     name: object.metadata.name.clone(),
-                    interfaces: object.status.as_ref().map(Status::interfaces),
+                    names: object.status.as_ref().map(Status::names),
                 };
                 let owned = object.is_owned_by(self.pod.as_ref());
                 let service = object.service().filter(|_| owned);
@@ -64,14 +114,14 @@ impl Writer {
                     for name in old {
                         if let Err(error) = self.delete(&name).await {
                             tracing::warn!(object = &*name, %error,
-                                "an old ServiceL2Status could not be removed");
+                                "an old status object of a Service could not be removed");
                         }
                     }
                     return Ok(found);
                 }
                 Err(kube::Error::Api(status)) if matches!(status.code, 403 | 404) => {
-                    tracing::info!(event = "l2StatusOff", error = %status.message,
-                        "ServiceL2Status objects are off: the kind or the permission is absent here");
+                    tracing::info!(event = "serviceStatusOff", kind = self.kind.kind(), error = %status.message,
+                        "status objects of Services are off: the kind or the permission is absent here");
                     return Err(Off);
                 }
                 Err(_) => tokio::time::sleep(RETRY).await,
@@ -100,7 +150,7 @@ impl Writer {
                 Ok(Some(object)) => drop(written.insert(service, object)),
                 Ok(None) => drop(written.remove(&service)),
                 Err((known, error)) => {
-                    tracing::warn!(%service, %error, "failed to write ServiceL2Status; it is tried again");
+                    tracing::warn!(%service, %error, "failed to write the status object of a Service; it is tried again");
                     match known {
                         Some(object) => drop(written.insert(service.clone(), object)),
                         None => drop(written.remove(&service)),
@@ -119,7 +169,7 @@ impl Writer {
         wish: Option<&BTreeSet<Box<str>>>,
         mut known: Option<Written>,
     ) -> Result<Option<Written>, (Option<Written>, kube::Error)> {
-        let Some(interfaces) = wish else {
+        let Some(names) = wish else {
             if let Some(object) = &known
                 && let Err(error) = self.delete(&object.name).await
             {
@@ -129,22 +179,21 @@ impl Writer {
         };
         loop {
             let object = match known.take() {
-                Some(object) if object.interfaces.as_ref() == Some(interfaces) => {
+                Some(object) if object.names.as_ref() == Some(names) => {
                     return Ok(Some(object));
                 }
                 Some(object) => object,
                 None => match self.create(service).await {
-                    Ok(name) => Written { name, interfaces: None },
+                    Ok(name) => Written { name, names: None },
                     Err(error) => return Err((None, error)),
                 },
             };
-            match self.patch(service, &object.name, interfaces).await {
+            match self.patch(service, &object.name, names).await {
                 Ok(()) => {
-                    return Ok(Some(Written { interfaces: Some(interfaces.clone()), ..object }));
+                    return Ok(Some(Written { names: Some(names.clone()), ..object }));
                 }
                 // Somebody removed it: once more from the start.
-                Err(kube::Error::Api(status))
-                    if status.code == 404 && object.interfaces.is_some() => {}
+                Err(kube::Error::Api(status)) if status.code == 404 && object.names.is_some() => {}
                 Err(kube::Error::Api(status)) if status.code == 404 => {
                     return Err((None, kube::Error::Api(status)));
                 }
@@ -158,7 +207,7 @@ impl Writer {
         let services = std::mem::take(&mut sweep.services);
         (sweep.first, sweep.last) = (None, None);
         if let Err(error) = self.try_sweep(&services).await {
-            tracing::warn!(%error, "failed to look for ServiceL2Status objects of other nodes; it is tried again");
+            tracing::warn!(%error, "failed to look for status objects of other nodes; it is tried again");
             let now = now();
             (sweep.first, sweep.last) = (Some(now), Some(now));
             sweep.services = services;
@@ -195,15 +244,15 @@ impl Writer {
         &self,
         service: &ObjectKey,
         name: &str,
-        interfaces: &BTreeSet<Box<str>>,
+        names: &BTreeSet<Box<str>>,
     ) -> Result<(), kube::Error> {
-        let list: Vec<Value> = interfaces.iter().map(|name| json!({ "name": name })).collect();
+        // A merge patch removes what is null.
+        let (field, value) = self.kind.field(names);
         let status = json!({
             "node": self.node,
             "serviceName": service.name(),
             "serviceNamespace": service.namespace(),
-            // A merge patch removes what is null.
-            "interfaces": if list.is_empty() { Value::Null } else { json!(list) },
+            field: value,
         });
         let patch = json!({ "status": status });
         let IgnoredAny = self.send(Method::PATCH, &format!("/{name}/status"), Some(&patch)).await?;
@@ -212,7 +261,7 @@ impl Writer {
 
     async fn create(&self, service: &ObjectKey) -> Result<Box<str>, kube::Error> {
         let mut metadata = json!({
-            "generateName": "l2-",
+            "generateName": self.kind.generate_name(),
             "namespace": self.namespace,
             "labels": {
                 "metallb.io/node": self.node,
@@ -226,7 +275,7 @@ impl Writer {
         }
         let object = json!({
             "apiVersion": "metallb.io/v1beta1",
-            "kind": "ServiceL2Status",
+            "kind": self.kind.kind(),
             "metadata": metadata,
             "spec": {},
         });
@@ -265,8 +314,11 @@ impl Writer {
         path: &str,
         body: Option<&Value>,
     ) -> Result<T, kube::Error> {
-        let base =
-            format!("/apis/metallb.io/v1beta1/namespaces/{}/servicel2statuses", self.namespace);
+        let base = format!(
+            "/apis/metallb.io/v1beta1/namespaces/{}/{}",
+            self.namespace,
+            self.kind.plural()
+        );
         let content_type = match method {
             Method::PATCH => "application/merge-patch+json",
             _ => "application/json",
@@ -296,7 +348,7 @@ struct PageMetadata {
     next: Option<Box<str>>,
 }
 
-/// A ServiceL2Status, as far as it is read.
+/// A status object, as far as it is read.
 #[derive(Deserialize)]
 struct StatusObject {
     metadata: Metadata,
@@ -322,6 +374,8 @@ struct Owner {
 struct Status {
     #[serde(default)]
     interfaces: Vec<Interface>,
+    #[serde(default)]
+    peers: Vec<Box<str>>,
 }
 
 #[derive(Deserialize)]
@@ -330,8 +384,9 @@ struct Interface {
 }
 
 impl Status {
-    fn interfaces(&self) -> BTreeSet<Box<str>> {
-        self.interfaces.iter().map(|interface| interface.name.clone()).collect()
+    fn names(&self) -> BTreeSet<Box<str>> {
+        let interfaces = self.interfaces.iter().map(|interface| &interface.name);
+        interfaces.chain(&self.peers).cloned().collect()
     }
 }
 

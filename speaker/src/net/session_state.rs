@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Writes BGPSessionState objects as frr-k8s does (group frrk8s.metallb.io): one per peer of this node, only on change, and only
+//! where the kind and the permission are there.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use http::{Method, Request};
+use kube::Client;
+use serde::Deserialize;
+use serde::de::{DeserializeOwned, IgnoredAny};
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+const RETRY: Duration = Duration::from_secs(2);
+
+/// States that flicker are written once they have lasted so long.
+const LINGER: Duration = Duration::from_millis(300);
+
+/// What is said of one session.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct SessionState {
+    /// The state by the RFC's name.
+    pub(super) bgp: String,
+    /// `up`, `down`, ... or `N/A` without BFD.
+    pub(super) bfd: String,
+}
+
+/// By the peer's address or interface, and its VRF.
+pub(super) type SessionStates = BTreeMap<(String, String), SessionState>;
+
+/// The handle of the writing task.
+pub(super) struct SessionStateSink(watch::Sender<SessionStates>);
+
+impl SessionStateSink {
+    pub(super) fn start(client: Client, namespace: String, node: String) -> Self {
+        let (sender, desired) = watch::channel(SessionStates::new());
+        let writer = Writer { client, namespace, node, objects: BTreeMap::new() };
+        tokio::spawn(writer.run(desired));
+        Self(sender)
+    }
+
+    /// Sets what all objects of this node are to say.
+    pub(super) fn publish(&self, states: SessionStates) {
+        self.0.send_if_modified(|current| {
+            let changed = *current != states;
+            *current = states;
+            changed
+        });
+    }
+}
+
+struct Writer {
+    client: Client,
+    namespace: String,
+    node: String,
+    /// Name and state of each object that there is.
+    objects: BTreeMap<(String, String), (String, Option<SessionState>)>,
+}
+
+/// The kind or the permission is absent.
+struct Off;
+
+impl Writer {
+    async fn run(mut self, mut desired: watch::Receiver<SessionStates>) {
+        if desired.changed().await.is_err() || self.take_stock().await.is_err() {
+            return;
+        }
+        loop {
+            tokio::time::sleep(LINGER).await;
+            let states = desired.borrow_and_update().clone();
+            if let Err(error) = self.write(&states).await {
+                if let kube::Error::Api(status) = &error
+                    && matches!(status.code, 403..=405)
+                {
+                    tracing::info!(event = "sessionStateOff", error = %status.message,
+                        "BGPSessionState objects are off: the kind or the permission is absent here");
+                    return;
+                }
+                tracing::warn!(%error, "failed to write BGPSessionState; it is tried again");
+                tokio::time::sleep(RETRY).await;
+                continue;
+            }
+            if desired.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// What an earlier life of this node left.
+    async fn take_stock(&mut self) -> Result<(), Off> {
+        loop {
+            let selector = format!("?labelSelector=frrk8s.metallb.io%2Fnode%3D{}", self.node);
+            let list: Result<List, kube::Error> = self.send(Method::GET, &selector, None).await;
+            match list {
+                Ok(list) => {
+                    for object in list.items {
+                        let key = (object.status.peer, object.status.vrf);
+                        let state = SessionState {
+                            bgp: object.status.bgp_status,
+                            bfd: object.status.bfd_status,
+                        };
+                        self.objects.insert(key, (object.metadata.name, Some(state)));
+                    }
+                    return Ok(());
+                }
+                Err(kube::Error::Api(status)) if matches!(status.code, 403 | 404) => {
+                    tracing::debug!(error = %status.message, "no BGPSessionState objects here");
+                    return Err(Off);
+                }
+                Err(_) => tokio::time::sleep(RETRY).await,
+            }
+        }
+    }
+
+    async fn write(&mut self, states: &SessionStates) -> Result<(), kube::Error> {
+        let gone: Vec<(String, String)> =
+            self.objects.keys().filter(|key| !states.contains_key(*key)).cloned().collect();
+        for key in gone {
+            if let Some((name, _)) = self.objects.get(&key) {
+                match self.send(Method::DELETE, &format!("/{name}"), None).await {
+                    Ok(IgnoredAny) => {}
+                    Err(kube::Error::Api(status)) if status.code == 404 => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            self.objects.remove(&key);
+        }
+        for (key, state) in states {
+            let name = match self.objects.get(key) {
+                Some((_, known)) if known.as_ref() == Some(state) => continue,
+                Some((name, _)) => name.clone(),
+                None => {
+                    let name = self.create(key).await?;
+                    self.objects.insert(key.clone(), (name.clone(), None));
+                    name
+                }
+            };
+            let (peer, vrf) = key;
+            let patch = json!({ "status": {
+                "node": self.node, "peer": peer, "vrf": vrf,
+                "bgpStatus": state.bgp, "bfdStatus": state.bfd,
+            }});
+            match self.send(Method::PATCH, &format!("/{name}/status"), Some(&patch)).await {
+                Ok(IgnoredAny) => {
+                    self.objects.insert(key.clone(), (name, Some(state.clone())));
+                }
+                Err(error) => {
+                    self.objects.remove(key);
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn create(&self, (peer, vrf): &(String, String)) -> Result<String, kube::Error> {
+        let object = json!({
+            "apiVersion": "frrk8s.metallb.io/v1beta1",
+            "kind": "BGPSessionState",
+            "metadata": {
+                "generateName": format!("{}-", self.node),
+                "namespace": self.namespace,
+                "labels": {
+                    "frrk8s.metallb.io/node": self.node,
+                    // A label holds no colon.
+                    "frrk8s.metallb.io/peer": peer.replace(':', "-"),
+                    "frrk8s.metallb.io/vrf": vrf,
+                },
+            },
+            "spec": {},
+        });
+        let created: Object = self.send(Method::POST, "", Some(&object)).await?;
+        Ok(created.metadata.name)
+    }
+
+    async fn send<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<T, kube::Error> {
+        let base = format!(
+            "/apis/frrk8s.metallb.io/v1beta1/namespaces/{}/bgpsessionstates",
+            self.namespace
+        );
+        let content_type = match method {
+            Method::PATCH => "application/merge-patch+json",
+            _ => "application/json",
+        };
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("{base}{path}"))
+            .header("Content-Type", content_type)
+            .body(body.map(|body| body.to_string().into_bytes()).unwrap_or_default())
+            .map_err(kube::Error::HttpError)?;
+        self.client.request(request).await
+    }
+}
+
+#[derive(Deserialize)]
+struct List {
+    items: Vec<Object>,
+}
+
+#[derive(Deserialize)]
+struct Object {
+    metadata: Metadata,
+    #[serde(default)]
+    status: Status,
+}
+
+#[derive(Deserialize)]
+struct Metadata {
+    name: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Status {
+    peer: String,
+    vrf: String,
+    bgp_status: String,
+    bfd_status: String,
+}
