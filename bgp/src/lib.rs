@@ -14,7 +14,7 @@
 //! ```
 
 mod adj_rib_out;
-mod advertiser;
+pub mod advertiser;
 mod config;
 mod jitter;
 mod peer;
