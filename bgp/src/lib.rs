@@ -19,6 +19,7 @@ mod config;
 mod jitter;
 mod peer;
 mod received;
+pub mod robustness;
 mod route;
 mod session;
 mod status;

@@ -154,7 +154,6 @@ fn frr_takes_everything_as_it_was_meant() {
          no bgp ebgp-requires-policy
          neighbor 2001:db8::1 remote-as 64501
          neighbor 2001:db8::1 capability extended-nexthop
-         neighbor 2001:db8::1 extended-optional-parameters
          neighbor 2001:db8::1 password right
          neighbor 2001:db8::1 graceful-restart-helper
          address-family ipv4 unicast
@@ -193,7 +192,7 @@ fn frr_takes_everything_as_it_was_meant() {
     shows_not("withdrawn", || lab.vtysh("show bgp ipv6 unicast"), "2001:db8:1::/64");
     assert_eq!(ours.status().dropped, 0);
     ours.stop(Stop::Shutdown("moving out".to_owned()));
-    shows("the farewell", neighbour, &["moving out"]);
+    shows("the farewell", neighbour, &["(Cease/Administrative Shutdown/Hard Reset)"]);
 }
 
 #[test]

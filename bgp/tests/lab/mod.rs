@@ -201,6 +201,8 @@ impl Lab {
         let bgpd_pid = self.file("frr/bgpd.pid");
         self.daemon(&[
             "/usr/lib/frr/bgpd",
+            "--log",
+            "stdout",
             "-f",
             &conf,
             "-z",
