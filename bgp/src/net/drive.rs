@@ -228,8 +228,7 @@ impl Driver {
             return;
         }
         let config = Arc::clone(self.cell.peer().config());
-        let ipv6 = stream.peer_addr().is_ok_and(|address| address.is_ipv6());
-        if let Err(error) = socket_options::prepare(&stream, &config, ipv6) {
+        if let Err(error) = prepare_accepted(&stream, &config) {
             tracing::warn!(peer = %config.name, %error, "socket options of an accepted connection");
             return;
         }
@@ -335,6 +334,16 @@ impl Driver {
             }
         }
         self.applied = config;
+    }
+}
+
+/// The key once more: it may have come after the connection did.
+fn prepare_accepted(stream: &TcpStream, config: &Config) -> io::Result<()> {
+    let remote = stream.peer_addr()?;
+    socket_options::prepare(stream, config, remote.is_ipv6())?;
+    match &config.password {
+        Some(password) => socket_options::set_md5(stream, remote.ip(), Some(password)),
+        None => Ok(()),
     }
 }
 

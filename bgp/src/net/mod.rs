@@ -275,6 +275,8 @@ impl Inner {
             let place = Place { port, interface: config.bind_interface.clone() };
             let guests = places.entry(place).or_default();
             guests.ttl_security |= config.ttl_security.is_some();
+            let least = socket_options::least_ttl(config);
+            guests.least_ttl = Some(guests.least_ttl.map_or(least, |other| other.min(least)));
             if let (Some(address), Some(password)) = (address_of(running), &config.password) {
                 guests.keys.insert(address, password.clone());
             }
