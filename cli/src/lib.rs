@@ -8,6 +8,7 @@ pub mod check;
 pub mod explain;
 mod fields;
 pub mod plan;
+pub mod routes;
 pub mod run;
 mod table;
 pub mod world;

@@ -19,13 +19,16 @@ use cluster::net::source::folder::FolderWatch;
 use cluster::{Dirty, ObjectKey};
 use daemon::log::Format;
 use prometheus::Registry;
-use speaker::net::{Layer2Driver, describe, read_exclusion, stations};
-use speaker::{Members, Output, Speaker};
+use speaker::net::{
+    BgpDriver, Layer2Driver, SessionNotice, Signal, Style, describe, read_exclusion, stations,
+};
+use speaker::{Members, Output, RouteOutput, Speaker};
 
 use crate::accept::LocalRoutes;
 use crate::args::{CheckArgs, RunArgs};
 use crate::check;
-use crate::plan::planned;
+use crate::plan::{by_bgp, planned};
+use crate::routes::Books;
 use crate::table::render;
 use crate::world::{World, open_state, read};
 
@@ -56,7 +59,9 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     } else {
         None
     };
+    let (bgp, mut signals) = BgpDriver::start(world.options.clone(), args.drain_time);
     let registry = Registry::new();
+    registry.register(Box::new(bgp.collector(Style::Native)))?;
     let metrics = Metrics::register(&registry, &world.options.node)?;
     let driver = Arc::new(Mutex::new(driver));
     if args.port != 0 {
@@ -85,6 +90,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
         args,
         world,
         driver,
+        bgp,
         routes,
         state,
         known,
@@ -99,6 +105,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
         tokio::select! {
             biased;
             result = &mut terminated => break result.context("cannot wait for signals"),
+            signal = signals.next(runner.bgp.deadline()) => runner.handle_signal(signal),
             Some(event) = noticed.recv() => runner.handle_notice(event).await,
             result = watch.changed() => match result {
                 Ok(()) => runner.load().await,
@@ -106,6 +113,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
             },
         }
     };
+    runner.bgp.stop().await;
     let removed = match &runner.routes {
         Some(routes) => routes.sweep().await,
         None => Ok(()),
@@ -135,6 +143,7 @@ struct Runner {
     args: RunArgs,
     world: World,
     driver: Arc<Mutex<Layer2Driver>>,
+    bgp: BgpDriver,
     routes: Option<LocalRoutes>,
     state: StateFile,
     known: FolderState,
@@ -189,11 +198,16 @@ impl Runner {
 
     async fn carry_out(&mut self, dirty: Dirty) {
         let outputs = match self.driver.lock() {
-            Ok(mut driver) => driver.reconcile(&self.world.snapshot, dirty, &Members::Disabled),
+            Ok(mut driver) => {
+                driver.reconcile(&self.world.snapshot, dirty.clone(), &Members::Disabled)
+            }
             Err(_) => return,
         };
         for output in outputs {
             self.note(&output);
+        }
+        for output in self.bgp.reconcile(&self.world.snapshot, &dirty) {
+            self.note_route(&output);
         }
         let allocations = self.world.allocator.allocations();
         let pending = self.world.allocator.pending().len();
@@ -218,11 +232,53 @@ impl Runner {
         }
     }
 
+    fn note_route(&self, output: &RouteOutput) {
+        let Ok(mut metrics) = self.metrics.speaker.lock() else { return };
+        match output {
+            RouteOutput::Advertised { service, addresses, .. } => {
+                metrics.set_announced(service, "bgp", addresses);
+            }
+            RouteOutput::Withdrawn { service, reason } => {
+                tracing::info!(event = "serviceWithdrawn", %service, reason = reason.name(), protocol = "bgp", "{reason}");
+                metrics.set_withdrawn(service, "bgp");
+            }
+            RouteOutput::LocalPrefDiffers { prefix } => {
+                println!("{prefix}: Services want different localPref for it; the highest is sent");
+            }
+            RouteOutput::Peers { .. } => {}
+        }
+    }
+
+    fn handle_signal(&mut self, signal: Signal) {
+        for notice in self.bgp.handle(signal) {
+            match notice {
+                SessionNotice::Up { peer, detail } => {
+                    println!("peer {peer}: established, {detail}")
+                }
+                SessionNotice::Down { peer, reason } => println!("peer {peer}: down, {reason}"),
+                SessionNotice::Problem { peer, problem: Some(problem) } => {
+                    println!("peer {peer}: {problem}");
+                }
+                SessionNotice::Problem { peer, problem: None } => {
+                    println!("peer {peer}: that is over");
+                }
+            }
+        }
+    }
+
     /// The local routes are those of the addresses announced from here.
     async fn accept(&mut self) {
         let Some(routes) = &mut self.routes else { return };
         let owned: BTreeSet<IpAddr> = match self.driver.lock() {
-            Ok(driver) => driver.speaker().desired().into_keys().collect(),
+            Ok(driver) => driver
+                .speaker()
+                .desired()
+                .into_keys()
+                .chain(self.bgp.books().advertised().keys().flat_map(|key| {
+                    let service = self.world.snapshot.service(key);
+                    service.into_iter().flat_map(|service| service.ingress_addresses())
+                }))
+                .collect(),
             Err(_) => return,
         };
         if let Err(error) = routes.set(&owned).await {
@@ -232,12 +288,13 @@ impl Runner {
 
     /// Writes the status and shows it, if it changed.
     fn show(&mut self) {
+        let books = Books::of(&self.world);
         let services: BTreeMap<String, ServiceState> = self
             .world
             .snapshot
             .services()
             .keys()
-            .map(|key| (key.to_string(), self.status(key)))
+            .map(|key| (key.to_string(), self.status(&books, key)))
             .collect();
         let mut kept = services.clone();
         if !self.world.mistakes.is_empty() {
@@ -278,12 +335,14 @@ impl Runner {
         self.shown = services;
     }
 
-    fn status(&self, key: &ObjectKey) -> ServiceState {
-        let planned = planned(&self.world, key);
+    fn status(&self, books: &Books, key: &ObjectKey) -> ServiceState {
+        let planned = planned(&self.world, books, key);
+        let by = planned.announced_by.into_iter().chain(by_bgp(&planned.routes));
+        let by: Vec<String> = by.collect();
         ServiceState {
             addresses: planned.addresses,
             pool: planned.pool,
-            announced_by: planned.announced_by,
+            announced_by: (!by.is_empty()).then(|| by.join("; ")),
             reason: planned.reason,
         }
     }

@@ -439,6 +439,25 @@ impl BgpDriver {
     }
 }
 
+/// Whether the peer's BFD would be single hop or multihop from this host, and why; none without BFD.
+#[must_use]
+pub fn bfd_choice(peer: &Peer) -> Option<String> {
+    let profile = peer.bfd_profile.as_ref()?;
+    let way = way(peer);
+    let why = if peer.ebgp_multi_hop {
+        "ebgpMultiHop is set"
+    } else if way.on_link || matches!(peer.address, PeerAddress::Interface(_)) {
+        "the peer is on the link"
+    } else {
+        "the peer is behind a router, or there is no route to it"
+    };
+    let hops = match bfd_hops(peer, &way) {
+        bfd::Hops::Single => "single hop",
+        bfd::Hops::Multi => "multihop",
+    };
+    Some(format!("BFD profile {}, {hops}: {why}", profile.name))
+}
+
 /// What was agreed on, for people.
 fn describe(status: &Status) -> String {
     let Some(negotiated) = &status.negotiated else { return String::new() };

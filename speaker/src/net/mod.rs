@@ -10,7 +10,7 @@ mod run;
 mod service_status;
 mod session_state;
 
-pub use bgp::{BgpCollector, BgpDriver, SessionNotice, Signal, Signals, Style};
+pub use bgp::{BgpCollector, BgpDriver, SessionNotice, Signal, Signals, Style, bfd_choice};
 pub use conflict::{describe, stations};
 pub use exclusion::{EXCLUSION_FILE, ExclusionError, read_exclusion};
 pub use layer2::Layer2Driver;

@@ -161,6 +161,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
             biased;
             result = &mut terminated => {
                 shell.bgp.stop().await;
+                shell.events.flush().await;
                 return result.context("cannot wait for signals");
             }
             signal = signals.next(shell.bgp.deadline()) => shell.handle_signal(signal),
