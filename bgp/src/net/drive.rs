@@ -82,6 +82,8 @@ struct Driver {
     outgoing: Lane,
     incoming: Lane,
     connecting: Option<Connecting>,
+    /// This host could not even try to connect.
+    hindered: bool,
     /// The configuration that the streams have.
     applied: Arc<Config>,
     /// Connections that are being closed.
@@ -102,6 +104,7 @@ pub(super) async fn run(
         outgoing: Lane::default(),
         incoming: Lane::default(),
         connecting: None,
+        hindered: false,
         applied,
         closing: JoinSet::new(),
         stop_time,
@@ -210,8 +213,8 @@ impl Driver {
             Err(ConnectError::Local(text)) => Some(text.clone()),
             Err(ConnectError::Remote(_)) | Ok(_) => None,
         };
-        let had_one = self.cell.peer().problem().is_some();
-        if problem.is_some() || (had_one && self.applied.listens_on().is_none()) {
+        // A problem of the listener is not ours to take back.
+        if std::mem::replace(&mut self.hindered, problem.is_some()) || problem.is_some() {
             self.handle(Event::Problem(problem));
         }
         match result {
