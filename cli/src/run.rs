@@ -8,7 +8,7 @@
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};
 
 use anyhow::Context;
@@ -18,13 +18,14 @@ use cluster::net::sink::folder::StateFile;
 use cluster::net::source::folder::FolderWatch;
 use cluster::{Dirty, ObjectKey};
 use daemon::log::Format;
+use ipnet::IpNet;
 use prometheus::Registry;
 use speaker::net::{
-    BgpDriver, Layer2Driver, SessionNotice, Signal, Style, describe, read_exclusion, stations,
+    BgpDriver, HostRoutes, Layer2Driver, RouteAction, SessionNotice, Signal, Style, describe,
+    read_exclusion, stations,
 };
 use speaker::{Members, Output, RouteOutput, Speaker};
 
-use crate::accept::LocalRoutes;
 use crate::args::{CheckArgs, RunArgs};
 use crate::check;
 use crate::plan::{by_bgp, planned};
@@ -55,7 +56,11 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     };
     let (driver, mut noticed) = Layer2Driver::start(Speaker::new(world.options.clone()), options)?;
     let routes = if args.accept {
-        Some(LocalRoutes::start().await.context("--accept needs the capability NET_ADMIN")?)
+        Some(
+            HostRoutes::start(RouteAction::Accept)
+                .await
+                .context("--accept needs the capability NET_ADMIN")?,
+        )
     } else {
         None
     };
@@ -118,7 +123,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
         Some(routes) => routes.sweep().await,
         None => Ok(()),
     };
-    result.and(removed)
+    result.and(removed.map_err(Into::into))
 }
 
 struct Metrics {
@@ -144,7 +149,7 @@ struct Runner {
     world: World,
     driver: Arc<Mutex<Layer2Driver>>,
     bgp: BgpDriver,
-    routes: Option<LocalRoutes>,
+    routes: Option<HostRoutes>,
     state: StateFile,
     known: FolderState,
     metrics: Metrics,
@@ -269,7 +274,7 @@ impl Runner {
     /// The local routes are those of the addresses announced from here.
     async fn accept(&mut self) {
         let Some(routes) = &mut self.routes else { return };
-        let owned: BTreeSet<IpAddr> = match self.driver.lock() {
+        let owned: BTreeSet<IpNet> = match self.driver.lock() {
             Ok(driver) => driver
                 .speaker()
                 .desired()
@@ -278,11 +283,12 @@ impl Runner {
                     let service = self.world.snapshot.service(key);
                     service.into_iter().flat_map(|service| service.ingress_addresses())
                 }))
+                .map(IpNet::from)
                 .collect(),
             Err(_) => return,
         };
         if let Err(error) = routes.set(&owned).await {
-            println!("a local route could not be changed: {error:#}");
+            println!("a local route could not be changed: {error}");
         }
     }
 
