@@ -423,19 +423,20 @@ impl BgpDriver {
         notices
     }
 
-    /// Ends all sessions: BFD tells AdminDown first. A node that is being emptied leaves for good; else the process is expected
-    /// back, and peers with graceful restart keep its routes.
+    /// Ends all sessions. A node that is being emptied leaves for good; else the process is expected back, and peers with
+    /// graceful restart keep its routes. BFD tells AdminDown after that: a peer that takes AdminDown for Down (BIRD without
+    /// `bfd graceful`) has begun to keep the routes by then.
     pub async fn stop(&self) {
-        let bfd = self.bfd.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(bfd) = bfd {
-            bfd.stop();
-        }
         let stop = if self.drain.is_on() {
             Stop::Shutdown(format!("{} is drained", self.options.node))
         } else {
             Stop::Restarting(format!("the speaker on {} stops", self.options.node))
         };
         self.engine.stop(stop).await;
+        let bfd = self.bfd.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(bfd) = bfd {
+            bfd.stop();
+        }
     }
 }
 
