@@ -2,4 +2,7 @@
 //! Arbitrary octets as what a BGP peer does, in any state of the session.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| bgp::robustness::session(std::time::Instant::now(), data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| bgp::robustness::session(
+    std::time::Instant::now(),
+    data
+));

@@ -77,4 +77,6 @@ pub fn write_keepalive(out: &mut Vec<u8>) {
 }
 
 #[cfg(test)]
+mod captured;
+#[cfg(test)]
 mod tests;
