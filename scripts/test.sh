@@ -37,8 +37,9 @@ part "format and lints" make --no-print-directory lint
 part "unit and property tests" make --no-print-directory unit
 part "ARP and NDP in namespaces" cargo test -q -p l2 --test namespace -- --ignored --test-threads 2
 part "BFD in namespaces" cargo test -q -p bfd --test namespace --test routers -- --ignored --test-threads 2
+part "BGP in namespaces, with real routers" cargo test -q -p bgp --test namespace --test routers -- --ignored --test-threads 2
 part "demo" e2e/demo.sh "$bin/ferrolb"
-part "fuzz targets" scripts/fuzz.sh "${FUZZ_SECONDS:-30}"
+part "fuzz targets" scripts/fuzz.sh "${FUZZ_SECONDS:-20}"
 part "scenarios" "$bin/e2e" run
 
 printf '\nThe slowest parts:\n'

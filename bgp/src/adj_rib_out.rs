@@ -240,6 +240,9 @@ impl AdjRibOut {
     /// What cannot be sent, and why.
     pub(crate) fn withheld(&self) -> Vec<Withheld> {
         let Some(egress) = &self.egress else { return Vec::new() };
+        if self.pending.is_empty() && self.announced == self.desired.len() {
+            return Vec::new();
+        }
         let mut all: Vec<Withheld> = Vec::new();
         for (prefix, attributes) in self.desired.iter() {
             let family = Family::of(prefix);

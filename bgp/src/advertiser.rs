@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use crate::jitter::Jitter;
 
 /// ICMPv6 type of a router solicitation.
-pub(crate) const SOLICITATION: u8 = 133;
+pub const SOLICITATION: u8 = 133;
 /// ICMPv6 type of a router advertisement.
-pub(crate) const ADVERTISEMENT: u8 = 134;
+pub const ADVERTISEMENT: u8 = 134;
 /// Hop limit of all neighbour discovery; a router in between would have lowered it.
-pub(crate) const HOP_LIMIT: u8 = 255;
+pub const HOP_LIMIT: u8 = 255;
 /// Octets of an advertisement without options.
 const FIXED: usize = 16;
 /// MIN_DELAY_BETWEEN_RAS (RFC 4861 §10).
@@ -27,7 +27,7 @@ const PAUSE: Duration = Duration::from_secs(10);
 
 /// What a message on the link says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Heard {
+pub enum Heard {
     /// Somebody wants advertisements.
     Solicitation,
     /// The neighbour is at its source address.
@@ -35,7 +35,7 @@ pub(crate) enum Heard {
 }
 
 /// Our advertisement: lifetime zero, nothing configured, our link-layer address. The kernel fills in the checksum.
-pub(crate) fn advertisement(link_layer: Option<[u8; 6]>) -> Vec<u8> {
+pub fn advertisement(link_layer: Option<[u8; 6]>) -> Vec<u8> {
     let mut octets = vec![0; FIXED];
     if let Some(kind) = octets.first_mut() {
         *kind = ADVERTISEMENT;
@@ -45,7 +45,7 @@ pub(crate) fn advertisement(link_layer: Option<[u8; 6]>) -> Vec<u8> {
 }
 
 /// Asks for advertisements.
-pub(crate) fn solicitation(link_layer: Option<[u8; 6]>) -> Vec<u8> {
+pub fn solicitation(link_layer: Option<[u8; 6]>) -> Vec<u8> {
     let mut octets = vec![SOLICITATION, 0, 0, 0, 0, 0, 0, 0];
     append_source(&mut octets, link_layer);
     octets
@@ -60,7 +60,7 @@ fn append_source(octets: &mut Vec<u8>, link_layer: Option<[u8; 6]>) {
 }
 
 /// Reads an ICMPv6 message by RFC 4861 §6.1.1 and §6.1.2; `None` for whatever is not valid. The checksum was the kernel's.
-pub(crate) fn read(octets: &[u8], source: Ipv6Addr, hop_limit: u8) -> Option<Heard> {
+pub fn read(octets: &[u8], source: Ipv6Addr, hop_limit: u8) -> Option<Heard> {
     let [kind, code, ..] = octets else { return None };
     let (heard, fixed) = match *kind {
         SOLICITATION => (Heard::Solicitation, 8),
@@ -90,7 +90,7 @@ fn options_are_whole(mut options: &[u8]) -> bool {
 
 /// When to advertise on one link.
 #[derive(Debug)]
-pub(crate) struct Advertiser {
+pub struct Advertiser {
     jitter: Jitter,
     next: Instant,
     last: Option<Instant>,
@@ -99,17 +99,17 @@ pub(crate) struct Advertiser {
 
 impl Advertiser {
     /// The first one is due at once.
-    pub(crate) const fn new(now: Instant, seed: u64) -> Self {
+    pub const fn new(now: Instant, seed: u64) -> Self {
         Self { jitter: Jitter::new(seed), next: now, last: None, sent: 0 }
     }
 
     /// When the next one is due.
-    pub(crate) const fn deadline(&self) -> Instant {
+    pub const fn deadline(&self) -> Instant {
         self.next
     }
 
     /// One was sent.
-    pub(crate) fn sent(&mut self, now: Instant) {
+    pub fn sent(&mut self, now: Instant) {
         self.sent = self.sent.saturating_add(1);
         self.last = Some(now);
         let pause = if self.sent < INITIAL { INITIAL_PAUSE } else { PAUSE };
@@ -117,7 +117,7 @@ impl Advertiser {
     }
 
     /// Somebody asked: the next one comes within half a second, but never sooner than three after the last.
-    pub(crate) fn solicited(&mut self, now: Instant) {
+    pub fn solicited(&mut self, now: Instant) {
         let soon = now + self.jitter.spread(LONGEST_DELAY);
         let allowed = self.last.map_or(soon, |last| soon.max(last + LEAST_PAUSE));
         self.next = self.next.min(allowed);

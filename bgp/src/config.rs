@@ -32,7 +32,8 @@ pub struct Config {
     pub remote: Remote,
     /// The peer's TCP port. A change resets the session.
     pub port: u16,
-    /// The local address to connect from; it must be on this host. A change resets the session.
+    /// The local address to connect from, and the only one to be connected to; it must be on this host. A change resets the
+    /// session.
     pub source_address: Option<IpAddr>,
     /// Binds the sockets to this interface, usually a VRF device. A change resets the session.
     pub bind_interface: Option<Arc<str>>,

@@ -14,11 +14,12 @@
 //! ```
 
 mod adj_rib_out;
-mod advertiser;
+pub mod advertiser;
 mod config;
 mod jitter;
 mod peer;
 mod received;
+pub mod robustness;
 mod route;
 mod session;
 mod status;

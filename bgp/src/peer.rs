@@ -27,6 +27,8 @@ use crate::status::{Counters, Down, DownReason, Negotiated, State, Stop};
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// A session that lived so long was a success: the next attempt needs no pause.
 const SUCCESS: Duration = Duration::from_secs(10);
+/// After so long no connection is on its way any more that was begun before the session was up.
+const SETTLED: Duration = Duration::from_secs(5);
 /// For so long at most a peer whose connection failed in the protocol is not let in.
 const LONGEST_REFUSAL: Duration = Duration::from_secs(5);
 /// How long End-of-RIB waits for the caller if no restart time says otherwise.
@@ -258,13 +260,15 @@ impl Peer {
         self.session(direction).map_or(&[], Session::waiting)
     }
 
-    /// Whether a connection that the peer opens now would be taken.
+    /// Whether a connection that the peer opens now would be taken. While a session is up that is only so if the peer may have
+    /// restarted without our noticing (RFC 4724 §5), and not just after both sides had tried to connect.
     #[must_use]
     pub fn accepts(&self, now: Instant) -> bool {
-        let replaceable =
-            self.up.and_then(|direction| self.session(direction)).is_none_or(|session| {
-                session.negotiated().is_some_and(|agreed| agreed.graceful_restart.is_some())
-            });
+        let up = self.up.and_then(|direction| self.session(direction));
+        let replaceable = up.is_none_or(|session| {
+            session.negotiated().is_some_and(|agreed| agreed.graceful_restart.is_some())
+                && now.saturating_duration_since(self.since) >= SETTLED
+        });
         self.running && replaceable && self.refusing.is_none_or(|until| until <= now)
     }
 

@@ -35,6 +35,7 @@ impl Received {
         counters: &mut Counters,
     ) -> Result<(), TooMany> {
         let malformed = message.action() >= Some(AttributeAction::TreatAsWithdraw);
+        counters.received_updates_malformed += u64::from(message.action().is_some());
         self.forget(&message.update.withdrawn, counters);
         let mut announced = vec![&message.update.announced];
         for attribute in &message.update.attributes {

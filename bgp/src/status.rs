@@ -265,6 +265,8 @@ pub struct Counters {
     pub received_prefixes_dropped: u64,
     /// Prefixes that the peer announced with errors that made them withdrawn (RFC 7606 §2).
     pub received_prefixes_malformed: u64,
+    /// UPDATEs with errors that the session lives through (RFC 7606).
+    pub received_updates_malformed: u64,
     /// Prefixes that the peer withdrew.
     pub received_withdrawals: u64,
     /// Prefixes announced in UPDATEs to the peer, each time counted.

@@ -63,6 +63,9 @@ pub struct RunArgs {
     /// Announce every owned address again once in this time, such as 60s; 0s turns it off.
     #[arg(long, default_value = "60s", value_parser = humantime::parse_duration)]
     pub announce_interval: Duration,
+    /// How long a node that is being drained still announces its BGP routes, marked with GRACEFUL_SHUTDOWN (RFC 8326).
+    #[arg(long, default_value = "5s", value_parser = humantime::parse_duration)]
+    pub drain_time: Duration,
     /// File of interfaces to leave alone, as MetalLB has it.
     #[arg(long, default_value = speaker::net::EXCLUSION_FILE)]
     pub exclude_interfaces: PathBuf,

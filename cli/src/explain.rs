@@ -14,6 +14,7 @@ use crds::config::ConfigKind;
 use l2::Scope;
 
 use crate::args::{ExplainServiceArgs, View};
+use crate::routes::{Books, withheld};
 use crate::world::World;
 
 /// How long a cluster may take to list what is asked for.
@@ -37,6 +38,7 @@ pub async fn service(args: &ExplainServiceArgs) -> anyhow::Result<String> {
     let mut text = format!("Service {key}\n");
     address(&mut text, &world, &key, service);
     announcement(&mut text, &world, &key, service);
+    by_bgp(&mut text, &world, &key);
     for rejection in world.snapshot.rejections() {
         let _ = writeln!(text, "  invalid    {rejection}");
     }
@@ -45,13 +47,17 @@ pub async fn service(args: &ExplainServiceArgs) -> anyhow::Result<String> {
 
 /// Lists what both daemons see, and settles it without writing anything.
 async fn from_cluster(namespace: &str, view: &View) -> anyhow::Result<World> {
-    const KINDS: [Kind; 7] = [
+    const KINDS: [Kind; 11] = [
         Kind::Service,
         Kind::EndpointSlice,
         Kind::Node,
         Kind::Namespace,
         Kind::Config(ConfigKind::IpAddressPool),
+        Kind::Secret,
         Kind::Config(ConfigKind::L2Advertisement),
+        Kind::Config(ConfigKind::BgpAdvertisement),
+        Kind::Config(ConfigKind::BgpPeer),
+        Kind::Config(ConfigKind::BfdProfile),
         Kind::Config(ConfigKind::Community),
     ];
     let client = connect().await?;
@@ -156,5 +162,36 @@ fn announcement(text: &mut String, world: &World, key: &ObjectKey, service: &Ser
             Err(reason) => reason.to_string(),
         };
         let _ = writeln!(text, "  node       {name}: {line}");
+    }
+}
+
+/// Which peers get what from which nodes, or why not. Nothing where BGP is not configured.
+fn by_bgp(text: &mut String, world: &World, key: &ObjectKey) {
+    let books = Books::of(world);
+    if books.is_empty() {
+        return;
+    }
+    for route in books.routes(key) {
+        let attributes = route.attributes();
+        let with = if attributes.is_empty() { "" } else { ", with " };
+        let _ = writeln!(
+            text,
+            "  route      {} to peer {} from {}{with}{attributes}",
+            route.prefix,
+            route.peer,
+            route.nodes.join(", ")
+        );
+    }
+    for name in world.snapshot.nodes().keys() {
+        if let Some(reason) = withheld(world, key, name) {
+            let _ = writeln!(text, "  node       {name}: not by BGP: {reason}");
+        }
+    }
+    let config = world.snapshot.config();
+    let Some(own) = world.snapshot.nodes().get(&world.options.node) else { return };
+    for peer in config.peers.values().filter(|peer| peer.selects_node(&own.labels)) {
+        if let Some(choice) = speaker::net::bfd_choice(peer) {
+            let _ = writeln!(text, "  peer       {}: {choice}", peer.name);
+        }
     }
 }

@@ -8,8 +8,10 @@ use std::net::IpAddr;
 use cluster::ObjectKey;
 use l2::Scope;
 use serde::Serialize;
+use speaker::Withhold;
 
 use crate::args::{Output, PlanArgs};
+use crate::routes::{Books, PlannedRoute, withheld};
 use crate::table::render;
 use crate::world::World;
 
@@ -28,6 +30,9 @@ pub struct Planned {
     /// On which interfaces; none means all.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub interfaces: Vec<String>,
+    /// What peers are told by BGP.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub routes: Vec<PlannedRoute>,
     /// Why there is no address, or why nobody announces it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -39,12 +44,14 @@ pub type Plan = BTreeMap<String, Planned>;
 /// Makes the plan of a settled world.
 #[must_use]
 pub fn plan(world: &World) -> Plan {
-    world.snapshot.services().keys().map(|key| (key.to_string(), planned(world, key))).collect()
+    let books = Books::of(world);
+    let services = world.snapshot.services().keys();
+    services.map(|key| (key.to_string(), planned(world, &books, key))).collect()
 }
 
 /// What is planned for one Service.
 #[must_use]
-pub fn planned(world: &World, key: &ObjectKey) -> Planned {
+pub fn planned(world: &World, books: &Books, key: &ObjectKey) -> Planned {
     let Some(service) = world.snapshot.service(key) else { return Planned::default() };
     let assigned = world.allocator.allocations().of(key);
     let mut planned = Planned {
@@ -73,6 +80,17 @@ pub fn planned(world: &World, key: &ObjectKey) -> Planned {
         }
         None => planned.reason = verdict.local.err().map(|reason| reason.to_string()),
     }
+    planned.routes = books.routes(key);
+    if !planned.routes.is_empty() {
+        planned.reason = None;
+    } else if planned.announced_by.is_none()
+        && !books.is_empty()
+        && let Some(reason) = withheld(world, key, &world.options.node)
+        && !matches!(reason, Withhold::NoBgpAdvertisement(_))
+    {
+        // BGP is what was meant for it.
+        planned.reason = Some(reason.to_string());
+    }
     planned
 }
 
@@ -99,6 +117,7 @@ pub fn run(args: &PlanArgs) -> anyhow::Result<String> {
     for rejection in world.snapshot.rejections() {
         eprintln!("{rejection}");
     }
+    let routes = routes_table(&new);
     Ok(match args.output {
         Output::Json => format!("{:#}\n", serde_json::json!({ "services": new })),
         Output::Table if new.is_empty() => "no Services of type LoadBalancer\n".to_owned(),
@@ -107,7 +126,7 @@ pub fn run(args: &PlanArgs) -> anyhow::Result<String> {
                 .into_iter()
                 .map(|(key, planned)| row(&key, &planned))
                 .collect();
-            render(&["SERVICE", "ADDRESS", "POOL", "ANNOUNCED BY", "NOTE"], &rows)
+            render(&["SERVICE", "ADDRESS", "POOL", "ANNOUNCED BY", "NOTE"], &rows) + &routes
         }
     })
 }
@@ -118,14 +137,51 @@ fn row(key: &str, planned: &Planned) -> Vec<String> {
         [] => String::new(),
         names => format!(" on {}", names.join(", ")),
     };
-    let by = planned.announced_by.as_ref().map(|node| format!("{node}{on}"));
+    let mut by: Vec<String> =
+        planned.announced_by.iter().map(|node| format!("{node}{on}")).collect();
+    if let Some(summary) = by_bgp(&planned.routes) {
+        by.push(summary);
+    }
     vec![
         key.to_owned(),
         if addresses.is_empty() { "-".to_owned() } else { addresses.join(", ") },
         planned.pool.clone().unwrap_or_else(|| "-".to_owned()),
-        by.unwrap_or_else(|| "-".to_owned()),
+        if by.is_empty() { "-".to_owned() } else { by.join("; ") },
         planned.reason.clone().unwrap_or_default(),
     ]
+}
+
+/// Who announces by BGP, in a few words.
+#[must_use]
+pub fn by_bgp(routes: &[PlannedRoute]) -> Option<String> {
+    let peers: BTreeSet<&str> = routes.iter().map(|route| route.peer.as_str()).collect();
+    let nodes: BTreeSet<&String> = routes.iter().flat_map(|route| &route.nodes).collect();
+    let count = |number: usize, word: &str| match number {
+        1 => format!("1 {word}"),
+        number => format!("{number} {word}s"),
+    };
+    (!routes.is_empty())
+        .then(|| format!("BGP: {} to {}", count(nodes.len(), "node"), count(peers.len(), "peer")))
+}
+
+fn routes_table(plan: &Plan) -> String {
+    let routes: BTreeSet<&PlannedRoute> =
+        plan.values().flat_map(|planned| &planned.routes).collect();
+    if routes.is_empty() {
+        return String::new();
+    }
+    let rows: Vec<Vec<String>> = routes
+        .into_iter()
+        .map(|route| {
+            vec![
+                route.prefix.to_string(),
+                route.peer.clone(),
+                route.nodes.join(", "),
+                route.attributes(),
+            ]
+        })
+        .collect();
+    format!("\n{}", render(&["PREFIX", "PEER", "FROM", "ATTRIBUTES"], &rows))
 }
 
 fn changes(old: &Plan, new: &Plan, output: Output) -> String {

@@ -8,7 +8,7 @@
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};
 
 use anyhow::Context;
@@ -18,14 +18,18 @@ use cluster::net::sink::folder::StateFile;
 use cluster::net::source::folder::FolderWatch;
 use cluster::{Dirty, ObjectKey};
 use daemon::log::Format;
+use ipnet::IpNet;
 use prometheus::Registry;
-use speaker::net::{Layer2Driver, describe, read_exclusion, stations};
-use speaker::{Members, Output, Speaker};
+use speaker::net::{
+    BgpDriver, HostRoutes, Layer2Driver, RouteAction, SessionNotice, Signal, Style, describe,
+    read_exclusion, stations,
+};
+use speaker::{Members, Output, RouteOutput, Speaker};
 
-use crate::accept::LocalRoutes;
 use crate::args::{CheckArgs, RunArgs};
 use crate::check;
-use crate::plan::planned;
+use crate::plan::{by_bgp, planned};
+use crate::routes::Books;
 use crate::table::render;
 use crate::world::{World, open_state, read};
 
@@ -52,11 +56,17 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     };
     let (driver, mut noticed) = Layer2Driver::start(Speaker::new(world.options.clone()), options)?;
     let routes = if args.accept {
-        Some(LocalRoutes::start().await.context("--accept needs the capability NET_ADMIN")?)
+        Some(
+            HostRoutes::start(RouteAction::Accept)
+                .await
+                .context("--accept needs the capability NET_ADMIN")?,
+        )
     } else {
         None
     };
+    let (bgp, mut signals) = BgpDriver::start(world.options.clone(), args.drain_time);
     let registry = Registry::new();
+    registry.register(Box::new(bgp.collector(Style::Native)))?;
     let metrics = Metrics::register(&registry, &world.options.node)?;
     let driver = Arc::new(Mutex::new(driver));
     if args.port != 0 {
@@ -85,6 +95,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
         args,
         world,
         driver,
+        bgp,
         routes,
         state,
         known,
@@ -99,6 +110,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
         tokio::select! {
             biased;
             result = &mut terminated => break result.context("cannot wait for signals"),
+            signal = signals.next(runner.bgp.deadline()) => runner.handle_signal(signal),
             Some(event) = noticed.recv() => runner.handle_notice(event).await,
             result = watch.changed() => match result {
                 Ok(()) => runner.load().await,
@@ -106,11 +118,12 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
             },
         }
     };
+    runner.bgp.stop().await;
     let removed = match &runner.routes {
         Some(routes) => routes.sweep().await,
         None => Ok(()),
     };
-    result.and(removed)
+    result.and(removed.map_err(Into::into))
 }
 
 struct Metrics {
@@ -135,7 +148,8 @@ struct Runner {
     args: RunArgs,
     world: World,
     driver: Arc<Mutex<Layer2Driver>>,
-    routes: Option<LocalRoutes>,
+    bgp: BgpDriver,
+    routes: Option<HostRoutes>,
     state: StateFile,
     known: FolderState,
     metrics: Metrics,
@@ -189,11 +203,16 @@ impl Runner {
 
     async fn carry_out(&mut self, dirty: Dirty) {
         let outputs = match self.driver.lock() {
-            Ok(mut driver) => driver.reconcile(&self.world.snapshot, dirty, &Members::Disabled),
+            Ok(mut driver) => {
+                driver.reconcile(&self.world.snapshot, dirty.clone(), &Members::Disabled)
+            }
             Err(_) => return,
         };
         for output in outputs {
             self.note(&output);
+        }
+        for output in self.bgp.reconcile(&self.world.snapshot, &dirty) {
+            self.note_route(&output);
         }
         let allocations = self.world.allocator.allocations();
         let pending = self.world.allocator.pending().len();
@@ -218,26 +237,70 @@ impl Runner {
         }
     }
 
+    fn note_route(&self, output: &RouteOutput) {
+        let Ok(mut metrics) = self.metrics.speaker.lock() else { return };
+        match output {
+            RouteOutput::Advertised { service, addresses, .. } => {
+                metrics.set_announced(service, "bgp", addresses);
+            }
+            RouteOutput::Withdrawn { service, reason } => {
+                tracing::info!(event = "serviceWithdrawn", %service, reason = reason.name(), protocol = "bgp", "{reason}");
+                metrics.set_withdrawn(service, "bgp");
+            }
+            RouteOutput::LocalPrefDiffers { prefix } => {
+                println!("{prefix}: Services want different localPref for it; the highest is sent");
+            }
+            RouteOutput::Peers { .. } => {}
+        }
+    }
+
+    fn handle_signal(&mut self, signal: Signal) {
+        for notice in self.bgp.handle(signal) {
+            match notice {
+                SessionNotice::Up { peer, detail } => {
+                    println!("peer {peer}: established, {detail}")
+                }
+                SessionNotice::Down { peer, reason } => println!("peer {peer}: down, {reason}"),
+                SessionNotice::Problem { peer, problem: Some(problem) } => {
+                    println!("peer {peer}: {problem}");
+                }
+                SessionNotice::Problem { peer, problem: None } => {
+                    println!("peer {peer}: that is over");
+                }
+            }
+        }
+    }
+
     /// The local routes are those of the addresses announced from here.
     async fn accept(&mut self) {
         let Some(routes) = &mut self.routes else { return };
-        let owned: BTreeSet<IpAddr> = match self.driver.lock() {
-            Ok(driver) => driver.speaker().desired().into_keys().collect(),
+        let owned: BTreeSet<IpNet> = match self.driver.lock() {
+            Ok(driver) => driver
+                .speaker()
+                .desired()
+                .into_keys()
+                .chain(self.bgp.books().advertised().keys().flat_map(|key| {
+                    let service = self.world.snapshot.service(key);
+                    service.into_iter().flat_map(|service| service.ingress_addresses())
+                }))
+                .map(IpNet::from)
+                .collect(),
             Err(_) => return,
         };
         if let Err(error) = routes.set(&owned).await {
-            println!("a local route could not be changed: {error:#}");
+            println!("a local route could not be changed: {error}");
         }
     }
 
     /// Writes the status and shows it, if it changed.
     fn show(&mut self) {
+        let books = Books::of(&self.world);
         let services: BTreeMap<String, ServiceState> = self
             .world
             .snapshot
             .services()
             .keys()
-            .map(|key| (key.to_string(), self.status(key)))
+            .map(|key| (key.to_string(), self.status(&books, key)))
             .collect();
         let mut kept = services.clone();
         if !self.world.mistakes.is_empty() {
@@ -278,12 +341,14 @@ impl Runner {
         self.shown = services;
     }
 
-    fn status(&self, key: &ObjectKey) -> ServiceState {
-        let planned = planned(&self.world, key);
+    fn status(&self, books: &Books, key: &ObjectKey) -> ServiceState {
+        let planned = planned(&self.world, books, key);
+        let by = planned.announced_by.into_iter().chain(by_bgp(&planned.routes));
+        let by: Vec<String> = by.collect();
         ServiceState {
             addresses: planned.addresses,
             pool: planned.pool,
-            announced_by: planned.announced_by,
+            announced_by: (!by.is_empty()).then(|| by.join("; ")),
             reason: planned.reason,
         }
     }

@@ -165,3 +165,53 @@ fn ten_thousand_services_and_two_thousand_pools_are_planned() {
     assert_eq!(addresses.len(), 10_000);
     assert!(plan.values().all(|planned| planned.announced_by.as_deref() == Some("here")));
 }
+
+const BGP: &str = "\
+kind: BGPPeer
+apiVersion: metallb.io/v1beta2
+metadata: {name: tor}
+spec: {myASN: 64512, peerASN: 64513, peerAddress: 192.0.2.254}
+---
+kind: BGPPeer
+apiVersion: metallb.io/v1beta2
+metadata: {name: other}
+spec: {myASN: 64512, peerASN: 64512, peerAddress: 192.0.2.253, nodeSelectors: [{matchLabels: {rack: two}}]}
+---
+kind: BGPAdvertisement
+apiVersion: metallb.io/v1beta1
+metadata: {name: ad}
+spec: {localPref: 250, communities: ['65000:1'], asPathPrepend: 2}
+---
+";
+
+/// Two nodes in two racks, a Service that every node advertises, and one that only nodes with its endpoints do.
+fn routed() -> Folder {
+    let one = node("one");
+    let two = node("two").replace("{name: two}", "{name: two, labels: {rack: two}}");
+    Folder::new(&[
+        ("config.yaml", &[POOL, BGP].join("---\n")),
+        ("nodes.yaml", &[one, two].join("---\n")),
+        ("a.yaml", &service("a", "")),
+    ])
+}
+
+#[test]
+fn routes_are_shown_with_peers_nodes_and_attributes() {
+    assert_eq!(
+        lines(&table(&routed())),
+        [
+            "SERVICE     ADDRESS    POOL   ANNOUNCED BY              NOTE",
+            "default/a   10.0.0.0   p      BGP: 2 nodes to 2 peers",
+            "",
+            "PREFIX        PEER    FROM       ATTRIBUTES",
+            "10.0.0.0/32   other   two        localPref 250, prepended 2 times, communities 65000:1",
+            "10.0.0.0/32   tor     one, two   localPref 250, prepended 2 times, communities 65000:1",
+        ]
+    );
+    let json = as_json(&args(&routed(), None, Output::Json));
+    assert_eq!(
+        json["services"]["default/a"]["routes"][1],
+        json!({ "prefix": "10.0.0.0/32", "peer": "tor", "nodes": ["one", "two"], "localPref": 250,
+            "asPathPrepend": 2, "communities": ["65000:1"] })
+    );
+}

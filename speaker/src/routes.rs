@@ -94,6 +94,13 @@ impl RouteBooks {
         &self.tables
     }
 
+    /// The prefixes of more than one address that are advertised from here.
+    #[must_use]
+    pub fn aggregates(&self) -> BTreeSet<IpNet> {
+        let shorter = |prefix: &&IpNet| prefix.prefix_len() < prefix.max_prefix_len();
+        self.users.keys().filter(shorter).copied().collect()
+    }
+
     /// The names of the peers that get a prefix of the Service, in order.
     #[must_use]
     pub fn peers_of(&self, service: &ObjectKey) -> &[Arc<str>] {

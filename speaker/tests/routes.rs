@@ -199,6 +199,7 @@ fn equal_prefixes_are_merged_and_stay_until_the_last_service_goes() {
     };
     assert_eq!(communities(&books, "one"), [1 << 16 | 1, 2 << 16 | 2]);
     assert_eq!(communities(&books, "two"), [1 << 16 | 1]);
+    assert_eq!(books.aggregates(), ["10.0.0.0/24".parse().unwrap()].into());
     assert_eq!(books.take_tables().len(), 2);
     assert!(books.take_tables().is_empty());
     let peers = vec!["one".into(), "two".into()];

@@ -74,7 +74,10 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         // Reports first: a write that was seen must count before anything is decided again.
         tokio::select! {
             biased;
-            result = &mut terminated => return result.context("cannot wait for signals"),
+            result = &mut terminated => {
+                controller.events.flush().await;
+                return result.context("cannot wait for signals");
+            }
             Some(report) = reports.recv() => {
                 controller.handle_report(report);
                 while let Ok(report) = reports.try_recv() {

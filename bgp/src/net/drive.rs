@@ -82,6 +82,8 @@ struct Driver {
     outgoing: Lane,
     incoming: Lane,
     connecting: Option<Connecting>,
+    /// This host could not even try to connect.
+    hindered: bool,
     /// The configuration that the streams have.
     applied: Arc<Config>,
     /// Connections that are being closed.
@@ -102,6 +104,7 @@ pub(super) async fn run(
         outgoing: Lane::default(),
         incoming: Lane::default(),
         connecting: None,
+        hindered: false,
         applied,
         closing: JoinSet::new(),
         stop_time,
@@ -210,8 +213,8 @@ impl Driver {
             Err(ConnectError::Local(text)) => Some(text.clone()),
             Err(ConnectError::Remote(_)) | Ok(_) => None,
         };
-        let had_one = self.cell.peer().problem().is_some();
-        if problem.is_some() || (had_one && self.applied.listens_on().is_none()) {
+        // A problem of the listener is not ours to take back.
+        if std::mem::replace(&mut self.hindered, problem.is_some()) || problem.is_some() {
             self.handle(Event::Problem(problem));
         }
         match result {
@@ -228,8 +231,7 @@ impl Driver {
             return;
         }
         let config = Arc::clone(self.cell.peer().config());
-        let ipv6 = stream.peer_addr().is_ok_and(|address| address.is_ipv6());
-        if let Err(error) = socket_options::prepare(&stream, &config, ipv6) {
+        if let Err(error) = prepare_accepted(&stream, &config) {
             tracing::warn!(peer = %config.name, %error, "socket options of an accepted connection");
             return;
         }
@@ -335,6 +337,16 @@ impl Driver {
             }
         }
         self.applied = config;
+    }
+}
+
+/// The key once more: it may have come after the connection did.
+fn prepare_accepted(stream: &TcpStream, config: &Config) -> io::Result<()> {
+    let remote = stream.peer_addr()?;
+    socket_options::prepare(stream, config, remote.is_ipv6())?;
+    match &config.password {
+        Some(password) => socket_options::set_md5(stream, remote.ip(), Some(password)),
+        None => Ok(()),
     }
 }
 

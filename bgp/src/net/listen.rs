@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::future::pending;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::AsFd;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -35,6 +36,8 @@ pub(super) struct Guests {
     pub(super) keys: BTreeMap<IpAddr, Password>,
     /// Some peer has GTSM.
     pub(super) ttl_security: bool,
+    /// The least TTL that one of them may send with, if there is one.
+    pub(super) least_ttl: Option<u8>,
 }
 
 /// A running listener.
@@ -77,7 +80,8 @@ struct Sockets {
 
 async fn run(engine: Weak<Inner>, place: Place, mut guests: watch::Receiver<Guests>) {
     loop {
-        let opened = Sockets::open(&place);
+        let current = guests.borrow_and_update().clone();
+        let opened = Sockets::open(&place, &current);
         let problem = opened
             .as_ref()
             .err()
@@ -94,7 +98,8 @@ async fn run(engine: Weak<Inner>, place: Place, mut guests: watch::Receiver<Gues
 }
 
 impl Sockets {
-    fn open(place: &Place) -> io::Result<Self> {
+    /// Keys and TTL are set before anybody can connect.
+    fn open(place: &Place, guests: &Guests) -> io::Result<Self> {
         let ipv4 = bind(place, Ipv4Addr::UNSPECIFIED.into())?;
         // A host without IPv6 listens with IPv4 alone.
         let ipv6 = match bind(place, Ipv6Addr::UNSPECIFIED.into()) {
@@ -102,7 +107,13 @@ impl Sockets {
             Err(error) if error.raw_os_error() == Some(libc::EAFNOSUPPORT) => None,
             Err(error) => return Err(error),
         };
-        Ok(Self { ipv4: Some(ipv4), ipv6, keyed: BTreeSet::new() })
+        let mut keyed = BTreeSet::new();
+        admit(Some(&ipv4), ipv6.as_ref(), &mut keyed, guests)?;
+        let listen = |socket: Socket| {
+            socket.listen(BACKLOG)?;
+            TcpListener::from_std(socket.into())
+        };
+        Ok(Self { ipv4: Some(listen(ipv4)?), ipv6: ipv6.map(listen).transpose()?, keyed })
     }
 
     /// Until accepting fails.
@@ -112,8 +123,6 @@ impl Sockets {
         place: &Place,
         guests: &mut watch::Receiver<Guests>,
     ) {
-        let current = guests.borrow_and_update().clone();
-        self.admit(&current, place);
         loop {
             let accepted = tokio::select! {
                 biased;
@@ -122,7 +131,10 @@ impl Sockets {
                         return;
                     }
                     let current = guests.borrow_and_update().clone();
-                    self.admit(&current, place);
+                    let (ipv4, ipv6) = (self.ipv4.as_ref(), self.ipv6.as_ref());
+                    if let Err(error) = admit(ipv4, ipv6, &mut self.keyed, &current) {
+                        tracing::warn!(port = place.port, %error, "keys and TTL of a listener");
+                    }
                     continue;
                 }
                 accepted = accept(self.ipv4.as_ref()) => accepted,
@@ -141,37 +153,41 @@ impl Sockets {
             }
         }
     }
-
-    fn admit(&mut self, guests: &Guests, place: &Place) {
-        let gone: Vec<IpAddr> =
-            self.keyed.iter().filter(|one| !guests.keys.contains_key(*one)).copied().collect();
-        let mut result = Ok(());
-        for address in gone {
-            result = result.and(self.set_key(address, None));
-            self.keyed.remove(&address);
-        }
-        for (address, password) in &guests.keys {
-            result = result.and(self.set_key(*address, Some(password)));
-            self.keyed.insert(*address);
-        }
-        for (socket, ipv6) in [(&self.ipv4, false), (&self.ipv6, true)] {
-            if let Some(socket) = socket {
-                let set = socket_options::listener_ttl(socket, guests.ttl_security, ipv6);
-                result = result.and(set);
-            }
-        }
-        if let Err(error) = result {
-            tracing::warn!(port = place.port, %error, "keys and TTL of a listener");
-        }
-    }
-
-    fn set_key(&self, address: IpAddr, password: Option<&Password>) -> io::Result<()> {
-        let socket = if address.is_ipv4() { &self.ipv4 } else { &self.ipv6 };
-        socket.as_ref().map_or(Ok(()), |socket| socket_options::set_md5(socket, address, password))
-    }
 }
 
-fn bind(place: &Place, address: IpAddr) -> io::Result<TcpListener> {
+/// Sets the keys and TTLs of these guests and takes the keys of former ones away.
+fn admit<S: AsFd>(
+    ipv4: Option<&S>,
+    ipv6: Option<&S>,
+    keyed: &mut BTreeSet<IpAddr>,
+    guests: &Guests,
+) -> io::Result<()> {
+    let set_key = |address: IpAddr, password: Option<&Password>| {
+        let socket = if address.is_ipv4() { ipv4 } else { ipv6 };
+        socket.map_or(Ok(()), |socket| socket_options::set_md5(socket, address, password))
+    };
+    let mut result = Ok(());
+    let gone: Vec<IpAddr> =
+        keyed.iter().filter(|one| !guests.keys.contains_key(*one)).copied().collect();
+    for address in gone {
+        result = result.and(set_key(address, None));
+        keyed.remove(&address);
+    }
+    for (address, password) in &guests.keys {
+        result = result.and(set_key(*address, Some(password)));
+        keyed.insert(*address);
+    }
+    for (socket, is_ipv6) in [(ipv4, false), (ipv6, true)] {
+        if let Some(socket) = socket {
+            let least = guests.least_ttl.unwrap_or(0);
+            let security = guests.ttl_security;
+            result = result.and(socket_options::listener_ttl(socket, security, least, is_ipv6));
+        }
+    }
+    result
+}
+
+fn bind(place: &Place, address: IpAddr) -> io::Result<Socket> {
     let address = SocketAddr::new(address, place.port);
     let kind = Type::STREAM.nonblocking().cloexec();
     let socket = Socket::new(Domain::for_address(address), kind, Some(Protocol::TCP))?;
@@ -183,8 +199,7 @@ fn bind(place: &Place, address: IpAddr) -> io::Result<TcpListener> {
         socket.bind_device(Some(interface.as_bytes()))?;
     }
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    TcpListener::from_std(socket.into())
+    Ok(socket)
 }
 
 async fn accept(listener: Option<&TcpListener>) -> io::Result<(TcpStream, SocketAddr)> {

@@ -275,6 +275,8 @@ impl Inner {
             let place = Place { port, interface: config.bind_interface.clone() };
             let guests = places.entry(place).or_default();
             guests.ttl_security |= config.ttl_security.is_some();
+            let least = socket_options::least_ttl(config);
+            guests.least_ttl = Some(guests.least_ttl.map_or(least, |other| other.min(least)));
             if let (Some(address), Some(password)) = (address_of(running), &config.password) {
                 guests.keys.insert(address, password.clone());
             }
@@ -302,12 +304,16 @@ impl Inner {
 
     /// A connection that a listener took.
     fn deliver(&self, place: &Place, stream: TcpStream, remote: SocketAddr) {
+        let local = stream.local_addr().map(|local| local.ip()).ok();
         let state = self.state();
+        // Peers may share an address and differ in the one that they connect to.
         let mut guests = state.peers.values().filter(|running| {
             let config = &running.config;
             config.listens_on() == Some(place.port)
                 && config.bind_interface == place.interface
+                && config.source_address.is_none_or(|source| Some(source) == local)
                 && is_from(running, remote)
+                && running.cell.peer().accepts(now())
         });
         match guests.next() {
             Some(running) => {

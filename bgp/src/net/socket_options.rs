@@ -48,8 +48,27 @@ pub(super) fn prepare(socket: &impl AsFd, config: &Config, ipv6: bool) -> io::Re
 
 /// TTL and the least TTL that is taken; also on a running connection.
 pub(super) fn apply_ttl(socket: &impl AsFd, config: &Config, ipv6: bool) -> io::Result<()> {
-    let least = config.ttl_security.map_or(0, |hops| TTL_SECURITY - hops.saturating_sub(1));
     let ttl = if config.ttl_security.is_some() { Some(TTL_SECURITY) } else { config.multihop_ttl };
+    set_ttl(socket, ttl, least_ttl(config), ipv6)
+}
+
+/// The least TTL of a packet from the peer (RFC 5082 §3); 0: any.
+pub(super) fn least_ttl(config: &Config) -> u8 {
+    config.ttl_security.map_or(0, |hops| TTL_SECURITY - hops.saturating_sub(1))
+}
+
+/// A listener answers before it knows whom, so that it sends with the TTL that some peer with GTSM needs. It takes what any of
+/// its peers may send.
+pub(super) fn listener_ttl(
+    socket: &impl AsFd,
+    security: bool,
+    least: u8,
+    ipv6: bool,
+) -> io::Result<()> {
+    set_ttl(socket, security.then_some(TTL_SECURITY), least, ipv6)
+}
+
+fn set_ttl(socket: &impl AsFd, ttl: Option<u8>, least: u8, ipv6: bool) -> io::Result<()> {
     // -1 is the kernel's default again.
     let ttl = ttl.map_or(-1, libc::c_int::from);
     let least = libc::c_int::from(least);
@@ -60,17 +79,6 @@ pub(super) fn apply_ttl(socket: &impl AsFd, config: &Config, ipv6: bool) -> io::
         set(socket, libc::IPPROTO_IP, libc::IP_TTL, &ttl)?;
         set(socket, libc::IPPROTO_IP, libc::IP_MINTTL, &least)
     }
-}
-
-/// A listener answers before it knows whom, so that it sends with the TTL that a peer with GTSM needs.
-pub(super) fn listener_ttl(socket: &impl AsFd, security: bool, ipv6: bool) -> io::Result<()> {
-    let ttl = if security { libc::c_int::from(TTL_SECURITY) } else { -1 };
-    let (level, name) = if ipv6 {
-        (libc::IPPROTO_IPV6, libc::IPV6_UNICAST_HOPS)
-    } else {
-        (libc::IPPROTO_IP, libc::IP_TTL)
-    };
-    set(socket, level, name, &ttl)
 }
 
 /// The key for packets from and to this address; `None` takes it away.

@@ -10,7 +10,7 @@ use crate::session::Cause;
 use crate::session::transition::Trigger;
 use crate::status::{DownReason, NotificationText, State};
 use crate::wire::iana::error;
-use crate::wire::{Notification, Open};
+use crate::wire::{Capability, Notification, Open};
 
 impl Peer {
     /// The OPEN of the peer came on this connection.
@@ -18,6 +18,11 @@ impl Peer {
         let rival = other(direction);
         let Some(state) = self.session(rival).map(crate::session::Session::state) else { return };
         match state {
+            // Connections are let in beside a session only if it may be one of a peer that restarted.
+            State::Established if says_restarted(open) => {
+                let reason = DownReason::Tcp("the peer has restarted".to_owned());
+                self.with(now, rival, |session, around| session.abandon(around, reason));
+            }
             State::Established => self.dump(now, direction),
             State::OpenConfirm => {
                 let ours = (self.config.identifier, self.config.local_asn);
@@ -29,16 +34,10 @@ impl Peer {
         }
     }
 
-    /// The peer connected anew: what it opened before, or what it forgot over a restart, ends without a word.
+    /// The peer connected anew: what it opened before ends without a word, as it has forgotten it.
     pub(super) fn make_way(&mut self, now: Instant) {
-        let text = "the peer opened another connection";
-        for direction in [Direction::Outgoing, Direction::Incoming] {
-            if direction == Direction::Incoming || self.up == Some(direction) {
-                self.with(now, direction, |session, around| {
-                    session.abandon(around, DownReason::Tcp(text.to_owned()));
-                });
-            }
-        }
+        let reason = DownReason::Tcp("the peer opened another connection".to_owned());
+        self.with(now, Direction::Incoming, |session, around| session.abandon(around, reason));
     }
 
     /// Closes a connection that lost (CEASE/7).
@@ -58,6 +57,14 @@ impl Peer {
             session.trigger(around, Trigger::OpenCollisionDump, cause);
         });
     }
+}
+
+/// The R bit (RFC 4724 §3).
+fn says_restarted(open: &Open) -> bool {
+    let restarted = |capability: &Capability| {
+        matches!(capability, Capability::GracefulRestart { restarted: true, .. })
+    };
+    open.capabilities.iter().any(restarted)
 }
 
 /// The connection of the side with the higher identifier survives; with equal ones, that of the higher AS.

@@ -36,12 +36,6 @@ impl Peer {
         }
     }
 
-    /// What keeps the shell from connecting or listening.
-    #[must_use]
-    pub fn problem(&self) -> Option<&str> {
-        self.problem.as_deref()
-    }
-
     /// Our end and the peer's of the connection that is further.
     #[must_use]
     pub fn addresses(&self) -> Option<(SocketAddr, SocketAddr)> {

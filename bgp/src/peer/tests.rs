@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::wire::iana::capability;
-use crate::wire::{Capability, HEADER_LENGTH, Message, MessageType, Notification, Open};
+use crate::wire::{Capability, MessageType, Notification, Open};
 use crate::{GracefulRestart, HoldTime, NotificationText, Role, RolePolicy};
 use pair::{Pair, config, start};
 
@@ -333,30 +333,57 @@ fn hold_timer_waits_four_minutes_for_an_open() {
 }
 
 #[test]
-fn a_peer_that_restarted_and_connects_anew_is_let_in_if_it_said_so() {
+fn a_peer_that_restarted_and_connects_anew_is_let_in_if_it_says_so() {
     let graceful = |config: &mut Config| {
         config.graceful_restart =
             Some(GracefulRestart { restart_time: 120 * SECOND, notification: false });
     };
-    let scripted = Scripted::established(|_| {});
-    assert!(!scripted.peer.accepts(scripted.now));
-    let mut scripted = Scripted::established(graceful);
-    assert!(scripted.peer.accepts(scripted.now));
-    scripted.handle(Event::Connected {
-        direction: Direction::Incoming,
-        local: "192.0.2.1:179".parse().unwrap(),
-        remote: "192.0.2.2:40000".parse().unwrap(),
-        next_hops: NextHops::default(),
-    });
-    assert_eq!(scripted.closed, [Vec::<u8>::new()], "the old one ends without a word");
-    assert_eq!(scripted.peer.status().state, State::OpenSent);
-    let octets = scripted.peer.transmit(scripted.now, Direction::Incoming);
-    assert!(octets.len() > HEADER_LENGTH);
-    let (kind, body) = messages(octets).remove(0);
-    let message = Message::decode(
-        kind,
-        body.into(),
-        crate::wire::Context { four_octet_asn: true, internal: false },
-    );
-    assert!(matches!(message, Ok(Message::Open(_))));
+    let mut scripted = Scripted::established(|_| {});
+    scripted.now += 6 * SECOND;
+    assert!(!scripted.peer.accepts(scripted.now), "without graceful restart the old one stays");
+    for restarted in [false, true] {
+        let mut scripted = Scripted::established(graceful);
+        assert!(!scripted.peer.accepts(scripted.now), "both sides may just have connected");
+        scripted.now += 6 * SECOND;
+        assert!(scripted.peer.accepts(scripted.now));
+        scripted.handle(Event::Connected {
+            direction: Direction::Incoming,
+            local: "192.0.2.1:179".parse().unwrap(),
+            remote: "192.0.2.2:40000".parse().unwrap(),
+            next_hops: NextHops::default(),
+        });
+        assert_eq!(scripted.peer.status().state, State::Established, "not before it says so");
+        let sent = messages(scripted.peer.transmit(scripted.now, Direction::Incoming));
+        let mut theirs = answer(&Open::decode(sent[0].1.clone().into()).unwrap());
+        for capability in &mut theirs.capabilities {
+            if let Capability::GracefulRestart { restarted: bit, .. } = capability {
+                *bit = restarted;
+            }
+        }
+        let mut octets = Vec::new();
+        theirs.encode(&mut octets);
+        scripted.handle(Event::Received { direction: Direction::Incoming, octets: &octets });
+        if restarted {
+            assert_eq!(scripted.closed, [Vec::<u8>::new()], "the old one ends without a word");
+            assert_eq!(scripted.peer.status().state, State::OpenConfirm);
+        } else {
+            assert_eq!(scripted.last_notification(), (6, 7, vec![]));
+            assert_eq!(scripted.peer.status().state, State::Established);
+        }
+    }
+}
+
+#[test]
+fn two_active_sides_with_graceful_restart_end_with_one_connection() {
+    for seed in 0..200 {
+        let mut pair = Pair::started(seed, |_, config| {
+            config.graceful_restart =
+                Some(GracefulRestart { restart_time: 120 * SECOND, notification: true });
+        });
+        pair.delay = Duration::from_millis(seed % 7 * 30);
+        pair.until("both up", Pair::both_up);
+        pair.run(60 * SECOND);
+        assert!(pair.both_up());
+        assert!(pair.sides.iter().all(|side| side.peer.status().dropped == 0), "seed {seed}");
+    }
 }

@@ -75,3 +75,8 @@ impl Message {
 pub fn write_keepalive(out: &mut Vec<u8>) {
     write_message(out, MessageType::Keepalive, &[]);
 }
+
+#[cfg(test)]
+mod captured;
+#[cfg(test)]
+mod tests;

@@ -67,7 +67,10 @@ fn take(lab: &mut Lab, step: &Value) -> anyhow::Result<()> {
             _ => format!("/apis/metallb.io/v1beta1/namespaces/{namespace}/ipaddresspools/{name}"),
         })?;
     } else if step.get("restart").is_some() {
-        lab.controller = None;
+        // As a rollout does it; a SIGKILL is another scenario's.
+        if let Some(mut controller) = lab.controller.take() {
+            controller.terminate(SOON)?;
+        }
         lab.start_controller(&[])?;
     } else if let Some(name) = step.get("labelNamespace").and_then(Value::as_str) {
         let labels = json!({"metadata": {"labels": step.get("labels")}});

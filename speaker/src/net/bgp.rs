@@ -423,20 +423,40 @@ impl BgpDriver {
         notices
     }
 
-    /// Ends all sessions: BFD tells AdminDown first. A node that is being emptied leaves for good; else the process is expected
-    /// back, and peers with graceful restart keep its routes.
+    /// Ends all sessions. A node that is being emptied leaves for good; else the process is expected back, and peers with
+    /// graceful restart keep its routes. BFD tells AdminDown after that: a peer that takes AdminDown for Down (BIRD without
+    /// `bfd graceful`) has begun to keep the routes by then.
     pub async fn stop(&self) {
-        let bfd = self.bfd.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(bfd) = bfd {
-            bfd.stop();
-        }
         let stop = if self.drain.is_on() {
             Stop::Shutdown(format!("{} is drained", self.options.node))
         } else {
             Stop::Restarting(format!("the speaker on {} stops", self.options.node))
         };
         self.engine.stop(stop).await;
+        let bfd = self.bfd.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(bfd) = bfd {
+            bfd.stop();
+        }
     }
+}
+
+/// Whether the peer's BFD would be single hop or multihop from this host, and why; none without BFD.
+#[must_use]
+pub fn bfd_choice(peer: &Peer) -> Option<String> {
+    let profile = peer.bfd_profile.as_ref()?;
+    let way = way(peer);
+    let why = if peer.ebgp_multi_hop {
+        "ebgpMultiHop is set"
+    } else if way.on_link || matches!(peer.address, PeerAddress::Interface(_)) {
+        "the peer is on the link"
+    } else {
+        "the peer is behind a router, or there is no route to it"
+    };
+    let hops = match bfd_hops(peer, &way) {
+        bfd::Hops::Single => "single hop",
+        bfd::Hops::Multi => "multihop",
+    };
+    Some(format!("BFD profile {}, {hops}: {why}", profile.name))
 }
 
 /// What was agreed on, for people.

@@ -5,13 +5,15 @@ pub mod args;
 mod bgp;
 mod conflict;
 mod exclusion;
+mod host_routes;
 mod layer2;
 mod run;
 mod service_status;
 mod session_state;
 
-pub use bgp::{BgpCollector, BgpDriver, SessionNotice, Signal, Signals, Style};
+pub use bgp::{BgpCollector, BgpDriver, SessionNotice, Signal, Signals, Style, bfd_choice};
 pub use conflict::{describe, stations};
 pub use exclusion::{EXCLUSION_FILE, ExclusionError, read_exclusion};
+pub use host_routes::{HostRoutes, HostRoutesError, RouteAction};
 pub use layer2::Layer2Driver;
 pub use run::run;

@@ -29,6 +29,7 @@ use super::args::Args;
 use super::bgp::{BgpDriver, SessionNotice, Signal, Style};
 use super::conflict::{describe, stations};
 use super::exclusion::{EXCLUSION_FILE, read_exclusion};
+use super::host_routes::{HostRoutes, RouteAction};
 use super::layer2::Layer2Driver;
 use super::service_status::{StatusKind, StatusSink, Writer, interfaces};
 use super::session_state::SessionStateSink;
@@ -102,6 +103,12 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
             "kube-ipvs0 is there and strictARP is off: this node answers ARP for every address of every Service; set ipvs.strictARP in kube-proxy's configuration"
         );
     }
+    let discard = if args.discard_aggregates {
+        let routes = HostRoutes::start(RouteAction::Discard).await;
+        Some(routes.context("--discard-aggregates needs the capability NET_ADMIN")?)
+    } else {
+        None
+    };
     let registry = Registry::new();
     let driver = Arc::new(Mutex::new(driver));
     let metrics = Arc::new(Mutex::new(SpeakerMetrics::register(&registry, &node)?));
@@ -139,6 +146,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         bgp_statuses: StatusSink::start(writer(StatusKind::Bgp)),
         session_states,
         bgp,
+        discard,
         namespace: namespace.clone(),
         snapshot: Snapshot::new(ConfigScope::Speaker(node.as_str().into()), false),
         journal: Journal::default(),
@@ -161,6 +169,12 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
             biased;
             result = &mut terminated => {
                 shell.bgp.stop().await;
+                if let Some(routes) = &shell.discard
+                    && let Err(error) = routes.sweep().await
+                {
+                    tracing::warn!(%error, "routes that discard are left behind until the next start");
+                }
+                shell.events.flush().await;
                 return result.context("cannot wait for signals");
             }
             signal = signals.next(shell.bgp.deadline()) => shell.handle_signal(signal),
@@ -176,6 +190,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
             }
         }
         shell.decide();
+        shell.discard_aggregates().await;
     }
 }
 
@@ -206,6 +221,7 @@ struct Shell {
     bgp_statuses: StatusSink,
     session_states: SessionStateSink,
     bgp: BgpDriver,
+    discard: Option<HostRoutes>,
     namespace: String,
     metrics: Arc<Mutex<SpeakerMetrics>>,
     client_metrics: ClientMetrics,
@@ -303,6 +319,14 @@ impl Shell {
         if !std::mem::replace(&mut self.synced, true) {
             self.l2_statuses.settled();
             self.bgp_statuses.settled();
+        }
+    }
+
+    /// The routes that discard are those of the aggregates; what fails is tried with the next change.
+    async fn discard_aggregates(&mut self) {
+        let Some(routes) = &mut self.discard else { return };
+        if let Err(error) = routes.set(&self.bgp.books().aggregates()).await {
+            tracing::error!(event = "discardRoute", %error, "a route that discards could not be changed");
         }
     }
 

@@ -22,8 +22,8 @@ pub(super) type Wish = Option<BTreeSet<Box<str>>>;
 
 const RETRY: Duration = Duration::from_secs(2);
 
-/// How long the first wish of a batch waits for others: many at once cost less than each on its own.
-const LINGER: Duration = Duration::from_millis(200);
+/// The pause after a batch: wishes that come in a burst are written together, one that comes alone at once.
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// How long after the last take-over it is looked for what other nodes left behind, and how long at most after the first.
 const SWEEP: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(10));
@@ -93,7 +93,6 @@ async fn run(writer: Writer, mut messages: mpsc::UnboundedReceiver<Message>) {
         };
         let Some(message) = message else { return };
         let mut settled = take(message, &mut waiting);
-        tokio::time::sleep(LINGER).await;
         while let Ok(message) = messages.try_recv() {
             settled |= take(message, &mut waiting);
         }
@@ -128,6 +127,7 @@ async fn run(writer: Writer, mut messages: mpsc::UnboundedReceiver<Message>) {
                 }
             }
         }
+        tokio::time::sleep(PAUSE).await;
     }
 }
 

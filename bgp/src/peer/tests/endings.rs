@@ -140,6 +140,7 @@ fn malformed_attributes_do_not_end_a_session() {
     let status = scripted.peer.status();
     assert_eq!(status.state, State::Established);
     assert_eq!(status.counters.received_prefixes_malformed, 2);
+    assert_eq!(status.counters.received_updates_malformed, 1);
     assert_eq!(status.counters.received_prefixes_dropped, 0);
 }
 

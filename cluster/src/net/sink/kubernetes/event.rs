@@ -11,7 +11,7 @@ use http::Method;
 use kube::Client;
 use serde::de::IgnoredAny;
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::rewrite::send;
 use crate::ObjectKey;
@@ -28,8 +28,11 @@ const BATCH: usize = 256;
 /// How many requests are under way at once.
 const CONCURRENT: usize = 16;
 
-/// How long the first of a batch waits for others.
-const LINGER: Duration = Duration::from_millis(200);
+/// The pause after a batch: events that come in a burst go out together, one that comes alone goes at once.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// How long the program waits at its end for events that are still to be written.
+const FAREWELL: Duration = Duration::from_secs(2);
 
 /// What an event is about.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -67,9 +70,15 @@ pub struct ObjectEvent {
     pub message: String,
 }
 
+enum Message {
+    Event(ObjectEvent),
+    /// All events before this have been written when it is answered.
+    Flush(oneshot::Sender<()>),
+}
+
 /// The handle of the writing task.
 #[derive(Clone, Debug)]
-pub struct EventSink(mpsc::Sender<ObjectEvent>);
+pub struct EventSink(mpsc::Sender<Message>);
 
 impl EventSink {
     /// Starts the task on the current runtime. `component` is the source, `host` its node if it has one.
@@ -92,23 +101,42 @@ impl EventSink {
 
     /// Writes an event, soon.
     pub fn publish(&self, event: ObjectEvent) {
-        if let Err(mpsc::error::TrySendError::Full(event)) = self.0.try_send(event) {
+        if let Err(mpsc::error::TrySendError::Full(Message::Event(event))) =
+            self.0.try_send(Message::Event(event))
+        {
             tracing::warn!(object = %event.regarding.key, reason = event.reason, "event dropped: too many wait");
+        }
+    }
+
+    /// Waits until what was published has been written, two seconds at most: for the program's end.
+    pub async fn flush(&self) {
+        let (answer, written) = oneshot::channel();
+        if self.0.send(Message::Flush(answer)).await.is_ok() {
+            // Late or never: the end does not wait for it.
+            let _ = tokio::time::timeout(FAREWELL, written).await;
         }
     }
 }
 
-async fn run(mut writer: Writer, mut events: mpsc::Receiver<ObjectEvent>) {
+async fn run(mut writer: Writer, mut messages: mpsc::Receiver<Message>) {
     let mut batch = Vec::new();
-    while events.recv_many(&mut batch, BATCH).await > 0 {
-        // Events wait a little for company: many at once cost less than each on its own.
-        tokio::time::sleep(LINGER).await;
-        while batch.len() < BATCH
-            && let Ok(event) = events.try_recv()
-        {
-            batch.push(event);
+    while messages.recv_many(&mut batch, BATCH).await > 0 {
+        let (mut events, mut waiting) = (Vec::with_capacity(batch.len()), Vec::new());
+        for message in batch.drain(..) {
+            match message {
+                Message::Event(event) => events.push(event),
+                Message::Flush(answer) => waiting.push(answer),
+            }
         }
-        writer.write_all(std::mem::take(&mut batch)).await;
+        writer.write_all(events).await;
+        let hurry = !waiting.is_empty();
+        for answer in waiting {
+            // Who asked may have given up.
+            let _ = answer.send(());
+        }
+        if !hurry {
+            tokio::time::sleep(PAUSE).await;
+        }
     }
 }
 

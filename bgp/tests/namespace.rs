@@ -1,0 +1,293 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Engines against each other on real sockets, in network namespaces.
+
+#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+mod lab;
+
+use std::net::TcpStream;
+use std::time::Duration;
+
+use bgp::{
+    Attributes, DownReason, Families, GracefulRestart, HoldTime, Password, Remote, State, Stop,
+    WithheldReason,
+};
+use lab::{Lab, eventually, node, router, routes, run};
+
+const BOTH: [(&str, &str); 2] = [("192.0.2.2", "192.0.2.1"), ("2001:db8::2", "2001:db8::1")];
+
+#[test]
+#[ignore = "needs root and network namespaces; make test runs it"]
+fn a_session_carries_routes_and_ends_with_its_text() {
+    let lab = Lab::new();
+    for (to, from) in BOTH {
+        let (ours, theirs) = (lab.engine(&lab.node), lab.engine(&lab.router));
+        ours.engine.set_routes(
+            "router",
+            routes(&["10.0.0.1/32", "2001:db8:1::1/128"], &Attributes::default()),
+        );
+        ours.engine.initial_sync_done();
+        let both = |mut config: bgp::Config| {
+            config.families = Families::BOTH;
+            config
+        };
+        ours.peers([both(node(to))]);
+        theirs.peers([both(router(from))]);
+        ours.established();
+        let status = ours.until("both announced", |status| status.announced_prefixes == 2);
+        assert_eq!(status.withheld, []);
+        theirs.until("both received", |status| status.counters.received_prefixes_dropped == 2);
+        ours.engine.set_routes("router", routes(&["10.0.0.1/32"], &Attributes::default()));
+        theirs.until("the withdrawal", |status| status.counters.received_withdrawals == 1);
+        ours.stop(Stop::Shutdown("maintenance".to_owned()));
+        let down = theirs.until("down", |status| status.dropped == 1).last_down.unwrap();
+        let DownReason::NotificationReceived(text) = down.reason else { panic!("{down:?}") };
+        assert_eq!((text.code, text.subcode), (6, 2));
+        assert_eq!(text.communication.as_deref(), Some("maintenance"));
+    }
+}
+
+#[test]
+#[ignore = "needs root and network namespaces; make test runs it"]
+fn both_sides_may_connect_and_listen_at_once() {
+    let lab = Lab::new();
+    let (ours, theirs) = (lab.engine(&lab.node), lab.engine(&lab.router));
+    let (mut one, mut two) = (node("192.0.2.2"), router("192.0.2.1"));
+    for config in [&mut one, &mut two] {
+        config.passive = false;
+        config.listen_port = Some(179);
+    }
+    ours.peers([one]);
+    theirs.peers([two]);
+    ours.established();
+    theirs.established();
+    let pair = || (ours.status(), theirs.status());
+    eventually("one and the same connection", || {
+        let (ours, theirs) = pair();
+        if ours.local.is_some() && ours.local == theirs.remote && ours.remote == theirs.local {
+            Ok(())
+        } else {
+            Err(format!("{ours:?} {theirs:?}"))
+        }
+    });
+}
+
+#[test]
+#[ignore = "needs root and network namespaces; make test runs it"]
+fn md5_is_asked_for_and_another_key_is_taken_up_without_a_reset() {
+    let lab = Lab::new();
+    for (to, from) in BOTH {
+        let (ours, theirs) = (lab.engine(&lab.node), lab.engine(&lab.router));
+        let with = |mut config: bgp::Config, key: &str| {
+            config.password = Password::new(key.as_bytes());
+            config.connect_time = Duration::from_secs(1);
+            config.hold_time = HoldTime::from_seconds(30).unwrap();
+            config
+        };
+        theirs.peers([with(router(from), "right")]);
+        // Neither without a key nor with another one.
+        ours.peers([with(node(to), "")]);
+        ours.until("an attempt that is not answered", |status| {
+            status.state == State::Connect && status.established == 0
+        });
+        ours.peers([with(node(to), "wrong")]);
+        let begin = lab::now();
+        ours.until("attempts", |_| begin.elapsed() > Duration::from_secs(2));
+        assert_eq!(
+            (ours.status().counters.sent.opens, theirs.status().counters.sent.opens),
+            (0, 0)
+        );
+        ours.peers([with(node(to), "right")]);
+        ours.established();
+        theirs.established();
+        ours.peers([with(node(to), "other")]);
+        theirs.peers([with(router(from), "other")]);
+        // What is sent from now on is signed with the new key; it arrives.
+        ours.engine.set_routes(
+            "router",
+            routes(&["10.0.0.1/32", "2001:db8:1::1/128"], &Attributes::default()),
+        );
+        theirs.until("a route", |status| status.counters.received_prefixes_dropped == 1);
+        assert_eq!((ours.status().dropped, theirs.status().dropped), (0, 0));
+        // And new connections need it.
+        ours.engine.set_peers([].into());
+        theirs.until("down", |status| status.dropped == 1);
+        ours.peers([with(node(to), "other")]);
+        ours.established();
+    }
+}
+
+#[test]
+#[ignore = "needs root and network namespaces; make test runs it"]
+fn gtsm_lets_in_only_who_is_near() {
+    let lab = Lab::new();
+    for (to, from) in BOTH {
+        let (ours, theirs) = (lab.engine(&lab.node), lab.engine(&lab.router));
+        let (mut one, mut two) = (node(to), router(from));
+        one.connect_time = Duration::from_secs(1);
+        two.ttl_security = Some(1);
+        theirs.peers([two]);
+        // TTL 64 could come from afar.
+        ours.peers([one.clone()]);
+        let begin = lab::now();
+        ours.until("attempts", |_| begin.elapsed() > Duration::from_secs(2));
+        assert_eq!(
+            (ours.status().counters.sent.opens, theirs.status().counters.sent.opens),
+            (0, 0)
+        );
+        one.ttl_security = Some(1);
+        ours.peers([one]);
+        ours.established();
+        theirs.established();
+    }
+}
+
+#[test]
+#[ignore = "needs root and network namespaces; make test runs it"]
+fn a_stranger_is_closed_at_once() {
+    let lab = Lab::new();
+    let theirs = lab.engine(&lab.router);
+    theirs.peers([router("192.0.2.99")]);
+    let file = std::fs::File::open(format!("/var/run/netns/{}", lab.node)).unwrap();
+    let closed = std::thread::spawn(move || {
+        nix::sched::setns(file, nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
+        let mut stream = eventually("a listener", || {
+            TcpStream::connect("192.0.2.2:179").map_err(|error| error.to_string())
+        });
+        stream.set_read_timeout(Some(lab::DEADLINE)).unwrap();
+        std::io::Read::read(&mut stream, &mut [0; 10]).unwrap_or(0)
+    });
+    assert_eq!(closed.join().unwrap(), 0);
+    assert_eq!(theirs.status().state, State::Active);
+}
+
+#[test]
+#[ignore = "needs root and network namespaces; make test runs it"]
+fn what_this_host_lacks_is_said() {
+    let lab = Lab::new();
+    let ours = lab.engine(&lab.node);
+    let mut config = node("192.0.2.2");
+    config.source_address = Some("192.0.2.77".parse().unwrap());
+    ours.peers([config]);
+    let text = "the source address 192.0.2.77 is not on this host";
+    ours.until("its problem", |status| status.problem.as_deref() == Some(text));
+    let mut config = node("192.0.2.2");
+    config.bind_interface = Some("vrf7".into());
+    ours.peers([config]);
+    ours.until("its problem", |status| {
+        status
+            .problem
+            .as_deref()
+            .is_some_and(|text| text.starts_with("binding to the interface vrf7"))
+    });
+    let other = lab.engine(&lab.node);
+    other.peers([router("192.0.2.3")]);
+    let mut config = node("192.0.2.2");
+    config.listen_port = Some(179);
+    eventually("the other's listener", || {
+        let text = run("ip", &["netns", "exec", &lab.node, "cat", "/proc/net/tcp"]);
+        if text.contains(":00B3") { Ok(()) } else { Err(text) }
+    });
+    ours.peers([config]);
+    ours.until("its problem", |status| {
+        status.problem.as_deref().is_some_and(|text| text.starts_with("cannot listen on port 179"))
+    });
+}
+
+#[test]
+#[ignore = "needs root and network namespaces; make test runs it"]
+fn next_hops_follow_the_addresses_of_the_interface() {
+    let lab = Lab::new();
+    let (ours, theirs) = (lab.engine(&lab.node), lab.engine(&lab.router));
+    let both = |mut config: bgp::Config| {
+        config.families = Families::BOTH;
+        config
+    };
+    theirs.peers([both(router("192.0.2.1"))]);
+    ours.peers([both(node("192.0.2.2"))]);
+    ours.engine.set_routes(
+        "router",
+        routes(&["10.0.0.1/32", "2001:db8:1::1/128"], &Attributes::default()),
+    );
+    ours.until("both announced", |status| status.announced_prefixes == 2);
+    run(
+        "ip",
+        &[
+            "-n",
+            &lab.node,
+            "addr",
+            "flush",
+            "dev",
+            "eth0",
+            "scope",
+            "global",
+            "to",
+            "2001:db8::/64",
+        ],
+    );
+    run("ip", &["-n", &lab.node, "addr", "flush", "dev", "eth0", "scope", "link"]);
+    let status = ours.until("one withdrawn", |status| status.announced_prefixes == 1);
+    assert_eq!(status.withheld[0].reason, WithheldReason::NoNextHop);
+    lab.address(&lab.node, "2001:db8::7/64");
+    ours.until("announced again", |status| status.announced_prefixes == 2);
+    assert_eq!(ours.status().dropped, 0);
+}
+
+#[test]
+#[ignore = "needs root and network namespaces; make test runs it"]
+fn unnumbered_peers_find_each_other_by_router_advertisements() {
+    let lab = Lab::new();
+    let (ours, theirs) = (lab.engine(&lab.node), lab.engine(&lab.router));
+    let unnumbered = |mut config: bgp::Config| {
+        config.remote = Remote::Interface("eth0".into());
+        config.families = Families::BOTH;
+        config.extended_next_hop = true;
+        config.password = Password::new(b"link");
+        config
+    };
+    theirs.peers([unnumbered(router("192.0.2.1"))]);
+    ours.engine.set_routes(
+        "router",
+        routes(&["10.0.0.1/32", "2001:db8:1::1/128"], &Attributes::default()),
+    );
+    ours.peers([unnumbered(node("192.0.2.2"))]);
+    let status = ours.established();
+    let remote = status.remote.unwrap();
+    assert!(remote.to_string().starts_with("[fe80::"), "{remote}");
+    assert!(status.negotiated.unwrap().extended_next_hop);
+    theirs.until("both received", |status| status.counters.received_prefixes_dropped == 2);
+}
+
+#[test]
+#[ignore = "needs root and network namespaces; make test runs it"]
+fn a_change_of_something_else_or_of_other_peers_resets_nothing() {
+    let lab = Lab::new();
+    let (ours, theirs) = (lab.engine(&lab.node), lab.engine(&lab.router));
+    theirs.peers([router("192.0.2.1")]);
+    let mut config = node("192.0.2.2");
+    config.graceful_restart =
+        Some(GracefulRestart { restart_time: Duration::from_secs(30), notification: true });
+    ours.peers([config.clone()]);
+    ours.established();
+    let mut other = node("192.0.2.55");
+    other.name = "zzz".into();
+    ours.peers([config.clone(), other.clone()]);
+    other.port = 1790;
+    config.hold_time = HoldTime::from_seconds(30).unwrap();
+    ours.peers([config.clone(), other]);
+    ours.peers([config.clone()]);
+    ours.engine.drain(true);
+    ours.engine.drain(false);
+    ours.engine.set_routes("router", routes(&["10.0.0.1/32"], &Attributes::default()));
+    theirs.until("a route", |status| status.counters.received_prefixes_dropped >= 1);
+    assert_eq!((ours.status().established, ours.status().dropped), (1, 0));
+    config.local_asn = 64501;
+    config.fqdn = Some(bgp::Fqdn { host: "node".into(), domain: "".into() });
+    ours.peers([config.clone()]);
+    assert_eq!(ours.status().dropped, 0);
+    config.enhanced_route_refresh = true;
+    ours.peers([config]);
+    let down = theirs.until("a reset", |status| status.dropped == 1).last_down.unwrap();
+    assert!(down.reason.to_string().contains("6/6"), "{}", down.reason);
+    ours.established();
+}

@@ -1,0 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Arbitrary octets as the body of an UPDATE.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| bgp::robustness::update(data));
