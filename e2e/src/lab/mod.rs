@@ -11,6 +11,7 @@
 //!     └──────────────────── switch ─────────┴────────────────┘
 //! ```
 
+pub mod bgp;
 pub mod cleanup;
 pub mod client;
 pub mod control_plane;
@@ -19,6 +20,7 @@ pub mod netns;
 pub mod node;
 pub mod objects;
 pub mod process;
+pub mod router;
 pub mod topology;
 pub mod wait;
 
@@ -36,6 +38,7 @@ use kube::{Kube, SYSTEM, path};
 use netns::Namespace;
 use node::{Node, PodAddresses, Proxy, is_ready, slice};
 use process::{Process, Rights, Start, tail};
+use router::Router;
 use topology::{Programs, Switch};
 use wait::{eventually, eventually_true};
 
@@ -50,6 +53,8 @@ pub struct Lab {
     pub controller: Option<Process>,
     /// The nodes of this scenario.
     pub nodes: Vec<Node>,
+    /// The routers of this scenario.
+    pub routers: Vec<Router>,
     client: Option<Client>,
     /// The control plane.
     pub control: ControlPlane,
@@ -79,8 +84,8 @@ impl Lab {
         let plane = switch.attach("plane", "eth0", "02:fb:00:00:00:fd")?;
         plane.ip("address add 172.30.0.2/24 dev eth0\naddress add fd30::2/64 dev eth0")?;
         let control = ControlPlane::start(&plane, &folder, cluster, families)?;
-        let (controller, nodes, client) = (None, Vec::new(), None);
-        Ok(Self { controller, nodes, client, control, programs, plane, switch, lane })
+        let (controller, nodes, routers, client) = (None, Vec::new(), Vec::new(), None);
+        Ok(Self { controller, nodes, routers, client, control, programs, plane, switch, lane })
     }
 
     /// Ends all that belongs to one scenario and deletes its objects.
@@ -90,6 +95,7 @@ impl Lab {
     pub fn reset(&mut self) -> anyhow::Result<()> {
         self.controller = None;
         self.nodes.clear();
+        self.routers.clear();
         self.client = None;
         self.switch.unplug_all_but("plane")?;
         for entry in std::fs::read_dir(&self.programs.folder)?.flatten() {
@@ -414,6 +420,9 @@ impl Lab {
                 String::from_utf8_lossy(&std::fs::read(&path).unwrap_or_default()).into_owned();
             // Writing to a String cannot fail.
             let _ = write!(text, "  --- {name}\n{}", tail(&log, lines));
+        }
+        for router in &self.routers {
+            let _ = writeln!(text, "  --- {} says\n{}", router.kind, router.evidence());
         }
         let _ = writeln!(text, "  --- events");
         for event in self.kube().list("/api/v1/events").unwrap_or_default() {

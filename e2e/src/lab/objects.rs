@@ -23,6 +23,44 @@ pub fn l2_advertisement(name: &str, spec: Value) -> Value {
     configuration("L2Advertisement", name, spec)
 }
 
+/// A BGPPeer.
+#[must_use]
+pub fn bgp_peer(name: &str, spec: Value) -> Value {
+    let mut peer = configuration("BGPPeer", name, spec);
+    merge(&mut peer, json!({"apiVersion": "metallb.io/v1beta2"}));
+    peer
+}
+
+/// A BGPAdvertisement.
+#[must_use]
+pub fn bgp_advertisement(name: &str, spec: Value) -> Value {
+    configuration("BGPAdvertisement", name, spec)
+}
+
+/// A BFDProfile.
+#[must_use]
+pub fn bfd_profile(name: &str, spec: Value) -> Value {
+    configuration("BFDProfile", name, spec)
+}
+
+/// A Community with one alias.
+#[must_use]
+pub fn community(name: &str, value: &str) -> Value {
+    configuration("Community", name, json!({"communities": [{"name": name, "value": value}]}))
+}
+
+/// A Secret with a BGP password.
+#[must_use]
+pub fn password_secret(name: &str, password: &str) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "type": "kubernetes.io/basic-auth",
+        "metadata": {"name": name, "namespace": SYSTEM},
+        "stringData": {"password": password},
+    })
+}
+
 /// An object of the API group metallb.io.
 #[must_use]
 pub fn configuration(kind: &str, name: &str, spec: Value) -> Value {

@@ -50,6 +50,10 @@ scenarios! {
     edited_by_hand: Dual,
     metrics: Dual,
     folder_run: Dual,
+    bgp_routes: Dual,
+    bgp_frr: Dual,
+    bgp_bird: Dual,
+    bgp_gobgp: Dual,
     ipv6_only: Ipv6,
 }
 
