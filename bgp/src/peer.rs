@@ -5,11 +5,12 @@
 
 mod collision;
 mod egress;
+mod omission;
 mod react;
 mod status;
 mod stop;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,6 +23,7 @@ use crate::route::Routes;
 use crate::session::transition::Trigger;
 use crate::session::{Cause, Direction, Session, Surroundings};
 use crate::status::{Counters, Down, DownReason, Negotiated, State, Stop};
+use omission::Omission;
 
 /// The first pause after a failure; it doubles up to the connect time.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -126,7 +128,7 @@ pub struct Peer {
     restarting: bool,
     drain: bool,
     /// Capabilities that the peer refused since the last session.
-    omitted: BTreeSet<u8>,
+    omitted: Omission,
     failures: u32,
     /// IdleHoldTimer (RFC 4271 §8.1.1).
     idle_hold: Option<Instant>,
@@ -161,7 +163,7 @@ impl Peer {
             running: false,
             restarting: true,
             drain: false,
-            omitted: BTreeSet::new(),
+            omitted: Omission::default(),
             failures: 0,
             idle_hold: None,
             refusing: None,
@@ -328,6 +330,7 @@ impl Peer {
 
     fn start(&mut self, now: Instant, trigger: Trigger) {
         self.idle_hold = None;
+        self.omitted.expire(now);
         let trigger = if self.config.passive {
             Trigger::ManualStartWithPassiveTcpEstablishment
         } else {
@@ -346,6 +349,7 @@ impl Peer {
         remote: SocketAddr,
         next_hops: NextHops,
     ) {
+        self.omitted.expire(now);
         if direction == Direction::Incoming {
             self.make_way(now);
             let mut session = Session::new();
@@ -409,7 +413,7 @@ impl Peer {
             now,
             config: &self.config,
             restarting: self.restarting,
-            omitted: &self.omitted,
+            omitted: self.omitted.codes(),
             pause,
             jitter: &mut self.jitter,
         };
@@ -423,7 +427,7 @@ impl Peer {
             pause: self.pause(self.failures + 1),
             config: &self.config,
             restarting: self.restarting,
-            omitted: &self.omitted,
+            omitted: self.omitted.codes(),
             jitter: &mut self.jitter,
         }
     }

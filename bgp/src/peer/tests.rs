@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::*;
 use crate::wire::iana::capability;
 use crate::wire::{Capability, MessageType, Notification, Open};
-use crate::{GracefulRestart, HoldTime, NotificationText, Role, RolePolicy};
+use crate::{Families, GracefulRestart, HoldTime, NotificationText, Role, RolePolicy};
 use pair::{Pair, config, start};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -292,10 +292,72 @@ fn what_the_peer_refuses_is_left_out_at_once_and_said() {
     let second: Vec<u8> = scripted.open().capabilities.iter().map(Capability::code).collect();
     assert_eq!(second, [1, 1, 2, 65]);
     assert_eq!(scripted.peer.status().omitted_capabilities, [capability::EXTENDED_MESSAGE]);
+    let problem = scripted.peer.status().problem;
+    let text = "the peer refused capability 6 (Extended Message): the next OPEN leaves it out";
+    assert_eq!(problem.as_deref(), Some(text));
     scripted.receive(|out| Notification::new(2, 4, []).encode(out));
     scripted.timer();
     scripted.connect();
-    assert_eq!(scripted.open().capabilities, []);
+    assert_eq!(codes(&scripted.open()), [1, 1], "the families stay");
+    assert_eq!(scripted.peer.status().omitted_capabilities, [2, 6, 65]);
+}
+
+fn codes(open: &Open) -> Vec<u8> {
+    open.capabilities.iter().map(Capability::code).collect()
+}
+
+#[test]
+fn families_are_never_left_out_as_the_open_would_say_something_else() {
+    let mut scripted = Scripted::new(|_| {});
+    let mut last = Duration::ZERO;
+    for _ in 0..4 {
+        scripted.connect();
+        assert_eq!(codes(&scripted.open()), [1, 1, 2, 65]);
+        // As FRR answers while the neighbour has IPv6 not activated.
+        scripted.receive(|out| Notification::new(2, 7, [1, 4, 0, 2, 0, 1]).encode(out));
+        assert_eq!(scripted.peer.status().omitted_capabilities, []);
+        let pause = scripted.timer();
+        assert!(pause > last, "no storm: {pause:?} after {last:?}");
+        last = pause;
+    }
+    let mut scripted = Scripted::new(|config| config.families = Families::IPV4);
+    scripted.connect();
+    scripted.open();
+    scripted.receive(|out| Notification::new(2, 4, []).encode(out));
+    scripted.timer();
+    scripted.connect();
+    assert_eq!(scripted.open().capabilities, [], "IPv4 alone is what no capability says too");
+}
+
+#[test]
+fn a_reduced_open_that_fails_too_is_followed_by_the_full_one_after_a_pause() {
+    let mut scripted = Scripted::new(|config| config.extended_message = true);
+    let mut last = Duration::ZERO;
+    for _ in 0..4 {
+        scripted.connect();
+        assert_eq!(codes(&scripted.open()), [1, 1, 2, 65, 6]);
+        scripted.receive(|out| Notification::new(2, 7, []).encode(out));
+        assert_eq!(scripted.timer(), Duration::ZERO);
+        scripted.connect();
+        assert_eq!(codes(&scripted.open()), [1, 1, 65], "what cannot be done without stays");
+        scripted.receive(|out| Notification::new(2, 7, []).encode(out));
+        let pause = scripted.timer();
+        assert!(pause > last, "no storm: {pause:?} after {last:?}");
+        last = pause;
+    }
+}
+
+#[test]
+fn what_was_refused_is_offered_again_after_a_while() {
+    let mut scripted = Scripted::new(|config| config.extended_message = true);
+    scripted.connect();
+    scripted.open();
+    scripted.receive(|out| Notification::new(2, 7, [6, 0]).encode(out));
+    scripted.timer();
+    scripted.now += Duration::from_secs(600);
+    scripted.connect();
+    assert_eq!(codes(&scripted.open()), [1, 1, 2, 65, 6]);
+    assert_eq!(scripted.peer.status().problem, None);
 }
 
 #[test]
