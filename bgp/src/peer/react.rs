@@ -136,8 +136,8 @@ impl Peer {
         {
             self.idle_hold = Some(now + self.jitter.spread(pause));
         }
-        // A connection that lost against another is not the end of anything.
-        if self.running && other_lives {
+        // A connection that lost against another is not the end of anything, unless it was the session.
+        if self.running && !was_up && other_lives {
             return;
         }
         let down = Down { at: now, from, reason };

@@ -428,6 +428,9 @@ fn a_peer_that_restarted_and_connects_anew_is_let_in_if_it_says_so() {
         if restarted {
             assert_eq!(scripted.closed, [Vec::<u8>::new()], "the old one ends without a word");
             assert_eq!(scripted.peer.status().state, State::OpenConfirm);
+            let reason = DownReason::Tcp("the peer has restarted".to_owned());
+            assert_eq!(scripted.downs, std::slice::from_ref(&reason));
+            assert_eq!(scripted.peer.status().last_down.map(|down| down.reason), Some(reason));
         } else {
             assert_eq!(scripted.last_notification(), (6, 7, vec![]));
             assert_eq!(scripted.peer.status().state, State::Established);
