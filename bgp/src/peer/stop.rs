@@ -42,10 +42,18 @@ impl Peer {
         }
     }
 
-    /// Begins anew with another configuration (CEASE/6).
+    /// Begins anew with another configuration (CEASE/6), maybe with another router.
     pub(super) fn reset(&mut self, now: Instant, config: Arc<Config>, text: String) {
+        let old = &self.config;
+        // That router is left for good and must not keep our routes.
+        let elsewhere = old.remote != config.remote
+            || old.port != config.port
+            || old.bind_interface != config.bind_interface;
         for direction in [Direction::Outgoing, Direction::Incoming] {
-            let notification = Notification::cease(error::CONFIGURATION_CHANGE);
+            let mut notification = Notification::cease(error::CONFIGURATION_CHANGE);
+            if elsewhere {
+                notification = self.final_word(direction, notification);
+            }
             let reason = DownReason::ConfigurationChanged(text.clone());
             self.with(now, direction, |session, around| {
                 let cause = Cause::notification(notification, reason);

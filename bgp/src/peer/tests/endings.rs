@@ -101,6 +101,24 @@ fn a_change_resets_only_what_an_open_carries() {
 }
 
 #[test]
+fn a_router_that_is_left_for_good_is_told_so_with_the_n_bit() {
+    let changed = |change: &dyn Fn(&mut Config)| {
+        let mut scripted = Scripted::established(graceful(true));
+        let mut config = Config::clone(scripted.peer.config());
+        change(&mut config);
+        scripted.handle(Event::Configure(Arc::new(config)));
+        scripted.last_notification()
+    };
+    let hard = (6, 9, vec![6, 6]);
+    let remote = crate::Remote::address(std::net::Ipv4Addr::new(192, 0, 2, 9));
+    assert_eq!(changed(&|config| config.remote = remote.clone()), hard);
+    assert_eq!(changed(&|config| config.port = 1790), hard);
+    assert_eq!(changed(&|config| config.bind_interface = Some("vrf7".into())), hard);
+    let same = changed(&|config| config.local_asn = 65010);
+    assert_eq!(same, (6, 6, vec![]), "that router comes back and may keep the routes");
+}
+
+#[test]
 fn a_peer_that_becomes_active_begins_to_connect() {
     let mut scripted = Scripted::new(|config| config.passive = true);
     assert_eq!((scripted.connects, scripted.peer.status().state), (0, State::Active));
