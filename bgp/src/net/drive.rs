@@ -181,13 +181,13 @@ impl Driver {
                 None => return,
                 Some(Output::Connect) => self.connect(),
                 Some(Output::Close { direction, octets }) => self.close(direction, octets),
-                Some(Output::Established(negotiated)) => tracing::info!(
+                Some(Output::Established(negotiated)) => tracing::debug!(
                     peer = %self.applied.name,
                     asn = negotiated.peer_asn,
                     identifier = %negotiated.peer_identifier,
                     "BGP session established"
                 ),
-                Some(Output::Down(down)) => tracing::info!(
+                Some(Output::Down(down)) => tracing::debug!(
                     peer = %self.applied.name,
                     from = %down.from,
                     reason = %down.reason,
