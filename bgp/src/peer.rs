@@ -5,6 +5,7 @@
 
 mod collision;
 mod egress;
+mod newcomer;
 mod omission;
 mod react;
 mod status;
@@ -24,6 +25,8 @@ use crate::session::transition::Trigger;
 use crate::session::{Cause, Direction, Session, Surroundings};
 use crate::status::{Counters, Down, DownReason, Negotiated, State, Stop};
 use omission::Omission;
+
+pub use newcomer::Verdict;
 
 /// The first pause after a failure; it doubles up to the connect time.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -263,7 +266,8 @@ impl Peer {
     }
 
     /// Whether a connection that the peer opens now would be taken. While a session is up that is only so if the peer may have
-    /// restarted without our noticing (RFC 4724 §5), and not just after both sides had tried to connect.
+    /// restarted without our noticing (RFC 4724 §5), and not just after both sides had tried to connect. What then becomes of it
+    /// says [`Peer::judge`].
     #[must_use]
     pub fn accepts(&self, now: Instant) -> bool {
         let up = self.up.and_then(|direction| self.session(direction));

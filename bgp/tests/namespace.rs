@@ -144,6 +144,39 @@ fn gtsm_lets_in_only_who_is_near() {
 
 #[test]
 #[ignore = "needs root and network namespaces; make test runs it"]
+fn a_mere_connection_does_not_end_a_session_that_the_peer_opened() {
+    let lab = Lab::new();
+    let (ours, theirs) = (lab.engine(&lab.node), lab.engine(&lab.router));
+    let graceful = |mut config: bgp::Config| {
+        config.graceful_restart =
+            Some(GracefulRestart { restart_time: Duration::from_secs(30), notification: true });
+        config
+    };
+    theirs.peers([graceful(router("192.0.2.1"))]);
+    ours.peers([graceful(node("192.0.2.2"))]);
+    ours.established();
+    theirs.established();
+    let file = std::fs::File::open(format!("/var/run/netns/{}", lab.node)).unwrap();
+    // At first it is closed at once; later the peer might have restarted, and it is held.
+    let held = std::thread::spawn(move || {
+        nix::sched::setns(file, nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
+        eventually("a connection that is held", || {
+            let mut stream =
+                TcpStream::connect("192.0.2.2:179").map_err(|error| error.to_string())?;
+            stream.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+            match std::io::Read::read(&mut stream, &mut [0; 10]) {
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Ok(stream),
+                other => Err(format!("{other:?}")),
+            }
+        })
+    });
+    let _held = held.join().unwrap();
+    assert_eq!((theirs.status().established, theirs.status().dropped), (1, 0));
+    assert_eq!(ours.status().dropped, 0);
+}
+
+#[test]
+#[ignore = "needs root and network namespaces; make test runs it"]
 fn a_stranger_is_closed_at_once() {
     let lab = Lab::new();
     let theirs = lab.engine(&lab.router);

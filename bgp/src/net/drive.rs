@@ -18,10 +18,14 @@ use tokio::task::JoinSet;
 
 use super::connect::{ConnectError, connect, target};
 use super::{addresses, socket_options};
-use crate::{Config, Direction, Event, Output, Peer};
+use crate::{Config, Direction, Event, Output, Peer, Verdict};
 
 /// Octets that are read at once.
 const CHUNK: usize = 16 * 1024;
+/// The longest OPEN that a connection is held for.
+const LONGEST_OPEN: usize = 4096;
+/// For so long a connection is held that may be that of a restarted peer.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// So many chunks in either direction, then the others have their turn.
 const TURN: usize = 16;
 
@@ -77,8 +81,17 @@ struct Lane {
     blocked: bool,
 }
 
+/// A connection of the peer that may replace the one of the session.
+#[derive(Debug)]
+struct Held {
+    stream: TcpStream,
+    octets: Vec<u8>,
+    until: Instant,
+}
+
 struct Driver {
     cell: Arc<Cell>,
+    held: Option<Held>,
     outgoing: Lane,
     incoming: Lane,
     connecting: Option<Connecting>,
@@ -101,6 +114,7 @@ pub(super) async fn run(
     let applied = Arc::clone(cell.peer().config());
     let mut driver = Driver {
         cell,
+        held: None,
         outgoing: Lane::default(),
         incoming: Lane::default(),
         connecting: None,
@@ -114,7 +128,9 @@ pub(super) async fn run(
         let more = driver.settle();
         let (deadline, seen, stopped) = {
             let peer = driver.cell.peer();
-            (peer.deadline(), peer.revision(), peer.is_stopped())
+            let held = driver.held.as_ref().map(|held| held.until);
+            let deadline = peer.deadline().into_iter().chain(held).min();
+            (deadline, peer.revision(), peer.is_stopped())
         };
         if std::mem::replace(&mut revision, seen) != seen {
             changes.send_modify(|count| *count += 1);
@@ -130,6 +146,7 @@ pub(super) async fn run(
             result = established(&mut driver.connecting) => driver.connected(result),
             () = readable(&driver.outgoing) => driver.read(Direction::Outgoing),
             () = readable(&driver.incoming) => driver.read(Direction::Incoming),
+            () = spoke(driver.held.as_ref()) => driver.listen(),
             () = writable(&driver.outgoing) => driver.outgoing.blocked = false,
             () = writable(&driver.incoming) => driver.incoming.blocked = false,
             () = tokio::task::yield_now(), if more => {}
@@ -162,6 +179,7 @@ impl Driver {
     /// Does everything that is to be done now. Returns whether there is more to write than one turn allows.
     fn settle(&mut self) -> bool {
         self.carry_out();
+        self.judge();
         self.apply_configuration();
         let due = self.cell.peer().deadline().is_some_and(|deadline| deadline <= now());
         if due {
@@ -218,7 +236,9 @@ impl Driver {
             self.handle(Event::Problem(problem));
         }
         match result {
-            Ok(stream) => self.begin(stream, Direction::Outgoing),
+            Ok(stream) => {
+                self.begin(stream, Direction::Outgoing);
+            }
             Err(ConnectError::Local(text) | ConnectError::Remote(text)) => {
                 let direction = Direction::Outgoing;
                 self.handle(Event::Disconnected { direction, error: Some(text) });
@@ -235,10 +255,56 @@ impl Driver {
             tracing::warn!(peer = %config.name, %error, "socket options of an accepted connection");
             return;
         }
-        self.begin(stream, Direction::Incoming);
+        self.held = Some(Held { stream, octets: Vec::new(), until: now() + PATIENCE });
+        self.judge();
     }
 
-    fn begin(&mut self, stream: TcpStream, direction: Direction) {
+    /// Reads what came on the connection that is held.
+    fn listen(&mut self) {
+        let mut buffer = [0; LONGEST_OPEN];
+        let Some(held) = &mut self.held else { return };
+        match held.stream.try_read(&mut buffer) {
+            Ok(0) => self.held = None,
+            Ok(count) => {
+                held.octets.extend_from_slice(buffer.get(..count).unwrap_or_default());
+                self.judge();
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(_) => self.held = None,
+        }
+    }
+
+    /// Takes or refuses the connection that is held, if that can be said by now.
+    fn judge(&mut self) {
+        let Some(held) = self.held.take() else { return };
+        let verdict = self.cell.peer().judge(&held.octets);
+        match verdict {
+            Verdict::Wait if now() < held.until => self.held = Some(held),
+            Verdict::Wait => self.dismiss(held.stream, Peer::refusal()),
+            Verdict::Refuse(octets) => self.dismiss(held.stream, octets),
+            Verdict::Take => {
+                let direction = Direction::Incoming;
+                if self.begin(held.stream, direction) && !held.octets.is_empty() {
+                    self.handle(Event::Received { direction, octets: &held.octets });
+                }
+            }
+        }
+    }
+
+    /// Closes a connection after its last octets.
+    fn dismiss(&mut self, stream: TcpStream, octets: Vec<u8>) {
+        if octets.is_empty() {
+            return;
+        }
+        let patience = self.stop_time;
+        self.closing.spawn(async move {
+            // A peer that does not read its last message has no right to it.
+            let _ = tokio::time::timeout(patience, farewell(stream, octets)).await;
+        });
+    }
+
+    /// Returns whether the connection could be begun.
+    fn begin(&mut self, stream: TcpStream, direction: Direction) -> bool {
         let (local, remote) = match (stream.local_addr(), stream.peer_addr()) {
             (Ok(local), Ok(remote)) => (local, remote),
             (Err(error), _) | (_, Err(error)) => {
@@ -246,13 +312,14 @@ impl Driver {
                 if direction == Direction::Outgoing {
                     self.handle(Event::Disconnected { direction, error });
                 }
-                return;
+                return false;
             }
         };
         let next_hops = addresses::next_hops(local.ip(), remote);
         // What the core closes now is what was there before.
         self.handle(Event::Connected { direction, local, remote, next_hops });
         *self.lane(direction) = Lane { stream: Some(stream), blocked: false };
+        true
     }
 
     fn read(&mut self, direction: Direction) {
@@ -309,12 +376,8 @@ impl Driver {
             self.connecting = None;
         }
         let lane = std::mem::take(self.lane(direction));
-        if let (Some(stream), false) = (lane.stream, octets.is_empty()) {
-            let patience = self.stop_time;
-            self.closing.spawn(async move {
-                // A peer that does not read its last message has no right to it.
-                let _ = tokio::time::timeout(patience, farewell(stream, octets)).await;
-            });
+        if let Some(stream) = lane.stream {
+            self.dismiss(stream, octets);
         }
     }
 
@@ -371,6 +434,14 @@ async fn established(connecting: &mut Option<Connecting>) -> Result<TcpStream, C
 async fn readable(lane: &Lane) {
     match &lane.stream {
         Some(stream) => drop(stream.readable().await),
+        None => pending().await,
+    }
+}
+
+/// Octets on the connection that is held, or its end.
+async fn spoke(held: Option<&Held>) {
+    match held {
+        Some(held) => drop(held.stream.readable().await),
         None => pending().await,
     }
 }

@@ -439,6 +439,60 @@ fn a_peer_that_restarted_and_connects_anew_is_let_in_if_it_says_so() {
 }
 
 #[test]
+fn a_connection_beside_one_that_the_peer_opened_is_held_until_it_says_why() {
+    let graceful = |config: &mut Config| {
+        config.passive = true;
+        config.graceful_restart =
+            Some(GracefulRestart { restart_time: 120 * SECOND, notification: false });
+    };
+    let mut scripted = Scripted::new(graceful);
+    assert_eq!(scripted.peer.judge(&[]), Verdict::Take, "nothing is up");
+    let direction = Direction::Incoming;
+    let connected = || Event::Connected {
+        direction: Direction::Incoming,
+        local: "192.0.2.1:179".parse().unwrap(),
+        remote: "192.0.2.2:40000".parse().unwrap(),
+        next_hops: NextHops::default(),
+    };
+    scripted.handle(connected());
+    let sent = messages(scripted.peer.transmit(scripted.now, direction));
+    let theirs = answer(&Open::decode(sent[0].1.clone().into()).unwrap());
+    let says = |bit: bool, asn: u32| {
+        let mut open = theirs.clone();
+        for capability in &mut open.capabilities {
+            match capability {
+                Capability::GracefulRestart { restarted, .. } => *restarted = bit,
+                Capability::FourOctetAsn(number) => *number = asn,
+                _ => {}
+            }
+        }
+        let mut octets = Vec::new();
+        open.encode(&mut octets);
+        octets
+    };
+    let mut octets = says(false, 64502);
+    crate::wire::write_keepalive(&mut octets);
+    scripted.handle(Event::Received { direction, octets: &octets });
+    assert_eq!(scripted.peer.status().state, State::Established);
+    let good = says(true, 64502);
+    for length in 0..good.len() {
+        assert_eq!(scripted.peer.judge(&good[..length]), Verdict::Wait, "{length}");
+    }
+    assert_eq!(scripted.peer.judge(&good), Verdict::Take);
+    let mut keepalive = Vec::new();
+    crate::wire::write_keepalive(&mut keepalive);
+    for bad in [says(false, 64502), says(true, 64999), keepalive, vec![0; 19]] {
+        let verdict = scripted.peer.judge(&bad);
+        let Verdict::Refuse(octets) = verdict else { panic!("{verdict:?}") };
+        assert_eq!(messages(&octets), [(MessageType::Notification, vec![6, 7])]);
+    }
+    scripted.handle(Event::Disconnected { direction, error: None });
+    assert_eq!(scripted.peer.judge(&[]), Verdict::Take, "the session has ended");
+    scripted.handle(Event::Stop(Stop::PeerDeconfigured));
+    assert_eq!(scripted.peer.judge(&[]), Verdict::Refuse(vec![]));
+}
+
+#[test]
 fn two_active_sides_with_graceful_restart_end_with_one_connection() {
     for seed in 0..200 {
         let mut pair = Pair::started(seed, |_, config| {
