@@ -12,7 +12,7 @@ mod status;
 mod stop;
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -95,7 +95,23 @@ pub enum Event<'a> {
     /// Addresses on the interface towards the peer have changed.
     NextHops(NextHops),
     /// What keeps the shell from connecting or listening, or that nothing does.
-    Problem(Option<String>),
+    Problem {
+        /// From which of both.
+        hindrance: Hindrance,
+        /// What; `None`: nothing any more.
+        text: Option<String>,
+    },
+    /// The neighbour of an unnumbered peer, which the session runs with, has moved to this address.
+    Moved(Ipv6Addr),
+}
+
+/// What a problem keeps the shell from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hindrance {
+    /// Connecting.
+    Connecting,
+    /// Listening.
+    Listening,
 }
 
 /// What is to be done for a peer.
@@ -145,7 +161,8 @@ pub struct Peer {
     last_down: Option<Down>,
     established: u64,
     dropped: u64,
-    problem: Option<String>,
+    connect_problem: Option<String>,
+    listen_problem: Option<String>,
     revision: u64,
     outputs: VecDeque<Output>,
 }
@@ -177,7 +194,8 @@ impl Peer {
             last_down: None,
             established: 0,
             dropped: 0,
-            problem: None,
+            connect_problem: None,
+            listen_problem: None,
             revision: 0,
             outputs: VecDeque::new(),
         }
@@ -233,12 +251,17 @@ impl Peer {
                 self.next_hops = next_hops;
                 self.renew_egress();
             }
-            Event::Problem(problem) => {
-                if self.problem != problem {
-                    self.problem = problem;
+            Event::Problem { hindrance, text } => {
+                let problem = match hindrance {
+                    Hindrance::Connecting => &mut self.connect_problem,
+                    Hindrance::Listening => &mut self.listen_problem,
+                };
+                if *problem != text {
+                    *problem = text;
                     self.revision += 1;
                 }
             }
+            Event::Moved(address) => self.moved(now, address),
         }
         self.observe(now);
     }
@@ -282,6 +305,12 @@ impl Peer {
     #[must_use]
     pub const fn config(&self) -> &Arc<Config> {
         &self.config
+    }
+
+    /// Whether a session is up.
+    #[must_use]
+    pub const fn is_established(&self) -> bool {
+        self.up.is_some()
     }
 
     /// Whether it was stopped, or not begun.
@@ -369,6 +398,9 @@ impl Peer {
     }
 
     fn configure(&mut self, now: Instant, config: Arc<Config>) {
+        if self.config.listens_on() != config.listens_on() {
+            self.listen_problem = None;
+        }
         match self.config.change(&config) {
             Change::None => self.config = config,
             Change::Soft(_) => {

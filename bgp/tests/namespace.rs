@@ -293,6 +293,42 @@ fn unnumbered_peers_find_each_other_by_router_advertisements() {
 
 #[test]
 #[ignore = "needs root and network namespaces; make test runs it"]
+fn a_router_that_is_not_heard_is_a_problem_after_a_while() {
+    let lab = Lab::new();
+    let ours = lab.engine(&lab.node);
+    let mut config = node("192.0.2.2");
+    config.remote = Remote::Interface("eth0".into());
+    let begin = lab::now();
+    ours.peers([config]);
+    let status = ours.until("its problem", |status| status.problem.is_some());
+    assert!(begin.elapsed() >= Duration::from_secs(10), "{:?}", begin.elapsed());
+    assert_eq!(status.problem.as_deref(), Some("no router advertisement heard on eth0 yet"));
+}
+
+#[test]
+#[ignore = "needs root and network namespaces; make test runs it"]
+fn a_session_is_left_when_its_neighbour_advertises_another_address() {
+    let lab = Lab::new();
+    let (ours, theirs) = (lab.engine(&lab.node), lab.engine(&lab.router));
+    let unnumbered = |mut config: bgp::Config| {
+        config.remote = Remote::Interface("eth0".into());
+        config
+    };
+    theirs.peers([unnumbered(router("192.0.2.1"))]);
+    ours.peers([unnumbered(node("192.0.2.2"))]);
+    ours.established();
+    lab.address(&lab.router, "fe80::99/64");
+    let old = ours.status().remote.unwrap().to_string();
+    let old = old.trim_start_matches('[').split(['%', ']']).next().unwrap().to_owned() + "/64";
+    run("ip", &["-n", &lab.router, "addr", "del", &old, "dev", "eth0"]);
+    let text = "configuration changed: the neighbour's address is now fe80::99";
+    ours.until("its new address", |status| {
+        status.last_down.as_ref().is_some_and(|down| down.reason.to_string() == text)
+    });
+}
+
+#[test]
+#[ignore = "needs root and network namespaces; make test runs it"]
 fn a_change_of_something_else_or_of_other_peers_resets_nothing() {
     let lab = Lab::new();
     let (ours, theirs) = (lab.engine(&lab.node), lab.engine(&lab.router));

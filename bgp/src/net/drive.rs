@@ -6,7 +6,7 @@
 
 use std::future::{Future, pending};
 use std::io;
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -18,7 +18,8 @@ use tokio::task::JoinSet;
 
 use super::connect::{ConnectError, connect, target};
 use super::{addresses, socket_options};
-use crate::{Config, Direction, Event, Output, Peer, Verdict};
+use crate::advertiser::Neighbour;
+use crate::{Config, Direction, Event, Hindrance, Output, Peer, Verdict};
 
 /// Octets that are read at once.
 const CHUNK: usize = 16 * 1024;
@@ -36,13 +37,13 @@ pub(super) struct Cell {
     pub(super) wake: Notify,
     /// Connections that the listener took for it.
     pub(super) accepted: mpsc::Sender<TcpStream>,
-    /// The link-local address of an unnumbered peer, once heard.
-    neighbour: Mutex<Option<Ipv6Addr>>,
+    /// The router behind the interface of an unnumbered peer.
+    neighbour: Mutex<Neighbour>,
 }
 
 impl Cell {
     pub(super) fn new(peer: Peer, accepted: mpsc::Sender<TcpStream>) -> Self {
-        Self { peer: Mutex::new(peer), wake: Notify::new(), accepted, neighbour: Mutex::new(None) }
+        Self { peer: Mutex::new(peer), wake: Notify::new(), accepted, neighbour: Mutex::default() }
     }
 
     pub(super) fn peer(&self) -> MutexGuard<'_, Peer> {
@@ -56,13 +57,30 @@ impl Cell {
     }
 
     pub(super) fn neighbour(&self) -> Option<Ipv6Addr> {
-        *self.neighbour.lock().unwrap_or_else(PoisonError::into_inner)
+        self.neighbour.lock().unwrap_or_else(PoisonError::into_inner).address()
     }
 
-    /// Returns whether that is news.
-    pub(super) fn set_neighbour(&self, address: Ipv6Addr) -> bool {
+    /// The neighbour advertised itself. Returns whether it is at another address than before.
+    pub(super) fn heard(&self, address: Ipv6Addr) -> bool {
+        let remote = {
+            let peer = self.peer();
+            let up = peer.is_established();
+            peer.addresses().filter(|_| up).map(|(_, remote)| remote.ip())
+        };
         let mut neighbour = self.neighbour.lock().unwrap_or_else(PoisonError::into_inner);
-        neighbour.replace(address) != Some(address)
+        let before = neighbour.address().map(IpAddr::V6);
+        let settled = before.is_some() && before == remote;
+        let news = neighbour.heard(address, settled);
+        drop(neighbour);
+        if news {
+            self.tell(if settled { Event::Moved(address) } else { Event::Reachable });
+        }
+        news
+    }
+
+    /// The peer is to be found behind another interface.
+    pub(super) fn forget_neighbour(&self) {
+        *self.neighbour.lock().unwrap_or_else(PoisonError::into_inner) = Neighbour::default();
     }
 }
 
@@ -95,8 +113,8 @@ struct Driver {
     outgoing: Lane,
     incoming: Lane,
     connecting: Option<Connecting>,
-    /// This host could not even try to connect.
-    hindered: bool,
+    /// Since when the neighbour of an unnumbered peer might have been heard.
+    listening: Instant,
     /// The configuration that the streams have.
     applied: Arc<Config>,
     /// Connections that are being closed.
@@ -118,7 +136,7 @@ pub(super) async fn run(
         outgoing: Lane::default(),
         incoming: Lane::default(),
         connecting: None,
-        hindered: false,
+        listening: now(),
         applied,
         closing: JoinSet::new(),
         stop_time,
@@ -227,21 +245,17 @@ impl Driver {
 
     fn connected(&mut self, result: Result<TcpStream, ConnectError>) {
         self.connecting = None;
-        let problem = match &result {
-            Err(ConnectError::Local(text)) => Some(text.clone()),
-            Err(ConnectError::Remote(_)) | Ok(_) => None,
-        };
-        // A problem of the listener is not ours to take back.
-        if std::mem::replace(&mut self.hindered, problem.is_some()) || problem.is_some() {
-            self.handle(Event::Problem(problem));
-        }
+        let waited = now().saturating_duration_since(self.listening);
+        let problem = result.as_ref().err().and_then(|error| error.problem(waited));
+        let text = problem.map(str::to_owned);
+        self.handle(Event::Problem { hindrance: Hindrance::Connecting, text });
         match result {
             Ok(stream) => {
                 self.begin(stream, Direction::Outgoing);
             }
-            Err(ConnectError::Local(text) | ConnectError::Remote(text)) => {
-                let direction = Direction::Outgoing;
-                self.handle(Event::Disconnected { direction, error: Some(text) });
+            Err(error) => {
+                let (direction, error) = (Direction::Outgoing, Some(error.into_text()));
+                self.handle(Event::Disconnected { direction, error });
             }
         }
     }
@@ -398,6 +412,9 @@ impl Driver {
             if let Err(error) = result {
                 tracing::warn!(peer = %config.name, %error, "changing a running connection");
             }
+        }
+        if config.remote != self.applied.remote {
+            self.listening = now();
         }
         self.applied = config;
     }

@@ -26,7 +26,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
-use crate::{Config, Event, Peer, Remote, Routes, Status, Stop};
+use crate::{Config, Event, Hindrance, Peer, Remote, Routes, Status, Stop};
 use drive::{Cell, now};
 use listen::{Guests, Listener, Place};
 use neighbour::Link;
@@ -135,6 +135,9 @@ impl Engine {
             match state.peers.get_mut(&name) {
                 Some(running) => {
                     if *running.config != *config {
+                        if running.config.remote != config.remote {
+                            running.cell.forget_neighbour();
+                        }
                         running.config = Arc::clone(&config);
                         running.cell.tell(Event::Configure(config));
                     }
@@ -332,7 +335,8 @@ impl Inner {
             let listens =
                 config.listens_on() == Some(place.port) && config.bind_interface == place.interface;
             if listens {
-                running.cell.tell(Event::Problem(problem.map(str::to_owned)));
+                let text = problem.map(str::to_owned);
+                running.cell.tell(Event::Problem { hindrance: Hindrance::Listening, text });
             }
         }
     }
@@ -344,10 +348,7 @@ impl Inner {
         for running in state.peers.values() {
             let behind =
                 matches!(&running.config.remote, Remote::Interface(one) if **one == *interface);
-            if behind && running.cell.set_neighbour(address) {
-                news = true;
-                running.cell.tell(Event::Reachable);
-            }
+            news |= behind && running.cell.heard(address);
         }
         if news && !state.stopped {
             self.arrange(&mut state);

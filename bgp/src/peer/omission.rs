@@ -53,7 +53,10 @@ impl Omission {
         let (noun, object) =
             if names.len() > 1 { ("capabilities", "them") } else { ("capability", "it") };
         (!names.is_empty()).then(|| {
-            format!("the peer refused {noun} {}: the next OPEN leaves {object} out", names.join(", "))
+            format!(
+                "the peer refused {noun} {}: the next OPEN leaves {object} out",
+                names.join(", ")
+            )
         })
     }
 }

@@ -39,7 +39,8 @@ impl Peer {
     /// What hinders, all of it in one text.
     fn problems(&self) -> Option<String> {
         let refused = if self.up.is_none() { self.omitted.text() } else { None };
-        let texts: Vec<String> = self.problem.iter().cloned().chain(refused).collect();
+        let own = [&self.connect_problem, &self.listen_problem];
+        let texts: Vec<String> = own.into_iter().flatten().cloned().chain(refused).collect();
         (!texts.is_empty()).then(|| texts.join("; "))
     }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! How sessions end by our will, and what the peer is told of it.
 
+use std::net::Ipv6Addr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -64,7 +65,20 @@ impl Peer {
         self.omitted.clear();
         self.failures = 0;
         self.refusing = None;
-        self.problem = None;
+        self.connect_problem = None;
+        self.listen_problem = None;
+        self.idle_hold = self.running.then_some(now);
+    }
+
+    /// The session's other end is not where the neighbour is any more: waiting for the Hold Time would be in vain.
+    pub(super) fn moved(&mut self, now: Instant, address: Ipv6Addr) {
+        let Some(direction) = self.up else { return };
+        let text = format!("changed: the neighbour's address is now {address}");
+        self.with(now, direction, |session, around| {
+            let notification = Notification::cease(error::CONFIGURATION_CHANGE);
+            let cause = Cause::notification(notification, DownReason::ConfigurationChanged(text));
+            session.trigger(around, Trigger::ManualStop, cause);
+        });
         self.idle_hold = self.running.then_some(now);
     }
 

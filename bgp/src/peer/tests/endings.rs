@@ -119,6 +119,30 @@ fn a_router_that_is_left_for_good_is_told_so_with_the_n_bit() {
 }
 
 #[test]
+fn a_session_whose_neighbour_has_moved_begins_anew_at_once() {
+    let mut scripted = Scripted::established(|_| {});
+    scripted.handle(Event::Moved("fe80::2".parse().unwrap()));
+    assert_eq!(scripted.last_notification(), (6, 6, vec![]));
+    let text = scripted.downs[0].to_string();
+    assert_eq!(text, "configuration changed: the neighbour's address is now fe80::2");
+    assert_eq!(scripted.timer(), Duration::ZERO);
+    assert_eq!(scripted.connects, 2);
+}
+
+#[test]
+fn problems_of_connecting_and_listening_do_not_hide_each_other() {
+    let mut scripted = Scripted::new(|_| {});
+    let tell = |scripted: &mut Scripted, hindrance, text: Option<&str>| {
+        scripted.handle(Event::Problem { hindrance, text: text.map(str::to_owned) });
+        scripted.peer.status().problem.unwrap_or_default()
+    };
+    assert_eq!(tell(&mut scripted, Hindrance::Listening, Some("port")), "port");
+    assert_eq!(tell(&mut scripted, Hindrance::Connecting, Some("address")), "address; port");
+    assert_eq!(tell(&mut scripted, Hindrance::Connecting, None), "port");
+    assert_eq!(tell(&mut scripted, Hindrance::Listening, None), "");
+}
+
+#[test]
 fn a_peer_that_becomes_active_begins_to_connect() {
     let mut scripted = Scripted::new(|config| config.passive = true);
     assert_eq!((scripted.connects, scripted.peer.status().state), (0, State::Active));
