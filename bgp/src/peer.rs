@@ -16,11 +16,13 @@ use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ipnet::IpNet;
+
 use crate::adj_rib_out::{AdjRibOut, Filled, NextHops};
 use crate::config::{Change, Config};
 use crate::jitter::Jitter;
 use crate::received::Received;
-use crate::route::Routes;
+use crate::route::{Attributes, Routes};
 use crate::session::transition::Trigger;
 use crate::session::{Cause, Direction, Session, Surroundings};
 use crate::status::{Counters, Down, DownReason, Negotiated, State, Stop};
@@ -82,6 +84,8 @@ pub enum Event<'a> {
     Timer,
     /// From now the peer shall have this.
     Routes(Arc<Routes>),
+    /// From now it shall have these, and of those with `None` nothing.
+    Changes(Vec<(IpNet, Option<Arc<Attributes>>)>),
     /// From now the session is to be like this.
     Configure(Arc<Config>),
     /// The routes are complete: End-of-RIB may be sent. Before `Start` it says that this is no restart.
@@ -226,6 +230,10 @@ impl Peer {
             Event::Timer => self.expire(now),
             Event::Routes(routes) => {
                 self.rib.set_routes(routes);
+                self.revision += 1;
+            }
+            Event::Changes(changes) => {
+                self.rib.change_routes(changes);
                 self.revision += 1;
             }
             Event::Configure(config) => self.configure(now, config),

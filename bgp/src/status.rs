@@ -55,7 +55,7 @@ pub struct Status {
     pub remote: Option<SocketAddr>,
     /// What was sent and received since the process started.
     pub counters: Counters,
-    /// Prefixes that the peer shall have.
+    /// Prefixes that the peer shall have, of the families that it is offered.
     pub desired_prefixes: usize,
     /// Prefixes that the peer was told of.
     pub announced_prefixes: usize,

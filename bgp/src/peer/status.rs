@@ -26,7 +26,7 @@ impl Peer {
             local: addresses.map(|(local, _)| local),
             remote: addresses.map(|(_, remote)| remote),
             counters: self.counters,
-            desired_prefixes: self.rib.desired(),
+            desired_prefixes: self.rib.desired(self.config.families),
             announced_prefixes: self.rib.announced(),
             queued_prefixes: self.rib.queued(),
             withheld: self.rib.withheld(),

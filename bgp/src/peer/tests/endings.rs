@@ -230,7 +230,7 @@ fn a_restarting_speaker_says_so_and_ends_its_rib_when_the_caller_does() {
 fn a_peer_that_does_not_read_costs_little_and_is_dropped_after_eight_minutes() {
     let mut scripted = Scripted::established(|_| {});
     let begin = scripted.now;
-    let attributes = Arc::new(crate::Attributes::default());
+    let attributes = Arc::new(Attributes::default());
     let prefix = |n: u32| ipnet::Ipv4Net::new((0x0a00_0000 + n).into(), 32).unwrap().into();
     let table = (0..100_000).map(|n| (prefix(n), Arc::clone(&attributes))).collect();
     scripted.handle(Event::Routes(Arc::new(table)));
