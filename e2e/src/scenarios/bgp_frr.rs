@@ -57,7 +57,7 @@ fn cases(kind: Kind) -> Vec<Case> {
         neighbour.passive = false;
         neighbour.port = LISTEN;
     };
-    vec![
+    let mut cases = vec![
         case(61, "v4", json!({}), &|_| ()),
         case(61, "v6", json!({}), &|_| ()),
         case(62, "both", json!({"dualStackAddressFamily": true}), &|neighbour| {
@@ -75,7 +75,10 @@ fn cases(kind: Kind) -> Vec<Case> {
             neighbour.port = COLLIDE;
         }),
         case(70, "gtsm", json!({"ttlSecurity": 1}), &|neighbour| neighbour.ttl_security = true),
-    ]
+    ];
+    // With hold time 0 it gives each of its own messages no time at all to be written (routers.md).
+    cases.retain(|case| kind != Kind::Gobgp || case.neighbour.name != "hold0");
+    cases
 }
 
 /// Plays it with this router.
