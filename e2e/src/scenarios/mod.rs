@@ -56,6 +56,8 @@ scenarios! {
     bgp_gobgp: Dual,
     bgp_hostile: Dual,
     bgp_restarts: Dual,
+    bgp_bfd: Dual,
+    bgp_changes: Dual,
     bgp_many: Dual,
     bgp_password: Dual,
     bgp_unnumbered: Dual,
