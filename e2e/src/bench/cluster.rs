@@ -16,7 +16,7 @@ use crate::lab::{Lab, SOON};
 const FOREIGN: usize = 3_000;
 const SERVICES: usize = 1_000;
 /// What MetalLB's manifests run with; the scenarios ask for more.
-const LOG_LEVEL: &str = "--log-level=info";
+pub(super) const LOG_LEVEL: &str = "--log-level=info";
 const MINUTES: Duration = Duration::from_secs(180);
 
 pub(super) fn measure(lab: &mut Lab, report: &mut Report) -> anyhow::Result<()> {
@@ -92,7 +92,7 @@ pub(super) fn measure(lab: &mut Lab, report: &mut Report) -> anyhow::Result<()> 
     Ok(())
 }
 
-fn create(lab: &Lab, numbers: std::ops::Range<usize>) -> anyhow::Result<()> {
+pub(super) fn create(lab: &Lab, numbers: std::ops::Range<usize>) -> anyhow::Result<()> {
     for number in numbers {
         let name = format!("s{number}");
         lab.kube().create(&service(&name, json!({})))?;
@@ -102,7 +102,7 @@ fn create(lab: &Lab, numbers: std::ops::Range<usize>) -> anyhow::Result<()> {
 }
 
 /// Waits until more Services than these have an address.
-fn addressed(lab: &Lab, count: usize) -> anyhow::Result<()> {
+pub(super) fn addressed(lab: &Lab, count: usize) -> anyhow::Result<()> {
     eventually_true("every Service has an address", MINUTES, || {
         let services = lab.kube().list("/api/v1/namespaces/default/services")?;
         let given = services
@@ -112,7 +112,7 @@ fn addressed(lab: &Lab, count: usize) -> anyhow::Result<()> {
     })
 }
 
-fn with_own(pid: u32) -> anyhow::Result<String> {
+pub(super) fn with_own(pid: u32) -> anyhow::Result<String> {
     Ok(format!("{} ({})", megabytes(resident(pid)?), megabytes(own(pid)?)))
 }
 
@@ -137,7 +137,7 @@ fn answered(lab: &mut Lab) -> anyhow::Result<Vec<Duration>> {
 }
 
 /// Waits until a process has used no CPU for a second.
-fn quiet(pid: u32) -> anyhow::Result<()> {
+pub(super) fn quiet(pid: u32) -> anyhow::Result<()> {
     let mut last = (cpu(pid)?, now());
     eventually("the process is quiet", MINUTES, || {
         let used = cpu(pid)?;
@@ -152,7 +152,7 @@ fn endpoint() -> PodAddresses {
     PodAddresses { node: "node1".into(), v4: "10.244.1.10".into(), v6: "fd00:244:1::10".into() }
 }
 
-fn pid(lab: &mut Lab) -> anyhow::Result<u32> {
+pub(super) fn pid(lab: &mut Lab) -> anyhow::Result<u32> {
     Ok(lab.node("node1")?.speaker.as_ref().context("no speaker")?.pid())
 }
 

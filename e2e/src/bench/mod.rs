@@ -5,6 +5,7 @@
 //! Topology: one lane with three nodes (no kube-proxy), a client.
 
 mod arp;
+mod bgp;
 mod cluster;
 mod plan;
 mod usage;
@@ -88,7 +89,9 @@ fn measure(binaries: &Path, report: &mut Report) -> anyhow::Result<()> {
     let mut lab = Lab::new(0, binaries, &binary, Families::Dual)?;
     cluster::measure(&mut lab, report)?;
     lab.reset()?;
-    arp::measure(&mut lab, report)
+    arp::measure(&mut lab, report)?;
+    lab.reset()?;
+    bgp::measure(&mut lab, binaries, report)
 }
 
 fn sizes(binaries: &Path, report: &mut Report) -> anyhow::Result<()> {

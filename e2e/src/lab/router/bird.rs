@@ -41,7 +41,9 @@ pub(super) fn config(setup: &Setup) -> String {
     line("protocol direct { ipv4; ipv6; }");
     if setup.forward {
         for family in ["ipv4", "ipv6"] {
-            line(&format!("protocol kernel {{ merge paths on; {family} {{ export where source = RTS_BGP; }}; }}"));
+            line(&format!(
+                "protocol kernel {{ merge paths on; {family} {{ export where source = RTS_BGP; }}; }}"
+            ));
         }
     }
     for neighbour in &setup.neighbours {
@@ -124,7 +126,8 @@ fn parse_sessions(text: &str) -> BTreeMap<String, Session> {
                 session.hold_time = value.rsplit('/').next().and_then(|hold| hold.parse().ok());
             }
             Some(("Import updates", value)) => {
-                let received = value.split_whitespace().next().and_then(|word| word.parse::<u64>().ok());
+                let received =
+                    value.split_whitespace().next().and_then(|word| word.parse::<u64>().ok());
                 session.updates = session.updates.max(Some(0)).zip(received).map(|(a, b)| a + b);
             }
             _ => {}

@@ -109,8 +109,7 @@ pub(super) fn config(setup: &Setup) -> String {
 pub(super) fn ask(router: &Router, words: &[&str]) -> anyhow::Result<String> {
     let folder = router.file("");
     let commands = words.iter().flat_map(|word| ["-c", word]);
-    let output =
-        Command::new("vtysh").args(["--vty_socket", &folder]).args(commands).output()?;
+    let output = Command::new("vtysh").args(["--vty_socket", &folder]).args(commands).output()?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     ensure!(output.status.success(), "vtysh {words:?}: {text}");
     Ok(text)
@@ -176,9 +175,8 @@ pub(super) fn routes(router: &Router) -> anyhow::Result<Vec<Route>> {
         for table in ask_json(router, &[&format!("show bgp {family} unicast json")])? {
             let routes = table.get("routes").and_then(Value::as_object).cloned();
             let prefixes = routes.unwrap_or_default().into_iter().map(|(prefix, _)| prefix);
-            questions.extend(
-                prefixes.map(|prefix| format!("show bgp {family} unicast {prefix} json")),
-            );
+            questions
+                .extend(prefixes.map(|prefix| format!("show bgp {family} unicast {prefix} json")));
         }
     }
     let mut routes = Vec::new();

@@ -17,10 +17,8 @@ pub(super) fn start(router: &mut Router) -> anyhow::Result<()> {
 }
 
 pub(super) fn config(setup: &Setup) -> String {
-    let mut text = format!(
-        "[global.config]\n  as = {}\n  router-id = \"{}\"\n",
-        setup.asn, setup.identifier
-    );
+    let mut text =
+        format!("[global.config]\n  as = {}\n  router-id = \"{}\"\n", setup.asn, setup.identifier);
     // Writing to a String cannot fail.
     let mut line = |words: &str| {
         let _ = writeln!(text, "{words}");
@@ -37,7 +35,9 @@ pub(super) fn config(setup: &Setup) -> String {
         if neighbour.port != 179 {
             line(&format!("    remote-port = {}", neighbour.port));
         }
-        line("  [neighbors.timers.config]\n    connect-retry = 2\n    idle-hold-time-after-reset = 1");
+        line(
+            "  [neighbors.timers.config]\n    connect-retry = 2\n    idle-hold-time-after-reset = 1",
+        );
         if let Some(hold) = neighbour.hold_time {
             line(&format!("    hold-time = {hold}\n    keepalive-interval = {}", hold / 3));
         }
@@ -48,7 +48,9 @@ pub(super) fn config(setup: &Setup) -> String {
             line("  [neighbors.ttl-security.config]\n    enabled = true\n    ttl-min = 255");
         }
         if neighbour.graceful_restart {
-            line("  [neighbors.graceful-restart.config]\n    enabled = true\n    helper-only = true");
+            line(
+                "  [neighbors.graceful-restart.config]\n    enabled = true\n    helper-only = true",
+            );
             line("    restart-time = 120");
         }
         let families = neighbour.families;
@@ -57,7 +59,9 @@ pub(super) fn config(setup: &Setup) -> String {
                 line("  [[neighbors.afi-safis]]\n    [neighbors.afi-safis.config]");
                 line(&format!("      afi-safi-name = \"{name}-unicast\""));
                 if neighbour.graceful_restart {
-                    line("    [neighbors.afi-safis.mp-graceful-restart.config]\n      enabled = true");
+                    line(
+                        "    [neighbors.afi-safis.mp-graceful-restart.config]\n      enabled = true",
+                    );
                 }
             }
         }
@@ -79,7 +83,8 @@ fn number(value: &Value, pointer: &str) -> Option<u64> {
 }
 
 fn session(said: &Value) -> anyhow::Result<(String, Session)> {
-    let address = said.pointer("/state/neighbor_address").or(said.pointer("/conf/neighbor_address"));
+    let address =
+        said.pointer("/state/neighbor_address").or(said.pointer("/conf/neighbor_address"));
     let address = address.and_then(Value::as_str).context("a neighbour's address")?;
     let state = number(said, "/state/session_state");
     let capabilities = said.pointer("/state/remote_cap").and_then(Value::as_array);

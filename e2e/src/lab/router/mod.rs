@@ -222,7 +222,8 @@ impl Router {
         let _ = fs::remove_dir_all(&self.folder).and_then(|()| fs::create_dir_all(&self.folder));
         for family in ["-4", "-6"] {
             for protocol in ["bgp", "bird"] {
-                let flush = ["-n", self.namespace.name(), family, "route", "flush", "proto", protocol];
+                let flush =
+                    ["-n", self.namespace.name(), family, "route", "flush", "proto", protocol];
                 let _ = std::process::Command::new("ip").args(flush).output();
             }
         }
@@ -340,11 +341,7 @@ impl Router {
     ///
     /// # Errors
     /// When others do in the end.
-    pub fn wait_prefixes(
-        &self,
-        neighbour: &str,
-        prefixes: &[&str],
-    ) -> anyhow::Result<Vec<Route>> {
+    pub fn wait_prefixes(&self, neighbour: &str, prefixes: &[&str]) -> anyhow::Result<Vec<Route>> {
         let wanted: BTreeSet<&str> = prefixes.iter().copied().collect();
         let routes = self.wait_routes(&format!("{prefixes:?} from {neighbour}"), |routes| {
             let from = routes.iter().filter(|route| route.neighbour == neighbour);
@@ -361,7 +358,10 @@ impl Router {
             Kind::Bird => &[&["show", "protocols"]],
             Kind::Gobgp => &[&["neighbor"]],
         };
-        asked.iter().map(|words| self.ask(words).unwrap_or_else(|error| error.to_string())).collect()
+        asked
+            .iter()
+            .map(|words| self.ask(words).unwrap_or_else(|error| error.to_string()))
+            .collect()
     }
 
     fn file(&self, name: &str) -> String {
