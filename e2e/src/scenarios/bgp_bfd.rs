@@ -66,9 +66,9 @@ pub(super) fn run(lab: &mut Lab) -> anyhow::Result<()> {
     let metrics = lab.metric_lines("node1", "metallb_bfd_")?;
     for kind in KINDS {
         for line in [
-            format!("metallb_bfd_session_up{{peer=\"{}\"}} 1", kind.v4()),
-            format!("metallb_bfd_session_up_events{{peer=\"{}\"}} 2", kind.v4()),
-            format!("metallb_bfd_session_down_events{{peer=\"{}\"}} 1", kind.v4()),
+            format!("metallb_bfd_session_up{{peer=\"{}\",vrf=\"default\"}} 1", kind.v4()),
+            format!("metallb_bfd_session_up_events{{peer=\"{}\",vrf=\"default\"}} 2", kind.v4()),
+            format!("metallb_bfd_session_down_events{{peer=\"{}\",vrf=\"default\"}} 1", kind.v4()),
         ] {
             ensure!(metrics.contains(&line), "no {line} in {metrics:#?}");
         }

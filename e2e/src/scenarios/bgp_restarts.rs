@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Graceful restart (RFC 4724) of a speaker that is killed, and routers that lose their power.
+//! Graceful restart (RFC 4724) of a speaker that is killed or stopped, and routers that lose their power.
 //!
 //! Topology: one node with kube-proxy and a pod; FRR and BIRD with machines behind them, and GoBGP; graceful restart with
 //! all, BFD with FRR (check-control-plane-failure) and BIRD (bfd graceful).
-//! Steps: SIGKILL of the speaker: every router keeps the routes as stale, none is lost before the new speaker has sent
+//! Steps: SIGKILL, then SIGTERM of the speaker: every router keeps the routes as stale, none is lost before the new speaker has sent
 //! them again, and no request through FRR or BIRD fails; each router is killed and started again: the routes are back.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, anyhow, ensure};
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use crate::lab::bgp::{ASN, fetch_until};
@@ -16,7 +17,7 @@ use crate::lab::netns::Namespace;
 use crate::lab::node::{Proxy, fetch};
 use crate::lab::objects::{bfd_profile, bgp_advertisement, bgp_peer, merge};
 use crate::lab::router::{Families, Kind, Neighbour, Router, Setup};
-use crate::lab::wait::eventually_true;
+use crate::lab::wait::{eventually, eventually_true};
 use crate::lab::{Lab, SOON};
 
 const NODE: &str = "172.30.0.11";
@@ -68,7 +69,9 @@ pub(super) fn run(lab: &mut Lab) -> anyhow::Result<()> {
             })?;
         }
     }
-    kill_the_speaker(lab, &behind)?;
+    for signal in [Signal::SIGKILL, Signal::SIGTERM] {
+        restart_the_speaker(lab, &behind, signal).with_context(|| format!("after {signal}"))?;
+    }
     for kind in Kind::ALL {
         lab.router_mut(kind)?.kill();
         lab.router_mut(kind)?.restart()?;
@@ -81,7 +84,11 @@ fn key(kind: Kind) -> &'static str {
     if kind == Kind::Bird { "node" } else { NODE }
 }
 
-fn kill_the_speaker(lab: &mut Lab, behind: &[Namespace; 2]) -> anyhow::Result<()> {
+fn restart_the_speaker(
+    lab: &mut Lab,
+    behind: &[Namespace; 2],
+    signal: Signal,
+) -> anyhow::Result<()> {
     let mut node = lab.nodes.pop().context("a node")?;
     let (done, routers) = (AtomicBool::new(false), &lab.routers);
     let result = std::thread::scope(|scope| {
@@ -94,7 +101,11 @@ fn kill_the_speaker(lab: &mut Lab, behind: &[Namespace; 2]) -> anyhow::Result<()
         let watching: Vec<_> =
             routers.iter().map(|router| scope.spawn(move || never_without(router, done))).collect();
         let played = (|| {
-            node.speaker.take().context("a speaker")?.kill();
+            let mut speaker = node.speaker.take().context("a speaker")?;
+            speaker.signal(signal)?;
+            eventually("the speaker ends", SOON, || Ok(speaker.ended()))?;
+            // Forgets it where all programs are known.
+            speaker.kill();
             for router in routers {
                 eventually_true(&format!("{} keeps stale routes", router.kind), SOON, || {
                     is_stale(router)

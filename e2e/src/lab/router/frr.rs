@@ -78,6 +78,9 @@ pub(super) fn config(setup: &Setup) -> String {
         if neighbour.multihop {
             say("ebgp-multihop 255");
         }
+        if neighbour.families.v4() && address.contains(':') {
+            say("capability extended-nexthop");
+        }
         if neighbour.ttl_security {
             say("ttl-security hops 1");
         }
