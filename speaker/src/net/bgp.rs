@@ -12,7 +12,7 @@ mod drain;
 mod signals;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -496,13 +496,4 @@ fn first_ipv4(interface: &str) -> Option<Ipv4Addr> {
     let addresses = nix::ifaddrs::getifaddrs().ok()?;
     let mut own = addresses.filter(|one| one.interface_name == interface);
     own.find_map(|one| Some(one.address?.as_sockaddr_in()?.ip()))
-}
-
-/// The peer as the metrics of MetalLB's native mode name it.
-pub(crate) fn label(address: Option<IpAddr>, interface: Option<&str>, port: u16) -> String {
-    match (address, interface) {
-        (Some(address), _) => std::net::SocketAddr::new(address, port).to_string(),
-        (None, Some(interface)) => format!("{interface}:{port}"),
-        (None, None) => port.to_string(),
-    }
 }

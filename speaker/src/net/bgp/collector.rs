@@ -3,6 +3,7 @@
 //! frr-k8s the same are there once more with the prefix `frrk8s_`.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::PoisonError;
 
 use bgp::net::Engine;
@@ -11,7 +12,7 @@ use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{IntCounterVec, IntGaugeVec, Opts};
 
-use super::{SharedBfd, label};
+use super::SharedBfd;
 
 /// Reads the sessions of an engine and of BFD.
 pub struct BgpCollector {
@@ -27,7 +28,7 @@ pub enum Style {
     Native,
     /// `peer` and `vrf`.
     Frr,
-    /// As `Frr`, and with a second prefix.
+    /// As `Frr`, but the peer's address without its port, and everything once more with a second prefix.
     FrrK8s,
 }
 
@@ -138,9 +139,13 @@ impl BgpCollector {
             .into_iter()
             .filter_map(|(name, status)| {
                 let config = configs.get(&name)?;
-                let peer = match &config.remote {
-                    Remote::Address { address, .. } => label(Some(*address), None, config.port),
-                    Remote::Interface(interface) => label(None, Some(interface), config.port),
+                let peer = match (&config.remote, self.style) {
+                    (Remote::Address { address, .. }, Style::FrrK8s) => address.to_string(),
+                    (Remote::Interface(interface), Style::FrrK8s) => interface.to_string(),
+                    (Remote::Address { address, .. }, _) => {
+                        SocketAddr::new(*address, config.port).to_string()
+                    }
+                    (Remote::Interface(interface), _) => format!("{interface}:{}", config.port),
                 };
                 let mut labels = HashMap::from([("peer", peer)]);
                 if self.style != Style::Native {
