@@ -57,6 +57,13 @@ enum Command {
         /// The text.
         body: String,
     },
+    /// Plays a BGP peer that is worse than any router, or hundreds of them.
+    BgpPeer {
+        /// Its AS.
+        asn: u16,
+        /// What it does once it is Established.
+        mode: e2e::raw::Mode,
+    },
     /// Prints the hardware address of everybody who answers for an IPv6 address.
     Solicit {
         /// The address.
@@ -78,6 +85,9 @@ fn main() -> ExitCode {
             Ok(true)
         }
         Command::Serve { address, body } => e2e::serve::serve(&address, &body).map(|()| true),
+        Command::BgpPeer { asn, mode } => {
+            e2e::raw::serve(asn, mode).map(|()| true).map_err(anyhow::Error::from)
+        }
         Command::Solicit { target, link } => e2e::solicit::solicit(target, &link).map(|()| true),
     };
     match result {

@@ -137,7 +137,8 @@ pub fn delete_all(kube: &Kube) -> anyhow::Result<()> {
         }
     }
     let system =
-        ["/api/v1/namespaces/metallb-system/pods", "/api/v1/namespaces/metallb-system/secrets"];
+        ["pods", "secrets", "events"].map(|plural| format!("/api/v1/namespaces/{SYSTEM}/{plural}"));
+    let system = system.iter().map(String::as_str);
     for path in ["/api/v1/nodes", "/api/v1/namespaces/default/events"].into_iter().chain(system) {
         kube.delete(path)?;
     }

@@ -54,6 +54,14 @@ scenarios! {
     bgp_frr: Dual,
     bgp_bird: Dual,
     bgp_gobgp: Dual,
+    bgp_hostile: Dual,
+    bgp_restarts: Dual,
+    bgp_bfd: Dual,
+    bgp_changes: Dual,
+    bgp_many: Dual,
+    bgp_password: Dual,
+    bgp_unnumbered: Dual,
+    bgp_placement: Dual,
     ipv6_only: Ipv6,
 }
 

@@ -25,7 +25,6 @@ pub(super) fn start(router: &mut Router) -> anyhow::Result<()> {
     for (daemon, extra) in [
         ("zebra", Vec::new()),
         ("bfdd", vec!["--bfdctl".to_owned(), router.file("bfdctl")]),
-        // Beside the usual address also that of unnumbered and far neighbours.
         ("bgpd", Vec::new()),
     ] {
         let pid = ["-i".to_owned(), router.file(&format!("{daemon}.pid"))];
@@ -53,9 +52,8 @@ pub(super) fn config(setup: &Setup) -> String {
         let _ = writeln!(text, "{words}");
     };
     if setup.neighbours.iter().any(|neighbour| neighbour.bfd) {
-        line(
-            "bfd\n profile fast\n  transmit-interval 50\n  receive-interval 50\n exit\nexit".into(),
-        );
+        // Without an `exit`: bgpd does not know `bfd` and would leave its own configuration with it.
+        line("bfd\n profile fast\n  transmit-interval 50\n  receive-interval 50".into());
     }
     line("ip nht resolve-via-default\nipv6 nht resolve-via-default".into());
     line(format!("router bgp {}\n bgp router-id {}", setup.asn, setup.identifier));
@@ -79,6 +77,9 @@ pub(super) fn config(setup: &Setup) -> String {
         }
         if neighbour.multihop {
             say("ebgp-multihop 255");
+        }
+        if neighbour.families.v4() && address.contains(':') {
+            say("capability extended-nexthop");
         }
         if neighbour.ttl_security {
             say("ttl-security hops 1");

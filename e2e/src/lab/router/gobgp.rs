@@ -154,8 +154,7 @@ fn attribute_of(route: &mut Route, attribute: &Value) {
         Some(2) => {
             let segments = attribute.get("as_paths").and_then(Value::as_array);
             let numbers = segments.into_iter().flatten().filter_map(|segment| segment.get("asns"));
-            let all: Vec<String> =
-                numbers.flat_map(|asns| self::asns(asns)).map(|asn| asn.to_string()).collect();
+            let all: Vec<String> = numbers.flat_map(asns).map(|asn| asn.to_string()).collect();
             route.as_path = all.join(" ");
         }
         Some(3 | 14) => {
