@@ -268,6 +268,29 @@ fn next_hops_follow_the_addresses_of_the_interface() {
 
 #[test]
 #[ignore = "needs root and network namespaces; make test runs it"]
+fn a_session_from_a_loopback_address_has_next_hops_of_the_link() {
+    let lab = Lab::new();
+    let (ours, theirs) = (lab.engine(&lab.node), lab.engine(&lab.router));
+    let both = |mut config: bgp::Config| {
+        config.families = Families::BOTH;
+        config
+    };
+    run("ip", &["-n", &lab.node, "addr", "add", "10.255.0.1/32", "dev", "lo"]);
+    run("ip", &["-n", &lab.router, "route", "add", "10.255.0.1/32", "via", "192.0.2.1"]);
+    theirs.peers([both(router("10.255.0.1"))]);
+    let mut config = both(node("192.0.2.2"));
+    config.source_address = Some("10.255.0.1".parse().unwrap());
+    ours.peers([config]);
+    ours.engine.set_routes("router", routes(&["2001:db8:1::1/128"], &Attributes::default()));
+    ours.until("announced", |status| status.announced_prefixes == 1);
+    // With those of the link gone there is none left: that of the loopback interface is none.
+    run("ip", &["-n", &lab.node, "-6", "addr", "flush", "dev", "eth0"]);
+    let status = ours.until("withdrawn", |status| status.announced_prefixes == 0);
+    assert_eq!(status.withheld[0].reason, WithheldReason::NoNextHop);
+}
+
+#[test]
+#[ignore = "needs root and network namespaces; make test runs it"]
 fn unnumbered_peers_find_each_other_by_router_advertisements() {
     let lab = Lab::new();
     let (ours, theirs) = (lab.engine(&lab.node), lab.engine(&lab.router));

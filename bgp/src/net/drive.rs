@@ -329,7 +329,7 @@ impl Driver {
                 return false;
             }
         };
-        let next_hops = addresses::next_hops(local.ip(), remote);
+        let next_hops = addresses::next_hops(local, remote);
         // What the core closes now is what was there before.
         self.handle(Event::Connected { direction, local, remote, next_hops });
         *self.lane(direction) = Lane { stream: Some(stream), blocked: false };

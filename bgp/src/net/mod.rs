@@ -14,6 +14,7 @@ mod connect;
 mod drive;
 mod listen;
 mod neighbour;
+mod next_hops;
 mod socket_options;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -377,7 +378,7 @@ impl Inner {
         for running in self.state().peers.values() {
             let addresses = running.cell.peer().addresses();
             if let Some((local, remote)) = addresses {
-                let next_hops = addresses::next_hops(local.ip(), remote);
+                let next_hops = addresses::next_hops(local, remote);
                 running.cell.tell(Event::NextHops(next_hops));
             }
         }
