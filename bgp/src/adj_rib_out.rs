@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What one peer has yet to be told (Adj-RIB-Out, RFC 4271 §3.2), level-triggered: the caller gives the whole table, and only
-//! the difference to what the peer has is kept and sent. Messages are made one at a time when there is room for them.
+//! What one peer has yet to be told (Adj-RIB-Out, RFC 4271 §3.2), level-triggered: the caller gives the whole table or changes of
+//! it, and only the difference to what the peer has is kept and sent. Messages are made one at a time when there is room for them.
 //!
 //! For every prefix that is not pending the peer has what the table says. So a peer that is up to date costs nothing but the
 //! shared table, and a change that is taken back before it was sent is never sent.
@@ -112,6 +112,43 @@ struct Owed {
     end: bool,
 }
 
+/// A number of prefixes per family.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Counts {
+    ipv4: usize,
+    ipv6: usize,
+}
+
+impl Counts {
+    fn of(routes: &Routes) -> Self {
+        let mut counts = Self::default();
+        for prefix in routes.keys() {
+            *counts.of_mut(Family::of(prefix)) += 1;
+        }
+        counts
+    }
+
+    const fn in_family(&self, family: Family) -> usize {
+        match family {
+            Family::Ipv4 => self.ipv4,
+            Family::Ipv6 => self.ipv6,
+        }
+    }
+
+    const fn of_mut(&mut self, family: Family) -> &mut usize {
+        match family {
+            Family::Ipv4 => &mut self.ipv4,
+            Family::Ipv6 => &mut self.ipv6,
+        }
+    }
+
+    /// A prefix was one of these and is one now.
+    fn exchange(&mut self, family: Family, before: bool, now: bool) {
+        let count = self.of_mut(family);
+        *count = count.saturating_add(usize::from(now)).saturating_sub(usize::from(before));
+    }
+}
+
 type Group = (Family, Arc<Attributes>);
 
 /// How many prefixes a message carried.
@@ -131,6 +168,10 @@ pub(crate) enum Filled {
 #[derive(Debug, Default)]
 pub(crate) struct AdjRibOut {
     desired: Arc<Routes>,
+    /// How many those are of each family.
+    counts: Counts,
+    /// How many of them do not fit into a message; counted while there is a session.
+    too_long: Counts,
     egress: Option<Egress>,
     announced: usize,
     pending: BTreeMap<IpNet, Known>,
@@ -145,12 +186,31 @@ impl AdjRibOut {
     /// From now the peer shall have this.
     pub(crate) fn set_routes(&mut self, routes: Arc<Routes>) {
         let old = std::mem::replace(&mut self.desired, routes);
-        if self.egress.is_none() || Arc::ptr_eq(&old, &self.desired) {
+        if Arc::ptr_eq(&old, &self.desired) {
             return;
         }
         let new = Arc::clone(&self.desired);
+        if self.egress.is_none() {
+            self.counts = Counts::of(&new);
+            return;
+        }
         for (prefix, before, now) in changed(&old, &new) {
-            self.note(*prefix, before, now, false);
+            self.note(*prefix, before, now);
+        }
+    }
+
+    /// From now the peer shall have these, and of those with `None` nothing. The cost is that of the changes, once the table is
+    /// not shared with whoever gave it.
+    pub(crate) fn change_routes(&mut self, changes: Vec<(IpNet, Option<Arc<Attributes>>)>) {
+        for (prefix, now) in changes {
+            let table = Arc::make_mut(&mut self.desired);
+            let before = match &now {
+                Some(now) => table.insert(prefix, Arc::clone(now)),
+                None => table.remove(&prefix),
+            };
+            if before != now {
+                self.note(prefix, before.as_ref(), now.as_ref());
+            }
         }
     }
 
@@ -161,15 +221,21 @@ impl AdjRibOut {
             self.owed_mut(family).end_of_rib = true;
         }
         self.egress = Some(egress);
+        // They are counted anew on the way.
+        self.counts = Counts::default();
         for (prefix, attributes) in Arc::clone(&self.desired).iter() {
-            self.note(*prefix, None, Some(attributes), false);
+            self.note(*prefix, None, Some(attributes));
         }
     }
 
     /// The session is down.
     pub(crate) fn end(&mut self) {
-        *self =
-            Self { desired: Arc::clone(&self.desired), complete: self.complete, ..Self::default() };
+        *self = Self {
+            desired: Arc::clone(&self.desired),
+            counts: self.counts,
+            complete: self.complete,
+            ..Self::default()
+        };
     }
 
     /// The session has changed what it does to paths. What differs by that is sent again.
@@ -181,8 +247,12 @@ impl AdjRibOut {
         if old == new {
             return;
         }
+        self.too_long = Counts::default();
         for (prefix, attributes) in Arc::clone(&self.desired).iter() {
             let family = Family::of(prefix);
+            if !encode::fits(&new, attributes) {
+                *self.too_long.of_mut(family) += 1;
+            }
             let resend = old.drain != new.drain || old.next_hop(family) != new.next_hop(family);
             let before = old.wanted(prefix, attributes);
             let now = new.wanted(prefix, attributes);
@@ -222,9 +292,9 @@ impl AdjRibOut {
         self.egress.is_some() && !self.owed.iter().any(|owed| owed.end_of_rib)
     }
 
-    /// Prefixes that the peer shall have.
-    pub(crate) fn desired(&self) -> usize {
-        self.desired.len()
+    /// Prefixes of these families that the peer shall have.
+    pub(crate) fn desired(&self, families: Families) -> usize {
+        families.iter().map(|family| self.counts.in_family(family)).sum()
     }
 
     /// Prefixes that the peer was told of.
@@ -240,23 +310,14 @@ impl AdjRibOut {
     /// What cannot be sent, and why.
     pub(crate) fn withheld(&self) -> Vec<Withheld> {
         let Some(egress) = &self.egress else { return Vec::new() };
-        if self.pending.is_empty() && self.announced == self.desired.len() {
-            return Vec::new();
-        }
-        let mut all: Vec<Withheld> = Vec::new();
-        for (prefix, attributes) in self.desired.iter() {
-            let family = Family::of(prefix);
-            if egress.wanted(prefix, attributes).is_some() {
-                continue;
-            }
-            let reason = egress.withholds(family).unwrap_or(WithheldReason::AttributesTooLong);
-            let mut known = all.iter_mut();
-            match known.find(|one| one.family == family && one.reason == reason) {
-                Some(one) => one.prefixes += 1,
-                None => all.push(Withheld { family, prefixes: 1, reason }),
-            }
-        }
-        all
+        let withheld = |family| {
+            let (prefixes, reason) = match egress.withholds(family) {
+                Some(reason) => (self.counts.in_family(family), reason),
+                None => (self.too_long.in_family(family), WithheldReason::AttributesTooLong),
+            };
+            (prefixes > 0).then_some(Withheld { family, prefixes, reason })
+        };
+        Family::ALL.into_iter().filter_map(withheld).collect()
     }
 
     /// Appends the next message; `None` if the peer is up to date.
@@ -323,19 +384,24 @@ impl AdjRibOut {
         }
     }
 
-    /// The wish for a prefix changed, seen through the session.
+    /// The wish for a prefix changed: counts it, and sees it through the session if there is one.
     fn note(
         &mut self,
         prefix: IpNet,
         before: Option<&Arc<Attributes>>,
         now: Option<&Arc<Attributes>>,
-        resend: bool,
     ) {
+        let family = Family::of(&prefix);
+        self.counts.exchange(family, before.is_some(), now.is_some());
         let Some(egress) = &self.egress else { return };
+        let too_long = |path: Option<&Arc<Attributes>>| {
+            path.is_some_and(|attributes| !encode::fits(egress, attributes))
+        };
+        self.too_long.exchange(family, too_long(before), too_long(now));
         let before = before.and_then(|attributes| egress.wanted(&prefix, attributes));
         let now = now.and_then(|attributes| egress.wanted(&prefix, attributes));
         let (before, now) = (before.cloned(), now.cloned());
-        self.move_to(prefix, before.as_ref(), now.as_ref(), resend);
+        self.move_to(prefix, before.as_ref(), now.as_ref(), false);
     }
 
     /// What the peer shall have of a prefix was `before` and is `now`.

@@ -88,6 +88,38 @@ fn options_are_whole(mut options: &[u8]) -> bool {
     options.is_empty()
 }
 
+/// Where the one router behind an interface is, by its advertisements.
+#[derive(Debug, Default)]
+pub struct Neighbour {
+    address: Option<Ipv6Addr>,
+    /// Another address, and how often it was heard since the one above was.
+    rival: Option<(Ipv6Addr, u8)>,
+}
+
+impl Neighbour {
+    /// Its link-local address, once heard.
+    #[must_use]
+    pub const fn address(&self) -> Option<Ipv6Addr> {
+        self.address
+    }
+
+    /// An advertisement came from there. While the address is `settled`, as a session runs with it, another one replaces it
+    /// only when heard twice without it. Returns whether the address is another one now.
+    pub fn heard(&mut self, source: Ipv6Addr, settled: bool) -> bool {
+        if self.address == Some(source) {
+            self.rival = None;
+            return false;
+        }
+        let before = self.rival.filter(|(rival, _)| *rival == source).map_or(0, |(_, times)| times);
+        if settled && before == 0 {
+            self.rival = Some((source, 1));
+            return false;
+        }
+        *self = Self { address: Some(source), rival: None };
+        true
+    }
+}
+
 /// When to advertise on one link.
 #[derive(Debug)]
 pub struct Advertiser {
@@ -161,6 +193,25 @@ mod tests {
             bad[at] = value;
             assert_eq!(read(&bad, LINK, 255), None);
         }
+    }
+
+    #[test]
+    fn a_neighbour_moves_at_once_unless_a_session_runs_with_its_address() {
+        let [one, two, three] = [1, 2, 3].map(|n| Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, n));
+        let mut neighbour = Neighbour::default();
+        assert!(neighbour.heard(one, false));
+        assert!(!neighbour.heard(one, false));
+        assert!(neighbour.heard(two, false));
+        assert!(neighbour.heard(one, false));
+        for source in [two, one, two, three, two, one] {
+            assert!(
+                !neighbour.heard(source, true),
+                "{source}: the old one is there, or it is not yet sure"
+            );
+        }
+        assert!(!neighbour.heard(two, true));
+        assert!(neighbour.heard(two, true));
+        assert_eq!(neighbour.address(), Some(two));
     }
 
     #[test]

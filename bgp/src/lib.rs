@@ -33,7 +33,7 @@ pub use config::{
     Change, Config, Families, Family, Fqdn, GracefulRestart, HoldTime, Password, PeerAsn, Remote,
     Role, RolePolicy,
 };
-pub use peer::{Event, Output, Peer};
+pub use peer::{Event, Hindrance, Output, Peer, Verdict};
 pub use route::{Attributes, Routes};
 pub use session::Direction;
 pub use status::{

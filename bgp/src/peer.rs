@@ -5,23 +5,30 @@
 
 mod collision;
 mod egress;
+mod newcomer;
+mod omission;
 mod react;
 mod status;
 mod stop;
 
-use std::collections::{BTreeSet, VecDeque};
-use std::net::SocketAddr;
+use std::collections::VecDeque;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use ipnet::IpNet;
 
 use crate::adj_rib_out::{AdjRibOut, Filled, NextHops};
 use crate::config::{Change, Config};
 use crate::jitter::Jitter;
 use crate::received::Received;
-use crate::route::Routes;
+use crate::route::{Attributes, Routes};
 use crate::session::transition::Trigger;
 use crate::session::{Cause, Direction, Session, Surroundings};
 use crate::status::{Counters, Down, DownReason, Negotiated, State, Stop};
+use omission::Omission;
+
+pub use newcomer::Verdict;
 
 /// The first pause after a failure; it doubles up to the connect time.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -77,6 +84,8 @@ pub enum Event<'a> {
     Timer,
     /// From now the peer shall have this.
     Routes(Arc<Routes>),
+    /// From now it shall have these, and of those with `None` nothing.
+    Changes(Vec<(IpNet, Option<Arc<Attributes>>)>),
     /// From now the session is to be like this.
     Configure(Arc<Config>),
     /// The routes are complete: End-of-RIB may be sent. Before `Start` it says that this is no restart.
@@ -90,7 +99,23 @@ pub enum Event<'a> {
     /// Addresses on the interface towards the peer have changed.
     NextHops(NextHops),
     /// What keeps the shell from connecting or listening, or that nothing does.
-    Problem(Option<String>),
+    Problem {
+        /// From which of both.
+        hindrance: Hindrance,
+        /// What; `None`: nothing any more.
+        text: Option<String>,
+    },
+    /// The neighbour of an unnumbered peer, which the session runs with, has moved to this address.
+    Moved(Ipv6Addr),
+}
+
+/// What a problem keeps the shell from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hindrance {
+    /// Connecting.
+    Connecting,
+    /// Listening.
+    Listening,
 }
 
 /// What is to be done for a peer.
@@ -126,7 +151,7 @@ pub struct Peer {
     restarting: bool,
     drain: bool,
     /// Capabilities that the peer refused since the last session.
-    omitted: BTreeSet<u8>,
+    omitted: Omission,
     failures: u32,
     /// IdleHoldTimer (RFC 4271 §8.1.1).
     idle_hold: Option<Instant>,
@@ -140,7 +165,8 @@ pub struct Peer {
     last_down: Option<Down>,
     established: u64,
     dropped: u64,
-    problem: Option<String>,
+    connect_problem: Option<String>,
+    listen_problem: Option<String>,
     revision: u64,
     outputs: VecDeque<Output>,
 }
@@ -161,7 +187,7 @@ impl Peer {
             running: false,
             restarting: true,
             drain: false,
-            omitted: BTreeSet::new(),
+            omitted: Omission::default(),
             failures: 0,
             idle_hold: None,
             refusing: None,
@@ -172,7 +198,8 @@ impl Peer {
             last_down: None,
             established: 0,
             dropped: 0,
-            problem: None,
+            connect_problem: None,
+            listen_problem: None,
             revision: 0,
             outputs: VecDeque::new(),
         }
@@ -205,6 +232,10 @@ impl Peer {
                 self.rib.set_routes(routes);
                 self.revision += 1;
             }
+            Event::Changes(changes) => {
+                self.rib.change_routes(changes);
+                self.revision += 1;
+            }
             Event::Configure(config) => self.configure(now, config),
             Event::InitialSyncDone => {
                 self.complete_by = None;
@@ -228,12 +259,17 @@ impl Peer {
                 self.next_hops = next_hops;
                 self.renew_egress();
             }
-            Event::Problem(problem) => {
-                if self.problem != problem {
-                    self.problem = problem;
+            Event::Problem { hindrance, text } => {
+                let problem = match hindrance {
+                    Hindrance::Connecting => &mut self.connect_problem,
+                    Hindrance::Listening => &mut self.listen_problem,
+                };
+                if *problem != text {
+                    *problem = text;
                     self.revision += 1;
                 }
             }
+            Event::Moved(address) => self.moved(now, address),
         }
         self.observe(now);
     }
@@ -261,7 +297,8 @@ impl Peer {
     }
 
     /// Whether a connection that the peer opens now would be taken. While a session is up that is only so if the peer may have
-    /// restarted without our noticing (RFC 4724 §5), and not just after both sides had tried to connect.
+    /// restarted without our noticing (RFC 4724 §5), and not just after both sides had tried to connect. What then becomes of it
+    /// says [`Peer::judge`].
     #[must_use]
     pub fn accepts(&self, now: Instant) -> bool {
         let up = self.up.and_then(|direction| self.session(direction));
@@ -276,6 +313,12 @@ impl Peer {
     #[must_use]
     pub const fn config(&self) -> &Arc<Config> {
         &self.config
+    }
+
+    /// Whether a session is up.
+    #[must_use]
+    pub const fn is_established(&self) -> bool {
+        self.up.is_some()
     }
 
     /// Whether it was stopped, or not begun.
@@ -328,6 +371,7 @@ impl Peer {
 
     fn start(&mut self, now: Instant, trigger: Trigger) {
         self.idle_hold = None;
+        self.omitted.expire(now);
         let trigger = if self.config.passive {
             Trigger::ManualStartWithPassiveTcpEstablishment
         } else {
@@ -346,6 +390,7 @@ impl Peer {
         remote: SocketAddr,
         next_hops: NextHops,
     ) {
+        self.omitted.expire(now);
         if direction == Direction::Incoming {
             self.make_way(now);
             let mut session = Session::new();
@@ -361,6 +406,9 @@ impl Peer {
     }
 
     fn configure(&mut self, now: Instant, config: Arc<Config>) {
+        if self.config.listens_on() != config.listens_on() {
+            self.listen_problem = None;
+        }
         match self.config.change(&config) {
             Change::None => self.config = config,
             Change::Soft(_) => {
@@ -409,7 +457,7 @@ impl Peer {
             now,
             config: &self.config,
             restarting: self.restarting,
-            omitted: &self.omitted,
+            omitted: self.omitted.codes(),
             pause,
             jitter: &mut self.jitter,
         };
@@ -423,7 +471,7 @@ impl Peer {
             pause: self.pause(self.failures + 1),
             config: &self.config,
             restarting: self.restarting,
-            omitted: &self.omitted,
+            omitted: self.omitted.codes(),
             jitter: &mut self.jitter,
         }
     }

@@ -7,6 +7,9 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
+/// LOCAL_PREF that internal peers get where none is set.
+pub(crate) const DEFAULT_LOCAL_PREF: u32 = 100;
+
 /// The whole table that one peer shall have. Prefixes must be given with their host bits zero ([`IpNet::trunc`]). Equal
 /// attributes may be shared or not: they are compared by value.
 pub type Routes = BTreeMap<IpNet, Arc<Attributes>>;
@@ -108,15 +111,19 @@ impl Attributes {
     }
 
     /// Merges two wishes for the same prefix, in either order with the same result: communities are united, the highest
-    /// LOCAL_PREF, the lowest MED and the fewest prepends win.
+    /// LOCAL_PREF, the lowest MED and the fewest prepends win. An unset LOCAL_PREF counts as the 100 that internal peers get.
     #[must_use]
     pub fn union(&self, other: &Self) -> Self {
         let med = match (self.med, other.med) {
             (Some(one), Some(two)) => Some(one.min(two)),
             (one, two) => one.or(two),
         };
+        // Of an explicit 100 and an unset one the explicit, so that the order does not matter.
+        let preference = |one: Option<u32>| (one.unwrap_or(DEFAULT_LOCAL_PREF), one.is_some());
+        let (one, two) = (self.local_pref, other.local_pref);
+        let local_pref = if preference(one) < preference(two) { two } else { one };
         Self {
-            local_pref: self.local_pref.max(other.local_pref),
+            local_pref,
             med,
             as_path_prepend: self.as_path_prepend.min(other.as_path_prepend),
             communities: unite(&self.communities, &other.communities),
@@ -167,5 +174,23 @@ mod tests {
         assert_eq!(both.large_communities(), [[1, 2, 3]]);
         assert_eq!(both.extended_communities(), [[1; 8]]);
         assert_eq!(both.union(&both), both);
+    }
+    #[test]
+    fn an_unset_local_pref_counts_as_the_default_of_internal_peers() {
+        let with = |local_pref: Option<u32>| {
+            local_pref.map_or_else(Attributes::default, |local_pref| {
+                Attributes::default().with_local_pref(local_pref)
+            })
+        };
+        for (one, two, both) in [
+            (None, Some(50), None),
+            (None, Some(101), Some(101)),
+            (None, Some(100), Some(100)),
+            (None, None, None),
+            (Some(50), Some(0), Some(50)),
+        ] {
+            assert_eq!(with(one).union(&with(two)).local_pref(), both, "{one:?} {two:?}");
+            assert_eq!(with(two).union(&with(one)).local_pref(), both, "{two:?} {one:?}");
+        }
     }
 }

@@ -55,7 +55,7 @@ pub struct Status {
     pub remote: Option<SocketAddr>,
     /// What was sent and received since the process started.
     pub counters: Counters,
-    /// Prefixes that the peer shall have.
+    /// Prefixes that the peer shall have, of the families that it is offered.
     pub desired_prefixes: usize,
     /// Prefixes that the peer was told of.
     pub announced_prefixes: usize,
@@ -63,9 +63,10 @@ pub struct Status {
     pub queued_prefixes: usize,
     /// Prefixes that cannot be sent, and why.
     pub withheld: Vec<Withheld>,
-    /// Capabilities (their codes) that the peer refused and that are not offered any more (RFC 5492 §3).
+    /// Capabilities (their codes) that the peer refused and that the next OPEN, or that of the session, leaves out (RFC 5492 §3).
     pub omitted_capabilities: Vec<u8>,
-    /// What keeps this side from connecting or listening, such as a source address that this host does not have.
+    /// What keeps this side from connecting or listening, such as a source address that this host does not have, or what the
+    /// next OPEN leaves out.
     pub problem: Option<String>,
     /// Whether GRACEFUL_SHUTDOWN is announced with every prefix (RFC 8326).
     pub draining: bool,

@@ -144,6 +144,39 @@ fn gtsm_lets_in_only_who_is_near() {
 
 #[test]
 #[ignore = "needs root and network namespaces; make test runs it"]
+fn a_mere_connection_does_not_end_a_session_that_the_peer_opened() {
+    let lab = Lab::new();
+    let (ours, theirs) = (lab.engine(&lab.node), lab.engine(&lab.router));
+    let graceful = |mut config: bgp::Config| {
+        config.graceful_restart =
+            Some(GracefulRestart { restart_time: Duration::from_secs(30), notification: true });
+        config
+    };
+    theirs.peers([graceful(router("192.0.2.1"))]);
+    ours.peers([graceful(node("192.0.2.2"))]);
+    ours.established();
+    theirs.established();
+    let file = std::fs::File::open(format!("/var/run/netns/{}", lab.node)).unwrap();
+    // At first it is closed at once; later the peer might have restarted, and it is held.
+    let held = std::thread::spawn(move || {
+        nix::sched::setns(file, nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
+        eventually("a connection that is held", || {
+            let mut stream =
+                TcpStream::connect("192.0.2.2:179").map_err(|error| error.to_string())?;
+            stream.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+            match std::io::Read::read(&mut stream, &mut [0; 10]) {
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Ok(stream),
+                other => Err(format!("{other:?}")),
+            }
+        })
+    });
+    let _held = held.join().unwrap();
+    assert_eq!((theirs.status().established, theirs.status().dropped), (1, 0));
+    assert_eq!(ours.status().dropped, 0);
+}
+
+#[test]
+#[ignore = "needs root and network namespaces; make test runs it"]
 fn a_stranger_is_closed_at_once() {
     let lab = Lab::new();
     let theirs = lab.engine(&lab.router);
@@ -256,6 +289,42 @@ fn unnumbered_peers_find_each_other_by_router_advertisements() {
     assert!(remote.to_string().starts_with("[fe80::"), "{remote}");
     assert!(status.negotiated.unwrap().extended_next_hop);
     theirs.until("both received", |status| status.counters.received_prefixes_dropped == 2);
+}
+
+#[test]
+#[ignore = "needs root and network namespaces; make test runs it"]
+fn a_router_that_is_not_heard_is_a_problem_after_a_while() {
+    let lab = Lab::new();
+    let ours = lab.engine(&lab.node);
+    let mut config = node("192.0.2.2");
+    config.remote = Remote::Interface("eth0".into());
+    let begin = lab::now();
+    ours.peers([config]);
+    let status = ours.until("its problem", |status| status.problem.is_some());
+    assert!(begin.elapsed() >= Duration::from_secs(10), "{:?}", begin.elapsed());
+    assert_eq!(status.problem.as_deref(), Some("no router advertisement heard on eth0 yet"));
+}
+
+#[test]
+#[ignore = "needs root and network namespaces; make test runs it"]
+fn a_session_is_left_when_its_neighbour_advertises_another_address() {
+    let lab = Lab::new();
+    let (ours, theirs) = (lab.engine(&lab.node), lab.engine(&lab.router));
+    let unnumbered = |mut config: bgp::Config| {
+        config.remote = Remote::Interface("eth0".into());
+        config
+    };
+    theirs.peers([unnumbered(router("192.0.2.1"))]);
+    ours.peers([unnumbered(node("192.0.2.2"))]);
+    ours.established();
+    lab.address(&lab.router, "fe80::99/64");
+    let old = ours.status().remote.unwrap().to_string();
+    let old = old.trim_start_matches('[').split(['%', ']']).next().unwrap().to_owned() + "/64";
+    run("ip", &["-n", &lab.router, "addr", "del", &old, "dev", "eth0"]);
+    let text = "configuration changed: the neighbour's address is now fe80::99";
+    ours.until("its new address", |status| {
+        status.last_down.as_ref().is_some_and(|down| down.reason.to_string() == text)
+    });
 }
 
 #[test]

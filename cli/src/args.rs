@@ -35,6 +35,9 @@ pub struct View {
     /// The own node's name; this host's name by default.
     #[arg(long)]
     pub node: Option<String>,
+    /// Whose defaults BGP takes: native, frr or frr-k8s.
+    #[arg(long, env = "METALLB_BGP_TYPE")]
+    pub bgp_type: Option<String>,
     /// Where addresses and status are kept, outside the folder.
     #[arg(long, value_name = "DIR")]
     pub folder_state: Option<PathBuf>,

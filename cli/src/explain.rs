@@ -69,7 +69,9 @@ async fn from_cluster(namespace: &str, view: &View) -> anyhow::Result<World> {
     let listed = async {
         while !KINDS.iter().all(|kind| world.snapshot.is_synced(*kind)) {
             let Some(update) = updates.recv().await else { break };
-            if let Update::Trouble(kind, error) = &update {
+            if let Update::Trouble(kind, error) | Update::Absent(kind, error) = &update
+                && !(matches!(update, Update::Absent(..)) && matches!(kind, Kind::Config(_)))
+            {
                 return Some(format!("{kind:?}: {error}"));
             }
             world.snapshot.handle(update);
@@ -180,6 +182,12 @@ fn by_bgp(text: &mut String, world: &World, key: &ObjectKey) {
             route.prefix,
             route.peer,
             route.nodes.join(", ")
+        );
+    }
+    for prefix in books.nowhere(key) {
+        let _ = writeln!(
+            text,
+            "  route      {prefix} to nobody: no peer that an advertisement names carries its family"
         );
     }
     for name in world.snapshot.nodes().keys() {

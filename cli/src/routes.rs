@@ -56,11 +56,11 @@ impl Books {
         }
         let everything = Dirty { all: true, ..Dirty::default() };
         let books = world.snapshot.nodes().iter().map(|(name, node)| {
-            let peers: BTreeSet<Arc<str>> = config
+            let peers = config
                 .peers
                 .iter()
                 .filter(|(_, peer)| peer.selects_node(&node.labels))
-                .map(|(name, _)| Arc::clone(name))
+                .map(|(name, peer)| (Arc::clone(name), speaker::families(peer)))
                 .collect();
             let options = Options { node: Arc::clone(name), ..world.options.clone() };
             let mut books = RouteBooks::new(options);
@@ -68,6 +68,17 @@ impl Books {
             (Arc::clone(name), books)
         });
         Self(books.collect())
+    }
+
+    /// Prefixes of a Service that some node advertises and no peer gets: none carries their family.
+    #[must_use]
+    pub fn nowhere(&self, service: &ObjectKey) -> BTreeSet<IpNet> {
+        let known = self.0.values().filter_map(|books| books.advertised().get(service));
+        let all: BTreeSet<IpNet> =
+            known.flat_map(|known| known.paths.iter().map(|path| path.prefix)).collect();
+        let told: BTreeSet<IpNet> =
+            self.routes(service).into_iter().map(|route| route.prefix).collect();
+        all.difference(&told).copied().collect()
     }
 
     /// Whether nothing is configured for BGP.
@@ -81,8 +92,8 @@ impl Books {
     pub fn routes(&self, service: &ObjectKey) -> Vec<PlannedRoute> {
         let mut nodes: BTreeMap<(IpNet, &str, &Attributes), Vec<String>> = BTreeMap::new();
         for (node, books) in &self.0 {
-            let Some(paths) = books.advertised().get(service) else { continue };
-            let prefixes: BTreeSet<IpNet> = paths.iter().map(|path| path.prefix).collect();
+            let Some(known) = books.advertised().get(service) else { continue };
+            let prefixes: BTreeSet<IpNet> = known.paths.iter().map(|path| path.prefix).collect();
             for (peer, table) in books.tables() {
                 for prefix in &prefixes {
                     if let Some(attributes) = table.get(prefix) {

@@ -21,8 +21,8 @@ use daemon::log::Format;
 use ipnet::IpNet;
 use prometheus::Registry;
 use speaker::net::{
-    BgpDriver, HostRoutes, Layer2Driver, RouteAction, SessionNotice, Signal, Style, describe,
-    read_exclusion, stations,
+    BgpDriver, BgpOptions, HostRoutes, Layer2Driver, RouteAction, SessionNotice, Signal, Style,
+    describe, read_exclusion, stations,
 };
 use speaker::{Members, Output, RouteOutput, Speaker};
 
@@ -64,9 +64,13 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     } else {
         None
     };
-    let (bgp, mut signals) = BgpDriver::start(world.options.clone(), args.drain_time);
+    let (bgp, mut signals) = BgpDriver::start(BgpOptions {
+        speaker: world.options.clone(),
+        drain_time: args.drain_time,
+        drain_on_cordon: false,
+    });
     let registry = Registry::new();
-    registry.register(Box::new(bgp.collector(Style::Native)))?;
+    registry.register(Box::new(bgp.collector(Style::of(args.view.bgp_type.as_deref()))))?;
     let metrics = Metrics::register(&registry, &world.options.node)?;
     let driver = Arc::new(Mutex::new(driver));
     if args.port != 0 {
@@ -110,7 +114,12 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
         tokio::select! {
             biased;
             result = &mut terminated => break result.context("cannot wait for signals"),
-            signal = signals.next(runner.bgp.deadline()) => runner.handle_signal(signal),
+            signal = signals.next(runner.bgp.deadline()) => {
+                runner.handle_signal(signal);
+                if runner.bgp.wants_reconcile() {
+                    runner.carry_out(Dirty::default()).await;
+                }
+            }
             Some(event) = noticed.recv() => runner.handle_notice(event).await,
             result = watch.changed() => match result {
                 Ok(()) => runner.load().await,

@@ -60,7 +60,7 @@ impl World {
                 class: view.lb_class.as_deref().map(Into::into),
                 ignore_exclude_label: view.ignore_exclude_lb,
                 assume_endpoints: !view.require_endpoints,
-                bgp_mode: BgpMode::Native,
+                bgp_mode: BgpMode::of(view.bgp_type.as_deref()),
             },
             folder: Folder::default(),
         }

@@ -310,7 +310,13 @@ impl Snapshot {
     /// Not so the kinds whose absence would take addresses away: an API server refuses everything for a moment while it
     /// starts, and a controller that starts with it must not take that for a cluster without pools.
     pub fn set_absent(&mut self, kind: Kind) {
-        let needed = [Kind::Service, Kind::Namespace, Kind::Config(ConfigKind::IpAddressPool)];
+        let needed = [
+            Kind::Service,
+            Kind::EndpointSlice,
+            Kind::Node,
+            Kind::Namespace,
+            Kind::Config(ConfigKind::IpAddressPool),
+        ];
         if !needed.contains(&kind) {
             self.synced.insert(kind);
         }

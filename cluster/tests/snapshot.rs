@@ -223,9 +223,12 @@ fn a_heartbeat_of_a_node_makes_nothing_dirty() {
     let mut snapshot = settled(false, std::slice::from_ref(&alive));
     alive["status"]["conditions"][0]["lastHeartbeatTime"] = json!("2026-01-01T00:00:10Z");
     alive["status"]["conditions"][0]["status"] = json!("Unknown");
-    alive["spec"] = json!({ "unschedulable": true });
     apply(&mut snapshot, &alive);
     assert!(snapshot.take_dirty().is_empty());
+    // A cordon may count as a wish to drain.
+    alive["spec"] = json!({ "unschedulable": true });
+    apply(&mut snapshot, &alive);
+    assert!(snapshot.take_dirty().all);
 }
 
 #[test]

@@ -63,6 +63,9 @@ pub enum Withhold {
         "BGPAdvertisements {0:?} and {1:?} want different localPref for the same prefix of this Service"
     )]
     ConflictingAdvertisements(Arc<str>, Arc<str>),
+    /// The node is being emptied (`ferrolb.io/drain`), and the time to go elsewhere is over.
+    #[error("this node is drained")]
+    NodeDrained,
     /// The interfaces that the advertisements name do not exist here. Nobody else takes over.
     #[error("none of the interfaces {0} exists on this node")]
     NoInterface(String),
@@ -90,6 +93,7 @@ impl Withhold {
             Self::NodeNetworkUnavailable => "nodeNetworkUnavailable",
             Self::NodeExcluded => "nodeLabeledExcludeBalancers",
             Self::NoLocalEndpoints => "noLocalEndpoints",
+            Self::NodeDrained => "nodeDrained",
             Self::NoInterface(_) => "noInterface",
         }
     }

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use bgp::{Attributes, Routes};
+use bgp::{Attributes, Families, Family, Routes};
 use cluster::{Dirty, ObjectKey, Snapshot};
 use ipnet::IpNet;
 
@@ -53,7 +53,7 @@ pub enum RouteOutput {
 /// What this node advertises.
 pub struct RouteBooks {
     options: Options,
-    advertised: BTreeMap<ObjectKey, Vec<Path>>,
+    advertised: BTreeMap<ObjectKey, Advertised>,
     /// Who uses each prefix; mostly one.
     users: BTreeMap<IpNet, Vec<ObjectKey>>,
     tables: BTreeMap<Arc<str>, Arc<Routes>>,
@@ -64,6 +64,21 @@ pub struct RouteBooks {
     disputed: BTreeSet<IpNet>,
     /// Peers whose table changed since it was last asked.
     changed: BTreeSet<Arc<str>>,
+    /// The families that each peer carries.
+    families: BTreeMap<Arc<str>, Families>,
+    /// Why nothing at all is advertised, if that is so.
+    closed: Option<Withhold>,
+}
+
+/// A Service as it was last told of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Advertised {
+    /// Its paths, sorted.
+    pub paths: Vec<Path>,
+    /// Its addresses.
+    pub addresses: Vec<IpAddr>,
+    /// Its uid.
+    pub uid: Box<str>,
 }
 
 impl RouteBooks {
@@ -79,12 +94,19 @@ impl RouteBooks {
             attributes: BTreeSet::new(),
             disputed: BTreeSet::new(),
             changed: BTreeSet::new(),
+            families: BTreeMap::new(),
+            closed: None,
         }
     }
 
-    /// The paths of each Service that is advertised from here.
+    /// From the next decision of a Service nothing is advertised, for this reason; or again.
+    pub fn set_closed(&mut self, reason: Option<Withhold>) {
+        self.closed = reason;
+    }
+
+    /// Each Service that is advertised from here.
     #[must_use]
-    pub fn advertised(&self) -> &BTreeMap<ObjectKey, Vec<Path>> {
+    pub fn advertised(&self) -> &BTreeMap<ObjectKey, Advertised> {
         &self.advertised
     }
 
@@ -119,12 +141,12 @@ impl RouteBooks {
             .collect()
     }
 
-    /// Decides again what is dirty, for exactly these peers.
+    /// Decides again what is dirty, for exactly these peers, each of which gets the families that it carries.
     pub fn reconcile(
         &mut self,
         snapshot: &Snapshot,
         dirty: &Dirty,
-        peers: &BTreeSet<Arc<str>>,
+        peers: &BTreeMap<Arc<str>, Families>,
     ) -> Vec<RouteOutput> {
         let keys: BTreeSet<ObjectKey> = if dirty.all {
             snapshot.services().keys().chain(self.advertised.keys()).cloned().collect()
@@ -136,9 +158,10 @@ impl RouteBooks {
         for key in keys {
             self.decide(&key, snapshot, &mut touched, &mut outputs);
         }
-        if !self.tables.keys().eq(peers) {
-            self.tables.retain(|peer, _| peers.contains(peer));
-            for peer in peers {
+        if self.families != *peers {
+            self.families.clone_from(peers);
+            self.tables.retain(|peer, _| peers.contains_key(peer));
+            for peer in peers.keys() {
                 self.tables.entry(Arc::clone(peer)).or_insert_with(|| {
                     self.changed.insert(Arc::clone(peer));
                     Arc::default()
@@ -169,12 +192,18 @@ impl RouteBooks {
     ) {
         let service = snapshot.service(key);
         let verdict = match service {
-            Some(service) => advertise(key, service, snapshot, &self.options),
+            Some(service) => match &self.closed {
+                Some(reason) => Err(reason.clone()),
+                None => advertise(key, service, snapshot, &self.options),
+            },
             None => Err(Withhold::ServiceDeleted),
         };
         match (verdict, service) {
             (Ok(mut paths), Some(service)) => {
-                if self.advertised.get(key) == Some(&paths) {
+                let addresses: Vec<IpAddr> = service.ingress_addresses().collect();
+                if self.advertised.get(key).is_some_and(|known| {
+                    known.paths == paths && known.addresses == addresses && known.uid == service.uid
+                }) {
                     return;
                 }
                 for path in &mut paths {
@@ -188,12 +217,13 @@ impl RouteBooks {
                     }
                     touched.insert(path.prefix);
                 }
-                self.advertised.insert(key.clone(), paths);
+                let uid = service.uid.clone();
                 outputs.push(RouteOutput::Advertised {
                     service: key.clone(),
-                    uid: service.uid.clone(),
-                    addresses: service.ingress_addresses().collect(),
+                    uid: uid.clone(),
+                    addresses: addresses.clone(),
                 });
+                self.advertised.insert(key.clone(), Advertised { paths, addresses, uid });
             }
             (verdict, _) => {
                 if self.forget(key, touched) {
@@ -209,8 +239,8 @@ impl RouteBooks {
     }
 
     fn forget(&mut self, key: &ObjectKey, touched: &mut BTreeSet<IpNet>) -> bool {
-        let Some(paths) = self.advertised.remove(key) else { return false };
-        for path in paths {
+        let Some(known) = self.advertised.remove(key) else { return false };
+        for path in known.paths {
             if let Some(users) = self.users.get_mut(&path.prefix) {
                 users.retain(|user| user != key);
                 if users.is_empty() {
@@ -236,7 +266,7 @@ impl RouteBooks {
         let paths: Vec<&Path> = users
             .iter()
             .filter_map(|key| self.advertised.get(key))
-            .flatten()
+            .flat_map(|known| &known.paths)
             .filter(|path| path.prefix == prefix)
             .collect();
         let mut wanted: Vec<(Arc<str>, Option<Arc<Attributes>>)> =
@@ -244,7 +274,11 @@ impl RouteBooks {
         let mut disputed = false;
         for peer in self.tables.keys() {
             let mut merged: Option<Arc<Attributes>> = None;
-            for path in paths.iter().filter(|path| path.is_for(peer)) {
+            let carries = self
+                .families
+                .get(peer)
+                .is_some_and(|families| families.contains(Family::of(&prefix)));
+            for path in paths.iter().filter(|path| carries && path.is_for(peer)) {
                 merged = Some(match merged {
                     None => Arc::clone(&path.attributes),
                     Some(one) if one == path.attributes => one,
@@ -277,7 +311,8 @@ impl RouteBooks {
     }
 
     fn update_peers(&mut self, key: ObjectKey, outputs: &mut Vec<RouteOutput>) {
-        let paths = self.advertised.get(&key).map(Vec::as_slice).unwrap_or_default();
+        let known = self.advertised.get(&key);
+        let paths = known.map(|known| known.paths.as_slice()).unwrap_or_default();
         let peers: Vec<Arc<str>> = self
             .tables
             .iter()

@@ -133,6 +133,17 @@ fn role(role: crds::config::Role) -> Role {
     }
 }
 
+/// The families that a peer carries: that of its address, or both.
+#[must_use]
+pub fn families(peer: &Peer) -> Families {
+    match &peer.address {
+        _ if peer.dual_stack => Families::BOTH,
+        PeerAddress::Interface(_) => Families::BOTH,
+        PeerAddress::Address(IpAddr::V4(_)) => Families::IPV4,
+        PeerAddress::Address(IpAddr::V6(_)) => Families::IPV6,
+    }
+}
+
 /// The BFD profile in the protocol's own type.
 #[must_use]
 pub fn bfd_profile(profile: &BfdProfile) -> bfd::Profile {

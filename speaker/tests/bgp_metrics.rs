@@ -15,7 +15,7 @@ use std::time::Duration;
 use cluster::Dirty;
 use prometheus::{Registry, TextEncoder};
 use serde_json::json;
-use speaker::net::{BgpDriver, Style};
+use speaker::net::{BgpDriver, BgpOptions, Style};
 use world::{World, node, options, pool, service, slice};
 
 /// The series of a node with one peer, which never connects, and one Service.
@@ -37,7 +37,11 @@ fn series(mode: Option<&str>) -> Vec<String> {
     assert_eq!(world.snapshot.rejections(), []);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let (mut driver, _signals) = BgpDriver::start(options("a"), Duration::ZERO);
+        let (mut driver, _signals) = BgpDriver::start(BgpOptions {
+            speaker: options("a"),
+            drain_time: Duration::ZERO,
+            drain_on_cordon: false,
+        });
         let registry = Registry::new();
         registry.register(Box::new(driver.collector(Style::of(mode)))).unwrap();
         driver.reconcile(&world.snapshot, &Dirty { all: true, ..Dirty::default() });

@@ -14,7 +14,7 @@ mod world;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use bgp::Attributes;
+use bgp::{Attributes, Families};
 use cluster::Dirty;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -165,8 +165,8 @@ fn every_optional_attribute_is_carried() {
     assert!(paths[0].is_for("tor") && !paths[0].is_for("other"));
 }
 
-fn names(peers: &[&str]) -> BTreeSet<Arc<str>> {
-    peers.iter().map(|peer| (*peer).into()).collect()
+fn names(peers: &[&str]) -> BTreeMap<Arc<str>, Families> {
+    peers.iter().map(|peer| ((*peer).into(), Families::BOTH)).collect()
 }
 
 fn everything() -> Dirty {
@@ -270,6 +270,45 @@ fn a_peer_that_comes_gets_the_whole_table() {
     assert_eq!(outputs, [RouteOutput::Peers { service: key("web"), peers: Vec::new() }]);
 }
 
+#[test]
+fn a_peer_gets_only_the_families_that_it_carries() {
+    let world = changed(&[]);
+    let mut books = RouteBooks::new(options("node-a"));
+    let peers = [("one".into(), Families::IPV4), ("two".into(), Families::IPV6)].into();
+    books.reconcile(&world.snapshot, &everything(), &peers);
+    assert_eq!(table(&books, "one"), ["10.0.0.1/32"]);
+    assert_eq!(table(&books, "two"), ["2001:db8::1/128"]);
+}
+
+#[test]
+fn a_closed_node_withdraws_everything_with_its_reason() {
+    let world = changed(&[]);
+    let mut books = RouteBooks::new(options("node-a"));
+    books.reconcile(&world.snapshot, &everything(), &names(&["one"]));
+    books.set_closed(Some(Withhold::NodeDrained));
+    let outputs = books.reconcile(&world.snapshot, &everything(), &names(&["one"]));
+    assert!(
+        outputs.contains(&RouteOutput::Withdrawn {
+            service: key("web"),
+            reason: Withhold::NodeDrained
+        })
+    );
+    assert!(table(&books, "one").is_empty());
+}
+
+#[test]
+fn another_address_within_an_aggregate_is_told() {
+    let ad = advertisement("ad", json!({ "aggregationLength": 24, "aggregationLengthV6": 64 }));
+    let mut world = changed(&[ad, service("web", &["10.0.0.1"])]);
+    let mut books = RouteBooks::new(options("node-a"));
+    books.reconcile(&world.snapshot, &everything(), &names(&["one"]));
+    world.stage(&service("web", &["10.0.0.9"]));
+    let dirty = world.snapshot.take_dirty();
+    let outputs = books.reconcile(&world.snapshot, &dirty, &names(&["one"]));
+    assert!(matches!(&outputs[..], [RouteOutput::Advertised { addresses, .. }]
+        if addresses == &["10.0.0.9".parse::<std::net::IpAddr>().unwrap()]));
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Stage(Value),
@@ -331,7 +370,7 @@ proptest! {
                     dirty.services.extend(more.services);
                     books.reconcile(&world.snapshot, &std::mem::take(&mut dirty), &peers);
                     told.extend(books.take_tables());
-                    told.retain(|peer, _| peers.contains(peer));
+                    told.retain(|peer, _| peers.contains_key(peer));
                     let mut fresh = RouteBooks::new(options("node-a"));
                     fresh.reconcile(&world.snapshot, &everything(), &peers);
                     prop_assert_eq!(books.advertised(), fresh.advertised());

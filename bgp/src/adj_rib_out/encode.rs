@@ -7,15 +7,13 @@ use ipnet::IpNet;
 
 use super::Egress;
 use crate::config::Family;
-use crate::route::Attributes;
+use crate::route::{Attributes, DEFAULT_LOCAL_PREF};
 use crate::wire::iana::community;
 use crate::wire::{
     AsPath, Attribute, Context, HEADER_LENGTH, MpReach, NextHop, Origin, Prefixes, wire_length,
     write_update,
 };
 
-/// Without a wish internal peers get what every implementation takes as the default.
-const DEFAULT_LOCAL_PREF: u32 = 100;
 /// Flags, type, two octets of length, AFI, SAFI of MP_REACH_NLRI and MP_UNREACH_NLRI.
 const MULTIPROTOCOL: usize = 7;
 /// The longest prefix: 128 bits and its length.

@@ -4,6 +4,7 @@
 use super::*;
 use crate::wire::{Attribute, Context, DecodedUpdate, MessageType, next_message};
 use bytes::BytesMut;
+use proptest::prelude::*;
 
 const V4: &str = "192.0.2.1/32";
 const V6: &str = "2001:db8::1/128";
@@ -112,6 +113,116 @@ fn announcements_come_before_withdrawals_and_equal_attributes_together() {
         ["+10.0.0.4/32", "+10.0.0.1/32 +10.0.0.3/32", "-10.0.0.2/32", "-2001:db8::1/128"]
     );
     assert_eq!(rib.announced(), 3);
+}
+
+fn prefixes(n: u8) -> IpNet {
+    if n.is_multiple_of(2) {
+        IpNet::new(Ipv4Addr::new(192, 0, 2, n).into(), 32).unwrap()
+    } else {
+        IpNet::new(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, n.into()).into(), 128).unwrap()
+    }
+}
+
+/// Some that fit and one kind that does not.
+fn path(n: u8) -> Arc<Attributes> {
+    let plain = Attributes::default();
+    Arc::new(if n == 3 { plain.with_communities(0..2000) } else { plain.with_med(n.into()) })
+}
+
+/// What there is to count, found by walking the table.
+fn walked(rib: &AdjRibOut) -> (usize, Vec<Withheld>) {
+    let Some(egress) = &rib.egress else { return (rib.desired.len(), vec![]) };
+    let mut all: Vec<Withheld> = Vec::new();
+    for (prefix, attributes) in rib.desired.iter() {
+        let family = Family::of(prefix);
+        if egress.wanted(prefix, attributes).is_none() {
+            let reason = egress.withholds(family).unwrap_or(WithheldReason::AttributesTooLong);
+            match all.iter_mut().find(|one| one.family == family && one.reason == reason) {
+                Some(one) => one.prefixes += 1,
+                None => all.push(Withheld { family, prefixes: 1, reason }),
+            }
+        }
+    }
+    all.sort_by_key(|one| one.family == Family::Ipv6);
+    (rib.desired.len(), all)
+}
+
+fn change() -> impl Strategy<Value = (u8, Option<u8>)> {
+    (0u8..12, prop::option::of(0u8..4))
+}
+
+proptest! {
+    #[test]
+    fn changes_in_any_order_equal_the_table_that_results(
+        history in prop::collection::vec((prop::collection::vec(change(), 0..12), 0u8..6), 0..12),
+        order in prop::collection::vec(any::<u16>(), 12),
+        session in any::<bool>(),
+    ) {
+        let mut changed = AdjRibOut::default();
+        let mut whole = AdjRibOut::default();
+        if session {
+            changed.begin(egress());
+            whole.begin(egress());
+        }
+        let mut table = Routes::new();
+        let mut out = Vec::new();
+        for (changes, sends) in history {
+            // The last word on each prefix, in any order.
+            let last: BTreeMap<u8, Option<u8>> = changes.into_iter().collect();
+            let mut list: Vec<(u8, Option<u8>)> = last.into_iter().collect();
+            list.sort_by_key(|(n, _)| order.get(usize::from(*n)).copied());
+            let list: Vec<_> = list.into_iter().map(|(n, to)| (prefixes(n), to.map(path))).collect();
+            for (prefix, to) in &list {
+                match to {
+                    Some(to) => table.insert(*prefix, Arc::clone(to)),
+                    None => table.remove(prefix),
+                };
+            }
+            changed.change_routes(list);
+            whole.set_routes(Arc::new(table.clone()));
+            match sends {
+                0..3 => for _ in 0..sends {
+                    prop_assert_eq!(changed.fill(&mut out), whole.fill(&mut out));
+                },
+                3 => for rib in [&mut changed, &mut whole] {
+                    rib.end();
+                    rib.begin(Egress { families: Families::IPV4, ..egress() });
+                },
+                4 => for rib in [&mut changed, &mut whole] {
+                    rib.set_egress(Egress { longest: 65_535, next_hop_ipv6: None, ..egress() });
+                },
+                _ => for rib in [&mut changed, &mut whole] { rib.set_egress(egress()) },
+            }
+            prop_assert_eq!(&*changed.desired, &table);
+            for rib in [&changed, &whole] {
+                prop_assert_eq!((rib.desired(Families::BOTH), rib.withheld()), walked(rib));
+            }
+            prop_assert_eq!(changed.queued(), whole.queued());
+        }
+        prop_assert_eq!(texts(&mut changed), texts(&mut whole));
+        prop_assert_eq!(changed.announced(), whole.announced());
+    }
+}
+
+#[test]
+fn changes_do_not_copy_a_table_that_is_not_shared() {
+    let mut rib = up(table(&[("10.0.0.1/32", Attributes::default())]), egress());
+    let before = Arc::as_ptr(&rib.desired);
+    rib.change_routes(vec![(V4.parse().unwrap(), Some(path(1)))]);
+    assert_eq!(Arc::as_ptr(&rib.desired), before);
+    assert_eq!(texts(&mut rib).concat(), "+10.0.0.1/32+192.0.2.1/32");
+}
+
+#[test]
+fn only_families_that_are_offered_are_counted() {
+    let plain = Attributes::default;
+    let mut rib = AdjRibOut::default();
+    rib.set_routes(table(&[(V4, plain()), ("192.0.2.2/32", plain()), (V6, plain())]));
+    assert_eq!((rib.desired(Families::BOTH), rib.desired(Families::IPV4)), (3, 2));
+    rib.begin(Egress { offered: Families::IPV6, families: Families::IPV6, ..egress() });
+    assert_eq!(rib.desired(Families::IPV6), 1);
+    let reason = WithheldReason::NotOffered;
+    assert_eq!(rib.withheld(), [Withheld { family: Family::Ipv4, prefixes: 2, reason }]);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpSocket, TcpStream};
@@ -13,10 +14,32 @@ use crate::{Config, Remote};
 /// Why there is no connection, as the status says it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum ConnectError {
+    /// The neighbour behind the interface was not heard yet.
+    Unheard(String),
     /// This host cannot even try.
     Local(String),
     /// The peer or the network did not let us.
     Remote(String),
+}
+
+/// How long a neighbour may take to be heard; they advertise every few seconds.
+const UNHEARD: Duration = Duration::from_secs(10);
+
+impl ConnectError {
+    /// What an administrator should look at, if it is that, after waiting for so long for the neighbour.
+    pub(super) fn problem(&self, waited: Duration) -> Option<&str> {
+        match self {
+            Self::Local(text) => Some(text),
+            Self::Unheard(text) if waited >= UNHEARD => Some(text),
+            Self::Unheard(_) | Self::Remote(_) => None,
+        }
+    }
+
+    pub(super) fn into_text(self) -> String {
+        match self {
+            Self::Unheard(text) | Self::Local(text) | Self::Remote(text) => text,
+        }
+    }
 }
 
 /// What this host lacks.
@@ -27,7 +50,10 @@ impl From<String> for ConnectError {
 }
 
 /// Where to connect to.
-pub(super) fn target(config: &Config, neighbour: Option<Ipv6Addr>) -> Result<SocketAddr, String> {
+pub(super) fn target(
+    config: &Config,
+    neighbour: Option<Ipv6Addr>,
+) -> Result<SocketAddr, ConnectError> {
     match &config.remote {
         Remote::Address { address: IpAddr::V6(address), interface: Some(interface) } => {
             let scope = index(interface)?;
@@ -36,8 +62,9 @@ pub(super) fn target(config: &Config, neighbour: Option<Ipv6Addr>) -> Result<Soc
         Remote::Address { address, .. } => Ok(SocketAddr::new(*address, config.port)),
         Remote::Interface(interface) => {
             let scope = index(interface)?;
-            let address = neighbour
-                .ok_or_else(|| format!("no router advertisement heard on {interface} yet"))?;
+            let address = neighbour.ok_or_else(|| {
+                ConnectError::Unheard(format!("no router advertisement heard on {interface} yet"))
+            })?;
             Ok(SocketAddrV6::new(address, config.port, 0, scope).into())
         }
     }
@@ -92,4 +119,18 @@ fn prepare(config: &Config, target: SocketAddr) -> Result<Socket, String> {
             .map_err(failed("setting the TCP MD5 key"))?;
     }
     Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_neighbour_that_was_not_heard_is_a_problem_only_after_a_while() {
+        let unheard = ConnectError::Unheard("silence".to_owned());
+        assert_eq!(unheard.problem(Duration::ZERO), None);
+        assert_eq!(unheard.problem(UNHEARD), Some("silence"));
+        assert_eq!(ConnectError::Local("no".to_owned()).problem(Duration::ZERO), Some("no"));
+        assert_eq!(ConnectError::Remote("no".to_owned()).problem(UNHEARD), None);
+    }
 }

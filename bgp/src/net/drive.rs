@@ -6,7 +6,7 @@
 
 use std::future::{Future, pending};
 use std::io;
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -18,10 +18,15 @@ use tokio::task::JoinSet;
 
 use super::connect::{ConnectError, connect, target};
 use super::{addresses, socket_options};
-use crate::{Config, Direction, Event, Output, Peer};
+use crate::advertiser::Neighbour;
+use crate::{Config, Direction, Event, Hindrance, Output, Peer, Verdict};
 
 /// Octets that are read at once.
 const CHUNK: usize = 16 * 1024;
+/// The longest OPEN that a connection is held for.
+const LONGEST_OPEN: usize = 4096;
+/// For so long a connection is held that may be that of a restarted peer.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// So many chunks in either direction, then the others have their turn.
 const TURN: usize = 16;
 
@@ -32,13 +37,13 @@ pub(super) struct Cell {
     pub(super) wake: Notify,
     /// Connections that the listener took for it.
     pub(super) accepted: mpsc::Sender<TcpStream>,
-    /// The link-local address of an unnumbered peer, once heard.
-    neighbour: Mutex<Option<Ipv6Addr>>,
+    /// The router behind the interface of an unnumbered peer.
+    neighbour: Mutex<Neighbour>,
 }
 
 impl Cell {
     pub(super) fn new(peer: Peer, accepted: mpsc::Sender<TcpStream>) -> Self {
-        Self { peer: Mutex::new(peer), wake: Notify::new(), accepted, neighbour: Mutex::new(None) }
+        Self { peer: Mutex::new(peer), wake: Notify::new(), accepted, neighbour: Mutex::default() }
     }
 
     pub(super) fn peer(&self) -> MutexGuard<'_, Peer> {
@@ -52,13 +57,30 @@ impl Cell {
     }
 
     pub(super) fn neighbour(&self) -> Option<Ipv6Addr> {
-        *self.neighbour.lock().unwrap_or_else(PoisonError::into_inner)
+        self.neighbour.lock().unwrap_or_else(PoisonError::into_inner).address()
     }
 
-    /// Returns whether that is news.
-    pub(super) fn set_neighbour(&self, address: Ipv6Addr) -> bool {
+    /// The neighbour advertised itself. Returns whether it is at another address than before.
+    pub(super) fn heard(&self, address: Ipv6Addr) -> bool {
+        let remote = {
+            let peer = self.peer();
+            let up = peer.is_established();
+            peer.addresses().filter(|_| up).map(|(_, remote)| remote.ip())
+        };
         let mut neighbour = self.neighbour.lock().unwrap_or_else(PoisonError::into_inner);
-        neighbour.replace(address) != Some(address)
+        let before = neighbour.address().map(IpAddr::V6);
+        let settled = before.is_some() && before == remote;
+        let news = neighbour.heard(address, settled);
+        drop(neighbour);
+        if news {
+            self.tell(if settled { Event::Moved(address) } else { Event::Reachable });
+        }
+        news
+    }
+
+    /// The peer is to be found behind another interface.
+    pub(super) fn forget_neighbour(&self) {
+        *self.neighbour.lock().unwrap_or_else(PoisonError::into_inner) = Neighbour::default();
     }
 }
 
@@ -77,13 +99,22 @@ struct Lane {
     blocked: bool,
 }
 
+/// A connection of the peer that may replace the one of the session.
+#[derive(Debug)]
+struct Held {
+    stream: TcpStream,
+    octets: Vec<u8>,
+    until: Instant,
+}
+
 struct Driver {
     cell: Arc<Cell>,
+    held: Option<Held>,
     outgoing: Lane,
     incoming: Lane,
     connecting: Option<Connecting>,
-    /// This host could not even try to connect.
-    hindered: bool,
+    /// Since when the neighbour of an unnumbered peer might have been heard.
+    listening: Instant,
     /// The configuration that the streams have.
     applied: Arc<Config>,
     /// Connections that are being closed.
@@ -101,10 +132,11 @@ pub(super) async fn run(
     let applied = Arc::clone(cell.peer().config());
     let mut driver = Driver {
         cell,
+        held: None,
         outgoing: Lane::default(),
         incoming: Lane::default(),
         connecting: None,
-        hindered: false,
+        listening: now(),
         applied,
         closing: JoinSet::new(),
         stop_time,
@@ -114,7 +146,9 @@ pub(super) async fn run(
         let more = driver.settle();
         let (deadline, seen, stopped) = {
             let peer = driver.cell.peer();
-            (peer.deadline(), peer.revision(), peer.is_stopped())
+            let held = driver.held.as_ref().map(|held| held.until);
+            let deadline = peer.deadline().into_iter().chain(held).min();
+            (deadline, peer.revision(), peer.is_stopped())
         };
         if std::mem::replace(&mut revision, seen) != seen {
             changes.send_modify(|count| *count += 1);
@@ -130,6 +164,7 @@ pub(super) async fn run(
             result = established(&mut driver.connecting) => driver.connected(result),
             () = readable(&driver.outgoing) => driver.read(Direction::Outgoing),
             () = readable(&driver.incoming) => driver.read(Direction::Incoming),
+            () = spoke(driver.held.as_ref()) => driver.listen(),
             () = writable(&driver.outgoing) => driver.outgoing.blocked = false,
             () = writable(&driver.incoming) => driver.incoming.blocked = false,
             () = tokio::task::yield_now(), if more => {}
@@ -162,6 +197,7 @@ impl Driver {
     /// Does everything that is to be done now. Returns whether there is more to write than one turn allows.
     fn settle(&mut self) -> bool {
         self.carry_out();
+        self.judge();
         self.apply_configuration();
         let due = self.cell.peer().deadline().is_some_and(|deadline| deadline <= now());
         if due {
@@ -181,13 +217,13 @@ impl Driver {
                 None => return,
                 Some(Output::Connect) => self.connect(),
                 Some(Output::Close { direction, octets }) => self.close(direction, octets),
-                Some(Output::Established(negotiated)) => tracing::info!(
+                Some(Output::Established(negotiated)) => tracing::debug!(
                     peer = %self.applied.name,
                     asn = negotiated.peer_asn,
                     identifier = %negotiated.peer_identifier,
                     "BGP session established"
                 ),
-                Some(Output::Down(down)) => tracing::info!(
+                Some(Output::Down(down)) => tracing::debug!(
                     peer = %self.applied.name,
                     from = %down.from,
                     reason = %down.reason,
@@ -209,19 +245,17 @@ impl Driver {
 
     fn connected(&mut self, result: Result<TcpStream, ConnectError>) {
         self.connecting = None;
-        let problem = match &result {
-            Err(ConnectError::Local(text)) => Some(text.clone()),
-            Err(ConnectError::Remote(_)) | Ok(_) => None,
-        };
-        // A problem of the listener is not ours to take back.
-        if std::mem::replace(&mut self.hindered, problem.is_some()) || problem.is_some() {
-            self.handle(Event::Problem(problem));
-        }
+        let waited = now().saturating_duration_since(self.listening);
+        let problem = result.as_ref().err().and_then(|error| error.problem(waited));
+        let text = problem.map(str::to_owned);
+        self.handle(Event::Problem { hindrance: Hindrance::Connecting, text });
         match result {
-            Ok(stream) => self.begin(stream, Direction::Outgoing),
-            Err(ConnectError::Local(text) | ConnectError::Remote(text)) => {
-                let direction = Direction::Outgoing;
-                self.handle(Event::Disconnected { direction, error: Some(text) });
+            Ok(stream) => {
+                self.begin(stream, Direction::Outgoing);
+            }
+            Err(error) => {
+                let (direction, error) = (Direction::Outgoing, Some(error.into_text()));
+                self.handle(Event::Disconnected { direction, error });
             }
         }
     }
@@ -235,10 +269,56 @@ impl Driver {
             tracing::warn!(peer = %config.name, %error, "socket options of an accepted connection");
             return;
         }
-        self.begin(stream, Direction::Incoming);
+        self.held = Some(Held { stream, octets: Vec::new(), until: now() + PATIENCE });
+        self.judge();
     }
 
-    fn begin(&mut self, stream: TcpStream, direction: Direction) {
+    /// Reads what came on the connection that is held.
+    fn listen(&mut self) {
+        let mut buffer = [0; LONGEST_OPEN];
+        let Some(held) = &mut self.held else { return };
+        match held.stream.try_read(&mut buffer) {
+            Ok(0) => self.held = None,
+            Ok(count) => {
+                held.octets.extend_from_slice(buffer.get(..count).unwrap_or_default());
+                self.judge();
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(_) => self.held = None,
+        }
+    }
+
+    /// Takes or refuses the connection that is held, if that can be said by now.
+    fn judge(&mut self) {
+        let Some(held) = self.held.take() else { return };
+        let verdict = self.cell.peer().judge(&held.octets);
+        match verdict {
+            Verdict::Wait if now() < held.until => self.held = Some(held),
+            Verdict::Wait => self.dismiss(held.stream, Peer::refusal()),
+            Verdict::Refuse(octets) => self.dismiss(held.stream, octets),
+            Verdict::Take => {
+                let direction = Direction::Incoming;
+                if self.begin(held.stream, direction) && !held.octets.is_empty() {
+                    self.handle(Event::Received { direction, octets: &held.octets });
+                }
+            }
+        }
+    }
+
+    /// Closes a connection after its last octets.
+    fn dismiss(&mut self, stream: TcpStream, octets: Vec<u8>) {
+        if octets.is_empty() {
+            return;
+        }
+        let patience = self.stop_time;
+        self.closing.spawn(async move {
+            // A peer that does not read its last message has no right to it.
+            let _ = tokio::time::timeout(patience, farewell(stream, octets)).await;
+        });
+    }
+
+    /// Returns whether the connection could be begun.
+    fn begin(&mut self, stream: TcpStream, direction: Direction) -> bool {
         let (local, remote) = match (stream.local_addr(), stream.peer_addr()) {
             (Ok(local), Ok(remote)) => (local, remote),
             (Err(error), _) | (_, Err(error)) => {
@@ -246,13 +326,14 @@ impl Driver {
                 if direction == Direction::Outgoing {
                     self.handle(Event::Disconnected { direction, error });
                 }
-                return;
+                return false;
             }
         };
         let next_hops = addresses::next_hops(local.ip(), remote);
         // What the core closes now is what was there before.
         self.handle(Event::Connected { direction, local, remote, next_hops });
         *self.lane(direction) = Lane { stream: Some(stream), blocked: false };
+        true
     }
 
     fn read(&mut self, direction: Direction) {
@@ -309,12 +390,8 @@ impl Driver {
             self.connecting = None;
         }
         let lane = std::mem::take(self.lane(direction));
-        if let (Some(stream), false) = (lane.stream, octets.is_empty()) {
-            let patience = self.stop_time;
-            self.closing.spawn(async move {
-                // A peer that does not read its last message has no right to it.
-                let _ = tokio::time::timeout(patience, farewell(stream, octets)).await;
-            });
+        if let Some(stream) = lane.stream {
+            self.dismiss(stream, octets);
         }
     }
 
@@ -335,6 +412,9 @@ impl Driver {
             if let Err(error) = result {
                 tracing::warn!(peer = %config.name, %error, "changing a running connection");
             }
+        }
+        if config.remote != self.applied.remote {
+            self.listening = now();
         }
         self.applied = config;
     }
@@ -371,6 +451,14 @@ async fn established(connecting: &mut Option<Connecting>) -> Result<TcpStream, C
 async fn readable(lane: &Lane) {
     match &lane.stream {
         Some(stream) => drop(stream.readable().await),
+        None => pending().await,
+    }
+}
+
+/// Octets on the connection that is held, or its end.
+async fn spoke(held: Option<&Held>) {
+    match held {
+        Some(held) => drop(held.stream.readable().await),
         None => pending().await,
     }
 }

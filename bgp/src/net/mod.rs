@@ -4,7 +4,7 @@
 //! ```text
 //!   Engine (any thread)        tasks of one tokio runtime
 //!     set_peers ─┐              drive      one per peer: TcpStreams (two at most), one sleep
-//!     set_routes ├─> Cell <───> listen     one per port and interface: a socket per family
+//!     *_routes   ├─> Cell <───> listen     one per port and interface: a socket per family
 //!     statuses  <┘ (Peer)       neighbour  one per interface with an unnumbered peer: a raw ICMPv6 socket
 //!     changes <──────────────── addresses  one: hears of changed addresses
 //! ```
@@ -21,12 +21,13 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use ipnet::IpNet;
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
-use crate::{Config, Event, Peer, Remote, Routes, Status, Stop};
+use crate::{Attributes, Config, Event, Hindrance, Peer, Remote, Routes, Status, Stop};
 use drive::{Cell, now};
 use listen::{Guests, Listener, Place};
 use neighbour::Link;
@@ -78,7 +79,7 @@ struct Inner {
 #[derive(Debug, Default)]
 struct State {
     peers: BTreeMap<Arc<str>, Running>,
-    /// Also for peers that are not there yet.
+    /// For peers that are not there yet; who is there has its own.
     routes: BTreeMap<Arc<str>, Arc<Routes>>,
     listeners: BTreeMap<Place, Listener>,
     links: BTreeMap<Arc<str>, Link>,
@@ -135,6 +136,9 @@ impl Engine {
             match state.peers.get_mut(&name) {
                 Some(running) => {
                     if *running.config != *config {
+                        if running.config.remote != config.remote {
+                            running.cell.forget_neighbour();
+                        }
                         running.config = Arc::clone(&config);
                         running.cell.tell(Event::Configure(config));
                     }
@@ -151,11 +155,27 @@ impl Engine {
     /// `set_peers` names the peer.
     pub fn set_routes(&self, peer: &str, routes: Arc<Routes>) {
         let mut state = self.inner.state();
-        if let Some(running) = state.peers.get(peer) {
-            running.cell.tell(Event::Routes(Arc::clone(&routes)));
+        match state.peers.get(peer) {
+            Some(running) => running.cell.tell(Event::Routes(routes)),
+            None => drop(state.routes.insert(peer.into(), routes)),
         }
-        let known = state.routes.keys().find(|name| ***name == *peer).cloned();
-        state.routes.insert(known.unwrap_or_else(|| peer.into()), routes);
+    }
+
+    /// From now the peer shall have these routes, and none for a prefix with `None`; the others stay. It costs as much as the
+    /// changes are many, not the table; only the first one after [`Engine::set_routes`] copies a table that the caller kept.
+    pub fn change_routes(&self, peer: &str, changes: Vec<(IpNet, Option<Arc<Attributes>>)>) {
+        let mut state = self.inner.state();
+        if let Some(running) = state.peers.get(peer) {
+            running.cell.tell(Event::Changes(changes));
+            return;
+        }
+        let table = Arc::make_mut(state.routes.entry(peer.into()).or_default());
+        for (prefix, attributes) in changes {
+            match attributes {
+                Some(attributes) => table.insert(prefix, attributes),
+                None => table.remove(&prefix),
+            };
+        }
     }
 
     /// The routes given so far are complete: End-of-RIB may be sent (RFC 4724 §4.1). Until then a peer with graceful restart is
@@ -246,8 +266,8 @@ impl Inner {
         state.seeds += 1;
         let seed = self.options.seed.wrapping_add(state.seeds);
         let mut peer = Peer::new(now(), Arc::clone(&config), seed);
-        if let Some(routes) = state.routes.get(&name) {
-            peer.handle(now(), Event::Routes(Arc::clone(routes)));
+        if let Some(routes) = state.routes.remove(&name) {
+            peer.handle(now(), Event::Routes(routes));
         }
         if state.complete {
             peer.handle(now(), Event::InitialSyncDone);
@@ -332,7 +352,8 @@ impl Inner {
             let listens =
                 config.listens_on() == Some(place.port) && config.bind_interface == place.interface;
             if listens {
-                running.cell.tell(Event::Problem(problem.map(str::to_owned)));
+                let text = problem.map(str::to_owned);
+                running.cell.tell(Event::Problem { hindrance: Hindrance::Listening, text });
             }
         }
     }
@@ -344,10 +365,7 @@ impl Inner {
         for running in state.peers.values() {
             let behind =
                 matches!(&running.config.remote, Remote::Interface(one) if **one == *interface);
-            if behind && running.cell.set_neighbour(address) {
-                news = true;
-                running.cell.tell(Event::Reachable);
-            }
+            news |= behind && running.cell.heard(address);
         }
         if news && !state.stopped {
             self.arrange(&mut state);

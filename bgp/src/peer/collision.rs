@@ -60,7 +60,7 @@ impl Peer {
 }
 
 /// The R bit (RFC 4724 §3).
-fn says_restarted(open: &Open) -> bool {
+pub(super) fn says_restarted(open: &Open) -> bool {
     let restarted = |capability: &Capability| {
         matches!(capability, Capability::GracefulRestart { restarted: true, .. })
     };

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{Direction, LONGEST_REFUSAL, LONGEST_WAIT, Output, Peer, SUCCESS};
 use crate::session::transition::Trigger;
@@ -101,7 +101,8 @@ impl Peer {
         failed: bool,
     ) {
         let mut lived = false;
-        if self.up == Some(direction) {
+        let was_up = self.up == Some(direction);
+        if was_up {
             lived = self.state == State::Established
                 && now.saturating_duration_since(self.since) >= SUCCESS;
             self.up = None;
@@ -112,14 +113,16 @@ impl Peer {
             // What was refused once may be welcome to who comes back.
             self.omitted.clear();
         }
-        let fallback = !refused.is_empty();
-        self.omitted.extend(refused);
-        if lived || fallback {
+        let other_lives =
+            self.session(other(direction)).is_some_and(|one| one.state() >= State::OpenSent);
+        let offered = from >= State::OpenSent && failed && !was_up && !other_lives;
+        let fallback = offered && self.omitted.failed(now, refused);
+        if lived {
             self.failures = 0;
-        } else if failed {
+        } else if failed && !fallback {
             self.failures = self.failures.saturating_add(1);
         }
-        let pause = self.pause(self.failures);
+        let pause = if fallback { Duration::ZERO } else { self.pause(self.failures) };
         if direction == Direction::Incoming {
             self.incoming = None;
             if failed && !fallback && from < State::Established {
@@ -133,9 +136,8 @@ impl Peer {
         {
             self.idle_hold = Some(now + self.jitter.spread(pause));
         }
-        // A connection that lost against another is not the end of anything.
-        let other = self.session(other(direction));
-        if self.running && other.is_some_and(|session| session.state() >= State::OpenSent) {
+        // A connection that lost against another is not the end of anything, unless it was the session.
+        if self.running && !was_up && other_lives {
             return;
         }
         let down = Down { at: now, from, reason };

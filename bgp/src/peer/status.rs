@@ -26,14 +26,22 @@ impl Peer {
             local: addresses.map(|(local, _)| local),
             remote: addresses.map(|(_, remote)| remote),
             counters: self.counters,
-            desired_prefixes: self.rib.desired(),
+            desired_prefixes: self.rib.desired(self.config.families),
             announced_prefixes: self.rib.announced(),
             queued_prefixes: self.rib.queued(),
             withheld: self.rib.withheld(),
-            omitted_capabilities: self.omitted.iter().copied().collect(),
-            problem: self.problem.clone(),
+            omitted_capabilities: self.omitted.codes().iter().copied().collect(),
+            problem: self.problems(),
             draining: self.drain,
         }
+    }
+
+    /// What hinders, all of it in one text.
+    fn problems(&self) -> Option<String> {
+        let refused = if self.up.is_none() { self.omitted.text() } else { None };
+        let own = [&self.connect_problem, &self.listen_problem];
+        let texts: Vec<String> = own.into_iter().flatten().cloned().chain(refused).collect();
+        (!texts.is_empty()).then(|| texts.join("; "))
     }
 
     /// Our end and the peer's of the connection that is further.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! How sessions end by our will, and what the peer is told of it.
 
+use std::net::Ipv6Addr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -42,10 +43,18 @@ impl Peer {
         }
     }
 
-    /// Begins anew with another configuration (CEASE/6).
+    /// Begins anew with another configuration (CEASE/6), maybe with another router.
     pub(super) fn reset(&mut self, now: Instant, config: Arc<Config>, text: String) {
+        let old = &self.config;
+        // That router is left for good and must not keep our routes.
+        let elsewhere = old.remote != config.remote
+            || old.port != config.port
+            || old.bind_interface != config.bind_interface;
         for direction in [Direction::Outgoing, Direction::Incoming] {
-            let notification = Notification::cease(error::CONFIGURATION_CHANGE);
+            let mut notification = Notification::cease(error::CONFIGURATION_CHANGE);
+            if elsewhere {
+                notification = self.final_word(direction, notification);
+            }
             let reason = DownReason::ConfigurationChanged(text.clone());
             self.with(now, direction, |session, around| {
                 let cause = Cause::notification(notification, reason);
@@ -56,7 +65,20 @@ impl Peer {
         self.omitted.clear();
         self.failures = 0;
         self.refusing = None;
-        self.problem = None;
+        self.connect_problem = None;
+        self.listen_problem = None;
+        self.idle_hold = self.running.then_some(now);
+    }
+
+    /// The session's other end is not where the neighbour is any more: waiting for the Hold Time would be in vain.
+    pub(super) fn moved(&mut self, now: Instant, address: Ipv6Addr) {
+        let Some(direction) = self.up else { return };
+        let text = format!("changed: the neighbour's address is now {address}");
+        self.with(now, direction, |session, around| {
+            let notification = Notification::cease(error::CONFIGURATION_CHANGE);
+            let cause = Cause::notification(notification, DownReason::ConfigurationChanged(text));
+            session.trigger(around, Trigger::ManualStop, cause);
+        });
         self.idle_hold = self.running.then_some(now);
     }
 

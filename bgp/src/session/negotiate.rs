@@ -294,9 +294,13 @@ const fn role_of(number: u8) -> Option<Role> {
     }
 }
 
-/// The capabilities that a NOTIFICATION 2/4 or 2/7 refuses of those that were offered (RFC 5492 §3, §5).
+/// The capabilities that a NOTIFICATION 2/4 or 2/7 refuses of those that were offered (RFC 5492 §3, §5), as far as they can be
+/// left out. Families cannot: an OPEN without any means IPv4 (RFC 4760 §8). Only where just that was offered they may go.
 pub(crate) fn refused_capabilities(notification: &Notification, ours: &Open) -> BTreeSet<u8> {
-    let offered: BTreeSet<u8> = ours.capabilities.iter().map(Capability::code).collect();
+    let mut offered: BTreeSet<u8> = ours.capabilities.iter().map(Capability::code).collect();
+    if offered_families(ours) != Families::IPV4 {
+        offered.remove(&code::MULTIPROTOCOL);
+    }
     match (notification.code, notification.subcode) {
         (error::OPEN, error::UNSUPPORTED_OPTIONAL_PARAMETER) => offered,
         (error::OPEN, error::UNSUPPORTED_CAPABILITY) => {
@@ -308,8 +312,10 @@ pub(crate) fn refused_capabilities(notification: &Notification, ours: &Open) -> 
             }
             // Without a list only what cannot be done without is kept.
             if notification.data.is_empty() {
-                named = &offered - &[code::MULTIPROTOCOL, code::FOUR_OCTET_ASN].into();
+                named = &offered - &[code::FOUR_OCTET_ASN].into();
             }
+            // A family that the peer refuses, or that it has and we have not, is a matter of both configurations.
+            named.remove(&code::MULTIPROTOCOL);
             &named & &offered
         }
         (_, _) => BTreeSet::new(),

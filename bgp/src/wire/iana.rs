@@ -203,3 +203,20 @@ pub const fn error_name(code: u8, subcode: u8) -> &'static str {
         (_, _) => "unknown",
     }
 }
+
+/// The name of a capability.
+pub const fn capability_name(code: u8) -> &'static str {
+    match code {
+        capability::MULTIPROTOCOL => "Multiprotocol",
+        capability::ROUTE_REFRESH => "Route Refresh",
+        capability::EXTENDED_NEXT_HOP => "Extended Next Hop",
+        capability::EXTENDED_MESSAGE => "Extended Message",
+        capability::ROLE => "Role",
+        capability::GRACEFUL_RESTART => "Graceful Restart",
+        capability::FOUR_OCTET_ASN => "Four-octet AS Number",
+        capability::ENHANCED_ROUTE_REFRESH => "Enhanced Route Refresh",
+        capability::LONG_LIVED_GRACEFUL_RESTART => "Long-lived Graceful Restart",
+        capability::FQDN => "FQDN",
+        _ => "unknown",
+    }
+}

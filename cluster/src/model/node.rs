@@ -20,6 +20,8 @@ pub struct Node {
     pub labels: Labels,
     /// Whether the condition `NetworkUnavailable` is `True`.
     pub network_unavailable: bool,
+    /// `spec.unschedulable`: the node is cordoned.
+    pub cordoned: bool,
     /// Whether the annotation `ferrolb.io/drain` is there: what is announced from here is to move away.
     pub draining: bool,
     /// `InternalIP` addresses, to tell which node answers for an address that it should not.
@@ -40,7 +42,15 @@ pub struct NodeObject {
     /// Standard metadata.
     pub metadata: ObjectMeta,
     #[serde(default)]
+    spec: Spec,
+    #[serde(default)]
     status: Status,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct Spec {
+    unschedulable: Option<bool>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -72,6 +82,7 @@ impl NodeObject {
     pub fn reduce(self) -> Node {
         let annotations = self.metadata.annotations.unwrap_or_default();
         Node {
+            cordoned: self.spec.unschedulable.unwrap_or(false),
             draining: annotations.contains_key(DRAIN_ANNOTATION),
             labels: self.metadata.labels.unwrap_or_default().into(),
             network_unavailable: self.status.conditions.unwrap_or_default().iter().any(

@@ -53,6 +53,9 @@ pub struct Args {
     /// How long a node that is being drained still announces its BGP routes, marked with GRACEFUL_SHUTDOWN (RFC 8326).
     #[arg(long, default_value = "5s", value_parser = humantime::parse_duration)]
     pub drain_time: Duration,
+    /// Drain a node when it is cordoned, as if it had the annotation ferrolb.io/drain.
+    #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true")]
+    pub drain_on_cordon: bool,
     /// Add a route for each advertised aggregate that discards what no Service owns; needs the capability NET_ADMIN.
     #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true")]
     pub discard_aggregates: bool,

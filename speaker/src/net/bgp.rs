@@ -12,7 +12,8 @@ mod drain;
 mod signals;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -27,8 +28,12 @@ pub use signals::{Signal, Signals};
 
 use super::session_state::{SessionState, SessionStates};
 use crate::announce::Options;
+use crate::reason::Withhold;
 use crate::routes::{RouteBooks, RouteOutput};
 use crate::sessions::{NoSession, Way, bfd_hops, bfd_profile, identifier, session};
+
+/// What withdrawals get to reach the peers before the sessions close.
+const WITHDRAWAL: Duration = Duration::from_millis(500);
 
 /// Something about a session that people want to hear of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,22 +92,45 @@ pub struct BgpDriver {
     problems: BTreeMap<Arc<str>, NoSession>,
     told: BTreeMap<Arc<str>, Told>,
     /// The state of each BFD session as it was last told.
-    bfd_states: BTreeMap<bfd::SessionKey, bfd::State>,
+    bfd_told: BTreeMap<bfd::SessionKey, BfdTold>,
     drain: Drain,
+    drain_on_cordon: bool,
     begun: bool,
+    /// Everything is to be decided again, for a reason that the snapshot does not know.
+    redo: bool,
+    follow_routes: Arc<AtomicBool>,
+}
+
+/// What a driver is told at its start.
+#[derive(Clone, Debug)]
+pub struct BgpOptions {
+    /// What the speaker is told.
+    pub speaker: Options,
+    /// How long a node that is to be emptied still announces its routes, marked with GRACEFUL_SHUTDOWN.
+    pub drain_time: Duration,
+    /// Whether a cordoned node is to be emptied.
+    pub drain_on_cordon: bool,
+}
+
+/// What a BFD session last said.
+#[derive(Clone, Debug, Default)]
+struct BfdTold {
+    state: Option<bfd::State>,
+    downs: u64,
+    problem: Option<Arc<str>>,
 }
 
 impl BgpDriver {
-    /// Starts without peers; to be called within a runtime. `drain_time` is how long a node that is to be emptied still
-    /// announces its routes, marked with GRACEFUL_SHUTDOWN.
+    /// Starts without peers; to be called within a runtime.
     #[must_use]
-    pub fn start(options: Options, drain_time: Duration) -> (Self, Signals) {
+    pub fn start(options: BgpOptions) -> (Self, Signals) {
+        let BgpOptions { speaker: options, drain_time, drain_on_cordon } = options;
         let seed = std::hash::BuildHasher::hash_one(
             &std::hash::RandomState::new(),
             options.node.as_bytes(),
         );
         let engine = Engine::start(bgp::net::Options { seed, ..bgp::net::Options::default() });
-        let (signals, bfd_events) = Signals::new(&engine);
+        let (signals, bfd_events, follow_routes) = Signals::new(&engine);
         let driver = Self {
             books: RouteBooks::new(options.clone()),
             options,
@@ -112,9 +140,12 @@ impl BgpDriver {
             sessions: BTreeMap::new(),
             problems: BTreeMap::new(),
             told: BTreeMap::new(),
-            bfd_states: BTreeMap::new(),
+            bfd_told: BTreeMap::new(),
             drain: Drain::new(drain_time),
+            drain_on_cordon,
             begun: false,
+            redo: false,
+            follow_routes,
         };
         (driver, signals)
     }
@@ -155,15 +186,14 @@ impl BgpDriver {
 
     /// Every session as a BGPSessionState says it.
     pub(super) fn session_states(&self) -> SessionStates {
-        let bfd = self.bfd_states.clone();
         let statuses = self.engine.statuses();
         self.sessions
             .iter()
             .map(|(name, session)| {
-                let peer = session.peer.address.to_string();
-                let vrf = session.peer.vrf.as_deref().unwrap_or("default").to_owned();
+                let peer = as_label(&session.peer.address);
+                let vrf = session.peer.vrf.as_deref().unwrap_or_default().to_owned();
                 let state = statuses.get(name).map(|status| status.state).unwrap_or_default();
-                let bfd = session.bfd.as_ref().and_then(|key| bfd.get(key));
+                let bfd = session.bfd.as_ref().and_then(|key| self.bfd_told.get(key)?.state);
                 let state = SessionState {
                     bgp: state.to_string(),
                     bfd: bfd.map_or_else(|| "N/A".to_owned(), |state| state.to_string()),
@@ -175,30 +205,46 @@ impl BgpDriver {
 
     /// Decides again what is dirty and hands it to the sessions. After the first call the tables count as complete.
     pub fn reconcile(&mut self, snapshot: &Snapshot, dirty: &Dirty) -> Vec<RouteOutput> {
-        if dirty.all || !self.begun {
+        let all = dirty.all || !self.begun || std::mem::take(&mut self.redo);
+        if all {
             self.arrange(snapshot);
-            let node = snapshot.nodes().get(&self.options.node);
-            let was_over = self.drain.is_over();
-            if self.drain.set(node.is_some_and(|node| node.draining)) {
-                self.engine.drain(self.drain.is_on());
-                if was_over {
-                    for (peer, table) in self.books.tables() {
-                        self.engine.set_routes(peer, Arc::clone(table));
-                    }
-                }
-            }
+            self.follow_drain(snapshot);
         }
-        let peers: BTreeSet<Arc<str>> = self.sessions.keys().cloned().collect();
+        let peers = self
+            .sessions
+            .iter()
+            .map(|(name, session)| (Arc::clone(name), session.config.families))
+            .collect();
+        let dirty = if all { &Dirty { all, ..Dirty::default() } } else { dirty };
         let outputs = self.books.reconcile(snapshot, dirty, &peers);
         for (peer, table) in self.books.take_tables() {
-            if !self.drain.is_over() {
-                self.engine.set_routes(&peer, table);
-            }
+            self.engine.set_routes(&peer, table);
         }
         if !std::mem::replace(&mut self.begun, true) {
             self.engine.initial_sync_done();
         }
         outputs
+    }
+
+    /// Whether [`Self::reconcile`] is to be called though nothing in the snapshot changed.
+    #[must_use]
+    pub fn wants_reconcile(&self) -> bool {
+        self.redo
+    }
+
+    fn follow_drain(&mut self, snapshot: &Snapshot) {
+        let node = snapshot.nodes().get(&self.options.node);
+        let on = node.is_some_and(|node| node.draining || (self.drain_on_cordon && node.cordoned));
+        // A speaker that starts on a node that is to be emptied does not begin by filling it.
+        let changed = if self.begun { self.drain.set(on) } else { self.drain.begin(on) };
+        if changed {
+            tracing::info!(
+                event = if on { "drainBegun" } else { "drainEnded" },
+                "the node is to be emptied: its routes are marked, then withdrawn"
+            );
+            self.engine.drain(self.drain.is_on());
+        }
+        self.books.set_closed(self.drain.is_over().then_some(Withhold::NodeDrained));
     }
 
     /// Brings the sessions to what the configuration says for this node.
@@ -210,14 +256,32 @@ impl BgpDriver {
         self.problems.clear();
         for (name, peer) in config.peers.iter().filter(|(_, peer)| peer.selects_node(&labels)) {
             let known = self.sessions.remove(name);
+            if known.is_none() {
+                tracing::info!(
+                    event = "peerAdded",
+                    peer = &**name,
+                    "peer configured, starting BGP session"
+                );
+            }
             match self.session(peer, known.as_ref()) {
                 Ok(session) => {
                     sessions.insert(Arc::clone(name), session);
                 }
                 Err(problem) => {
+                    // What runs goes on with what it had.
+                    if let Some(known) = known {
+                        sessions.insert(Arc::clone(name), known);
+                    }
                     self.problems.insert(Arc::clone(name), problem);
                 }
             }
+        }
+        for name in self.sessions.keys() {
+            tracing::info!(
+                event = "peerRemoved",
+                peer = &**name,
+                "peer removed from the configuration"
+            );
         }
         self.sessions = sessions;
         self.told
@@ -227,17 +291,53 @@ impl BgpDriver {
 
     fn session(&self, peer: &Peer, known: Option<&Session>) -> Result<Session, NoSession> {
         let way = way(peer);
-        // An identifier that was chosen stays: another one would reset the session.
+        // An identifier that was chosen stays while the session lives: another one would reset it.
         let chosen = known
             .filter(|known| peer.router_id.is_none() && known.peer.router_id.is_none())
             .filter(|known| known.peer.address == peer.address)
+            .filter(|_| way.is_none() || self.is_established(&peer.name))
             .map(|known| known.config.identifier);
-        let identifier = chosen.unwrap_or_else(|| identifier(peer, &way, &self.options.node));
+        let identifier = chosen
+            .unwrap_or_else(|| identifier(peer, &way.unwrap_or_default(), &self.options.node));
         let config = Arc::new(session(peer, identifier, self.options.bgp_mode)?);
-        Ok(Session { bfd: self.bfd_key(peer, &way), peer: peer.clone(), config })
+        let bfd = self.bfd_key(peer, way, known);
+        Ok(Session { bfd, peer: peer.clone(), config })
     }
 
-    fn bfd_key(&self, peer: &Peer, way: &Way) -> Option<bfd::SessionKey> {
+    fn is_established(&self, peer: &str) -> bool {
+        let statuses = self.engine.statuses();
+        statuses.get(peer).is_some_and(|status| status.state == State::Established)
+    }
+
+    /// The BFD session that the peer should have. One that is up is kept as it is: whether the way to the peer is still
+    /// there is for it to find out.
+    fn bfd_key(
+        &self,
+        peer: &Peer,
+        way: Option<Way>,
+        known: Option<&Session>,
+    ) -> Option<bfd::SessionKey> {
+        peer.bfd_profile.as_ref()?;
+        let same = known.filter(|known| {
+            known.peer.address == peer.address
+                && known.peer.vrf == peer.vrf
+                && known.peer.source_address == peer.source_address
+                && known.peer.ebgp_multi_hop == peer.ebgp_multi_hop
+        });
+        let kept = same.and_then(|known| known.bfd.clone());
+        let is_up = kept.as_ref().is_some_and(|key| {
+            self.bfd_told.get(key).and_then(|told| told.state) == Some(bfd::State::Up)
+        });
+        if is_up {
+            return kept;
+        }
+        match way {
+            Some(way) => self.fresh_bfd_key(peer, &way).or(kept),
+            None => kept.or_else(|| self.fresh_bfd_key(peer, &Way::default())),
+        }
+    }
+
+    fn fresh_bfd_key(&self, peer: &Peer, way: &Way) -> Option<bfd::SessionKey> {
         peer.bfd_profile.as_ref()?;
         let (address, interface) = match &peer.address {
             PeerAddress::Address(address) => (*address, peer.vrf.as_deref().map(Into::into)),
@@ -282,7 +382,9 @@ impl BgpDriver {
                 Err(error) => tracing::error!(event = "bfdOff", %error, "BFD cannot run"),
             }
         }
-        self.bfd_states.retain(|key, _| sessions.contains_key(key));
+        self.bfd_told.retain(|key, _| sessions.contains_key(key));
+        let by_route = sessions.keys().any(|key| !is_link_local(key.peer));
+        self.follow_routes.store(by_route, Ordering::Relaxed);
         if let Some(bfd) = bfd.as_ref() {
             bfd.set_sessions(sessions);
         }
@@ -292,23 +394,16 @@ impl BgpDriver {
     pub fn handle(&mut self, signal: Signal) -> Vec<SessionNotice> {
         match signal {
             Signal::Sessions => {
-                self.follow_neighbours();
+                self.follow_ways(|address| matches!(address, PeerAddress::Interface(_)));
                 self.notices()
             }
-            Signal::Bfd(key, status) => {
-                self.handle_bfd(&key, &status);
-                Vec::new()
-            }
+            Signal::Bfd(key, status) => self.handle_bfd(&key, &status),
             Signal::Routes => {
-                self.follow_routes();
+                self.follow_ways(|address| matches!(address, PeerAddress::Address(_)));
                 Vec::new()
             }
             Signal::Tick => {
-                if self.drain.tick() {
-                    for peer in self.sessions.keys() {
-                        self.engine.set_routes(peer, Arc::default());
-                    }
-                }
+                self.redo |= self.drain.tick();
                 Vec::new()
             }
         }
@@ -320,61 +415,51 @@ impl BgpDriver {
         self.drain.deadline()
     }
 
-    fn handle_bfd(&mut self, key: &bfd::SessionKey, status: &bfd::Status) {
-        self.bfd_states.insert(key.clone(), status.state);
+    fn handle_bfd(&mut self, key: &bfd::SessionKey, status: &bfd::Status) -> Vec<SessionNotice> {
+        let told = self.bfd_told.entry(key.clone()).or_default();
+        let changed = told.state.replace(status.state) != Some(status.state);
+        // Only the way from Up to Down says that the path was lost.
+        let lost = status.counters.session_down_events > told.downs;
+        told.downs = status.counters.session_down_events;
+        let problem_changed = told.problem != status.problem;
+        told.problem.clone_from(&status.problem);
+        let mut notices = Vec::new();
         let of_key = self.sessions.iter().filter(|(_, session)| session.bfd.as_ref() == Some(key));
         for (name, _) in of_key {
-            if let Some(problem) = &status.problem {
-                tracing::warn!(event = "bfdProblem", peer = &**name, session = %key, problem = &**problem,
-                    "BFD does not work for this peer");
+            if problem_changed {
+                let problem = status.problem.as_ref().map(|problem| format!("BFD: {problem}"));
+                notices.push(SessionNotice::Problem { peer: Arc::clone(name), problem });
             }
-            tracing::info!(event = "bfdState", peer = &**name, session = %key, state = %status.state,
-                diagnostic = %status.diagnostic, "BFD session changed");
-            match status.state {
-                bfd::State::Up => self.engine.bfd_state(name, bgp::net::Bfd::Up),
-                // A peer that switches BFD off says nothing about the path (RFC 5882 §4.2).
-                bfd::State::Down if status.remote_state == bfd::State::AdminDown => {}
-                bfd::State::Down if status.counters.session_up_events > 0 => {
-                    self.engine.bfd_state(name, bgp::net::Bfd::Down);
-                }
-                bfd::State::Down | bfd::State::Init | bfd::State::AdminDown => {}
+            if changed {
+                tracing::info!(event = "bfdState", peer = &**name, session = %key, state = %status.state,
+                    diagnostic = %status.diagnostic, "BFD session changed");
+            }
+            // A peer that switches BFD off says nothing about the path (RFC 5882 section 4.2).
+            if lost && status.remote_state != bfd::State::AdminDown {
+                self.engine.bfd_state(name, bgp::net::Bfd::Down);
+            } else if changed && status.state == bfd::State::Up {
+                self.engine.bfd_state(name, bgp::net::Bfd::Up);
             }
         }
+        if changed && status.state == bfd::State::Down {
+            self.follow_ways(|_| true);
+        }
+        notices
     }
 
-    /// Unnumbered peers: BFD needs the address that the session found.
-    fn follow_neighbours(&mut self) {
-        let mut changed = false;
+    /// Decides again which BFD session peers with such an address have: their way changed, or their neighbour was found.
+    fn follow_ways(&mut self, which: impl Fn(&PeerAddress) -> bool) {
         let keys: Vec<(Arc<str>, Option<bfd::SessionKey>)> = self
             .sessions
             .iter()
-            .filter(|(_, session)| matches!(session.peer.address, PeerAddress::Interface(_)))
-            .map(|(name, session)| (Arc::clone(name), self.bfd_key(&session.peer, &Way::default())))
-            .collect();
-        for (name, key) in keys {
-            if let (Some(key), Some(session)) = (key, self.sessions.get_mut(&name))
-                && session.bfd.as_ref() != Some(&key)
-            {
-                session.bfd = Some(key);
-                changed = true;
-            }
-        }
-        if changed {
-            self.publish();
-        }
-    }
-
-    /// Routes changed: single hop or multihop is decided again.
-    fn follow_routes(&mut self) {
-        let mut changed = false;
-        let keys: Vec<(Arc<str>, Option<bfd::SessionKey>)> = self
-            .sessions
-            .iter()
-            .filter(|(_, session)| matches!(session.peer.address, PeerAddress::Address(_)))
+            .filter(|(_, session)| session.peer.bfd_profile.is_some())
+            .filter(|(_, session)| which(&session.peer.address))
             .map(|(name, session)| {
-                (Arc::clone(name), self.bfd_key(&session.peer, &way(&session.peer)))
+                let key = self.bfd_key(&session.peer, way(&session.peer), Some(session));
+                (Arc::clone(name), key)
             })
             .collect();
+        let mut changed = false;
         for (name, key) in keys {
             if let Some(session) = self.sessions.get_mut(&name)
                 && session.bfd != key
@@ -406,9 +491,9 @@ impl BgpDriver {
                 notices.push(SessionNotice::Up { peer: Arc::clone(name), detail });
             }
             (told.established, told.dropped) = (status.established, status.dropped);
-            if told.problem != status.problem {
-                told.problem.clone_from(&status.problem);
-                let problem = status.problem.clone();
+            let problem = status.problem.clone().or_else(|| withheld(status));
+            if told.problem != problem && !self.problems.contains_key(name) {
+                told.problem.clone_from(&problem);
                 notices.push(SessionNotice::Problem { peer: Arc::clone(name), problem });
             }
         }
@@ -426,7 +511,16 @@ impl BgpDriver {
     /// Ends all sessions. A node that is being emptied leaves for good; else the process is expected back, and peers with
     /// graceful restart keep its routes. BFD tells AdminDown after that: a peer that takes AdminDown for Down (BIRD without
     /// `bfd graceful`) has begun to keep the routes by then.
-    pub async fn stop(&self) {
+    ///
+    /// A node whose routes are only marked yet keeps them until the drain time is over.
+    pub async fn stop(&mut self) {
+        if let Some(due) = self.drain.deadline() {
+            tokio::time::sleep_until(due).await;
+            for peer in self.sessions.keys() {
+                self.engine.set_routes(peer, Arc::default());
+            }
+            tokio::time::sleep(WITHDRAWAL).await;
+        }
         let stop = if self.drain.is_on() {
             Stop::Shutdown(format!("{} is drained", self.options.node))
         } else {
@@ -444,7 +538,7 @@ impl BgpDriver {
 #[must_use]
 pub fn bfd_choice(peer: &Peer) -> Option<String> {
     let profile = peer.bfd_profile.as_ref()?;
-    let way = way(peer);
+    let way = way(peer).unwrap_or_default();
     let why = if peer.ebgp_multi_hop {
         "ebgpMultiHop is set"
     } else if way.on_link || matches!(peer.address, PeerAddress::Interface(_)) {
@@ -473,23 +567,48 @@ fn describe(status: &Status) -> String {
     )
 }
 
-/// How this host reaches the peer now.
-fn way(peer: &Peer) -> Way {
+/// Routes that an Established session cannot send, and why.
+fn withheld(status: &Status) -> Option<String> {
+    let reasons: BTreeSet<String> = status
+        .withheld
+        .iter()
+        .filter(|withheld| withheld.reason != bgp::WithheldReason::NotOffered)
+        .map(|withheld| format!("{} prefixes are not sent: {}", withheld.family, withheld.reason))
+        .collect();
+    (status.state == State::Established && !reasons.is_empty())
+        .then(|| reasons.into_iter().collect::<Vec<_>>().join("; "))
+}
+
+/// How this host reaches the peer now; none without a route.
+fn way(peer: &Peer) -> Option<Way> {
     match &peer.address {
         PeerAddress::Address(address) => {
-            match bfd::net::path(*address, peer.source_address, peer.vrf.as_deref()) {
-                Ok(path) => Way {
-                    local: peer.source_address.or(path.local),
-                    first_ipv4: first_ipv4(&path.interface),
-                    on_link: path.on_link,
-                },
-                Err(_) => Way { local: peer.source_address, ..Way::default() },
-            }
+            let path = bfd::net::path(*address, peer.source_address, peer.vrf.as_deref()).ok()?;
+            Some(Way {
+                local: peer.source_address.or(path.local),
+                first_ipv4: first_ipv4(&path.interface),
+                on_link: path.on_link,
+            })
         }
         PeerAddress::Interface(name) => {
-            Way { local: None, first_ipv4: first_ipv4(name), on_link: true }
+            Some(Way { local: None, first_ipv4: first_ipv4(name), on_link: true })
         }
     }
+}
+
+/// A peer as a label can hold it.
+fn as_label(address: &PeerAddress) -> String {
+    match address {
+        PeerAddress::Address(IpAddr::V6(address)) => {
+            let groups = address.segments().map(|group| format!("{group:04x}"));
+            groups.join("-")
+        }
+        PeerAddress::Address(IpAddr::V4(_)) | PeerAddress::Interface(_) => address.to_string(),
+    }
+}
+
+fn is_link_local(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V6(address) if address.is_unicast_link_local())
 }
 
 fn first_ipv4(interface: &str) -> Option<Ipv4Addr> {

@@ -22,6 +22,9 @@ const PROTOCOL: u8 = 219;
 /// The kernel's table of local addresses.
 const TABLE_LOCAL: u8 = 255;
 
+/// The metric of routes that discard: every other route to the same prefix comes first.
+const LAST: u32 = u32::MAX - 1;
+
 /// The kernel's main table.
 const TABLE_MAIN: u8 = 254;
 
@@ -83,7 +86,13 @@ impl HostRoutes {
             }
         }
         for prefix in wanted.difference(&self.present).copied().collect::<Vec<_>>() {
-            match self.handle.route().add(self.route(prefix)).replace().execute().await {
+            let request = self.handle.route().add(self.route(prefix));
+            // A route that discards must never take the place of one that leads somewhere.
+            let request = match self.action {
+                RouteAction::Accept => request.replace(),
+                RouteAction::Discard => request,
+            };
+            match request.execute().await {
                 Ok(()) => {
                     self.present.insert(prefix);
                 }
@@ -136,7 +145,10 @@ impl HostRoutes {
                 route.header.kind = RouteType::Local;
                 route.attributes.push(RouteAttribute::Oif(self.loopback));
             }
-            RouteAction::Discard => route.header.kind = RouteType::BlackHole,
+            RouteAction::Discard => {
+                route.header.kind = RouteType::BlackHole;
+                route.attributes.push(RouteAttribute::Priority(LAST));
+            }
         }
         route
     }

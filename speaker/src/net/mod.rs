@@ -9,9 +9,12 @@ mod host_routes;
 mod layer2;
 mod run;
 mod service_status;
+mod session_events;
 mod session_state;
 
-pub use bgp::{BgpCollector, BgpDriver, SessionNotice, Signal, Signals, Style, bfd_choice};
+pub use bgp::{
+    BgpCollector, BgpDriver, BgpOptions, SessionNotice, Signal, Signals, Style, bfd_choice,
+};
 pub use conflict::{describe, stations};
 pub use exclusion::{EXCLUSION_FILE, ExclusionError, read_exclusion};
 pub use host_routes::{HostRoutes, HostRoutesError, RouteAction};

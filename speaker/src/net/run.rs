@@ -17,7 +17,7 @@ use cluster::net::client::connect;
 use cluster::net::sink::kubernetes::{EventSink, ObjectEvent, Regarding};
 use cluster::net::source::kubernetes::{Watches, slices_of, watch_all};
 use cluster::net::source::{Journal, Update};
-use cluster::{ConfigScope, Kind, Object, ObjectKey, Snapshot};
+use cluster::{ConfigScope, Dirty, Kind, Object, ObjectKey, Snapshot};
 use crds::config::ConfigKind;
 use daemon::endpoints::{Readiness, serve_health, serve_metrics};
 use daemon::metrics::ClientMetrics;
@@ -26,12 +26,13 @@ use prometheus::Registry;
 use tokio::sync::mpsc;
 
 use super::args::Args;
-use super::bgp::{BgpDriver, SessionNotice, Signal, Style};
+use super::bgp::{BgpDriver, BgpOptions, SessionNotice, Signal, Style};
 use super::conflict::{describe, stations};
 use super::exclusion::{EXCLUSION_FILE, read_exclusion};
 use super::host_routes::{HostRoutes, RouteAction};
 use super::layer2::Layer2Driver;
 use super::service_status::{StatusKind, StatusSink, Writer, interfaces};
+use super::session_events::{SessionEvent, SessionEvents};
 use super::session_state::SessionStateSink;
 use crate::advertise::BgpMode;
 use crate::announce::{Members, Options};
@@ -88,7 +89,11 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         bgp_mode: BgpMode::of(args.common.bgp_type.as_deref()),
     };
     let speaker = Speaker::new(options.clone());
-    let (bgp, mut signals) = BgpDriver::start(options, args.drain_time);
+    let (bgp, mut signals) = BgpDriver::start(BgpOptions {
+        speaker: options,
+        drain_time: args.drain_time,
+        drain_on_cordon: args.drain_on_cordon,
+    });
     let l2_options = l2::Options {
         exclude,
         announce_interval: args.announce_interval,
@@ -135,19 +140,27 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         client: client.clone(),
         namespace: namespace.clone(),
         node: node.clone(),
+        told_off: std::sync::atomic::AtomicBool::new(false),
         pod: pod.clone(),
     };
-    let session_states =
-        SessionStateSink::start(client.clone(), args.frrk8s_namespace(&namespace), node.clone());
+    let session_states = SessionStateSink::start(
+        client.clone(),
+        args.frrk8s_namespace(&namespace),
+        node.clone(),
+        pod.clone(),
+    );
+    let events = EventSink::start(client.clone(), "metallb-speaker", Some(node.clone()));
+    let session_events = SessionEvents::start(client.clone(), namespace.clone(), events.clone());
     let (asked, mut answers) = mpsc::channel(64);
     let mut shell = Shell {
-        events: EventSink::start(client.clone(), "metallb-speaker", Some(node.clone())),
+        events,
         l2_statuses: StatusSink::start(writer(StatusKind::Layer2)),
         bgp_statuses: StatusSink::start(writer(StatusKind::Bgp)),
         session_states,
         bgp,
         discard,
-        namespace: namespace.clone(),
+        routes_changed: false,
+        session_events,
         snapshot: Snapshot::new(ConfigScope::Speaker(node.as_str().into()), false),
         journal: Journal::default(),
         synced: false,
@@ -222,7 +235,8 @@ struct Shell {
     session_states: SessionStateSink,
     bgp: BgpDriver,
     discard: Option<HostRoutes>,
-    namespace: String,
+    routes_changed: bool,
+    session_events: SessionEvents,
     metrics: Arc<Mutex<SpeakerMetrics>>,
     client_metrics: ClientMetrics,
     readiness: Readiness,
@@ -313,8 +327,9 @@ impl Shell {
         for output in outputs {
             self.carry_out(output);
         }
-        for output in self.bgp.reconcile(&self.snapshot, &dirty) {
-            self.carry_out_route(output);
+        self.reconcile_routes(&dirty);
+        if dirty.all {
+            self.session_states.publish(self.bgp.session_states());
         }
         if !std::mem::replace(&mut self.synced, true) {
             self.l2_statuses.settled();
@@ -325,6 +340,9 @@ impl Shell {
     /// The routes that discard are those of the aggregates; what fails is tried with the next change.
     async fn discard_aggregates(&mut self) {
         let Some(routes) = &mut self.discard else { return };
+        if !std::mem::take(&mut self.routes_changed) {
+            return;
+        }
         if let Err(error) = routes.set(&self.bgp.books().aggregates()).await {
             tracing::error!(event = "discardRoute", %error, "a route that discards could not be changed");
         }
@@ -362,9 +380,19 @@ impl Shell {
             self.tell_session(notice);
         }
         self.session_states.publish(self.bgp.session_states());
+        if self.bgp.wants_reconcile() && self.synced {
+            self.reconcile_routes(&Dirty::default());
+        }
     }
 
-    /// An event on the BGPPeer; its uid is asked for, since nothing else needs it.
+    fn reconcile_routes(&mut self, dirty: &Dirty) {
+        for output in self.bgp.reconcile(&self.snapshot, dirty) {
+            self.routes_changed = true;
+            self.carry_out_route(output);
+        }
+    }
+
+    /// The log, and an event on the BGPPeer.
     fn tell_session(&self, notice: SessionNotice) {
         let (peer, warning, reason, message) = match notice {
             SessionNotice::Up { peer, detail } => {
@@ -401,21 +429,7 @@ impl Shell {
                 return;
             }
         };
-        let key = ObjectKey::new(&self.namespace, &peer);
-        let (client, events) = (self.client.clone(), self.events.clone());
-        tokio::spawn(async move {
-            let path = format!(
-                "/apis/metallb.io/v1beta2/namespaces/{}/bgppeers/{}",
-                key.namespace(),
-                key.name()
-            );
-            let Ok(request) = http::Request::get(path).body(Vec::new()) else { return };
-            let object: serde_json::Value = client.request(request).await.unwrap_or_default();
-            let uid =
-                object.pointer("/metadata/uid").and_then(|uid| uid.as_str()).unwrap_or_default();
-            let regarding = Regarding::bgp_peer(key, uid.into());
-            events.publish(ObjectEvent { regarding, warning, reason, message });
-        });
+        self.session_events.publish(SessionEvent { peer, warning, reason, message });
     }
 
     fn assigned(&self, service: ObjectKey, uid: Box<str>, protocol: &str) -> ObjectEvent {

@@ -22,6 +22,9 @@ pub(super) type Wish = Option<BTreeSet<Box<str>>>;
 
 const RETRY: Duration = Duration::from_secs(2);
 
+/// How long after a refusal it is tried whether the kind and the permission are there now.
+const ABSENT: Duration = Duration::from_secs(30);
+
 /// The pause after a batch: wishes that come in a burst are written together, one that comes alone at once.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -97,9 +100,15 @@ async fn run(writer: Writer, mut messages: mpsc::UnboundedReceiver<Message>) {
             settled |= take(message, &mut waiting);
         }
         if !std::mem::replace(&mut listed, true) {
-            match writer.left_behind().await {
-                Ok(found) => written = found,
-                Err(Off) => return,
+            written = loop {
+                match writer.left_behind().await {
+                    Ok(found) => break found,
+                    // An API server that starts refuses everything; or the kind comes later.
+                    Err(Off) => tokio::time::sleep(ABSENT).await,
+                }
+            };
+            while let Ok(message) = messages.try_recv() {
+                settled |= take(message, &mut waiting);
             }
         }
         if settled {

@@ -14,6 +14,9 @@ use tokio::sync::watch;
 
 const RETRY: Duration = Duration::from_secs(2);
 
+/// How long after a refusal it is tried whether the kind and the permission are there now.
+const ABSENT: Duration = Duration::from_secs(60);
+
 /// States that flicker are written once they have lasted so long.
 const LINGER: Duration = Duration::from_millis(300);
 
@@ -26,16 +29,22 @@ pub(super) struct SessionState {
     pub(super) bfd: String,
 }
 
-/// By the peer's address or interface, and its VRF.
+/// By the peer's address or interface (as a label can hold it: IPv6 in full, with hyphens), and its VRF, empty for none.
 pub(super) type SessionStates = BTreeMap<(String, String), SessionState>;
 
 /// The handle of the writing task.
 pub(super) struct SessionStateSink(watch::Sender<SessionStates>);
 
 impl SessionStateSink {
-    pub(super) fn start(client: Client, namespace: String, node: String) -> Self {
+    /// `pod` (name and uid) owns the objects: they go with it.
+    pub(super) fn start(
+        client: Client,
+        namespace: String,
+        node: String,
+        pod: Option<(String, String)>,
+    ) -> Self {
         let (sender, desired) = watch::channel(SessionStates::new());
-        let writer = Writer { client, namespace, node, objects: BTreeMap::new() };
+        let writer = Writer { client, namespace, node, pod, objects: BTreeMap::new() };
         tokio::spawn(writer.run(desired));
         Self(sender)
     }
@@ -54,29 +63,28 @@ struct Writer {
     client: Client,
     namespace: String,
     node: String,
+    pod: Option<(String, String)>,
     /// Name and state of each object that there is.
     objects: BTreeMap<(String, String), (String, Option<SessionState>)>,
 }
 
 /// The kind or the permission is absent.
-struct Off;
+struct Off(String);
 
 impl Writer {
     async fn run(mut self, mut desired: watch::Receiver<SessionStates>) {
-        if desired.changed().await.is_err() || self.take_stock().await.is_err() {
-            return;
+        let mut told = false;
+        while let Err(Off(error)) = self.take_stock().await {
+            if !std::mem::replace(&mut told, true) {
+                tracing::info!(event = "sessionStateOff", %error,
+                    "BGPSessionState objects are off: the kind or the permission is absent here; it is tried again");
+            }
+            tokio::time::sleep(ABSENT).await;
         }
         loop {
             tokio::time::sleep(LINGER).await;
             let states = desired.borrow_and_update().clone();
             if let Err(error) = self.write(&states).await {
-                if let kube::Error::Api(status) = &error
-                    && matches!(status.code, 403..=405)
-                {
-                    tracing::info!(event = "sessionStateOff", error = %status.message,
-                        "BGPSessionState objects are off: the kind or the permission is absent here");
-                    return;
-                }
                 tracing::warn!(%error, "failed to write BGPSessionState; it is tried again");
                 tokio::time::sleep(RETRY).await;
                 continue;
@@ -105,8 +113,7 @@ impl Writer {
                     return Ok(());
                 }
                 Err(kube::Error::Api(status)) if matches!(status.code, 403 | 404) => {
-                    tracing::debug!(error = %status.message, "no BGPSessionState objects here");
-                    return Err(Off);
+                    return Err(Off(status.message.clone()));
                 }
                 Err(_) => tokio::time::sleep(RETRY).await,
             }
@@ -126,48 +133,65 @@ impl Writer {
             }
             self.objects.remove(&key);
         }
+        let mut result = Ok(());
         for (key, state) in states {
-            let name = match self.objects.get(key) {
-                Some((_, known)) if known.as_ref() == Some(state) => continue,
-                Some((name, _)) => name.clone(),
-                None => {
-                    let name = self.create(key).await?;
-                    self.objects.insert(key.clone(), (name.clone(), None));
-                    name
-                }
-            };
-            let (peer, vrf) = key;
-            let patch = json!({ "status": {
-                "node": self.node, "peer": peer, "vrf": vrf,
-                "bgpStatus": state.bgp, "bfdStatus": state.bfd,
-            }});
-            match self.send(Method::PATCH, &format!("/{name}/status"), Some(&patch)).await {
-                Ok(IgnoredAny) => {
-                    self.objects.insert(key.clone(), (name, Some(state.clone())));
-                }
-                Err(error) => {
-                    self.objects.remove(key);
-                    return Err(error);
-                }
+            if self.objects.get(key).is_some_and(|(_, known)| known.as_ref() == Some(state)) {
+                continue;
+            }
+            // One that fails does not keep the others from being written.
+            result = result.and(self.write_one(key, state).await);
+        }
+        result
+    }
+
+    async fn write_one(
+        &mut self,
+        key: &(String, String),
+        state: &SessionState,
+    ) -> Result<(), kube::Error> {
+        let name = match self.objects.get(key) {
+            Some((name, _)) => name.clone(),
+            None => {
+                let name = self.create(key).await?;
+                self.objects.insert(key.clone(), (name.clone(), None));
+                name
+            }
+        };
+        let (peer, vrf) = key;
+        let patch = json!({ "status": {
+            "node": self.node, "peer": peer, "vrf": vrf,
+            "bgpStatus": state.bgp, "bfdStatus": state.bfd,
+        }});
+        match self.send(Method::PATCH, &format!("/{name}/status"), Some(&patch)).await {
+            Ok(IgnoredAny) => {
+                self.objects.insert(key.clone(), (name, Some(state.clone())));
+                Ok(())
+            }
+            Err(error) => {
+                self.objects.remove(key);
+                Err(error)
             }
         }
-        Ok(())
     }
 
     async fn create(&self, (peer, vrf): &(String, String)) -> Result<String, kube::Error> {
+        let mut metadata = json!({
+            "generateName": format!("{}-", self.node),
+            "namespace": self.namespace,
+            "labels": {
+                "frrk8s.metallb.io/node": self.node,
+                "frrk8s.metallb.io/peer": peer,
+                "frrk8s.metallb.io/vrf": vrf,
+            },
+        });
+        if let (Some((name, uid)), Some(metadata)) = (&self.pod, metadata.as_object_mut()) {
+            let owner = json!([{ "apiVersion": "v1", "kind": "Pod", "name": name, "uid": uid }]);
+            metadata.insert("ownerReferences".to_owned(), owner);
+        }
         let object = json!({
             "apiVersion": "frrk8s.metallb.io/v1beta1",
             "kind": "BGPSessionState",
-            "metadata": {
-                "generateName": format!("{}-", self.node),
-                "namespace": self.namespace,
-                "labels": {
-                    "frrk8s.metallb.io/node": self.node,
-                    // A label holds no colon.
-                    "frrk8s.metallb.io/peer": peer.replace(':', "-"),
-                    "frrk8s.metallb.io/vrf": vrf,
-                },
-            },
+            "metadata": metadata,
             "spec": {},
         });
         let created: Object = self.send(Method::POST, "", Some(&object)).await?;

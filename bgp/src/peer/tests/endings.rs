@@ -101,6 +101,48 @@ fn a_change_resets_only_what_an_open_carries() {
 }
 
 #[test]
+fn a_router_that_is_left_for_good_is_told_so_with_the_n_bit() {
+    let changed = |change: &dyn Fn(&mut Config)| {
+        let mut scripted = Scripted::established(graceful(true));
+        let mut config = Config::clone(scripted.peer.config());
+        change(&mut config);
+        scripted.handle(Event::Configure(Arc::new(config)));
+        scripted.last_notification()
+    };
+    let hard = (6, 9, vec![6, 6]);
+    let remote = crate::Remote::address(std::net::Ipv4Addr::new(192, 0, 2, 9));
+    assert_eq!(changed(&|config| config.remote = remote.clone()), hard);
+    assert_eq!(changed(&|config| config.port = 1790), hard);
+    assert_eq!(changed(&|config| config.bind_interface = Some("vrf7".into())), hard);
+    let same = changed(&|config| config.local_asn = 65010);
+    assert_eq!(same, (6, 6, vec![]), "that router comes back and may keep the routes");
+}
+
+#[test]
+fn a_session_whose_neighbour_has_moved_begins_anew_at_once() {
+    let mut scripted = Scripted::established(|_| {});
+    scripted.handle(Event::Moved("fe80::2".parse().unwrap()));
+    assert_eq!(scripted.last_notification(), (6, 6, vec![]));
+    let text = scripted.downs[0].to_string();
+    assert_eq!(text, "configuration changed: the neighbour's address is now fe80::2");
+    assert_eq!(scripted.timer(), Duration::ZERO);
+    assert_eq!(scripted.connects, 2);
+}
+
+#[test]
+fn problems_of_connecting_and_listening_do_not_hide_each_other() {
+    let mut scripted = Scripted::new(|_| {});
+    let tell = |scripted: &mut Scripted, hindrance, text: Option<&str>| {
+        scripted.handle(Event::Problem { hindrance, text: text.map(str::to_owned) });
+        scripted.peer.status().problem.unwrap_or_default()
+    };
+    assert_eq!(tell(&mut scripted, Hindrance::Listening, Some("port")), "port");
+    assert_eq!(tell(&mut scripted, Hindrance::Connecting, Some("address")), "address; port");
+    assert_eq!(tell(&mut scripted, Hindrance::Connecting, None), "port");
+    assert_eq!(tell(&mut scripted, Hindrance::Listening, None), "");
+}
+
+#[test]
 fn a_peer_that_becomes_active_begins_to_connect() {
     let mut scripted = Scripted::new(|config| config.passive = true);
     assert_eq!((scripted.connects, scripted.peer.status().state), (0, State::Active));
@@ -188,7 +230,7 @@ fn a_restarting_speaker_says_so_and_ends_its_rib_when_the_caller_does() {
 fn a_peer_that_does_not_read_costs_little_and_is_dropped_after_eight_minutes() {
     let mut scripted = Scripted::established(|_| {});
     let begin = scripted.now;
-    let attributes = Arc::new(crate::Attributes::default());
+    let attributes = Arc::new(Attributes::default());
     let prefix = |n: u32| ipnet::Ipv4Net::new((0x0a00_0000 + n).into(), 32).unwrap().into();
     let table = (0..100_000).map(|n| (prefix(n), Arc::clone(&attributes))).collect();
     scripted.handle(Event::Routes(Arc::new(table)));

@@ -182,6 +182,7 @@ fn what_a_notification_refuses_is_left_out_of_the_next_open() {
     };
     assert_eq!(after(4, &[]), [] as [u8; 0]);
     assert_eq!(after(7, &[6, 0]), [1, 2, 65]);
+    assert_eq!(after(7, &[1, 4, 0, 2, 0, 1]), [1, 2, 65, 6], "a family is not to be left out");
     assert_eq!(after(7, &[]), [1, 65]);
     assert_eq!(after(7, &[71, 0, 2, 0]), [1, 65, 6], "what was not offered cannot be left out");
     assert_eq!(after(7, &[6, 200, 1]), [1, 2, 65], "a list that ends early");

@@ -11,6 +11,9 @@ use crate::config::objects::Secret;
 use crate::config::peer::{BfdProfile, Password, Peer, PeerAddress, PeerAsn, Role, Timers};
 use crate::metallb::{BgpPeerSpec, GoDuration};
 
+/// The longest key of TCP MD5 that the kernel takes, in octets.
+const LONGEST_KEY: usize = 80;
+
 /// The type that a Secret with a password has.
 const SECRET_TYPE: &str = "kubernetes.io/basic-auth";
 
@@ -192,6 +195,11 @@ fn password(
     let plain = given(&spec.password);
     let Some(reference) = spec.password_secret.as_ref().and_then(|secret| given(&secret.name))
     else {
+        if let Some(length) = plain.map(str::len).filter(|length| *length > LONGEST_KEY) {
+            return Err(format!(
+                "spec.password: a TCP MD5 key has at most {LONGEST_KEY} octets, this one has {length}"
+            ));
+        }
         return Ok(plain.map(Password::from));
     };
     if plain.is_some() {
@@ -206,6 +214,14 @@ fn password(
         )),
         Some(Secret { password: None, .. }) => {
             Err(format!("password not specified in the secret {namespace:?}/{reference:?}"))
+        }
+        Some(Secret { password: Some(password), .. })
+            if !(1..=LONGEST_KEY).contains(&password.as_bytes().len()) =>
+        {
+            Err(format!(
+                "a TCP MD5 key has 1 to {LONGEST_KEY} octets, that of the secret {namespace:?}/{reference:?} has {}",
+                password.as_bytes().len()
+            ))
         }
         Some(Secret { password, .. }) => Ok(password.clone()),
     }

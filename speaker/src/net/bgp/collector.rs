@@ -163,7 +163,9 @@ impl BgpCollector {
         bfd.statuses()
             .into_iter()
             .map(|(key, status)| {
-                let vrf = key.interface.as_deref().unwrap_or("default").to_owned();
+                // That of an unnumbered peer is its link, and no VRF.
+                let vrf = key.interface.as_deref().filter(|_| !super::is_link_local(key.peer));
+                let vrf = vrf.unwrap_or("default").to_owned();
                 (HashMap::from([("peer", key.peer.to_string()), ("vrf", vrf)]), status)
             })
             .collect()

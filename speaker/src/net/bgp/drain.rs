@@ -26,6 +26,14 @@ impl Drain {
         Self { time, step: Step::Off }
     }
 
+    /// At the start: there is nothing to mark yet, so it is over at once if it is on.
+    pub(super) fn begin(&mut self, on: bool) -> bool {
+        if on {
+            self.step = Step::Withdrawn;
+        }
+        on
+    }
+
     /// Begins or ends it; whether that changed anything.
     pub(super) fn set(&mut self, on: bool) -> bool {
         if on == self.is_on() {

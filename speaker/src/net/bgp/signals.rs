@@ -2,11 +2,14 @@
 //! What the BGP driver has to hear of, in one place to wait.
 
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bgp::net::Engine;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 
 /// Changes of routes come in crowds: they are looked at once.
 const SETTLE: Duration = Duration::from_millis(100);
@@ -31,10 +34,14 @@ pub struct Signals {
     sessions: watch::Receiver<u64>,
     bfd: mpsc::UnboundedReceiver<(bfd::SessionKey, bfd::Status)>,
     routes: Option<AsyncFd<bfd::net::Watch>>,
+    /// Whether anybody wants to hear of routes.
+    follow: Arc<AtomicBool>,
+    /// When routes that changed are told.
+    settled: Option<Instant>,
 }
 
 impl Signals {
-    pub(super) fn new(engine: &Engine) -> (Self, BfdSender) {
+    pub(super) fn new(engine: &Engine) -> (Self, BfdSender, Arc<AtomicBool>) {
         let (sender, bfd) = mpsc::unbounded_channel();
         #[expect(
             deprecated,
@@ -47,49 +54,59 @@ impl Signals {
                 None
             }
         };
-        (Self { sessions: engine.changes(), bfd, routes }, sender)
+        let follow = Arc::<AtomicBool>::default();
+        let signals = Self {
+            sessions: engine.changes(),
+            bfd,
+            routes,
+            follow: Arc::clone(&follow),
+            settled: None,
+        };
+        (signals, sender, follow)
     }
 
     /// Waits for the next signal; `deadline` is when to tick. BFD comes first: it is about milliseconds.
-    pub async fn next(&mut self, deadline: Option<tokio::time::Instant>) -> Signal {
-        tokio::select! {
-            biased;
-            Some((key, status)) = self.bfd.recv() => Signal::Bfd(key, Box::new(status)),
-            Ok(()) = self.sessions.changed() => Signal::Sessions,
-            () = changed(&mut self.routes) => Signal::Routes,
-            () = until(deadline) => Signal::Tick,
+    /// Giving up early loses nothing.
+    pub async fn next(&mut self, deadline: Option<Instant>) -> Signal {
+        loop {
+            let follow = self.follow.load(Ordering::Relaxed);
+            tokio::select! {
+                biased;
+                Some((key, status)) = self.bfd.recv() => return Signal::Bfd(key, Box::new(status)),
+                Ok(()) = self.sessions.changed() => return Signal::Sessions,
+                () = until(deadline) => return Signal::Tick,
+                () = until(self.settled) => {
+                    self.settled = None;
+                    return Signal::Routes;
+                }
+                result = changed(self.routes.as_mut(), follow) => match result {
+                    Ok(true) => {
+                        self.settled.get_or_insert_with(|| Instant::now() + SETTLE);
+                    }
+                    Ok(false) => {}
+                    Err(error) => {
+                        tracing::warn!(%error, "changes of routes cannot be followed any more");
+                        self.routes = None;
+                    }
+                },
+            }
         }
     }
 }
 
-async fn until(deadline: Option<tokio::time::Instant>) {
+async fn until(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => tokio::time::sleep_until(deadline).await,
         None => std::future::pending().await,
     }
 }
 
-/// Returns when routes changed and it has been quiet for a moment. What is lost by giving up early comes again.
-async fn changed(routes: &mut Option<AsyncFd<bfd::net::Watch>>) {
-    let Some(watch) = routes else { return std::future::pending().await };
-    loop {
-        if let Err(error) = wait(watch).await {
-            tracing::warn!(%error, "changes of routes cannot be followed any more");
-            *routes = None;
-            return std::future::pending().await;
-        }
-        tokio::time::sleep(SETTLE).await;
-        match watch.get_mut().changed() {
-            Ok(true) => return,
-            Ok(false) => {}
-            Err(error) => tracing::debug!(%error, "netlink"),
-        }
-    }
-}
-
-/// Readable, and left so: whoever gives up waiting afterwards loses nothing.
-async fn wait(watch: &mut AsyncFd<bfd::net::Watch>) -> io::Result<()> {
-    let guard = watch.readable_mut().await?;
-    drop(guard);
-    Ok(())
+/// Waits for word of routes; whether there was a change.
+async fn changed(routes: Option<&mut AsyncFd<bfd::net::Watch>>, follow: bool) -> io::Result<bool> {
+    let (Some(routes), true) = (routes, follow) else { return std::future::pending().await };
+    let mut guard = routes.readable_mut().await?;
+    let changed = guard.get_inner_mut().changed();
+    // Everything that had come was taken.
+    guard.clear_ready();
+    changed
 }

@@ -2,6 +2,7 @@
 //! The requests about status objects of Services, and what is read of the answers.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use cluster::ObjectKey;
 use futures::StreamExt;
@@ -74,6 +75,8 @@ pub(in crate::net) struct Writer {
     pub(in crate::net) client: Client,
     pub(in crate::net) namespace: String,
     pub(in crate::net) node: String,
+    /// Whether it was told that they are off.
+    pub(in crate::net) told_off: AtomicBool,
     /// Name and uid of the own pod: the owner of the objects.
     pub(in crate::net) pod: Option<(String, String)>,
 }
@@ -120,8 +123,10 @@ impl Writer {
                     return Ok(found);
                 }
                 Err(kube::Error::Api(status)) if matches!(status.code, 403 | 404) => {
-                    tracing::info!(event = "serviceStatusOff", kind = self.kind.kind(), error = %status.message,
-                        "status objects of Services are off: the kind or the permission is absent here");
+                    if !self.told_off.swap(true, Ordering::Relaxed) {
+                        tracing::info!(event = "serviceStatusOff", kind = self.kind.kind(), error = %status.message,
+                            "status objects of Services are off: the kind or the permission is absent here; it is tried again");
+                    }
                     return Err(Off);
                 }
                 Err(_) => tokio::time::sleep(RETRY).await,

@@ -20,7 +20,7 @@ use crate::ObjectKey;
 const REMEMBERED: usize = 4096;
 
 /// How many events may wait for the API; beyond that they are dropped and counted in the log.
-const QUEUE: usize = 4096;
+const QUEUE: usize = 16_384;
 
 /// How many are written together.
 const BATCH: usize = 256;
@@ -111,10 +111,14 @@ impl EventSink {
     /// Waits until what was published has been written, two seconds at most: for the program's end.
     pub async fn flush(&self) {
         let (answer, written) = oneshot::channel();
-        if self.0.send(Message::Flush(answer)).await.is_ok() {
-            // Late or never: the end does not wait for it.
-            let _ = tokio::time::timeout(FAREWELL, written).await;
-        }
+        let flush = async {
+            if self.0.send(Message::Flush(answer)).await.is_ok() {
+                // Nobody answers only when the task has ended.
+                let _ = written.await;
+            }
+        };
+        // Late or never: the end does not wait for it.
+        let _ = tokio::time::timeout(FAREWELL, flush).await;
     }
 }
 

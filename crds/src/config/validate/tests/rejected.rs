@@ -161,6 +161,10 @@ fn peers_whose_secret_is_wrong_are_rejected_with_two_lines() {
             "Secret s: {type: kubernetes.io/basic-auth, data: {username: eA==}}",
             "password not specified in the secret \"metallb-system\"/\"s\"",
         ),
+        (
+            "Secret s: {type: kubernetes.io/basic-auth, data: {password: ''}}",
+            "a TCP MD5 key has 1 to 80 octets, that of the secret \"metallb-system\"/\"s\" has 0",
+        ),
     ] {
         let (_, rejections) = all(&format!("{secret}\n---\n{PEER}passwordSecret: {{name: s}}}}"));
         let messages: Vec<&str> = rejections.iter().map(|r| r.message.as_str()).collect();

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A connection that the peer opens while the session runs over another one that it opened. TCP alone says nothing: until its
+//! OPEN says that the peer has restarted (RFC 4724 §5) the session stays.
+
+use bytes::BytesMut;
+
+use super::{Direction, Peer};
+use crate::session::negotiate::{negotiate, offer};
+use crate::wire::iana::error;
+use crate::wire::{MessageType, Notification, Open, next_message};
+
+/// What is to become of a connection that was accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Not known yet: hold it without a word until more comes, the session ends or patience does.
+    Wait,
+    /// It is [`super::Event::Connected`], and then the octets that came are received.
+    Take,
+    /// Write these octets and close it.
+    Refuse(Vec<u8>),
+}
+
+impl Peer {
+    /// Judges a connection that the peer opened by the octets that came on it so far.
+    #[must_use]
+    pub fn judge(&self, octets: &[u8]) -> Verdict {
+        if !self.running {
+            return Verdict::Refuse(Vec::new());
+        }
+        // Beside a session that we opened there is a place for it, and a collision is resolved there.
+        if self.up != Some(Direction::Incoming) {
+            return Verdict::Take;
+        }
+        let open = match next_message(&mut BytesMut::from(octets), false) {
+            Ok(None) => return Verdict::Wait,
+            Ok(Some((MessageType::Open, body))) => Open::decode(body).ok(),
+            Ok(Some(_)) | Err(_) => None,
+        };
+        if open.is_some_and(|open| super::collision::says_restarted(&open) && self.agrees(&open)) {
+            Verdict::Take
+        } else {
+            Verdict::Refuse(Self::refusal())
+        }
+    }
+
+    /// CEASE/7, for a connection that is not to replace the session.
+    #[must_use]
+    pub fn refusal() -> Vec<u8> {
+        let mut octets = Vec::new();
+        Notification::cease(error::COLLISION_RESOLUTION).encode(&mut octets);
+        octets
+    }
+
+    /// Whether a session could come of this OPEN.
+    fn agrees(&self, open: &Open) -> bool {
+        let ours = offer(&self.config, self.restarting, self.omitted.codes());
+        negotiate(&self.config, &ours, open).is_ok()
+    }
+}
