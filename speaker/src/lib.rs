@@ -23,6 +23,6 @@ mod subject;
 pub use advertise::{BgpMode, Path, advertise};
 pub use announce::{Announcement, Members, Options, Verdict, announce};
 pub use reason::Withhold;
-pub use routes::{Advertised, RouteBooks, RouteOutput};
+pub use routes::{Advertised, RouteBooks, RouteChanges, RouteOutput};
 pub use sessions::{NoSession, Way, bfd_hops, bfd_profile, families, identifier, session};
 pub use speaker::{Output, Speaker};

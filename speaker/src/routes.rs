@@ -2,7 +2,7 @@
 //! The books of BGP: what this node advertises of every Service, and from it the table that each peer shall have.
 //!
 //! A synchronous value without sockets. Whoever drives it hands in the snapshot and what is dirty, gives
-//! [`RouteBooks::take_tables`] to the sessions and carries out the [`RouteOutput`]s. Paths for one prefix are merged: communities
+//! [`RouteBooks::take_changes`] to the sessions and carries out the [`RouteOutput`]s. Paths for one prefix are merged: communities
 //! are united, the highest LOCAL_PREF wins (contract 5.4).
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -56,19 +56,22 @@ pub struct RouteBooks {
     advertised: BTreeMap<ObjectKey, Advertised>,
     /// Who uses each prefix; mostly one.
     users: BTreeMap<IpNet, Vec<ObjectKey>>,
-    tables: BTreeMap<Arc<str>, Arc<Routes>>,
+    tables: BTreeMap<Arc<str>, Routes>,
     peers_of: BTreeMap<ObjectKey, Vec<Arc<str>>>,
     /// Every set of attributes in use, once.
     attributes: BTreeSet<Arc<Attributes>>,
     /// Prefixes about which LOCAL_PREFs differ, so that it is told once.
     disputed: BTreeSet<IpNet>,
-    /// Peers whose table changed since it was last asked.
-    changed: BTreeSet<Arc<str>>,
+    /// What changed in the peers' tables since it was last asked.
+    changes: BTreeMap<Arc<str>, RouteChanges>,
     /// The families that each peer carries.
     families: BTreeMap<Arc<str>, Families>,
     /// Why nothing at all is advertised, if that is so.
     closed: Option<Withhold>,
 }
+
+/// Prefixes with their new attributes; none where a peer is no longer to have it.
+pub type RouteChanges = BTreeMap<IpNet, Option<Arc<Attributes>>>;
 
 /// A Service as it was last told of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,7 +96,7 @@ impl RouteBooks {
             peers_of: BTreeMap::new(),
             attributes: BTreeSet::new(),
             disputed: BTreeSet::new(),
-            changed: BTreeSet::new(),
+            changes: BTreeMap::new(),
             families: BTreeMap::new(),
             closed: None,
         }
@@ -112,7 +115,7 @@ impl RouteBooks {
 
     /// The table of each peer.
     #[must_use]
-    pub fn tables(&self) -> &BTreeMap<Arc<str>, Arc<Routes>> {
+    pub fn tables(&self) -> &BTreeMap<Arc<str>, Routes> {
         &self.tables
     }
 
@@ -129,16 +132,9 @@ impl RouteBooks {
         self.peers_of.get(service).map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// The tables that changed since this was last called. A new peer's is among them, also when it is empty.
-    pub fn take_tables(&mut self) -> Vec<(Arc<str>, Arc<Routes>)> {
-        let changed = std::mem::take(&mut self.changed);
-        changed
-            .into_iter()
-            .filter_map(|peer| {
-                let table = Arc::clone(self.tables.get(&peer)?);
-                Some((peer, table))
-            })
-            .collect()
+    /// What changed in each peer's table since this was last called. A new peer's table was empty before.
+    pub fn take_changes(&mut self) -> BTreeMap<Arc<str>, RouteChanges> {
+        std::mem::take(&mut self.changes)
     }
 
     /// Decides again what is dirty, for exactly these peers, each of which gets the families that it carries.
@@ -161,11 +157,9 @@ impl RouteBooks {
         if self.families != *peers {
             self.families.clone_from(peers);
             self.tables.retain(|peer, _| peers.contains_key(peer));
+            self.changes.retain(|peer, _| peers.contains_key(peer));
             for peer in peers.keys() {
-                self.tables.entry(Arc::clone(peer)).or_insert_with(|| {
-                    self.changed.insert(Arc::clone(peer));
-                    Arc::default()
-                });
+                self.tables.entry(Arc::clone(peer)).or_default();
             }
             touched.extend(self.users.keys().copied());
         }
@@ -296,12 +290,11 @@ impl RouteBooks {
             if table.get(&prefix) == attributes.as_ref() {
                 continue;
             }
-            let table = Arc::make_mut(table);
-            match attributes {
-                Some(attributes) => table.insert(prefix, attributes),
+            match &attributes {
+                Some(attributes) => table.insert(prefix, Arc::clone(attributes)),
                 None => table.remove(&prefix),
             };
-            self.changed.insert(peer);
+            self.changes.entry(peer).or_default().insert(prefix, attributes);
         }
         if !disputed {
             self.disputed.remove(&prefix);

@@ -200,8 +200,8 @@ fn equal_prefixes_are_merged_and_stay_until_the_last_service_goes() {
     assert_eq!(communities(&books, "one"), [1 << 16 | 1, 2 << 16 | 2]);
     assert_eq!(communities(&books, "two"), [1 << 16 | 1]);
     assert_eq!(books.aggregates(), ["10.0.0.0/24".parse().unwrap()].into());
-    assert_eq!(books.take_tables().len(), 2);
-    assert!(books.take_tables().is_empty());
+    assert_eq!(books.take_changes().len(), 2);
+    assert!(books.take_changes().is_empty());
     let peers = vec!["one".into(), "two".into()];
     assert!(outputs.contains(&RouteOutput::Peers { service: key("web"), peers }));
 
@@ -216,7 +216,7 @@ fn equal_prefixes_are_merged_and_stay_until_the_last_service_goes() {
         ]
     );
     assert_eq!(table(&books, "two"), ["10.0.0.0/24"]);
-    assert!(books.take_tables().is_empty(), "nothing changed for the peers");
+    assert!(books.take_changes().is_empty(), "nothing changed for the peers");
 
     world.unstage(&service("two", &[]));
     let dirty = world.snapshot.take_dirty();
@@ -260,12 +260,12 @@ fn a_peer_that_comes_gets_the_whole_table() {
     let world = changed(&[]);
     let mut books = RouteBooks::new(options("node-a"));
     books.reconcile(&world.snapshot, &everything(), &names(&[]));
-    assert!(books.take_tables().is_empty());
+    assert!(books.take_changes().is_empty());
     let outputs = books.reconcile(&world.snapshot, &Dirty::default(), &names(&["one"]));
     assert_eq!(outputs, [RouteOutput::Peers { service: key("web"), peers: vec!["one".into()] }]);
-    let tables = books.take_tables();
-    assert_eq!(tables.len(), 1);
-    assert_eq!(tables[0].1.len(), 2);
+    let changes = books.take_changes();
+    assert_eq!(changes.len(), 1);
+    assert_eq!(changes["one"].len(), 2);
     let outputs = books.reconcile(&world.snapshot, &Dirty::default(), &names(&[]));
     assert_eq!(outputs, [RouteOutput::Peers { service: key("web"), peers: Vec::new() }]);
 }
@@ -358,7 +358,7 @@ proptest! {
         let mut books = RouteBooks::new(options("node-a"));
         let mut dirty = everything();
         let mut peers = names(&["p0"]);
-        let mut told: BTreeMap<Arc<str>, Arc<bgp::Routes>> = BTreeMap::new();
+        let mut told: BTreeMap<Arc<str>, bgp::Routes> = BTreeMap::new();
         for step in steps.iter().chain([&Step::Settle]) {
             match step {
                 Step::Stage(object) => world.stage(object),
@@ -369,13 +369,24 @@ proptest! {
                     dirty.all |= more.all;
                     dirty.services.extend(more.services);
                     books.reconcile(&world.snapshot, &std::mem::take(&mut dirty), &peers);
-                    told.extend(books.take_tables());
                     told.retain(|peer, _| peers.contains_key(peer));
+                    for peer in peers.keys() {
+                        told.entry(Arc::clone(peer)).or_default();
+                    }
+                    for (peer, changes) in books.take_changes() {
+                        let table = told.entry(peer).or_default();
+                        for (prefix, attributes) in changes {
+                            match attributes {
+                                Some(attributes) => table.insert(prefix, attributes),
+                                None => table.remove(&prefix),
+                            };
+                        }
+                    }
                     let mut fresh = RouteBooks::new(options("node-a"));
                     fresh.reconcile(&world.snapshot, &everything(), &peers);
                     prop_assert_eq!(books.advertised(), fresh.advertised());
                     prop_assert_eq!(books.tables(), fresh.tables());
-                    // Whoever takes the tables that changed has all of them.
+                    // Whoever follows the changes has all of it.
                     prop_assert_eq!(&told, fresh.tables());
                     for service in world.snapshot.services().keys() {
                         prop_assert_eq!(books.peers_of(service), fresh.peers_of(service));

@@ -217,8 +217,8 @@ impl BgpDriver {
             .collect();
         let dirty = if all { &Dirty { all, ..Dirty::default() } } else { dirty };
         let outputs = self.books.reconcile(snapshot, dirty, &peers);
-        for (peer, table) in self.books.take_tables() {
-            self.engine.set_routes(&peer, table);
+        for (peer, changes) in self.books.take_changes() {
+            self.engine.change_routes(&peer, changes.into_iter().collect());
         }
         if !std::mem::replace(&mut self.begun, true) {
             self.engine.initial_sync_done();
