@@ -68,6 +68,7 @@ pub(super) fn run(lab: &mut Lab) -> anyhow::Result<()> {
     let wanted: BTreeSet<String> = ANSWERS.iter().map(|code| (*code).to_owned()).collect();
     eventually_true("each kind of nonsense has its answer", SOON * 3, || Ok(answered() == wanted))
         .with_context(|| mad.log())?;
+    ensure!(waiting(lab)? > 0, "the deaf one has read all");
     ensure!(deaf.log().matches(": established").count() == 1, "the deaf one: {}", deaf.log());
     let (after, grown) = (sessions(lab)?, resident(lab)?.saturating_sub(memory));
     ensure!(before == after, "sessions were reset: {before:?}, then {after:?}");
@@ -131,6 +132,14 @@ fn expect(lab: &Lab, community: &str) -> anyhow::Result<()> {
 
 fn sessions(lab: &Lab) -> anyhow::Result<Vec<String>> {
     Kind::ALL.iter().map(|kind| Ok(lab.router(*kind)?.session(key(*kind))?.since)).collect()
+}
+
+/// Octets that wait in the node's kernel for the peer that does not read.
+fn waiting(lab: &mut Lab) -> anyhow::Result<usize> {
+    let namespace = &lab.node("node1")?.namespace;
+    let said = namespace.run("ss", ["-Htn", "state", "established", "dst", "172.30.0.142"])?;
+    let queue = said.split_whitespace().nth(1).with_context(|| format!("a queue in {said:?}"))?;
+    Ok(queue.parse()?)
 }
 
 /// Resident memory of the speaker in KiB.

@@ -47,7 +47,7 @@ pub(super) fn config(setup: &Setup) -> String {
         }
     }
     for neighbour in &setup.neighbours {
-        line(&format!("protocol bgp {} {{", neighbour.name));
+        line(&format!("protocol bgp {} {{\n debug {{ states }};", neighbour.name));
         let local = neighbour.local.clone().unwrap_or_default();
         line(&format!(" local {local} as {};", neighbour.local_asn.unwrap_or(setup.asn)));
         line(&format!(
@@ -96,7 +96,16 @@ pub(super) fn ask(router: &Router, words: &[&str]) -> anyhow::Result<String> {
 }
 
 pub(super) fn sessions(router: &Router) -> anyhow::Result<BTreeMap<String, Session>> {
-    Ok(parse_sessions(&ask(router, &["show", "protocols", "all"])?))
+    let mut sessions = parse_sessions(&ask(router, &["show", "protocols", "all"])?);
+    // The time that it shows is counted back from now and differs by a millisecond from time to time: its log tells.
+    let log = router.processes.first().map(super::Process::log).unwrap_or_default();
+    for (name, session) in &mut sessions {
+        let up = format!(" {name}: State changed to up");
+        let times = log.lines().filter(|line| line.ends_with(&up)).count();
+        ensure!(times > 0 || !session.established, "BIRD's log does not tell of {name}");
+        session.since = format!("{times} times up");
+    }
+    Ok(sessions)
 }
 
 fn parse_sessions(text: &str) -> BTreeMap<String, Session> {
@@ -110,8 +119,8 @@ fn parse_sessions(text: &str) -> BTreeMap<String, Session> {
             if let [name, "BGP", _, _, date, time, rest @ ..] = words.as_slice() {
                 let state = rest.join(" ");
                 let established = state.starts_with("Established");
-                let since = format!("{date} {time}");
-                let session = Session { established, state, since, ..Session::default() };
+                let state = format!("{state} since {date} {time}");
+                let session = Session { established, state, ..Session::default() };
                 sessions.insert((*name).to_owned(), session);
                 current = Some((*name).to_owned());
             }
@@ -256,7 +265,7 @@ mod tests {
         let sessions = parse_sessions(text);
         let e1 = &sessions["e1"];
         assert!(e1.established && !e1.restarting);
-        assert_eq!(e1.since, "2026-11-23 09:06:14.780");
+        assert_eq!(e1.state, "Established since 2026-11-23 09:06:14.780");
         assert_eq!((e1.hold_time, e1.updates), (Some(180), Some(3)));
         let capabilities: Vec<&str> = e1.capabilities.iter().map(String::as_str).collect();
         assert_eq!(capabilities, ["4-octet AS numbers", "AF announced: ipv4", "Multiprotocol"]);
