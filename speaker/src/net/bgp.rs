@@ -10,9 +10,9 @@
 mod collector;
 mod drain;
 mod signals;
+mod way;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -25,6 +25,8 @@ use crds::config::{Peer, PeerAddress};
 pub use collector::{BgpCollector, Style};
 use drain::Drain;
 pub use signals::{Signal, Signals};
+pub use way::bfd_choice;
+use way::{as_label, is_link_local, way};
 
 use super::session_state::{SessionState, SessionStates};
 use crate::announce::Options;
@@ -534,25 +536,6 @@ impl BgpDriver {
     }
 }
 
-/// Whether the peer's BFD would be single hop or multihop from this host, and why; none without BFD.
-#[must_use]
-pub fn bfd_choice(peer: &Peer) -> Option<String> {
-    let profile = peer.bfd_profile.as_ref()?;
-    let way = way(peer).unwrap_or_default();
-    let why = if peer.ebgp_multi_hop {
-        "ebgpMultiHop is set"
-    } else if way.on_link || matches!(peer.address, PeerAddress::Interface(_)) {
-        "the peer is on the link"
-    } else {
-        "the peer is behind a router, or there is no route to it"
-    };
-    let hops = match bfd_hops(peer, &way) {
-        bfd::Hops::Single => "single hop",
-        bfd::Hops::Multi => "multihop",
-    };
-    Some(format!("BFD profile {}, {hops}: {why}", profile.name))
-}
-
 /// What was agreed on, for people.
 fn describe(status: &Status) -> String {
     let Some(negotiated) = &status.negotiated else { return String::new() };
@@ -577,42 +560,4 @@ fn withheld(status: &Status) -> Option<String> {
         .collect();
     (status.state == State::Established && !reasons.is_empty())
         .then(|| reasons.into_iter().collect::<Vec<_>>().join("; "))
-}
-
-/// How this host reaches the peer now; none without a route.
-fn way(peer: &Peer) -> Option<Way> {
-    match &peer.address {
-        PeerAddress::Address(address) => {
-            let path = bfd::net::path(*address, peer.source_address, peer.vrf.as_deref()).ok()?;
-            Some(Way {
-                local: peer.source_address.or(path.local),
-                first_ipv4: first_ipv4(&path.interface),
-                on_link: path.on_link,
-            })
-        }
-        PeerAddress::Interface(name) => {
-            Some(Way { local: None, first_ipv4: first_ipv4(name), on_link: true })
-        }
-    }
-}
-
-/// A peer as a label can hold it.
-fn as_label(address: &PeerAddress) -> String {
-    match address {
-        PeerAddress::Address(IpAddr::V6(address)) => {
-            let groups = address.segments().map(|group| format!("{group:04x}"));
-            groups.join("-")
-        }
-        PeerAddress::Address(IpAddr::V4(_)) | PeerAddress::Interface(_) => address.to_string(),
-    }
-}
-
-fn is_link_local(address: IpAddr) -> bool {
-    matches!(address, IpAddr::V6(address) if address.is_unicast_link_local())
-}
-
-fn first_ipv4(interface: &str) -> Option<Ipv4Addr> {
-    let addresses = nix::ifaddrs::getifaddrs().ok()?;
-    let mut own = addresses.filter(|one| one.interface_name == interface);
-    own.find_map(|one| Some(one.address?.as_sockaddr_in()?.ip()))
 }
