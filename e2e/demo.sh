@@ -76,7 +76,8 @@ in_node sysctl --quiet --write net.ipv4.conf.all.arp_ignore=1
 mac=$(in_node cat /sys/class/net/eth0/address)
 mkdir "$work/www" "$work/state"
 echo "Hello from the node behind the address" >"$work/www/index.html"
-in_node busybox httpd -f -p '[::]:80' -h "$work/www" &
+# The program itself, not a subshell around it: what is started is what is ended.
+ip netns exec "$node" busybox httpd -f -p '[::]:80' -h "$work/www" &
 pids+=($!)
 cp -r "$here/examples/demo" "$work/manifests"
 
@@ -87,7 +88,7 @@ show "ferrolb plan examples/demo"
 "$ferrolb" plan "$work/manifests" --node node --folder-state "$work/state" | sed 's/^/  /'
 
 step "ferrolb run examples/demo --accept"
-in_node "$ferrolb" run "$work/manifests" --node node --folder-state "$work/state" --accept >"$work/log" 2>&1 &
+ip netns exec "$node" "$ferrolb" run "$work/manifests" --node node --folder-state "$work/state" --accept >"$work/log" 2>&1 &
 pids+=($!)
 eventually has_address web
 eventually has_address web-v6
