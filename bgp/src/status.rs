@@ -43,6 +43,8 @@ pub struct Status {
     pub since: Instant,
     /// Why it was last not, or no longer, Established.
     pub last_down: Option<Down>,
+    /// Why it was last no longer Established; attempts that failed since do not count.
+    pub last_drop: Option<Down>,
     /// How often it was Established.
     pub established: u64,
     /// How often it left Established.

@@ -40,7 +40,7 @@ fn a_session_carries_routes_and_ends_with_its_text() {
         ours.engine.set_routes("router", routes(&["10.0.0.1/32"], &Attributes::default()));
         theirs.until("the withdrawal", |status| status.counters.received_withdrawals == 1);
         ours.stop(Stop::Shutdown("maintenance".to_owned()));
-        let down = theirs.until("down", |status| status.dropped == 1).last_down.unwrap();
+        let down = theirs.until("down", |status| status.dropped == 1).last_drop.unwrap();
         let DownReason::NotificationReceived(text) = down.reason else { panic!("{down:?}") };
         assert_eq!((text.code, text.subcode), (6, 2));
         assert_eq!(text.communication.as_deref(), Some("maintenance"));
@@ -346,7 +346,7 @@ fn a_session_is_left_when_its_neighbour_advertises_another_address() {
     run("ip", &["-n", &lab.router, "addr", "del", &old, "dev", "eth0"]);
     let text = "configuration changed: the neighbour's address is now fe80::99";
     ours.until("its new address", |status| {
-        status.last_down.as_ref().is_some_and(|down| down.reason.to_string() == text)
+        status.last_drop.as_ref().is_some_and(|down| down.reason.to_string() == text)
     });
 }
 
@@ -379,7 +379,7 @@ fn a_change_of_something_else_or_of_other_peers_resets_nothing() {
     assert_eq!(ours.status().dropped, 0);
     config.enhanced_route_refresh = true;
     ours.peers([config]);
-    let down = theirs.until("a reset", |status| status.dropped == 1).last_down.unwrap();
+    let down = theirs.until("a reset", |status| status.dropped == 1).last_drop.unwrap();
     assert!(down.reason.to_string().contains("6/6"), "{}", down.reason);
     ours.established();
 }

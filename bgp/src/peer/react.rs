@@ -142,6 +142,9 @@ impl Peer {
         }
         let down = Down { at: now, from, reason };
         self.outputs.push_back(Output::Down(down.clone()));
+        if was_up {
+            self.last_drop = Some(down.clone());
+        }
         self.last_down = Some(down);
         self.revision += 1;
     }

@@ -20,6 +20,7 @@ impl Peer {
             state: self.state,
             since: self.since,
             last_down: self.last_down.clone(),
+            last_drop: self.last_drop.clone(),
             established: self.established,
             dropped: self.dropped,
             negotiated: up.and_then(Session::negotiated).cloned(),

@@ -480,10 +480,13 @@ impl BgpDriver {
         let statuses = self.engine.statuses();
         for (name, status) in &statuses {
             let told = self.told.entry(Arc::clone(name)).or_default();
+            let dropped = status.last_drop.as_ref().filter(|_| status.dropped > told.dropped);
             // An attempt that fails as the one before did is not told again.
-            if let Some(down) = &status.last_down
-                && (status.dropped > told.dropped || told.reason.as_ref() != Some(&down.reason))
-            {
+            let failed = status
+                .last_down
+                .as_ref()
+                .filter(|down| dropped.is_none() && told.reason.as_ref() != Some(&down.reason));
+            if let Some(down) = dropped.or(failed) {
                 let reason = down.reason.clone();
                 told.reason = Some(reason.clone());
                 notices.push(SessionNotice::Down { peer: Arc::clone(name), reason });
