@@ -52,7 +52,7 @@ impl PoolSink {
 
 async fn run(client: Client, namespace: String, mut desired: watch::Receiver<All>) {
     let mut written = All::new();
-    let mut refused = false;
+    let (mut refused, mut failing) = (false, false);
     while desired.changed().await.is_ok() {
         loop {
             let all = desired.borrow_and_update().clone();
@@ -77,13 +77,18 @@ async fn run(client: Client, namespace: String, mut desired: watch::Receiver<All
                         written.insert(Arc::clone(name), *counters);
                     }
                     Err(error) => {
-                        tracing::warn!(pool = &**name, %error, "failed to write IPAddressPool.status");
+                        // Said once while it lasts; it is tried again every second.
+                        if !std::mem::replace(&mut failing, true) {
+                            tracing::warn!(pool = &**name, %error,
+                                "failed to write IPAddressPool.status; it is tried again");
+                        }
                         failed = true;
                     }
                 }
             }
             tokio::time::sleep(Duration::from_secs(1)).await;
             if !failed {
+                failing = false;
                 break;
             }
         }
