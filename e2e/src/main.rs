@@ -38,6 +38,9 @@ enum Command {
         /// The file to write.
         #[arg(long)]
         out: PathBuf,
+        /// Only this part: plan, l2 or bgp.
+        #[arg(long)]
+        only: Option<String>,
         /// Where controller, speaker and ferrolb are; by default beside this program.
         #[arg(long)]
         bin_dir: Option<PathBuf>,
@@ -76,7 +79,7 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Args::parse().command {
         Command::Run { filters, jobs, bin_dir, hold } => play(filters, jobs, bin_dir, hold),
-        Command::Bench { out, bin_dir } => bench(&out, bin_dir),
+        Command::Bench { out, only, bin_dir } => bench(&out, only.as_deref(), bin_dir),
         Command::Arp { arguments } => e2e::bench::arp_client(&arguments).map(|()| true),
         Command::List => {
             for scenario in SCENARIOS {
@@ -100,10 +103,10 @@ fn main() -> ExitCode {
     }
 }
 
-fn bench(out: &PathBuf, binaries: Option<PathBuf>) -> anyhow::Result<bool> {
+fn bench(out: &PathBuf, only: Option<&str>, binaries: Option<PathBuf>) -> anyhow::Result<bool> {
     let beside = || Ok(std::env::current_exe()?.with_file_name(""));
     let binaries = binaries.map_or_else(beside, anyhow::Ok)?;
-    e2e::bench::run(&binaries, out).map(|()| true)
+    e2e::bench::run(&binaries, out, only).map(|()| true)
 }
 
 fn play(

@@ -75,26 +75,34 @@ impl Report {
 ///
 /// # Errors
 /// When the rack cannot be made or a program fails.
-pub fn run(binaries: &Path, out: &PathBuf) -> anyhow::Result<()> {
+pub fn run(binaries: &Path, out: &PathBuf, only: Option<&str>) -> anyhow::Result<()> {
     anyhow::ensure!(nix::unistd::Uid::effective().is_root(), "network namespaces need root");
     cleanup::remove_leftovers();
     let mut report = Report::default();
-    let result = measure(binaries, &mut report);
+    let result = measure(binaries, &mut report, only);
     cleanup::remove_own();
     result?;
     std::fs::write(out, report.text()?).with_context(|| format!("cannot write {}", out.display()))
 }
 
-fn measure(binaries: &Path, report: &mut Report) -> anyhow::Result<()> {
-    sizes(binaries, report)?;
-    plan::measure(binaries, report)?;
+fn measure(binaries: &Path, report: &mut Report, only: Option<&str>) -> anyhow::Result<()> {
+    let wanted = |part: &str| only.is_none_or(|only| only == part);
+    if wanted("plan") {
+        sizes(binaries, report)?;
+        plan::measure(binaries, report)?;
+    }
     let binary = control_plane::binary()?;
     let mut lab = Lab::new(0, binaries, &binary, Families::Dual)?;
-    cluster::measure(&mut lab, report)?;
-    lab.reset()?;
-    arp::measure(&mut lab, report)?;
-    lab.reset()?;
-    bgp::measure(&mut lab, binaries, report)
+    if wanted("l2") {
+        cluster::measure(&mut lab, report)?;
+        lab.reset()?;
+        arp::measure(&mut lab, report)?;
+        lab.reset()?;
+    }
+    if wanted("bgp") {
+        bgp::measure(&mut lab, binaries, report)?;
+    }
+    Ok(())
 }
 
 fn sizes(binaries: &Path, report: &mut Report) -> anyhow::Result<()> {
