@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The roll call: every member is asked once whether it is there. Watching tells of a few members only; whoever may have been
+//! cut off from most of the others has to count.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::Detector;
+use crate::heartbeat::wire::Body;
+
+/// When after the beginning everybody who was not heard since is asked, twice each time.
+const ROUNDS: [Duration; 3] =
+    [Duration::ZERO, Duration::from_millis(20), Duration::from_millis(40)];
+/// When whoever was not heard since counts as absent.
+const END: Duration = Duration::from_millis(60);
+/// How long after one the next may begin.
+const PAUSE: Duration = Duration::from_secs(1);
+/// Two deaths within this time are more than an accident of one member.
+const TOGETHER: Duration = Duration::from_secs(1);
+
+/// One that is under way.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RollCall {
+    since: Instant,
+    round: usize,
+    /// Whether those who are called shall call as well.
+    loud: bool,
+}
+
+impl RollCall {
+    pub(crate) fn postpone(&mut self, late: Duration) {
+        self.since += late;
+    }
+
+    fn deadline(&self) -> Instant {
+        self.since + ROUNDS.get(self.round).copied().unwrap_or(END)
+    }
+}
+
+impl Detector {
+    /// A member died, found here or told by others. The second one within a second may be a part of the network.
+    pub fn news_of_death(&mut self, now: Instant) {
+        let together = self.last_death.is_some_and(|last| now < last + TOGETHER);
+        self.last_death = Some(now);
+        if together {
+            self.begin_call(now, false);
+        }
+    }
+
+    /// Calls if half of the partners or more are silent, those that are not watched here included.
+    pub(super) fn maybe_call(&mut self, now: Instant) {
+        let patience = self.options.patience();
+        let partners = self.partners(now).count();
+        let silent = self
+            .partners(now)
+            .filter(|(_, peer)| {
+                let silent = peer.silent_for(now).is_some_and(|time| time >= patience);
+                peer.probing.is_some() || peer.unconfirmed || silent
+            })
+            .count();
+        if partners >= 2 && silent * 2 >= partners {
+            self.begin_call(now, true);
+        }
+    }
+
+    /// Asks everybody whether it is there, unless that was done a moment ago.
+    pub fn call_all(&mut self, now: Instant) {
+        self.begin_call(now, false);
+    }
+
+    /// Somebody lost half of its partners. Those in the middle of a part that was cut off may miss none.
+    pub(super) fn handle_call(&mut self, now: Instant) {
+        self.begin_call(now, false);
+    }
+
+    fn begin_call(&mut self, now: Instant, loud: bool) {
+        let pausing = self.last_roll_call.is_some_and(|last| now < last + PAUSE);
+        if self.roll_call.is_none() && !pausing {
+            self.roll_call = Some(RollCall { since: now, round: 0, loud });
+            self.last_roll_call = Some(now);
+            self.call(now);
+        }
+    }
+
+    /// Continues a call; and calls the absent again once in a while, so that their return is noticed.
+    pub(super) fn call(&mut self, now: Instant) {
+        if self.roll_call.is_none() && self.recall_deadline().is_some_and(|due| due <= now) {
+            self.begin_call(now, false);
+            return;
+        }
+        let Some(call) = &mut self.roll_call else { return };
+        if now < call.deadline() {
+            return;
+        }
+        let RollCall { since, loud, .. } = *call;
+        let round = call.round;
+        let ended = round >= ROUNDS.len();
+        call.round += 1;
+        if ended {
+            self.roll_call = None;
+        }
+        let absent: Vec<Arc<str>> = self
+            .peers
+            .iter()
+            .filter(|(_, peer)| loud && round == 0 || peer.heard.is_none_or(|heard| heard < since))
+            .map(|(name, _)| Arc::clone(name))
+            .collect();
+        for name in absent {
+            if !ended {
+                let body = if loud { Body::Call } else { Body::Probe };
+                self.send(&name, body.clone());
+                self.send(&name, body);
+            } else if let Some(peer) = self.peers.get_mut(&name)
+                && peer.spoke
+            {
+                peer.unconfirmed = true;
+            }
+        }
+    }
+
+    pub(super) fn call_deadline(&self) -> Option<Instant> {
+        self.roll_call.map(|call| call.deadline()).or_else(|| self.recall_deadline())
+    }
+
+    fn recall_deadline(&self) -> Option<Instant> {
+        let absent = self.peers.values().any(|peer| peer.unconfirmed);
+        self.last_roll_call.filter(|_| absent).map(|last| last + PAUSE)
+    }
+}

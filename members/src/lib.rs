@@ -1,0 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+//! temporary
+pub mod heartbeat;
+pub mod quorum;
+pub mod watch;

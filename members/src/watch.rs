@@ -1,0 +1,358 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The heartbeat beside a ring: who of its members is dead before the memberlist knows it, and whether this member may speak for
+//! itself at all. A synchronous value, driven by the thread that drives the ring.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::heartbeat::wire::{Mark, Message};
+use crate::heartbeat::{self, Cause, Detector, PeerReport};
+use crate::quorum::{Count, Fencing, Quorum};
+
+/// A member that was heard within this time is there, whoever else is not.
+const FRESH: Duration = Duration::from_millis(150);
+/// How often the ring is told of members that are heard.
+const VOUCH: Duration = Duration::from_millis(500);
+/// The lease ends so much before this member could have been declared dead.
+const MARGIN: Duration = Duration::from_millis(10);
+
+/// How it is set up.
+#[derive(Clone, Debug)]
+pub struct WatchOptions {
+    /// The own name.
+    pub name: Arc<str>,
+    /// How fast.
+    pub heartbeat: heartbeat::Options,
+    /// What makes this member fall silent.
+    pub fencing: Fencing,
+    /// Whether of two members that lost one another only that with the smaller name goes on.
+    pub fence_two: bool,
+    /// A random number that no earlier run has had.
+    pub session: u64,
+    /// How long a start waits for the ring.
+    pub start_wait: Duration,
+}
+
+/// One member of the ring that is not known to be dead, as the watch needs it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Neighbour {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Where it is reached.
+    pub address: SocketAddr,
+    /// Whether it speaks the heartbeat.
+    pub heartbeat: bool,
+}
+
+/// Whether this member may speak, and why not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It may.
+    Confirmed,
+    /// It has just started and has not met the ring yet.
+    Starting,
+    /// It stood still, or was declared dead, and the others have not confirmed it since.
+    Doubtful,
+    /// It is with the few.
+    Minority {
+        /// With how many, itself included.
+        present: usize,
+        /// Of how many.
+        known: usize,
+    },
+}
+
+impl Standing {
+    /// Whether it may answer and announce.
+    #[must_use]
+    pub fn speaks(self) -> bool {
+        matches!(self, Self::Confirmed)
+    }
+}
+
+/// What the watch wants done or known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WatchOutput {
+    /// Seal this and send it.
+    Send {
+        /// Where to.
+        to: SocketAddr,
+        /// What.
+        message: Message,
+    },
+    /// The ring shall count this member as dead and tell all.
+    DeclareDead {
+        /// Its name.
+        name: Arc<str>,
+        /// Why.
+        cause: Cause,
+    },
+    /// The ring shall know that this member lives.
+    Vouch(Arc<str>),
+    /// [`Watch::standing`] is another one.
+    Standing(Standing),
+    /// A member's mark is another one.
+    Marked {
+        /// Its name.
+        name: Arc<str>,
+        /// The mark.
+        mark: Mark,
+    },
+    /// Another member tells something.
+    Notice {
+        /// Its name.
+        from: Arc<str>,
+        /// What.
+        bytes: Vec<u8>,
+    },
+}
+
+/// See the module's head.
+pub struct Watch {
+    options: WatchOptions,
+    detector: Detector,
+    quorum: Quorum,
+    members: BTreeMap<Arc<str>, Neighbour>,
+    /// Dead by this member's watching, and not said: it may be this one that is cut off.
+    held: BTreeMap<Arc<str>, Cause>,
+    starting_until: Option<Instant>,
+    standing: Standing,
+    next_vouch: Instant,
+    last: Instant,
+    outputs: VecDeque<WatchOutput>,
+}
+
+impl Watch {
+    /// One that knows nobody. With `alone` there is nobody to wait for.
+    #[must_use]
+    pub fn new(options: WatchOptions, alone: bool, now: Instant) -> Self {
+        let detector =
+            Detector::new(Arc::clone(&options.name), options.heartbeat, options.session, now);
+        let quorum = Quorum::new(Arc::clone(&options.name), options.fencing, options.fence_two);
+        let starting_until = (!alone).then(|| now + options.start_wait);
+        Self {
+            detector,
+            quorum,
+            members: BTreeMap::new(),
+            held: BTreeMap::new(),
+            starting_until,
+            standing: if alone { Standing::Confirmed } else { Standing::Starting },
+            next_vouch: now,
+            last: now,
+            outputs: VecDeque::new(),
+            options,
+        }
+    }
+
+    /// The members of the ring that are not known to be dead, without this one. `left` are those who have left in order since.
+    pub fn set_members(&mut self, now: Instant, members: Vec<Neighbour>, left: &[Arc<str>]) {
+        for name in left {
+            self.quorum.left(name);
+        }
+        let members: BTreeMap<Arc<str>, Neighbour> =
+            members.into_iter().map(|member| (Arc::clone(&member.name), member)).collect();
+        let first = self.members.is_empty() && !members.is_empty();
+        let died = self.members.keys().filter(|name| !members.contains_key(*name)).count();
+        for (name, member) in &members {
+            self.quorum.joined(Arc::clone(name), member.heartbeat);
+        }
+        self.held.retain(|name, _| members.contains_key(name));
+        self.members = members;
+        let peers = self.members.values().filter(|member| member.heartbeat);
+        let peers: Vec<_> =
+            peers.map(|member| (Arc::clone(&member.name), member.address)).collect();
+        self.detector.set_peers(now, peers);
+        for _ in 0..died.saturating_sub(left.len()) {
+            self.detector.news_of_death(now);
+        }
+        if first && self.starting_until.take().is_some() {
+            // The ring is met; what remains is what the others say of this member.
+            self.detector.doubt(now);
+        }
+        self.settle(now);
+    }
+
+    /// Of whom the API says that they are no members any more.
+    pub fn set_gone(&mut self, now: Instant, gone: BTreeSet<Arc<str>>) {
+        self.quorum.set_gone(gone);
+        self.settle(now);
+    }
+
+    /// What every heartbeat from now carries.
+    pub fn set_mark(&mut self, mark: Mark) {
+        self.detector.set_mark(mark);
+    }
+
+    /// Tells one member, or all that speak the heartbeat.
+    pub fn notify(&mut self, now: Instant, to: Option<&str>, bytes: &[u8]) {
+        self.detector.notify(now, to, bytes);
+        self.settle(now);
+    }
+
+    /// Whether something told is not confirmed yet.
+    #[must_use]
+    pub fn is_notifying(&self) -> bool {
+        self.detector.is_notifying()
+    }
+
+    /// Somebody says that this member is dead.
+    pub fn accused(&mut self, now: Instant) {
+        if self.options.fencing != Fencing::Off {
+            self.detector.doubt(now);
+        }
+        self.settle(now);
+    }
+
+    /// This member stood still until now, for so long by a clock that goes on in suspend.
+    pub fn stalled(&mut self, now: Instant, time: Duration) {
+        if time >= self.lease_time() && self.options.fencing != Fencing::Off {
+            self.detector.doubt(now);
+        }
+        self.settle(now);
+    }
+
+    /// A datagram, its seal opened.
+    pub fn handle(&mut self, now: Instant, from: SocketAddr, message: Message) {
+        self.detector.handle(now, from, message);
+        self.settle(now);
+    }
+
+    /// The kernel says that nobody listens there.
+    pub fn port_closed(&mut self, now: Instant, address: SocketAddr) {
+        self.detector.port_closed(now, address);
+        self.settle(now);
+    }
+
+    /// Does what has become due.
+    pub fn tick(&mut self, now: Instant) {
+        self.detector.tick(now);
+        if now >= self.next_vouch {
+            self.next_vouch = now + VOUCH;
+            for name in self.members.keys() {
+                if self.is_fresh(now, name) {
+                    self.outputs.push_back(WatchOutput::Vouch(Arc::clone(name)));
+                }
+            }
+        }
+        self.settle(now);
+    }
+
+    /// What has to be done or known next.
+    pub fn poll(&mut self) -> Option<WatchOutput> {
+        self.outputs.pop_front()
+    }
+
+    /// When [`Self::tick`] is due. It never is later than a heartbeat, by which a lease is renewed in time.
+    #[must_use]
+    pub fn deadline(&self) -> Instant {
+        let start = self.starting_until;
+        let held = (!self.held.is_empty())
+            .then(|| self.last + self.options.heartbeat.probe_interval);
+        [start, held].into_iter().flatten().fold(self.detector.deadline(), Instant::min)
+    }
+
+    /// Whether this member may speak.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        self.standing
+    }
+
+    /// For how long from now this member may speak without being told again; none for ever.
+    #[must_use]
+    pub fn lease(&self) -> Option<Duration> {
+        if self.options.fencing == Fencing::Off && self.standing.speaks() {
+            return None;
+        }
+        Some(if self.standing.speaks() { self.lease_time() } else { Duration::ZERO })
+    }
+
+    /// With how many this member is, of how many.
+    #[must_use]
+    pub fn count(&self, now: Instant) -> Count {
+        self.quorum.count(|name| self.is_present(now, name))
+    }
+
+    /// What is known of the members that speak the heartbeat, for people.
+    #[must_use]
+    pub fn report(&self, now: Instant) -> Vec<PeerReport> {
+        self.detector.report(now)
+    }
+
+    fn lease_time(&self) -> Duration {
+        self.options.heartbeat.detection_time().saturating_sub(MARGIN)
+    }
+
+    /// A member of the ring counts unless it speaks the heartbeat and is not heard.
+    fn is_present(&self, now: Instant, name: &str) -> bool {
+        self.members
+            .get(name)
+            .is_some_and(|member| !member.heartbeat || self.detector.is_confirmed(now, name))
+    }
+
+    fn is_fresh(&self, now: Instant, name: &str) -> bool {
+        self.detector.silent_for(now, name).is_some_and(|time| time <= FRESH)
+    }
+
+    fn settle(&mut self, now: Instant) {
+        self.last = now;
+        while let Some(output) = self.detector.poll() {
+            match output {
+                heartbeat::Output::Send { to, message } => {
+                    self.outputs.push_back(WatchOutput::Send { to, message });
+                }
+                heartbeat::Output::Dead { name, cause } => {
+                    self.held.insert(name, cause);
+                }
+                heartbeat::Output::Back { name } => {
+                    self.held.remove(&name);
+                }
+                heartbeat::Output::Marked { name, mark } => {
+                    self.outputs.push_back(WatchOutput::Marked { name, mark });
+                }
+                heartbeat::Output::Notice { from, bytes } => {
+                    self.outputs.push_back(WatchOutput::Notice { from, bytes });
+                }
+            }
+        }
+        self.declare(now);
+        let standing = self.stand(now);
+        if standing != self.standing {
+            self.standing = standing;
+            self.outputs.push_back(WatchOutput::Standing(standing));
+        }
+    }
+
+    /// A verdict is told by whoever hears a majority at this moment: of those who hear nobody each finds all others dead.
+    fn declare(&mut self, now: Instant) {
+        if self.held.is_empty() {
+            return;
+        }
+        let heard = self.quorum.count(|name| {
+            let other = self.members.get(name).is_some_and(|member| !member.heartbeat);
+            other || self.is_fresh(now, name)
+        });
+        if heard.enough && !self.detector.is_in_doubt() {
+            for (name, cause) in std::mem::take(&mut self.held) {
+                self.outputs.push_back(WatchOutput::DeclareDead { name, cause });
+            }
+        } else {
+            self.detector.call_all(now);
+        }
+    }
+
+    fn stand(&mut self, now: Instant) -> Standing {
+        if let Some(until) = self.starting_until {
+            if now < until {
+                return Standing::Starting;
+            }
+            self.starting_until = None;
+        }
+        if self.detector.is_in_doubt() {
+            return Standing::Doubtful;
+        }
+        let Count { present, known, enough } = self.count(now);
+        if enough { Standing::Confirmed } else { Standing::Minority { present, known } }
+    }
+}

@@ -1,0 +1,264 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The detector on simulated networks: what is dead is found in time, what lives is left alone. No sockets, no clock; each case
+//! runs over many seeds, and a failing one names its seed.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::cast_possible_truncation)]
+
+mod field;
+
+use std::time::Duration;
+
+use field::{Field, name};
+use members::heartbeat::Cause;
+
+const MS: Duration = Duration::from_millis(1);
+
+/// A field that has been quiet for a moment that differs by the seed.
+fn quiet(count: usize, seed: u64) -> Field {
+    let mut field = Field::new(count, seed);
+    field.run_for(1_000 * MS + (seed % 100) as u32 * MS);
+    assert!(field.verdicts.is_empty(), "seed {seed}: {:?}", field.verdicts);
+    field
+}
+
+#[test]
+fn a_node_that_is_cut_off_is_found_within_half_a_second() {
+    for count in [2, 3, 4, 7, 10, 50] {
+        for seed in 0..60 {
+            let mut field = quiet(count, seed);
+            let cut = field.now;
+            field.isolate(0);
+            let found = field.run_until(cut + 450 * MS, |field| {
+                (1..count).all(|node| field.nodes[node].dead.contains(&0))
+            });
+            assert!(found, "{count} nodes, seed {seed}: {:?}", field.verdicts);
+            assert!(field.now - cut >= 280 * MS, "no patience: {:?}", field.now - cut);
+            let others = field.verdicts.iter().filter(|verdict| verdict.by != 0);
+            assert!(others.clone().all(|verdict| verdict.of == 0 && verdict.cause == Cause::Silent));
+        }
+    }
+}
+
+#[test]
+fn whoever_is_cut_off_knows_it_before_the_others_act() {
+    for count in [3, 4, 7, 10, 50, 100] {
+        for seed in 0..40 {
+            let mut field = quiet(count, seed);
+            field.tell = false;
+            let cut = field.now;
+            field.isolate(0);
+            let alone = field
+                .run_until(cut + 450 * MS, |field| field.present(0) * 2 <= count)
+                .then(|| field.now - cut);
+            let Some(alone) = alone else { panic!("{count} nodes, seed {seed}") };
+            field.run_until(cut + 450 * MS, |field| {
+                field.verdicts.iter().any(|verdict| verdict.of == 0)
+            });
+            // Their phases differ by up to a heartbeat; whoever was cut off is ahead by a quarter of the probing.
+            let lead = field.now - cut + 100 * MS;
+            assert!(alone <= lead, "{count} nodes, seed {seed}: {alone:?} against {lead:?}");
+        }
+    }
+}
+
+#[test]
+fn a_frozen_node_is_found_and_a_stall_of_200_ms_is_not() {
+    for count in [2, 3, 10] {
+        for seed in 0..60 {
+            let mut field = quiet(count, seed);
+            field.freeze(0, 200 * MS);
+            field.run_for(2_000 * MS);
+            assert!(field.verdicts.is_empty(), "{count} nodes, seed {seed}: {:?}", field.verdicts);
+            let frozen = field.now;
+            field.freeze(0, 60_000 * MS);
+            let found = field.run_until(frozen + 450 * MS, |field| {
+                (1..count).all(|node| field.nodes[node].dead.contains(&0))
+            });
+            assert!(found, "{count} nodes, seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn a_stall_of_the_watcher_is_nobody_elses_death() {
+    for seed in 0..60 {
+        let mut field = quiet(3, seed);
+        field.freeze(0, 350 * MS);
+        field.run_for(350 * MS);
+        let before = field.verdicts.len();
+        field.run_for(2_000 * MS);
+        let by_it = field.verdicts.iter().skip(before).filter(|verdict| verdict.by == 0);
+        assert_eq!(by_it.count(), 0, "seed {seed}");
+    }
+}
+
+#[test]
+fn a_killed_process_is_found_faster() {
+    for count in [2, 3, 10] {
+        for seed in 0..60 {
+            let mut field = quiet(count, seed);
+            let kill = field.now;
+            field.nodes[0].killed = true;
+            let found = field.run_until(kill + 150 * MS, |field| {
+                (1..count).all(|node| field.nodes[node].dead.contains(&0))
+            });
+            assert!(found, "{count} nodes, seed {seed}: {:?}", field.verdicts);
+            assert!(field.verdicts.iter().any(|verdict| verdict.cause == Cause::PortClosed));
+        }
+    }
+}
+
+#[test]
+fn a_fifth_of_all_datagrams_lost_kills_nobody() {
+    for count in [2, 3, 4, 10] {
+        for seed in 0..4 {
+            let mut field = quiet(count, seed);
+            field.loss = 0.2;
+            field.run_for(Duration::from_secs(120));
+            assert!(field.verdicts.is_empty(), "{count} nodes, seed {seed}: {:?}", field.verdicts);
+        }
+    }
+}
+
+#[test]
+fn a_pair_that_cannot_talk_leaves_both_alive() {
+    for seed in 0..40 {
+        let mut field = quiet(4, seed);
+        field.part(&[0], &[1]);
+        field.run_for(5_000 * MS);
+        assert!(field.verdicts.is_empty(), "seed {seed}: {:?}", field.verdicts);
+    }
+}
+
+#[test]
+fn one_way_is_no_way() {
+    for seed in 0..40 {
+        for outbound in [false, true] {
+            let mut field = quiet(4, seed);
+            let cut = field.now;
+            for other in 1..4 {
+                field.cut.insert(if outbound { (0, other) } else { (other, 0) });
+            }
+            // What it says is still heard, if only its ears are deaf: then it has to fall silent by itself.
+            let found = field.run_until(cut + 450 * MS, |field| {
+                if outbound {
+                    (1..4).all(|node| field.nodes[node].dead.contains(&0))
+                } else {
+                    field.present(0) == 1
+                }
+            });
+            assert!(found, "seed {seed}, outbound {outbound}: {:?}", field.verdicts);
+        }
+    }
+}
+
+#[test]
+fn each_part_of_a_parted_network_can_count_itself() {
+    for (count, small) in [(3, 1), (5, 2), (10, 4), (10, 5), (100, 10), (100, 49)] {
+        for seed in 0..10 {
+            let mut field = quiet(count, seed);
+            field.tell = false;
+            // Numbers are scattered over the circle by the hash of the names.
+            let (one, other): (Vec<usize>, Vec<usize>) = (0..count).partition(|node| *node < small);
+            field.part(&one, &other);
+            field.run_for(600 * MS);
+            for node in one {
+                assert!(
+                    field.present(node) * 2 <= count,
+                    "{small} of {count}, seed {seed}: node {node} counts {}",
+                    field.present(node)
+                );
+            }
+            for node in other {
+                assert!(field.present(node) * 2 >= count, "{small} of {count}, seed {seed}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_absent_count_again_when_they_are_back() {
+    for seed in 0..10 {
+        let mut field = quiet(10, seed);
+        field.tell = false;
+        field.part(&[0, 1, 2], &[3, 4, 5, 6, 7, 8, 9]);
+        field.run_for(3_000 * MS);
+        assert!(field.present(0) < 5);
+        field.cut.clear();
+        field.run_for(1_500 * MS);
+        for node in 0..10 {
+            assert_eq!(field.present(node), 10, "seed {seed}, node {node}");
+        }
+    }
+}
+
+#[test]
+fn doubt_is_settled_by_the_others() {
+    for seed in 0..40 {
+        let mut field = quiet(3, seed);
+        let now = field.now;
+        field.nodes[0].detector.doubt(now);
+        assert!(field.nodes[0].detector.is_in_doubt());
+        let settled = field.run_until(now + 150 * MS, |field| !field.nodes[0].detector.is_in_doubt());
+        assert!(settled, "seed {seed}");
+        // Cut off, nobody can settle it.
+        field.tell = false;
+        field.isolate(0);
+        let now = field.now;
+        field.nodes[0].detector.doubt(now);
+        field.run_for(250 * MS);
+        assert!(field.nodes[0].detector.is_in_doubt(), "seed {seed}");
+    }
+}
+
+#[test]
+fn whoever_was_declared_dead_stays_in_doubt() {
+    for seed in 0..20 {
+        let mut field = quiet(3, seed);
+        field.freeze(0, 700 * MS);
+        field.run_for(699 * MS);
+        assert!((1..3).all(|node| field.nodes[node].dead.contains(&0)));
+        field.run_for(2 * MS);
+        let now = field.now;
+        field.nodes[0].detector.doubt(now);
+        field.run_for(200 * MS);
+        assert!(field.nodes[0].detector.is_in_doubt(), "seed {seed}");
+    }
+}
+
+#[test]
+fn notices_arrive_once_through_loss() {
+    for seed in 0..40 {
+        let mut field = quiet(5, seed);
+        field.loss = 0.3;
+        let now = field.now;
+        field.nodes[0].detector.notify(now, None, b"to all");
+        field.nodes[0].detector.notify(now, Some(&name(3)), b"to one");
+        field.run_for(1_300 * MS);
+        assert!(!field.nodes[0].detector.is_notifying());
+        for node in 1..5 {
+            let mut expected = vec![(name(0), b"to all".to_vec())];
+            if node == 3 {
+                expected.push((name(0), b"to one".to_vec()));
+            }
+            let mut got = field.nodes[node].notices.clone();
+            got.sort();
+            assert_eq!(got, expected, "seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn the_cost_does_not_grow_with_the_number() {
+    let per_member = |count: usize| {
+        let mut field = quiet(count, 1);
+        let before = field.sent;
+        field.run_for(2_000 * MS);
+        (field.sent - before) as f64 / count as f64 / 2.0
+    };
+    // Ten heartbeats a second to each of three watchers and three that are watched.
+    for count in [10, 300] {
+        let cost = per_member(count);
+        assert!((59.0..62.0).contains(&cost), "{count} members: {cost} datagrams a second each");
+    }
+}
