@@ -117,6 +117,8 @@ struct Owned {
     scope: Scope,
     links: Arc<[u32]>,
     counters: Option<Arc<AddressCounters>>,
+    /// Answered until the next owner is heard of; not announced, and no cause of a conflict.
+    lingers: bool,
 }
 
 impl Engine {
@@ -168,11 +170,30 @@ impl Engine {
     /// From now this address is owned where it says, or not at all; the others stay as they are.
     pub fn change(&mut self, now: Instant, address: IpAddr, scope: Option<&Scope>) {
         match (scope, self.owned.get(&address)) {
+            (Some(scope), Some(owned)) if owned.lingers => self.take_back(now, address, scope),
             (Some(scope), Some(owned)) if owned.scope == *scope => {}
             (Some(scope), Some(_)) => self.rescope(now, address, scope),
             (Some(scope), None) => self.own(now, address, scope),
             (None, Some(_)) => self.disown(now, address),
             (None, None) => {}
+        }
+    }
+
+    /// From now this address, if it is owned, is only answered: it passes to another node. It stays so until the next
+    /// [`Self::change`] of it.
+    pub fn linger(&mut self, address: IpAddr) {
+        if let Some(owned) = self.owned.get_mut(&address) {
+            owned.lingers = true;
+            self.announcer.disown(address);
+            self.outbox.retain(|transmit| transmit.address != address);
+        }
+    }
+
+    /// Everything owned is announced again, as if it were new: others may have had it meanwhile.
+    pub fn announce_all(&mut self, now: Instant) {
+        let links: Vec<u32> = self.links.keys().copied().collect();
+        for link in links {
+            self.announcer.rearm(now, link, |_| true);
         }
     }
 
@@ -263,7 +284,7 @@ impl Engine {
             self.pass(now, *link, address);
         }
         self.announcer.own(now, address, Arc::clone(&links));
-        self.owned.insert(address, Owned { scope: scope.clone(), links, counters: None });
+        self.owned.insert(address, Owned { scope: scope.clone(), links, counters: None, lingers: false });
         if let IpAddr::V6(v6) = address {
             let group = solicited_node(v6);
             let users = self.groups.entry(group).or_default();
@@ -285,6 +306,14 @@ impl Engine {
         self.outbox
             .retain(|transmit| transmit.address != address || links.contains(&transmit.link));
         self.announcer.own(now, address, links);
+    }
+
+    /// An address that was passing to another node stays after all.
+    fn take_back(&mut self, now: Instant, address: IpAddr, scope: &Scope) {
+        if let Some(owned) = self.owned.get_mut(&address) {
+            owned.lingers = false;
+        }
+        self.rescope(now, address, scope);
     }
 
     fn disown(&mut self, now: Instant, address: IpAddr) {

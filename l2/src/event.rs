@@ -59,6 +59,8 @@ pub enum Event {
         /// By listening or by asking.
         found_by: ConflictSource,
     },
+    /// Everything that was wished before [`crate::Layer2::tell`] is in force, and announced for the first time.
+    Done(u64),
     /// The report of links is another one than before.
     LinksChanged,
     /// A link is answered on from now.

@@ -23,6 +23,7 @@ mod links;
 mod mac;
 mod options;
 mod owned;
+mod permit;
 pub mod robustness;
 
 #[cfg(feature = "net")]
@@ -36,6 +37,7 @@ pub use event::{ConflictSource, Event, Protocol};
 pub use links::{LinkFacts, LinkReport, NoResponder, Verdict};
 pub use mac::{InvalidMacAddress, MacAddress};
 pub use options::Options;
+pub use permit::Permit;
 pub use owned::{Desired, Scope, solicited_node};
 
 #[cfg(feature = "net")]

@@ -12,10 +12,12 @@ pub struct Options {
     pub announce_interval: Duration,
     /// Source of the jitter of the periodic announcement.
     pub seed: u64,
+    /// Whether and how long this node may speak.
+    pub permit: crate::Permit,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { exclude: None, announce_interval: Duration::from_secs(60), seed: 0 }
+        Self { exclude: None, announce_interval: Duration::from_secs(60), seed: 0, permit: crate::Permit::unlimited() }
     }
 }

@@ -126,7 +126,7 @@ impl Engine {
         else {
             return;
         };
-        if self.own.contains(&station) {
+        if self.own.contains(&station) || owned.lingers {
             return;
         }
         count(&owned.counters(&self.counters, address).conflicts);

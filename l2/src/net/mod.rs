@@ -62,6 +62,8 @@ pub enum StartError {
 pub struct Statistics {
     /// Frames that the kernel's filter let through.
     pub frames_received: u64,
+    /// Frames that were not answered because this node may not speak at the moment.
+    pub silenced: u64,
     /// Frames that had waited too long to be answered still.
     pub stale_dropped: u64,
     /// Frames that could not be sent.
@@ -75,6 +77,12 @@ enum Wish {
     All(Desired),
     /// These as said, the others as they are.
     Some(Vec<(IpAddr, Option<Scope>)>),
+    /// These are only answered from now.
+    Linger(Vec<IpAddr>),
+    /// Everything owned is announced as if it were new.
+    AnnounceAll,
+    /// To be told when everything before is in force.
+    Tell(u64),
 }
 
 /// What the thread and the callers share.
@@ -88,6 +96,7 @@ struct Shared {
     counters: Arc<Counters>,
     frames_received: AtomicU64,
     stale_dropped: AtomicU64,
+    silenced: AtomicU64,
     send_errors: AtomicU64,
 }
 
@@ -109,6 +118,7 @@ impl Layer2 {
             counters: Arc::clone(&counters),
             frames_received: AtomicU64::new(0),
             stale_dropped: AtomicU64::new(0),
+            silenced: AtomicU64::new(0),
             send_errors: AtomicU64::new(0),
         });
         let (wishes, receiver) = mpsc::channel();
@@ -135,6 +145,24 @@ impl Layer2 {
         }
     }
 
+    /// From now these addresses are answered, if they are owned, and no longer announced: they pass to another node. Conflicts
+    /// about them are none. It ends with the next change of the address.
+    pub fn linger(&self, addresses: Vec<IpAddr>) {
+        if !addresses.is_empty() {
+            self.wish(Wish::Linger(addresses));
+        }
+    }
+
+    /// Announces everything owned as if it were new.
+    pub fn announce_all(&self) {
+        self.wish(Wish::AnnounceAll);
+    }
+
+    /// [`Event::Done`] with this number comes when everything wished before is answered for and was announced once.
+    pub fn tell(&self, number: u64) {
+        self.wish(Wish::Tell(number));
+    }
+
     fn wish(&self, wish: Wish) {
         // Nobody receives only when the thread has ended, with which everything has.
         let _ = self.wishes.send(wish);
@@ -159,6 +187,7 @@ impl Layer2 {
     pub fn statistics(&self) -> Statistics {
         Statistics {
             frames_received: self.shared.frames_received.load(Ordering::Relaxed),
+            silenced: self.shared.silenced.load(Ordering::Relaxed),
             stale_dropped: self.shared.stale_dropped.load(Ordering::Relaxed),
             send_errors: self.shared.send_errors.load(Ordering::Relaxed),
         }

@@ -16,7 +16,7 @@ use super::packet_socket::{BATCH, Batch, PacketSocket};
 use super::poll::Epoll;
 use super::{Shared, StartError, Wish};
 use crate::filter::Range;
-use crate::{Engine, Event, Options, PortChange, Protocol};
+use crate::{Engine, Event, Options, Permit, PortChange, Protocol};
 
 /// A frame that has waited longer is not answered any more: the asker has gone on, and the address may have moved.
 const STALE: Duration = Duration::from_millis(100);
@@ -28,6 +28,8 @@ const MEMBERSHIPS: usize = 16;
 const BATCHES: usize = 8;
 /// A socket that failed is tried again after this time.
 const RETRY: Duration = Duration::from_secs(1);
+/// How often a node that may not speak looks whether it may again.
+const SILENT: Duration = Duration::from_millis(20);
 /// How long the start waits for the kernel to name the links.
 const FIRST_DUMP: Duration = Duration::from_secs(5);
 
@@ -54,6 +56,10 @@ pub(super) struct Runner {
     /// The links for which that was told.
     told: BTreeSet<u32>,
     batch: Batch,
+    permit: Permit,
+    silent: bool,
+    /// Who wants to know when its wishes are in force.
+    telling: Vec<u64>,
 }
 
 /// A port whose socket is to be opened again.
@@ -75,6 +81,7 @@ impl Runner {
         epoll.add(shared.wake.descriptor(), WAKE).map_err(system("epoll_ctl"))?;
         let netlink = Netlink::open().map_err(system("opening netlink"))?;
         epoll.add(netlink.descriptor(), NETLINK).map_err(system("epoll_ctl"))?;
+        let permit = options.permit.clone();
         let engine = Engine::new(options, Arc::clone(&shared.counters));
         let mut runner = Self {
             engine,
@@ -91,6 +98,9 @@ impl Runner {
             unjoined: None,
             told: BTreeSet::new(),
             batch: Batch::new(),
+            permit,
+            silent: false,
+            telling: Vec::new(),
         };
         runner.first_dump().map_err(system("asking netlink for the links"))?;
         Ok(runner)
@@ -127,9 +137,20 @@ impl Runner {
             self.retry(now);
             self.change_ports();
             self.attach_filters(now);
-            let more = self.announce(now) | self.change_memberships(now);
+            self.silent = !self.may_speak();
+            let more = !self.silent && self.announce(now) | self.change_memberships(now);
+            if !more && !self.silent {
+                for number in self.telling.drain(..) {
+                    (self.on_event)(Event::Done(number));
+                }
+            }
             self.tell();
-            let timeout = if more { Some(Duration::ZERO) } else { self.timeout() };
+            let timeout = match (more, self.silent) {
+                (true, _) => Some(Duration::ZERO),
+                // Nobody wakes this thread when the permission comes back.
+                (false, true) => Some(SILENT),
+                (false, false) => self.timeout(),
+            };
             if let Err(error) = self.epoll.wait(timeout, &mut ready) {
                 // Cannot happen with a valid set; if it does, the loop must not spin.
                 tracing::error!(%error, "epoll_wait failed");
@@ -153,6 +174,13 @@ impl Runner {
             while let Ok(wish) = self.wishes.try_recv() {
                 match wish {
                     Wish::All(desired) => self.engine.set_desired(now, &desired),
+                    Wish::Linger(addresses) => {
+                        for address in addresses {
+                            self.engine.linger(address);
+                        }
+                    }
+                    Wish::AnnounceAll => self.engine.announce_all(now),
+                    Wish::Tell(number) => self.telling.push(number),
                     Wish::Some(changes) => {
                         for (address, scope) in changes {
                             self.engine.change(now, address, scope.as_ref());
@@ -174,6 +202,8 @@ impl Runner {
             self.take_desired(now);
             let Some(socket) = self.sockets.get(&port) else { return };
             add(&self.shared.frames_received, count);
+            // Asked here, after the frames were taken: a standstill may lie right before this line.
+            let silent = !self.may_speak();
             for (frame, age) in self.batch.frames() {
                 if age > STALE {
                     add(&self.shared.stale_dropped, 1);
@@ -182,6 +212,10 @@ impl Runner {
                 let Some(reply) = self.engine.handle_frame(now, port.0, port.1, frame) else {
                     continue;
                 };
+                if silent {
+                    add(&self.shared.silenced, 1);
+                    continue;
+                }
                 match socket.send(reply.frame.as_bytes()) {
                     Ok(()) => self.engine.answered(&reply),
                     Err(error) => {
@@ -194,6 +228,11 @@ impl Runner {
                 return;
             }
         }
+    }
+
+    /// Whether somebody vouches for this node at this moment.
+    fn may_speak(&self) -> bool {
+        self.permit.is_unlimited() || self.permit.is_valid(boottime())
     }
 
     fn receive_failed(&mut self, port: Port, error: io::Error) {
@@ -427,6 +466,13 @@ fn port_of(token: u64) -> Port {
 
 fn add(counter: &AtomicU64, count: usize) {
     counter.fetch_add(u64::try_from(count).unwrap_or(0), Ordering::Relaxed);
+}
+
+/// Nanoseconds of the clock that goes on while the system is suspended.
+fn boottime() -> u64 {
+    let time = nix::time::ClockId::CLOCK_BOOTTIME.now();
+    // A clock that every Linux has; without it nothing may be said.
+    time.map_or(u64::MAX, |time| u64::try_from(Duration::from(time).as_nanos()).unwrap_or(u64::MAX))
 }
 
 #[allow(
