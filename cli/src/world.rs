@@ -12,7 +12,7 @@ use cluster::manifest::{Manifests, Mistake};
 use cluster::model::Service;
 use cluster::net::sink::folder::StateFile;
 use cluster::{ConfigScope, ObjectKey, Snapshot};
-use speaker::{BgpMode, Members, Options, Verdict, announce};
+use speaker::{BgpMode, Circumstances, Members, Options, PoolOrder, Verdict, announce};
 
 use crate::args::View;
 
@@ -60,6 +60,7 @@ impl World {
                 class: view.lb_class.as_deref().map(Into::into),
                 ignore_exclude_label: view.ignore_exclude_lb,
                 assume_endpoints: !view.require_endpoints,
+                drain_on_cordon: false,
                 bgp_mode: BgpMode::of(view.bgp_type.as_deref()),
             },
             folder: Folder::default(),
@@ -89,7 +90,13 @@ impl World {
             .flat_map(|advertisement| advertisement.interfaces.iter().cloned())
             .collect();
         let options = Options { node: node.into(), ..self.options.clone() };
-        announce(key, service, &self.snapshot, &Members::Disabled, &interfaces, &options)
+        let circumstances = Circumstances {
+            members: &Members::Disabled,
+            interfaces: &interfaces,
+            pools: &PoolOrder::default(),
+            time: jiff::Timestamp::now(),
+        };
+        announce(key, service, &self.snapshot, &circumstances, &options)
     }
 
     /// Decides until nothing changes, with every decision written back at once.

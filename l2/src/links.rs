@@ -2,7 +2,7 @@
 //! Which links get which responders: a pure function from the facts about a link. Not the monitoring of links (`net::netlink`).
 
 use std::fmt;
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
 use crate::{MacAddress, Options, Protocol};
@@ -31,6 +31,8 @@ pub struct LinkFacts {
     pub master: Option<Arc<str>>,
     /// The link-local address to speak from, when one is usable (neither tentative nor failed).
     pub link_local: Option<Ipv6Addr>,
+    /// The addresses that it has, with their prefix lengths, without link-local ones.
+    pub addresses: Arc<[(IpAddr, u8)]>,
 }
 
 /// Why a link has no responder of a protocol.
@@ -77,6 +79,8 @@ pub struct LinkReport {
     pub up: bool,
     /// Whether something is at the other end. A link without carrier keeps its responders.
     pub carrier: bool,
+    /// The addresses that it has, with their prefix lengths, without link-local ones.
+    pub addresses: Arc<[(IpAddr, u8)]>,
     /// Whether ARP is answered on it.
     pub arp: bool,
     /// Whether NDP is answered on it.
@@ -125,6 +129,7 @@ impl LinkFacts {
             hardware_address: self.hardware_address,
             up: self.up,
             carrier: self.carrier,
+            addresses: Arc::clone(&self.addresses),
             arp: verdict.has(Protocol::Arp),
             ndp: verdict.has(Protocol::Ndp),
             arp_reason: verdict.arp.clone(),
@@ -182,6 +187,7 @@ mod tests {
             no_arp: false,
             master: None,
             link_local: Some("fe80::1".parse().unwrap()),
+            addresses: Arc::default(),
         }
     }
 

@@ -110,6 +110,7 @@ fn engine(now: Instant, owned: Option<IpAddr>) -> Engine {
         no_arp: false,
         master: None,
         link_local: Some(std::net::Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0xa)),
+        addresses: Arc::default(),
     });
     engine.settle(now);
     engine.set_desired(

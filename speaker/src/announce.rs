@@ -8,31 +8,17 @@ use std::sync::Arc;
 use cluster::model::{Node, Service, TrafficPolicy};
 use cluster::{ObjectKey, Snapshot};
 use crds::config::L2Advertisement;
+use jiff::Timestamp;
 use l2::Scope;
 
 use crate::advertise::BgpMode;
 use crate::election::{Candidate, winner};
 use crate::reason::Withhold;
+use crate::roster::{Members, PoolOrder};
 use crate::subject::{Endpoints, addresses, pool};
 
-/// Which nodes run a speaker.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Members {
-    /// Membership is off: every known node counts (contract 3.4).
-    #[default]
-    Disabled,
-    /// Exactly these.
-    Alive(BTreeSet<Arc<str>>),
-}
-
-impl Members {
-    fn contains(&self, node: &str) -> bool {
-        match self {
-            Self::Disabled => true,
-            Self::Alive(nodes) => nodes.contains(node),
-        }
-    }
-}
+/// The Service annotation of `ferrolb move`: `NODE`, or `NODE@` and an RFC 3339 time until which it holds.
+pub const PREFERRED_NODE_ANNOTATION: &str = "ferrolb.io/preferred-node";
 
 /// What is told to a speaker at its start.
 #[derive(Clone, Debug)]
@@ -41,6 +27,8 @@ pub struct Options {
     pub node: Arc<str>,
     /// The `loadBalancerClass` that is served; none serves Services without one.
     pub class: Option<Box<str>>,
+    /// `--drain-on-cordon`: a cordoned node counts as one that is being emptied.
+    pub drain_on_cordon: bool,
     /// `--ignore-exclude-lb`.
     pub ignore_exclude_label: bool,
     /// Whether a Service without any EndpointSlice counts as served by every node, as on a host without
@@ -48,6 +36,19 @@ pub struct Options {
     pub assume_endpoints: bool,
     /// Whose defaults BGP takes.
     pub bgp_mode: BgpMode,
+}
+
+/// What a decision depends on besides the objects of the cluster.
+#[derive(Clone, Copy, Debug)]
+pub struct Circumstances<'a> {
+    /// Which nodes run a speaker.
+    pub members: &'a Members,
+    /// The names of the node's interfaces that are not excluded.
+    pub interfaces: &'a BTreeSet<Box<str>>,
+    /// The order in which the members tell of their links.
+    pub pools: &'a PoolOrder,
+    /// The time, for annotations that end.
+    pub time: Timestamp,
 }
 
 /// What this node announces for a Service by L2.
@@ -74,18 +75,17 @@ impl From<Withhold> for Verdict {
     }
 }
 
-/// Decides for one Service. `interfaces` are the names of the node's interfaces that are not excluded.
+/// Decides for one Service.
 #[must_use]
 pub fn announce(
     key: &ObjectKey,
     service: &Service,
     snapshot: &Snapshot,
-    members: &Members,
-    interfaces: &BTreeSet<Box<str>>,
+    circumstances: &Circumstances<'_>,
     options: &Options,
 ) -> Verdict {
-    match contest(key, service, snapshot, members, options) {
-        Ok(contest) => contest.verdict(interfaces, options),
+    match contest(key, service, snapshot, circumstances, options) {
+        Ok(contest) => contest.verdict(circumstances.interfaces, options),
         Err(reason) => reason.into(),
     }
 }
@@ -108,7 +108,7 @@ fn contest<'a>(
     key: &ObjectKey,
     service: &'a Service,
     snapshot: &'a Snapshot,
-    members: &Members,
+    circumstances: &Circumstances<'_>,
     options: &Options,
 ) -> Result<Contest<'a>, Withhold> {
     if !service.has_class(options.class.as_deref()) {
@@ -149,6 +149,7 @@ fn contest<'a>(
         barred: Some(Withhold::NodeUnknown),
         nobody: "no node is known",
     };
+    let members = circumstances.members;
     for (name, node) in snapshot.nodes() {
         let barrier = contest.barrier(name, node, service, &endpoints, members, options);
         if *name == options.node {
@@ -162,7 +163,31 @@ fn contest<'a>(
             }
         }
     }
+    // MetalLB's speakers know nothing of this; beside them every election is theirs.
+    if !members.is_mixed() {
+        contest.prefer_those_with_links(circumstances, &pool.name, &options.node);
+        contest.prefer_those_that_stay(snapshot, options);
+        contest.prefer_the_one_asked_for(service, circumstances.time);
+    }
     Ok(contest)
+}
+
+/// The node that the annotation asks for, unless its time is over.
+#[must_use]
+pub fn preferred_node(service: &Service, time: Timestamp) -> Option<&str> {
+    let text = service.annotations.get(PREFERRED_NODE_ANNOTATION)?;
+    match text.split_once('@') {
+        Some((node, until)) => {
+            until.trim().parse::<Timestamp>().is_ok_and(|until| time < until).then(|| node.trim())
+        }
+        None => Some(text.trim()),
+    }
+}
+
+/// When a Service's preference for a node ends.
+#[must_use]
+pub fn preference_ends(service: &Service) -> Option<Timestamp> {
+    service.annotations.get(PREFERRED_NODE_ANNOTATION)?.split_once('@')?.1.trim().parse().ok()
 }
 
 impl Contest<'_> {
@@ -202,6 +227,40 @@ impl Contest<'_> {
         }
         (!members.contains(name))
             .then_some((Withhold::NodeUnknown, "no candidate runs a live speaker"))
+    }
+
+    /// A node whose links for the pool are down is passed over while another has one.
+    fn prefer_those_with_links(&mut self, circumstances: &Circumstances<'_>, pool: &str, own: &str) {
+        let Circumstances { members, pools, .. } = circumstances;
+        self.prefer(own, &Withhold::NoLink(pool.into()), |node| members.has_link(node, pools, pool));
+    }
+
+    /// A node that is being emptied is passed over while another stays.
+    fn prefer_those_that_stay(&mut self, snapshot: &Snapshot, options: &Options) {
+        self.prefer(&options.node, &Withhold::NodeDrained, |name| {
+            snapshot.nodes().get(name).is_none_or(|node| {
+                !node.draining && !(node.cordoned && options.drain_on_cordon)
+            })
+        });
+    }
+
+    fn prefer_the_one_asked_for(&mut self, service: &Service, time: Timestamp) {
+        if let Some(node) = preferred_node(service, time)
+            && let Some(asked) = self.candidates.iter().find(|candidate| candidate.node == node)
+        {
+            self.candidates = vec![*asked];
+        }
+    }
+
+    /// Keeps those that are preferred, if there are any.
+    fn prefer(&mut self, own: &str, reason: &Withhold, preferred: impl Fn(&str) -> bool) {
+        if !self.candidates.iter().any(|candidate| preferred(candidate.node)) {
+            return;
+        }
+        if self.candidates.iter().any(|candidate| candidate.node == own) && !preferred(own) {
+            self.barred = Some(reason.clone());
+        }
+        self.candidates.retain(|candidate| preferred(candidate.node));
     }
 
     /// Contract 4.3: an advertisement scores only nodes that it selects.

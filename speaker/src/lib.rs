@@ -10,18 +10,27 @@
 
 mod advertise;
 mod announce;
+mod claims;
 pub mod election;
+mod handover;
 pub mod metrics;
 #[cfg(feature = "net")]
 pub mod net;
 mod reason;
+mod roster;
 mod routes;
 mod sessions;
 mod speaker;
 mod subject;
 
 pub use advertise::{BgpMode, Path, advertise};
-pub use announce::{Announcement, Members, Options, Verdict, announce};
+pub use announce::{
+    Announcement, Circumstances, Options, PREFERRED_NODE_ANNOTATION, Verdict, announce,
+    preference_ends, preferred_node,
+};
+pub use roster::{Facts, Member, Members, PoolLinks, PoolOrder};
+pub use claims::Told;
+pub use handover::Handover;
 pub use reason::Withhold;
 pub use routes::{Advertised, RouteBooks, RouteChanges, RouteOutput};
 pub use sessions::{NoSession, Way, bfd_hops, bfd_profile, families, identifier, session};

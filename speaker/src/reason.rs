@@ -66,6 +66,9 @@ pub enum Withhold {
     /// The node is being emptied (`ferrolb.io/drain`), and the time to go elsewhere is over.
     #[error("this node is drained")]
     NodeDrained,
+    /// The node's links for the pool carry nothing, and another node has one that does.
+    #[error("this node has no link that carries for pool {0:?}")]
+    NoLink(Arc<str>),
     /// The interfaces that the advertisements name do not exist here. Nobody else takes over.
     #[error("none of the interfaces {0} exists on this node")]
     NoInterface(String),
@@ -94,6 +97,7 @@ impl Withhold {
             Self::NodeExcluded => "nodeLabeledExcludeBalancers",
             Self::NoLocalEndpoints => "noLocalEndpoints",
             Self::NodeDrained => "nodeDrained",
+            Self::NoLink(_) => "noLink",
             Self::NoInterface(_) => "noInterface",
         }
     }

@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use cluster::{Dirty, ObjectKey, Snapshot};
 use l2::{Desired, Scope};
 
-use crate::announce::{Announcement, Members, Options, Verdict, announce};
+use crate::announce::{Announcement, Circumstances, Options, Verdict, announce};
 use crate::reason::Withhold;
 
 /// Something that changed and has to be told.
@@ -122,8 +122,7 @@ impl Speaker {
         &mut self,
         snapshot: &Snapshot,
         dirty: &Dirty,
-        members: &Members,
-        interfaces: &BTreeSet<Box<str>>,
+        circumstances: &Circumstances<'_>,
     ) -> Vec<Output> {
         let keys: BTreeSet<ObjectKey> = if dirty.all {
             let known = self.announced.keys().chain(&self.without_interface);
@@ -135,7 +134,7 @@ impl Speaker {
         for key in keys {
             let verdict = match snapshot.service(&key) {
                 Some(service) => {
-                    announce(&key, service, snapshot, members, interfaces, &self.options)
+                    announce(&key, service, snapshot, circumstances, &self.options)
                 }
                 None => Verdict::from(Withhold::ServiceDeleted),
             };

@@ -16,7 +16,7 @@ use cluster::Dirty;
 use l2::{Desired, Scope};
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use speaker::{Members, Output, Speaker, Withhold};
+use speaker::{Facts, Member, Members, Output, Speaker, Withhold};
 use world::{World, advertisement, key, node, options, pool, service, slice, with};
 
 fn everything() -> Dirty {
@@ -24,7 +24,7 @@ fn everything() -> Dirty {
 }
 
 fn reconcile(speaker: &mut Speaker, world: &World, dirty: &Dirty) -> Vec<Output> {
-    speaker.reconcile(&world.snapshot, dirty, &world.members, &world.interfaces)
+    world.in_circumstances(|circumstances| speaker.reconcile(&world.snapshot, dirty, circumstances))
 }
 
 fn interfaces(names: &[&str]) -> Scope {
@@ -272,7 +272,8 @@ proptest! {
                 Step::Unstage(object) => world.unstage(object),
                 Step::Members(None) => (world.members, all) = (Members::Disabled, true),
                 Step::Members(Some(alive)) => {
-                    let names = alive.iter().map(|index| NODES[*index].into()).collect();
+                    let ours = || Member::Ferrolb(Facts::default());
+                    let names = alive.iter().map(|index| (NODES[*index].into(), ours())).collect();
                     (world.members, all) = (Members::Alive(names), true);
                 }
                 Step::Settle => {
@@ -364,7 +365,7 @@ fn has_candidate(world: &World, name: &str) -> bool {
     world.snapshot.nodes().iter().any(|(name, node)| {
         let alive = match &world.members {
             Members::Disabled => true,
-            Members::Alive(names) => names.contains(name),
+            Members::Alive(names) => names.contains_key(name),
         };
         let local = service.traffic_policy == cluster::model::TrafficPolicy::Local;
         alive

@@ -14,7 +14,7 @@ mod world;
 
 use l2::Scope;
 use serde_json::{Value, json};
-use speaker::{Announcement, Members, Options, Withhold};
+use speaker::{Announcement, Facts, Member, Members, Options, PoolLinks, PoolOrder, Withhold};
 use world::{World, advertisement, node, options, pool, service, slice, with};
 
 const NODES: [&str; 3] = ["node-a", "node-b", "node-c"];
@@ -239,6 +239,19 @@ fn a_node_that_must_not_announce_is_no_candidate() {
     assert!(world.verdict_with(&ignoring, "web").local.is_ok());
 }
 
+/// A ring of ours that all stay and have every link.
+fn ring(names: &[&str]) -> Members {
+    let ours = |name: &&str| ((*name).into(), Member::Ferrolb(Facts::default()));
+    Members::Alive(names.iter().map(ours).collect())
+}
+
+/// The ring, with one speaker of MetalLB in it.
+fn mixed(names: &[&str], metallb: &str) -> Members {
+    let Members::Alive(mut members) = ring(names) else { unreachable!() };
+    members.insert(metallb.into(), Member::MetalLb);
+    Members::Alive(members)
+}
+
 #[test]
 fn not_ready_cordon_and_taints_do_not_count() {
     let mut drained = node("node-b", json!({}));
@@ -251,10 +264,10 @@ fn not_ready_cordon_and_taints_do_not_count() {
 #[test]
 fn only_members_are_candidates() {
     let mut world = changed(&[]);
-    world.members = Members::Alive(["node-a".into(), "node-c".into()].into());
+    world.members = ring(&["node-a", "node-c"]);
     assert_eq!(world.announcers("web"), ["node-a"]);
     assert_eq!(reason(&world, "node-b"), Withhold::NodeUnknown);
-    world.members = Members::Alive(["stranger".into()].into());
+    world.members = ring(&["stranger"]);
     for name in NODES {
         assert!(matches!(reason(&world, name), Withhold::NoCandidates(_)));
     }
@@ -479,4 +492,121 @@ fn what_an_invalid_pool_gave_is_still_announced() {
     // Of a Service that does not say so, nothing is known.
     let world = World::new(&objects);
     assert_eq!(reason(&world, "node-b").name(), "ipNotAllowed");
+}
+
+#[test]
+fn whoever_leaves_is_no_candidate() {
+    let mut world = changed(&[]);
+    let Members::Alive(mut members) = ring(&NODES) else { unreachable!() };
+    let leaving = Facts { leaving: true, ..Facts::default() };
+    members.insert("node-b".into(), Member::Ferrolb(leaving));
+    world.members = Members::Alive(members);
+    assert_eq!(world.announcers("web"), ["node-a"]);
+}
+
+#[test]
+fn a_drained_node_announces_only_what_nobody_else_can() {
+    let drained = |name: &str| {
+        let mut node = node(name, json!({}));
+        node["metadata"]["annotations"] = json!({ "ferrolb.io/drain": "" });
+        node
+    };
+    let mut world = changed(&[drained("node-b")]);
+    assert_eq!(world.announcers("web"), ["node-a"]);
+    assert_eq!(reason(&world, "node-b"), Withhold::NodeDrained);
+    let all: Vec<Value> = NODES.iter().map(|name| drained(name)).collect();
+    assert_eq!(changed(&all).announcers("web"), ["node-b"]);
+    // MetalLB's speakers know no drain: beside one everything is as with them.
+    world.members = mixed(&["node-a", "node-b"], "node-c");
+    assert_eq!(world.announcers("web"), ["node-b"]);
+}
+
+#[test]
+fn a_cordon_counts_as_a_drain_only_by_choice() {
+    let mut cordoned = node("node-b", json!({}));
+    cordoned["spec"] = json!({ "unschedulable": true });
+    let world = changed(&[cordoned]);
+    assert_eq!(world.announcers("web"), ["node-b"]);
+    let options = Options { drain_on_cordon: true, ..options("node-a") };
+    assert!(world.verdict_with(&options, "web").local.is_ok());
+}
+
+#[test]
+fn a_node_that_is_asked_for_gets_it_while_it_can() {
+    let asks = |text: &str| {
+        let mut service = service("web", &["10.0.0.1"]);
+        service["metadata"]["annotations"] = json!({ "ferrolb.io/preferred-node": text });
+        service
+    };
+    assert_eq!(changed(&[asks("node-c")]).announcers("web"), ["node-c"]);
+    assert_eq!(changed(&[asks("stranger")]).announcers("web"), ["node-b"]);
+    let mut world = changed(&[asks("node-c@1970-01-01T00:01:00Z")]);
+    assert_eq!(world.announcers("web"), ["node-c"]);
+    world.time = "1970-01-01T00:01:00Z".parse().unwrap();
+    assert_eq!(world.announcers("web"), ["node-b"], "its time is over");
+    assert_eq!(changed(&[asks("node-c@tomorrow")]).announcers("web"), ["node-b"]);
+    let mut world = changed(&[asks("node-c")]);
+    world.members = mixed(&["node-b", "node-c"], "node-a");
+    assert_eq!(world.announcers("web"), ["node-b"]);
+}
+
+fn link(name: &str, carrier: bool, addresses: &[(&str, u8)]) -> l2::LinkReport {
+    let addresses = addresses.iter().map(|(address, length)| (address.parse().unwrap(), *length));
+    l2::LinkReport {
+        name: name.into(),
+        index: 1,
+        hardware_address: None,
+        up: true,
+        carrier,
+        addresses: addresses.collect(),
+        arp: true,
+        ndp: true,
+        arp_reason: None,
+        ndp_reason: None,
+    }
+}
+
+/// The world in which node-b says that its links are these.
+fn with_links(advertisement_spec: Value, links: &[l2::LinkReport]) -> World {
+    let mut world = changed(&[advertisement("ad", advertisement_spec)]);
+    let Members::Alive(mut members) = ring(&NODES) else { unreachable!() };
+    let config = world.snapshot.config();
+    let links = PoolLinks::of(&PoolOrder::of(config), config, links, |_| true);
+    members.insert("node-b".into(), Member::Ferrolb(Facts { links, ..Facts::default() }));
+    world.members = Members::Alive(members);
+    world
+}
+
+#[test]
+fn an_owner_without_a_link_makes_way() {
+    let up = with_links(json!({}), &[link("eth0", true, &[("10.0.0.9", 24)])]);
+    assert_eq!(up.announcers("web"), ["node-b"]);
+    let down = with_links(json!({}), &[link("eth0", false, &[("10.0.0.9", 24)])]);
+    assert_eq!(down.announcers("web"), ["node-a"]);
+    assert_eq!(reason(&down, "node-b"), Withhold::NoLink("p".into()));
+    let none = with_links(json!({}), &[]);
+    assert_eq!(none.announcers("web"), ["node-a"]);
+}
+
+#[test]
+fn the_link_that_counts_is_the_one_with_the_subnet() {
+    let home = |carrier| link("eth0", carrier, &[("10.0.0.9", 24)]);
+    let other = |carrier| link("eth1", carrier, &[("192.0.2.9", 24)]);
+    assert_eq!(with_links(json!({}), &[home(true), other(false)]).announcers("web"), ["node-b"]);
+    assert_eq!(with_links(json!({}), &[home(false), other(true)]).announcers("web"), ["node-a"]);
+    // Without one in the subnet, any.
+    assert_eq!(with_links(json!({}), &[other(true)]).announcers("web"), ["node-b"]);
+    // The advertisement may leave only the other.
+    let named = json!({ "interfaces": ["eth1"] });
+    assert_eq!(with_links(named.clone(), &[home(false), other(true)]).announcers("web"), ["node-b"]);
+    assert_eq!(with_links(named, &[home(true), other(false)]).announcers("web"), ["node-a"]);
+}
+
+#[test]
+fn links_say_nothing_to_those_who_know_other_pools() {
+    let mut world = with_links(json!({}), &[]);
+    assert_eq!(world.announcers("web"), ["node-a"]);
+    world.stage(&pool("another", &["10.9.0.0/24"]));
+    world.snapshot.take_dirty();
+    assert_eq!(world.announcers("web"), ["node-b"]);
 }

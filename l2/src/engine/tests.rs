@@ -30,6 +30,7 @@ fn facts(index: u32) -> LinkFacts {
         no_arp: false,
         master: None,
         link_local: Some(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, u16::try_from(index).unwrap())),
+        addresses: Arc::default(),
     }
 }
 

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Links and their IPv6 link-local addresses by rtnetlink(7): subscribe, dump, follow, and dump again when the kernel had to drop
-//! messages. Everything of netlink stays in this file; out come [`LinkFacts`]. Addresses other than link-local ones, routes and
-//! neighbours are of no interest.
+//! Links and their addresses by rtnetlink(7): subscribe, dump, follow, and dump again when the kernel had to drop messages.
+//! Everything of netlink stays in this file; out come [`LinkFacts`]. Routes and neighbours are of no interest.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -24,6 +23,8 @@ use crate::{LinkFacts, MacAddress};
 
 /// Multicast group of link changes.
 const RTNLGRP_LINK: u32 = 1;
+/// Multicast group of changes of IPv4 addresses.
+const RTNLGRP_IPV4_IFADDR: u32 = 5;
 /// Multicast group of changes of IPv6 addresses.
 const RTNLGRP_IPV6_IFADDR: u32 = 9;
 /// The dump was disturbed by a change (NLM_F_DUMP_INTR).
@@ -37,7 +38,8 @@ pub(super) struct Netlink {
     socket: Socket,
     buffer: Vec<u8>,
     links: BTreeMap<u32, Known>,
-    local: BTreeMap<u32, BTreeSet<Ipv6Addr>>,
+    /// Usable addresses and their prefix lengths.
+    addresses: BTreeMap<u32, BTreeMap<IpAddr, u8>>,
     dump: Dump,
     sequence: u32,
 }
@@ -60,7 +62,7 @@ struct Known {
 enum Dump {
     Idle,
     Links { seen: BTreeSet<u32>, interrupted: bool },
-    Addresses { seen: BTreeSet<(u32, Ipv6Addr)>, interrupted: bool },
+    Addresses { seen: BTreeSet<(u32, IpAddr)>, interrupted: bool },
 }
 
 impl Netlink {
@@ -70,7 +72,7 @@ impl Netlink {
             socket: subscribe()?,
             buffer: Vec::with_capacity(BUFFER),
             links: BTreeMap::new(),
-            local: BTreeMap::new(),
+            addresses: BTreeMap::new(),
             dump: Dump::Idle,
             sequence: 0,
         };
@@ -205,14 +207,12 @@ impl Netlink {
                 touched.extend(self.links.keys().filter(|index| !seen.contains(index)));
                 self.links.retain(|index, _| seen.contains(index));
                 self.dump = Dump::Addresses { seen: BTreeSet::new(), interrupted: false };
-                let mut request = AddressMessage::default();
-                request.header.family = AddressFamily::Inet6;
-                self.ask(RouteNetlinkMessage::GetAddress(request))
+                self.ask(RouteNetlinkMessage::GetAddress(AddressMessage::default()))
             }
             Dump::Addresses { seen, .. } => {
-                for (index, addresses) in &mut self.local {
+                for (index, addresses) in &mut self.addresses {
                     let before = addresses.len();
-                    addresses.retain(|address| seen.contains(&(*index, *address)));
+                    addresses.retain(|address, _| seen.contains(&(*index, *address)));
                     if addresses.len() != before {
                         touched.insert(*index);
                     }
@@ -257,29 +257,34 @@ impl Netlink {
             seen.remove(&index);
         }
         self.links.remove(&index);
-        self.local.remove(&index);
+        self.addresses.remove(&index);
         touched.insert(index);
     }
 
     fn new_address(&mut self, message: &AddressMessage, touched: &mut BTreeSet<u32>) {
-        let Some((index, address)) = link_local(message) else { return };
+        let Some((index, address)) = own_address(message) else { return };
         if let Dump::Addresses { seen, .. } = &mut self.dump {
             seen.insert((index, address));
         }
-        let addresses = self.local.entry(index).or_default();
-        let changed =
-            if is_usable(message) { addresses.insert(address) } else { addresses.remove(&address) };
+        let length = message.header.prefix_len;
+        let addresses = self.addresses.entry(index).or_default();
+        let changed = if is_usable(message) {
+            addresses.insert(address, length) != Some(length)
+        } else {
+            addresses.remove(&address).is_some()
+        };
         if changed {
             touched.insert(index);
         }
     }
 
     fn del_address(&mut self, message: &AddressMessage, touched: &mut BTreeSet<u32>) {
-        let Some((index, address)) = link_local(message) else { return };
+        let Some((index, address)) = own_address(message) else { return };
         if let Dump::Addresses { seen, .. } = &mut self.dump {
             seen.remove(&(index, address));
         }
-        if self.local.get_mut(&index).is_some_and(|addresses| addresses.remove(&address)) {
+        let addresses = self.addresses.get_mut(&index);
+        if addresses.is_some_and(|addresses| addresses.remove(&address).is_some()) {
             touched.insert(index);
         }
     }
@@ -292,8 +297,13 @@ impl Netlink {
                 .get(&master)
                 .map_or_else(|| format!("#{master}").into(), |link| Arc::clone(&link.facts.name))
         });
-        let link_local = self.local.get(&index).and_then(|addresses| addresses.first().copied());
-        Change::Upsert(LinkFacts { master, link_local, ..known.facts.clone() })
+        let known_addresses = || self.addresses.get(&index).into_iter().flatten();
+        let local = known_addresses().find_map(|(address, _)| link_local(*address));
+        let addresses = known_addresses()
+            .filter(|(address, _)| link_local(**address).is_none())
+            .map(|(address, length)| (*address, *length))
+            .collect();
+        Change::Upsert(LinkFacts { master, link_local: local, addresses, ..known.facts.clone() })
     }
 }
 
@@ -302,6 +312,7 @@ fn subscribe() -> io::Result<Socket> {
     socket.bind_auto()?;
     socket.set_non_blocking(true)?;
     socket.add_membership(RTNLGRP_LINK)?;
+    socket.add_membership(RTNLGRP_IPV4_IFADDR)?;
     socket.add_membership(RTNLGRP_IPV6_IFADDR)?;
     Ok(socket)
 }
@@ -329,17 +340,28 @@ fn facts(link: &LinkMessage) -> Option<Known> {
         no_arp: flags.contains(LinkFlags::Noarp),
         master: None,
         link_local: None,
+        addresses: Arc::default(),
     };
     Some(Known { facts, master })
 }
 
-/// The link and the address, if it is a link-local one.
-fn link_local(message: &AddressMessage) -> Option<(u32, Ipv6Addr)> {
-    let address = message.attributes.iter().find_map(|attribute| match attribute {
-        AddressAttribute::Address(IpAddr::V6(address)) => Some(*address),
-        _ => None,
-    })?;
-    address.is_unicast_link_local().then_some((message.header.index, address))
+/// The link and its address. On a link with two ends, `Address` is the other end's and `Local` the own.
+fn own_address(message: &AddressMessage) -> Option<(u32, IpAddr)> {
+    let find = |local: bool| {
+        message.attributes.iter().find_map(|attribute| match attribute {
+            AddressAttribute::Local(address) if local => Some(*address),
+            AddressAttribute::Address(address) if !local => Some(*address),
+            _ => None,
+        })
+    };
+    Some((message.header.index, find(true).or_else(|| find(false))?))
+}
+
+fn link_local(address: IpAddr) -> Option<Ipv6Addr> {
+    match address {
+        IpAddr::V6(address) => address.is_unicast_link_local().then_some(address),
+        IpAddr::V4(_) => None,
+    }
 }
 
 /// Neither still being checked for duplicates nor found to be one.

@@ -86,6 +86,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         class: args.common.class().map(Into::into),
         ignore_exclude_label: args.ignore_exclude_lb,
         assume_endpoints: false,
+        drain_on_cordon: args.drain_on_cordon,
         bgp_mode: BgpMode::of(args.common.bgp_type.as_deref()),
     };
     let speaker = Speaker::new(options.clone());

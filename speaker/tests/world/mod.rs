@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use cluster::{ConfigScope, Kind, Object, ObjectKey, Snapshot};
 use crds::config::ConfigKind;
 use serde_json::{Value, json};
-use speaker::{BgpMode, Members, Options, Verdict, announce};
+use speaker::{BgpMode, Circumstances, Members, Options, PoolOrder, Verdict, announce};
 
 pub(crate) fn key(name: &str) -> ObjectKey {
     ObjectKey::new("default", name)
@@ -20,6 +20,7 @@ pub(crate) fn options(node: &str) -> Options {
         class: None,
         ignore_exclude_label: false,
         assume_endpoints: false,
+        drain_on_cordon: false,
         bgp_mode: BgpMode::Native,
     }
 }
@@ -79,6 +80,7 @@ pub(crate) struct World {
     pub(crate) snapshot: Snapshot,
     pub(crate) members: Members,
     pub(crate) interfaces: BTreeSet<Box<str>>,
+    pub(crate) time: jiff::Timestamp,
 }
 
 impl World {
@@ -87,6 +89,7 @@ impl World {
             snapshot: Snapshot::new(ConfigScope::All, true),
             members: Members::Disabled,
             interfaces: ["eth0".into(), "eth1".into()].into(),
+            time: jiff::Timestamp::UNIX_EPOCH,
         };
         objects.iter().for_each(|object| world.stage(object));
         world.snapshot.take_dirty();
@@ -118,6 +121,16 @@ impl World {
         }
     }
 
+    /// The world around the objects, at its time.
+    pub(crate) fn in_circumstances<R>(&self, decide: impl FnOnce(&Circumstances<'_>) -> R) -> R {
+        decide(&Circumstances {
+            members: &self.members,
+            interfaces: &self.interfaces,
+            pools: &PoolOrder::of(self.snapshot.config()),
+            time: self.time,
+        })
+    }
+
     /// What a node says to a Service.
     pub(crate) fn verdict(&self, node: &str, name: &str) -> Verdict {
         self.verdict_with(&options(node), name)
@@ -126,7 +139,9 @@ impl World {
     pub(crate) fn verdict_with(&self, options: &Options, name: &str) -> Verdict {
         let key = key(name);
         let service = self.snapshot.service(&key).unwrap();
-        announce(&key, service, &self.snapshot, &self.members, &self.interfaces, options)
+        self.in_circumstances(|circumstances| {
+            announce(&key, service, &self.snapshot, circumstances, options)
+        })
     }
 
     /// The nodes that announce a Service.

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Planned moves: whoever gives an address away answers for it until the next one says that it does. A synchronous value.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+/// How long an address is kept at most without a word of the next owner.
+const LONGEST: Duration = Duration::from_secs(1);
+
+/// The addresses that pass to other nodes.
+#[derive(Clone, Debug, Default)]
+pub struct Handover {
+    passing: BTreeMap<IpAddr, Instant>,
+}
+
+impl Handover {
+    /// This address goes to another node that is alive and will say so.
+    pub fn begin(&mut self, now: Instant, address: IpAddr) {
+        self.passing.entry(address).or_insert(now + LONGEST);
+    }
+
+    /// It is this node's again, or nobody's: true if it was passing.
+    pub fn end(&mut self, address: IpAddr) -> bool {
+        self.passing.remove(&address).is_some()
+    }
+
+    /// Another node answers for these now: returns those to stop answering for.
+    pub fn claimed(&mut self, addresses: &[IpAddr]) -> Vec<IpAddr> {
+        addresses.iter().filter(|address| self.passing.remove(*address).is_some()).copied().collect()
+    }
+
+    /// Those for which nobody spoke in time.
+    pub fn expired(&mut self, now: Instant) -> Vec<IpAddr> {
+        let due = self.passing.iter().filter(|(_, until)| **until <= now);
+        let due: Vec<IpAddr> = due.map(|(address, _)| *address).collect();
+        for address in &due {
+            self.passing.remove(address);
+        }
+        due
+    }
+
+    /// When [`Self::expired`] has something to say.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        self.passing.values().min().copied()
+    }
+
+    /// Whether nothing passes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.passing.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_ends_by_a_claim_or_by_time() {
+        #[allow(clippy::disallowed_methods, reason = "a test's beginning of time")]
+        let now = Instant::now();
+        let [a, b, c] = ["10.0.0.1", "10.0.0.2", "fd00::1"].map(|text| text.parse().unwrap());
+        let mut handover = Handover::default();
+        handover.begin(now, a);
+        handover.begin(now, b);
+        handover.begin(now + LONGEST / 2, b);
+        handover.begin(now, c);
+        assert_eq!(handover.claimed(&[a, "10.9.9.9".parse().unwrap()]), [a]);
+        assert!(handover.claimed(&[a]).is_empty());
+        assert!(handover.end(c) && !handover.end(c));
+        assert_eq!(handover.deadline(), Some(now + LONGEST), "a second wish gives no second second");
+        assert!(handover.expired(now).is_empty());
+        assert_eq!(handover.expired(now + LONGEST), [b]);
+        assert!(handover.is_empty());
+    }
+}

@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Who takes part in the elections, and what each says of itself: the text that a speaker puts into its metadata in the ring.
+//!
+//! ```text
+//!   metadata: "ferrolb", version (1), flags (1: leaving, 2: sticky, 4: spread), digest of the pools' names (4), one bit per pool
+//! ```
+//! Numbers are big-endian. MetalLB's speakers have no metadata.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crds::config::Config;
+use l2::LinkReport;
+
+const MAGIC: &[u8] = b"ferrolb";
+const VERSION: u8 = 1;
+/// With what stands before it the bitmap stays below the 512 bytes that metadata may have.
+const BITMAP_LIMIT: usize = 480;
+const LEAVING: u8 = 1;
+const STICKY: u8 = 2;
+const SPREAD: u8 = 4;
+
+/// Which nodes run a speaker.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Members {
+    /// Membership is off: every known node counts (contract 3.4).
+    #[default]
+    Disabled,
+    /// Exactly these.
+    Alive(BTreeMap<Arc<str>, Member>),
+}
+
+/// One speaker of the ring.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Member {
+    /// One of ours.
+    Ferrolb(Facts),
+    /// MetalLB's: it says nothing of itself, and elects as it always did.
+    MetalLb,
+}
+
+/// What a speaker says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// It is about to end: its addresses are to move while it still answers.
+    pub leaving: bool,
+    /// It was started with `--sticky`.
+    pub sticky: bool,
+    /// It was started with `--spread`.
+    pub spread: bool,
+    /// For which pools it has a link that carries.
+    pub links: PoolLinks,
+}
+
+/// For each pool, in the order of their names, whether the node has a link for it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PoolLinks {
+    /// Of the names: whoever knows other pools can't read the bits.
+    digest: u32,
+    bits: Vec<u8>,
+}
+
+impl Members {
+    /// Whether this node runs a speaker that goes on.
+    #[must_use]
+    pub fn contains(&self, node: &str) -> bool {
+        match self {
+            Self::Disabled => true,
+            Self::Alive(members) => members.get(node).is_some_and(|member| match member {
+                Member::Ferrolb(facts) => !facts.leaving,
+                Member::MetalLb => true,
+            }),
+        }
+    }
+
+    /// Whether a speaker of MetalLB takes part: then the election is exactly its own, since it knows nothing else.
+    #[must_use]
+    pub fn is_mixed(&self) -> bool {
+        match self {
+            Self::Disabled => false,
+            Self::Alive(members) => {
+                members.values().any(|member| matches!(member, Member::MetalLb))
+            }
+        }
+    }
+
+    /// Whether the node has a link for the pool with this place in the order of names; so it is assumed where it can't be known.
+    #[must_use]
+    pub fn has_link(&self, node: &str, pools: &PoolOrder, pool: &str) -> bool {
+        match self {
+            Self::Disabled => true,
+            Self::Alive(members) => match members.get(node) {
+                Some(Member::Ferrolb(facts)) => facts.links.covers(pools, pool),
+                Some(Member::MetalLb) | None => true,
+            },
+        }
+    }
+
+    /// Whether it is one of ours that takes part.
+    #[must_use]
+    pub fn is_ferrolb(&self, node: &str) -> bool {
+        matches!(self, Self::Alive(members) if matches!(members.get(node), Some(Member::Ferrolb(_))))
+    }
+}
+
+impl Member {
+    /// Reads the metadata of a member: without our mark it is MetalLB's.
+    #[must_use]
+    pub fn parse(metadata: &[u8]) -> Self {
+        Facts::decode(metadata).map_or(Self::MetalLb, Self::Ferrolb)
+    }
+}
+
+impl Facts {
+    /// The metadata.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = MAGIC.to_vec();
+        let flag = |set: bool, flag: u8| if set { flag } else { 0 };
+        out.push(VERSION);
+        out.push(flag(self.leaving, LEAVING) | flag(self.sticky, STICKY) | flag(self.spread, SPREAD));
+        out.extend_from_slice(&self.links.digest.to_be_bytes());
+        out.extend_from_slice(&self.links.bits);
+        out
+    }
+
+    /// Reads metadata; none if it isn't ours. What a later version adds at the end is passed over; its bits are read.
+    #[must_use]
+    pub fn decode(metadata: &[u8]) -> Option<Self> {
+        let rest = metadata.strip_prefix(MAGIC)?;
+        let ([version, flags], rest) = rest.split_first_chunk::<2>()?;
+        let (digest, bits) = rest.split_first_chunk::<4>()?;
+        if *version == 0 {
+            return None;
+        }
+        Some(Self {
+            leaving: flags & LEAVING != 0,
+            sticky: flags & STICKY != 0,
+            spread: flags & SPREAD != 0,
+            links: PoolLinks { digest: u32::from_be_bytes(*digest), bits: bits.to_vec() },
+        })
+    }
+}
+
+/// The pools in the order in which bits stand for them.
+#[derive(Clone, Debug, Default)]
+pub struct PoolOrder {
+    digest: u32,
+    places: BTreeMap<Arc<str>, usize>,
+}
+
+impl PoolOrder {
+    /// Of the valid pools and those that were valid.
+    #[must_use]
+    pub fn of(config: &Config) -> Self {
+        let mut names: Vec<Arc<str>> =
+            config.pools.keys().chain(config.invalid_pools.keys()).cloned().collect();
+        names.sort();
+        names.dedup();
+        // FNV-1a, with an end mark for each name.
+        let mut digest = 0x811c_9dc5_u32;
+        for byte in names.iter().flat_map(|name| name.bytes().chain([0])) {
+            digest = (digest ^ u32::from(byte)).wrapping_mul(0x0100_0193);
+        }
+        let places = names.into_iter().enumerate().map(|(place, name)| (name, place)).collect();
+        Self { digest, places }
+    }
+}
+
+impl PoolLinks {
+    /// Which pools this node has a link for, by its links and the advertisements that select it: one that carries, that the advertisements
+    /// allow, and, if any allowed one has a subnet that holds addresses of the pool, one of those.
+    #[must_use]
+    pub fn of<'a>(
+        pools: &PoolOrder,
+        config: &Config,
+        links: &[LinkReport],
+        selects_node: impl Fn(&crds::config::L2Advertisement) -> bool + 'a,
+    ) -> Self {
+        let mut bits = vec![0; pools.places.len().div_ceil(8).min(BITMAP_LIMIT)];
+        for (name, place) in &pools.places {
+            let Some(byte) = bits.get_mut(place / 8) else { continue };
+            if has_link(name, config, links, &selects_node) {
+                *byte |= 0x80 >> (place % 8);
+            }
+        }
+        Self { digest: pools.digest, bits }
+    }
+
+    fn covers(&self, pools: &PoolOrder, pool: &str) -> bool {
+        let bit = || {
+            let place = pools.places.get(pool)?;
+            let byte = self.bits.get(place / 8)?;
+            Some(byte & (0x80 >> (place % 8)) != 0)
+        };
+        self.digest != pools.digest || bit().unwrap_or(true)
+    }
+}
+
+fn has_link(
+    name: &str,
+    config: &Config,
+    links: &[LinkReport],
+    selects_node: impl Fn(&crds::config::L2Advertisement) -> bool,
+) -> bool {
+    // What is known of an invalid pool does not suffice to take anything away.
+    let Some(pool) = config.pools.get(name) else { return true };
+    let advertisements = || {
+        let all = config.l2_advertisements.values();
+        all.filter(|ad| ad.pools.selects(&pool.name, &pool.labels)).filter(|ad| selects_node(ad))
+    };
+    let allowed = |link: &LinkReport| {
+        advertisements().any(|ad| {
+            ad.interfaces.is_empty() || ad.interfaces.iter().any(|name| **name == *link.name)
+        })
+    };
+    let allowed: Vec<&LinkReport> =
+        links.iter().filter(|link| link.arp || link.ndp).filter(|link| allowed(link)).collect();
+    let holds = |link: &LinkReport| {
+        link.addresses.iter().any(|(address, length)| {
+            ipnet::IpNet::new(*address, *length).is_ok_and(|net| {
+                pool.ranges.iter().any(|range| {
+                    net.contains(&range.first()) || range.contains(net.network())
+                })
+            })
+        })
+    };
+    if allowed.iter().any(|link| holds(link)) {
+        allowed.iter().any(|link| link.carrier && holds(link))
+    } else {
+        allowed.iter().any(|link| link.carrier)
+    }
+}
+
+#[cfg(test)]
+mod tests;
