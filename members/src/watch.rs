@@ -197,6 +197,14 @@ impl Watch {
         self.detector.is_notifying()
     }
 
+    /// There is nobody to wait for: no other member is known to anybody.
+    pub fn alone(&mut self, now: Instant) {
+        if self.members.is_empty() {
+            self.starting_until = None;
+        }
+        self.settle(now);
+    }
+
     /// Somebody says that this member is dead.
     pub fn accused(&mut self, now: Instant) {
         if self.options.fencing != Fencing::Off {

@@ -2,7 +2,7 @@
 //! Who takes part in the elections, and what each says of itself: the text that a speaker puts into its metadata in the ring.
 //!
 //! ```text
-//!   metadata: "ferrolb", version (1), flags (1: leaving, 2: sticky, 4: spread), digest of the pools' names (4), one bit per pool
+//!   metadata: "ferrolb", version (1), flags (1: leaving, 2: sticky, 4: spread), generation (8), digest of the pools' names (4), one bit per pool
 //! ```
 //! Numbers are big-endian. MetalLB's speakers have no metadata.
 
@@ -42,6 +42,8 @@ pub enum Member {
 /// What a speaker says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
+    /// Grows with every change, also over restarts: microseconds since 1970. Of two that arrive the greater is the newer.
+    pub generation: u64,
     /// It is about to end: its addresses are to move while it still answers.
     pub leaving: bool,
     /// It was started with `--sticky`.
@@ -96,6 +98,13 @@ impl Members {
         }
     }
 
+    /// Whether any other of our speakers takes part.
+    #[must_use]
+    pub fn has_others(&self) -> bool {
+        matches!(self, Self::Alive(members)
+            if members.values().filter(|member| matches!(member, Member::Ferrolb(_))).count() > 1)
+    }
+
     /// Whether it is one of ours that takes part.
     #[must_use]
     pub fn is_ferrolb(&self, node: &str) -> bool {
@@ -119,6 +128,7 @@ impl Facts {
         let flag = |set: bool, flag: u8| if set { flag } else { 0 };
         out.push(VERSION);
         out.push(flag(self.leaving, LEAVING) | flag(self.sticky, STICKY) | flag(self.spread, SPREAD));
+        out.extend_from_slice(&self.generation.to_be_bytes());
         out.extend_from_slice(&self.links.digest.to_be_bytes());
         out.extend_from_slice(&self.links.bits);
         out
@@ -129,11 +139,13 @@ impl Facts {
     pub fn decode(metadata: &[u8]) -> Option<Self> {
         let rest = metadata.strip_prefix(MAGIC)?;
         let ([version, flags], rest) = rest.split_first_chunk::<2>()?;
+        let (generation, rest) = rest.split_first_chunk::<8>()?;
         let (digest, bits) = rest.split_first_chunk::<4>()?;
         if *version == 0 {
             return None;
         }
         Some(Self {
+            generation: u64::from_be_bytes(*generation),
             leaving: flags & LEAVING != 0,
             sticky: flags & STICKY != 0,
             spread: flags & SPREAD != 0,

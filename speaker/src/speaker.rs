@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use cluster::{Dirty, ObjectKey, Snapshot};
 use l2::{Desired, Scope};
@@ -33,6 +34,8 @@ pub enum Output {
         announcement: Announcement,
         /// Why it ended.
         reason: Withhold,
+        /// The node that announces it now, if one does.
+        successor: Option<Arc<str>>,
     },
     /// This node is to announce the Service, and lacks every interface for it (contract 2.9).
     NoInterface {
@@ -179,7 +182,8 @@ impl Speaker {
                     self.without_interface.remove(&key);
                 }
                 if let Some(announcement) = self.forget(&key) {
-                    outputs.push(Output::Withdrawn { service: key, announcement, reason });
+                    let successor = verdict.announcer;
+                    outputs.push(Output::Withdrawn { service: key, announcement, reason, successor });
                 }
             }
         }

@@ -71,6 +71,10 @@ pub struct Heartbeat {
     members: BTreeMap<Arc<str>, Neighbour>,
     last: u64,
     stall: Duration,
+    /// Whether whoever listens has looked at the members since this member may speak (again).
+    resumed: bool,
+    /// What is told when the members are published.
+    telling: Vec<HeartbeatEvent>,
 }
 
 impl Heartbeat {
@@ -85,6 +89,8 @@ impl Heartbeat {
             members: BTreeMap::new(),
             last: boottime(),
             stall,
+            resumed: false,
+            telling: Vec::new(),
         }
     }
 
@@ -102,7 +108,11 @@ impl Heartbeat {
 
     /// After everything: the permit as it is now.
     fn settle(&mut self) {
+        if !self.watch.standing().speaks() {
+            self.resumed = false;
+        }
         let until = match self.watch.lease() {
+            _ if !self.resumed => 0,
             None => u64::MAX,
             Some(Duration::ZERO) => 0,
             Some(time) => {
@@ -219,6 +229,8 @@ impl Companion for Heartbeat {
             }
             CompanionCommand::Mark(mark) => self.watch.set_mark(mark),
             CompanionCommand::Gone(gone) => self.watch.set_gone(now, gone),
+            CompanionCommand::Alone => self.watch.alone(now),
+            CompanionCommand::Resume => self.resumed = self.watch.standing().speaks(),
         }
         self.settle();
     }
@@ -250,6 +262,12 @@ impl Companion for Heartbeat {
                     HeartbeatEvent::Notice { from, octets: bytes }
                 }
             };
+            self.telling.push(told);
+        }
+    }
+
+    fn published(&mut self) {
+        for told in self.telling.drain(..) {
             // Whoever listens ends after this thread.
             let _ = self.options.told.send(told);
         }

@@ -1,13 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Joins the speaker's books to the l2 engine.
+//! Joins the speaker's books to the l2 engine, and keeps what passes to other nodes until they have it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::time::Instant;
 
 use cluster::{Dirty, Snapshot};
-use l2::{Layer2, NoResponder};
+use jiff::Timestamp;
+use l2::{Layer2, LinkReport, NoResponder};
 use tokio::sync::mpsc;
 
-use crate::announce::Members;
+use crate::announce::{Circumstances, preference_ends};
+use crate::handover::Handover;
+use crate::roster::{Members, PoolOrder};
 use crate::speaker::{Output, Speaker};
 
 /// The books and the engine that carries them out.
@@ -15,6 +20,12 @@ pub struct Layer2Driver {
     speaker: Speaker,
     layer2: Layer2,
     interfaces: BTreeSet<Box<str>>,
+    handover: Handover,
+    /// Addresses that are announced since, by the number with which the engine says that it is done.
+    claiming: BTreeMap<u64, Vec<IpAddr>>,
+    claims: u64,
+    /// When a wish for a node ends, and everything has to be decided again.
+    preferences_end: Option<Timestamp>,
 }
 
 impl Layer2Driver {
@@ -31,7 +42,16 @@ impl Layer2Driver {
             // The receiver lives as long as the program.
             let _ = sender.send(event);
         })?;
-        Ok((Self { speaker, layer2, interfaces: BTreeSet::new() }, events))
+        let driver = Self {
+            speaker,
+            layer2,
+            interfaces: BTreeSet::new(),
+            handover: Handover::default(),
+            claiming: BTreeMap::new(),
+            claims: 0,
+            preferences_end: None,
+        };
+        Ok((driver, events))
     }
 
     /// The books.
@@ -47,29 +67,143 @@ impl Layer2Driver {
     }
 
     /// Decides again what is dirty, and everything when the node's interfaces are others than before; then
-    /// has the engine answer for what is announced now.
+    /// has the engine answer for what is announced now. What goes to another of our speakers is answered for until that one claims it,
+    /// if `passes`; not after a time in which this node was not to speak.
     pub fn reconcile(
         &mut self,
         snapshot: &Snapshot,
         mut dirty: Dirty,
         members: &Members,
+        passes: bool,
     ) -> Vec<Output> {
         let interfaces = self.usable_interfaces();
-        if interfaces != self.interfaces {
+        let time = Timestamp::now();
+        if interfaces != self.interfaces || self.preferences_end.is_some_and(|end| end <= time) {
             self.interfaces = interfaces;
             dirty.all = true;
         }
         if dirty.is_empty() {
             return Vec::new();
         }
-        let outputs = self.speaker.reconcile(snapshot, &dirty, members, &self.interfaces);
-        self.layer2.change(self.speaker.take_changes());
+        let ends = snapshot.services().values().filter_map(|service| preference_ends(service));
+        self.preferences_end = ends.filter(|end| *end > time).min();
+        let circumstances = Circumstances {
+            members,
+            interfaces: &self.interfaces,
+            pools: &PoolOrder::of(snapshot.config()),
+            time,
+        };
+        let outputs = self.speaker.reconcile(snapshot, &dirty, &circumstances);
+        self.carry_out(&outputs, members, passes);
         outputs
+    }
+
+    fn carry_out(&mut self, outputs: &[Output], members: &Members, passes: bool) {
+        let passing: BTreeSet<IpAddr> = outputs
+            .iter()
+            .filter_map(|output| match output {
+                Output::Withdrawn { announcement, successor: Some(successor), .. }
+                    if passes && members.is_ferrolb(successor) =>
+                {
+                    Some(&announcement.addresses)
+                }
+                Output::Withdrawn { .. } | Output::Announced { .. } | Output::NoInterface { .. } => None,
+            })
+            .flatten()
+            .copied()
+            .collect();
+        let mut changes = self.speaker.take_changes();
+        let now = now();
+        let mut lingering = Vec::new();
+        changes.retain(|(address, scope)| match scope {
+            Some(_) => {
+                self.handover.end(*address);
+                true
+            }
+            None if passing.contains(address) => {
+                self.handover.begin(now, *address);
+                lingering.push(*address);
+                false
+            }
+            None => {
+                self.handover.end(*address);
+                true
+            }
+        });
+        self.layer2.linger(lingering);
+        let gained: Vec<IpAddr> = changes
+            .iter()
+            .filter(|(_, scope)| scope.is_some())
+            .map(|(address, _)| *address)
+            .collect();
+        self.layer2.change(changes);
+        if members.has_others() {
+            self.claim(gained);
+        }
+    }
+
+    /// Tells, as soon as they are announced, that these are answered for here.
+    fn claim(&mut self, addresses: Vec<IpAddr>) {
+        if !addresses.is_empty() {
+            self.claims += 1;
+            self.claiming.insert(self.claims, addresses);
+            self.layer2.tell(self.claims);
+        }
+    }
+
+    /// Everything announced here is announced and claimed again: others may have had it meanwhile.
+    pub fn claim_all(&mut self) {
+        self.layer2.announce_all();
+        self.claim(self.speaker.desired().into_keys().collect());
+    }
+
+    /// The engine is done up to this number: returns what can be claimed now.
+    pub fn done(&mut self, number: u64) -> Vec<IpAddr> {
+        let later = self.claiming.split_off(&(number + 1));
+        std::mem::replace(&mut self.claiming, later).into_values().flatten().collect()
+    }
+
+    /// Another speaker answers for these now.
+    pub fn claimed(&mut self, addresses: &[IpAddr]) {
+        let released = self.handover.claimed(addresses);
+        self.release(released);
+    }
+
+    /// Lets go of what nobody claimed in time.
+    pub fn expire(&mut self) {
+        let released = self.handover.expired(now());
+        self.release(released);
+    }
+
+    /// When [`Self::expire`] is due, or a wish for a node ends.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        let wishes = self.preferences_end.map(|end| {
+            let left = end.duration_since(Timestamp::now());
+            now() + std::time::Duration::try_from(left).unwrap_or_default()
+        });
+        self.handover.deadline().into_iter().chain(wishes).min()
+    }
+
+    /// Whether nothing passes to another node at the moment.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.handover.is_empty()
+    }
+
+    fn release(&mut self, addresses: Vec<IpAddr>) {
+        self.layer2.change(addresses.into_iter().map(|address| (address, None)).collect());
     }
 
     /// Ends the engine: from then on nothing is answered.
     pub fn shutdown(self) {
         self.layer2.shutdown();
+    }
+
+    /// The node's links.
+    #[must_use]
+    pub fn links(&self) -> std::sync::Arc<Vec<LinkReport>> {
+        self.layer2.links()
     }
 
     /// Every interface but the excluded ones, also those that are down (contract 4.4).
@@ -81,4 +215,12 @@ impl Layer2Driver {
             .map(|link| (*link.name).into())
             .collect()
     }
+}
+
+#[allow(
+    clippy::disallowed_methods,
+    reason = "this is the shell: the one place that reads the clock"
+)]
+fn now() -> Instant {
+    Instant::now()
 }
