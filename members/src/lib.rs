@@ -3,5 +3,12 @@
 //! MetalLB's share one ring.
 
 mod key;
+mod random;
+mod wire;
 
 pub use key::Key;
+pub use wire::META;
+pub use wire::envelope::{Envelope, LabelTooLong};
+pub use wire::error::DecodeError;
+pub use wire::message::Versions;
+pub use wire::push_pull::State;
