@@ -4,9 +4,11 @@
 
 mod key;
 mod random;
+mod settings;
 mod wire;
 
 pub use key::Key;
+pub use settings::{Settings, SettingsError};
 pub use wire::META;
 pub use wire::envelope::{Envelope, LabelTooLong};
 pub use wire::error::DecodeError;
