@@ -4,13 +4,17 @@
 
 mod key;
 mod random;
+mod ring;
+pub mod robustness;
 mod settings;
 mod wire;
 
 pub use key::Key;
+pub use ring::{Config, ConfigError, Event, Input, MEMBERS, Member, Output, Ring};
 pub use settings::{Settings, SettingsError};
 pub use wire::META;
 pub use wire::envelope::{Envelope, LabelTooLong};
 pub use wire::error::DecodeError;
 pub use wire::message::Versions;
 pub use wire::push_pull::State;
+pub use wire::stream::{Incoming, refusal};

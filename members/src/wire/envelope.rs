@@ -58,7 +58,8 @@ impl Envelope {
     }
 
     /// The head that names the label; empty if there is none.
-    pub(crate) fn label_head(&self) -> Vec<u8> {
+    #[must_use]
+    pub fn label_head(&self) -> Vec<u8> {
         let mut head = Vec::with_capacity(2 + self.label.len());
         if let Some(length) = u8::try_from(self.label.len()).ok().filter(|length| *length > 0) {
             head.extend([kind::HAS_LABEL, length]);
@@ -100,8 +101,10 @@ impl Envelope {
         }
     }
 
-    /// What is written to a stream for one message, without the label's head.
-    pub(crate) fn seal_stream(&self, nonce: [u8; Key::NONCE], message: Vec<u8>) -> Vec<u8> {
+    /// What is written to a stream for one message. Whoever opened the stream first writes the [`Envelope::label_head`]. The nonce
+    /// must never have been used with this key.
+    #[must_use]
+    pub fn seal_stream(&self, nonce: [u8; Key::NONCE], message: Vec<u8>) -> Vec<u8> {
         let Some(key) = self.sealing() else { return message };
         let length = u32::try_from(message.len() + ENCRYPTION).unwrap_or(u32::MAX);
         let mut octets = vec![kind::ENCRYPT];
@@ -167,7 +170,7 @@ fn open<'a>(key: &Key, associated: &[u8], sealed: &'a mut [u8]) -> Result<&'a [u
     if *version > 1 {
         return Err(DecodeError::Decryption);
     }
-    let nonce = <[u8; Key::NONCE]>::try_from(&*nonce).map_err(|_| DecodeError::Truncated)?;
+    let nonce = <[u8; Key::NONCE]>::try_from(nonce).map_err(|_| DecodeError::Truncated)?;
     let mut length = key.open(nonce, associated, ciphertext).ok_or(DecodeError::Decryption)?;
     if *version == 0 {
         let padding = length.checked_sub(1).and_then(|last| ciphertext.get(last));

@@ -11,9 +11,9 @@ use super::{compression, kind, message};
 /// Octets of a message at most, compressed or not: more than 4,096 members with the longest meta data and usual names take.
 pub(crate) const LIMIT: usize = 4 << 20;
 
-/// A message that is arriving.
+/// A message that is arriving on a stream.
 #[derive(Debug)]
-pub(crate) struct Incoming {
+pub struct Incoming {
     octets: Vec<u8>,
     /// Whether the label's head may come first: on streams that the other side opened.
     labelled: bool,
@@ -39,12 +39,14 @@ pub(crate) enum StreamMessage {
 }
 
 impl Incoming {
-    pub(crate) const fn new(labelled: bool) -> Self {
+    /// On a stream that the other side opened the label comes first.
+    #[must_use]
+    pub const fn new(labelled: bool) -> Self {
         Self { octets: Vec::new(), labelled, at: 0, nodes: None }
     }
 
     /// Takes more of it; the message, decrypted, once it is there as a whole. What follows it is ignored.
-    pub(crate) fn receive(
+    pub fn receive(
         &mut self,
         envelope: &Envelope,
         more: &[u8],
@@ -167,7 +169,8 @@ fn error_text(body: &[u8]) -> Result<String, DecodeError> {
 }
 
 /// The message that tells the other side why its message was not taken.
-pub(crate) fn error(text: &str) -> Vec<u8> {
+#[must_use]
+pub fn refusal(text: &str) -> Vec<u8> {
     let mut writer = Writer::message(kind::ERROR);
     writer.map(1);
     writer.raw(b"Error");

@@ -143,7 +143,7 @@ fn is_push_pull(message: &[u8], join: bool, node: &NodeState<'_>) {
     };
     let (head, nodes) = push_pull::decode(&body).unwrap();
     assert_eq!(head, Head { nodes: 1, user_state: 0, join });
-    assert_eq!(nodes.map(Result::unwrap).collect::<Vec<_>>(), [node.clone()]);
+    assert!(nodes.map(Result::unwrap).eq([node.clone()]));
 }
 
 #[test]
