@@ -9,6 +9,9 @@ pub mod robustness;
 mod settings;
 mod wire;
 
+#[cfg(feature = "net")]
+pub mod net;
+
 pub use key::Key;
 pub use ring::{Config, ConfigError, Event, Input, MEMBERS, Member, Output, Ring};
 pub use settings::{Settings, SettingsError};

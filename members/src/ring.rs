@@ -236,8 +236,13 @@ impl Ring {
     /// Tells everyone that we leave; [`Event::Departed`] follows when that is done, which takes a few rounds of gossip. Until
     /// then the ring must go on being served.
     pub fn leave(&mut self, now: Instant) {
-        if self.departure != Departure::Staying {
-            return;
+        match self.departure {
+            Departure::Staying => {}
+            Departure::Leaving => return,
+            Departure::Gone => {
+                self.outputs.push_back(Output::Event(Event::Departed));
+                return;
+            }
         }
         self.departure = Departure::Leaving;
         self.timers.cancel(&Timer::Meta);
