@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::heartbeat::wire::{Mark, Message};
+use crate::heartbeat::wire::{Mark, Message, View};
 use crate::heartbeat::{self, Cause, Detector, PeerReport};
 use crate::quorum::{Count, Fencing, Quorum};
 
@@ -15,6 +15,8 @@ use crate::quorum::{Count, Fencing, Quorum};
 const FRESH: Duration = Duration::from_millis(150);
 /// How often the ring is told of members that are heard.
 const VOUCH: Duration = Duration::from_millis(500);
+/// How often the ring is told anew because somebody doesn't count this member.
+const REAPPEAR: Duration = Duration::from_millis(200);
 /// The lease ends so much before this member could have been declared dead.
 const MARGIN: Duration = Duration::from_millis(10);
 
@@ -91,6 +93,8 @@ pub enum WatchOutput {
     },
     /// The ring shall know that this member lives.
     Vouch(Arc<str>),
+    /// Some member doesn't count this one: the ring shall tell it anew.
+    Reappear,
     /// [`Watch::standing`] is another one.
     Standing(Standing),
     /// A member's mark is another one.
@@ -121,6 +125,7 @@ pub struct Watch {
     standing: Standing,
     next_vouch: Instant,
     last: Instant,
+    reappeared: Option<Instant>,
     outputs: VecDeque<WatchOutput>,
 }
 
@@ -141,6 +146,7 @@ impl Watch {
             standing: if alone { Standing::Confirmed } else { Standing::Starting },
             next_vouch: now,
             last: now,
+            reappeared: None,
             outputs: VecDeque::new(),
             options,
         }
@@ -223,6 +229,14 @@ impl Watch {
 
     /// A datagram, its seal opened.
     pub fn handle(&mut self, now: Instant, from: SocketAddr, message: Message) {
+        let unknown = matches!(message.view, View::Unknown | View::Dead);
+        if unknown
+            && self.members.contains_key(&message.from)
+            && self.reappeared.is_none_or(|last| now >= last + REAPPEAR)
+        {
+            self.reappeared = Some(now);
+            self.outputs.push_back(WatchOutput::Reappear);
+        }
         self.detector.handle(now, from, message);
         self.settle(now);
     }

@@ -256,6 +256,7 @@ impl Companion for Heartbeat {
                 WatchOutput::Vouch(name) => {
                     return Some(CompanionOutput::Vouch((*name).to_owned()));
                 }
+                WatchOutput::Reappear => return Some(CompanionOutput::Reappear),
                 WatchOutput::Standing(standing) => HeartbeatEvent::Standing(standing),
                 WatchOutput::Marked { name, mark } => HeartbeatEvent::Marked { name, mark },
                 WatchOutput::Notice { from, bytes } => {

@@ -14,10 +14,10 @@ use members::heartbeat::wire::Message;
 use members::heartbeat::{Cause, Detector, Options, Output};
 
 /// SplitMix64.
-pub struct Chance(pub u64);
+pub(crate) struct Chance(pub(crate) u64);
 
 impl Chance {
-    pub fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -25,11 +25,11 @@ impl Chance {
         mixed ^ (mixed >> 31)
     }
 
-    pub fn below(&mut self, bound: u64) -> u64 {
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.next() % bound
     }
 
-    pub fn hits(&mut self, probability: f64) -> bool {
+    pub(crate) fn hits(&mut self, probability: f64) -> bool {
         (self.next() >> 11) as f64 / (1_u64 << 53) as f64 <= probability && probability > 0.0
     }
 }
@@ -60,40 +60,40 @@ impl Ord for Pending {
     }
 }
 
-pub struct Node {
-    pub detector: Detector,
-    pub dead: BTreeSet<usize>,
+pub(crate) struct Node {
+    pub(crate) detector: Detector,
+    pub(crate) dead: BTreeSet<usize>,
     /// Nothing runs on it before this.
     still_until: Option<Instant>,
     /// Its process is gone, its kernel is not.
-    pub killed: bool,
+    pub(crate) killed: bool,
     wake: u64,
-    pub notices: Vec<(Arc<str>, Vec<u8>)>,
+    pub(crate) notices: Vec<(Arc<str>, Vec<u8>)>,
 }
 
 /// Who found whom dead, and when.
 #[derive(Clone, Copy, Debug)]
-pub struct Verdict {
-    pub at: Instant,
-    pub by: usize,
-    pub of: usize,
-    pub cause: Cause,
+pub(crate) struct Verdict {
+    pub(crate) at: Instant,
+    pub(crate) by: usize,
+    pub(crate) of: usize,
+    pub(crate) cause: Cause,
 }
 
-pub struct Field {
-    pub now: Instant,
-    pub begin: Instant,
-    pub nodes: Vec<Node>,
+pub(crate) struct Field {
+    pub(crate) now: Instant,
+    pub(crate) begin: Instant,
+    pub(crate) nodes: Vec<Node>,
     queue: BinaryHeap<Reverse<Pending>>,
     count: u64,
     chance: Chance,
-    pub loss: f64,
+    pub(crate) loss: f64,
     /// Pairs (from, to) that nothing passes.
-    pub cut: BTreeSet<(usize, usize)>,
-    pub verdicts: Vec<Verdict>,
-    pub sent: u64,
+    pub(crate) cut: BTreeSet<(usize, usize)>,
+    pub(crate) verdicts: Vec<Verdict>,
+    pub(crate) sent: u64,
     /// Whether deaths are told to the others.
-    pub tell: bool,
+    pub(crate) tell: bool,
 }
 
 fn address(node: usize) -> SocketAddr {
@@ -107,12 +107,12 @@ fn number(address: SocketAddr) -> usize {
     }
 }
 
-pub fn name(node: usize) -> Arc<str> {
+pub(crate) fn name(node: usize) -> Arc<str> {
     format!("node-{node}").into()
 }
 
 impl Field {
-    pub fn new(count: usize, seed: u64) -> Self {
+    pub(crate) fn new(count: usize, seed: u64) -> Self {
         #[allow(clippy::disallowed_methods, reason = "the beginning of simulated time")]
         let begin = Instant::now();
         let mut chance = Chance(seed);
@@ -205,12 +205,12 @@ impl Field {
     }
 
     /// Nothing runs on the node for so long; what arrives meanwhile waits.
-    pub fn freeze(&mut self, node: usize, time: Duration) {
+    pub(crate) fn freeze(&mut self, node: usize, time: Duration) {
         self.nodes[node].still_until = Some(self.now + time);
     }
 
     /// Everything between the two groups is lost.
-    pub fn part(&mut self, one: &[usize], other: &[usize]) {
+    pub(crate) fn part(&mut self, one: &[usize], other: &[usize]) {
         for a in one {
             for b in other {
                 self.cut.insert((*a, *b));
@@ -219,18 +219,18 @@ impl Field {
         }
     }
 
-    pub fn isolate(&mut self, node: usize) {
+    pub(crate) fn isolate(&mut self, node: usize) {
         let others: Vec<usize> = (0..self.nodes.len()).filter(|other| *other != node).collect();
         self.part(&[node], &others);
     }
 
-    pub fn run_for(&mut self, time: Duration) {
+    pub(crate) fn run_for(&mut self, time: Duration) {
         let end = self.now + time;
         self.run_until(end, |_| false);
     }
 
     /// Runs until the condition holds; false if the end comes first.
-    pub fn run_until(&mut self, end: Instant, done: impl Fn(&Self) -> bool) -> bool {
+    pub(crate) fn run_until(&mut self, end: Instant, done: impl Fn(&Self) -> bool) -> bool {
         loop {
             if done(self) {
                 return true;
@@ -283,14 +283,14 @@ impl Field {
     }
 
     /// With how many this node knows itself, itself included.
-    pub fn present(&self, node: usize) -> usize {
+    pub(crate) fn present(&self, node: usize) -> usize {
         1 + (0..self.nodes.len())
             .filter(|other| *other != node && !self.nodes[node].dead.contains(other))
             .filter(|other| self.nodes[node].detector.is_confirmed(self.now, &name(*other)))
             .count()
     }
 
-    pub fn verdicts_of(&self, of: usize) -> BTreeMap<usize, Duration> {
+    pub(crate) fn verdicts_of(&self, of: usize) -> BTreeMap<usize, Duration> {
         let of = self.verdicts.iter().filter(|verdict| verdict.of == of);
         of.map(|verdict| (verdict.by, verdict.at - self.begin)).collect()
     }

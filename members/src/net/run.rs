@@ -1,0 +1,414 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The loop of the thread: carry out what the ring and its companion want, wait, feed them what came. Datagrams are always taken
+//! before a deadline is looked at, so that a thread that was held up does not take its own delay for the others' silence.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::mpsc::SyncSender;
+use std::time::{Duration, Instant};
+
+use ring::rand::{SecureRandom, SystemRandom};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+
+use super::streams::{StreamEvent, Streams};
+use super::{COMPANION, Command, Companion, CompanionOutput, Snapshot, StartError, socket};
+use crate::{Config, DecodeError, Envelope, Event, Input, Output, Ring};
+
+/// Streams that others opened, at the same time.
+const STREAMS: usize = 32;
+/// Datagrams taken in one turn.
+const PORTION: usize = 64;
+/// More than any datagram.
+const BUFFER: usize = 0x1_0000;
+/// What cannot be read is told this often at most, and numbers are published without a change of members.
+const PAUSE: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(1));
+/// How long accepting pauses when the system has no descriptor left.
+const EXHAUSTED: Duration = Duration::from_millis(100);
+
+pub(super) struct Runner {
+    ring: Ring,
+    companion: Option<Box<dyn Companion>>,
+    udp: AsyncFd<UdpSocket>,
+    tcp: tokio::net::TcpListener,
+    streams: Streams,
+    stream_events: mpsc::Receiver<StreamEvent>,
+    tasks: JoinSet<()>,
+    free: Arc<Semaphore>,
+    answers: BTreeMap<u64, oneshot::Sender<Option<Vec<u8>>>>,
+    next_request: u64,
+    tcp_timeout: Duration,
+    commands: mpsc::UnboundedReceiver<Command>,
+    events: mpsc::Sender<Event>,
+    snapshots: watch::Sender<Arc<Snapshot>>,
+    departing: Vec<SyncSender<()>>,
+    changed: bool,
+    published: Instant,
+    /// There may be more datagrams.
+    more: bool,
+    unreadable: u64,
+    complained: Option<Instant>,
+    buffer: Vec<u8>,
+}
+
+impl Runner {
+    pub(super) fn new(
+        config: Config,
+        envelope: Envelope,
+        (udp, tcp): (UdpSocket, TcpListener),
+        commands: mpsc::UnboundedReceiver<Command>,
+        events: mpsc::Sender<Event>,
+        snapshots: watch::Sender<Arc<Snapshot>>,
+        companion: Option<Box<dyn Companion>>,
+    ) -> Result<Self, StartError> {
+        let failed = |error| StartError::System { call: "registering the sockets", error };
+        let current = now();
+        let tcp_timeout = config.settings.tcp_timeout;
+        let (stream_sender, stream_events) = mpsc::channel(STREAMS);
+        let mut runner = Self {
+            ring: Ring::new(config, current)?,
+            companion,
+            udp: socket::register(udp).map_err(failed)?,
+            tcp: tokio::net::TcpListener::from_std(tcp).map_err(failed)?,
+            streams: Streams {
+                envelope: Arc::new(envelope),
+                events: stream_sender,
+                octets: Arc::new(AtomicUsize::new(0)),
+            },
+            stream_events,
+            tasks: JoinSet::new(),
+            free: Arc::new(Semaphore::new(STREAMS)),
+            answers: BTreeMap::new(),
+            next_request: 0,
+            tcp_timeout,
+            commands,
+            events,
+            snapshots,
+            departing: Vec::new(),
+            changed: true,
+            published: current,
+            more: false,
+            unreadable: 0,
+            complained: None,
+            buffer: vec![0; BUFFER],
+        };
+        runner.publish();
+        Ok(runner)
+    }
+
+    /// The thread.
+    pub(super) async fn run(mut self) {
+        loop {
+            self.carry_out();
+            self.publish();
+            if let Some(companion) = &mut self.companion {
+                companion.published();
+            }
+            if !self.turn().await {
+                return;
+            }
+            let current = now();
+            if self.deadline().is_some_and(|at| at <= current) {
+                // What arrived before this moment counts, also if the thread was held up since the wait ended.
+                self.receive();
+                self.expire(current);
+            }
+        }
+    }
+
+    /// Waits for one thing and handles it; whether to go on.
+    async fn turn(&mut self) -> bool {
+        let deadline = self.deadline().map(tokio::time::Instant::from_std);
+        let may_accept = self.free.available_permits() > 0;
+        tokio::select! {
+            command = self.commands.recv() => return self.command(command),
+            // Readiness is told once.
+            () = std::future::ready(()), if self.more => self.receive(),
+            ready = self.udp.ready(Interest::READABLE | Interest::ERROR) => {
+                if let Ok(mut ready) = ready {
+                    ready.clear_ready();
+                }
+                self.receive();
+            }
+            Some(event) = self.stream_events.recv() => self.stream_event(event),
+            accepted = self.tcp.accept(), if may_accept => match accepted {
+                Ok((stream, from)) => self.accept(stream, from),
+                Err(error) => {
+                    tracing::warn!(%error, "accepting a stream failed");
+                    if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) {
+                        // Or the loop would spin; answers to pings wait that long at most.
+                        tokio::time::sleep(EXHAUSTED).await;
+                    }
+                }
+            },
+            Some(ended) = self.tasks.join_next() => {
+                if let Err(error) = ended {
+                    tracing::error!(%error, "a task of a stream failed");
+                }
+            }
+            () = until(deadline) => {}
+        }
+        true
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        let companion = self.companion.as_ref().and_then(|companion| companion.deadline());
+        self.ring.deadline().into_iter().chain(companion).min()
+    }
+
+    fn expire(&mut self, now: Instant) {
+        if self.ring.deadline().is_some_and(|at| at <= now) {
+            self.ring.handle(now, Input::Deadline);
+        }
+        if let Some(companion) = &mut self.companion
+            && companion.deadline().is_some_and(|at| at <= now)
+        {
+            companion.expire(now);
+        }
+    }
+
+    fn command(&mut self, command: Option<Command>) -> bool {
+        let now = now();
+        match command {
+            Some(Command::Join(addresses)) => self.ring.join(now, addresses),
+            // Its length was looked at by the caller.
+            Some(Command::SetMeta(meta)) => drop(self.ring.set_meta(now, &meta)),
+            Some(Command::Companion(command)) => {
+                if let Some(companion) = &mut self.companion {
+                    companion.command(now, command);
+                }
+            }
+            Some(Command::Leave(done)) => {
+                self.departing.push(done);
+                self.ring.leave(now);
+            }
+            Some(Command::Stop) | None => return false,
+        }
+        true
+    }
+
+    /// Takes what is there, first the errors, but not for ever.
+    fn receive(&mut self) {
+        self.receive_errors();
+        let mut buffer = std::mem::take(&mut self.buffer);
+        self.more = true;
+        for _ in 0..PORTION {
+            match self.udp.get_ref().recv_from(&mut buffer) {
+                Ok((length, from)) => {
+                    self.datagram(from, buffer.get_mut(..length).unwrap_or_default());
+                    self.carry_out();
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.more = false;
+                    break;
+                }
+                // An error of an earlier datagram, which also is in the queue.
+                Err(_) => self.receive_errors(),
+            }
+        }
+        self.buffer = buffer;
+    }
+
+    fn receive_errors(&mut self) {
+        while let Ok(found) = socket::error(self.udp.get_ref()) {
+            let Some(found) = found else { continue };
+            let now = now();
+            self.ring.handle(now, Input::Unreachable { to: found.to });
+            if let Some(companion) = self.companion.as_mut().filter(|_| found.port_closed) {
+                companion.port_closed(now, found.to);
+            }
+        }
+    }
+
+    fn datagram(&mut self, from: SocketAddr, octets: &mut [u8]) {
+        let now = now();
+        if octets.first() == Some(&COMPANION) {
+            if let Some(companion) = &mut self.companion {
+                companion.datagram(now, from, octets);
+            }
+            return;
+        }
+        match self.streams.envelope.open_packet(octets) {
+            Ok(octets) => self.ring.handle(now, Input::Packet { from, octets }),
+            Err(error) => self.complain(from, &error),
+        }
+    }
+
+    /// What others send and we cannot read is their trouble or ours: a wrong key looks like this.
+    fn complain(&mut self, from: SocketAddr, error: &DecodeError) {
+        self.unreadable += 1;
+        let now = now();
+        if self.complained.is_none_or(|last| now.saturating_duration_since(last) >= PAUSE.0) {
+            self.complained = Some(now);
+            let count = self.unreadable;
+            tracing::warn!(%from, %error, count, "what a member sent was not taken");
+        }
+    }
+
+    fn accept(&mut self, stream: tokio::net::TcpStream, from: SocketAddr) {
+        if let Ok(permit) = Arc::clone(&self.free).try_acquire_owned() {
+            let streams = self.streams.clone();
+            self.tasks.spawn(streams.serve(stream, from, self.tcp_timeout, permit));
+        }
+    }
+
+    fn stream_event(&mut self, event: StreamEvent) {
+        let now = now();
+        match event {
+            StreamEvent::Request { octets, answer } => {
+                let stream = self.next_request;
+                self.next_request += 1;
+                self.answers.insert(stream, answer);
+                self.ring.handle(now, Input::Request { stream, octets: &octets });
+            }
+            StreamEvent::Response { stream, result } => {
+                let result = result.as_deref().map_err(String::as_str);
+                self.ring.handle(now, Input::Response { stream, result });
+            }
+            StreamEvent::Unreadable { from, error } => self.complain(from, &error),
+        }
+    }
+
+    /// Does what the ring and its companion want, until neither wants anything.
+    fn carry_out(&mut self) {
+        loop {
+            if let Some(output) = self.ring.poll() {
+                self.carry_out_for_ring(output);
+            } else if let Some(output) = self.companion.as_mut().and_then(|it| it.poll()) {
+                self.carry_out_for_companion(output);
+            } else {
+                return;
+            }
+        }
+    }
+
+    fn carry_out_for_ring(&mut self, output: Output) {
+        match output {
+            Output::Packet { to, octets } => match random() {
+                Some(nonce) => {
+                    let datagram = self.streams.envelope.seal_packet(nonce, &octets);
+                    if !self.send(to, &datagram) {
+                        self.ring.handle(now(), Input::Unreachable { to });
+                    }
+                }
+                None => tracing::error!("no random octets: a packet was not sent"),
+            },
+            Output::Open { stream, to, octets, timeout } => {
+                self.tasks.spawn(self.streams.clone().ask(stream, to, octets, timeout));
+            }
+            Output::Answer { stream, octets } => self.answer(stream, Some(octets)),
+            Output::Refuse { stream } => self.answer(stream, None),
+            Output::Event(event) => self.event(event),
+        }
+    }
+
+    fn carry_out_for_companion(&mut self, output: CompanionOutput) {
+        let now = now();
+        match output {
+            // It notices itself when nothing comes back.
+            CompanionOutput::Send { to, octets } => drop(self.send(to, &octets)),
+            CompanionOutput::DeclareDead(name) => self.ring.declare_dead(now, &name),
+            CompanionOutput::Vouch(name) => self.ring.vouch(now, &name),
+            CompanionOutput::Reappear => self.ring.reappear(now),
+            CompanionOutput::SetMeta(meta) => {
+                if let Err(error) = self.ring.set_meta(now, &meta) {
+                    tracing::error!(%error, "meta data was not told");
+                }
+            }
+        }
+    }
+
+    fn answer(&mut self, stream: u64, octets: Option<Vec<u8>>) {
+        if let Some(answer) = self.answers.remove(&stream) {
+            // The task may have run out of time.
+            drop(answer.send(octets));
+        }
+    }
+
+    fn event(&mut self, event: Event) {
+        if let Some(companion) = &mut self.companion {
+            companion.member_event(now(), &event);
+        }
+        match event {
+            Event::Departed => {
+                for done in self.departing.drain(..) {
+                    // He may have stopped waiting.
+                    let _ = done.try_send(());
+                }
+            }
+            Event::Contacted { .. } | Event::Conflict { .. } | Event::Accused => {}
+            Event::Joined(_)
+            | Event::Left(_)
+            | Event::Updated(_)
+            | Event::Suspected { .. }
+            | Event::Refuted(_)
+            | Event::Dead { .. } => self.changed = true,
+        }
+        if let Err(mpsc::error::TrySendError::Full(event)) = self.events.try_send(event) {
+            tracing::debug!(?event, "nobody takes the events of the ring");
+        }
+    }
+
+    /// Whether it left the host. What the kernel has no room for at the moment counts as sent: it may get lost later, too.
+    fn send(&mut self, to: SocketAddr, datagram: &[u8]) -> bool {
+        let mut result = self.udp.get_ref().send_to(datagram, to);
+        if result.is_err() {
+            // It may have been the error of an earlier datagram, which is taken back by telling it.
+            result = self.udp.get_ref().send_to(datagram, to);
+        }
+        match result {
+            Ok(_) => true,
+            Err(error) => {
+                tracing::debug!(%to, %error, "a datagram was not sent");
+                matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::ENOBUFS | libc::ENOMEM))
+            }
+        }
+    }
+
+    /// Tells what is known, if it is not what was told.
+    fn publish(&mut self) {
+        let changed = std::mem::take(&mut self.changed);
+        let current = now();
+        if !changed && current.saturating_duration_since(self.published) < PAUSE.1 {
+            return;
+        }
+        self.published = current;
+        let health_score = self.ring.health_score();
+        let discarded = self.ring.discarded() + self.unreadable;
+        self.snapshots.send_if_modified(|snapshot| {
+            let same = snapshot.health_score == health_score && snapshot.discarded == discarded;
+            if changed || !same {
+                let members = self.ring.members().collect();
+                *snapshot = Arc::new(Snapshot { members, health_score, discarded });
+            }
+            changed
+        });
+    }
+}
+
+/// Waits until then, or for ever.
+async fn until(deadline: Option<tokio::time::Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Random octets of the system, for nonces and seeds.
+pub(super) fn random<const LENGTH: usize>() -> Option<[u8; LENGTH]> {
+    let mut octets = [0; LENGTH];
+    SystemRandom::new().fill(&mut octets).ok().map(|()| octets)
+}
+
+#[allow(
+    clippy::disallowed_methods,
+    reason = "this is the shell: the one place that reads the clock"
+)]
+fn now() -> Instant {
+    Instant::now()
+}

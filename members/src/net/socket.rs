@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The UDP socket and the TCP listener on one port; and the error queue of the former (ip(7), `IP_RECVERR`), which tells of ICMP
+//! errors to which datagram they belong.
+#![allow(unsafe_code)]
+
+use std::io;
+use std::mem::{size_of, zeroed};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
+use std::os::fd::AsRawFd;
+
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+/// Octets of the receive buffer, if the system grants them: a burst of gossip must not push out pings.
+const RECEIVE_BUFFER: usize = 2 << 20;
+/// Streams that wait to be accepted.
+const BACKLOG: i32 = 128;
+/// Attempts to find a port that is free for both protocols.
+const ATTEMPTS: usize = 10;
+/// Room for the control message: the error and the address of who reported it; in words, for their alignment.
+const CONTROL: usize = 32;
+
+/// An ICMP error, or one of our own host, about a datagram that was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Unreachable {
+    /// Where the datagram should have gone.
+    pub(super) to: SocketAddr,
+    /// The host itself says that nothing listens on the port.
+    pub(super) port_closed: bool,
+}
+
+/// Both sockets, non-blocking, on the same port also if that is for the kernel to choose.
+pub(super) fn bind(address: SocketAddr) -> io::Result<(UdpSocket, TcpListener)> {
+    let mut attempts = if address.port() == 0 { ATTEMPTS } else { 1 };
+    loop {
+        attempts -= 1;
+        let tcp = listen(address)?;
+        match datagrams(tcp.local_addr()?) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && attempts > 0 => {}
+            result => return result.map(|udp| (udp, tcp)),
+        }
+    }
+}
+
+fn open(address: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Socket> {
+    let kind = kind.nonblocking().cloexec();
+    let socket = Socket::new(Domain::for_address(address), kind, Some(protocol))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    Ok(socket)
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = open(address, Type::STREAM, Protocol::TCP)?;
+    // A restart must not wait for old connections.
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+fn datagrams(address: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = open(address, Type::DGRAM, Protocol::UDP)?;
+    // The kernel gives as much as it allows.
+    socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
+    let (level, option) = if address.is_ipv6() {
+        (libc::IPPROTO_IPV6, libc::IPV6_RECVERR)
+    } else {
+        (libc::IPPROTO_IP, libc::IP_RECVERR)
+    };
+    let on: libc::c_int = 1;
+    let size = libc::socklen_t::try_from(size_of::<libc::c_int>()).map_err(io::Error::other)?;
+    // SAFETY: the option takes a c_int, which is passed with its size.
+    let result = unsafe {
+        libc::setsockopt(socket.as_raw_fd(), level, option, (&raw const on).cast(), size)
+    };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    socket.bind(&address.into())?;
+    Ok(socket.into())
+}
+
+/// Has the runtime tell when there are datagrams or errors.
+pub(super) fn register(socket: UdpSocket) -> io::Result<AsyncFd<UdpSocket>> {
+    // SAFETY: the socket owns its descriptor, keeps it open until it is dropped, and always names the same one.
+    let registered =
+        unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE | Interest::ERROR) };
+    registered.map_err(io::Error::from)
+}
+
+/// Takes one error from the queue, without waiting; `None` in it for one that tells nothing of use.
+pub(super) fn error(socket: &UdpSocket) -> io::Result<Option<Unreachable>> {
+    let mut control = [0_u64; CONTROL];
+    let mut content = [0_u8; 64];
+    let mut vector = libc::iovec { iov_base: content.as_mut_ptr().cast(), iov_len: content.len() };
+    // SAFETY: all-zero is valid for this structure of integers and pointers.
+    let mut header: libc::msghdr = unsafe { zeroed() };
+    header.msg_iov = &raw mut vector;
+    header.msg_iovlen = 1;
+    header.msg_control = control.as_mut_ptr().cast();
+    header.msg_controllen = size_of::<[u64; CONTROL]>() as _;
+    let flags = libc::MSG_ERRQUEUE | libc::MSG_DONTWAIT;
+    // SAFETY: the storage is as long as the length says; the header points to a vector and a control buffer of the stated sizes,
+    // all of which live through the call; the kernel writes the address and its length.
+    let ((), to) = unsafe {
+        SockAddr::try_init(|storage, size| {
+            header.msg_name = storage.cast();
+            header.msg_namelen = *size;
+            let length = libc::recvmsg(socket.as_raw_fd(), &raw mut header, flags);
+            *size = header.msg_namelen;
+            if length < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+        })?
+    };
+    let Some(to) = to.as_socket() else { return Ok(None) };
+    // SAFETY: the header was filled in by recvmsg and its control buffer is still there.
+    let mut message = unsafe { libc::CMSG_FIRSTHDR(&raw const header) };
+    // SAFETY: the pointer is null or to a message within the control buffer.
+    while let Some(head) = unsafe { message.as_ref() } {
+        if matches!(
+            (head.cmsg_level, head.cmsg_type),
+            (libc::IPPROTO_IP, libc::IP_RECVERR) | (libc::IPPROTO_IPV6, libc::IPV6_RECVERR)
+        ) {
+            // SAFETY: a message of this type holds a sock_extended_err and behind it the address of who reported the error, of
+            // the socket's family or unspecified; the kernel writes a whole sockaddr_in or sockaddr_in6.
+            let reported = unsafe { report(message) };
+            let port_closed =
+                reported.is_some_and(|by| by.to_canonical() == to.ip().to_canonical());
+            return Ok(Some(Unreachable { to, port_closed }));
+        }
+        // SAFETY: the header and the message are those that the kernel filled in.
+        message = unsafe { libc::CMSG_NXTHDR(&raw const header, message) };
+    }
+    Ok(None)
+}
+
+/// Who says that nothing listens on the port; `None` if it is another error.
+///
+/// # Safety
+/// The message is one of the type `IP_RECVERR` or `IPV6_RECVERR`, as the kernel wrote it.
+unsafe fn report(message: *const libc::cmsghdr) -> Option<IpAddr> {
+    // SAFETY: the data of a message follows its head.
+    let data = unsafe { libc::CMSG_DATA(message) };
+    // SAFETY: it begins with this structure, at an alignment that is not promised.
+    let error = unsafe { data.cast::<libc::sock_extended_err>().read_unaligned() };
+    let by_icmp = matches!(error.ee_origin, libc::SO_EE_ORIGIN_ICMP | libc::SO_EE_ORIGIN_ICMP6);
+    if !by_icmp || i32::try_from(error.ee_errno) != Ok(libc::ECONNREFUSED) {
+        return None;
+    }
+    // SAFETY: the address follows the structure.
+    let offender = unsafe { data.add(size_of::<libc::sock_extended_err>()) };
+    // SAFETY: the family is the first member of any address.
+    let family = unsafe { offender.cast::<libc::sa_family_t>().read_unaligned() };
+    match i32::from(family) {
+        libc::AF_INET => {
+            // SAFETY: the family says that it is one.
+            let address = unsafe { offender.cast::<libc::sockaddr_in>().read_unaligned() };
+            Some(Ipv4Addr::from(address.sin_addr.s_addr.to_ne_bytes()).into())
+        }
+        libc::AF_INET6 => {
+            // SAFETY: the family says that it is one.
+            let address = unsafe { offender.cast::<libc::sockaddr_in6>().read_unaligned() };
+            Some(Ipv6Addr::from(address.sin6_addr.s6_addr).into())
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_closed_port_is_told_with_its_address_and_both_protocols_have_one_port() {
+        for address in ["127.0.0.1:0", "[::1]:0"] {
+            let (udp, tcp) = bind(address.parse().unwrap()).unwrap();
+            assert_eq!(udp.local_addr().unwrap(), tcp.local_addr().unwrap());
+            let closed = UdpSocket::bind(address).unwrap().local_addr().unwrap();
+            udp.send_to(b"x", closed).unwrap();
+            let found = loop {
+                match error(&udp) {
+                    Ok(Some(found)) => break found,
+                    Ok(None) => {}
+                    Err(error) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
+                }
+                std::thread::yield_now();
+            };
+            assert_eq!(found, Unreachable { to: closed, port_closed: true });
+            assert!(error(&udp).is_err());
+        }
+    }
+}

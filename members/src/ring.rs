@@ -1,0 +1,387 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The ring as one member sees it: SWIM (Das, Gupta, Motivala 2002) with Lifeguard (Dadgar, Phillips, Currey 2017), with the
+//! rules and the timing of HashiCorp's memberlist 0.5. A synchronous value without sockets and clock. It holds 4,096 members at
+//! most, and what it keeps besides is bounded by their number.
+//!
+//! Beyond the library there is only what the wire does not show as strange: a certain death is told to everyone at once
+//! ([`Ring::declare_dead`]), so is leaving; other evidence of life counts ([`Ring::vouch`]); and after a stall of our own nobody is
+//! suspected for answers that we may have missed.
+
+mod awareness;
+mod broadcasts;
+mod claims;
+mod event;
+mod exchange;
+mod gossip;
+mod probe;
+mod record;
+mod suspicion;
+mod timers;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+pub use event::{Event, Input, Member, Output};
+
+use crate::random::Random;
+use crate::wire::message::Message;
+use crate::wire::packet;
+use crate::{META, Settings, State, Versions};
+use awareness::Awareness;
+use broadcasts::Broadcasts;
+use record::Record;
+use timers::{Timer, Timers};
+
+/// Members that are kept at most; others are not heard.
+pub const MEMBERS: usize = 4096;
+/// Changed meta data is told this often at most.
+const META_INTERVAL: Duration = Duration::from_secs(1);
+/// What MetalLB's speakers say of themselves: they understand 1 to 5 and speak 2; there is no protocol above.
+const VERSIONS: Versions = Versions {
+    minimum: 1,
+    maximum: 5,
+    current: 2,
+    delegate_minimum: 0,
+    delegate_maximum: 0,
+    delegate_current: 0,
+};
+
+/// Who we are and how we behave.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Our name, which nobody else has; 255 octets at most.
+    pub name: Arc<str>,
+    /// Where the others reach us, for packets and streams.
+    pub address: SocketAddr,
+    /// Times and numbers.
+    pub settings: Settings,
+    /// What is told of us; 512 octets at most.
+    pub meta: Vec<u8>,
+    /// Octets that the envelope adds to each packet: [`Envelope::overhead`](crate::Envelope::overhead).
+    pub overhead: usize,
+    /// For the choice of members and the spread of times.
+    pub seed: u64,
+}
+
+/// The ring cannot take what it was given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// The name is empty or too long.
+    #[error("a member's name has 1 to 255 octets")]
+    Name,
+    /// The meta data is too long.
+    #[error("meta data has 512 octets at most")]
+    Meta,
+}
+
+/// The ring.
+#[derive(Debug)]
+pub struct Ring {
+    name: Arc<str>,
+    address: SocketAddr,
+    settings: Settings,
+    overhead: usize,
+    random: Random,
+    records: BTreeMap<Arc<str>, Record>,
+    /// All names, in the order in which they are probed.
+    order: Vec<Arc<str>>,
+    next_probed: usize,
+    /// The number of our last word about ourselves.
+    incarnation: u32,
+    sequence: u32,
+    meta: Arc<[u8]>,
+    meta_told: Option<Instant>,
+    awareness: Awareness,
+    broadcasts: Broadcasts,
+    timers: Timers,
+    probe: Option<probe::Probe>,
+    probe_owed: bool,
+    relays: BTreeMap<u32, probe::Relay>,
+    exchanges: BTreeMap<u64, exchange::Purpose>,
+    next_stream: u64,
+    joining: BTreeSet<SocketAddr>,
+    departure: Departure,
+    outputs: VecDeque<Output>,
+    discarded: u64,
+}
+
+/// Whether we are leaving.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Departure {
+    Staying,
+    /// The message that we leave is being gossiped.
+    Leaving,
+    Gone,
+}
+
+impl Ring {
+    /// A ring of one.
+    pub fn new(config: Config, now: Instant) -> Result<Self, ConfigError> {
+        let Config { name, address, settings, meta, overhead, seed } = config;
+        if name.is_empty() || name.len() > crate::wire::NAME {
+            return Err(ConfigError::Name);
+        }
+        if meta.len() > META {
+            return Err(ConfigError::Meta);
+        }
+        let mut ring = Self {
+            name,
+            address,
+            awareness: Awareness::new(settings.awareness_max_multiplier),
+            settings,
+            overhead,
+            random: Random::new(seed),
+            records: BTreeMap::new(),
+            order: Vec::new(),
+            next_probed: 0,
+            incarnation: 0,
+            sequence: 0,
+            meta: meta.into(),
+            meta_told: None,
+            broadcasts: Broadcasts::default(),
+            timers: Timers::default(),
+            probe: None,
+            probe_owed: false,
+            relays: BTreeMap::new(),
+            exchanges: BTreeMap::new(),
+            next_stream: 0,
+            joining: BTreeSet::new(),
+            departure: Departure::Staying,
+            outputs: VecDeque::new(),
+            discarded: 0,
+        };
+        ring.sequence = ring.random.up_to(u32::MAX);
+        ring.appear(now);
+        ring.start(now);
+        Ok(ring)
+    }
+
+    /// Takes one input in.
+    pub fn handle(&mut self, now: Instant, input: Input<'_>) {
+        match input {
+            Input::Packet { from, octets } => self.receive(now, from, octets),
+            Input::Unreachable { to } => self.unreachable(now, to),
+            Input::Request { stream, octets } => self.request(now, stream, octets),
+            Input::Response { stream, result } => self.response(now, stream, result),
+            Input::Deadline => self.expire(now),
+        }
+    }
+
+    /// The next thing to carry out.
+    pub fn poll(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When [`Input::Deadline`] is to be given.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        self.timers.next()
+    }
+
+    /// All members, the dead ones that are still remembered and ourselves included, by name.
+    pub fn members(&self) -> impl Iterator<Item = Member> + '_ {
+        self.records.values().map(Record::member)
+    }
+
+    /// A member.
+    #[must_use]
+    pub fn member(&self, name: &str) -> Option<Member> {
+        self.records.get(name).map(Record::member)
+    }
+
+    /// Zero if we do well; higher the more answers we missed.
+    #[must_use]
+    pub const fn health_score(&self) -> u32 {
+        self.awareness.score()
+    }
+
+    /// Packets and messages that could not be read.
+    #[must_use]
+    pub const fn discarded(&self) -> u64 {
+        self.discarded
+    }
+
+    /// Tells the others new meta data: at once, or a second after the last time, whatever is the newest then.
+    pub fn set_meta(&mut self, now: Instant, meta: &[u8]) -> Result<(), ConfigError> {
+        if meta.len() > META {
+            return Err(ConfigError::Meta);
+        }
+        if *self.meta != *meta {
+            self.meta = meta.into();
+            let due = self.meta_told.map_or(now, |told| now.max(told + META_INTERVAL));
+            self.timers.set(Timer::Meta, due);
+            if due <= now {
+                self.tell_meta(now);
+            }
+        }
+        Ok(())
+    }
+
+    /// Exchanges states with whoever listens there; ends a departure. Each is answered by [`Event::Contacted`].
+    pub fn join(&mut self, now: Instant, addresses: impl IntoIterator<Item = SocketAddr>) {
+        if self.departure != Departure::Staying {
+            self.departure = Departure::Staying;
+            self.appear(now);
+        }
+        for address in addresses {
+            if address != self.address && self.joining.len() < MEMBERS {
+                self.joining.insert(address);
+            }
+        }
+        self.contact();
+    }
+
+    /// Tells everyone that we leave; [`Event::Departed`] follows when that is done, which takes a few rounds of gossip. Until
+    /// then the ring must go on being served.
+    pub fn leave(&mut self, now: Instant) {
+        match self.departure {
+            Departure::Staying => {}
+            Departure::Leaving => return,
+            Departure::Gone => {
+                self.outputs.push_back(Output::Event(Event::Departed));
+                return;
+            }
+        }
+        self.departure = Departure::Leaving;
+        self.timers.cancel(&Timer::Meta);
+        let name = Arc::clone(&self.name);
+        self.bury(now, &name, &name);
+        self.tell_everyone(&name);
+        self.look_whether_departed();
+    }
+
+    /// Somebody has found for certain that this member is dead: it is dead now, and everyone hears of it at once.
+    pub fn declare_dead(&mut self, now: Instant, name: &str) {
+        let Some(record) = self.records.get(name) else { return };
+        if record.is_gone() || *record.name == *self.name {
+            return;
+        }
+        let (name, us) = (Arc::clone(&record.name), Arc::clone(&self.name));
+        let to = record.to();
+        self.bury(now, &name, &us);
+        self.tell_everyone(&name);
+        // It may be wrong, and then the member should know first.
+        self.tell(to, &name);
+    }
+
+    /// Somebody is known to count us as dead or not at all: we are told anew, to everyone at once.
+    pub fn reappear(&mut self, now: Instant) {
+        if self.departure == Departure::Staying {
+            self.appear(now);
+            let us = Arc::clone(&self.name);
+            self.tell_everyone(&us);
+        }
+    }
+
+    /// There is other evidence that this member lives: a probe counts as answered, and a suspicion that we had first is dropped.
+    pub fn vouch(&mut self, now: Instant, name: &str) {
+        if self.probe.as_ref().is_some_and(|probe| *probe.name == *name) {
+            self.probe_succeeded(now);
+        }
+        let Some(record) = self.records.get_mut(name) else { return };
+        if record.suspicion.as_ref().is_some_and(|suspicion| suspicion.from == self.name) {
+            record.suspicion = None;
+            record.state = State::Alive;
+            record.changed = now;
+            self.timers.cancel(&Timer::Suspicion(Arc::clone(&record.name)));
+            self.broadcasts.remove(name);
+            self.outputs.push_back(Output::Event(Event::Refuted(record.member())));
+        }
+    }
+
+    fn receive(&mut self, now: Instant, from: SocketAddr, octets: &[u8]) {
+        let result = packet::decode(octets, &mut |message| self.message(now, from, &message));
+        if result.is_err() {
+            self.discarded += 1;
+        }
+    }
+
+    fn message(&mut self, now: Instant, from: SocketAddr, message: &Message<'_>) {
+        match message {
+            Message::Ping(ping) => self.pinged(from, ping),
+            Message::IndirectPing(ping) => self.pinged_for(now, from, ping),
+            Message::Ack { sequence } => self.acknowledged(now, *sequence),
+            Message::Nack { sequence } => self.refused(*sequence),
+            Message::Suspect(accusation) => self.suspect(now, accusation),
+            Message::Alive(alive) => self.alive(now, alive),
+            Message::Dead(accusation) => self.dead(now, accusation),
+            Message::User => {}
+        }
+    }
+
+    /// Does what is due. Who comes late was stalled (a stopped process, a suspended machine): answers may have been lost with the
+    /// time, so that everything is put off by it.
+    fn expire(&mut self, now: Instant) {
+        let late = self.timers.next().map(|due| now.saturating_duration_since(due));
+        if let Some(late) =
+            late.filter(|late| *late > self.settings.probe_timeout && !late.is_zero())
+        {
+            self.timers.postpone(late);
+        }
+        while let Some(timer) = self.timers.due(now) {
+            match timer {
+                Timer::Probe => self.probe_next(now),
+                Timer::Gossip => self.gossip(now),
+                Timer::PushPull => self.push_pull(now),
+                Timer::Meta => self.tell_meta(now),
+                Timer::ProbeTimeout => self.probe_indirectly(now),
+                Timer::ProbeEnd => self.probe_ended(now),
+                Timer::Relay(sequence) => self.relay_ended(sequence),
+                Timer::Suspicion(name) => {
+                    let us = Arc::clone(&self.name);
+                    self.bury(now, &name, &us);
+                }
+            }
+        }
+    }
+
+    /// Sets the first times of all that is periodic, at random so that members do not act in step.
+    fn start(&mut self, now: Instant) {
+        let Settings { probe_interval, gossip_interval, push_pull_interval, .. } = self.settings;
+        if !probe_interval.is_zero() {
+            let first = now + self.random.time(probe_interval);
+            self.timers.set(Timer::Probe, first);
+        }
+        if !gossip_interval.is_zero() && self.settings.gossip_nodes > 0 {
+            let first = now + self.random.time(gossip_interval);
+            self.timers.set(Timer::Gossip, first);
+        }
+        if !push_pull_interval.is_zero() {
+            let first = now + self.random.time(push_pull_interval) + push_pull_interval;
+            self.timers.set(Timer::PushPull, first);
+        }
+    }
+
+    fn is_us(&self, name: &str) -> bool {
+        *self.name == *name
+    }
+
+    fn next_sequence(&mut self) -> u32 {
+        self.sequence = self.sequence.wrapping_add(1);
+        self.sequence
+    }
+
+    /// Up to `count` members that are chosen at random among those that fit, ourselves never.
+    fn choose(&mut self, count: u32, fits: impl Fn(&Record) -> bool) -> Vec<Arc<str>> {
+        let mut chosen: Vec<Arc<str>> = Vec::new();
+        let count = usize::try_from(count).unwrap_or(usize::MAX);
+        // As often as makes it likely that all have been seen where there are few.
+        for _ in 0..self.order.len().saturating_mul(3) {
+            if chosen.len() >= count {
+                break;
+            }
+            let index = self.random.index(self.order.len());
+            let Some(name) = index.and_then(|index| self.order.get(index)) else { break };
+            let fits = !self.is_us(name) && self.records.get(name).is_some_and(&fits);
+            if fits && !chosen.contains(name) {
+                chosen.push(Arc::clone(name));
+            }
+        }
+        chosen
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What is said of members, by others or by us: that one is alive, suspect or dead. The rules decide what is believed, passed on
+//! and refuted (SWIM section 4.2; the library's `aliveNode`, `suspectNode`, `deadNode`).
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::record::Record;
+use super::suspicion::Suspicion;
+use super::timers::Timer;
+use super::{Departure, Event, MEMBERS, Output, Ring, VERSIONS};
+use crate::wire::message::{Accusation, Alive, Message};
+use crate::{State, Versions};
+
+impl Ring {
+    /// We are a member, under a new incarnation.
+    pub(super) fn appear(&mut self, now: Instant) {
+        let name = Arc::clone(&self.name);
+        if !self.records.contains_key(&name) {
+            self.enter(now, &name, self.address, Versions::default());
+        }
+        self.incarnation = self.incarnation.saturating_add(1);
+        let (incarnation, meta, address) = (self.incarnation, Arc::clone(&self.meta), self.address);
+        if let Some(us) = self.records.get_mut(&name) {
+            us.incarnation = incarnation;
+            us.address = address.ip();
+            us.port = address.port();
+            us.meta = meta;
+            us.versions = VERSIONS;
+            if us.state != State::Alive {
+                us.state = State::Alive;
+                us.changed = now;
+            }
+        }
+        self.meta_told = Some(now);
+        self.pass_on_alive(&name);
+    }
+
+    /// Tells the newest meta data.
+    pub(super) fn tell_meta(&mut self, now: Instant) {
+        self.timers.cancel(&Timer::Meta);
+        if self.departure == Departure::Staying {
+            self.appear(now);
+        }
+    }
+
+    /// Somebody says that a member is alive, perhaps itself.
+    pub(super) fn alive(&mut self, now: Instant, alive: &Alive<'_>) {
+        let us = self.is_us(alive.node);
+        if us && self.departure != Departure::Staying {
+            return;
+        }
+        if let Some(Versions { minimum, maximum, .. }) = alive.versions
+            && (minimum == 0 || maximum == 0 || minimum > maximum)
+        {
+            return;
+        }
+        // Protocol version 1 has one port for all.
+        let port = if alive.port == 0 { self.address.port() } else { alive.port };
+        let at = SocketAddr::new(alive.address, port);
+        let mut moved = false;
+        match self.records.get_mut(alive.node) {
+            None => {
+                if self.records.len() >= MEMBERS || alive.incarnation == 0 {
+                    return;
+                }
+                self.enter(now, &Arc::from(alive.node), at, alive.versions.unwrap_or_default());
+            }
+            Some(record) if record.to() != canonical(at) => {
+                // Only who has left may come back elsewhere.
+                if record.state != State::Left {
+                    let other = canonical(at);
+                    if record.conflict.replace(other) != Some(other) {
+                        let member = record.member();
+                        self.outputs.push_back(Output::Event(Event::Conflict { member, other }));
+                    }
+                    return;
+                }
+                moved = true;
+            }
+            Some(_) => {}
+        }
+        if us {
+            self.defend(alive);
+        } else {
+            self.believe_alive(now, alive, at, moved);
+        }
+    }
+
+    /// Somebody says that we are alive, perhaps with an incarnation or meta data of an earlier life.
+    fn defend(&mut self, alive: &Alive<'_>) {
+        let Some(record) = self.records.get(&self.name) else { return };
+        let same = *record.meta == *alive.meta && alive.versions == Some(record.versions);
+        if alive.incarnation > record.incarnation
+            || (alive.incarnation == record.incarnation && !same)
+        {
+            self.refute(alive.incarnation);
+        }
+    }
+
+    fn believe_alive(&mut self, now: Instant, alive: &Alive<'_>, at: SocketAddr, moved: bool) {
+        let Some(record) = self.records.get_mut(alive.node) else { return };
+        if alive.incarnation <= record.incarnation && !moved {
+            return;
+        }
+        let before = record.state;
+        let updated = *record.meta != *alive.meta;
+        record.suspicion = None;
+        record.incarnation = alive.incarnation;
+        record.meta = if updated { alive.meta.into() } else { Arc::clone(&record.meta) };
+        record.address = at.ip();
+        record.port = at.port();
+        record.conflict = None;
+        if let Some(versions) = alive.versions {
+            record.versions = versions;
+        }
+        if before != State::Alive {
+            record.state = State::Alive;
+            record.changed = now;
+        }
+        let member = record.member();
+        let event = match before {
+            State::Dead | State::Left => Some(Event::Joined(member)),
+            State::Suspect => {
+                if updated {
+                    let event = Event::Updated(member.clone());
+                    self.outputs.push_back(Output::Event(event));
+                }
+                Some(Event::Refuted(member))
+            }
+            State::Alive => updated.then_some(Event::Updated(member)),
+        };
+        self.outputs.extend(event.map(Output::Event));
+        let name = Arc::clone(&record.name);
+        self.timers.cancel(&Timer::Suspicion(Arc::clone(&name)));
+        self.pass_on_alive(&name);
+    }
+
+    /// Somebody says that a member does not answer.
+    pub(super) fn suspect(&mut self, now: Instant, accusation: &Accusation<'_>) {
+        let us = self.is_us(accusation.node);
+        let count = self.order.len();
+        let Some(record) = self.records.get_mut(accusation.node) else { return };
+        if accusation.incarnation < record.incarnation {
+            return;
+        }
+        let name = Arc::clone(&record.name);
+        if let Some(suspicion) = &mut record.suspicion {
+            if suspicion.confirm(accusation.from) {
+                let end = suspicion.end();
+                self.timers.set(Timer::Suspicion(Arc::clone(&name)), end);
+                self.broadcasts.push(&name, Message::Suspect(accusation.clone()).encode());
+            }
+            return;
+        }
+        if record.state != State::Alive {
+            return;
+        }
+        if us {
+            self.refute(accusation.incarnation);
+            return;
+        }
+        let suspicion = Suspicion::new(now, accusation.from, count, &self.settings);
+        self.timers.set(Timer::Suspicion(Arc::clone(&name)), suspicion.end());
+        let by = Arc::clone(&suspicion.from);
+        record.suspicion = Some(suspicion);
+        record.incarnation = accusation.incarnation;
+        record.state = State::Suspect;
+        record.changed = now;
+        let member = record.member();
+        self.outputs.push_back(Output::Event(Event::Suspected { member, by }));
+        self.broadcasts.push(&name, Message::Suspect(accusation.clone()).encode());
+    }
+
+    /// Somebody says that a member is dead, or a member that it leaves.
+    pub(super) fn dead(&mut self, now: Instant, accusation: &Accusation<'_>) {
+        let us = self.is_us(accusation.node);
+        let Some(record) = self.records.get_mut(accusation.node) else { return };
+        if accusation.incarnation < record.incarnation {
+            return;
+        }
+        let name = Arc::clone(&record.name);
+        record.suspicion = None;
+        self.timers.cancel(&Timer::Suspicion(Arc::clone(&name)));
+        if record.is_gone() {
+            return;
+        }
+        if us && self.departure == Departure::Staying {
+            self.refute(accusation.incarnation);
+            self.outputs.push_back(Output::Event(Event::Accused));
+            self.tell_everyone(&name);
+            return;
+        }
+        record.incarnation = accusation.incarnation;
+        record.state = if *name == *accusation.from { State::Left } else { State::Dead };
+        record.changed = now;
+        let member = record.member();
+        self.broadcasts.push(&name, Message::Dead(accusation.clone()).encode());
+        if !us {
+            self.outputs.push_back(Output::Event(match member.state {
+                State::Left => Event::Left(member),
+                State::Dead | State::Alive | State::Suspect => {
+                    Event::Dead { member, by: accusation.from.into() }
+                }
+            }));
+            self.look_whether_departed();
+        }
+    }
+
+    /// A member is dead as it is known, on the word of `from`.
+    pub(super) fn bury(&mut self, now: Instant, name: &str, from: &str) {
+        if let Some(record) = self.records.get(name) {
+            let incarnation = record.incarnation;
+            self.dead(now, &Accusation { incarnation, node: name, from });
+        }
+    }
+
+    /// Contradicts what is said of us by an incarnation that beats it.
+    fn refute(&mut self, accused: u32) {
+        self.incarnation = self.incarnation.max(accused).saturating_add(1);
+        self.awareness.worse(1);
+        let (name, incarnation) = (Arc::clone(&self.name), self.incarnation);
+        if let Some(us) = self.records.get_mut(&name) {
+            us.incarnation = incarnation;
+            self.outputs.push_back(Output::Event(Event::Refuted(us.member())));
+        }
+        self.pass_on_alive(&name);
+    }
+
+    fn pass_on_alive(&mut self, name: &Arc<str>) {
+        if let Some(record) = self.records.get(name) {
+            self.broadcasts.push(name, Message::Alive(record.alive()).encode());
+        }
+    }
+
+    /// Makes a record of somebody who is not alive yet. Its place in the order is random, so that it does not have to wait for
+    /// a whole round until it is probed.
+    fn enter(&mut self, now: Instant, name: &Arc<str>, at: SocketAddr, versions: Versions) {
+        let record = Record {
+            name: Arc::clone(name),
+            address: at.ip(),
+            port: at.port(),
+            meta: Arc::default(),
+            versions,
+            incarnation: 0,
+            state: State::Dead,
+            changed: now,
+            suspicion: None,
+            conflict: None,
+        };
+        self.records.insert(Arc::clone(name), record);
+        let last = self.order.len();
+        self.order.push(Arc::clone(name));
+        if let Some(place) = self.random.index(last) {
+            self.order.swap(place, last);
+        }
+    }
+}
+
+fn canonical(at: SocketAddr) -> SocketAddr {
+    SocketAddr::new(at.ip().to_canonical(), at.port())
+}

@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Streams: push/pull, by which two members exchange all that they know (to join, and from time to time), and the ping over TCP.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::timers::Timer;
+use super::{Departure, Event, Output, Ring};
+use crate::wire::message::{Accusation, Alive, Message, Versions};
+use crate::wire::push_pull::{self, NodeState};
+use crate::wire::stream::{self, StreamMessage};
+use crate::{DecodeError, State};
+
+/// Streams that we open at the same time, at most.
+const STREAMS: usize = 16;
+/// From this many members on, push/pulls become rarer.
+const SCALED: usize = 32;
+/// Members that one message may tell of: more than we keep, since the other side may know others that are dead.
+const NODES: u32 = 4 * 4096;
+
+/// Why a stream was opened.
+#[derive(Debug)]
+pub(super) enum Purpose {
+    /// A caller wants to be in one ring with whoever is there.
+    Join { to: SocketAddr },
+    /// It was time.
+    PushPull,
+    /// A probed member did not answer over UDP.
+    Ping { sequence: u32 },
+}
+
+impl Ring {
+    /// Opens streams to those that are to be joined, as many as may be.
+    pub(super) fn contact(&mut self) {
+        while self.exchanges.len() < STREAMS
+            && let Some(to) = self.joining.pop_first()
+        {
+            let octets = self.local_state(true);
+            self.open(Purpose::Join { to }, to, octets, self.settings.tcp_timeout);
+        }
+    }
+
+    /// It is time for a push/pull, with any member that is alive.
+    pub(super) fn push_pull(&mut self, now: Instant) {
+        let next = scaled(self.settings.push_pull_interval, self.order.len());
+        self.timers.set(Timer::PushPull, now + next);
+        if self.departure != Departure::Staying {
+            return;
+        }
+        let chosen = self.choose(1, |record| record.state == State::Alive);
+        let Some(record) = chosen.first().and_then(|name| self.records.get(name)) else { return };
+        let to = record.to();
+        if self.exchanges.len() < STREAMS {
+            let octets = self.local_state(false);
+            self.open(Purpose::PushPull, to, octets, self.settings.tcp_timeout);
+        }
+    }
+
+    pub(super) fn open(
+        &mut self,
+        purpose: Purpose,
+        to: SocketAddr,
+        octets: Vec<u8>,
+        timeout: Duration,
+    ) {
+        let stream = self.next_stream;
+        self.next_stream += 1;
+        self.exchanges.insert(stream, purpose);
+        self.outputs.push_back(Output::Open { stream, to, octets, timeout });
+    }
+
+    /// A message on a stream that somebody opened.
+    pub(super) fn request(&mut self, now: Instant, stream: u64, octets: &[u8]) {
+        let answer = match StreamMessage::decode(octets) {
+            Ok(StreamMessage::PushPull(body)) => {
+                // The answer is what we knew before.
+                let answer = self.local_state(joins(&body));
+                if self.merge(now, &body).is_err() {
+                    self.discarded += 1;
+                }
+                Some(answer)
+            }
+            Ok(StreamMessage::Ping(message)) => match Message::decode(&message) {
+                Ok(Message::Ping(ping)) if ping.node.is_empty() || self.is_us(ping.node) => {
+                    let ack = Message::Ack { sequence: ping.sequence }.encode();
+                    Some(stream::encode(ack, self.settings.enable_compression))
+                }
+                _ => None,
+            },
+            Ok(StreamMessage::Ack { .. } | StreamMessage::Error(_) | StreamMessage::User) => None,
+            Err(_) => {
+                self.discarded += 1;
+                None
+            }
+        };
+        self.outputs.push_back(match answer {
+            Some(octets) => Output::Answer { stream, octets },
+            None => Output::Refuse { stream },
+        });
+    }
+
+    /// What became of a stream of ours.
+    pub(super) fn response(&mut self, now: Instant, stream: u64, result: Result<&[u8], &str>) {
+        let Some(purpose) = self.exchanges.remove(&stream) else { return };
+        match purpose {
+            Purpose::Ping { sequence } => self.answered_over_tcp(sequence, result),
+            Purpose::PushPull => {
+                if self.exchanged(now, result).is_err() {
+                    self.discarded += 1;
+                }
+            }
+            Purpose::Join { to } => {
+                let error = self.exchanged(now, result).err();
+                if error.is_none() {
+                    // The others would hear of us by and by.
+                    let us = Arc::clone(&self.name);
+                    self.tell_everyone(&us);
+                }
+                self.outputs.push_back(Output::Event(Event::Contacted { to, error }));
+            }
+        }
+        self.contact();
+    }
+
+    /// Counted at the end of the probe: an answer over UDP would be better.
+    fn answered_over_tcp(&mut self, sequence: u32, result: Result<&[u8], &str>) {
+        let Some(probe) = &mut self.probe else { return };
+        let Ok(Ok(StreamMessage::Ack { sequence: answered })) = result.map(StreamMessage::decode)
+        else {
+            return;
+        };
+        if probe.sequence == sequence && answered == sequence {
+            probe.contacted = true;
+        }
+    }
+
+    fn exchanged(&mut self, now: Instant, result: Result<&[u8], &str>) -> Result<(), Arc<str>> {
+        let octets = result.map_err(Arc::from)?;
+        let text = |error: DecodeError| Arc::from(format!("the answer cannot be read: {error}"));
+        match StreamMessage::decode(octets).map_err(text)? {
+            StreamMessage::PushPull(body) => self.merge(now, &body),
+            StreamMessage::Error(error) => Err(format!("the other side says: {error}").into()),
+            StreamMessage::Ping(_) | StreamMessage::Ack { .. } | StreamMessage::User => {
+                Err("the answer is of another kind".into())
+            }
+        }
+    }
+
+    /// All that we know, as a message.
+    fn local_state(&self, join: bool) -> Vec<u8> {
+        let nodes = self.order.iter().filter_map(|name| self.records.get(name));
+        let message =
+            push_pull::encode(join, self.records.len(), nodes.map(super::Record::node_state));
+        stream::encode(message, self.settings.enable_compression)
+    }
+
+    /// Takes over all that somebody else knows, if everyone understands everyone.
+    fn merge(&mut self, now: Instant, body: &[u8]) -> Result<(), Arc<str>> {
+        let text = |error: DecodeError| Arc::from(format!("the state cannot be read: {error}"));
+        let (head, nodes) = push_pull::decode(body).map_err(text)?;
+        if head.nodes > NODES {
+            return Err(text(DecodeError::Length));
+        }
+        nodes.clone().try_for_each(|node| node.map(drop)).map_err(text)?;
+        let nodes = nodes.filter_map(Result::ok);
+        self.verify(nodes.clone())?;
+        for node in nodes {
+            self.merge_node(now, &node);
+        }
+        Ok(())
+    }
+
+    fn merge_node(&mut self, now: Instant, node: &NodeState<'_>) {
+        let NodeState { name, address, port, meta, incarnation, state, versions } = *node;
+        match (state, address) {
+            (State::Alive, Some(address)) if !name.is_empty() => {
+                let alive = Alive { incarnation, node: name, address, port, meta, versions };
+                self.alive(now, &alive);
+            }
+            (State::Alive, _) => self.discarded += 1,
+            (State::Left, _) => self.dead(now, &Accusation { incarnation, node: name, from: name }),
+            // Who is said to be dead by one is first suspected, so that it can refute.
+            (State::Dead | State::Suspect, _) => {
+                let us = Arc::clone(&self.name);
+                self.suspect(now, &Accusation { incarnation, node: name, from: &us });
+            }
+        }
+    }
+
+    /// Whether the versions that all members speak are within those that all living ones understand.
+    fn verify<'a>(
+        &self,
+        nodes: impl Iterator<Item = NodeState<'a>> + Clone,
+    ) -> Result<(), Arc<str>> {
+        let living = nodes
+            .clone()
+            .filter(|node| node.state == State::Alive)
+            .filter_map(|node| node.versions)
+            .chain(
+                self.records
+                    .values()
+                    .filter(|record| record.state == State::Alive)
+                    .map(|record| record.versions),
+            );
+        let (mut protocol, mut delegate) = ((0, u8::MAX), (0, u8::MAX));
+        for Versions { minimum, maximum, delegate_minimum, delegate_maximum, .. } in living {
+            protocol = (protocol.0.max(minimum), protocol.1.min(maximum));
+            delegate = (delegate.0.max(delegate_minimum), delegate.1.min(delegate_maximum));
+        }
+        let theirs = nodes.map(|node| (node.name, node.versions.unwrap_or_default()));
+        let ours = self.records.values().map(|record| (&*record.name, record.versions));
+        let check = |(name, versions): (&str, Versions)| {
+            let speaks = [(versions.current, protocol), (versions.delegate_current, delegate)];
+            let fits = speaks.iter().all(|(version, (from, to))| (from..=to).contains(&version));
+            if fits {
+                return Ok(());
+            }
+            let printable: String = name.chars().filter(|letter| !letter.is_control()).collect();
+            Err(Arc::from(format!("{printable} speaks a version that others do not understand")))
+        };
+        theirs.chain(ours).try_for_each(check)
+    }
+}
+
+/// What the head says of a join; an unreadable one is found out later.
+fn joins(body: &[u8]) -> bool {
+    push_pull::decode(body).is_ok_and(|(head, _)| head.join)
+}
+
+/// The interval is doubled from 33 members on, tripled from 65, and so on.
+fn scaled(interval: Duration, count: usize) -> Duration {
+    let groups = count.div_ceil(SCALED).max(1).next_power_of_two();
+    interval.saturating_mul(groups.ilog2() + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn push_pulls_become_rarer_in_larger_rings() {
+        let times = [0, 1, 32, 33, 64, 65, 128, 129]
+            .map(|count| scaled(Duration::from_secs(1), count).as_secs());
+        assert_eq!(times, [1, 1, 1, 2, 2, 3, 3, 4]);
+    }
+}

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A member as the ring keeps it.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::Member;
+use super::suspicion::Suspicion;
+use crate::wire::message::Alive;
+use crate::wire::push_pull::NodeState;
+use crate::{State, Versions};
+
+#[derive(Debug)]
+pub(super) struct Record {
+    pub(super) name: Arc<str>,
+    /// As it was told: an IPv4 address may be written as an IPv6 address, and the library compares octets.
+    pub(super) address: IpAddr,
+    pub(super) port: u16,
+    pub(super) meta: Arc<[u8]>,
+    pub(super) versions: Versions,
+    pub(super) incarnation: u32,
+    pub(super) state: State,
+    pub(super) changed: Instant,
+    /// There while the state is `Suspect`.
+    pub(super) suspicion: Option<Suspicion>,
+    /// The other address that somebody last claimed for it.
+    pub(super) conflict: Option<SocketAddr>,
+}
+
+impl Record {
+    pub(super) const fn is_gone(&self) -> bool {
+        matches!(self.state, State::Dead | State::Left)
+    }
+
+    /// Where packets go.
+    pub(super) const fn to(&self) -> SocketAddr {
+        SocketAddr::new(self.address.to_canonical(), self.port)
+    }
+
+    pub(super) fn member(&self) -> Member {
+        Member {
+            name: Arc::clone(&self.name),
+            address: self.to(),
+            meta: Arc::clone(&self.meta),
+            state: self.state,
+            incarnation: self.incarnation,
+            versions: self.versions,
+        }
+    }
+
+    pub(super) fn alive(&self) -> Alive<'_> {
+        Alive {
+            incarnation: self.incarnation,
+            node: &self.name,
+            address: self.address,
+            port: self.port,
+            meta: &self.meta,
+            versions: Some(self.versions),
+        }
+    }
+
+    pub(super) fn node_state(&self) -> NodeState<'_> {
+        NodeState {
+            name: &self.name,
+            address: Some(self.address),
+            port: self.port,
+            meta: &self.meta,
+            incarnation: self.incarnation,
+            state: self.state,
+            versions: Some(self.versions),
+        }
+    }
+}
