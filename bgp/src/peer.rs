@@ -36,6 +36,10 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const SUCCESS: Duration = Duration::from_secs(10);
 /// After so long no connection is on its way any more that was begun before the session was up.
 const SETTLED: Duration = Duration::from_secs(5);
+/// The pause after an attempt that found no way to the peer: as it may be there again at any moment, this does not grow.
+const UNREACHABLE_PAUSE: Duration = Duration::from_secs(3);
+/// TCP repeats the first packet of a younger attempt soon enough by itself.
+const YOUNG_ATTEMPT: Duration = Duration::from_secs(1);
 /// For so long at most a peer whose connection failed in the protocol is not let in.
 const LONGEST_REFUSAL: Duration = Duration::from_secs(5);
 /// How long End-of-RIB waits for the caller if no restart time says otherwise.
@@ -66,6 +70,11 @@ pub enum Event<'a> {
         /// What failed.
         error: Option<String>,
     },
+    /// Our attempt to connect found no way to the peer: it is asked again soon, however often that was in vain.
+    Unreachable {
+        /// What failed.
+        error: String,
+    },
     /// Octets came.
     Received {
         /// On which connection.
@@ -90,7 +99,8 @@ pub enum Event<'a> {
     Configure(Arc<Config>),
     /// The routes are complete: End-of-RIB may be sent. Before `Start` it says that this is no restart.
     InitialSyncDone,
-    /// BFD says that the path works, or the peer was heard: an attempt is worth while.
+    /// BFD says that the path works, the link is back, or the peer was heard: an attempt is worth while, and one that began
+    /// before that is begun anew.
     Reachable,
     /// BFD says that it does not.
     BfdDown,
@@ -153,6 +163,10 @@ pub struct Peer {
     /// Capabilities that the peer refused since the last session.
     omitted: Omission,
     failures: u32,
+    /// Since when we try to connect.
+    attempt: Option<Instant>,
+    /// The attempt that just failed found no way to the peer.
+    unreachable: bool,
     /// IdleHoldTimer (RFC 4271 §8.1.1).
     idle_hold: Option<Instant>,
     /// Until then connections of the peer are refused.
@@ -190,6 +204,8 @@ impl Peer {
             drain: false,
             omitted: Omission::default(),
             failures: 0,
+            attempt: None,
+            unreachable: false,
             idle_hold: None,
             refusing: None,
             complete_by: None,
@@ -222,6 +238,14 @@ impl Peer {
                 let reason = error.map_or(DownReason::ClosedByPeer, DownReason::Tcp);
                 self.with(now, direction, |session, around| session.failed(around, reason));
             }
+            Event::Unreachable { error } => {
+                self.unreachable = true;
+                let reason = DownReason::Tcp(error);
+                self.with(now, Direction::Outgoing, |session, around| {
+                    session.failed(around, reason);
+                });
+                self.unreachable = false;
+            }
             Event::Received { direction, octets } => {
                 self.with(now, direction, |session, around| session.received(around, octets));
             }
@@ -246,11 +270,7 @@ impl Peer {
                     self.restarting = false;
                 }
             }
-            Event::Reachable => {
-                if self.idle_hold.is_some() {
-                    self.idle_hold = Some(now);
-                }
-            }
+            Event::Reachable => self.reachable(now),
             Event::BfdDown => self.bfd_down(now),
             Event::Drain(drain) => {
                 self.drain = drain;
@@ -382,6 +402,28 @@ impl Peer {
         self.with(now, Direction::Outgoing, |session, around| {
             session.trigger(around, trigger, Cause::NONE);
         });
+    }
+
+    fn reachable(&mut self, now: Instant) {
+        self.failures = 0;
+        self.refusing = None;
+        if self.idle_hold.is_some() {
+            self.idle_hold = Some(now);
+            return;
+        }
+        let stale = match self.outgoing.state() {
+            // What TCP waits for by now is the next of its ever rarer repetitions.
+            State::Connect => self
+                .attempt
+                .is_none_or(|since| now.saturating_duration_since(since) >= YOUNG_ATTEMPT),
+            State::Active => !self.config.passive,
+            State::Idle | State::OpenSent | State::OpenConfirm | State::Established => false,
+        };
+        if stale && self.running && self.up.is_none() {
+            self.with(now, Direction::Outgoing, |session, around| {
+                session.trigger(around, Trigger::ConnectRetryTimerExpires, Cause::NONE);
+            });
+        }
     }
 
     fn connected(

@@ -26,8 +26,9 @@ use transition::Trigger;
 const OPEN_HOLD_TIME: Duration = Duration::from_mins(4);
 /// The least SendHoldTime (RFC 9687 §3.3): eight minutes.
 const SEND_HOLD_TIME: Duration = Duration::from_mins(8);
-/// An attempt to connect gets no more than this: a peer that drops our packets while it boots is asked again soon.
-const LONGEST_ATTEMPT: Duration = Duration::from_secs(10);
+/// An attempt to connect gets no more than this, because TCP repeats its first packet ever more rarely: a peer that boots, or
+/// whose cable is out, is asked every few seconds.
+const LONGEST_ATTEMPT: Duration = Duration::from_secs(3);
 
 /// Which side opened the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

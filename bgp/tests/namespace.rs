@@ -8,6 +8,7 @@ mod lab;
 use std::net::TcpStream;
 use std::time::Duration;
 
+use bgp::net::Bfd;
 use bgp::{
     Attributes, DownReason, Families, GracefulRestart, HoldTime, Password, Remote, State, Stop,
     WithheldReason,
@@ -382,4 +383,64 @@ fn a_change_of_something_else_or_of_other_peers_resets_nothing() {
     let down = theirs.until("a reset", |status| status.dropped == 1).last_drop.unwrap();
     assert!(down.reason.to_string().contains("6/6"), "{}", down.reason);
     ours.established();
+}
+
+/// Far below what growing pauses would come to, far above an attempt every few seconds on a busy machine.
+const PROMPT: Duration = Duration::from_secs(10);
+
+#[test]
+#[ignore = "needs root, network namespaces and nft; make test runs it"]
+fn a_session_is_back_soon_after_a_path_that_swallowed_everything() {
+    let lab = Lab::new();
+    let (ours, theirs) = (lab.engine(&lab.node), lab.engine(&lab.router));
+    theirs.peers([router("192.0.2.1")]);
+    ours.peers([node("192.0.2.2")]);
+    ours.established();
+    for round in 1..=5 {
+        lab.nft("add table inet cut\nadd chain inet cut everything { type filter hook input priority 0; policy drop; }");
+        for side in [&ours, &theirs] {
+            for peer in ["router", "node"] {
+                side.engine.bfd_state(peer, Bfd::Down);
+            }
+        }
+        ours.until("an attempt that hangs", |status| {
+            status.dropped == round && status.state == State::Connect
+        });
+        let lost = lab::now();
+        ours.until("an attempt some time ago", |_| lost.elapsed() > Duration::from_secs(4));
+        lab.nft("delete table inet cut");
+        let back = lab::now();
+        // In the last rounds nobody says that the path is back.
+        if round <= 3 {
+            ours.engine.bfd_state("router", Bfd::Up);
+        }
+        ours.until("the session", |status| status.established == round + 1);
+        assert!(back.elapsed() < PROMPT, "{:?} in round {round}", back.elapsed());
+    }
+}
+
+#[test]
+#[ignore = "needs root and network namespaces; make test runs it"]
+fn a_session_is_back_soon_after_its_link() {
+    let lab = Lab::new();
+    let (ours, theirs) = (lab.engine(&lab.node), lab.engine(&lab.router));
+    let hold = |mut config: bgp::Config| {
+        config.hold_time = HoldTime::from_seconds(3).unwrap();
+        config
+    };
+    theirs.peers([hold(router("192.0.2.1"))]);
+    ours.peers([hold(node("192.0.2.2"))]);
+    ours.established();
+    for round in 1..=3 {
+        run("ip", &["-n", &lab.router, "link", "set", "eth0", "down"]);
+        ours.until("the loss", |status| status.dropped == round);
+        theirs.until("the loss", |status| status.dropped == round);
+        // Long enough for pauses that grow to have grown.
+        let lost = lab::now();
+        ours.until("some attempts", |_| lost.elapsed() > Duration::from_secs(8));
+        run("ip", &["-n", &lab.router, "link", "set", "eth0", "up"]);
+        let back = lab::now();
+        ours.until("the session", |status| status.established == round + 1);
+        assert!(back.elapsed() < PROMPT, "{:?} in round {round}", back.elapsed());
+    }
 }

@@ -63,6 +63,9 @@ pub struct RunArgs {
     /// Make this host accept the traffic: a local route per owned address. Needs NET_ADMIN.
     #[arg(long)]
     pub accept: bool,
+    /// Add a route for each advertised aggregate that discards what no Service owns. Needs NET_ADMIN.
+    #[arg(long)]
+    pub discard_aggregates: bool,
     /// Announce every owned address again once in this time, such as 60s; 0s turns it off.
     #[arg(long, default_value = "60s", value_parser = humantime::parse_duration)]
     pub announce_interval: Duration,

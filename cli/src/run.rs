@@ -4,7 +4,7 @@
 //! ```text
 //! inotify ──> read, feed ──> ┌────────────────────────┐ ──> status.json, table
 //! l2 events ───────────────> │ settle, announce, show │ ── desired ──> l2 thread ──> frames
-//! SIGTERM, Ctrl-C ─────────> └────────────────────────┘ ──> local routes (--accept)
+//! SIGTERM, Ctrl-C ─────────> └────────────────────────┘ ──> routes (--accept, --discard-aggregates)
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -64,13 +64,21 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     } else {
         None
     };
+    let discard = if args.discard_aggregates {
+        let routes = HostRoutes::start(RouteAction::Discard).await;
+        Some(routes.context("--discard-aggregates needs the capability NET_ADMIN")?)
+    } else {
+        None
+    };
+    let style = Style::of(args.view.bgp_type.as_deref());
     let (bgp, mut signals) = BgpDriver::start(BgpOptions {
         speaker: world.options.clone(),
         drain_time: args.drain_time,
         drain_on_cordon: false,
+        style,
     });
     let registry = Registry::new();
-    registry.register(Box::new(bgp.collector(Style::of(args.view.bgp_type.as_deref()))))?;
+    registry.register(Box::new(bgp.collector()))?;
     let metrics = Metrics::register(&registry, &world.options.node)?;
     let driver = Arc::new(Mutex::new(driver));
     if args.port != 0 {
@@ -101,6 +109,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
         driver,
         bgp,
         routes,
+        discard,
         state,
         known,
         metrics,
@@ -128,10 +137,10 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
         }
     };
     runner.bgp.stop().await;
-    let removed = match &runner.routes {
-        Some(routes) => routes.sweep().await,
-        None => Ok(()),
-    };
+    let mut removed = Ok(());
+    for routes in runner.routes.iter().chain(&runner.discard) {
+        removed = removed.and(routes.sweep().await);
+    }
     result.and(removed.map_err(Into::into))
 }
 
@@ -159,6 +168,7 @@ struct Runner {
     driver: Arc<Mutex<Layer2Driver>>,
     bgp: BgpDriver,
     routes: Option<HostRoutes>,
+    discard: Option<HostRoutes>,
     state: StateFile,
     known: FolderState,
     metrics: Metrics,
@@ -227,6 +237,7 @@ impl Runner {
         let pending = self.world.allocator.pending().len();
         self.metrics.allocator.update(self.world.snapshot.config(), allocations, pending);
         self.accept().await;
+        self.discard_aggregates().await;
         self.show();
     }
 
@@ -270,6 +281,14 @@ impl Runner {
                     println!("peer {peer}: established, {detail}")
                 }
                 SessionNotice::Down { peer, reason } => println!("peer {peer}: down, {reason}"),
+                SessionNotice::SharedSeries { peer, older: Some(older) } => {
+                    println!(
+                        "peer {peer}: its metrics have the labels of the older peer {older}, whose are shown"
+                    );
+                }
+                SessionNotice::SharedSeries { peer, older: None } => {
+                    println!("peer {peer}: its metrics are its own again");
+                }
                 SessionNotice::Problem { peer, problem: Some(problem) } => {
                     println!("peer {peer}: {problem}");
                 }
@@ -298,6 +317,14 @@ impl Runner {
         };
         if let Err(error) = routes.set(&owned).await {
             println!("a local route could not be changed: {error}");
+        }
+    }
+
+    /// The routes that discard are those of the aggregates.
+    async fn discard_aggregates(&mut self) {
+        let Some(routes) = &mut self.discard else { return };
+        if let Err(error) = routes.set(&self.bgp.books().aggregates()).await {
+            println!("a route that discards could not be changed: {error}");
         }
     }
 

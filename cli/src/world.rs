@@ -74,7 +74,8 @@ impl World {
         state: &FolderState,
     ) -> Vec<(ObjectKey, allocator::Notice)> {
         self.mistakes = std::mem::take(&mut manifests.mistakes);
-        self.folder.feed(&mut self.snapshot, manifests, state, &self.options.node);
+        let node = &self.options.node;
+        self.mistakes.extend(self.folder.feed(&mut self.snapshot, manifests, state, node));
         self.settle()
     }
 

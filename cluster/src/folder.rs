@@ -11,7 +11,7 @@ use crds::config::ConfigKind;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::manifest::{Manifests, Payload};
+use crate::manifest::{Manifests, Mistake, Payload};
 use crate::model::{NodeObject, ServiceObject};
 use crate::snapshot::{Kind, Object, Snapshot};
 
@@ -62,7 +62,8 @@ pub fn feed(snapshot: &mut Snapshot, manifests: Manifests, state: &FolderState, 
 }
 
 /// A folder that is read again and again. It remembers which file each object came from: an object of a file that
-/// cannot be read as a whole now is not gone, and stays as it was (rule 6 of the design).
+/// cannot be read as a whole now is not gone, and stays as it was (rule 6 of the design). Nor are those of a file that holds
+/// nothing all at once, as one does that is being written: they go with the file, or when something else stands in it.
 #[derive(Debug, Default)]
 pub struct Folder {
     origins: BTreeMap<(Kind, Box<str>), Arc<Path>>,
@@ -70,14 +71,14 @@ pub struct Folder {
 
 impl Folder {
     /// Makes the snapshot equal to what the manifests and the state say. `node` stands in where the folder has
-    /// no Nodes: it is the local host then.
+    /// no Nodes: it is the local host then. Returns what is to be said besides the mistakes of the manifests.
     pub fn feed(
         &mut self,
         snapshot: &mut Snapshot,
         manifests: Manifests,
         state: &FolderState,
         node: &str,
-    ) {
+    ) -> Vec<Mistake> {
         for kind in KINDS {
             snapshot.restart(kind);
         }
@@ -96,10 +97,15 @@ impl Folder {
             origins.insert((object.kind(), manifest.key.into()), manifest.file);
             snapshot.apply(object);
         }
+        let mut emptied = BTreeSet::new();
         for (object, file) in std::mem::take(&mut self.origins) {
             let unknown = manifests.broken.iter().any(|broken| file.starts_with(broken));
-            if unknown && !origins.contains_key(&object) {
+            let blank = manifests.blank.contains(&file);
+            if (unknown || blank) && !origins.contains_key(&object) {
                 snapshot.keep(object.0, &object.1);
+                if blank {
+                    emptied.insert(Arc::clone(&file));
+                }
                 origins.insert(object, file);
             }
         }
@@ -125,6 +131,15 @@ impl Folder {
             snapshot.finish(kind);
         }
         self.origins = origins;
+        let message = "it holds nothing any more; what it held stays until it is deleted";
+        let mistake = |file| Mistake {
+            file,
+            line: None,
+            object: None,
+            field: None,
+            message: message.to_owned(),
+        };
+        emptied.into_iter().map(mistake).collect()
     }
 }
 

@@ -167,6 +167,31 @@ fn a_folder_that_cannot_be_read_takes_nothing_down() {
 }
 
 #[test]
+fn a_file_that_shrank_to_nothing_keeps_its_objects_until_it_is_deleted_or_holds_others() {
+    let other = web("").replace("name: web", "name: other");
+    let mut snapshot = Snapshot::new(ConfigScope::All, true);
+    let mut folder = Folder::default();
+    let mut names = |files: &[(&str, &str)]| {
+        let said = folder.feed(&mut snapshot, manifests(files), &FolderState::default(), "here");
+        let names: Vec<String> = snapshot.services().keys().map(ToString::to_string).collect();
+        (names.join(" "), said.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))
+    };
+    let say = "a.yaml: it holds nothing any more; what it held stays until it is deleted";
+    let kept = ("default/web".to_owned(), say.to_owned());
+    let fine = |name: &str| (name.to_owned(), String::new());
+    assert_eq!(names(&[("a.yaml", &web(""))]), fine("default/web"));
+    for nothing in ["", "\n", "# nothing\n", "---\n"] {
+        assert_eq!(names(&[("a.yaml", nothing)]), kept, "{nothing:?}");
+    }
+    // Half of it: as it was, and the reader says what is wrong.
+    assert_eq!(names(&[("a.yaml", "apiVersion: v1\nkind: Serv")]).0, "default/web");
+    assert_eq!(names(&[("a.yaml", ""), ("b.yaml", &web(""))]), fine("default/web"), "it moved");
+    assert_eq!(names(&[("a.yaml", ""), ("b.yaml", &other)]), fine("default/other"));
+    assert_eq!(names(&[("a.yaml", ""), ("b.yaml", "")]).0, "default/other");
+    assert_eq!(names(&[("a.yaml", "")]), fine(""), "the file is deleted");
+}
+
+#[test]
 fn a_state_file_comes_back_as_it_was_written() {
     let root = tempfile::tempdir().unwrap();
     let file =

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The addresses of the interface that a connection goes over, for next hops; and word when addresses change.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
@@ -12,7 +12,7 @@ use nix::sys::socket::{AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProto
 use tokio::io::unix::AsyncFd;
 
 use super::next_hops::{InterfaceAddress, choose};
-use crate::NextHops;
+use crate::{NextHops, Remote};
 
 /// struct nlmsghdr.
 const NETLINK_HEADER: usize = 16;
@@ -152,6 +152,26 @@ pub(super) fn link(interface: &str) -> (Option<[u8; 6]>, Option<Ipv6Addr>) {
         }
     }
     (link_layer, link_local)
+}
+
+/// The interfaces over which something can be sent now, by their indices.
+pub(super) fn running_links() -> BTreeSet<u32> {
+    let Ok(all) = getifaddrs() else { return BTreeSet::new() };
+    let running = InterfaceFlags::IFF_UP | InterfaceFlags::IFF_RUNNING;
+    all.filter(|one| one.flags.contains(running))
+        .filter_map(|one| super::connect::index(&one.interface_name).ok())
+        .collect()
+}
+
+/// The interface over which packets to this peer go now; `None` where there is no way, or its link is down.
+pub(super) fn way(remote: &Remote, running: &BTreeSet<u32>) -> Option<u32> {
+    let interface = match remote {
+        Remote::Interface(name) | Remote::Address { interface: Some(name), .. } => {
+            super::connect::index(name).ok()?
+        }
+        Remote::Address { address, interface: None } => route_interface(*address)?,
+    };
+    running.contains(&interface).then_some(interface)
 }
 
 /// Hears of every change of links and addresses; what changed is not read, as everything is looked at anew.

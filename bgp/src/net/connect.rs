@@ -18,6 +18,8 @@ pub(super) enum ConnectError {
     Unheard(String),
     /// This host cannot even try.
     Local(String),
+    /// No packet found the way there and back.
+    Unreachable(String),
     /// The peer or the network did not let us.
     Remote(String),
 }
@@ -31,13 +33,16 @@ impl ConnectError {
         match self {
             Self::Local(text) => Some(text),
             Self::Unheard(text) if waited >= UNHEARD => Some(text),
-            Self::Unheard(_) | Self::Remote(_) => None,
+            Self::Unheard(_) | Self::Unreachable(_) | Self::Remote(_) => None,
         }
     }
 
     pub(super) fn into_text(self) -> String {
         match self {
-            Self::Unheard(text) | Self::Local(text) | Self::Remote(text) => text,
+            Self::Unheard(text)
+            | Self::Local(text)
+            | Self::Unreachable(text)
+            | Self::Remote(text) => text,
         }
     }
 }
@@ -83,7 +88,16 @@ pub(super) async fn connect(
 ) -> Result<TcpStream, ConnectError> {
     let socket = prepare(&config, target)?;
     let socket = TcpSocket::from_std_stream(socket.into());
-    socket.connect(target).await.map_err(|error| ConnectError::Remote(format!("{target}: {error}")))
+    socket.connect(target).await.map_err(|error| {
+        let text = format!("{target}: {error}");
+        match error.kind() {
+            io::ErrorKind::HostUnreachable
+            | io::ErrorKind::NetworkUnreachable
+            | io::ErrorKind::NetworkDown
+            | io::ErrorKind::TimedOut => ConnectError::Unreachable(text),
+            _ => ConnectError::Remote(text),
+        }
+    })
 }
 
 fn prepare(config: &Config, target: SocketAddr) -> Result<Socket, String> {

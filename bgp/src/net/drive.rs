@@ -8,6 +8,7 @@ use std::future::{Future, pending};
 use std::io;
 use std::net::{IpAddr, Ipv6Addr};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -39,11 +40,19 @@ pub(super) struct Cell {
     pub(super) accepted: mpsc::Sender<TcpStream>,
     /// The router behind the interface of an unnumbered peer.
     neighbour: Mutex<Neighbour>,
+    /// The interface towards the peer when the host was last looked at; 0: none.
+    way: AtomicU32,
 }
 
 impl Cell {
     pub(super) fn new(peer: Peer, accepted: mpsc::Sender<TcpStream>) -> Self {
-        Self { peer: Mutex::new(peer), wake: Notify::new(), accepted, neighbour: Mutex::default() }
+        Self {
+            peer: Mutex::new(peer),
+            wake: Notify::new(),
+            accepted,
+            neighbour: Mutex::default(),
+            way: AtomicU32::new(0),
+        }
     }
 
     pub(super) fn peer(&self) -> MutexGuard<'_, Peer> {
@@ -54,6 +63,12 @@ impl Cell {
     pub(super) fn tell(&self, event: Event<'_>) {
         self.peer().handle(now(), event);
         self.wake.notify_one();
+    }
+
+    /// Over which interface the peer is to be reached now. Returns whether that is another one than before.
+    pub(super) fn has_way(&self, way: Option<u32>) -> bool {
+        let way = way.unwrap_or(0);
+        self.way.swap(way, Ordering::Relaxed) != way && way != 0
     }
 
     pub(super) fn neighbour(&self) -> Option<Ipv6Addr> {
@@ -253,6 +268,7 @@ impl Driver {
             Ok(stream) => {
                 self.begin(stream, Direction::Outgoing);
             }
+            Err(ConnectError::Unreachable(error)) => self.handle(Event::Unreachable { error }),
             Err(error) => {
                 let (direction, error) = (Direction::Outgoing, Some(error.into_text()));
                 self.handle(Event::Disconnected { direction, error });

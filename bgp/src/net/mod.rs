@@ -373,9 +373,14 @@ impl Inner {
         }
     }
 
-    /// Looks at the addresses of all connections anew.
-    fn renew_next_hops(&self) {
+    /// Looks anew at the links towards all peers and at the addresses of all connections. A peer that the link leads to again
+    /// is tried at once.
+    fn look_around(&self) {
+        let links = addresses::running_links();
         for running in self.state().peers.values() {
+            if running.cell.has_way(addresses::way(&running.config.remote, &links)) {
+                running.cell.tell(Event::Reachable);
+            }
             let addresses = running.cell.peer().addresses();
             if let Some((local, remote)) = addresses {
                 let next_hops = addresses::next_hops(local, remote);
@@ -419,7 +424,7 @@ fn is_from(running: &Running, remote: SocketAddr) -> bool {
     }
 }
 
-/// Has next hops follow the addresses of this host.
+/// Has next hops and attempts follow the addresses and links of this host.
 async fn follow_addresses(engine: Weak<Inner>) {
     let mut said = false;
     loop {
@@ -430,14 +435,14 @@ async fn follow_addresses(engine: Weak<Inner>) {
                 }
                 tokio::time::sleep(SETTLE).await;
                 match engine.upgrade() {
-                    Some(engine) => engine.renew_next_hops(),
+                    Some(engine) => engine.look_around(),
                     None => return,
                 }
             },
             Err(error) => error,
         };
         if !std::mem::replace(&mut said, true) {
-            tracing::warn!(error = %result, "next hops do not follow changes of addresses");
+            tracing::warn!(error = %result, "changes of links and addresses are not heard: next hops do not follow them");
         }
         tokio::time::sleep(Duration::from_secs(5)).await;
     }

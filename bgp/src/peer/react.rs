@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Direction, LONGEST_REFUSAL, LONGEST_WAIT, Output, Peer, SUCCESS};
+use super::{
+    Direction, FIRST_PAUSE, LONGEST_REFUSAL, LONGEST_WAIT, Output, Peer, SUCCESS, UNREACHABLE_PAUSE,
+};
 use crate::session::transition::Trigger;
 use crate::session::{Cause, Report, Session};
 use crate::status::{Down, DownReason, Negotiated, State};
@@ -27,7 +29,10 @@ impl Peer {
 
     fn react(&mut self, now: Instant, direction: Direction, report: Report) {
         match report {
-            Report::Connect => self.outputs.push_back(Output::Connect),
+            Report::Connect => {
+                self.attempt = Some(now);
+                self.outputs.push_back(Output::Connect);
+            }
             Report::Close(octets) => {
                 self.counters.sent.octets += u64::try_from(octets.len()).unwrap_or(u64::MAX);
                 self.outputs.push_back(Output::Close { direction, octets });
@@ -119,10 +124,16 @@ impl Peer {
         let fallback = offered && self.omitted.failed(now, refused);
         if lived {
             self.failures = 0;
-        } else if failed && !fallback {
+        } else if failed && !fallback && !self.unreachable {
             self.failures = self.failures.saturating_add(1);
         }
-        let pause = if fallback { Duration::ZERO } else { self.pause(self.failures) };
+        let pause = if fallback {
+            Duration::ZERO
+        } else if self.unreachable {
+            UNREACHABLE_PAUSE.min(self.config.connect_time.max(FIRST_PAUSE))
+        } else {
+            self.pause(self.failures)
+        };
         if direction == Direction::Incoming {
             self.incoming = None;
             if failed && !fallback && from < State::Established {

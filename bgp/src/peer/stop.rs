@@ -84,7 +84,17 @@ impl Peer {
 
     /// CEASE/10 (RFC 9384). As packets do not reach us the routes must go, so graceful restart must not keep them (RFC 9384 §3).
     pub(super) fn bfd_down(&mut self, now: Instant) {
-        let Some(direction) = self.up else { return };
+        let Some(direction) = self.up else {
+            // A connection that is half way would wait for the next repetition of TCP after the path is back.
+            for direction in [Direction::Outgoing, Direction::Incoming] {
+                if self.session(direction).is_some_and(|one| one.state() >= State::OpenSent) {
+                    self.with(now, direction, |session, around| {
+                        session.abandon(around, DownReason::BfdDown);
+                    });
+                }
+            }
+            return;
+        };
         let notification = self.final_word(direction, Notification::cease(error::BFD_DOWN));
         self.with(now, direction, |session, around| {
             let cause = Cause::notification(notification, DownReason::BfdDown);

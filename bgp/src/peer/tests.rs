@@ -222,10 +222,61 @@ fn a_peer_that_is_deaf_is_tried_with_growing_pauses() {
 #[test]
 fn an_attempt_that_hangs_is_made_again() {
     let mut scripted = Scripted::new(|_| {});
-    assert!(scripted.timer() <= 10 * SECOND);
-    assert_eq!((scripted.connects, scripted.closed.len()), (2, 1));
-    assert_eq!(scripted.peer.status().state, State::Connect);
+    for attempts in 2..9 {
+        assert!(scripted.timer() <= 3 * SECOND, "a fresh attempt every few seconds");
+        assert_eq!((scripted.connects, scripted.closed.len()), (attempts, attempts - 1));
+        assert_eq!(scripted.peer.status().state, State::Connect);
+    }
     assert_eq!(scripted.downs, []);
+}
+
+#[test]
+fn an_attempt_from_before_the_path_was_back_is_made_again_at_once() {
+    let mut scripted = Scripted::new(|_| {});
+    scripted.handle(Event::Reachable);
+    assert_eq!((scripted.connects, scripted.closed.len()), (1, 0), "a young one goes on");
+    scripted.now += SECOND;
+    scripted.handle(Event::Reachable);
+    assert_eq!((scripted.connects, scripted.closed.len()), (2, 1));
+    // From Active, too: a connection that broke before the peer answered.
+    scripted.connect();
+    scripted.handle(Event::Disconnected { direction: Direction::Outgoing, error: None });
+    assert_eq!(scripted.peer.status().state, State::Active);
+    scripted.handle(Event::Reachable);
+    assert_eq!((scripted.connects, scripted.peer.status().state), (3, State::Connect));
+}
+
+#[test]
+fn a_connection_that_is_half_way_is_left_when_bfd_says_that_the_path_is_lost() {
+    let mut scripted = Scripted::new(|_| {});
+    scripted.connect();
+    assert_eq!(scripted.peer.status().state, State::OpenSent);
+    scripted.handle(Event::BfdDown);
+    assert_eq!(scripted.downs, [DownReason::BfdDown]);
+    scripted.handle(Event::Reachable);
+    assert_eq!((scripted.connects, scripted.peer.status().state), (2, State::Connect));
+}
+
+#[test]
+fn a_path_that_is_looked_for_is_asked_for_without_growing_pauses() {
+    let mut scripted = Scripted::new(|config| config.connect_time = 120 * SECOND);
+    for attempts in 2..30 {
+        scripted.handle(Event::Unreachable { error: "no route to host".to_owned() });
+        assert_eq!(scripted.peer.status().state, State::Idle);
+        assert!(scripted.timer() <= 3 * SECOND);
+        assert_eq!(scripted.connects, attempts);
+    }
+    let refused = || Event::Disconnected { direction: Direction::Outgoing, error: None };
+    scripted.handle(refused());
+    assert!(scripted.timer() <= SECOND, "the first pause for a peer that is there and says no");
+}
+
+#[test]
+fn a_passive_peer_is_not_connected_to_because_it_is_reachable() {
+    let mut scripted = Scripted::new(|config| config.passive = true);
+    scripted.now += 10 * SECOND;
+    scripted.handle(Event::Reachable);
+    assert_eq!((scripted.connects, scripted.peer.status().state), (0, State::Active));
 }
 
 #[test]

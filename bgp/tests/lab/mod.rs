@@ -120,6 +120,13 @@ impl Lab {
         run("ip", &arguments);
     }
 
+    /// Rules for packets to the router.
+    pub(crate) fn nft(&self, rules: &str) {
+        let file = self.file("rules.nft");
+        std::fs::write(&file, rules).unwrap();
+        run("ip", &["netns", "exec", &self.router, "nft", "-f", &file]);
+    }
+
     /// An engine on one side.
     pub(crate) fn engine(&self, namespace: &str) -> Speaker {
         let file = File::open(format!("/var/run/netns/{namespace}")).unwrap();

@@ -64,6 +64,8 @@ pub struct Manifests {
     pub mistakes: Vec<Mistake>,
     /// Files and folders that could not be read as a whole: what they hold is not known in full.
     pub broken: BTreeSet<Arc<Path>>,
+    /// Files that hold nothing at all: not even an object that is not used.
+    pub blank: BTreeSet<Arc<Path>>,
     remember_fields: bool,
 }
 
@@ -76,10 +78,13 @@ impl Manifests {
 
     /// Reads one text.
     pub fn read(&mut self, file: &Arc<Path>, text: &str) {
-        let before = self.mistakes.len();
+        let held = |this: &Self| (this.objects.len(), this.ignored);
+        let (mistakes, before) = (self.mistakes.len(), held(self));
         self.read_documents(file, text);
-        if self.mistakes.len() > before {
+        if self.mistakes.len() > mistakes {
             self.broken.insert(Arc::clone(file));
+        } else if held(self) == before {
+            self.blank.insert(Arc::clone(file));
         }
     }
 

@@ -43,6 +43,11 @@ pub struct Config {
     pub bgp_advertisements: BTreeMap<Arc<str>, BgpAdvertisement>,
     /// Valid peers, by name.
     pub peers: BTreeMap<Arc<str>, Peer>,
+    /// Peers whose own fields are valid and that cannot be used nevertheless, by name: their Secret is missing, say, or they
+    /// contradict an older one. They have no session; whoever counts sessions counts them.
+    pub unusable_peers: BTreeMap<Arc<str>, UnusablePeer>,
+    /// The names of all peers, usable or not, the oldest first.
+    pub peers_by_age: Vec<Arc<str>>,
     /// Valid BFD profiles, by name.
     pub bfd_profiles: BTreeMap<Arc<str>, BfdProfile>,
     /// Community aliases, of all objects together.
@@ -58,6 +63,15 @@ pub struct InvalidPool {
     /// The object's labels: advertisements still select it by them.
     pub labels: Labels,
     /// Why it is invalid, in the contract's text.
+    pub reason: Arc<str>,
+}
+
+/// A peer that cannot be used, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnusablePeer {
+    /// What its own fields say: without password and BFD profile.
+    pub peer: Peer,
+    /// Why it cannot be used, in the contract's text.
     pub reason: Arc<str>,
 }
 

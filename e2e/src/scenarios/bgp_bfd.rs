@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! BFD (RFC 5880) beside BGP: on the link and over several hops; a cut is noticed long before the hold time is over.
 //!
-//! Topology: one node; FRR and BIRD on the switch, and FRR and BIRD once more behind another router.
-//! Steps: sessions and BFD with all four come up; the node's cable is pulled: all four lose the routes while the hold
-//! time is 90 s; it is plugged in: all is back; the speaker is stopped in order: the routers hear that by BFD
+//! Topology: one node; FRR and BIRD on the switch, by IPv4 and by IPv6, and FRR and BIRD once more behind another router.
+//! Steps: sessions and BFD with all come up; three times the node's cable is pulled: all lose the routes while the hold
+//! time is 90 s; and plugged in: all is back soon; the speaker is stopped in order: the routers hear that by BFD
 //! (AdminDown) and by CEASE, the routes go. The metrics of BFD are MetalLB's.
 
 use std::path::Path;
@@ -22,7 +22,11 @@ use crate::lab::wait::eventually_true;
 use crate::lab::{Lab, SOON};
 
 const NODE: &str = "172.30.0.11";
+const NODE_V6: &str = "fd30::11";
 const PREFIX: &str = "10.60.0.1/32";
+const PREFIX_V6: &str = "fd60::1/128";
+/// How often the cable is pulled.
+const CUTS: usize = 3;
 const KINDS: [Kind; 2] = [Kind::Frr, Kind::Bird];
 /// Far below the hold time, far above three times 100 ms on a busy machine.
 const DETECTED: Duration = Duration::from_secs(10);
@@ -33,10 +37,12 @@ pub(super) fn run(lab: &mut Lab) -> anyhow::Result<()> {
     let profile = json!({"transmitInterval": 100, "receiveInterval": 100, "minimumTtl": 63});
     lab.kube().apply(&bfd_profile("fast", profile))?;
     lab.kube().apply(&bgp_advertisement("a", json!({})))?;
-    lab.create_service("web", &["10.60.0.1"], &[1], json!({}))?;
+    lab.create_service("web", &["10.60.0.1", "fd60::1"], &[1], json!({}))?;
     for kind in KINDS {
-        lab.add_router(kind, &Setup::new(kind, vec![neighbour(false)]))?;
+        let by_v6 = Neighbour { bfd: true, ..Neighbour::new("node6", NODE_V6, ASN) };
+        lab.add_router(kind, &Setup::new(kind, vec![neighbour(false), by_v6]))?;
         lab.kube().apply(&bgp_peer(kind.name(), peer(kind, &kind.v4(), json!({}))))?;
+        lab.kube().apply(&bgp_peer(&format!("{kind}-v6"), peer(kind, &kind.v6(), json!({}))))?;
     }
     let middle = lab.switch.attach("middle", "eth0", "02:fb:00:00:00:ef")?;
     middle.ip("address add 172.30.0.129/24 dev eth0")?;
@@ -52,38 +58,40 @@ pub(super) fn run(lab: &mut Lab) -> anyhow::Result<()> {
     lab.routers.extend(far);
 
     all_up(lab)?;
-    lab.switch.set_cable("node1", false)?;
-    for router in &lab.routers {
-        eventually_true(&format!("{} has noticed", router.namespace.name()), DETECTED, || {
-            Ok(router.routes()?.is_empty() && !router.session(key(router.kind))?.established)
-        })?;
+    for _ in 0..CUTS {
+        lab.switch.set_cable("node1", false)?;
+        for router in &lab.routers {
+            eventually_true(&format!("{} has noticed", router.namespace.name()), DETECTED, || {
+                let up = router.sessions()?.into_values().any(|session| session.established);
+                Ok(router.routes()?.is_empty() && !up)
+            })?;
+        }
+        lab.switch.set_cable("node1", true)?;
+        // The kernel took the routes of the link along.
+        let _ = lab.node("node1")?.namespace.ip("route replace 172.28.0.0/16 via 172.30.0.129");
+        all_up(lab)?;
     }
-    lab.switch.set_cable("node1", true)?;
-    // The kernel took the routes of the link along.
-    let _ = lab.node("node1")?.namespace.ip("route replace 172.28.0.0/16 via 172.30.0.129");
-    all_up(lab)?;
 
     let metrics = lab.metric_lines("node1", "metallb_bfd_")?;
     for kind in KINDS {
-        for line in [
-            format!("metallb_bfd_session_up{{peer=\"{}\",vrf=\"default\"}} 1", kind.v4()),
-            format!("metallb_bfd_session_up_events{{peer=\"{}\",vrf=\"default\"}} 2", kind.v4()),
-            format!("metallb_bfd_session_down_events{{peer=\"{}\",vrf=\"default\"}} 1", kind.v4()),
-        ] {
-            ensure!(metrics.contains(&line), "no {line} in {metrics:#?}");
+        for address in [kind.v4(), kind.v6()] {
+            for (name, value) in
+                [("up", 1), ("up_events", CUTS + 1), ("down_events", CUTS)]
+            {
+                let line = format!(
+                    "metallb_bfd_session_{name}{{peer=\"{address}\",vrf=\"default\"}} {value}"
+                );
+                ensure!(metrics.contains(&line), "no {line} in {metrics:#?}");
+            }
         }
     }
     let mut speaker = lab.node("node1")?.speaker.take().context("a speaker")?;
     speaker.terminate(SOON)?;
     for router in &lab.routers {
         router.wait_routes("nothing of a speaker that was stopped", <[_]>::is_empty)?;
-        ensure!(router.bfd()?.get(NODE) != Some(&true), "BFD of {}", router.kind);
+        ensure!(router.bfd()?.values().all(|up| !up), "BFD of {}", router.kind);
     }
     Ok(())
-}
-
-fn key(kind: Kind) -> &'static str {
-    if kind == Kind::Bird { "node" } else { NODE }
 }
 
 fn neighbour(multihop: bool) -> Neighbour {
@@ -126,19 +134,27 @@ fn beyond(
     Ok((router, address))
 }
 
-/// Every router has the route and a BFD session that is up.
+/// Every router has the routes and BFD sessions that are up.
 fn all_up(lab: &Lab) -> anyhow::Result<()> {
-    for router in &lab.routers {
+    for (number, router) in lab.routers.iter().enumerate() {
         let name = router.namespace.name();
-        let mut seen = None;
-        eventually_true(&format!("BFD of {name} is up"), SOON, || {
-            let bfd = router.bfd()?;
-            let up = bfd.get(NODE) == Some(&true);
-            seen = Some(bfd);
-            Ok(up)
-        })
-        .with_context(|| format!("last: {seen:?}"))?;
-        router.wait_prefixes(key(router.kind), &[PREFIX]).context(name.to_owned())?;
+        let mut wanted = vec![(NODE, "node", PREFIX)];
+        // Those behind another router come after those on the link.
+        if number < KINDS.len() {
+            wanted.push((NODE_V6, "node6", PREFIX_V6));
+        }
+        for (address, protocol, prefix) in wanted {
+            let mut seen = None;
+            eventually_true(&format!("BFD of {name} with {address} is up"), SOON, || {
+                let bfd = router.bfd()?;
+                let up = bfd.get(address) == Some(&true);
+                seen = Some(bfd);
+                Ok(up)
+            })
+            .with_context(|| format!("last: {seen:?}"))?;
+            let key = if router.kind == Kind::Bird { protocol } else { address };
+            router.wait_prefixes(key, &[prefix]).context(name.to_owned())?;
+        }
     }
     Ok(())
 }

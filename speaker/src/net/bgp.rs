@@ -20,9 +20,11 @@ use std::time::Duration;
 use bgp::net::Engine;
 use bgp::{DownReason, State, Status, Stop};
 use cluster::{Dirty, Snapshot};
-use crds::config::{Peer, PeerAddress};
+use crds::config::{Config, Peer, PeerAddress};
+use crds::labels::Labels;
 
 pub use collector::{BgpCollector, Style};
+use collector::{Labelled, Roster};
 use drain::Drain;
 pub use signals::{Signal, Signals};
 pub use way::bfd_choice;
@@ -54,6 +56,13 @@ pub enum SessionNotice {
         /// Why.
         reason: DownReason,
     },
+    /// Its metrics cannot be told from those of an older peer, whose series they would be; none when that is over.
+    SharedSeries {
+        /// The BGPPeer.
+        peer: Arc<str>,
+        /// The older one.
+        older: Option<Arc<str>>,
+    },
     /// There cannot be one, or there can again.
     Problem {
         /// The BGPPeer.
@@ -78,6 +87,8 @@ struct Told {
     dropped: u64,
     reason: Option<DownReason>,
     problem: Option<String>,
+    /// The older peer that has the same series.
+    older: Option<Arc<str>>,
 }
 
 /// BFD, from the first peer that has a profile.
@@ -92,6 +103,9 @@ pub struct BgpDriver {
     bfd_events: signals::BfdSender,
     sessions: BTreeMap<Arc<str>, Session>,
     problems: BTreeMap<Arc<str>, NoSession>,
+    /// Whose metrics there are.
+    roster: Roster,
+    style: Style,
     told: BTreeMap<Arc<str>, Told>,
     /// The state of each BFD session as it was last told.
     bfd_told: BTreeMap<bfd::SessionKey, BfdTold>,
@@ -112,6 +126,8 @@ pub struct BgpOptions {
     pub drain_time: Duration,
     /// Whether a cordoned node is to be emptied.
     pub drain_on_cordon: bool,
+    /// How metrics are labelled.
+    pub style: Style,
 }
 
 /// What a BFD session last said.
@@ -126,7 +142,7 @@ impl BgpDriver {
     /// Starts without peers; to be called within a runtime.
     #[must_use]
     pub fn start(options: BgpOptions) -> (Self, Signals) {
-        let BgpOptions { speaker: options, drain_time, drain_on_cordon } = options;
+        let BgpOptions { speaker: options, drain_time, drain_on_cordon, style } = options;
         let seed = std::hash::BuildHasher::hash_one(
             &std::hash::RandomState::new(),
             options.node.as_bytes(),
@@ -141,6 +157,8 @@ impl BgpDriver {
             bfd_events,
             sessions: BTreeMap::new(),
             problems: BTreeMap::new(),
+            roster: Roster::default(),
+            style,
             told: BTreeMap::new(),
             bfd_told: BTreeMap::new(),
             drain: Drain::new(drain_time),
@@ -166,8 +184,9 @@ impl BgpDriver {
 
     /// What the metrics are made from.
     #[must_use]
-    pub fn collector(&self, style: Style) -> BgpCollector {
-        BgpCollector::new(self.engine.clone(), Arc::clone(&self.bfd), style)
+    pub fn collector(&self) -> BgpCollector {
+        let roster = Arc::clone(&self.roster);
+        BgpCollector::new(self.engine.clone(), Arc::clone(&self.bfd), roster, self.style)
     }
 
     /// The BFD session of each peer that has one.
@@ -286,9 +305,22 @@ impl BgpDriver {
             );
         }
         self.sessions = sessions;
-        self.told
-            .retain(|name, _| self.sessions.contains_key(name) || self.problems.contains_key(name));
+        self.call_the_roll(config, &labels);
         self.publish();
+    }
+
+    /// Whose metrics there are: every peer that should have a session here, the oldest first.
+    fn call_the_roll(&mut self, config: &Config, labels: &Labels) {
+        let unusable = |name| config.unusable_peers.get(name).map(|unusable| &unusable.peer);
+        let roll: Vec<Labelled> = config
+            .peers_by_age
+            .iter()
+            .filter_map(|name| config.peers.get(name).or_else(|| unusable(name)))
+            .filter(|peer| peer.selects_node(labels))
+            .map(|peer| Labelled::new(peer, self.style))
+            .collect();
+        self.told.retain(|name, _| roll.iter().any(|labelled| labelled.peer == *name));
+        *self.roster.lock().unwrap_or_else(PoisonError::into_inner) = roll;
     }
 
     fn session(&self, peer: &Peer, known: Option<&Session>) -> Result<Session, NoSession> {
@@ -502,12 +534,32 @@ impl BgpDriver {
                 notices.push(SessionNotice::Problem { peer: Arc::clone(name), problem });
             }
         }
+        notices.extend(self.shared_series());
         for (name, problem) in &self.problems {
             let told = self.told.entry(Arc::clone(name)).or_default();
             let problem = Some(problem.to_string());
             if told.problem != problem {
                 told.problem.clone_from(&problem);
                 notices.push(SessionNotice::Problem { peer: Arc::clone(name), problem });
+            }
+        }
+        notices
+    }
+
+    /// Peers whose series are an older one's.
+    fn shared_series(&mut self) -> Vec<SessionNotice> {
+        let roster = self.roster.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut notices = Vec::new();
+        let mut first: BTreeMap<&[String], &Arc<str>> = BTreeMap::new();
+        for Labelled { peer, values } in roster.iter() {
+            let older = first.get(values.as_slice()).map(|older| Arc::clone(older));
+            if older.is_none() {
+                first.insert(values, peer);
+            }
+            let told = self.told.entry(Arc::clone(peer)).or_default();
+            if told.older != older {
+                told.older.clone_from(&older);
+                notices.push(SessionNotice::SharedSeries { peer: Arc::clone(peer), older });
             }
         }
         notices

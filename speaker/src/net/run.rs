@@ -94,6 +94,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         speaker: options,
         drain_time: args.drain_time,
         drain_on_cordon: args.drain_on_cordon,
+        style: Style::of(args.common.bgp_type.as_deref()),
     });
     let l2_options = l2::Options {
         exclude,
@@ -119,7 +120,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let driver = Arc::new(Mutex::new(driver));
     let metrics = Arc::new(Mutex::new(SpeakerMetrics::register(&registry, &node)?));
     let client_metrics = ClientMetrics::register(&registry)?;
-    registry.register(Box::new(bgp.collector(Style::of(args.common.bgp_type.as_deref()))))?;
+    registry.register(Box::new(bgp.collector()))?;
     if args.common.port != 0 {
         let (driver, metrics) = (Arc::clone(&driver), Arc::clone(&metrics));
         let refresh = move || {
@@ -411,6 +412,27 @@ impl Shell {
                 let message = format!("session from node {:?} is down: {reason}", self.node);
                 (peer, true, "sessionDown", message)
             }
+            SessionNotice::SharedSeries { peer, older: Some(older) } => {
+                let message = format!(
+                    "node {:?}: the metrics of this peer have the labels of the older BGPPeer {older:?}, whose are shown",
+                    self.node
+                );
+                tracing::warn!(
+                    event = "metricsShared",
+                    peer = &*peer,
+                    older = &*older,
+                    "{message}"
+                );
+                (peer, true, "metricsShared", message)
+            }
+            SessionNotice::SharedSeries { peer, older: None } => {
+                tracing::info!(
+                    event = "metricsSharedOver",
+                    peer = &*peer,
+                    "the metrics of this peer are its own again"
+                );
+                return;
+            }
             SessionNotice::Problem { peer, problem: Some(problem) } => {
                 tracing::error!(
                     event = "sessionProblem",
@@ -448,6 +470,10 @@ impl Shell {
             RouteOutput::Advertised { service, uid, addresses } => {
                 tracing::info!(event = "serviceAnnounced", %service, ips = ?addresses, protocol = "bgp",
                     "service has IP, announcing");
+                let paths = self.bgp.books().advertised().get(&service);
+                let count = paths.map_or(0, |advertised| advertised.paths.len());
+                tracing::info!(event = "updatedAdvertisements", %service, numAds = count, protocol = "bgp",
+                    "making advertisements using BGP");
                 metrics.set_announced(&service, "bgp", &addresses);
                 self.events.publish(self.assigned(service, uid, "bgp"));
             }

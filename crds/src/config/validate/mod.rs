@@ -21,7 +21,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::objects::{Age, ConfigKind, Object, Objects, Stored};
-use super::{Config, InvalidPool};
+use super::{Config, InvalidPool, UnusablePeer};
 use crate::labels::Labels;
 use cross::{Admitted, Entry};
 
@@ -153,7 +153,31 @@ pub fn validate(
             (rejection.name.clone(), invalid)
         })
         .collect();
+    add_unusable_peers(&mut config, objects, &rejections);
     (config, rejections)
+}
+
+/// Adds what is known of peers that were turned away, and how old all of them are.
+fn add_unusable_peers(config: &mut Config, objects: &Objects, rejections: &[Rejection]) {
+    let rejected = rejections
+        .iter()
+        .filter(|rejection| rejection.kind == ConfigKind::BgpPeer && !rejection.kept_last_valid);
+    config.unusable_peers = rejected
+        .filter_map(|rejection| {
+            let spec = objects.peers.get(&rejection.name)?.spec.as_ref().ok()?;
+            let peer = peer::fields(&rejection.name, spec).ok()?;
+            let unusable = UnusablePeer { peer, reason: rejection.message.as_str().into() };
+            Some((rejection.name.clone(), unusable))
+        })
+        .collect();
+    let mut by_age: Vec<(Age, Arc<str>)> = config
+        .peers
+        .keys()
+        .chain(config.unusable_peers.keys())
+        .map(|name| (objects.peers.get(name).and_then(|object| object.age), name.clone()))
+        .collect();
+    by_age.sort();
+    config.peers_by_age = by_age.into_iter().map(|(_, name)| name).collect();
 }
 
 /// An object, parsed by itself or failed at that.

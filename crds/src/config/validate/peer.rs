@@ -45,7 +45,7 @@ pub(super) fn parse(
 }
 
 /// All but what stands in other objects.
-fn fields(name: &Arc<str>, spec: &BgpPeerSpec) -> Result<Peer, String> {
+pub(super) fn fields(name: &Arc<str>, spec: &BgpPeerSpec) -> Result<Peer, String> {
     if spec.my_asn == 0 {
         return Err("missing local ASN".into());
     }

@@ -2,12 +2,13 @@
 //! The metrics of BGP and BFD (contract 7.1), read from the sessions when somebody asks. Names and labels are MetalLB's; under
 //! frr-k8s the same are there once more with the prefix `frrk8s_`.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::PoisonError;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bgp::net::Engine;
-use bgp::{Remote, State, Status};
+use bgp::{Counters, State, Status};
+use crds::config::{Peer, PeerAddress};
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{IntCounterVec, IntGaugeVec, Opts};
@@ -18,7 +19,58 @@ use super::SharedBfd;
 pub struct BgpCollector {
     engine: Engine,
     bfd: SharedBfd,
+    roster: Roster,
     style: Style,
+}
+
+/// A peer that should have a session, and the values of its labels.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Labelled {
+    pub(super) peer: Arc<str>,
+    /// `peer`, and `vrf` but in the native mode.
+    pub(super) values: Vec<String>,
+}
+
+/// Whose series there are, the oldest peer first: of several with equal labels the oldest has the series.
+pub(super) type Roster = Arc<Mutex<Vec<Labelled>>>;
+
+impl Labelled {
+    pub(super) fn new(peer: &Peer, style: Style) -> Self {
+        let address = match (&peer.address, style) {
+            (address, Style::FrrK8s) => address.to_string(),
+            (PeerAddress::Address(address), Style::Native | Style::Frr) => {
+                SocketAddr::new(*address, peer.port).to_string()
+            }
+            (PeerAddress::Interface(interface), Style::Native | Style::Frr) => {
+                format!("{interface}:{}", peer.port)
+            }
+        };
+        let mut values = vec![address];
+        if style != Style::Native {
+            values.push(peer.vrf.as_deref().unwrap_or("default").to_owned());
+        }
+        Self { peer: Arc::clone(&peer.name), values }
+    }
+}
+
+/// What is counted of a session; of a peer that has none, nothing.
+#[derive(Clone, Copy, Debug, Default)]
+struct Figures {
+    up: bool,
+    announced: usize,
+    desired: usize,
+    counters: Counters,
+}
+
+impl From<&Status> for Figures {
+    fn from(status: &Status) -> Self {
+        Self {
+            up: status.state == State::Established,
+            announced: status.announced_prefixes,
+            desired: status.desired_prefixes,
+            counters: status.counters,
+        }
+    }
 }
 
 /// Which of MetalLB's modes is imitated in labels and names.
@@ -44,30 +96,22 @@ impl Style {
     }
 }
 
-type Value = fn(&Status) -> u64;
+type Value = fn(&Figures) -> u64;
 
 /// Name, help, whether it is a counter, where it comes from.
 const BGP: [(&str, &str, bool, Value); 13] = [
-    ("session_up", "BGP session state (1 is up, 0 is down)", false, |s| {
-        u64::from(s.state == State::Established)
-    }),
+    ("session_up", "BGP session state (1 is up, 0 is down)", false, |s| u64::from(s.up)),
     (
         "announced_prefixes_total",
         "Number of prefixes currently being advertised on the BGP session",
         false,
-        |s| s.announced_prefixes as u64,
+        |s| s.announced as u64,
     ),
     (
         "pending_prefixes_total",
         "Number of prefixes that should be advertised on the BGP session",
         false,
-        |s| s.desired_prefixes as u64,
-    ),
-    (
-        "received_prefixes_total",
-        "Number of prefixes received on the BGP session, all of which are dropped",
-        true,
-        |s| s.counters.received_prefixes_dropped,
+        |s| s.desired as u64,
     ),
     ("updates_total", "Number of BGP UPDATE messages sent", true, |s| s.counters.sent.updates),
     ("updates_total_received", "Number of BGP UPDATE messages received", true, |s| {
@@ -88,15 +132,28 @@ const BGP: [(&str, &str, bool, Value); 13] = [
         s.counters.sent.route_refreshes
     }),
     ("total_sent", "Number of BGP messages sent", true, |s| s.counters.sent.total()),
+    ("total_received", "Number of BGP messages received", true, |s| s.counters.received.total()),
 ];
 
-/// What MetalLB's native mode calls otherwise or has besides.
-const TOTAL_RECEIVED: (&str, &str, bool, Value) =
-    ("total_received", "Number of BGP messages received", true, |s| s.counters.received.total());
+/// frr-k8s counts what is accepted of a peer. Here, as there without a configuration of its own, that is nothing.
+const RECEIVED: (&str, &str, bool, Value) = (
+    "received_prefixes_total",
+    "Number of prefixes currently being received on the BGP session",
+    false,
+    |_| 0,
+);
+
+/// What the peers announced in vain; a name of our own.
+const DROPPED: (&str, &str, bool, Value) = (
+    "dropped_prefixes_total",
+    "Number of prefixes that the BGP peer announced, all of which were dropped",
+    true,
+    |s| s.counters.received_prefixes_dropped,
+);
 
 type BfdValue = fn(&bfd::Status) -> u64;
 
-const BFD: [(&str, &str, bool, BfdValue); 7] = [
+const BFD: [(&str, &str, bool, BfdValue); 8] = [
     ("session_up", "BFD session state (1 is up, 0 is down)", false, |s| {
         u64::from(s.state == bfd::State::Up)
     }),
@@ -118,11 +175,15 @@ const BFD: [(&str, &str, bool, BfdValue); 7] = [
     ("session_down_events", "Number of BFD session down events", true, |s| {
         s.counters.session_down_events
     }),
+    // What FRR's bfdd tells its zebra: every change of the state.
+    ("zebra_notifications", "Number of BFD zebra notifications", true, |s| {
+        s.counters.session_up_events + s.counters.session_down_events
+    }),
 ];
 
 impl BgpCollector {
-    pub(super) fn new(engine: Engine, bfd: SharedBfd, style: Style) -> Self {
-        Self { engine, bfd, style }
+    pub(super) fn new(engine: Engine, bfd: SharedBfd, roster: Roster, style: Style) -> Self {
+        Self { engine, bfd, roster, style }
     }
 
     fn prefixes(&self) -> &'static [&'static str] {
@@ -132,43 +193,28 @@ impl BgpCollector {
         }
     }
 
-    fn sessions(&self) -> Vec<(HashMap<&'static str, String>, Status)> {
-        let configs = self.engine.configs();
+    fn sessions(&self) -> BTreeMap<Vec<String>, Figures> {
         let statuses = self.engine.statuses();
-        statuses
-            .into_iter()
-            .filter_map(|(name, status)| {
-                let config = configs.get(&name)?;
-                let peer = match (&config.remote, self.style) {
-                    (Remote::Address { address, .. }, Style::FrrK8s) => address.to_string(),
-                    (Remote::Interface(interface), Style::FrrK8s) => interface.to_string(),
-                    (Remote::Address { address, .. }, _) => {
-                        SocketAddr::new(*address, config.port).to_string()
-                    }
-                    (Remote::Interface(interface), _) => format!("{interface}:{}", config.port),
-                };
-                let mut labels = HashMap::from([("peer", peer)]);
-                if self.style != Style::Native {
-                    let vrf = config.bind_interface.as_deref().unwrap_or("default");
-                    labels.insert("vrf", vrf.to_owned());
-                }
-                Some((labels, status))
-            })
-            .collect()
+        let roster = self.roster.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sessions = BTreeMap::new();
+        for Labelled { peer, values } in roster.iter() {
+            let figures = statuses.get(peer).map(Figures::from).unwrap_or_default();
+            sessions.entry(values.clone()).or_insert(figures);
+        }
+        sessions
     }
 
-    fn bfd_sessions(&self) -> Vec<(HashMap<&'static str, String>, bfd::Status)> {
+    fn bfd_sessions(&self) -> BTreeMap<Vec<String>, bfd::Status> {
         let guard = self.bfd.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(bfd) = guard.as_ref() else { return Vec::new() };
-        bfd.statuses()
-            .into_iter()
-            .map(|(key, status)| {
-                // That of an unnumbered peer is its link, and no VRF.
-                let vrf = key.interface.as_deref().filter(|_| !super::is_link_local(key.peer));
-                let vrf = vrf.unwrap_or("default").to_owned();
-                (HashMap::from([("peer", key.peer.to_string()), ("vrf", vrf)]), status)
-            })
-            .collect()
+        let Some(bfd) = guard.as_ref() else { return BTreeMap::new() };
+        let mut sessions = BTreeMap::new();
+        for (key, status) in bfd.statuses() {
+            // That of an unnumbered peer is its link, and no VRF.
+            let vrf = key.interface.as_deref().filter(|_| !super::is_link_local(key.peer));
+            let values = vec![key.peer.to_string(), vrf.unwrap_or("default").to_owned()];
+            sessions.entry(values).or_insert(status);
+        }
+        sessions
     }
 }
 
@@ -182,50 +228,43 @@ impl Collector for BgpCollector {
         let (sessions, bfd) = (self.sessions(), self.bfd_sessions());
         let names: &[&str] = if self.style == Style::Native { &["peer"] } else { &["peer", "vrf"] };
         let mut families = Vec::new();
+        let mut bgp = |prefix: &str, (name, help, counter, value): &(&str, &str, bool, Value)| {
+            let values = sessions.iter().map(|(labels, figures)| (labels, value(figures)));
+            families.extend(family(&format!("{prefix}_bgp_{name}"), help, *counter, names, values));
+        };
         for prefix in self.prefixes() {
-            for (name, help, counter, value) in BGP.iter().chain([&TOTAL_RECEIVED]) {
-                let values = sessions.iter().map(|(labels, status)| (labels, value(status)));
-                families.extend(family(
-                    &format!("{prefix}_bgp_{name}"),
-                    help,
-                    *counter,
-                    names,
-                    values,
-                ));
+            for one in &BGP {
+                bgp(prefix, one);
             }
+            if self.style == Style::FrrK8s {
+                bgp(prefix, &RECEIVED);
+            }
+        }
+        bgp("ferrolb", &DROPPED);
+        for prefix in self.prefixes() {
             for (name, help, counter, value) in &BFD {
                 let values = bfd.iter().map(|(labels, status)| (labels, value(status)));
-                let names = &["peer", "vrf"];
-                families.extend(family(
-                    &format!("{prefix}_bfd_{name}"),
-                    help,
-                    *counter,
-                    names,
-                    values,
-                ));
+                let (name, names) = (format!("{prefix}_bfd_{name}"), &["peer", "vrf"]);
+                families.extend(family(&name, help, *counter, names, values));
             }
         }
         families
     }
 }
 
+/// The labels of one series must not be those of another.
 fn family<'a>(
     name: &str,
     help: &str,
     counter: bool,
     label_names: &[&str],
-    values: impl Iterator<Item = (&'a HashMap<&'static str, String>, u64)>,
+    series: impl Iterator<Item = (&'a Vec<String>, u64)>,
 ) -> Vec<MetricFamily> {
     let options = Opts::new(name, help);
-    let series = values.map(|(labels, value)| {
-        let labels: HashMap<&str, &str> =
-            labels.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        (labels, value)
-    });
     if counter {
         let Ok(vector) = IntCounterVec::new(options, label_names) else { return Vec::new() };
         for (labels, value) in series {
-            if let Ok(metric) = vector.get_metric_with(&labels) {
+            if let Ok(metric) = vector.get_metric_with_label_values(labels) {
                 metric.inc_by(value);
             }
         }
@@ -233,7 +272,7 @@ fn family<'a>(
     } else {
         let Ok(vector) = IntGaugeVec::new(options, label_names) else { return Vec::new() };
         for (labels, value) in series {
-            if let Ok(metric) = vector.get_metric_with(&labels) {
+            if let Ok(metric) = vector.get_metric_with_label_values(labels) {
                 metric.set(i64::try_from(value).unwrap_or(i64::MAX));
             }
         }

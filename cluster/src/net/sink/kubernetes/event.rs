@@ -12,6 +12,7 @@ use kube::Client;
 use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
 use super::rewrite::send;
 use crate::ObjectKey;
@@ -30,6 +31,12 @@ const CONCURRENT: usize = 16;
 
 /// The pause after a batch: events that come in a burst go out together, one that comes alone goes at once.
 const PAUSE: Duration = Duration::from_millis(200);
+
+/// How often an event is tried to be written, in all.
+const ATTEMPTS: u32 = 5;
+
+/// The pause before those that failed are tried again.
+const RETRY: Duration = Duration::from_secs(2);
 
 /// How long the program waits at its end for events that are still to be written.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -124,19 +131,28 @@ impl EventSink {
 
 async fn run(mut writer: Writer, mut messages: mpsc::Receiver<Message>) {
     let mut batch = Vec::new();
-    while messages.recv_many(&mut batch, BATCH).await > 0 {
+    let mut failed = Failed::default();
+    loop {
+        let open = tokio::select! {
+            received = messages.recv_many(&mut batch, BATCH) => received > 0,
+            () = failed.due() => true,
+        };
         let (mut events, mut waiting) = (Vec::with_capacity(batch.len()), Vec::new());
         for message in batch.drain(..) {
             match message {
-                Message::Event(event) => events.push(event),
+                Message::Event(event) => events.push(Raised { event, times: 1, attempts: 0 }),
                 Message::Flush(answer) => waiting.push(answer),
             }
         }
-        writer.write_all(events).await;
-        let hurry = !waiting.is_empty();
+        let hurry = !waiting.is_empty() || !open;
+        events.extend(failed.take(hurry));
+        failed.add(writer.write_all(events).await);
         for answer in waiting {
             // Who asked may have given up.
             let _ = answer.send(());
+        }
+        if !open {
+            return;
         }
         if !hurry {
             tokio::time::sleep(PAUSE).await;
@@ -144,10 +160,63 @@ async fn run(mut writer: Writer, mut messages: mpsc::Receiver<Message>) {
     }
 }
 
-/// An event, and how often it happened in this batch.
+/// An event, how often it happened in this batch, and how often it was tried to write it.
 struct Raised {
     event: ObjectEvent,
     times: u32,
+    attempts: u32,
+}
+
+/// Events that could not be written; no more than may wait.
+#[derive(Default)]
+struct Failed {
+    events: Vec<Raised>,
+    due: Option<Instant>,
+}
+
+impl Failed {
+    async fn due(&self) {
+        match self.due {
+            Some(due) => tokio::time::sleep_until(due).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Those that are due, or in a hurry all.
+    #[allow(clippy::disallowed_methods, reason = "this is a shell: it reads the clock")]
+    fn take(&mut self, hurry: bool) -> Vec<Raised> {
+        if !hurry && self.due.is_none_or(|due| due > Instant::now()) {
+            return Vec::new();
+        }
+        self.due = None;
+        std::mem::take(&mut self.events)
+    }
+
+    #[allow(clippy::disallowed_methods, reason = "this is a shell: it reads the clock")]
+    fn add(&mut self, events: Vec<Raised>) {
+        for event in events {
+            if event.attempts < ATTEMPTS && self.events.len() < QUEUE {
+                self.events.push(event);
+            } else {
+                let event = &event.event;
+                tracing::warn!(object = %event.regarding.key, reason = event.reason,
+                    "event dropped: it could not be written");
+            }
+        }
+        if !self.events.is_empty() {
+            self.due.get_or_insert_with(|| Instant::now() + RETRY);
+        }
+    }
+}
+
+/// What became of an event.
+enum Written {
+    /// To be remembered by its hash: its name and count.
+    Done(u64, (String, u32)),
+    /// It will never be written.
+    Refused,
+    /// It may be written another time.
+    Failed(Box<Raised>),
 }
 
 struct Writer {
@@ -161,16 +230,20 @@ struct Writer {
 }
 
 impl Writer {
-    async fn write_all(&mut self, batch: Vec<ObjectEvent>) {
+    /// Writes all; gives those that are worth another attempt.
+    async fn write_all(&mut self, batch: Vec<Raised>) -> Vec<Raised> {
         let mut raised: Vec<(u64, Raised)> = Vec::with_capacity(batch.len());
         let mut places: HashMap<u64, usize> = HashMap::new();
-        for event in batch {
-            let hash = self.hash(&event);
+        for one in batch {
+            let hash = self.hash(&one.event);
             match places.get(&hash).and_then(|place| raised.get_mut(*place)) {
-                Some((_, known)) => known.times += 1,
+                Some((_, known)) => {
+                    known.times += one.times;
+                    known.attempts = known.attempts.max(one.attempts);
+                }
                 None => {
                     places.insert(hash, raised.len());
-                    raised.push((hash, Raised { event, times: 1 }));
+                    raised.push((hash, one));
                 }
             }
         }
@@ -186,7 +259,15 @@ impl Writer {
         if self.known.len() >= REMEMBERED {
             self.known.clear();
         }
-        self.known.extend(written.into_iter().flatten());
+        let mut failed = Vec::new();
+        for result in written {
+            match result {
+                Written::Done(hash, known) => drop(self.known.insert(hash, known)),
+                Written::Refused => {}
+                Written::Failed(raised) => failed.push(*raised),
+            }
+        }
+        failed
     }
 
     fn hash(&self, event: &ObjectEvent) -> u64 {
@@ -194,14 +275,19 @@ impl Writer {
         self.hasher.hash_one((regarding, warning, reason, message))
     }
 
-    /// Writes one; gives what is to be remembered of it.
-    async fn write(&self, hash: u64, raised: Raised, serial: u32) -> Option<(u64, (String, u32))> {
-        let object = raised.event.regarding.key.clone();
+    async fn write(&self, hash: u64, mut raised: Raised, serial: u32) -> Written {
         match self.try_write(hash, &raised, serial).await {
-            Ok(known) => Some((hash, known)),
+            Ok(known) => Written::Done(hash, known),
             Err(error) => {
-                tracing::debug!(%object, %error, "failed to write an event");
-                None
+                let (object, reason) = (&raised.event.regarding.key, raised.event.reason);
+                tracing::debug!(%object, reason, %error, "failed to write an event");
+                // What the API does not like now it will not like in a moment.
+                if matches!(&error, kube::Error::Api(status) if matches!(status.code, 400 | 403 | 404 | 422))
+                {
+                    return Written::Refused;
+                }
+                raised.attempts += 1;
+                Written::Failed(Box::new(raised))
             }
         }
     }
@@ -209,7 +295,7 @@ impl Writer {
     async fn try_write(
         &self,
         hash: u64,
-        Raised { event, times }: &Raised,
+        Raised { event, times, .. }: &Raised,
         serial: u32,
     ) -> Result<(String, u32), kube::Error> {
         let object = &event.regarding;
@@ -264,4 +350,63 @@ fn bytes(value: &Value) -> Vec<u8> {
 fn now() -> String {
     // Whole seconds, as metav1.Time has them.
     jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
+
+    use kube::client::Body;
+
+    use super::*;
+
+    /// A client of an API that answers with this status, and how often it was asked.
+    fn api(status: Arc<AtomicU16>) -> (Client, Arc<AtomicU32>) {
+        let asked = Arc::<AtomicU32>::default();
+        let counter = Arc::clone(&asked);
+        let service = tower::service_fn(move |_: http::Request<Body>| {
+            counter.fetch_add(1, Ordering::SeqCst);
+            let code = status.load(Ordering::SeqCst);
+            let body =
+                json!({ "kind": "Status", "apiVersion": "v1", "message": "no", "code": code });
+            let body = Body::from(bytes(&body));
+            let response = http::Response::builder().status(code).body(body).unwrap();
+            std::future::ready(Ok::<_, Infallible>(response))
+        });
+        (Client::new(service, "default"), asked)
+    }
+
+    fn event() -> ObjectEvent {
+        ObjectEvent {
+            regarding: Regarding::service(ObjectKey::new("default", "web"), "1".into()),
+            warning: false,
+            reason: "nodeAssigned",
+            message: "announcing".to_owned(),
+        }
+    }
+
+    async fn asked_after(status: u16, then: u16, time: Duration) -> u32 {
+        let answer = Arc::new(AtomicU16::new(status));
+        let (client, asked) = api(Arc::clone(&answer));
+        let sink = EventSink::start(client, "test", None);
+        sink.publish(event());
+        tokio::time::sleep(RETRY / 2).await;
+        answer.store(then, Ordering::SeqCst);
+        tokio::time::sleep(time).await;
+        asked.load(Ordering::SeqCst)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_event_that_could_not_be_written_is_written_later() {
+        assert_eq!(asked_after(500, 201, 20 * RETRY).await, 2);
+        assert_eq!(asked_after(201, 201, 20 * RETRY).await, 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_is_tried_a_few_times_only_and_not_where_it_is_forbidden() {
+        assert_eq!(asked_after(503, 503, 100 * RETRY).await, ATTEMPTS);
+        assert_eq!(asked_after(403, 403, 100 * RETRY).await, 1);
+    }
 }
