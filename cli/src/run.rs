@@ -48,6 +48,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     let exclude = read_exclusion(&args.exclude_interfaces)?;
     let options = l2::Options {
         exclude,
+        permit: l2::Permit::unlimited(),
         announce_interval: args.announce_interval,
         seed: std::hash::BuildHasher::hash_one(
             &std::hash::RandomState::new(),
@@ -223,7 +224,8 @@ impl Runner {
     async fn carry_out(&mut self, dirty: Dirty) {
         let outputs = match self.driver.lock() {
             Ok(mut driver) => {
-                driver.reconcile(&self.world.snapshot, dirty.clone(), &Members::Disabled)
+                let dirty = dirty.clone();
+                driver.reconcile(&self.world.snapshot, dirty, &Members::Disabled, false)
             }
             Err(_) => return,
         };
@@ -398,6 +400,7 @@ impl Runner {
                     describe(address, &interface, hardware_address, node.as_deref())
                 );
             }
+            l2::Event::Done(_) => {}
             l2::Event::LinksChanged => self.carry_out(Dirty::default()).await,
             l2::Event::SocketFailed { interface, error } => {
                 println!("interface {interface} cannot be used: {error}; it is tried again");

@@ -20,6 +20,8 @@ pub struct Node {
     pub labels: Labels,
     /// Whether the condition `NetworkUnavailable` is `True`.
     pub network_unavailable: bool,
+    /// Whether the condition `Ready` is `True`, or nothing is said of it.
+    pub ready: bool,
     /// `spec.unschedulable`: the node is cordoned.
     pub cordoned: bool,
     /// Whether the annotation `ferrolb.io/drain` is there: what is announced from here is to move away.
@@ -81,6 +83,9 @@ impl NodeObject {
     #[must_use]
     pub fn reduce(self) -> Node {
         let annotations = self.metadata.annotations.unwrap_or_default();
+        let ready = !self.status.conditions.iter().flatten().any(|condition| {
+            condition.condition_type == "Ready" && condition.status != "True"
+        });
         Node {
             cordoned: self.spec.unschedulable.unwrap_or(false),
             draining: annotations.contains_key(DRAIN_ANNOTATION),
@@ -90,6 +95,7 @@ impl NodeObject {
                     condition.condition_type == "NetworkUnavailable" && condition.status == "True"
                 },
             ),
+            ready,
             internal_addresses: self
                 .status
                 .addresses

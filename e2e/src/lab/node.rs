@@ -40,6 +40,8 @@ pub struct Node {
     /// Its kube-proxy, if it has one.
     pub proxy: Option<Process>,
     pods: Vec<Pod>,
+    /// The speaker's pod has it: the memberlist listens there.
+    pod_address: String,
     programs: Programs,
 }
 
@@ -100,14 +102,14 @@ impl Node {
             ("net/ipv4/conf/cni0/rp_filter", "0"),
         ])?;
         let programs = programs.clone();
-        Ok(Self { name, number, namespace, speaker: None, proxy: None, pods: Vec::new(), programs })
+        Ok(Self { name, number, namespace, speaker: None, proxy: None, pods: Vec::new(), pod_address: String::new(), programs })
     }
 
     /// Its Node object and its status.
     ///
     /// # Errors
     /// When the API refuses.
-    pub fn register(&self, kube: &Kube, families: Families) -> anyhow::Result<()> {
+    pub fn register(&mut self, kube: &Kube, families: Families) -> anyhow::Result<()> {
         kube.create(&json!({
             "apiVersion": "v1",
             "kind": "Node",
@@ -139,6 +141,15 @@ impl Node {
                 "containers": [{"name": "speaker", "image": "speaker"}],
             },
         }))?;
+        let pod = match families {
+            Families::Dual => format!("172.30.0.{}", 10 + self.number),
+            Families::Ipv6 => format!("fd30::{}", 10 + self.number),
+        };
+        kube.patch(
+            &format!("/api/v1/namespaces/{SYSTEM}/pods/speaker-{}/status", self.name),
+            &json!({"status": {"podIP": pod, "podIPs": [{"ip": pod}], "phase": "Running"}}),
+        )?;
+        self.pod_address = pod;
         Ok(())
     }
 
@@ -196,6 +207,10 @@ impl Node {
     /// When it cannot be started.
     pub fn start_speaker(&mut self, extra: &[&str]) -> anyhow::Result<()> {
         let folder: &PathBuf = &self.programs.folder;
+        // As the Secret that the controller makes is mounted.
+        let secret = folder.join("memberlist");
+        std::fs::create_dir_all(&secret)?;
+        std::fs::write(secret.join("secretkey"), "bm90IGEgc2VjcmV0IGF0IGFsbA")?;
         let mut arguments = vec!["--port=9120".to_owned(), "--log-level=debug".to_owned()];
         arguments.extend(extra.iter().map(|argument| (*argument).to_owned()));
         self.speaker = Some(Process::start(
@@ -210,6 +225,9 @@ impl Node {
                     ("METALLB_POD_NAME", format!("speaker-{}", self.name)),
                     ("METALLB_HOST", format!("172.30.0.{}", 10 + self.number)),
                     ("METALLB_NAMESPACE", SYSTEM.to_owned()),
+                    ("METALLB_ML_BIND_ADDR", self.pod_address.clone()),
+                    ("METALLB_ML_LABELS", "app=metallb,component=speaker".to_owned()),
+                    ("METALLB_ML_SECRET_KEY_PATH", secret.display().to_string()),
                     ("KUBECONFIG", kubeconfig(folder, Identity::Speaker).display().to_string()),
                 ],
                 rights: Rights::NetRaw,

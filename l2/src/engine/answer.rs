@@ -38,7 +38,8 @@ impl Engine {
                 }
                 match ndp.message {
                     Message::Solicitation(asked) => {
-                        let address = self.asked(link, asked.target.into(), || {
+                        let unasked = ndp.envelope.source.is_unspecified();
+                        let address = self.asked(link, asked.target.into(), unasked, || {
                             self.is_ours(&ndp.envelope, &asked)
                         })?;
                         // From the address itself, as a kernel answers for an address of its own: some
@@ -73,7 +74,7 @@ impl Engine {
                 // Another link of this node announces or probes on the same segment: that is no question.
                 let unasked = announces || arp.sender.is_unspecified();
                 let own = unasked && self.own.contains(&arp.sender_hardware);
-                let address = self.asked(link, arp.target.into(), || own)?;
+                let address = self.asked(link, arp.target.into(), unasked, || own)?;
                 Some(Reply { address, frame: arp.reply(mac).emit() })
             }
             Operation::Reply => {
@@ -102,10 +103,17 @@ impl Engine {
         self.own.contains(&station) && envelope.source.is_unspecified()
     }
 
-    /// Somebody asked for an address: returns it, counted, when it is ours to answer on this link.
-    fn asked(&self, link: u32, address: IpAddr, own: impl FnOnce() -> bool) -> Option<IpAddr> {
+    /// Somebody asked for an address: returns it, counted, when it is ours to answer on this link. Whoever only looks whether the
+    /// address is free (`unasked`) is not told of one that is on its way, perhaps to the one who looks.
+    fn asked(
+        &self,
+        link: u32,
+        address: IpAddr,
+        unasked: bool,
+        own: impl FnOnce() -> bool,
+    ) -> Option<IpAddr> {
         let owned = self.owned.get(&address).filter(|owned| owned.links.contains(&link))?;
-        if own() {
+        if own() || unasked && owned.lingers {
             return None;
         }
         let counters = owned.counters.clone().unwrap_or_else(|| self.counters.of(address));

@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The speaker's flags and environment (contract 3.2).
 
-use std::path::PathBuf;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use anyhow::Context;
 use clap::{ArgAction, Parser};
 use daemon::flags::{Common, without_effect};
+use members::quorum::Fencing;
+use members::{Key, Settings};
 
 /// Announces the addresses of Services by ARP and NDP.
 #[derive(Clone, Debug, Parser)]
@@ -23,7 +27,7 @@ pub struct Args {
     /// Address of the memberlist.
     #[arg(long, env = "METALLB_ML_BIND_ADDR")]
     pub ml_bindaddr: Option<String>,
-    /// Port of the memberlist.
+    /// Port of the memberlist; 7946 if not given.
     #[arg(long, env = "METALLB_ML_BIND_PORT")]
     pub ml_bindport: Option<String>,
     /// Label selector of the speakers' pods.
@@ -56,12 +60,67 @@ pub struct Args {
     /// Drain a node when it is cordoned, as if it had the annotation ferrolb.io/drain.
     #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true")]
     pub drain_on_cordon: bool,
+    /// What makes this speaker fall silent: majority (being with fewer than half of the speakers, or having stood still), stall
+    /// (only the latter), off.
+    #[arg(long, default_value = "majority")]
+    pub fencing: Fencing,
+    /// Of two speakers that lost one another only that with the smaller node name goes on; without it both do.
+    #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true")]
+    pub fence_two: bool,
     /// Add a route for each advertised aggregate that discards what no Service owns; needs the capability NET_ADMIN.
     #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true")]
     pub discard_aggregates: bool,
 }
 
+/// The file that, if it is there, decides everything about the ring's times (contract 3.4).
+const MEMBERLIST_FILE: &str = "/etc/metallb/memberlist/config.json";
+/// The port of the memberlist, where none is given.
+const MEMBERLIST_PORT: u16 = 7946;
+
+/// What the flags say of the ring.
+pub struct MembershipFlags {
+    /// By which pods of other speakers are found.
+    pub labels: String,
+    /// Where to listen.
+    pub bind: SocketAddr,
+    /// The key, if there is one.
+    pub key: Option<Key>,
+    /// The times.
+    pub settings: Settings,
+}
+
 impl Args {
+    /// The ring, if labels and an address are given; else membership is off.
+    ///
+    /// # Errors
+    /// When an address, a port, the key's file or the file of settings cannot be used.
+    pub fn membership(&self) -> anyhow::Result<Option<MembershipFlags>> {
+        let filled = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+        let (Some(labels), Some(address)) = (filled(&self.ml_labels), filled(&self.ml_bindaddr))
+        else {
+            tracing::info!(
+                event = "memberlistOff",
+                "no labels or no bind address for the memberlist: speakers must run on all nodes"
+            );
+            return Ok(None);
+        };
+        let address: IpAddr = address
+            .parse()
+            .with_context(|| format!("--ml-bindaddr: {address:?} is not an IP address"))?;
+        let port = match filled(&self.ml_bindport) {
+            Some(port) => port
+                .parse()
+                .with_context(|| format!("--ml-bindport: {port:?} is not a port"))?,
+            None => MEMBERLIST_PORT,
+        };
+        Ok(Some(MembershipFlags {
+            labels,
+            bind: SocketAddr::new(address, port),
+            key: key(self.ml_secret_key_path.as_deref())?,
+            settings: settings(self.ml_wan_config)?,
+        }))
+    }
+
     /// The namespace of frr-k8s, if one is given, else the own one.
     #[must_use]
     pub fn frrk8s_namespace(&self, own: &str) -> String {
@@ -71,15 +130,32 @@ impl Args {
     /// Says in the log which flags are understood and not acted upon yet.
     pub fn say_what_is_missing(&self) {
         self.common.say_what_is_missing();
-        let filled = |text: &Option<String>| text.as_deref().is_some_and(|text| !text.is_empty());
-        if filled(&self.ml_labels) && filled(&self.ml_bindaddr) {
-            tracing::info!(
-                event = "memberlistOff",
-                "membership is not there yet: every node of the cluster counts as running a speaker"
-            );
-        }
-        without_effect("ml-secret-key-path", self.ml_secret_key_path.is_some());
-        without_effect("ml-wan-config", self.ml_wan_config);
         without_effect("frrk8s-secret-passthrough", self.frrk8s_secret_passthrough);
+    }
+}
+
+/// The key that all speakers share, in the file `secretkey` of that folder.
+///
+/// # Errors
+/// When a folder is given and the file cannot be read.
+pub fn key(folder: Option<&Path>) -> anyhow::Result<Option<Key>> {
+    let Some(folder) = folder.filter(|folder| !folder.as_os_str().is_empty()) else {
+        tracing::warn!(event = "memberlistPlain", "no key is given: the memberlist is not encrypted");
+        return Ok(None);
+    };
+    let file = folder.join("secretkey");
+    let secret = std::fs::read(&file)
+        .with_context(|| format!("the memberlist's key {} cannot be read", file.display()))?;
+    Ok(Some(Key::from_secret(&secret)))
+}
+
+/// The times of the ring.
+fn settings(wide_area: bool) -> anyhow::Result<Settings> {
+    match std::fs::read_to_string(MEMBERLIST_FILE) {
+        Ok(text) => Settings::from_json(&text).with_context(|| MEMBERLIST_FILE.to_owned()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Ok(if wide_area { Settings::wan() } else { Settings::lan() })
+        }
+        Err(error) => Err(error).with_context(|| MEMBERLIST_FILE.to_owned()),
     }
 }

@@ -4,13 +4,17 @@
 pub mod args;
 mod bgp;
 mod conflict;
+mod discovery;
 mod exclusion;
 mod host_routes;
 mod layer2;
+mod membership;
+mod ring;
 mod run;
 mod service_status;
 mod session_events;
 mod session_state;
+mod shell;
 
 pub use bgp::{
     BgpCollector, BgpDriver, BgpOptions, SessionNotice, Signal, Signals, Style, bfd_choice,
@@ -19,4 +23,5 @@ pub use conflict::{describe, stations};
 pub use exclusion::{EXCLUSION_FILE, ExclusionError, read_exclusion};
 pub use host_routes::{HostRoutes, HostRoutesError, RouteAction};
 pub use layer2::Layer2Driver;
+pub use ring::{MembershipOptions, RingDriver, RingEvent, RingSignal, RingSignals};
 pub use run::run;

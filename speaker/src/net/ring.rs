@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use cluster::Snapshot;
 use l2::{LinkReport, Permit};
@@ -78,6 +78,10 @@ pub struct RingDriver {
     members: Members,
     standing: Standing,
     gone: BTreeSet<Arc<str>>,
+    /// Everybody who ever took part.
+    seen: BTreeSet<Arc<str>>,
+    /// Where those were that died, and since when.
+    lost: BTreeMap<SocketAddr, Instant>,
 }
 
 impl RingDriver {
@@ -92,6 +96,8 @@ impl RingDriver {
             members: Members::Disabled,
             standing: Standing::Confirmed,
             gone: BTreeSet::new(),
+            seen: BTreeSet::new(),
+            lost: BTreeMap::new(),
         }
     }
 
@@ -214,6 +220,21 @@ impl RingDriver {
         }
     }
 
+    /// Everybody who ever took part.
+    pub fn seen(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.seen.iter()
+    }
+
+    /// Where those were that died.
+    pub fn lost(&self) -> impl Iterator<Item = SocketAddr> {
+        self.lost.keys().copied()
+    }
+
+    /// Gives up those that died so long ago.
+    pub fn forget_lost(&mut self, time: Duration) {
+        self.lost.retain(|_, since| since.elapsed() < time);
+    }
+
     /// How many others take part.
     #[must_use]
     pub fn others(&self) -> usize {
@@ -306,6 +327,14 @@ impl RingDriver {
             .filter(alive)
             .map(|member| (Arc::clone(&member.name), Member::parse(&member.meta)))
             .collect();
+        let dead = snapshot.members.iter().filter(|member| matches!(member.state, State::Dead));
+        for member in dead {
+            self.lost.entry(member.address).or_insert_with(now);
+        }
+        for member in snapshot.members.iter().filter(|member| !matches!(member.state, State::Dead)) {
+            self.lost.remove(&member.address);
+        }
+        self.seen.extend(counted.keys().cloned());
         self.told.retain(|name, _| counted.contains_key(name));
         for (name, member) in &mut counted {
             if let (Member::Ferrolb(facts), Some(told)) = (member, self.told.get(name))
@@ -359,6 +388,6 @@ fn generation(before: u64) -> u64 {
     clippy::disallowed_methods,
     reason = "this is the shell: the one place that reads the clock"
 )]
-fn now() -> std::time::Instant {
-    std::time::Instant::now()
+fn now() -> Instant {
+    Instant::now()
 }

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Where the other speakers are: their pods, found by label (contract 3.4).
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use kube::Client;
+use kube::api::ListParams;
+use serde::Deserialize;
+use tokio::sync::mpsc;
+
+/// How often the pods are listed.
+const LIST: Duration = Duration::from_secs(300);
+/// How often the speakers found are joined.
+const JOIN: Duration = Duration::from_secs(60);
+/// The pauses before the first joins are repeated: speakers that start together find one another only then.
+const FIRST: [Duration; 5] = [
+    Duration::from_millis(500),
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(4),
+    Duration::from_secs(8),
+];
+/// The pause after a list that failed.
+const RETRY: Duration = Duration::from_secs(1);
+
+#[derive(Deserialize)]
+struct List {
+    #[serde(default)]
+    items: Vec<Pod>,
+}
+
+#[derive(Deserialize)]
+struct Pod {
+    metadata: Metadata,
+    #[serde(default)]
+    status: Status,
+}
+
+#[derive(Deserialize)]
+struct Metadata {
+    name: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Status {
+    #[serde(rename = "podIP")]
+    pod_ip: Option<IpAddr>,
+}
+
+/// Which pods are looked for.
+#[derive(Clone, Debug)]
+pub(super) struct Wanted {
+    pub(super) namespace: String,
+    pub(super) labels: String,
+    /// The own pod, which is not wanted.
+    pub(super) own: Option<String>,
+    /// The port of the ring.
+    pub(super) port: u16,
+}
+
+/// Tells again and again where the other speakers are.
+pub(super) fn discover(client: Client, wanted: Wanted) -> mpsc::Receiver<Vec<SocketAddr>> {
+    let (sender, receiver) = mpsc::channel(1);
+    tokio::spawn(async move {
+        let mut first = FIRST.iter();
+        let mut told_off = false;
+        loop {
+            match list(&client, &wanted).await {
+                Ok(found) => {
+                    told_off = false;
+                    let mut waited = Duration::ZERO;
+                    while waited < LIST {
+                        if sender.send(found.clone()).await.is_err() {
+                            return;
+                        }
+                        let pause = first.next().copied().unwrap_or(JOIN);
+                        tokio::time::sleep(pause).await;
+                        waited += pause;
+                        if pause < JOIN {
+                            // Pods of a fresh cluster get their addresses one by one.
+                            break;
+                        }
+                    }
+                }
+                Err(error) => {
+                    if !std::mem::replace(&mut told_off, true) {
+                        tracing::warn!(event = "podListFailed", %error,
+                            "the other speakers' pods cannot be listed; it is tried again");
+                    }
+                    tokio::time::sleep(RETRY).await;
+                }
+            }
+        }
+    });
+    receiver
+}
+
+async fn list(client: &Client, wanted: &Wanted) -> Result<Vec<SocketAddr>, kube::Error> {
+    let path = format!("/api/v1/namespaces/{}/pods", wanted.namespace);
+    let parameters = ListParams::default().labels(&wanted.labels);
+    let request = kube::core::Request::new(path).list(&parameters).map_err(kube::Error::BuildRequest)?;
+    let pods: List = client.request(request).await?;
+    let others = pods.items.into_iter().filter(|pod| Some(&pod.metadata.name) != wanted.own.as_ref());
+    Ok(others
+        .filter_map(|pod| pod.status.pod_ip)
+        .map(|address| SocketAddr::new(address, wanted.port))
+        .collect())
+}

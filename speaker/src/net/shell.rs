@@ -1,0 +1,360 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What the speaker's one task does with each thing that comes in. Not the waiting, which is in `run`.
+
+use std::sync::{Arc, Mutex};
+
+use cluster::net::sink::kubernetes::{EventSink, ObjectEvent, Regarding};
+use cluster::net::source::kubernetes::slices_of;
+use cluster::net::source::{Journal, Update};
+use cluster::{Dirty, Kind, Object, ObjectKey, Snapshot};
+use crds::config::ConfigKind;
+use daemon::endpoints::Readiness;
+use daemon::metrics::ClientMetrics;
+use kube::Client;
+use tokio::sync::mpsc;
+
+use super::bgp::{BgpDriver, SessionNotice, Signal};
+use super::conflict::{describe, stations};
+use super::host_routes::HostRoutes;
+use super::layer2::Layer2Driver;
+use super::membership::Membership;
+use super::service_status::{StatusSink, interfaces};
+use super::session_events::{SessionEvent, SessionEvents};
+use super::session_state::SessionStateSink;
+use crate::metrics::SpeakerMetrics;
+use crate::routes::RouteOutput;
+use crate::speaker::Output;
+
+/// What the speaker must have listed before it announces anything.
+pub(super) const KINDS: [Kind; 10] = [
+    Kind::Service,
+    Kind::EndpointSlice,
+    Kind::Node,
+    Kind::Secret,
+    Kind::Config(ConfigKind::IpAddressPool),
+    Kind::Config(ConfigKind::L2Advertisement),
+    Kind::Config(ConfigKind::BgpAdvertisement),
+    Kind::Config(ConfigKind::BgpPeer),
+    Kind::Config(ConfigKind::BfdProfile),
+    Kind::Config(ConfigKind::Community),
+];
+
+/// Everything that the task has.
+pub(super) struct Shell {
+    pub(super) client: Client,
+    pub(super) node: String,
+    pub(super) snapshot: Snapshot,
+    pub(super) driver: Arc<Mutex<Layer2Driver>>,
+    pub(super) journal: Journal,
+    pub(super) events: EventSink,
+    pub(super) l2_statuses: StatusSink,
+    pub(super) bgp_statuses: StatusSink,
+    pub(super) session_states: SessionStateSink,
+    pub(super) bgp: BgpDriver,
+    pub(super) discard: Option<HostRoutes>,
+    pub(super) routes_changed: bool,
+    pub(super) session_events: SessionEvents,
+    pub(super) metrics: Arc<Mutex<SpeakerMetrics>>,
+    pub(super) client_metrics: ClientMetrics,
+    pub(super) readiness: Readiness,
+    pub(super) synced: bool,
+    pub(super) asked: mpsc::Sender<Vec<Update>>,
+    pub(super) membership: Membership,
+}
+
+impl Shell {
+    pub(super) fn handle_update(&mut self, update: Update) {
+        self.journal.note(&update);
+        self.client_metrics.updates.inc();
+        self.snapshot.handle(update);
+    }
+
+    pub(super) fn handle_answer(&mut self, slices: Vec<Update>) {
+        for update in slices {
+            self.snapshot.handle(update);
+        }
+    }
+
+    pub(super) fn handle_notice(&mut self, event: l2::Event) {
+        match event {
+            l2::Event::Conflict { address, interface, hardware_address, .. } => {
+                if self.membership.just_changed() {
+                    // An address that moves is announced by two for a moment.
+                    return;
+                }
+                let users: Vec<(ObjectKey, Box<str>)> = self
+                    .driver
+                    .lock()
+                    .map(|driver| driver.speaker().users(address).cloned().collect::<Vec<_>>())
+                    .unwrap_or_default()
+                    .into_iter()
+                    .map(|key| {
+                        let uid = self.snapshot.service(&key).map(|service| service.uid.clone());
+                        (key, uid.unwrap_or_default())
+                    })
+                    .collect();
+                let nodes = self.snapshot.nodes().clone();
+                let events = self.events.clone();
+                tokio::spawn(async move {
+                    let node = stations(&nodes, hardware_address).await;
+                    let message = describe(address, &interface, hardware_address, node.as_deref());
+                    tracing::warn!(event = "addressConflict", ip = %address, %interface,
+                        mac = %hardware_address, node = node.as_deref().unwrap_or_default(), "{message}");
+                    for (service, uid) in users {
+                        events.publish(ObjectEvent {
+                            regarding: Regarding::service(service, uid),
+                            warning: true,
+                            reason: "addressConflict",
+                            message: message.clone(),
+                        });
+                    }
+                });
+            }
+            l2::Event::LinksChanged => self.membership.links_changed = true,
+            l2::Event::Done(number) => self.claim(number),
+            l2::Event::ResponderCreated { interface, protocol } => {
+                tracing::info!(event = format!("create{protocol}Responder"), %interface,
+                    "created {protocol} responder for interface");
+            }
+            l2::Event::ResponderClosed { interface, protocol } => {
+                tracing::info!(event = format!("delete{protocol}Responder"), %interface,
+                    "deleted {protocol} responder for interface");
+            }
+            l2::Event::SocketFailed { interface, error } => {
+                tracing::error!(event = "socketFailed", %interface, %error,
+                    "this interface cannot be used; it is tried again, the others go on");
+            }
+            l2::Event::SocketRecovered { interface } => {
+                tracing::info!(event = "socketRecovered", %interface, "this interface works again");
+            }
+        }
+    }
+
+    pub(super) fn decide(&mut self) {
+        if !self.synced && !KINDS.iter().all(|kind| self.snapshot.is_synced(*kind)) {
+            return;
+        }
+        if self.membership.ring.is_starting() {
+            return;
+        }
+        self.ask_for_slices();
+        let mut dirty = self.snapshot.take_dirty();
+        self.consider_members(&mut dirty);
+        self.journal.note_rejections(self.snapshot.rejections());
+        self.client_metrics.set_config(self.snapshot.rejections().len());
+        let outputs = match self.driver.lock() {
+            Ok(mut driver) => {
+                let outputs = {
+                let Membership { ring, resuming, .. } = &self.membership;
+                let passes = !resuming && ring.standing().speaks();
+                driver.reconcile(&self.snapshot, dirty.clone(), ring.members(), passes)
+            };
+                let answers = driver.layer2().links().iter().any(|link| link.arp || link.ndp);
+                self.readiness.set(answers);
+                outputs
+            }
+            Err(_) => return,
+        };
+        for output in outputs {
+            self.carry_out(output);
+        }
+        self.resume();
+        self.reconcile_routes(&dirty);
+        if dirty.all {
+            self.session_states.publish(self.bgp.session_states());
+        }
+        if !std::mem::replace(&mut self.synced, true) {
+            self.l2_statuses.settled();
+            self.bgp_statuses.settled();
+        }
+    }
+
+    /// The routes that discard are those of the aggregates; what fails is tried with the next change.
+    pub(super) async fn discard_aggregates(&mut self) {
+        let Some(routes) = &mut self.discard else { return };
+        if !std::mem::take(&mut self.routes_changed) {
+            return;
+        }
+        if let Err(error) = routes.set(&self.bgp.books().aggregates()).await {
+            tracing::error!(event = "discardRoute", %error, "a route that discards could not be changed");
+        }
+    }
+
+    fn ask_for_slices(&mut self) {
+        for service in self.snapshot.take_wanted_slices() {
+            let (client, asked) = (self.client.clone(), self.asked.clone());
+            let version = self.snapshot.slice_version().clone();
+            tokio::spawn(async move {
+                let mut pause = std::time::Duration::from_millis(500);
+                loop {
+                    match slices_of(&client, &service, &version).await {
+                        Ok(slices) => {
+                            let slices = slices
+                                .into_iter()
+                                .map(|slice| Update::Apply(Object::EndpointSlice(Box::new(slice))));
+                            // Nobody listens any more only when the program ends.
+                            let _ = asked.send(slices.collect()).await;
+                            return;
+                        }
+                        Err(error) => {
+                            tracing::warn!(%service, %error, "failed to list EndpointSlices; tried again");
+                            tokio::time::sleep(pause).await;
+                            pause = (pause * 2).min(std::time::Duration::from_secs(30));
+                        }
+                    }
+                }
+            });
+        }
+    }
+
+    pub(super) fn handle_signal(&mut self, signal: Signal) {
+        for notice in self.bgp.handle(signal) {
+            self.tell_session(notice);
+        }
+        self.session_states.publish(self.bgp.session_states());
+        if self.bgp.wants_reconcile() && self.synced {
+            self.reconcile_routes(&Dirty::default());
+        }
+    }
+
+    fn reconcile_routes(&mut self, dirty: &Dirty) {
+        for output in self.bgp.reconcile(&self.snapshot, dirty) {
+            self.routes_changed = true;
+            self.carry_out_route(output);
+        }
+    }
+
+    /// The log, and an event on the BGPPeer.
+    fn tell_session(&self, notice: SessionNotice) {
+        let (peer, warning, reason, message) = match notice {
+            SessionNotice::Up { peer, detail } => {
+                tracing::info!(
+                    event = "sessionUp",
+                    peer = &*peer,
+                    detail,
+                    "BGP session established"
+                );
+                let message = format!("session from node {:?} is established: {detail}", self.node);
+                (peer, false, "sessionUp", message)
+            }
+            SessionNotice::Down { peer, reason } => {
+                tracing::error!(event = "sessionDown", peer = &*peer, %reason, "BGP session down");
+                let message = format!("session from node {:?} is down: {reason}", self.node);
+                (peer, true, "sessionDown", message)
+            }
+            SessionNotice::SharedSeries { peer, older: Some(older) } => {
+                let message = format!(
+                    "node {:?}: the metrics of this peer have the labels of the older BGPPeer {older:?}, whose are shown",
+                    self.node
+                );
+                tracing::warn!(
+                    event = "metricsShared",
+                    peer = &*peer,
+                    older = &*older,
+                    "{message}"
+                );
+                (peer, true, "metricsShared", message)
+            }
+            SessionNotice::SharedSeries { peer, older: None } => {
+                tracing::info!(
+                    event = "metricsSharedOver",
+                    peer = &*peer,
+                    "the metrics of this peer are its own again"
+                );
+                return;
+            }
+            SessionNotice::Problem { peer, problem: Some(problem) } => {
+                tracing::error!(
+                    event = "sessionProblem",
+                    peer = &*peer,
+                    problem,
+                    "BGP session cannot work"
+                );
+                let message = format!("node {:?}: {problem}", self.node);
+                (peer, true, "sessionProblem", message)
+            }
+            SessionNotice::Problem { peer, problem: None } => {
+                tracing::info!(
+                    event = "sessionProblemOver",
+                    peer = &*peer,
+                    "nothing keeps this BGP session from working any more"
+                );
+                return;
+            }
+        };
+        self.session_events.publish(SessionEvent { peer, warning, reason, message });
+    }
+
+    fn assigned(&self, service: ObjectKey, uid: Box<str>, protocol: &str) -> ObjectEvent {
+        ObjectEvent {
+            regarding: Regarding::service(service, uid),
+            warning: false,
+            reason: "nodeAssigned",
+            message: format!("announcing from node {:?} with protocol {protocol:?}", self.node),
+        }
+    }
+
+    fn carry_out_route(&self, output: RouteOutput) {
+        let Ok(mut metrics) = self.metrics.lock() else { return };
+        match output {
+            RouteOutput::Advertised { service, uid, addresses } => {
+                tracing::info!(event = "serviceAnnounced", %service, ips = ?addresses, protocol = "bgp",
+                    "service has IP, announcing");
+                let paths = self.bgp.books().advertised().get(&service);
+                let count = paths.map_or(0, |advertised| advertised.paths.len());
+                tracing::info!(event = "updatedAdvertisements", %service, numAds = count, protocol = "bgp",
+                    "making advertisements using BGP");
+                metrics.set_announced(&service, "bgp", &addresses);
+                self.events.publish(self.assigned(service, uid, "bgp"));
+            }
+            RouteOutput::Withdrawn { service, reason } => {
+                tracing::info!(event = "serviceWithdrawn", %service, reason = reason.name(), detail = %reason,
+                    protocol = "bgp", "withdrawing service announcement");
+                metrics.set_withdrawn(&service, "bgp");
+            }
+            RouteOutput::Peers { service, peers } => {
+                let wish = peers.iter().map(|peer| (**peer).into()).collect();
+                self.bgp_statuses.publish(service, (!peers.is_empty()).then_some(wish));
+            }
+            RouteOutput::LocalPrefDiffers { prefix } => {
+                tracing::warn!(event = "localPrefDiffers", %prefix,
+                    "Services want different localPref for one prefix; the highest is sent");
+            }
+        }
+    }
+
+    fn carry_out(&self, output: Output) {
+        let Ok(mut metrics) = self.metrics.lock() else { return };
+        match output {
+            Output::Announced { service, uid, announcement } => {
+                tracing::info!(event = "serviceAnnounced", %service, ips = ?announcement.addresses,
+                    protocol = "layer2", "service has IP, announcing");
+                metrics.set_announced(&service, "layer2", &announcement.addresses);
+                self.l2_statuses.publish(service.clone(), Some(interfaces(&announcement.scope)));
+                self.events.publish(self.assigned(service, uid, "layer2"));
+            }
+            Output::Withdrawn { service, announcement, reason, .. } => {
+                tracing::info!(event = "serviceWithdrawn", %service, ips = ?announcement.addresses,
+                    reason = reason.name(), detail = %reason, protocol = "layer2",
+                    "withdrawing service announcement");
+                metrics.set_withdrawn(&service, "layer2");
+                self.l2_statuses.publish(service, None);
+            }
+            Output::NoInterface { service, uid, addresses } => {
+                for address in addresses {
+                    let message = format!(
+                        "the interfaces specified by LB IP \"{address}\" doesn't exist in assigned node {:?} with protocol \"layer2\"",
+                        self.node
+                    );
+                    tracing::warn!(event = "announceFailed", %service, ip = %address, "{message}");
+                    self.events.publish(ObjectEvent {
+                        regarding: Regarding::service(service.clone(), uid.clone()),
+                        warning: true,
+                        reason: "announceFailed",
+                        message,
+                    });
+                }
+            }
+        }
+    }
+}
