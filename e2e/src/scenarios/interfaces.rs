@@ -3,8 +3,8 @@
 //!
 //! Topology: two nodes and a client on two switches (eth0, eth1), later on a third (eth2).
 //! Steps: without a list the address is answered on eth0 and eth1; with [eth1] on eth1 only, and the status names it; with
-//! a name that does not exist there is an event announceFailed and silence; eth1 goes down and up: the same node answers
-//! again; eth2 is plugged in while the speaker runs: answered there as well.
+//! a name that does not exist there is an event announceFailed and silence; eth1 goes down at the owner: the other node
+//! answers; up: the first one again; eth2 is plugged in while the speaker runs: answered there as well.
 
 use anyhow::anyhow;
 use serde_json::json;
@@ -62,7 +62,8 @@ pub(super) fn run(lab: &mut Lab) -> anyhow::Result<()> {
     lab.kube().apply(&l2_advertisement("all", json!({"interfaces": ["eth1", "eth2"]})))?;
     expect(lab, &owner, &["eth1"], &["eth0"])?;
     lab.node(&owner)?.namespace.ip("link set eth1 down")?;
-    expect(lab, &owner, &[], &["eth0", "eth1"])?;
+    let other = if owner == "node1" { "node2" } else { "node1" };
+    expect(lab, other, &["eth1"], &["eth0"])?;
     lab.node(&owner)?.namespace.ip("link set eth1 up")?;
     expect(lab, &owner, &["eth1"], &["eth0"])?;
     let _third = plug(lab, 2)?;
