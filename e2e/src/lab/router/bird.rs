@@ -71,6 +71,12 @@ pub(super) fn config(setup: &Setup) -> String {
         if neighbour.graceful_restart {
             line(" graceful restart aware;");
         }
+        if neighbour.long_lived {
+            line(" long lived graceful restart aware;");
+        }
+        if let Some(role) = &neighbour.role {
+            line(&format!(" local role {role}; require roles on;"));
+        }
         if neighbour.bfd {
             line(if neighbour.graceful_restart { " bfd graceful;" } else { " bfd on;" });
         }
