@@ -84,6 +84,9 @@ pub(super) fn config(setup: &Setup) -> String {
         if neighbour.families.v4() && address.contains(':') {
             say("capability extended-nexthop");
         }
+        if let Some(role) = &neighbour.role {
+            say(&format!("local-role {role} strict-mode"));
+        }
         if neighbour.ttl_security {
             say("ttl-security hops 1");
         }

@@ -55,7 +55,7 @@ pub struct Neighbour {
     pub graceful_restart: bool,
     /// Long-lived graceful restart (RFC 9494).
     pub long_lived: bool,
-    /// What the router is to the speaker (RFC 9234), who must say that it is the counterpart (BIRD only).
+    /// What the router is to the speaker (RFC 9234), who must say that it is the counterpart (not GoBGP).
     pub role: Option<String>,
     /// GTSM (RFC 5082).
     pub ttl_security: bool,
