@@ -7,6 +7,7 @@ mod conflict;
 mod exclusion;
 mod host_routes;
 mod layer2;
+mod request;
 mod run;
 mod service_status;
 mod session_events;
