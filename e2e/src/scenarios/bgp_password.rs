@@ -5,7 +5,8 @@
 //! Steps: the peers name a Secret that is not there: no session, the log says so; the Secret has another password: no
 //! session; it has the right one: sessions. Both over IPv4 (BIRD) and IPv6 (FRR). A peer without any password, of a
 //! router that wants one, gets none either. Then the password of the running sessions is changed, first in the Secret, then in the
-//! routers, which end the session for that; their last words have the old key, so that the hold time tells: then there are sessions again.
+//! routers, which end the session for that; their last words have the old key, so that the hold time tells; and
+//! once more in the other order: each time there are sessions again.
 
 use std::time::Duration;
 
@@ -58,17 +59,38 @@ pub(super) fn run(lab: &mut Lab) -> anyhow::Result<()> {
     let session = lab.router(Kind::Bird)?.session("open")?;
     ensure!(!session.established, "a session without the password: {session:?}");
 
-    lab.kube().apply(&password_secret("key", "next"))?;
+    change(lab, "next", &[Side::Secret, Side::Routers])?;
+    change(lab, "third", &[Side::Routers, Side::Secret])
+}
+
+/// Where a password stands.
+#[derive(Clone, Copy)]
+enum Side {
+    Secret,
+    Routers,
+}
+
+/// Changes the password of the running sessions in this order; then there are other sessions.
+fn change(lab: &mut Lab, password: &str, order: &[Side]) -> anyhow::Result<()> {
     let mut before = Vec::new();
     for (kind, name, address) in SESSIONS {
         let key = if kind == Kind::Bird { name } else { address };
         before.push((kind, key, lab.router(kind)?.session(key)?.since));
-        let setup = setup(kind, name, address, "next");
-        lab.router_mut(kind)?.reload(&setup.text(kind))?;
+    }
+    for side in order {
+        match side {
+            Side::Secret => lab.kube().apply(&password_secret("key", password)).map(drop)?,
+            Side::Routers => {
+                for (kind, name, address) in SESSIONS {
+                    let setup = setup(kind, name, address, password);
+                    lab.router_mut(kind)?.reload(&setup.text(kind))?;
+                }
+            }
+        }
     }
     for (kind, key, before) in before {
         let router = lab.router(kind)?;
-        eventually_true(&format!("a session with {kind}'s next password"), SOON, || {
+        eventually_true(&format!("{kind} has a session with {password:?}"), SOON, || {
             let session = router.session(key)?;
             Ok(session.established && session.since != before)
         })?;
