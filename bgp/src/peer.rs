@@ -457,9 +457,14 @@ impl Peer {
             Change::None => self.config = config,
             Change::Soft(_) => {
                 let mode = self.config.passive != config.passive;
+                let key = self.config.password != config.password;
                 self.config = config;
                 for direction in [Direction::Outgoing, Direction::Incoming] {
                     self.with(now, direction, |session, around| session.reconfigure(around));
+                }
+                if let Some(direction) = self.up.filter(|_| key) {
+                    // A router that begins anew for its own change of the key cannot tell us: its last message has the old one.
+                    self.with(now, direction, |session, around| session.probe(around));
                 }
                 if mode
                     && self.running

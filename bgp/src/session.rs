@@ -196,6 +196,13 @@ impl Session {
         self.watch_sending(now);
     }
 
+    /// Sends a KEEPALIVE now: the peer's TCP answers with a reset if the session is gone there.
+    pub(crate) fn probe(&mut self, surroundings: &mut Surroundings<'_>) {
+        if self.timers.keepalive.is_some() {
+            self.trigger(surroundings, Trigger::KeepaliveTimerExpires, Cause::NONE);
+        }
+    }
+
     /// Another keepalive or connect time takes effect.
     pub(crate) fn reconfigure(&mut self, surroundings: &mut Surroundings<'_>) {
         if let Some(negotiated) = &self.negotiated {

@@ -2,7 +2,7 @@
 //! The program `e2e`.
 
 use std::net::Ipv6Addr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -44,6 +44,9 @@ enum Command {
         /// Where controller, speaker and ferrolb are; by default beside this program.
         #[arg(long)]
         bin_dir: Option<PathBuf>,
+        /// Where criterion left what it measured of the messages; without it that is left out.
+        #[arg(long)]
+        criterion: Option<PathBuf>,
     },
     /// Asks by ARP: the client's side of the measurements.
     #[command(hide = true)]
@@ -79,7 +82,9 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Args::parse().command {
         Command::Run { filters, jobs, bin_dir, hold } => play(filters, jobs, bin_dir, hold),
-        Command::Bench { out, only, bin_dir } => bench(&out, only.as_deref(), bin_dir),
+        Command::Bench { out, only, bin_dir, criterion } => {
+            bench(&out, only.as_deref(), bin_dir, criterion.as_deref())
+        }
         Command::Arp { arguments } => e2e::bench::arp_client(&arguments).map(|()| true),
         Command::List => {
             for scenario in SCENARIOS {
@@ -103,10 +108,15 @@ fn main() -> ExitCode {
     }
 }
 
-fn bench(out: &PathBuf, only: Option<&str>, binaries: Option<PathBuf>) -> anyhow::Result<bool> {
+fn bench(
+    out: &PathBuf,
+    only: Option<&str>,
+    binaries: Option<PathBuf>,
+    criterion: Option<&Path>,
+) -> anyhow::Result<bool> {
     let beside = || Ok(std::env::current_exe()?.with_file_name(""));
     let binaries = binaries.map_or_else(beside, anyhow::Ok)?;
-    e2e::bench::run(&binaries, out, only).map(|()| true)
+    e2e::bench::run(&binaries, out, only, criterion).map(|()| true)
 }
 
 fn play(

@@ -19,7 +19,7 @@ use crate::lab::node::Proxy;
 use crate::lab::objects::{bfd_profile, bgp_advertisement, bgp_peer, merge, pool};
 use crate::lab::process::{Process, Rights, Start};
 use crate::lab::router::{Kind, Neighbour, Router, Setup};
-use crate::lab::wait::{eventually_true, now};
+use crate::lab::wait::{closely, eventually_true, now};
 use crate::lab::{Lab, SOON};
 
 const SERVICES: usize = 1_000;
@@ -66,7 +66,7 @@ pub(super) fn measure(lab: &mut Lab, binaries: &Path, report: &mut Report) -> an
     let last = now();
     addressed(lab, SERVICES - 1)?;
     let given = now();
-    eventually_true("every BIRD has every prefix", MINUTES, || {
+    closely("every BIRD has every prefix", MINUTES, || {
         for (number, bird) in lab.routers.iter().enumerate() {
             if imported(bird, &format!("n{number}x1"))? < SERVICES {
                 return Ok(false);
@@ -144,7 +144,7 @@ fn node_cut(lab: &Lab, report: &mut Report) -> anyhow::Result<()> {
         // The cable between node and switch; the router's own stays, so that only BFD tells.
         lab.switch.set_cable("node1", false)?;
         let start = now();
-        eventually_true("BIRD has no route of the node", SOON, || {
+        closely("BIRD has no route of the node", SOON, || {
             Ok(imported(lab.router(Kind::Bird)?, "n0x1")? == 0)
         })?;
         times.push(start.elapsed());
@@ -339,12 +339,11 @@ fn standing_start(lab: &mut Lab, binaries: &Path, report: &mut Report) -> anyhow
 
 fn established_to_full(lab: &Lab, neighbour: &str) -> anyhow::Result<Duration> {
     let bird = lab.router(Kind::Bird)?;
+    let before = bird.times_up(neighbour);
     bird.ask(&["enable", neighbour])?;
-    eventually_true("the session is there", MINUTES, || Ok(bird.session(neighbour)?.established))?;
+    closely("the session is there", MINUTES, || Ok(bird.times_up(neighbour) > before))?;
     let start = now();
-    eventually_true("BIRD has every prefix", MINUTES, || {
-        Ok(imported(bird, neighbour)? >= PREFIXES)
-    })?;
+    closely("BIRD has every prefix", MINUTES, || Ok(imported(bird, neighbour)? >= PREFIXES))?;
     Ok(start.elapsed())
 }
 

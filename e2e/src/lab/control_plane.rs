@@ -211,6 +211,24 @@ impl ControlPlane {
     }
 }
 
+/// The kind of frr-k8s that speakers write where it is there.
+const SESSION_STATES: &str = include_str!("../../manifests/bgp-session-state.yaml");
+
+impl ControlPlane {
+    /// Makes BGPSessionState a kind that the speakers may write; it goes with the scenario.
+    ///
+    /// # Errors
+    /// When the API refuses.
+    pub fn install_session_states(&self) -> anyhow::Result<()> {
+        for object in documents(SESSION_STATES)? {
+            self.kube.apply(&object)?;
+        }
+        eventually_true("BGPSessionStates are served", START, || {
+            Ok(self.kube.get("/apis/frrk8s.metallb.io/v1beta1/bgpsessionstates?limit=1").is_ok())
+        })
+    }
+}
+
 /// Applies MetalLB's namespace, service accounts and roles.
 ///
 /// # Errors

@@ -144,6 +144,12 @@ pub fn delete_all(kube: &Kube) -> anyhow::Result<()> {
     }
     for crd in kube.list("/apis/apiextensions.k8s.io/v1/customresourcedefinitions")? {
         let plural = crd.pointer("/spec/names/plural").and_then(Value::as_str).unwrap_or_default();
+        if crd.pointer("/spec/group").and_then(Value::as_str) != Some("metallb.io") {
+            // A scenario brought it.
+            let version = "apiextensions.k8s.io/v1";
+            kube.delete(&path_of(&crd, version, "CustomResourceDefinition")?)?;
+            continue;
+        }
         let version = if plural == "bgppeers" { "v1beta2" } else { "v1beta1" };
         kube.delete(&format!("/apis/metallb.io/{version}/namespaces/{SYSTEM}/{plural}"))?;
     }

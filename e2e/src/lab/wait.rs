@@ -7,6 +7,8 @@ use anyhow::{Context, bail};
 
 /// How often a condition is looked at.
 const PAUSE: Duration = Duration::from_millis(40);
+/// That for what is timed.
+const CLOSE: Duration = Duration::from_millis(2);
 
 /// The present.
 #[must_use]
@@ -21,6 +23,27 @@ pub fn now() -> Instant {
 /// # Errors
 /// When nothing was found within `deadline`.
 pub fn eventually<T>(
+    what: &str,
+    deadline: Duration,
+    look: impl FnMut() -> anyhow::Result<Option<T>>,
+) -> anyhow::Result<T> {
+    every(PAUSE, what, deadline, look)
+}
+
+/// As [`eventually_true`], for what is timed: looks again after two milliseconds.
+///
+/// # Errors
+/// As there.
+pub fn closely(
+    what: &str,
+    deadline: Duration,
+    mut look: impl FnMut() -> anyhow::Result<bool>,
+) -> anyhow::Result<()> {
+    every(CLOSE, what, deadline, || Ok(look()?.then_some(())))
+}
+
+fn every<T>(
+    pause: Duration,
     what: &str,
     deadline: Duration,
     mut look: impl FnMut() -> anyhow::Result<Option<T>>,
@@ -38,7 +61,7 @@ pub fn eventually<T>(
                     format!("did not happen within {} s: {what}", deadline.as_secs_f32())
                 });
             }
-            Ok(None) | Err(_) => std::thread::sleep(PAUSE),
+            Ok(None) | Err(_) => std::thread::sleep(pause),
         }
     }
 }

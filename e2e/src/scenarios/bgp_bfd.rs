@@ -4,8 +4,11 @@
 //! Topology: one node; FRR and BIRD on the switch, by IPv4 and by IPv6, and FRR and BIRD once more behind another router.
 //! Steps: sessions and BFD with all come up; three times the node's cable is pulled: all lose the routes while the hold
 //! time is 90 s; and plugged in: all is back soon; the speaker is stopped in order: the routers hear that by BFD
-//! (AdminDown) and by CEASE, the routes go. The metrics of BFD are MetalLB's.
+//! (AdminDown) and by CEASE, the routes go. The metrics of BFD are MetalLB's, and BGPSessionStates those of frr-k8s; the one of a
+//! peer that is taken away goes with it.
 
+use std::collections::BTreeMap;
+use std::net::Ipv6Addr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -13,6 +16,7 @@ use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 
 use crate::lab::bgp::ASN;
+use crate::lab::kube::SYSTEM;
 use crate::lab::netns::Namespace;
 use crate::lab::node::Proxy;
 use crate::lab::objects::{bfd_profile, bgp_advertisement, bgp_peer};
@@ -32,6 +36,7 @@ const KINDS: [Kind; 2] = [Kind::Frr, Kind::Bird];
 const DETECTED: Duration = Duration::from_secs(10);
 
 pub(super) fn run(lab: &mut Lab) -> anyhow::Result<()> {
+    lab.control.install_session_states()?;
     lab.start_for_bgp(1, Proxy::Absent, &[])?;
     // BIRD sends over several hops with TTL 64, of which one is used on the way.
     let profile = json!({"transmitInterval": 100, "receiveInterval": 100, "minimumTtl": 63});
@@ -56,8 +61,19 @@ pub(super) fn run(lab: &mut Lab) -> anyhow::Result<()> {
         far.push(router);
     }
     lab.routers.extend(far);
+    let silent = json!({"myASN": ASN, "peerASN": 65009, "peerAddress": "172.30.0.99"});
+    lab.kube().apply(&bgp_peer("silent", silent))?;
 
     all_up(lab)?;
+    let mut states: BTreeMap<String, bool> = lab
+        .routers
+        .iter()
+        .flat_map(|router| [(router.kind.v4(), true), (router.kind.v6(), true)])
+        .map(|(address, up)| (label(&address), up))
+        .collect();
+    states.extend([("172.28.1.2".to_owned(), true), ("172.28.2.2".to_owned(), true)]);
+    states.insert("172.30.0.99".to_owned(), false);
+    expect_states(lab, &states)?;
     for _ in 0..CUTS {
         lab.switch.set_cable("node1", false)?;
         for router in &lab.routers {
@@ -71,6 +87,11 @@ pub(super) fn run(lab: &mut Lab) -> anyhow::Result<()> {
         let _ = lab.node("node1")?.namespace.ip("route replace 172.28.0.0/16 via 172.30.0.129");
         all_up(lab)?;
     }
+
+    expect_states(lab, &states)?;
+    lab.delete(&bgp_peer("silent", json!({})))?;
+    states.remove("172.30.0.99");
+    expect_states(lab, &states)?;
 
     let metrics = lab.metric_lines("node1", "metallb_bfd_")?;
     for kind in KINDS {
@@ -132,6 +153,36 @@ fn beyond(
     setup.identifier.clone_from(&address);
     router.start(&setup.text(kind))?;
     Ok((router, address))
+}
+
+/// An address as a BGPSessionState has it: IPv6 in full, with hyphens.
+fn label(address: &str) -> String {
+    let Ok(address) = address.parse::<Ipv6Addr>() else { return address.to_owned() };
+    address.segments().map(|group| format!("{group:04x}")).join("-")
+}
+
+/// There are BGPSessionStates of exactly these peers: Established with BFD up, or neither.
+fn expect_states(lab: &Lab, wanted: &BTreeMap<String, bool>) -> anyhow::Result<()> {
+    let path = format!("/apis/frrk8s.metallb.io/v1beta1/namespaces/{SYSTEM}/bgpsessionstates");
+    let mut statuses = Vec::new();
+    eventually_true("the BGPSessionStates are as expected", SOON, || {
+        let objects = lab.kube().list(&path)?;
+        statuses = objects.iter().filter_map(|object| object.get("status").cloned()).collect();
+        let seen: BTreeMap<String, bool> = statuses
+            .iter()
+            .filter_map(|status| {
+                let field = |name: &str| status.get(name).and_then(Value::as_str);
+                let up = match (field("bgpStatus")?, field("bfdStatus")?) {
+                    ("Established", "up") => true,
+                    ("Idle" | "Connect" | "Active", "N/A") => false,
+                    _ => return None,
+                };
+                Some((field("peer")?.to_owned(), up)).filter(|_| field("node") == Some("node1"))
+            })
+            .collect();
+        Ok(seen == *wanted && statuses.len() == wanted.len())
+    })
+    .with_context(|| format!("{statuses:#?} instead of {wanted:?}"))
 }
 
 /// Every router has the routes and BFD sessions that are up.

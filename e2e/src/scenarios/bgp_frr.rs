@@ -3,7 +3,8 @@
 //!
 //! Topology: one node with an address per session, one router.
 //! Steps: sessions over IPv4 and IPv6, with both families over each (RFC 8950), a 4-octet AS, localASN, internal, with MD5 over both, hold time 3 and 0, GTSM,
-//! one that the speaker waits for and one that both sides open (RFC 4271 section 6.8); each carries the Service's addresses
+//! one that the speaker waits for and one that both sides open (RFC 4271 section 6.8), one with roles that the router requires (RFC 9234; not GoBGP);
+//! each carries the Service's addresses
 //! and the aggregates of its families with the attributes of the advertisements, nothing else; the router asks for its
 //! routes again (RFC 2918); none of the sessions was reset.
 
@@ -85,6 +86,12 @@ fn cases(kind: Kind) -> Vec<Case> {
     ];
     // With hold time 0 it gives each of its own messages no time at all to be written (routers.md).
     cases.retain(|case| kind != Kind::Gobgp || case.neighbour.name != "hold0");
+    if kind != Kind::Gobgp {
+        // A name that is no word of BIRD's configuration.
+        cases.push(case(72, "customer", json!({"role": "customer"}), &|neighbour| {
+            neighbour.role = Some("provider".to_owned());
+        }));
+    }
     cases
 }
 

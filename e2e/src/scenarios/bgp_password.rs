@@ -4,7 +4,9 @@
 //! Topology: one node, BIRD and FRR with the same password.
 //! Steps: the peers name a Secret that is not there: no session, the log says so; the Secret has another password: no
 //! session; it has the right one: sessions. Both over IPv4 (BIRD) and IPv6 (FRR). A peer without any password, of a
-//! router that wants one, gets none either.
+//! router that wants one, gets none either. Then the password of the running sessions is changed, first in the Secret, then in the
+//! routers, which end the session for that; their last words have the old key, so that the hold time tells; and
+//! once more in the other order: each time there are sessions again.
 
 use std::time::Duration;
 
@@ -25,18 +27,11 @@ pub(super) fn run(lab: &mut Lab) -> anyhow::Result<()> {
     lab.start_for_bgp(1, Proxy::Absent, &[])?;
     lab.node("node1")?.namespace.ip("address add 172.30.0.61/24 dev eth0")?;
     for (kind, name, address) in SESSIONS {
-        let mut neighbours = vec![Neighbour::new(name, address, ASN)];
-        if kind == Kind::Bird {
-            neighbours.push(Neighbour::new("open", "172.30.0.61", ASN));
-        }
-        for neighbour in &mut neighbours {
-            neighbour.password = Some("right".to_owned());
-        }
-        lab.add_router(kind, &Setup::new(kind, neighbours))?;
+        lab.add_router(kind, &setup(kind, name, address, "right"))?;
         let to = if address.contains(':') { kind.v6() } else { kind.v4() };
         let spec = json!({
             "myASN": ASN, "peerASN": kind.asn(), "peerAddress": to, "connectTime": "1s",
-            "sourceAddress": address, "passwordSecret": {"name": "key"},
+            "sourceAddress": address, "passwordSecret": {"name": "key"}, "holdTime": "6s",
         });
         lab.kube().apply(&bgp_peer(name, spec))?;
     }
@@ -48,6 +43,12 @@ pub(super) fn run(lab: &mut Lab) -> anyhow::Result<()> {
 
     said(lab, "secret ref not found for peer config")?;
     none(lab, "without the Secret")?;
+    let series = lab.metric_lines("node1", "metallb_bgp_session_up")?;
+    for (kind, _, address) in SESSIONS {
+        let to = if address.contains(':') { format!("[{}]", kind.v6()) } else { kind.v4() };
+        let down = format!("metallb_bgp_session_up{{peer=\"{to}:179\"}} 0");
+        ensure!(series.contains(&down), "no {down} in {series:#?}");
+    }
     lab.kube().apply(&password_secret("key", "wrong"))?;
     none(lab, "with the wrong password")?;
     lab.kube().apply(&password_secret("key", "right"))?;
@@ -57,7 +58,55 @@ pub(super) fn run(lab: &mut Lab) -> anyhow::Result<()> {
     }
     let session = lab.router(Kind::Bird)?.session("open")?;
     ensure!(!session.established, "a session without the password: {session:?}");
+
+    change(lab, "next", &[Side::Secret, Side::Routers])?;
+    change(lab, "third", &[Side::Routers, Side::Secret])
+}
+
+/// Where a password stands.
+#[derive(Clone, Copy)]
+enum Side {
+    Secret,
+    Routers,
+}
+
+/// Changes the password of the running sessions in this order; then there are other sessions.
+fn change(lab: &mut Lab, password: &str, order: &[Side]) -> anyhow::Result<()> {
+    let mut before = Vec::new();
+    for (kind, name, address) in SESSIONS {
+        let key = if kind == Kind::Bird { name } else { address };
+        before.push((kind, key, lab.router(kind)?.session(key)?.since));
+    }
+    for side in order {
+        match side {
+            Side::Secret => lab.kube().apply(&password_secret("key", password)).map(drop)?,
+            Side::Routers => {
+                for (kind, name, address) in SESSIONS {
+                    let setup = setup(kind, name, address, password);
+                    lab.router_mut(kind)?.reload(&setup.text(kind))?;
+                }
+            }
+        }
+    }
+    for (kind, key, before) in before {
+        let router = lab.router(kind)?;
+        eventually_true(&format!("{kind} has a session with {password:?}"), SOON, || {
+            let session = router.session(key)?;
+            Ok(session.established && session.since != before)
+        })?;
+    }
     Ok(())
+}
+
+fn setup(kind: Kind, name: &str, address: &str, password: &str) -> Setup {
+    let mut neighbours = vec![Neighbour::new(name, address, ASN)];
+    if kind == Kind::Bird {
+        neighbours.push(Neighbour::new("open", "172.30.0.61", ASN));
+    }
+    for neighbour in &mut neighbours {
+        neighbour.password = Some(password.to_owned());
+    }
+    Setup::new(kind, neighbours)
 }
 
 /// Waits until the speaker has said this.

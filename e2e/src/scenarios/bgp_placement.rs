@@ -4,8 +4,8 @@
 //! Topology: three nodes, FRR and BIRD with a session from each.
 //! Steps: with Local the route comes from where the endpoint is, and moves with it; with Cluster from all; a node with the
 //! exclusion label sends none; an advertisement's node selector leaves two; a peer that the advertisement does not name gets
-//! nothing; a node is drained: its routes carry GRACEFUL_SHUTDOWN (RFC 8326), go after --drain-time and come back when that is
-//! over; no session was reset.
+//! nothing; a node is drained and another cordoned (--drain-on-cordon): their routes carry GRACEFUL_SHUTDOWN (RFC 8326), go after
+//! --drain-time and come back when that is over; no session was reset.
 
 use std::collections::BTreeSet;
 
@@ -23,7 +23,7 @@ const EXCLUDE: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
 const DRAIN: &str = "ferrolb.io/drain";
 
 pub(super) fn run(lab: &mut Lab) -> anyhow::Result<()> {
-    lab.start_for_bgp(3, Proxy::Absent, &["--drain-time=8s"])?;
+    lab.start_for_bgp(3, Proxy::Absent, &["--drain-time=8s", "--drain-on-cordon"])?;
     for kind in KINDS {
         let neighbours = (1..=3).map(|node| {
             Neighbour::new(&format!("node{node}"), &format!("172.30.0.{}", 10 + node), ASN)
@@ -69,15 +69,18 @@ pub(super) fn run(lab: &mut Lab) -> anyhow::Result<()> {
     from(lab, &[1, 2, 3])?;
 
     node(lab, 1, json!({"annotations": {DRAIN: "true"}}))?;
+    cordon(lab, 2, true)?;
     let marked = |route: &Route| route.communities.contains("65535:0");
     for kind in KINDS {
-        lab.router(kind)?.wait_routes("node1's route is marked, no other", |routes| {
-            let right = |route: &Route| marked(route) == (route.neighbour == key(kind, 1));
+        lab.router(kind)?.wait_routes("two routes are marked, the third is not", |routes| {
+            let right = |route: &Route| marked(route) == (route.neighbour != key(kind, 3));
             routes.len() == 3 && routes.iter().all(right)
         })?;
     }
-    from(lab, &[2, 3])?;
+    from(lab, &[3])?;
     node(lab, 1, json!({"annotations": {DRAIN: null}}))?;
+    from(lab, &[1, 3])?;
+    cordon(lab, 2, false)?;
     let routes = from(lab, &[1, 2, 3])?;
     ensure!(!routes.iter().any(marked), "{routes:#?}");
 
@@ -106,6 +109,12 @@ fn sessions(lab: &Lab) -> anyhow::Result<Vec<(String, String)>> {
 fn node(lab: &Lab, number: usize, metadata: serde_json::Value) -> anyhow::Result<()> {
     let path = format!("/api/v1/nodes/node{number}");
     lab.kube().patch(&path, &json!({"metadata": metadata}))?;
+    Ok(())
+}
+
+fn cordon(lab: &Lab, number: usize, on: bool) -> anyhow::Result<()> {
+    let path = format!("/api/v1/nodes/node{number}");
+    lab.kube().patch(&path, &json!({"spec": {"unschedulable": on}}))?;
     Ok(())
 }
 

@@ -57,6 +57,8 @@ scenarios! {
     bgp_hostile: Dual,
     bgp_restarts: Dual,
     bgp_bfd: Dual,
+    bgp_long_lived: Dual,
+    bgp_aggregate: Dual,
     bgp_changes: Dual,
     bgp_many: Dual,
     bgp_password: Dual,

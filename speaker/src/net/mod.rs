@@ -9,6 +9,7 @@ mod exclusion;
 mod host_routes;
 mod layer2;
 mod membership;
+mod request;
 mod ring;
 mod run;
 mod service_status;

@@ -5,12 +5,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use http::{Method, Request};
+use http::Method;
 use kube::Client;
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::{Value, json};
 use tokio::sync::watch;
+
+use super::request::send;
 
 const RETRY: Duration = Duration::from_secs(2);
 
@@ -208,17 +210,7 @@ impl Writer {
             "/apis/frrk8s.metallb.io/v1beta1/namespaces/{}/bgpsessionstates",
             self.namespace
         );
-        let content_type = match method {
-            Method::PATCH => "application/merge-patch+json",
-            _ => "application/json",
-        };
-        let request = Request::builder()
-            .method(method)
-            .uri(format!("{base}{path}"))
-            .header("Content-Type", content_type)
-            .body(body.map(|body| body.to_string().into_bytes()).unwrap_or_default())
-            .map_err(kube::Error::HttpError)?;
-        self.client.request(request).await
+        send(&self.client, method, format!("{base}{path}"), body).await
     }
 }
 

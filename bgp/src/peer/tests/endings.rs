@@ -251,3 +251,17 @@ fn a_peer_that_does_not_read_costs_little_and_is_dropped_after_eight_minutes() {
     assert!(last.len() < 4096 + 21, "the rest of a message, then the NOTIFICATION");
     assert!(last.ends_with(&[0, 21, 3, 8, 0]));
 }
+
+#[test]
+fn another_key_on_a_running_session_is_tried_at_once() {
+    let key =
+        |key: &'static [u8]| move |config: &mut Config| config.password = crate::Password::new(key);
+    let mut scripted = Scripted::established(key(b"first"));
+    scripted.sent();
+    let with_key = |next| config(0, key(next));
+    scripted.handle(Event::Configure(with_key(b"next")));
+    let kinds: Vec<MessageType> = scripted.sent().into_iter().map(|(kind, _)| kind).collect();
+    assert_eq!(kinds, [MessageType::Keepalive]);
+    scripted.handle(Event::Configure(with_key(b"next")));
+    assert_eq!((scripted.sent(), scripted.peer.status().dropped), (Vec::new(), 0));
+}

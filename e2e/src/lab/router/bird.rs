@@ -71,6 +71,12 @@ pub(super) fn config(setup: &Setup) -> String {
         if neighbour.graceful_restart {
             line(" graceful restart aware;");
         }
+        if neighbour.long_lived {
+            line(" long lived graceful restart aware;");
+        }
+        if let Some(role) = &neighbour.role {
+            line(&format!(" local role {role}; require roles on;"));
+        }
         if neighbour.bfd {
             line(if neighbour.graceful_restart { " bfd graceful;" } else { " bfd on;" });
         }
@@ -98,14 +104,19 @@ pub(super) fn ask(router: &Router, words: &[&str]) -> anyhow::Result<String> {
 pub(super) fn sessions(router: &Router) -> anyhow::Result<BTreeMap<String, Session>> {
     let mut sessions = parse_sessions(&ask(router, &["show", "protocols", "all"])?);
     // The time that it shows is counted back from now and differs by a millisecond from time to time: its log tells.
-    let log = router.processes.first().map(super::Process::log).unwrap_or_default();
     for (name, session) in &mut sessions {
-        let up = format!(" {name}: State changed to up");
-        let times = log.lines().filter(|line| line.ends_with(&up)).count();
+        let times = times_up(router, name);
         ensure!(times > 0 || !session.established, "BIRD's log does not tell of {name}");
         session.since = format!("{times} times up");
     }
     Ok(sessions)
+}
+
+/// How often a session came up since the first program of the scenario began, by the log.
+pub(super) fn times_up(router: &Router, name: &str) -> usize {
+    let log = router.processes.first().map(super::Process::log).unwrap_or_default();
+    let up = format!(" {name}: State changed to up");
+    log.lines().filter(|line| line.ends_with(&up)).count()
 }
 
 fn parse_sessions(text: &str) -> BTreeMap<String, Session> {

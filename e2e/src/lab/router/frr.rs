@@ -59,6 +59,9 @@ pub(super) fn config(setup: &Setup) -> String {
     line(format!("router bgp {}\n bgp router-id {}", setup.asn, setup.identifier));
     line(" no bgp ebgp-requires-policy\n no bgp network import-check".into());
     line(" no bgp default ipv4-unicast\n bgp bestpath as-path multipath-relax".into());
+    if setup.neighbours.iter().any(|neighbour| neighbour.long_lived) {
+        line(" bgp long-lived-graceful-restart stale-time 600".into());
+    }
     for neighbour in &setup.neighbours {
         let address = &neighbour.address;
         let mut say = |words: &str| line(format!(" neighbor {address} {words}"));
@@ -80,6 +83,9 @@ pub(super) fn config(setup: &Setup) -> String {
         }
         if neighbour.families.v4() && address.contains(':') {
             say("capability extended-nexthop");
+        }
+        if let Some(role) = &neighbour.role {
+            say(&format!("local-role {role} strict-mode"));
         }
         if neighbour.ttl_security {
             say("ttl-security hops 1");

@@ -241,6 +241,12 @@ impl Router {
         }
     }
 
+    /// How often BIRD's session with a neighbour came up; asking costs it nothing.
+    #[must_use]
+    pub fn times_up(&self, neighbour: &str) -> usize {
+        bird::times_up(self, neighbour)
+    }
+
     /// What it says of one session; a session that it has none of is the default.
     ///
     /// # Errors

@@ -53,6 +53,10 @@ pub struct Neighbour {
     pub multihop: bool,
     /// Graceful restart; with BFD in the way that a killed speaker needs (RFC 5882 section 4.3).
     pub graceful_restart: bool,
+    /// Long-lived graceful restart (RFC 9494).
+    pub long_lived: bool,
+    /// What the router is to the speaker (RFC 9234), who must say that it is the counterpart (not GoBGP).
+    pub role: Option<String>,
     /// GTSM (RFC 5082).
     pub ttl_security: bool,
 }
@@ -76,6 +80,8 @@ impl Neighbour {
             bfd: false,
             multihop: false,
             graceful_restart: false,
+            long_lived: false,
+            role: None,
             ttl_security: false,
         }
     }

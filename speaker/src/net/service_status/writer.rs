@@ -6,12 +6,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use cluster::ObjectKey;
 use futures::StreamExt;
-use http::{Method, Request};
+use http::Method;
 use kube::Client;
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::{Value, json};
 
+use super::super::request::send;
 use super::{RETRY, Sweep, Wish, now};
 
 /// Up to so many Services are looked at one by one; for more, all objects are listed.
@@ -324,17 +325,7 @@ impl Writer {
             self.namespace,
             self.kind.plural()
         );
-        let content_type = match method {
-            Method::PATCH => "application/merge-patch+json",
-            _ => "application/json",
-        };
-        let request = Request::builder()
-            .method(method)
-            .uri(format!("{base}{path}"))
-            .header("Content-Type", content_type)
-            .body(body.map(|body| body.to_string().into_bytes()).unwrap_or_default())
-            .map_err(kube::Error::HttpError)?;
-        self.client.request(request).await
+        send(&self.client, method, format!("{base}{path}"), body).await
     }
 }
 

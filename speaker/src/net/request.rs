@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+//! One request about an object of the API, with JSON both ways.
+
+use http::{Method, Request};
+use kube::Client;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+/// Sends it; a PATCH is a merge patch.
+///
+/// # Errors
+/// When the API refuses or cannot be reached, or answers something else.
+pub(super) async fn send<T: DeserializeOwned>(
+    client: &Client,
+    method: Method,
+    path: String,
+    body: Option<&Value>,
+) -> Result<T, kube::Error> {
+    let content_type = match method {
+        Method::PATCH => "application/merge-patch+json",
+        _ => "application/json",
+    };
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header("Content-Type", content_type)
+        .body(body.map(|body| body.to_string().into_bytes()).unwrap_or_default())
+        .map_err(kube::Error::HttpError)?;
+    client.request(request).await
+}
