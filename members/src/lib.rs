@@ -1,6 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Who is alive: the memberlist protocol as HashiCorp's library speaks it (SWIM with Lifeguard), so that our speakers and
-//! MetalLB's share one ring.
+//! Who is alive: the memberlist protocol as HashiCorp's library speaks it (SWIM with Lifeguard), compatible on the wire, so that our
+//! speakers and MetalLB's share one ring. What follows from a death is somebody else's business.
+//!
+//! It has no messages of an application (those of others are ignored), one key instead of a ring of keys, and finds nobody by
+//! itself: whom to join is for the caller to say.
+//!
+//! ```text
+//!   caller ──join, set_meta, leave──> commands ──┐               ┌── UDP socket ──> Companion, a second protocol on the port
+//!   caller <─events, snapshots───────────────────┤    1 thread   ├── TCP listener, a task per stream
+//!                                                │   (net::run)  │   (Envelope: label and encryption)
+//!                                                └──── Ring ─────┘   (ring: the core, no clock, no sockets)
+//! ```
 
 mod key;
 mod random;
