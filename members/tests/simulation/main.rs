@@ -158,7 +158,7 @@ fn a_member_that_was_paused_declares_nobody_dead_and_comes_back() {
     histories(20, |seed| {
         let mut world = joined(seed, 5);
         let pause = SECOND * u32::try_from(2 + seed * 2).unwrap();
-        world.pause(2, pause);
+        world.pause(2, pause, seed % 2 == 1);
         world.run(pause + Duration::from_millis(100));
         let by_it: Vec<_> = world.deaths().into_iter().filter(|(_, by, _)| *by == 2).collect();
         assert_eq!(by_it, [], "it does not take its own absence for that of others");
@@ -166,6 +166,26 @@ fn a_member_that_was_paused_declares_nobody_dead_and_comes_back() {
         world.forget_events();
         world.run(SECOND * 60);
         assert_eq!(world.deaths(), []);
+    });
+}
+
+#[test]
+fn a_suspicion_does_not_run_out_while_nobody_could_refute_it() {
+    histories(20, |seed| {
+        let mut world = joined(seed, 5);
+        let suspects = |world: &World| {
+            let member = world.nodes[2].ring.member(&name(4)).unwrap();
+            member.state == State::Suspect
+        };
+        world.apart = [4].into();
+        assert!(world.run_while_not(SECOND * 30, suspects).is_some());
+        world.apart.clear();
+        // A suspended machine: what was refuted meanwhile, it did not hear.
+        world.pause(2, SECOND * 40, true);
+        world.run(SECOND * 60);
+        let by_it: Vec<_> = world.deaths().into_iter().filter(|(_, by, _)| *by == 2).collect();
+        assert_eq!(by_it, []);
+        assert!(world.run_while_not(SECOND * 60, World::agree).is_some());
     });
 }
 

@@ -35,8 +35,9 @@ enum Arrival {
 pub(crate) struct Node {
     pub(crate) ring: Ring,
     pub(crate) up: bool,
-    /// Until then it does nothing; what arrives waits.
+    /// Until then it does nothing; what arrives waits, or is lost.
     paused_until: Option<Duration>,
+    deaf: bool,
     waiting: Vec<Arrival>,
     /// Seconds on its clock in a million true ones, less a million.
     rate: i64,
@@ -101,6 +102,7 @@ impl World {
                 ring,
                 up: true,
                 paused_until: None,
+                deaf: false,
                 waiting: Vec::new(),
                 rate: 0,
                 woken_at: None,
@@ -178,7 +180,9 @@ impl World {
         self.after(index);
     }
 
-    pub(crate) fn pause(&mut self, index: usize, time: Duration) {
+    /// Stops a member for a time, as a signal does, or if it is deaf as the suspension of its machine does.
+    pub(crate) fn pause(&mut self, index: usize, time: Duration, deaf: bool) {
+        self.nodes[index].deaf = deaf;
         let until = self.now + time;
         self.nodes[index].paused_until = Some(until);
         self.nodes[index].woken_at = Some(until);
@@ -231,12 +235,16 @@ impl World {
         }
         if let Some(until) = node.paused_until {
             if at < until {
-                node.waiting.push(arrival);
+                if !node.deaf || arrival == Arrival::Wake {
+                    node.waiting.push(arrival);
+                }
                 return;
             }
             // As the shell does it: what has come first, then the time.
             node.paused_until = None;
-            for waited in std::mem::take(&mut node.waiting) {
+            let mut waiting = std::mem::take(&mut node.waiting);
+            waiting.sort_by_key(|waited| *waited == Arrival::Wake);
+            for waited in waiting {
                 self.take(index, waited);
             }
         }
