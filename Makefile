@@ -21,7 +21,7 @@ check: lint unit ## format, lints, unit and property tests: what to run before e
 lint: ## format and lints; the cores also without their shells
 	cargo fmt --check
 	cargo clippy --workspace --all-targets -- -D warnings
-	for crate in bfd bgp l2 cluster allocator speaker; do cargo check -q -p $$crate --no-default-features || exit 1; done
+	for crate in bfd bgp l2 members cluster allocator speaker; do cargo check -q -p $$crate --no-default-features || exit 1; done
 
 unit: ## unit and property tests
 	cargo test -q --workspace

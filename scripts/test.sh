@@ -32,12 +32,14 @@ need go "https://go.dev/dl, 1.25 or later"
 
 part "Debian packages" scripts/packages.sh $(cat e2e/packages) || exit 1
 part "control plane (Go)" e2e/cluster/build.sh || exit 1
+part "member by HashiCorp's memberlist (Go)" e2e/ring/build.sh || exit 1
 part "programs (profile ci)" cargo build -q --workspace --profile ci --bins || exit 1
 part "format and lints" make --no-print-directory lint
 part "unit and property tests" make --no-print-directory unit
 part "ARP and NDP in namespaces" cargo test -q -p l2 --test namespace -- --ignored --test-threads 2
 part "BFD in namespaces" cargo test -q -p bfd --test namespace --test routers -- --ignored --test-threads 2
 part "BGP in namespaces, with real routers" cargo test -q -p bgp --test namespace --test routers -- --ignored --test-threads 2
+part "rings with HashiCorp's members in namespaces" cargo test -q -p members --test ring --test companion -- --ignored --test-threads 2
 part "demo" e2e/demo.sh "$bin/ferrolb"
 part "fuzz targets" scripts/fuzz.sh "${FUZZ_SECONDS:-20}"
 part "scenarios" "$bin/e2e" run

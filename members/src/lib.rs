@@ -1,9 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Who is alive: the memberlist protocol as HashiCorp's library speaks it (SWIM with Lifeguard), so that our speakers and
-//! MetalLB's share one ring; beside it a heartbeat between our own, by which a dead one is found within half a second, and by
-//! which each knows whether it is with the majority.
+//! Who is alive: the memberlist protocol as HashiCorp's library speaks it (SWIM with Lifeguard), compatible on the wire, so that our
+//! speakers and MetalLB's share one ring; beside it a [`heartbeat`] between our own, by which a dead one is found within half a
+//! second, and by which each knows whether it is with the majority ([`quorum`], [`watch`]). What follows from a death is somebody
+//! else's business.
 //!
-//! What the others own, and what follows from a death, is not known here.
+//! It has no messages of an application (those of others are ignored), one key instead of a ring of keys, and finds nobody by
+//! itself: whom to join is for the caller to say.
+//!
+//! ```text
+//!   caller ──join, set_meta, leave──> commands ──┐               ┌── UDP socket ──> Companion: Heartbeat (watch)
+//!   caller <─events, snapshots───────────────────┤    1 thread   ├── TCP listener, a task per stream
+//!                                                │   (net::run)  │   (Envelope: label and encryption)
+//!                                                └──── Ring ─────┘   (ring: the core, no clock, no sockets)
+//! ```
 
 pub mod heartbeat;
 mod key;

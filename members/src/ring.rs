@@ -312,13 +312,20 @@ impl Ring {
     }
 
     /// Does what is due. Who comes late was stalled (a stopped process, a suspended machine): answers may have been lost with the
-    /// time, so that everything is put off by it.
+    /// time, so that everything is put off by it, and somebody is asked for what he knows.
     fn expire(&mut self, now: Instant) {
         let late = self.timers.next().map(|due| now.saturating_duration_since(due));
         if let Some(late) =
             late.filter(|late| *late > self.settings.probe_timeout && !late.is_zero())
         {
             self.timers.postpone(late);
+            for suspicion in self.records.values_mut().filter_map(|it| it.suspicion.as_mut()) {
+                suspicion.postpone(late);
+            }
+            // What was said meanwhile will not be said again.
+            if !self.settings.push_pull_interval.is_zero() {
+                self.timers.set(Timer::PushPull, now);
+            }
         }
         while let Some(timer) = self.timers.due(now) {
             match timer {

@@ -154,20 +154,38 @@ impl Members {
         let (commands, queue) = mpsc::unbounded_channel();
         let (events, listener) = mpsc::channel(EVENTS);
         let (publish, snapshots) = watch::channel(Arc::default());
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_io()
-            .enable_time()
-            .build()
-            .map_err(failed("starting the runtime"))?;
-        let runner = {
-            let _entered = runtime.enter();
-            run::Runner::new(config, envelope, (udp, tcp), queue, events, publish, companion)?
-        };
+        // Also the runtime begins in the thread, and ends there if it fails: in the caller's it might not be dropped.
+        let (begun, begin) = sync_channel(1);
         let thread = std::thread::Builder::new()
             .name("members".to_owned())
             .stack_size(STACK)
-            .spawn(move || runtime.block_on(runner.run()))
+            .spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread()
+                    .enable_io()
+                    .enable_time()
+                    .build()
+                    .map_err(failed("starting the runtime"));
+                let runner = runtime.and_then(|runtime| {
+                    let entered = runtime.enter();
+                    let sockets = (udp, tcp);
+                    let runner = run::Runner::new(
+                        config, envelope, sockets, queue, events, publish, companion,
+                    );
+                    drop(entered);
+                    runner.map(|runner| (runtime, runner))
+                });
+                let (runner, result) = match runner {
+                    Ok(runner) => (Some(runner), Ok(())),
+                    Err(error) => (None, Err(error)),
+                };
+                drop(begun.send(result));
+                if let Some((runtime, runner)) = runner {
+                    runtime.block_on(runner.run());
+                }
+            })
             .map_err(failed("starting the thread"))?;
+        let died = || Err(failed("starting the thread")(io::ErrorKind::Other.into()));
+        begin.recv().unwrap_or_else(|_| died())?;
         Ok((Self { commands, snapshots, address, thread: Some(thread) }, listener))
     }
 

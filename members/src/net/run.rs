@@ -174,6 +174,8 @@ impl Runner {
 
     fn command(&mut self, command: Option<Command>) -> bool {
         let now = now();
+        // What we are ourselves is told without an event.
+        self.changed = true;
         match command {
             Some(Command::Join(addresses)) => self.ring.join(now, addresses),
             // Its length was looked at by the caller.

@@ -42,6 +42,8 @@ impl Ring {
         self.timers.cancel(&Timer::Meta);
         if self.departure == Departure::Staying {
             self.appear(now);
+            let us = self.records.get(&self.name).map(Record::member);
+            self.outputs.extend(us.map(|us| Output::Event(Event::Updated(us))));
         }
     }
 

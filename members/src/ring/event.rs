@@ -95,14 +95,14 @@ pub enum Output {
     Event(Event),
 }
 
-/// A change. Those of states are of other members only.
+/// A change. Of ourselves only [`Event::Updated`] and [`Event::Refuted`] are told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// A member is alive that was unknown, dead or gone.
     Joined(Member),
     /// A member said that it leaves.
     Left(Member),
-    /// A member's meta data or address changed.
+    /// A member's meta data changed, or ours was told.
     Updated(Member),
     /// A member did not answer, or somebody says so.
     Suspected {

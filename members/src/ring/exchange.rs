@@ -216,8 +216,7 @@ impl Ring {
             if fits {
                 return Ok(());
             }
-            let printable: String = name.chars().filter(|letter| !letter.is_control()).collect();
-            Err(Arc::from(format!("{printable} speaks a version that others do not understand")))
+            Err(Arc::from(format!("{name} speaks a version that others do not understand")))
         };
         theirs.chain(ours).try_for_each(check)
     }

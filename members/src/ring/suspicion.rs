@@ -41,6 +41,11 @@ impl Suspicion {
         self.start + self.duration()
     }
 
+    /// Nothing could be heard for that long.
+    pub(super) fn postpone(&mut self, by: Duration) {
+        self.start += by;
+    }
+
     /// Whether this is a confirmation that still counts and was not there yet.
     pub(super) fn confirm(&mut self, from: &str) -> bool {
         if self.confirmations() >= self.wanted || *self.from == *from {

@@ -367,7 +367,9 @@ pub(crate) fn sequence(body: &mut Reader<'_>) -> Result<u32, DecodeError> {
 
 pub(crate) fn name<'a>(value: &mut Reader<'a>) -> Result<&'a str, DecodeError> {
     let name = value.text()?;
-    if name.len() > NAME { Err(DecodeError::Value) } else { Ok(name) }
+    // It ends up in logs and on status pages.
+    let printable = name.len() <= NAME && !name.contains(char::is_control);
+    if printable { Ok(name) } else { Err(DecodeError::Value) }
 }
 
 pub(crate) fn meta_data<'a>(value: &mut Reader<'a>) -> Result<&'a [u8], DecodeError> {

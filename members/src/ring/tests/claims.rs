@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What is said of members, and what of it is believed.
+
+use super::*;
+
+#[test]
+fn a_newer_word_of_a_member_is_believed_and_an_older_one_is_not() {
+    let mut one = One::new(0);
+    one.hear(&alive("a", 2, 5, &[1]));
+    let joined = one.events();
+    assert!(matches!(&joined[..], [Event::Joined(member)] if &*member.name == "a"));
+    for old in
+        [alive("a", 2, 5, &[2]), alive("a", 2, 4, &[2]), suspect("a", 4, "b"), dead("a", 4, "b")]
+    {
+        one.hear(&old);
+        assert_eq!((one.events(), one.state("a")), (vec![], (State::Alive, 5)));
+    }
+    one.hear(&alive("a", 2, 6, &[2]));
+    assert!(matches!(&one.events()[..], [Event::Updated(member)] if *member.meta == [2]));
+    one.hear(&dead("a", 6, "b"));
+    assert!(matches!(&one.events()[..], [Event::Dead { by, .. }] if &**by == "b"));
+    one.hear(&alive("a", 2, 6, &[2]));
+    assert_eq!(one.state("a"), (State::Dead, 6), "only a refutation brings it back");
+    one.hear(&alive("a", 2, 7, &[2]));
+    assert!(matches!(&one.events()[..], [Event::Joined(_)]));
+    one.hear(&dead("a", 7, "a"));
+    assert!(matches!(&one.events()[..], [Event::Left(_)]));
+    for unknown in [suspect("z", 1, "a"), dead("z", 1, "a"), alive("z", 4, 0, &[])] {
+        one.hear(&unknown);
+    }
+    assert!(one.events().is_empty() && one.ring.member("z").is_none());
+}
+
+#[test]
+fn a_suspicion_is_refuted_or_ends_in_death() {
+    let mut one = One::new(2);
+    one.hear(&suspect("m2", 1, "m3"));
+    assert!(matches!(&one.events()[..], [Event::Suspected { by, .. }] if &**by == "m3"));
+    one.hear(&alive("m2", 2, 2, &[]));
+    assert!(matches!(&one.events()[..], [Event::Refuted(_)]));
+    one.pass(SECOND * 30);
+    one.hear(&alive("m2", 2, 9, &[]));
+    one.events();
+    one.hear(&suspect("m2", 9, "m3"));
+    one.events();
+    one.pass(Duration::from_millis(3900));
+    assert_eq!(one.state("m2").0, State::Suspect);
+    one.pass(Duration::from_millis(200));
+    assert_eq!(one.state("m2").0, State::Dead);
+    let events = one.events();
+    assert!(
+        events.iter().any(|it| matches!(it, Event::Dead { by, .. } if &**by == "us")),
+        "{events:?}"
+    );
+}
+
+#[test]
+fn we_refute_what_is_said_of_us_with_a_greater_incarnation() {
+    let mut one = One::new(1);
+    let cases = [
+        suspect("us", 1, "m2"),
+        dead("us", 7, "m2"),
+        alive("us", 1, 20, &[9]),
+        alive("us", 1, 21, &[9]),
+    ];
+    for (message, incarnation) in cases.iter().zip([2, 8, 21, 22]) {
+        one.hear(message);
+        let events = one.events();
+        assert!(matches!(&events[..], [Event::Refuted(us)] if &*us.name == "us"), "{events:?}");
+        assert_eq!(one.state("us"), (State::Alive, incarnation));
+    }
+    for nothing in [alive("us", 1, 22, &[1]), alive("us", 1, 3, &[9]), suspect("us", 21, "m2")] {
+        one.hear(&nothing);
+        assert_eq!((one.events(), one.state("us").1), (vec![], 22));
+    }
+    assert_eq!(one.ring.health_score(), 4);
+    one.pass(SECOND);
+    let sent = one.sent();
+    assert!(
+        sent.iter().any(|it| (it.kind, &*it.node, it.incarnation) == (4, "us", 22)),
+        "{sent:?}"
+    );
+    one.hear(&dead("us", u32::MAX, "m2"));
+    assert_eq!(one.state("us").0, State::Alive, "what cannot be beaten is not believed either");
+}
+
+#[test]
+fn another_address_is_a_conflict_unless_the_member_has_left() {
+    let mut one = One::new(1);
+    for state in [State::Alive, State::Dead] {
+        for (last, told) in [(8, 1), (8, 0), (9, 1)] {
+            one.hear(&alive("m2", last, 50, &[]));
+            let events = one.events();
+            let conflicts = events.iter().filter(
+                |it| matches!(it, Event::Conflict { other, .. } if *other == address(last)),
+            );
+            assert_eq!((conflicts.count(), events.len()), (told, told), "{state:?}");
+        }
+        assert_eq!(one.ring.member("m2").unwrap().address, address(2));
+        one.hear(&dead("m2", 1, "m3"));
+        one.events();
+    }
+    let mut one = One::new(1);
+    one.hear(&dead("m2", 1, "m2"));
+    one.events();
+    one.hear(&alive("m2", 8, 1, &[]));
+    assert!(matches!(&one.events()[..], [Event::Joined(it)] if it.address == address(8)));
+    one.hear(&alive("us", 8, 1, &[]));
+    assert!(matches!(&one.events()[..], [Event::Conflict { member, .. }] if &*member.name == "us"));
+}
+
+#[test]
+fn an_ipv4_address_in_ipv6_clothes_is_the_same_and_is_passed_on_as_it_came() {
+    let mut one = One::new(0);
+    let mapped = IpAddr::V6(Ipv4Addr::new(192, 0, 2, 2).to_ipv6_mapped());
+    let message = |incarnation, address| {
+        let versions = Some(VERSIONS);
+        Message::Alive(Alive { incarnation, node: "a", address, port: 7946, meta: &[], versions })
+    };
+    one.hear(&message(1, mapped));
+    one.hear(&message(2, mapped.to_canonical()));
+    assert!(matches!(&one.events()[..], [Event::Joined(it)] if it.address == address(2)));
+    one.hear(&message(3, mapped));
+    one.pass(SECOND);
+    let found = one.outputs().into_iter().any(|output| {
+        let Output::Packet { to, octets } = output else { return false };
+        let mut found = false;
+        packet::decode(&octets, &mut |it| found |= it == message(3, mapped)).unwrap();
+        found && to == address(2)
+    });
+    assert!(found);
+}
+
+#[test]
+fn meta_data_is_told_once_a_second_at_most_and_the_newest_counts() {
+    let mut one = One::new(1);
+    one.pass(SECOND * 2);
+    one.outputs();
+    for meta in 0..10 {
+        one.ring.set_meta(one.now, &[meta]).unwrap();
+    }
+    assert_eq!(one.state("us"), (State::Alive, 2));
+    assert_eq!(*one.ring.member("us").unwrap().meta, [0], "the first at once");
+    one.pass(Duration::from_millis(990));
+    assert_eq!(one.state("us").1, 2);
+    one.pass(Duration::from_millis(20));
+    assert_eq!((one.state("us").1, &*one.ring.member("us").unwrap().meta), (3, &[9][..]));
+    one.pass(SECOND * 5);
+    one.ring.set_meta(one.now, &[9]).unwrap();
+    assert_eq!(one.state("us").1, 3, "the same is nothing new");
+    assert_eq!(one.ring.set_meta(one.now, &[0; 513]), Err(ConfigError::Meta));
+}
+
+#[test]
+fn a_certain_death_goes_to_everyone_and_to_the_dead() {
+    let mut one = One::new(4);
+    one.ring.declare_dead(one.now, "m3");
+    let sent = one.sent();
+    let mut told: Vec<SocketAddr> =
+        sent.iter().filter(|it| (it.kind, &*it.node) == (5, "m3")).map(|it| it.to).collect();
+    told.sort();
+    assert_eq!(told, [2, 3, 4, 5].map(address));
+    assert_eq!(one.state("m3").0, State::Dead);
+    for nothing in ["m3", "us", "unknown"] {
+        one.ring.declare_dead(one.now, nothing);
+        assert!(one.outputs().is_empty());
+    }
+}
+
+#[test]
+fn the_number_of_members_is_bounded_and_the_dead_are_forgotten() {
+    let mut one = One::new(0);
+    for n in 0..5000 {
+        one.hear(&alive(&format!("x{n}"), 2, 1, &[0; 512]));
+    }
+    assert_eq!(one.ring.members().count(), MEMBERS);
+    let largest = one.outputs();
+    one.pass(Duration::from_millis(300));
+    let sizes = one.outputs().into_iter().chain(largest).filter_map(|it| match it {
+        Output::Packet { octets, .. } => Some(octets.len()),
+        _ => None,
+    });
+    assert!(sizes.max().is_some_and(|size| size > 600 && size <= 1400));
+    let mut one = One::new(2);
+    one.hear(&dead("m2", 1, "m3"));
+    one.pass(SECOND * 25);
+    assert!(one.ring.member("m2").is_some(), "it is gossiped to for thirty seconds");
+    for _ in 0..20 {
+        let incarnation = one.state("m3").1 + 1;
+        one.hear(&alive("m3", 3, incarnation, &[]));
+        one.pass(SECOND);
+    }
+    assert!(one.ring.member("m2").is_none());
+    assert_eq!(one.ring.order.len(), 2);
+}

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Streams, joining, leaving, and what cannot be taken.
+
+use super::*;
+
+fn state(name: &str, state: State) -> NodeState<'_> {
+    let (address, versions) = (Some(address(2).ip()), Some(VERSIONS));
+    NodeState { name, address, port: 7946, meta: &[], incarnation: 1, state, versions }
+}
+
+#[test]
+fn leaving_is_told_directly_and_by_gossip_and_joining_ends_it() {
+    let mut one = One::new(3);
+    one.ring.leave(one.now);
+    let told = one.sent().into_iter().filter(|it| (it.kind, &*it.node) == (5, "us")).count();
+    assert_eq!((told, one.state("us").0), (3, State::Left));
+    one.hear(&alive("us", 1, 9, &[9]));
+    one.hear(&dead("us", 9, "m2"));
+    assert_eq!(one.state("us").0, State::Left, "nothing is refuted");
+    one.pass(SECOND * 2);
+    assert!(one.events().contains(&Event::Departed));
+    one.ring.leave(one.now);
+    assert_eq!(one.events(), [Event::Departed]);
+    one.ring.join(one.now, [address(2)]);
+    assert_eq!(one.state("us").0, State::Alive);
+    let mut alone = One::new(0);
+    alone.ring.leave(alone.now);
+    assert_eq!(alone.events(), [Event::Departed], "there is nobody to tell");
+}
+
+#[test]
+fn a_push_pull_is_answered_and_merged_and_the_dead_are_only_suspected() {
+    let mut one = One::new(1);
+    let nodes = [
+        state("a", State::Alive),
+        state("m2", State::Dead),
+        state("z", State::Dead),
+        state("y", State::Left),
+    ];
+    let octets = push_pull::encode(true, nodes.len(), nodes.iter().cloned());
+    one.ring.handle(one.now, Input::Request { stream: 3, octets: &octets });
+    let mut outputs = one.outputs();
+    let Some(Output::Answer { stream: 3, octets }) = outputs.pop() else { panic!("{outputs:?}") };
+    let Ok(StreamMessage::PushPull(body)) = StreamMessage::decode(&octets) else { panic!() };
+    let (head, known) = push_pull::decode(&body).unwrap();
+    assert!(head.join);
+    let mut known: Vec<String> = known.map(|node| node.unwrap().name.to_owned()).collect();
+    known.sort();
+    assert_eq!(known, ["m2", "us"], "what we knew before");
+    assert_eq!((one.state("a").0, one.state("m2").0), (State::Alive, State::Suspect));
+    assert!(one.ring.member("z").is_none() && one.ring.member("y").is_none());
+}
+
+#[test]
+fn a_state_of_members_that_cannot_be_understood_is_not_merged() {
+    let mut one = One::new(1);
+    let versions = Some(Versions { minimum: 6, maximum: 7, current: 6, ..VERSIONS });
+    let nodes = [NodeState { versions, ..state("a", State::Alive) }];
+    let octets = push_pull::encode(false, 1, nodes.into_iter());
+    one.ring.join(one.now, [address(2)]);
+    one.outputs();
+    one.ring.handle(one.now, Input::Response { stream: 0, result: Ok(&octets) });
+    let events = one.events();
+    let failed = |it: &Event| matches!(it, Event::Contacted { error: Some(_), .. });
+    assert!(one.ring.member("a").is_none() && events.iter().any(failed), "{events:?}");
+    // Nor one that is cut off.
+    let whole = push_pull::encode(
+        false,
+        2,
+        [state("b", State::Alive), state("c", State::Alive)].into_iter(),
+    );
+    one.ring.handle(one.now, Input::Request { stream: 1, octets: &whole[..whole.len() - 1] });
+    assert!(one.ring.member("b").is_none());
+}
+
+#[test]
+fn joining_opens_few_streams_at_once_and_tells_of_each() {
+    let mut one = One::new(0);
+    one.ring.join(one.now, (1..=40).map(address));
+    let mut told = 0;
+    let mut outputs = one.outputs();
+    let streams = |outputs: &[Output]| {
+        let open = outputs.iter().filter_map(|it| match it {
+            Output::Open { stream, to, .. } => Some((*stream, *to)),
+            _ => None,
+        });
+        open.collect::<Vec<_>>()
+    };
+    assert_eq!(streams(&outputs).len(), 16);
+    while let Some((stream, to)) = streams(&outputs).first().copied() {
+        assert_ne!(to, address(1), "not ourselves");
+        one.ring.handle(one.now, Input::Response { stream, result: Err("refused") });
+        outputs.retain(|it| !matches!(it, Output::Open { stream: old, .. } if *old == stream));
+        for output in one.outputs() {
+            match output {
+                Output::Event(Event::Contacted { to: of, error }) => {
+                    assert_eq!((of, error.as_deref()), (to, Some("refused")));
+                    told += 1;
+                }
+                other => outputs.push(other),
+            }
+        }
+        assert!(streams(&outputs).len() <= 16);
+    }
+    assert_eq!(told, 39);
+}
+
+#[test]
+fn unreadable_packets_are_counted() {
+    let mut one = One::new(0);
+    for octets in [&[][..], &[250], &[0, 0x81], &[7, 3], &[9, 0x80]] {
+        one.ring.handle(one.now, Input::Packet { from: address(9), octets });
+    }
+    assert_eq!(one.ring.discarded(), 5);
+    assert_eq!(Message::decode(&[250]), Err(DecodeError::Kind(250)));
+}
+
+#[test]
+fn an_impossible_name_or_meta_data_is_refused() {
+    let one = One::new(0);
+    let config = |name: &str, meta| Config {
+        name: name.into(),
+        address: address(1),
+        settings: Settings::lan(),
+        meta,
+        overhead: 0,
+        seed: 0,
+    };
+    for (config, error) in [
+        (config("", vec![]), ConfigError::Name),
+        (config(&"x".repeat(256), vec![]), ConfigError::Name),
+        (config("x", vec![0; 513]), ConfigError::Meta),
+    ] {
+        assert_eq!(Ring::new(config, one.now).unwrap_err(), error);
+    }
+}

@@ -1,0 +1,278 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Network namespaces on a bridge, and members in them: ours, and HashiCorp's (e2e/ring). Everything that was made is taken away
+//! on drop, also after a panic.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "support of tests, which fail by panicking"
+)]
+#![allow(dead_code, reason = "each test program uses a part")]
+
+mod judge;
+
+use std::fs::File;
+use std::net::SocketAddr;
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use members::net::{Companion, Members, Options};
+use members::{Event, Key, Settings, State};
+use tokio::sync::mpsc::Receiver;
+
+pub(crate) use judge::Judge;
+
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+pub(crate) const PORT: u16 = 7946;
+pub(crate) const SECRET: &str = "abcdefghijklmnopqrstuv";
+
+static NEXT: AtomicU32 = AtomicU32::new(0);
+
+/// Suspicion takes a second or so.
+pub(crate) const CONFIG: &str = r#"{
+    "TCPTimeout": "2s", "IndirectChecks": 3, "RetransmitMult": 4, "SuspicionMult": 3, "SuspicionMaxTimeoutMult": 3,
+    "PushPullInterval": "3s", "ProbeTimeout": "200ms", "ProbeInterval": "400ms", "DisableTcpPings": false,
+    "AwarenessMaxMultiplier": 2, "GossipNodes": 3, "GossipInterval": "50ms", "GossipToTheDeadTime": "5s",
+    "GossipVerifyIncoming": true, "GossipVerifyOutgoing": true, "EnableCompression": true, "HandoffQueueDepth": 1024,
+    "UDPBufferSize": 1400, "QueueCheckInterval": "30s"
+}"#;
+
+/// Hosts on one bridge: number n has 192.0.2.n and 2001:db8::n.
+pub(crate) struct Lab {
+    pub(crate) hosts: Vec<Host>,
+    bridge: Host,
+}
+
+/// A namespace.
+pub(crate) struct Host {
+    pub(crate) name: String,
+    pub(crate) number: usize,
+}
+
+/// How all members of a ring are set.
+#[derive(Clone, Debug)]
+pub(crate) struct Ring {
+    pub(crate) encrypted: bool,
+    pub(crate) label: &'static str,
+    pub(crate) compressed: bool,
+    pub(crate) ipv6: bool,
+    /// Octets of a file with the judges' configuration and of one with their secret live here.
+    pub(crate) files: std::sync::Arc<Files>,
+}
+
+/// A folder with the files of the judges.
+#[derive(Debug)]
+pub(crate) struct Files(pub(crate) String);
+
+/// One of ours.
+pub(crate) struct Ours {
+    pub(crate) members: Members,
+    pub(crate) events: Receiver<Event>,
+}
+
+/// What a member knows of another one.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Known {
+    pub(crate) name: String,
+    pub(crate) address: String,
+    pub(crate) meta: String,
+}
+
+pub(crate) fn run(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program).args(arguments).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{program} {arguments:?}: {text}{error}");
+    text
+}
+
+pub(crate) fn now() -> Instant {
+    #[allow(clippy::disallowed_methods, reason = "a test on the real kernel waits in real time")]
+    Instant::now()
+}
+
+/// Waits until the condition gives something; `state` tells what there was instead.
+pub(crate) fn eventually<T>(what: &str, mut condition: impl FnMut() -> Result<T, String>) -> T {
+    let end = now() + DEADLINE;
+    loop {
+        match condition() {
+            Ok(found) => return found,
+            Err(state) => assert!(now() < end, "not within {DEADLINE:?}: {what}: {state}"),
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+pub(crate) fn hex(octets: &[u8]) -> String {
+    octets.iter().map(|octet| format!("{octet:02x}")).collect()
+}
+
+impl Ring {
+    pub(crate) fn new() -> Self {
+        let n = NEXT.fetch_add(1, Ordering::Relaxed);
+        let folder = std::env::temp_dir().join(format!("members-{}-{n}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("config.json"), CONFIG).unwrap();
+        std::fs::write(folder.join("secret"), SECRET).unwrap();
+        let files = Files(folder.display().to_string());
+        Self { encrypted: false, label: "", compressed: true, ipv6: false, files: files.into() }
+    }
+
+    pub(crate) fn address(&self, number: usize) -> SocketAddr {
+        let ip =
+            if self.ipv6 { format!("2001:db8::{number}") } else { format!("192.0.2.{number}") };
+        SocketAddr::new(ip.parse().unwrap(), PORT)
+    }
+
+    pub(crate) fn known(&self, number: usize, meta: &str) -> Known {
+        Known {
+            name: format!("node-{number}"),
+            address: self.address(number).to_string(),
+            meta: meta.to_owned(),
+        }
+    }
+
+    pub(crate) fn settings(&self) -> Settings {
+        let settings = Settings::from_json(CONFIG).unwrap();
+        Settings { enable_compression: self.compressed, ..settings }
+    }
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        drop(std::fs::remove_dir_all(&self.0));
+    }
+}
+
+impl Lab {
+    pub(crate) fn new(count: usize) -> Self {
+        let bridge = Host::new(0);
+        bridge.ip(&["link", "add", "br0", "type", "bridge"]);
+        bridge.ip(&["link", "set", "br0", "up"]);
+        let hosts = (1..=count).map(|number| Host::new(number).plugged(&bridge)).collect();
+        Self { hosts, bridge }
+    }
+
+    /// Host number n, from 1.
+    pub(crate) fn host(&self, number: usize) -> &Host {
+        &self.hosts[number - 1]
+    }
+
+    /// Takes a host's cable out, without its noticing.
+    pub(crate) fn cut(&self, number: usize) {
+        self.bridge.ip(&["link", "set", &format!("port{number}"), "nomaster"]);
+    }
+
+    pub(crate) fn mend(&self, number: usize) {
+        self.bridge.ip(&["link", "set", &format!("port{number}"), "master", "br0"]);
+    }
+}
+
+impl Host {
+    fn new(number: usize) -> Self {
+        let n = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("membt-{}-{n}", std::process::id());
+        run("ip", &["netns", "add", &name]);
+        let host = Self { name, number };
+        host.ip(&["link", "set", "lo", "up"]);
+        host
+    }
+
+    fn plugged(self, bridge: &Self) -> Self {
+        let port = format!("port{}", self.number);
+        let peer = ["type", "veth", "peer", "name", &port, "netns", &bridge.name];
+        self.ip(&[&["link", "add", "eth0"], peer.as_slice()].concat());
+        bridge.ip(&["link", "set", &port, "master", "br0", "up"]);
+        let (v4, v6) =
+            (format!("192.0.2.{}/24", self.number), format!("2001:db8::{}/64", self.number));
+        self.ip(&["addr", "add", &v4, "dev", "eth0"]);
+        self.ip(&["addr", "add", &v6, "nodad", "dev", "eth0"]);
+        self.ip(&["link", "set", "eth0", "up"]);
+        self
+    }
+
+    pub(crate) fn ip(&self, arguments: &[&str]) -> String {
+        run("ip", &[&["-n", &self.name], arguments].concat())
+    }
+
+    /// Runs in the namespace, in a thread of its own; threads started there stay there.
+    pub(crate) fn inside<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
+        let file = File::open(format!("/var/run/netns/{}", self.name)).unwrap();
+        let thread = std::thread::spawn(move || {
+            nix::sched::setns(file, nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
+            work()
+        });
+        thread.join().unwrap()
+    }
+
+    /// One of ours, with the meta data in hexadecimal.
+    pub(crate) fn ours(
+        &self,
+        ring: &Ring,
+        meta: &[u8],
+        companion: Option<Box<dyn Companion>>,
+    ) -> Ours {
+        let options = Options {
+            name: format!("node-{}", self.number),
+            bind: ring.address(self.number),
+            advertise: None,
+            settings: ring.settings(),
+            key: ring.encrypted.then(|| Key::from_secret(SECRET.as_bytes())),
+            label: ring.label.to_owned(),
+            meta: meta.to_vec(),
+        };
+        let (members, events) = self.inside(move || Members::spawn(options, companion)).unwrap();
+        Ours { members, events }
+    }
+
+    /// One of HashiCorp's.
+    pub(crate) fn judge(&self, ring: &Ring, meta: &[u8]) -> Judge {
+        Judge::start(self, ring, meta)
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        drop(Command::new("ip").args(["netns", "del", &self.name]).output());
+    }
+}
+
+impl Ours {
+    /// Who is there, as far as this member knows, itself included.
+    pub(crate) fn known(&self) -> Vec<Known> {
+        let snapshot = self.members.snapshot();
+        let there = snapshot
+            .members
+            .iter()
+            .filter(|member| matches!(member.state, State::Alive | State::Suspect));
+        let known = there.map(|member| Known {
+            name: member.name.to_string(),
+            address: member.address.to_string(),
+            meta: hex(&member.meta),
+        });
+        known.collect()
+    }
+
+    /// Waits for an event.
+    pub(crate) fn event(&mut self, what: &str, wanted: impl Fn(&Event) -> bool) -> Event {
+        let mut seen = Vec::new();
+        eventually(what, || {
+            loop {
+                match self.events.try_recv() {
+                    Ok(event) if wanted(&event) => return Ok(event),
+                    Ok(event) => seen.push(event),
+                    Err(_) => return Err(format!("{seen:?}")),
+                }
+            }
+        })
+    }
+
+    pub(crate) fn sees(&self, expected: &[Known]) {
+        eventually(&format!("a member of ours sees {expected:?}"), || {
+            let known = self.known();
+            if known == expected { Ok(()) } else { Err(format!("{known:?}")) }
+        });
+    }
+}

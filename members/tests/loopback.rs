@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Members on the loopback interface, without privileges: what strangers send, streams that hang, ports that are held.
+#![cfg(feature = "net")]
+#![allow(clippy::unwrap_used, reason = "what tests share fails by panicking, as they do")]
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::time::{Duration, Instant};
+
+use members::net::{Members, Options, StartError};
+use members::{Event, Key, Settings, State};
+use tokio::sync::mpsc::Receiver;
+
+const DEADLINE: Duration = Duration::from_secs(30);
+/// Streams that others opened, at the same time (net::run).
+const STREAMS: usize = 32;
+
+fn options(name: &str, bind: &str) -> Options {
+    Options {
+        name: name.to_owned(),
+        bind: bind.parse().unwrap(),
+        advertise: None,
+        settings: Settings { tcp_timeout: Duration::from_secs(1), ..Settings::lan() },
+        key: None,
+        label: String::new(),
+        meta: Vec::new(),
+    }
+}
+
+fn spawn(name: &str) -> (Members, Receiver<Event>) {
+    Members::spawn(options(name, "127.0.0.1:0"), None).unwrap()
+}
+
+fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    #[allow(clippy::disallowed_methods, reason = "a test on the real kernel waits in real time")]
+    let now = Instant::now;
+    let end = now() + DEADLINE;
+    while !condition() {
+        assert!(now() < end, "not within {DEADLINE:?}: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn sees(members: &Members, count: usize) {
+    eventually("that all are seen", || {
+        let snapshot = members.snapshot();
+        snapshot.members.iter().filter(|member| member.state == State::Alive).count() == count
+    });
+}
+
+/// Connects, sends, and reads until the other side closes.
+fn ask(to: SocketAddr, octets: &[u8]) -> Vec<u8> {
+    let mut stream = TcpStream::connect(to).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    // The other side may close before it has read all, which is its right.
+    drop(stream.write_all(octets));
+    let mut answer = Vec::new();
+    drop(stream.read_to_end(&mut answer));
+    answer
+}
+
+#[test]
+fn strangers_and_hanging_streams_keep_nobody_from_joining() {
+    let (one, _events) = spawn("one");
+    let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+    for octets in [&[0xf7, 1][..], &[255; 1400], &[], &[9, 0x82], &[0; 60_000]] {
+        udp.send_to(octets, one.address()).unwrap();
+    }
+    eventually("that what is unreadable is counted", || one.snapshot().discarded >= 4);
+    // Unknown, encrypted without a key, and longer than anything: refused with an error message, or just closed.
+    assert_eq!(ask(one.address(), &[200]).first(), Some(&13));
+    assert_eq!(ask(one.address(), &[10, 0, 0, 0, 1, 0]).first(), Some(&13));
+    let mut long = vec![6, 0x82, 0xa5];
+    long.extend(b"Nodes\xce\xff\xff\xff\xff\xacUserStateLen\x00");
+    long.resize(5 << 20, 0x80);
+    drop(ask(one.address(), &long));
+
+    let hanging: Vec<TcpStream> =
+        (0..STREAMS * 2).map(|_| TcpStream::connect(one.address()).unwrap()).collect();
+    let (two, mut events) = spawn("two");
+    // Until the hanging ones run out of time, after a second each.
+    loop {
+        two.join(vec![one.address()]);
+        match events.blocking_recv() {
+            Some(Event::Contacted { error: None, .. } | Event::Joined(_)) => break,
+            Some(_) => {}
+            None => panic!("the thread ended"),
+        }
+    }
+    sees(&one, 2);
+    sees(&two, 2);
+    drop(hanging);
+}
+
+#[test]
+fn a_port_that_is_held_is_told_and_a_failed_start_does_no_harm_within_a_runtime() {
+    let (one, _events) = spawn("one");
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        let held = Members::spawn(options("two", &one.address().to_string()), None);
+        let error = held.err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(error.contains("binding the UDP and TCP port"), "{error}");
+        let nameless = Members::spawn(options("", "127.0.0.1:0"), None);
+        assert!(matches!(nameless, Err(StartError::Config(_))));
+        let label = Options { label: "x".repeat(256), ..options("two", "127.0.0.1:0") };
+        assert!(matches!(Members::spawn(label, None), Err(StartError::Label(_))));
+        let (two, mut events) = spawn("two");
+        two.join(vec![one.address()]);
+        while !matches!(events.recv().await, Some(Event::Joined(_))) {}
+        let mut watch = two.watch();
+        two.set_meta(vec![1]).unwrap();
+        let found = watch.wait_for(|it| it.members.iter().any(|member| *member.meta == [1]));
+        assert!(found.await.is_ok());
+        assert!(two.set_meta(vec![0; 513]).is_err());
+        drop(two);
+        while events.recv().await.is_some() {}
+    });
+    drop(runtime);
+}
+
+#[test]
+fn a_ring_with_a_key_does_not_hear_one_without() {
+    let key = || Some(Key::from_secret(b"a secret"));
+    let with = |name| Members::spawn(Options { key: key(), ..options(name, "127.0.0.1:0") }, None);
+    let (one, _one) = with("one").unwrap();
+    let (two, _two) = with("two").unwrap();
+    let (stranger, mut events) = spawn("stranger");
+    stranger.join(vec![one.address()]);
+    let told = std::iter::from_fn(|| events.blocking_recv())
+        .find_map(|it| if let Event::Contacted { error, .. } = it { Some(error) } else { None });
+    assert!(told.flatten().is_some(), "it is told that it was in vain");
+    two.join(vec![one.address()]);
+    sees(&one, 2);
+    sees(&two, 2);
+    sees(&stranger, 1);
+}
