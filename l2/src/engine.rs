@@ -284,7 +284,8 @@ impl Engine {
             self.pass(now, *link, address);
         }
         self.announcer.own(now, address, Arc::clone(&links));
-        self.owned.insert(address, Owned { scope: scope.clone(), links, counters: None, lingers: false });
+        self.owned
+            .insert(address, Owned { scope: scope.clone(), links, counters: None, lingers: false });
         if let IpAddr::V6(v6) = address {
             let group = solicited_node(v6);
             let users = self.groups.entry(group).or_default();

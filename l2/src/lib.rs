@@ -37,8 +37,8 @@ pub use event::{ConflictSource, Event, Protocol};
 pub use links::{LinkFacts, LinkReport, NoResponder, Verdict};
 pub use mac::{InvalidMacAddress, MacAddress};
 pub use options::Options;
-pub use permit::Permit;
 pub use owned::{Desired, Scope, solicited_node};
+pub use permit::Permit;
 
 #[cfg(feature = "net")]
 pub use net::{Layer2, StartError, Statistics, StrictArpProblem, strict_arp_problem};

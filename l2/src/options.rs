@@ -18,6 +18,11 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { exclude: None, announce_interval: Duration::from_secs(60), seed: 0, permit: crate::Permit::unlimited() }
+        Self {
+            exclude: None,
+            announce_interval: Duration::from_secs(60),
+            seed: 0,
+            permit: crate::Permit::unlimited(),
+        }
     }
 }

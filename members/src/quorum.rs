@@ -97,7 +97,8 @@ impl Quorum {
     #[must_use]
     pub fn count(&self, present: impl Fn(&str) -> bool) -> Count {
         let present = |name: &Arc<str>| *name == self.own || present(name);
-        let electorate = || self.known.iter().filter(|(name, _)| present(name) || !self.gone.contains(*name));
+        let electorate =
+            || self.known.iter().filter(|(name, _)| present(name) || !self.gone.contains(*name));
         let known = electorate().count();
         let here = electorate().filter(|(name, _)| present(name)).count();
         let smallest_is_here = electorate().next().is_some_and(|(name, _)| present(name));

@@ -270,8 +270,8 @@ impl Watch {
     #[must_use]
     pub fn deadline(&self) -> Instant {
         let start = self.starting_until;
-        let held = (!self.held.is_empty())
-            .then(|| self.last + self.options.heartbeat.probe_interval);
+        let held =
+            (!self.held.is_empty()).then(|| self.last + self.options.heartbeat.probe_interval);
         [start, held].into_iter().flatten().fold(self.detector.deadline(), Instant::min)
     }
 

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use lab::{Lab, Ring, now};
 use members::Event;
-use members::net::{COMPANION, Companion, CompanionOutput};
+use members::net::{COMPANION, Companion, CompanionCommand, CompanionOutput};
 
 const INTERVAL: Duration = Duration::from_millis(20);
 
@@ -54,11 +54,16 @@ impl Companion for Heartbeat {
             Event::Updated(_)
             | Event::Suspected { .. }
             | Event::Refuted(_)
+            | Event::Accused
             | Event::Conflict { .. }
             | Event::Contacted { .. }
             | Event::Departed => {}
         }
     }
+
+    fn command(&mut self, _now: Instant, _command: CompanionCommand) {}
+
+    fn published(&mut self) {}
 
     fn expire(&mut self, now: Instant) {
         for (to, name) in &self.others {

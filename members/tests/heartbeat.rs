@@ -34,7 +34,9 @@ fn a_node_that_is_cut_off_is_found_within_half_a_second() {
             assert!(found, "{count} nodes, seed {seed}: {:?}", field.verdicts);
             assert!(field.now - cut >= 280 * MS, "no patience: {:?}", field.now - cut);
             let others = field.verdicts.iter().filter(|verdict| verdict.by != 0);
-            assert!(others.clone().all(|verdict| verdict.of == 0 && verdict.cause == Cause::Silent));
+            assert!(
+                others.clone().all(|verdict| verdict.of == 0 && verdict.cause == Cause::Silent)
+            );
         }
     }
 }
@@ -199,7 +201,8 @@ fn doubt_is_settled_by_the_others() {
         let now = field.now;
         field.nodes[0].detector.doubt(now);
         assert!(field.nodes[0].detector.is_in_doubt());
-        let settled = field.run_until(now + 150 * MS, |field| !field.nodes[0].detector.is_in_doubt());
+        let settled =
+            field.run_until(now + 150 * MS, |field| !field.nodes[0].detector.is_in_doubt());
         assert!(settled, "seed {seed}");
         // Cut off, nobody can settle it.
         field.tell = false;

@@ -230,17 +230,25 @@ impl Contest<'_> {
     }
 
     /// A node whose links for the pool are down is passed over while another has one.
-    fn prefer_those_with_links(&mut self, circumstances: &Circumstances<'_>, pool: &str, own: &str) {
+    fn prefer_those_with_links(
+        &mut self,
+        circumstances: &Circumstances<'_>,
+        pool: &str,
+        own: &str,
+    ) {
         let Circumstances { members, pools, .. } = circumstances;
-        self.prefer(own, &Withhold::NoLink(pool.into()), |node| members.has_link(node, pools, pool));
+        self.prefer(own, &Withhold::NoLink(pool.into()), |node| {
+            members.has_link(node, pools, pool)
+        });
     }
 
     /// A node that is being emptied is passed over while another stays.
     fn prefer_those_that_stay(&mut self, snapshot: &Snapshot, options: &Options) {
         self.prefer(&options.node, &Withhold::NodeDrained, |name| {
-            snapshot.nodes().get(name).is_none_or(|node| {
-                !node.draining && !(node.cordoned && options.drain_on_cordon)
-            })
+            snapshot
+                .nodes()
+                .get(name)
+                .is_none_or(|node| !(node.draining || node.cordoned && options.drain_on_cordon))
         });
     }
 

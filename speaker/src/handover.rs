@@ -27,7 +27,11 @@ impl Handover {
 
     /// Another node answers for these now: returns those to stop answering for.
     pub fn claimed(&mut self, addresses: &[IpAddr]) -> Vec<IpAddr> {
-        addresses.iter().filter(|address| self.passing.remove(*address).is_some()).copied().collect()
+        addresses
+            .iter()
+            .filter(|address| self.passing.remove(*address).is_some())
+            .copied()
+            .collect()
     }
 
     /// Those for which nobody spoke in time.
@@ -70,7 +74,11 @@ mod tests {
         assert_eq!(handover.claimed(&[a, "10.9.9.9".parse().unwrap()]), [a]);
         assert!(handover.claimed(&[a]).is_empty());
         assert!(handover.end(c) && !handover.end(c));
-        assert_eq!(handover.deadline(), Some(now + LONGEST), "a second wish gives no second second");
+        assert_eq!(
+            handover.deadline(),
+            Some(now + LONGEST),
+            "a second wish gives no second second"
+        );
         assert!(handover.expired(now).is_empty());
         assert_eq!(handover.expired(now + LONGEST), [b]);
         assert!(handover.is_empty());

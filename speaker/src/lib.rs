@@ -28,10 +28,10 @@ pub use announce::{
     Announcement, Circumstances, Options, PREFERRED_NODE_ANNOTATION, Verdict, announce,
     preference_ends, preferred_node,
 };
-pub use roster::{Facts, Member, Members, PoolLinks, PoolOrder};
 pub use claims::Told;
 pub use handover::Handover;
 pub use reason::Withhold;
+pub use roster::{Facts, Member, Members, PoolLinks, PoolOrder};
 pub use routes::{Advertised, RouteBooks, RouteChanges, RouteOutput};
 pub use sessions::{NoSession, Way, bfd_hops, bfd_profile, families, identifier, session};
 pub use speaker::{Output, Speaker};

@@ -127,7 +127,9 @@ impl Facts {
         let mut out = MAGIC.to_vec();
         let flag = |set: bool, flag: u8| if set { flag } else { 0 };
         out.push(VERSION);
-        out.push(flag(self.leaving, LEAVING) | flag(self.sticky, STICKY) | flag(self.spread, SPREAD));
+        out.push(
+            flag(self.leaving, LEAVING) | flag(self.sticky, STICKY) | flag(self.spread, SPREAD),
+        );
         out.extend_from_slice(&self.generation.to_be_bytes());
         out.extend_from_slice(&self.links.digest.to_be_bytes());
         out.extend_from_slice(&self.links.bits);
@@ -231,9 +233,9 @@ fn has_link(
     let holds = |link: &LinkReport| {
         link.addresses.iter().any(|(address, length)| {
             ipnet::IpNet::new(*address, *length).is_ok_and(|net| {
-                pool.ranges.iter().any(|range| {
-                    net.contains(&range.first()) || range.contains(net.network())
-                })
+                pool.ranges
+                    .iter()
+                    .any(|range| net.contains(&range.first()) || range.contains(net.network()))
             })
         })
     };

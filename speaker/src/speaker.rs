@@ -136,9 +136,7 @@ impl Speaker {
         let mut outputs = Vec::new();
         for key in keys {
             let verdict = match snapshot.service(&key) {
-                Some(service) => {
-                    announce(&key, service, snapshot, circumstances, &self.options)
-                }
+                Some(service) => announce(&key, service, snapshot, circumstances, &self.options),
                 None => Verdict::from(Withhold::ServiceDeleted),
             };
             let uid = snapshot.service(&key).map(|service| service.uid.clone()).unwrap_or_default();
@@ -183,7 +181,12 @@ impl Speaker {
                 }
                 if let Some(announcement) = self.forget(&key) {
                     let successor = verdict.announcer;
-                    outputs.push(Output::Withdrawn { service: key, announcement, reason, successor });
+                    outputs.push(Output::Withdrawn {
+                        service: key,
+                        announcement,
+                        reason,
+                        successor,
+                    });
                 }
             }
         }

@@ -598,7 +598,10 @@ fn the_link_that_counts_is_the_one_with_the_subnet() {
     assert_eq!(with_links(json!({}), &[other(true)]).announcers("web"), ["node-b"]);
     // The advertisement may leave only the other.
     let named = json!({ "interfaces": ["eth1"] });
-    assert_eq!(with_links(named.clone(), &[home(false), other(true)]).announcers("web"), ["node-b"]);
+    assert_eq!(
+        with_links(named.clone(), &[home(false), other(true)]).announcers("web"),
+        ["node-b"]
+    );
     assert_eq!(with_links(named, &[home(true), other(false)]).announcers("web"), ["node-a"]);
 }
 

@@ -83,9 +83,12 @@ impl NodeObject {
     #[must_use]
     pub fn reduce(self) -> Node {
         let annotations = self.metadata.annotations.unwrap_or_default();
-        let ready = !self.status.conditions.iter().flatten().any(|condition| {
-            condition.condition_type == "Ready" && condition.status != "True"
-        });
+        let ready = !self
+            .status
+            .conditions
+            .iter()
+            .flatten()
+            .any(|condition| condition.condition_type == "Ready" && condition.status != "True");
         Node {
             cordoned: self.spec.unschedulable.unwrap_or(false),
             draining: annotations.contains_key(DRAIN_ANNOTATION),

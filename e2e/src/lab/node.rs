@@ -102,7 +102,16 @@ impl Node {
             ("net/ipv4/conf/cni0/rp_filter", "0"),
         ])?;
         let programs = programs.clone();
-        Ok(Self { name, number, namespace, speaker: None, proxy: None, pods: Vec::new(), pod_address: String::new(), programs })
+        Ok(Self {
+            name,
+            number,
+            namespace,
+            speaker: None,
+            proxy: None,
+            pods: Vec::new(),
+            pod_address: String::new(),
+            programs,
+        })
     }
 
     /// Its Node object and its status.

@@ -177,7 +177,11 @@ impl Detector {
     }
 
     /// The members that speak the heartbeat and are not known to be dead, without this one.
-    pub fn set_peers(&mut self, now: Instant, peers: impl IntoIterator<Item = (Arc<str>, SocketAddr)>) {
+    pub fn set_peers(
+        &mut self,
+        now: Instant,
+        peers: impl IntoIterator<Item = (Arc<str>, SocketAddr)>,
+    ) {
         let wanted: BTreeMap<Arc<str>, SocketAddr> =
             peers.into_iter().filter(|(name, _)| *name != self.name).collect();
         let gone = self.peers.keys().any(|name| !wanted.contains_key(name));
@@ -229,7 +233,12 @@ impl Detector {
         }
         let bytes: Arc<[u8]> = bytes.into();
         let names: Vec<Arc<str>> = match to {
-            Some(name) => self.peers.get_key_value(name).map(|(name, _)| Arc::clone(name)).into_iter().collect(),
+            Some(name) => self
+                .peers
+                .get_key_value(name)
+                .map(|(name, _)| Arc::clone(name))
+                .into_iter()
+                .collect(),
             None => self.peers.keys().cloned().collect(),
         };
         for name in names {
@@ -314,7 +323,8 @@ impl Detector {
             if self.next_heartbeat <= now {
                 self.next_heartbeat = now + self.options.interval;
             }
-            let partners: Vec<Arc<str>> = self.partners(now).map(|(name, _)| Arc::clone(name)).collect();
+            let partners: Vec<Arc<str>> =
+                self.partners(now).map(|(name, _)| Arc::clone(name)).collect();
             for name in partners {
                 self.send(&name, Body::Heartbeat);
             }

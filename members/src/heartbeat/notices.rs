@@ -37,7 +37,8 @@ impl Notices {
         }
         self.last = self.last.wrapping_add(1);
         let until = now + LIFETIME;
-        self.outgoing.insert(self.last, Outgoing { to, bytes, next: now, pause: FIRST_PAUSE, until });
+        self.outgoing
+            .insert(self.last, Outgoing { to, bytes, next: now, pause: FIRST_PAUSE, until });
     }
 
     /// The receiver has it.

@@ -125,9 +125,9 @@ impl Peer {
                 proven
             }
         };
-        let newer = self.stamp.is_none_or(|known| {
-            known.session != stamp.session || known.counter < stamp.counter
-        });
+        let newer = self
+            .stamp
+            .is_none_or(|known| known.session != stamp.session || known.counter < stamp.counter);
         if newer {
             self.stamp = Some(stamp);
         }
@@ -221,7 +221,10 @@ mod tests {
         assert!(!peer.is_news(stamp(1, 1), None, ours), "nothing is echoed");
         assert!(!peer.is_news(stamp(1, 2), Some(stamp(8, 11)), ours), "another session is echoed");
         assert!(!peer.is_news(stamp(1, 2), Some(stamp(7, 21)), ours), "it was never sent");
-        assert!(!peer.is_news(stamp(1, 2), Some(stamp(7, 10)), ours), "sent before it was a member");
+        assert!(
+            !peer.is_news(stamp(1, 2), Some(stamp(7, 10)), ours),
+            "sent before it was a member"
+        );
         assert!(peer.is_news(stamp(1, 2), Some(stamp(7, 11)), ours));
         assert!(peer.is_news(stamp(1, 3), None, ours), "the session is known now");
     }

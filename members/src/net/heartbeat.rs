@@ -249,8 +249,12 @@ impl Companion for Heartbeat {
                     None => continue,
                 },
                 WatchOutput::DeclareDead { name, cause } => {
-                    tracing::warn!(event = "memberDead", member = &*name, ?cause,
-                        "a speaker is dead: nobody hears it");
+                    tracing::warn!(
+                        event = "memberDead",
+                        member = &*name,
+                        ?cause,
+                        "a speaker is dead: nobody hears it"
+                    );
                     return Some(CompanionOutput::DeclareDead((*name).to_owned()));
                 }
                 WatchOutput::Vouch(name) => {

@@ -102,7 +102,9 @@ fn address(node: usize) -> SocketAddr {
 
 fn number(address: SocketAddr) -> usize {
     match address {
-        SocketAddr::V4(v4) => usize::from(v4.ip().octets()[2]) << 8 | usize::from(v4.ip().octets()[3]),
+        SocketAddr::V4(v4) => {
+            usize::from(v4.ip().octets()[2]) << 8 | usize::from(v4.ip().octets()[3])
+        }
         SocketAddr::V6(_) => unreachable!(),
     }
 }
@@ -245,7 +247,10 @@ impl Field {
             let Some(Reverse(Pending(at, _, event))) = self.queue.pop() else { return false };
             self.now = self.now.max(at);
             let node = match &event {
-                Event::Wake(node, _) | Event::Arrive(node, ..) | Event::Closed(node, _) | Event::Death(node, _) => *node,
+                Event::Wake(node, _)
+                | Event::Arrive(node, ..)
+                | Event::Closed(node, _)
+                | Event::Death(node, _) => *node,
             };
             if let Some(until) = self.nodes[node].still_until {
                 if self.now < until {
@@ -272,7 +277,9 @@ impl Field {
                     }
                     self.nodes[node].detector.handle(self.now, from, message);
                 }
-                Event::Closed(node, address) => self.nodes[node].detector.port_closed(self.now, address),
+                Event::Closed(node, address) => {
+                    self.nodes[node].detector.port_closed(self.now, address)
+                }
                 Event::Death(node, of) => {
                     self.bury(node, of);
                     self.nodes[node].detector.news_of_death(self.now);

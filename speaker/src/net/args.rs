@@ -108,9 +108,9 @@ impl Args {
             .parse()
             .with_context(|| format!("--ml-bindaddr: {address:?} is not an IP address"))?;
         let port = match filled(&self.ml_bindport) {
-            Some(port) => port
-                .parse()
-                .with_context(|| format!("--ml-bindport: {port:?} is not a port"))?,
+            Some(port) => {
+                port.parse().with_context(|| format!("--ml-bindport: {port:?} is not a port"))?
+            }
             None => MEMBERLIST_PORT,
         };
         Ok(Some(MembershipFlags {
@@ -140,7 +140,10 @@ impl Args {
 /// When a folder is given and the file cannot be read.
 pub fn key(folder: Option<&Path>) -> anyhow::Result<Option<Key>> {
     let Some(folder) = folder.filter(|folder| !folder.as_os_str().is_empty()) else {
-        tracing::warn!(event = "memberlistPlain", "no key is given: the memberlist is not encrypted");
+        tracing::warn!(
+            event = "memberlistPlain",
+            "no key is given: the memberlist is not encrypted"
+        );
         return Ok(None);
     };
     let file = folder.join("secretkey");

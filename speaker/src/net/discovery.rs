@@ -100,9 +100,11 @@ pub(super) fn discover(client: Client, wanted: Wanted) -> mpsc::Receiver<Vec<Soc
 async fn list(client: &Client, wanted: &Wanted) -> Result<Vec<SocketAddr>, kube::Error> {
     let path = format!("/api/v1/namespaces/{}/pods", wanted.namespace);
     let parameters = ListParams::default().labels(&wanted.labels);
-    let request = kube::core::Request::new(path).list(&parameters).map_err(kube::Error::BuildRequest)?;
+    let request =
+        kube::core::Request::new(path).list(&parameters).map_err(kube::Error::BuildRequest)?;
     let pods: List = client.request(request).await?;
-    let others = pods.items.into_iter().filter(|pod| Some(&pod.metadata.name) != wanted.own.as_ref());
+    let others =
+        pods.items.into_iter().filter(|pod| Some(&pod.metadata.name) != wanted.own.as_ref());
     Ok(others
         .filter_map(|pod| pod.status.pod_ip)
         .map(|address| SocketAddr::new(address, wanted.port))

@@ -85,8 +85,7 @@ impl Layer2Driver {
         if dirty.is_empty() {
             return Vec::new();
         }
-        let ends = snapshot.services().values().filter_map(|service| preference_ends(service));
-        self.preferences_end = ends.filter(|end| *end > time).min();
+        self.note_preferences(snapshot, &dirty, time);
         let circumstances = Circumstances {
             members,
             interfaces: &self.interfaces,
@@ -107,7 +106,9 @@ impl Layer2Driver {
                 {
                     Some(&announcement.addresses)
                 }
-                Output::Withdrawn { .. } | Output::Announced { .. } | Output::NoInterface { .. } => None,
+                Output::Withdrawn { .. }
+                | Output::Announced { .. }
+                | Output::NoInterface { .. } => None,
             })
             .flatten()
             .copied()
@@ -140,6 +141,18 @@ impl Layer2Driver {
         if members.has_others() {
             self.claim(gained);
         }
+    }
+
+    /// When the next wish for a node ends; looked for only among what has changed.
+    fn note_preferences(&mut self, snapshot: &Snapshot, dirty: &Dirty, time: Timestamp) {
+        let earliest =
+            |ends: &mut dyn Iterator<Item = Timestamp>| ends.filter(|end| *end > time).min();
+        self.preferences_end = if dirty.all {
+            earliest(&mut snapshot.services().values().filter_map(preference_ends))
+        } else {
+            let changed = dirty.services.iter().filter_map(|key| snapshot.service(key));
+            earliest(&mut changed.filter_map(preference_ends).chain(self.preferences_end))
+        };
     }
 
     /// Tells, as soon as they are announced, that these are answered for here.

@@ -86,7 +86,11 @@ impl Shell {
         self.membership.resuming = standing.speaks();
         match standing {
             Standing::Confirmed => {
-                tracing::info!(event = "standing", standing = "confirmed", "this node may announce by L2");
+                tracing::info!(
+                    event = "standing",
+                    standing = "confirmed",
+                    "this node may announce by L2"
+                );
                 if self.membership.ring.others() == 0 && !self.membership.found.is_empty() {
                     self.membership.blocked = true;
                     tracing::error!(event = "memberlistBlocked", speakers = ?self.membership.found,
@@ -95,12 +99,20 @@ impl Shell {
             }
             Standing::Starting => {}
             Standing::Doubtful => {
-                tracing::warn!(event = "standing", standing = "doubtful",
-                    "this node is silent until the other speakers confirm that they see it alive");
+                tracing::warn!(
+                    event = "standing",
+                    standing = "doubtful",
+                    "this node is silent until the other speakers confirm that they see it alive"
+                );
             }
             Standing::Minority { present, known } => {
-                tracing::error!(event = "standing", standing = "minority", present, known,
-                    "this node is silent: it sees fewer than half of the speakers");
+                tracing::error!(
+                    event = "standing",
+                    standing = "minority",
+                    present,
+                    known,
+                    "this node is silent: it sees fewer than half of the speakers"
+                );
             }
         }
     }

@@ -291,7 +291,10 @@ impl RingDriver {
                 left
             });
             if !left.await.unwrap_or(false) {
-                tracing::info!(event = "leaveTimeout", "not all others have heard that this speaker leaves");
+                tracing::info!(
+                    event = "leaveTimeout",
+                    "not all others have heard that this speaker leaves"
+                );
             }
         }
     }
@@ -331,7 +334,8 @@ impl RingDriver {
         for member in dead {
             self.lost.entry(member.address).or_insert_with(now);
         }
-        for member in snapshot.members.iter().filter(|member| !matches!(member.state, State::Dead)) {
+        for member in snapshot.members.iter().filter(|member| !matches!(member.state, State::Dead))
+        {
             self.lost.remove(&member.address);
         }
         self.seen.extend(counted.keys().cloned());
@@ -379,6 +383,10 @@ impl RingSignals {
 }
 
 /// Microseconds since 1970, and more than before.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "this is the shell: the one place that reads the clock"
+)]
 fn generation(before: u64) -> u64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_micros()).unwrap_or(u64::MAX).max(before.saturating_add(1))

@@ -261,4 +261,3 @@ async fn own_pod(client: &Client, namespace: &str, name: Option<&str>) -> Option
     let uid = pod.pointer("/metadata/uid")?.as_str()?;
     Some((name.to_owned(), uid.to_owned()))
 }
-

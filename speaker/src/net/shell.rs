@@ -145,10 +145,10 @@ impl Shell {
         let outputs = match self.driver.lock() {
             Ok(mut driver) => {
                 let outputs = {
-                let Membership { ring, resuming, .. } = &self.membership;
-                let passes = !resuming && ring.standing().speaks();
-                driver.reconcile(&self.snapshot, dirty.clone(), ring.members(), passes)
-            };
+                    let Membership { ring, resuming, .. } = &self.membership;
+                    let passes = !resuming && ring.standing().speaks();
+                    driver.reconcile(&self.snapshot, dirty.clone(), ring.members(), passes)
+                };
                 let answers = driver.layer2().links().iter().any(|link| link.arp || link.ndp);
                 self.readiness.set(answers);
                 outputs

@@ -56,7 +56,10 @@ impl Detector {
             .map(|(name, _)| Arc::clone(name))
             .collect();
         let answered = || {
-            asked.iter().filter_map(|name| self.peers.get(name)).filter(|peer| peer.echoed() > after)
+            asked
+                .iter()
+                .filter_map(|name| self.peers.get(name))
+                .filter(|peer| peer.echoed() > after)
         };
         let yes = answered().filter(|peer| matches!(peer.view, View::Alive)).count();
         let no = answered().any(|peer| matches!(peer.view, View::Dead | View::Unknown));

@@ -165,6 +165,6 @@ impl Detector {
     /// See [`Detector::is_confirmed`].
     pub(super) fn counts(&self, now: Instant, peer: &Peer) -> bool {
         let doubtful = self.options.probe_time.mul_f64(DOUBTFUL);
-        !peer.unconfirmed && !peer.probing.is_some_and(|probing| now >= probing.since + doubtful)
+        !peer.unconfirmed && peer.probing.is_none_or(|probing| now < probing.since + doubtful)
     }
 }

@@ -47,7 +47,8 @@ fn what_is_wrong_is_named() {
     assert_eq!(changed(12, 0), Err(DecodeError::Value("session")));
     assert_eq!(changed(37, 4), Err(DecodeError::Value("view")));
     assert_eq!(changed(good.len() - 1, 8), Err(DecodeError::Value("kind")));
-    let long = Message { body: Body::Notice { id: 1, bytes: vec![0; NOTICE_LIMIT + 1] }, ..message };
+    let long =
+        Message { body: Body::Notice { id: 1, bytes: vec![0; NOTICE_LIMIT + 1] }, ..message };
     assert_eq!(Message::decode(&long.encode()), Err(DecodeError::TooLong(NOTICE_LIMIT + 1)));
 }
 
