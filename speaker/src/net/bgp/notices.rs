@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What people want to hear of the sessions: each thing once.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, PoisonError};
+
+use bgp::{DownReason, State, Status};
+
+use super::BgpDriver;
+use super::collector::Labelled;
+
+/// Something about a session that people want to hear of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SessionNotice {
+    /// It is Established.
+    Up {
+        /// The BGPPeer.
+        peer: Arc<str>,
+        /// What was agreed, in words.
+        detail: String,
+    },
+    /// It is not Established any more.
+    Down {
+        /// The BGPPeer.
+        peer: Arc<str>,
+        /// Why.
+        reason: DownReason,
+    },
+    /// Its metrics cannot be told from those of an older peer, whose series they would be; none when that is over.
+    SharedSeries {
+        /// The BGPPeer.
+        peer: Arc<str>,
+        /// The older one.
+        older: Option<Arc<str>>,
+    },
+    /// There cannot be one, or there can again.
+    Problem {
+        /// The BGPPeer.
+        peer: Arc<str>,
+        /// Why; none when that is over.
+        problem: Option<String>,
+    },
+}
+
+/// What was last told of a peer.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Told {
+    established: u64,
+    dropped: u64,
+    reason: Option<DownReason>,
+    problem: Option<String>,
+    /// The older peer that has the same series.
+    older: Option<Arc<str>>,
+}
+
+impl BgpDriver {
+    pub(super) fn notices(&mut self) -> Vec<SessionNotice> {
+        let mut notices = Vec::new();
+        let statuses = self.engine.statuses();
+        for (name, status) in &statuses {
+            let told = self.told.entry(Arc::clone(name)).or_default();
+            let dropped = status.last_drop.as_ref().filter(|_| status.dropped > told.dropped);
+            // An attempt that fails as the one before did is not told again.
+            let failed = status
+                .last_down
+                .as_ref()
+                .filter(|down| dropped.is_none() && told.reason.as_ref() != Some(&down.reason));
+            if let Some(down) = dropped.or(failed) {
+                let reason = down.reason.clone();
+                told.reason = Some(reason.clone());
+                notices.push(SessionNotice::Down { peer: Arc::clone(name), reason });
+            }
+            if status.established > told.established && status.state == State::Established {
+                let detail = describe(status);
+                notices.push(SessionNotice::Up { peer: Arc::clone(name), detail });
+            }
+            (told.established, told.dropped) = (status.established, status.dropped);
+            let problem = status.problem.clone().or_else(|| withheld(status));
+            if told.problem != problem && !self.problems.contains_key(name) {
+                told.problem.clone_from(&problem);
+                notices.push(SessionNotice::Problem { peer: Arc::clone(name), problem });
+            }
+        }
+        notices.extend(self.shared_series());
+        for (name, problem) in &self.problems {
+            let told = self.told.entry(Arc::clone(name)).or_default();
+            let problem = Some(problem.to_string());
+            if told.problem != problem {
+                told.problem.clone_from(&problem);
+                notices.push(SessionNotice::Problem { peer: Arc::clone(name), problem });
+            }
+        }
+        notices
+    }
+
+    /// Peers whose series are an older one's.
+    fn shared_series(&mut self) -> Vec<SessionNotice> {
+        let roster = self.roster.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut notices = Vec::new();
+        let mut first: BTreeMap<&[String], &Arc<str>> = BTreeMap::new();
+        for Labelled { peer, values } in roster.iter() {
+            let older = first.get(values.as_slice()).map(|older| Arc::clone(older));
+            if older.is_none() {
+                first.insert(values, peer);
+            }
+            let told = self.told.entry(Arc::clone(peer)).or_default();
+            if told.older != older {
+                told.older.clone_from(&older);
+                notices.push(SessionNotice::SharedSeries { peer: Arc::clone(peer), older });
+            }
+        }
+        notices
+    }
+}
+
+/// What was agreed on, for people.
+fn describe(status: &Status) -> String {
+    let Some(negotiated) = &status.negotiated else { return String::new() };
+    let families: Vec<String> =
+        negotiated.families.iter().map(|family| family.to_string()).collect();
+    format!(
+        "AS {}, identifier {}, hold time {} s, {}",
+        negotiated.peer_asn,
+        negotiated.peer_identifier,
+        negotiated.hold_time.seconds(),
+        families.join(" and ")
+    )
+}
+
+/// Routes that an Established session cannot send, and why.
+fn withheld(status: &Status) -> Option<String> {
+    let reasons: BTreeSet<String> = status
+        .withheld
+        .iter()
+        .filter(|withheld| withheld.reason != bgp::WithheldReason::NotOffered)
+        .map(|withheld| format!("{} prefixes are not sent: {}", withheld.family, withheld.reason))
+        .collect();
+    (status.state == State::Established && !reasons.is_empty())
+        .then(|| reasons.into_iter().collect::<Vec<_>>().join("; "))
+}
