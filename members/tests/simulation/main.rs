@@ -210,7 +210,7 @@ fn after_a_partition_the_ring_is_one_again() {
         assert!(healed.is_some());
         // What was said of the others may still be on its way.
         world.loss = 0;
-        world.run(SECOND * 10);
+        world.run(bound(u32::try_from(count).unwrap()));
         world.forget_events();
         world.run(SECOND * 60);
         assert_eq!(world.deaths(), []);
@@ -267,6 +267,8 @@ fn restarts_leaves_and_crashes_in_any_order_end_in_agreement() {
 #[test]
 fn five_hundred_members_agree_and_find_a_crash() {
     let mut world = joined(1, 500);
+    // All know all before the gossip about it has died away.
+    world.run(SECOND * 20);
     let packets = world.packets;
     world.run(SECOND * 10);
     let calm = (world.packets - packets) / 500 / 10;
