@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The flags of `ferrolb`.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -27,6 +28,10 @@ pub enum Command {
     Plan(PlanArgs),
     /// Say why an object is as it is.
     Explain(ExplainArgs),
+    /// Asks for an address to be announced from another node, in the cluster of the kubeconfig.
+    Move(MoveArgs),
+    /// Asks for a node to be emptied of what is announced from it, in the cluster of the kubeconfig.
+    Drain(DrainArgs),
 }
 
 /// How a folder is seen.
@@ -145,4 +150,31 @@ pub struct ExplainServiceArgs {
     /// How a folder is seen.
     #[command(flatten)]
     pub view: View,
+}
+
+/// Flags of `ferrolb move`.
+#[derive(Clone, Debug, ClapArgs)]
+#[command(group(clap::ArgGroup::new("where").required(true).args(["to", "back"])))]
+pub struct MoveArgs {
+    /// The address; a Service that shares it moves along.
+    pub address: IpAddr,
+    /// The node that is to announce it, while it can.
+    #[arg(long, value_name = "NODE")]
+    pub to: Option<String>,
+    /// Only for this time, such as 2h.
+    #[arg(long = "for", value_name = "TIME", requires = "to", value_parser = humantime::parse_duration)]
+    pub time: Option<Duration>,
+    /// Take an earlier wish back.
+    #[arg(long)]
+    pub back: bool,
+}
+
+/// Flags of `ferrolb drain`.
+#[derive(Clone, Debug, ClapArgs)]
+pub struct DrainArgs {
+    /// The node.
+    pub node: String,
+    /// Let it announce again.
+    #[arg(long)]
+    pub undo: bool,
 }

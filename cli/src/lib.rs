@@ -9,5 +9,6 @@ mod fields;
 pub mod plan;
 pub mod routes;
 pub mod run;
+pub mod steer;
 mod table;
 pub mod world;

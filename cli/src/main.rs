@@ -4,7 +4,7 @@
 use std::process::ExitCode;
 
 use cli::args::{Args, Command, Subject};
-use cli::{check, explain, plan, run};
+use cli::{check, explain, plan, run, steer};
 use daemon::program::{block_on, parse};
 
 fn main() -> ExitCode {
@@ -29,6 +29,8 @@ fn execute(command: Command) -> anyhow::Result<ExitCode> {
             let Subject::Service(args) = args.subject;
             print!("{}", block_on(explain::service(&args))?);
         }
+        Command::Move(args) => print!("{}", block_on(steer::move_address(&args))?),
+        Command::Drain(args) => print!("{}", block_on(steer::drain(&args))?),
         Command::Check(args) => {
             let report = check::run(&args);
             print!("{}", report.text());
