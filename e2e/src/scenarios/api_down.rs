@@ -16,6 +16,8 @@ use crate::lab::objects::service;
 use crate::lab::wait::{always, eventually};
 
 const AWAY: Duration = Duration::from_secs(60);
+/// The pauses between kube-proxy's tries have grown to half a minute by then.
+const PROXY: Duration = Duration::from_secs(90);
 
 pub(super) fn run(lab: &mut Lab) -> anyhow::Result<()> {
     lab.start_all(2, Proxy::Nftables)?;
@@ -45,7 +47,10 @@ pub(super) fn run(lab: &mut Lab) -> anyhow::Result<()> {
     })?;
     lab.expect_addresses("next", &["172.30.0.201"])?;
     lab.wait_owner("172.30.0.201")?;
-    lab.wait_page("172.30.0.201")?;
+    let client = lab.client()?;
+    eventually("kube-proxy has come back and serves the new Service", PROXY, || {
+        Ok(client.page("172.30.0.201"))
+    })?;
     ensure!(lab.addresses("web")? == ["172.30.0.200"], "the old Service lost its address");
     lab.expect_owner("172.30.0.200", &owner)
 }
