@@ -67,6 +67,17 @@ pub enum Standing {
 }
 
 impl Standing {
+    /// Its name, for logs and metrics.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Confirmed => "confirmed",
+            Self::Starting => "starting",
+            Self::Doubtful => "doubtful",
+            Self::Minority { .. } => "minority",
+        }
+    }
+
     /// Whether it may answer and announce.
     #[must_use]
     pub fn speaks(self) -> bool {

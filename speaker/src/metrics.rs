@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use cluster::ObjectKey;
 use prometheus::core::{AtomicU64, GenericCounter};
-use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry};
+use prometheus::{IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
 /// Gauges of what is announced, counters of what was answered.
 pub struct SpeakerMetrics {
@@ -17,6 +17,42 @@ pub struct SpeakerMetrics {
     gratuitous: IntCounterVec,
     conflicts: IntCounterVec,
     series: BTreeMap<(&'static str, ObjectKey), Vec<IpAddr>>,
+}
+
+/// Gauges of the ring; there only where there is one.
+pub struct MembershipMetrics {
+    members: IntGauge,
+    silent: IntGaugeVec,
+}
+
+impl MembershipMetrics {
+    /// Registers them.
+    ///
+    /// # Errors
+    /// When a name is taken in `registry`.
+    pub fn register(registry: &Registry) -> prometheus::Result<Self> {
+        let members = IntGauge::new(
+            "ferrolb_members",
+            "Number of speakers that take part in the ring, this one included.",
+        )?;
+        registry.register(Box::new(members.clone()))?;
+        let silent = IntGaugeVec::new(
+            Opts::new(
+                "ferrolb_layer2_silent",
+                "1 while this node answers and announces nothing by layer2, with the reason.",
+            ),
+            &["reason"],
+        )?;
+        registry.register(Box::new(silent.clone()))?;
+        Ok(Self { members, silent })
+    }
+
+    /// How many take part, and why this node is silent, if it is.
+    pub fn set(&self, members: usize, silent: Option<&str>) {
+        self.members.set(i64::try_from(members).unwrap_or(i64::MAX));
+        self.silent.reset();
+        self.silent.with_label_values(&[silent.unwrap_or("none")]).set(i64::from(silent.is_some()));
+    }
 }
 
 fn counters(registry: &Registry, name: &str, help: &str) -> prometheus::Result<IntCounterVec> {

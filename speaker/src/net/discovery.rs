@@ -60,8 +60,17 @@ pub(super) struct Wanted {
     pub(super) port: u16,
 }
 
+/// What was found.
+#[derive(Clone, Debug)]
+pub(super) struct Found {
+    /// Where other speakers listen.
+    pub(super) addresses: Vec<SocketAddr>,
+    /// How many other pods there are, those without an address included.
+    pub(super) pods: usize,
+}
+
 /// Tells again and again where the other speakers are.
-pub(super) fn discover(client: Client, wanted: Wanted) -> mpsc::Receiver<Vec<SocketAddr>> {
+pub(super) fn discover(client: Client, wanted: Wanted) -> mpsc::Receiver<Found> {
     let (sender, receiver) = mpsc::channel(1);
     tokio::spawn(async move {
         let mut first = FIRST.iter();
@@ -97,16 +106,20 @@ pub(super) fn discover(client: Client, wanted: Wanted) -> mpsc::Receiver<Vec<Soc
     receiver
 }
 
-async fn list(client: &Client, wanted: &Wanted) -> Result<Vec<SocketAddr>, kube::Error> {
+async fn list(client: &Client, wanted: &Wanted) -> Result<Found, kube::Error> {
     let path = format!("/api/v1/namespaces/{}/pods", wanted.namespace);
     let parameters = ListParams::default().labels(&wanted.labels);
     let request =
         kube::core::Request::new(path).list(&parameters).map_err(kube::Error::BuildRequest)?;
     let pods: List = client.request(request).await?;
-    let others =
-        pods.items.into_iter().filter(|pod| Some(&pod.metadata.name) != wanted.own.as_ref());
-    Ok(others
-        .filter_map(|pod| pod.status.pod_ip)
-        .map(|address| SocketAddr::new(address, wanted.port))
-        .collect())
+    let own = |pod: &Pod| Some(&pod.metadata.name) == wanted.own.as_ref();
+    let others: Vec<Pod> = pods.items.into_iter().filter(|pod| !own(pod)).collect();
+    Ok(Found {
+        pods: others.len(),
+        addresses: others
+            .into_iter()
+            .filter_map(|pod| pod.status.pod_ip)
+            .map(|address| SocketAddr::new(address, wanted.port))
+            .collect(),
+    })
 }

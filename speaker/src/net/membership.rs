@@ -10,9 +10,11 @@ use cluster::Dirty;
 use members::watch::Standing;
 use tokio::sync::mpsc;
 
+use super::discovery::Found;
 use super::ring::{RingDriver, RingEvent, RingSignal, RingSignals};
 use super::run::until;
 use super::shell::Shell;
+use crate::metrics::MembershipMetrics;
 
 /// After this time without being ready a node's speaker no longer counts, if it is silent as well.
 const NOT_READY: Duration = Duration::from_secs(60);
@@ -37,11 +39,13 @@ pub(super) struct Membership {
     found: Vec<SocketAddr>,
     next_join: Option<Instant>,
     blocked: bool,
+    metrics: Option<MembershipMetrics>,
 }
 
 impl Membership {
-    pub(super) fn new(ring: RingDriver) -> Self {
-        Self {
+    pub(super) fn new(ring: RingDriver, metrics: Option<MembershipMetrics>) -> Self {
+        let membership = Self {
+            metrics,
             ring,
             changed: false,
             changed_at: None,
@@ -51,6 +55,15 @@ impl Membership {
             found: Vec::new(),
             next_join: None,
             blocked: false,
+        };
+        membership.measure();
+        membership
+    }
+
+    fn measure(&self) {
+        if let Some(metrics) = &self.metrics {
+            let standing = self.ring.standing();
+            metrics.set(self.ring.others() + 1, (!standing.speaks()).then(|| standing.name()));
         }
     }
 
@@ -63,6 +76,7 @@ impl Membership {
 impl Shell {
     pub(super) fn handle_ring(&mut self, event: RingEvent) {
         let Some(signal) = self.membership.ring.handle(event) else { return };
+        self.membership.measure();
         match signal {
             RingSignal::Members => {
                 self.membership.changed = true;
@@ -118,8 +132,9 @@ impl Shell {
     }
 
     /// Where the API says that other speakers are.
-    pub(super) fn handle_found(&mut self, addresses: Vec<SocketAddr>) {
-        if addresses.is_empty() {
+    pub(super) fn handle_found(&mut self, found: Found) {
+        let Found { addresses, pods } = found;
+        if pods == 0 {
             self.membership.ring.alone();
         }
         self.membership.ring.join(addresses.iter().copied());

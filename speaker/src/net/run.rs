@@ -26,7 +26,7 @@ use tokio::sync::mpsc;
 
 use super::args::Args;
 use super::bgp::{BgpDriver, BgpOptions, Style};
-use super::discovery::{Wanted, discover};
+use super::discovery::{Found, Wanted, discover};
 use super::exclusion::{EXCLUSION_FILE, read_exclusion};
 use super::host_routes::{HostRoutes, RouteAction};
 use super::layer2::Layer2Driver;
@@ -38,7 +38,7 @@ use super::session_state::SessionStateSink;
 use super::shell::{KINDS, Shell};
 use crate::advertise::BgpMode;
 use crate::announce::Options;
-use crate::metrics::SpeakerMetrics;
+use crate::metrics::{MembershipMetrics, SpeakerMetrics};
 use crate::speaker::Speaker;
 
 /// Runs until a signal ends it.
@@ -134,6 +134,10 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let registry = Registry::new();
     let driver = Arc::new(Mutex::new(driver));
     let metrics = Arc::new(Mutex::new(SpeakerMetrics::register(&registry, &node)?));
+    let membership_metrics = match ring_signals {
+        Some(_) => Some(MembershipMetrics::register(&registry)?),
+        None => None,
+    };
     let client_metrics = ClientMetrics::register(&registry)?;
     registry.register(Box::new(bgp.collector()))?;
     if args.common.port != 0 {
@@ -188,7 +192,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         client_metrics,
         readiness,
         asked,
-        membership: Membership::new(ring),
+        membership: Membership::new(ring, membership_metrics),
     };
     let mut updates = watch_all(&client, Watches { namespace, kinds: KINDS.to_vec() });
     let mut batch = Vec::with_capacity(512);
@@ -210,7 +214,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
                 return result.context("cannot wait for signals");
             }
             event = RingSignals::next(&mut ring_signals) => shell.handle_ring(event),
-            Some(addresses) = next_found(&mut found) => shell.handle_found(addresses),
+            Some(found) = next_found(&mut found) => shell.handle_found(found),
             () = until(shell.membership_deadline()) => shell.expire(),
             signal = signals.next(shell.bgp.deadline()) => shell.handle_signal(signal),
             Some(event) = noticed.recv() => shell.handle_notice(event),
@@ -229,9 +233,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     }
 }
 
-async fn next_found(
-    found: &mut Option<mpsc::Receiver<Vec<SocketAddr>>>,
-) -> Option<Vec<SocketAddr>> {
+async fn next_found(found: &mut Option<mpsc::Receiver<Found>>) -> Option<Found> {
     match found {
         Some(found) => found.recv().await,
         None => std::future::pending().await,
