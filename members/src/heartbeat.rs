@@ -15,6 +15,7 @@ mod circle;
 mod detector;
 mod notices;
 mod peer;
+pub mod robustness;
 pub mod wire;
 
 pub use detector::{Cause, Detector, Options, Output, PeerReport};

@@ -8,11 +8,10 @@ use std::time::{Duration, Instant};
 use super::Detector;
 use crate::heartbeat::wire::Body;
 
-/// When after the beginning everybody who was not heard since is asked, twice each time.
-const ROUNDS: [Duration; 3] =
-    [Duration::ZERO, Duration::from_millis(20), Duration::from_millis(40)];
-/// When whoever was not heard since counts as absent.
-const END: Duration = Duration::from_millis(60);
+/// How often everybody who was not heard since the beginning is asked, twice each time.
+const ROUNDS: u8 = 3;
+/// The time between two rounds; as long after the last one whoever was not heard counts as absent.
+const WAIT: Duration = Duration::from_millis(20);
 /// How long after one the next may begin.
 const PAUSE: Duration = Duration::from_secs(1);
 /// Two deaths within this time are more than an accident of one member.
@@ -22,18 +21,15 @@ const TOGETHER: Duration = Duration::from_secs(1);
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RollCall {
     since: Instant,
-    round: usize,
+    next: Instant,
+    round: u8,
     /// Whether those who are called shall call as well.
     loud: bool,
 }
 
 impl RollCall {
     pub(crate) fn postpone(&mut self, late: Duration) {
-        self.since += late;
-    }
-
-    fn deadline(&self) -> Instant {
-        self.since + ROUNDS.get(self.round).copied().unwrap_or(END)
+        self.next += late;
     }
 }
 
@@ -76,7 +72,7 @@ impl Detector {
     fn begin_call(&mut self, now: Instant, loud: bool) {
         let pausing = self.last_roll_call.is_some_and(|last| now < last + PAUSE);
         if self.roll_call.is_none() && !pausing {
-            self.roll_call = Some(RollCall { since: now, round: 0, loud });
+            self.roll_call = Some(RollCall { since: now, next: now, round: 0, loud });
             self.last_roll_call = Some(now);
             self.call(now);
         }
@@ -89,13 +85,13 @@ impl Detector {
             return;
         }
         let Some(call) = &mut self.roll_call else { return };
-        if now < call.deadline() {
+        if now < call.next {
             return;
         }
-        let RollCall { since, loud, .. } = *call;
-        let round = call.round;
-        let ended = round >= ROUNDS.len();
+        let RollCall { since, round, loud, .. } = *call;
+        let ended = round >= ROUNDS;
         call.round += 1;
+        call.next = now + WAIT;
         if ended {
             self.roll_call = None;
         }
@@ -119,7 +115,7 @@ impl Detector {
     }
 
     pub(super) fn call_deadline(&self) -> Option<Instant> {
-        self.roll_call.map(|call| call.deadline()).or_else(|| self.recall_deadline())
+        self.roll_call.map(|call| call.next).or_else(|| self.recall_deadline())
     }
 
     fn recall_deadline(&self) -> Option<Instant> {
