@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
 use daemon::log::Threshold;
+use speaker::net::Fencing;
 
 /// Load-balancer addresses for Kubernetes on bare metal, and for hosts without Kubernetes.
 #[derive(Clone, Debug, Parser)]
@@ -65,6 +66,9 @@ pub struct RunArgs {
     /// How the folder is seen.
     #[command(flatten)]
     pub view: View,
+    /// The other hosts that serve a copy of the folder.
+    #[command(flatten)]
+    pub ring: RingArgs,
     /// Make this host accept the traffic: a local route per owned address. Needs NET_ADMIN.
     #[arg(long)]
     pub accept: bool,
@@ -86,6 +90,31 @@ pub struct RunArgs {
     /// all, debug, info, warn, error or none.
     #[arg(long, default_value = "warn")]
     pub log_level: Threshold,
+}
+
+/// Flags of `ferrolb run` about other hosts.
+#[derive(Clone, Debug, ClapArgs)]
+pub struct RingArgs {
+    /// Another host that serves a copy of the folder, as ADDR or ADDR:PORT; may be given for each. Of all hosts one announces an
+    /// address.
+    #[arg(long, value_name = "ADDR")]
+    pub join: Vec<String>,
+    /// The own address in the ring; without it, the one that is used towards the others.
+    #[arg(long, requires = "join")]
+    pub ml_bindaddr: Option<IpAddr>,
+    /// The own port in the ring, over UDP and TCP.
+    #[arg(long, default_value_t = 7946)]
+    pub ml_bindport: u16,
+    /// Folder with the file `secretkey`, the same on all hosts.
+    #[arg(long, requires = "join")]
+    pub ml_secret_key_path: Option<PathBuf>,
+    /// What makes this host fall silent: majority (being with fewer than half of the hosts, or having stood still), stall (only
+    /// the latter), off.
+    #[arg(long, default_value = "majority")]
+    pub fencing: Fencing,
+    /// Of two hosts that lost one another only that with the smaller name goes on; without it both do.
+    #[arg(long)]
+    pub fence_two: bool,
 }
 
 /// Flags of `ferrolb check`.

@@ -7,6 +7,7 @@ pub mod check;
 pub mod explain;
 mod fields;
 pub mod plan;
+mod ring;
 pub mod routes;
 pub mod run;
 pub mod steer;

@@ -21,14 +21,16 @@ use daemon::log::Format;
 use ipnet::IpNet;
 use prometheus::Registry;
 use speaker::net::{
-    BgpDriver, BgpOptions, HostRoutes, Layer2Driver, RouteAction, SessionNotice, Signal, Style,
-    describe, read_exclusion, stations,
+    BgpDriver, BgpOptions, HostRoutes, Layer2Driver, Membership, RingEvent, RingSignals,
+    RouteAction, SessionNotice, Signal, Style, describe, read_exclusion, stations, until,
 };
-use speaker::{Members, Output, RouteOutput, Speaker};
+use speaker::{Output, RouteOutput, Speaker};
+use tokio::sync::mpsc;
 
 use crate::args::{CheckArgs, RunArgs};
 use crate::check;
 use crate::plan::{by_bgp, planned};
+use crate::ring;
 use crate::routes::Books;
 use crate::table::render;
 use crate::world::{World, open_state, read};
@@ -46,9 +48,11 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
         .with_context(|| format!("cannot watch {}", args.folder.display()))?;
     let world = World::empty(&args.view);
     let exclude = read_exclusion(&args.exclude_interfaces)?;
+    let permit =
+        if args.ring.join.is_empty() { l2::Permit::unlimited() } else { l2::Permit::none() };
     let options = l2::Options {
         exclude,
-        permit: l2::Permit::unlimited(),
+        permit: permit.clone(),
         announce_interval: args.announce_interval,
         seed: std::hash::BuildHasher::hash_one(
             &std::hash::RandomState::new(),
@@ -104,7 +108,9 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
             "traffic is accepted only where kube-proxy or a route does it; --accept adds a route per address"
         );
     }
+    let (membership, mut ring_signals) = ring::start(&args.ring, &world.options.node, permit)?;
     let mut runner = Runner {
+        membership,
         args,
         world,
         driver,
@@ -116,6 +122,8 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
         metrics,
         mistakes: Vec::new(),
         shown: BTreeMap::new(),
+        hosts: BTreeSet::new(),
+        postponed: false,
     };
     runner.load().await;
     let terminated = daemon::signals::terminated();
@@ -130,6 +138,8 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
                     runner.carry_out(Dirty::default()).await;
                 }
             }
+            event = RingSignals::next(&mut ring_signals) => runner.handle_ring(event).await,
+            () = until(runner.membership_deadline()) => runner.expire().await,
             Some(event) = noticed.recv() => runner.handle_notice(event).await,
             result = watch.changed() => match result {
                 Ok(()) => runner.load().await,
@@ -137,6 +147,9 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
             },
         }
     };
+    if ring_signals.is_some() {
+        runner.hand_over(&mut ring_signals, &mut noticed).await;
+    }
     runner.bgp.stop().await;
     let mut removed = Ok(());
     for routes in runner.routes.iter().chain(&runner.discard) {
@@ -164,6 +177,7 @@ impl Metrics {
 }
 
 struct Runner {
+    membership: Membership,
     args: RunArgs,
     world: World,
     driver: Arc<Mutex<Layer2Driver>>,
@@ -175,6 +189,10 @@ struct Runner {
     metrics: Metrics,
     mistakes: Vec<Mistake>,
     shown: BTreeMap<String, ServiceState>,
+    /// The hosts of the ring that count as nodes.
+    hosts: BTreeSet<Arc<str>>,
+    /// Nothing was decided yet, since the ring has not been met.
+    postponed: bool,
 }
 
 impl Runner {
@@ -221,11 +239,68 @@ impl Runner {
         self.mistakes = mistakes;
     }
 
-    async fn carry_out(&mut self, dirty: Dirty) {
+    async fn handle_ring(&mut self, event: RingEvent) {
+        if let Ok(mut driver) = self.driver.lock() {
+            self.membership.handle(event, &mut driver);
+        }
+        let hosts = self.membership.ring.seen().cloned().collect();
+        if self.hosts != hosts {
+            // Without Nodes in the folder every host of the ring is one, also one that is away: it may come back.
+            self.hosts.clone_from(&hosts);
+            self.world.set_hosts(hosts);
+            self.load().await;
+        } else {
+            self.carry_out(Dirty::default()).await;
+        }
+    }
+
+    fn membership_deadline(&self) -> Option<std::time::Instant> {
+        self.driver.lock().ok().and_then(|driver| self.membership.deadline(&driver))
+    }
+
+    async fn expire(&mut self) {
+        if let Ok(mut driver) = self.driver.lock() {
+            self.membership.expire(&self.world.snapshot, &mut driver);
+        }
+        self.carry_out(Dirty::default()).await;
+    }
+
+    /// What is announced here passes to other hosts, who say so; then the ring hears that this one leaves.
+    async fn hand_over(
+        &mut self,
+        signals: &mut Option<RingSignals>,
+        noticed: &mut mpsc::UnboundedReceiver<l2::Event>,
+    ) {
+        if !self.membership.begin_to_leave().await {
+            return;
+        }
+        self.carry_out(Dirty::default()).await;
+        while self.driver.lock().is_ok_and(|driver| !driver.is_settled()) {
+            let deadline = self.membership_deadline();
+            tokio::select! {
+                event = RingSignals::next(signals) => self.handle_ring(event).await,
+                Some(event) = noticed.recv() => self.handle_notice(event).await,
+                () = until(deadline) => self.expire().await,
+            }
+        }
+        self.membership.leave().await;
+    }
+
+    async fn carry_out(&mut self, mut dirty: Dirty) {
+        if self.membership.ring.is_starting() {
+            self.postponed = true;
+            return;
+        }
+        dirty.all |= std::mem::take(&mut self.postponed);
         let outputs = match self.driver.lock() {
             Ok(mut driver) => {
-                let dirty = dirty.clone();
-                driver.reconcile(&self.world.snapshot, dirty, &Members::Disabled, false)
+                let membership = &mut self.membership;
+                membership.consider(&self.world.snapshot, &driver, &mut dirty);
+                let (members, passes) = (membership.ring.members(), membership.passes());
+                let outputs =
+                    driver.reconcile(&self.world.snapshot, dirty.clone(), members, passes);
+                membership.resume(&mut driver);
+                outputs
             }
             Err(_) => return,
         };
@@ -400,8 +475,15 @@ impl Runner {
                     describe(address, &interface, hardware_address, node.as_deref())
                 );
             }
-            l2::Event::Done(_) => {}
-            l2::Event::LinksChanged => self.carry_out(Dirty::default()).await,
+            l2::Event::Done(number) => {
+                if let Ok(mut driver) = self.driver.lock() {
+                    self.membership.claim(number, &mut driver);
+                }
+            }
+            l2::Event::LinksChanged => {
+                self.membership.note_links();
+                self.carry_out(Dirty::default()).await;
+            }
             l2::Event::SocketFailed { interface, error } => {
                 println!("interface {interface} cannot be used: {error}; it is tried again");
             }

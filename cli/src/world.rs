@@ -67,6 +67,11 @@ impl World {
         }
     }
 
+    /// From the next time these hosts are nodes too, where the folder has none.
+    pub fn set_hosts(&mut self, hosts: BTreeSet<Arc<str>>) {
+        self.folder.set_hosts(hosts);
+    }
+
     /// Takes in manifests and settles; returns the events that the decisions tell of.
     pub fn take_in(
         &mut self,

@@ -67,9 +67,16 @@ pub fn feed(snapshot: &mut Snapshot, manifests: Manifests, state: &FolderState, 
 #[derive(Debug, Default)]
 pub struct Folder {
     origins: BTreeMap<(Kind, Box<str>), Arc<Path>>,
+    /// Other hosts that stand in as nodes where the folder has none.
+    hosts: BTreeSet<Arc<str>>,
 }
 
 impl Folder {
+    /// From the next time these hosts are nodes too, where the folder has none.
+    pub fn set_hosts(&mut self, hosts: BTreeSet<Arc<str>>) {
+        self.hosts = hosts;
+    }
+
     /// Makes the snapshot equal to what the manifests and the state say. `node` stands in where the folder has
     /// no Nodes: it is the local host then. Returns what is to be said besides the mistakes of the manifests.
     pub fn feed(
@@ -120,11 +127,15 @@ impl Folder {
             }
         }
         if !origins.keys().any(|(kind, _)| *kind == Kind::Node) {
-            let local = json!({
-                "metadata": { "name": node, "labels": { "kubernetes.io/hostname": node } },
-            });
-            if let Ok(local) = serde_json::from_value::<NodeObject>(local) {
-                snapshot.apply(Object::Node(Box::new(local)));
+            let hosts: BTreeSet<&str> =
+                self.hosts.iter().map(|host| &**host).chain([node]).collect();
+            for host in hosts {
+                let object = json!({
+                    "metadata": { "name": host, "labels": { "kubernetes.io/hostname": host } },
+                });
+                if let Ok(object) = serde_json::from_value::<NodeObject>(object) {
+                    snapshot.apply(Object::Node(Box::new(object)));
+                }
             }
         }
         for kind in KINDS {

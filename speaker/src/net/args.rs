@@ -152,8 +152,11 @@ pub fn key(folder: Option<&Path>) -> anyhow::Result<Option<Key>> {
     Ok(Some(Key::from_secret(&secret)))
 }
 
-/// The times of the ring.
-fn settings(wide_area: bool) -> anyhow::Result<Settings> {
+/// The times of the ring: those of the file, if it is there.
+///
+/// # Errors
+/// When the file is there and cannot be used.
+pub fn settings(wide_area: bool) -> anyhow::Result<Settings> {
     match std::fs::read_to_string(MEMBERLIST_FILE) {
         Ok(text) => Settings::from_json(&text).with_context(|| MEMBERLIST_FILE.to_owned()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {

@@ -1,19 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the speaker's task does with the ring: who takes part, when this node may speak, and moves that lose nothing.
+//! What the task that decides does with the ring: who takes part, when this node may speak, and moves that lose nothing. The same for
+//! the program `speaker` and for `ferrolb run`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use cluster::Dirty;
+use cluster::{Dirty, Snapshot};
 use members::watch::Standing;
-use tokio::sync::mpsc;
 
-use super::discovery::Found;
-use super::ring::{RingDriver, RingEvent, RingSignal, RingSignals};
-use super::run::until;
-use super::shell::Shell;
+use super::layer2::Layer2Driver;
+use super::ring::{RingDriver, RingEvent, RingSignal};
 use crate::metrics::MembershipMetrics;
 
 /// After this time without being ready a node's speaker no longer counts, if it is silent as well.
@@ -26,14 +24,15 @@ const LOST: (Duration, Duration) = (Duration::from_secs(300), Duration::from_sec
 const METALLB: Duration = Duration::from_millis(300);
 
 /// The ring, and what follows from it.
-pub(super) struct Membership {
-    pub(super) ring: RingDriver,
+pub struct Membership {
+    /// The ring itself.
+    pub ring: RingDriver,
     /// The members, or what they say of themselves, are others since it was last decided.
     changed: bool,
     changed_at: Option<Instant>,
     /// This node may speak again, and has not looked at everything since.
-    pub(super) resuming: bool,
-    pub(super) links_changed: bool,
+    resuming: bool,
+    links_changed: bool,
     not_ready: BTreeMap<Arc<str>, Instant>,
     /// Where speakers are by what the API says.
     found: Vec<SocketAddr>,
@@ -43,7 +42,9 @@ pub(super) struct Membership {
 }
 
 impl Membership {
-    pub(super) fn new(ring: RingDriver, metrics: Option<MembershipMetrics>) -> Self {
+    /// Of a ring that has just been started, or of none. The gauges show how it is.
+    #[must_use]
+    pub fn new(ring: RingDriver, metrics: Option<MembershipMetrics>) -> Self {
         let membership = Self {
             metrics,
             ring,
@@ -68,36 +69,44 @@ impl Membership {
     }
 
     /// Whether addresses may be moving because the members have just changed.
-    pub(super) fn just_changed(&self) -> bool {
+    #[must_use]
+    pub fn just_changed(&self) -> bool {
         self.changed_at.is_some_and(|at| at.elapsed() < MOVING)
     }
-}
 
-impl Shell {
-    pub(super) fn handle_ring(&mut self, event: RingEvent) {
-        let Some(signal) = self.membership.ring.handle(event) else { return };
-        self.membership.measure();
+    /// Whether what goes to another speaker is to be answered for until that one claims it: not after a time in which this node
+    /// was not to speak.
+    #[must_use]
+    pub fn passes(&self) -> bool {
+        !self.resuming && self.ring.standing().speaks()
+    }
+
+    /// A link of this node changed.
+    pub fn note_links(&mut self) {
+        self.links_changed = true;
+    }
+
+    /// The ring has something to say.
+    pub fn handle(&mut self, event: RingEvent, driver: &mut Layer2Driver) {
+        let Some(signal) = self.ring.handle(event) else { return };
+        self.measure();
         match signal {
             RingSignal::Members => {
-                self.membership.changed = true;
-                self.membership.changed_at = Some(now());
-                if self.membership.ring.lost().next().is_some() {
-                    self.membership.next_join.get_or_insert(now());
+                self.changed = true;
+                self.changed_at = Some(now());
+                if self.ring.lost().next().is_some() {
+                    self.next_join.get_or_insert(now());
                 }
             }
             RingSignal::Standing(standing) => self.take_standing(standing),
-            RingSignal::Claims(addresses) => {
-                if let Ok(mut driver) = self.driver.lock() {
-                    driver.claimed(&addresses);
-                }
-            }
+            RingSignal::Claims(addresses) => driver.claimed(&addresses),
         }
     }
 
     fn take_standing(&mut self, standing: Standing) {
-        self.membership.changed = true;
-        self.membership.changed_at = Some(now());
-        self.membership.resuming = standing.speaks();
+        self.changed = true;
+        self.changed_at = Some(now());
+        self.resuming = standing.speaks();
         match standing {
             Standing::Confirmed => {
                 tracing::info!(
@@ -105,10 +114,10 @@ impl Shell {
                     standing = "confirmed",
                     "this node may announce by L2"
                 );
-                if self.membership.ring.others() == 0 && !self.membership.found.is_empty() {
-                    self.membership.blocked = true;
-                    tracing::error!(event = "memberlistBlocked", speakers = ?self.membership.found,
-                        "no other speaker answers, although the API lists some: is the memberlist's port (7946 over UDP and TCP) blocked? This node announces as if it were alone");
+                if self.ring.others() == 0 && !self.found.is_empty() {
+                    self.blocked = true;
+                    tracing::error!(event = "memberlistBlocked", speakers = ?self.found,
+                        "no other speaker answers, although there should be some: is the memberlist's port (7946 over UDP and TCP) blocked? This node announces as if it were alone");
                 }
             }
             Standing::Starting => {}
@@ -131,47 +140,40 @@ impl Shell {
         }
     }
 
-    /// Where the API says that other speakers are.
-    pub(super) fn handle_found(&mut self, found: Found) {
-        let Found { addresses, pods } = found;
-        if pods == 0 {
-            self.membership.ring.alone();
+    /// Where other speakers should be, and whether there are any.
+    pub fn find(&mut self, addresses: Vec<SocketAddr>, any: bool) {
+        if !any {
+            self.ring.alone();
         }
-        self.membership.ring.join(addresses.iter().copied());
-        self.membership.found = addresses;
+        self.ring.join(addresses.iter().copied());
+        self.found = addresses;
     }
 
     /// Before a decision: what the members say, and what they are told.
-    pub(super) fn consider_members(&mut self, dirty: &mut Dirty) {
-        if dirty.all || std::mem::take(&mut self.membership.links_changed) {
-            let links = self.driver.lock().map(|driver| driver.links());
-            if let Ok(links) = links
-                && self.membership.ring.tell_links(&self.snapshot, &links)
-            {
-                dirty.all = true;
-            }
+    pub fn consider(&mut self, snapshot: &Snapshot, driver: &Layer2Driver, dirty: &mut Dirty) {
+        if dirty.all || std::mem::take(&mut self.links_changed) {
+            dirty.all |= self.ring.tell_links(snapshot, &driver.links());
         }
-        dirty.all |= std::mem::take(&mut self.membership.changed);
+        dirty.all |= std::mem::take(&mut self.changed);
         if dirty.all {
-            self.consider_gone();
+            self.consider_gone(snapshot);
         }
-        if self.membership.blocked && self.membership.ring.others() > 0 {
-            self.membership.blocked = false;
+        if self.blocked && self.ring.others() > 0 {
+            self.blocked = false;
             tracing::info!(event = "memberlistOpen", "other speakers answer");
         }
     }
 
     /// Nodes that the API does not know any more, or not as ready for a minute.
-    fn consider_gone(&mut self) {
-        let nodes = self.snapshot.nodes();
+    fn consider_gone(&mut self, snapshot: &Snapshot) {
+        let nodes = snapshot.nodes();
         let current = now();
-        self.membership.not_ready.retain(|name, _| nodes.get(name).is_some_and(|node| !node.ready));
+        self.not_ready.retain(|name, _| nodes.get(name).is_some_and(|node| !node.ready));
         for (name, _) in nodes.iter().filter(|(_, node)| !node.ready) {
-            self.membership.not_ready.entry(Arc::clone(name)).or_insert(current);
+            self.not_ready.entry(Arc::clone(name)).or_insert(current);
         }
-        let not_ready = &self.membership.not_ready;
+        let not_ready = &self.not_ready;
         let gone: BTreeSet<Arc<str>> = self
-            .membership
             .ring
             .seen()
             .filter(|name| {
@@ -180,76 +182,58 @@ impl Shell {
             })
             .cloned()
             .collect();
-        self.membership.ring.tell_gone(gone);
+        self.ring.tell_gone(gone);
     }
 
     /// After a decision: this node speaks again.
-    pub(super) fn resume(&mut self) {
-        if std::mem::take(&mut self.membership.resuming)
-            && let Ok(mut driver) = self.driver.lock()
-        {
-            self.membership.ring.resume();
+    pub fn resume(&mut self, driver: &mut Layer2Driver) {
+        if std::mem::take(&mut self.resuming) {
+            self.ring.resume();
             driver.claim_all();
         }
     }
 
     /// What the engine has announced can be claimed.
-    pub(super) fn claim(&mut self, number: u64) {
-        if let Ok(mut driver) = self.driver.lock() {
-            self.membership.ring.claim(driver.done(number));
-        }
+    pub fn claim(&mut self, number: u64, driver: &mut Layer2Driver) {
+        self.ring.claim(driver.done(number));
     }
 
-    pub(super) fn membership_deadline(&self) -> Option<Instant> {
-        let driver = self.driver.lock().ok().and_then(|driver| driver.deadline());
-        let not_ready = self.membership.not_ready.values().min().map(|since| *since + NOT_READY);
+    /// When [`Self::expire`] is due.
+    #[must_use]
+    pub fn deadline(&self, driver: &Layer2Driver) -> Option<Instant> {
+        let not_ready = self.not_ready.values().min().map(|since| *since + NOT_READY);
         let not_ready = not_ready.filter(|at| *at > now());
-        [driver, not_ready, self.membership.next_join].into_iter().flatten().min()
+        [driver.deadline(), not_ready, self.next_join].into_iter().flatten().min()
     }
 
-    pub(super) fn expire(&mut self) {
+    /// Does what has become due.
+    pub fn expire(&mut self, snapshot: &Snapshot, driver: &mut Layer2Driver) {
         let current = now();
-        if let Ok(mut driver) = self.driver.lock() {
-            driver.expire();
+        driver.expire();
+        if self.next_join.is_some_and(|at| at <= current) {
+            self.ring.forget_lost(LOST.0);
+            let lost: Vec<SocketAddr> = self.ring.lost().collect();
+            self.next_join = (!lost.is_empty()).then(|| current + LOST.1);
+            self.ring.join(lost);
         }
-        if self.membership.next_join.is_some_and(|at| at <= current) {
-            self.membership.ring.forget_lost(LOST.0);
-            let lost: Vec<SocketAddr> = self.membership.ring.lost().collect();
-            self.membership.next_join = (!lost.is_empty()).then(|| current + LOST.1);
-            self.membership.ring.join(lost);
-        }
-        self.consider_gone();
+        self.consider_gone(snapshot);
     }
 
-    /// Before the end: what is announced here passes to others, who say so; then the ring hears that this speaker leaves.
-    pub(super) async fn hand_over(
-        &mut self,
-        signals: &mut Option<RingSignals>,
-        noticed: &mut mpsc::UnboundedReceiver<l2::Event>,
-    ) {
-        if signals.is_none() {
-            return;
-        }
-        if self.membership.ring.members().is_mixed() {
-            self.membership.ring.leave().await;
+    /// This speaker is about to end. Whether what it announces passes to others now, who say when they have it; else all is done.
+    pub async fn begin_to_leave(&mut self) -> bool {
+        if self.ring.members().is_mixed() {
+            self.ring.leave().await;
             tokio::time::sleep(METALLB).await;
-            return;
+            return false;
         }
-        self.membership.ring.tell_leaving();
-        self.membership.changed = true;
-        self.decide();
-        loop {
-            let deadline = match self.driver.lock() {
-                Ok(driver) if !driver.is_settled() => driver.deadline(),
-                _ => break,
-            };
-            tokio::select! {
-                event = RingSignals::next(signals) => self.handle_ring(event),
-                Some(event) = noticed.recv() => self.handle_notice(event),
-                () = until(deadline) => self.expire(),
-            }
-        }
-        self.membership.ring.leave().await;
+        self.ring.tell_leaving();
+        self.changed = true;
+        true
+    }
+
+    /// What was announced is with others: the ring hears that this speaker is gone.
+    pub async fn leave(&mut self) {
+        self.ring.leave().await;
     }
 }
 

@@ -24,5 +24,7 @@ pub use conflict::{describe, stations};
 pub use exclusion::{EXCLUSION_FILE, ExclusionError, read_exclusion};
 pub use host_routes::{HostRoutes, HostRoutesError, RouteAction};
 pub use layer2::Layer2Driver;
+pub use members::quorum::Fencing;
+pub use membership::Membership;
 pub use ring::{MembershipOptions, RingDriver, RingEvent, RingSignal, RingSignals};
-pub use run::run;
+pub use run::{run, until};

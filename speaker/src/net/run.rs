@@ -214,7 +214,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
                 return result.context("cannot wait for signals");
             }
             event = RingSignals::next(&mut ring_signals) => shell.handle_ring(event),
-            Some(found) = next_found(&mut found) => shell.handle_found(found),
+            Some(found) = next_found(&mut found) => shell.membership.find(found.addresses, found.pods > 0),
             () = until(shell.membership_deadline()) => shell.expire(),
             signal = signals.next(shell.bgp.deadline()) => shell.handle_signal(signal),
             Some(event) = noticed.recv() => shell.handle_notice(event),
@@ -241,7 +241,7 @@ async fn next_found(found: &mut Option<mpsc::Receiver<Found>>) -> Option<Found> 
 }
 
 /// Waits until then, or for ever.
-pub(super) async fn until(deadline: Option<std::time::Instant>) {
+pub async fn until(deadline: Option<std::time::Instant>) {
     match deadline {
         Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
         None => std::future::pending().await,

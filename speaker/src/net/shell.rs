@@ -2,6 +2,7 @@
 //! What the speaker's one task does with each thing that comes in. Not the waiting, which is in `run`.
 
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use cluster::net::sink::kubernetes::{EventSink, ObjectEvent, Regarding};
 use cluster::net::source::kubernetes::slices_of;
@@ -18,6 +19,8 @@ use super::conflict::{describe, stations};
 use super::host_routes::HostRoutes;
 use super::layer2::Layer2Driver;
 use super::membership::Membership;
+use super::ring::{RingEvent, RingSignals};
+use super::run::until;
 use super::service_status::{StatusSink, interfaces};
 use super::session_events::{SessionEvent, SessionEvents};
 use super::session_state::SessionStateSink;
@@ -110,8 +113,12 @@ impl Shell {
                     }
                 });
             }
-            l2::Event::LinksChanged => self.membership.links_changed = true,
-            l2::Event::Done(number) => self.claim(number),
+            l2::Event::LinksChanged => self.membership.note_links(),
+            l2::Event::Done(number) => {
+                if let Ok(mut driver) = self.driver.lock() {
+                    self.membership.claim(number, &mut driver);
+                }
+            }
             l2::Event::ResponderCreated { interface, protocol } => {
                 tracing::info!(event = format!("create{protocol}Responder"), %interface,
                     "created {protocol} responder for interface");
@@ -139,16 +146,15 @@ impl Shell {
         }
         self.ask_for_slices();
         let mut dirty = self.snapshot.take_dirty();
-        self.consider_members(&mut dirty);
         self.journal.note_rejections(self.snapshot.rejections());
         self.client_metrics.set_config(self.snapshot.rejections().len());
         let outputs = match self.driver.lock() {
             Ok(mut driver) => {
-                let outputs = {
-                    let Membership { ring, resuming, .. } = &self.membership;
-                    let passes = !resuming && ring.standing().speaks();
-                    driver.reconcile(&self.snapshot, dirty.clone(), ring.members(), passes)
-                };
+                let membership = &mut self.membership;
+                membership.consider(&self.snapshot, &driver, &mut dirty);
+                let (members, passes) = (membership.ring.members(), membership.passes());
+                let outputs = driver.reconcile(&self.snapshot, dirty.clone(), members, passes);
+                membership.resume(&mut driver);
                 let answers = driver.layer2().links().iter().any(|link| link.arp || link.ndp);
                 self.readiness.set(answers);
                 outputs
@@ -158,7 +164,6 @@ impl Shell {
         for output in outputs {
             self.carry_out(output);
         }
-        self.resume();
         self.reconcile_routes(&dirty);
         if dirty.all {
             self.session_states.publish(self.bgp.session_states());
@@ -205,6 +210,43 @@ impl Shell {
                 }
             });
         }
+    }
+
+    pub(super) fn handle_ring(&mut self, event: RingEvent) {
+        if let Ok(mut driver) = self.driver.lock() {
+            self.membership.handle(event, &mut driver);
+        }
+    }
+
+    pub(super) fn membership_deadline(&self) -> Option<Instant> {
+        self.driver.lock().ok().and_then(|driver| self.membership.deadline(&driver))
+    }
+
+    pub(super) fn expire(&mut self) {
+        if let Ok(mut driver) = self.driver.lock() {
+            self.membership.expire(&self.snapshot, &mut driver);
+        }
+    }
+
+    /// Before the end: what is announced here passes to others, who say so; then the ring hears that this speaker leaves.
+    pub(super) async fn hand_over(
+        &mut self,
+        signals: &mut Option<RingSignals>,
+        noticed: &mut mpsc::UnboundedReceiver<l2::Event>,
+    ) {
+        if signals.is_none() || !self.membership.begin_to_leave().await {
+            return;
+        }
+        self.decide();
+        while self.driver.lock().is_ok_and(|driver| !driver.is_settled()) {
+            let deadline = self.membership_deadline();
+            tokio::select! {
+                event = RingSignals::next(signals) => self.handle_ring(event),
+                Some(event) = noticed.recv() => self.handle_notice(event),
+                () = until(deadline) => self.expire(),
+            }
+        }
+        self.membership.leave().await;
     }
 
     pub(super) fn handle_signal(&mut self, signal: Signal) {

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The ring of `ferrolb run`: hosts that serve copies of one folder, and find one another by addresses given.
+
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, ensure};
+use l2::Permit;
+use speaker::net::args::{key, settings};
+use speaker::net::{Membership, MembershipOptions, RingDriver, RingSignals};
+
+use crate::args::RingArgs;
+
+/// The port of the memberlist.
+const PORT: u16 = 7946;
+
+/// Starts the ring if there is somebody to join.
+///
+/// # Errors
+/// When an address, the key or the port cannot be used.
+pub(crate) fn start(
+    args: &RingArgs,
+    node: &str,
+    permit: Permit,
+) -> anyhow::Result<(Membership, Option<RingSignals>)> {
+    let node: Arc<str> = node.into();
+    if args.join.is_empty() {
+        return Ok((Membership::new(RingDriver::disabled(node), None), None));
+    }
+    let others: Vec<SocketAddr> =
+        args.join.iter().map(|text| address(text)).collect::<Result<_, _>>()?;
+    let own = match args.ml_bindaddr {
+        Some(own) => own,
+        None => towards(&others)?,
+    };
+    let bind = SocketAddr::new(own, args.ml_bindport);
+    let (ring, signals) = RingDriver::start(MembershipOptions {
+        node,
+        bind,
+        key: key(args.ml_secret_key_path.as_deref().filter(|path| *path != Path::new("")))?,
+        settings: settings(false)?,
+        fencing: args.fencing,
+        fence_two: args.fence_two,
+        alone: false,
+        permit,
+    })?;
+    let mut membership = Membership::new(ring, None);
+    let others: Vec<SocketAddr> = others.into_iter().filter(|other| *other != bind).collect();
+    let any = !others.is_empty();
+    membership.find(others, any);
+    Ok((membership, Some(signals)))
+}
+
+/// `ADDR` or `ADDR:PORT`, IPv6 with a port in brackets.
+fn address(text: &str) -> anyhow::Result<SocketAddr> {
+    let plain = || text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, PORT));
+    text.parse()
+        .or_else(|_| plain())
+        .with_context(|| format!("--join: {text:?} is neither ADDR nor ADDR:PORT"))
+}
+
+/// The own address that the system takes towards the first of the others that is not this host.
+fn towards(others: &[SocketAddr]) -> anyhow::Result<IpAddr> {
+    for other in others {
+        let any: SocketAddr =
+            if other.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0_u16; 8], 0).into() };
+        let socket = UdpSocket::bind(any)?;
+        // Nothing is sent: the kernel only looks for the way.
+        socket.connect(other).with_context(|| format!("there is no way to {other}"))?;
+        let own = socket.local_addr()?.ip();
+        if own != other.ip() {
+            return Ok(own);
+        }
+    }
+    ensure!(
+        others.len() == 1,
+        "--join names only this host; --ml-bindaddr says which address is its own"
+    );
+    others.first().map(SocketAddr::ip).context("nobody to join")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_with_and_without_port() {
+        assert_eq!(address("192.0.2.1").unwrap(), "192.0.2.1:7946".parse().unwrap());
+        assert_eq!(address("192.0.2.1:1").unwrap(), "192.0.2.1:1".parse().unwrap());
+        assert_eq!(address("fd00::1").unwrap(), "[fd00::1]:7946".parse().unwrap());
+        assert_eq!(address("[fd00::1]:2").unwrap(), "[fd00::1]:2".parse().unwrap());
+        assert!(address("host").unwrap_err().to_string().contains("\"host\""));
+    }
+}
