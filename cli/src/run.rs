@@ -384,6 +384,7 @@ impl Runner {
                 .speaker()
                 .desired()
                 .into_keys()
+                .chain(driver.passing())
                 .chain(self.bgp.books().advertised().keys().flat_map(|key| {
                     let service = self.world.snapshot.service(key);
                     service.into_iter().flat_map(|service| service.ingress_addresses())

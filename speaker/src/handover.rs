@@ -50,6 +50,11 @@ impl Handover {
         self.passing.values().min().copied()
     }
 
+    /// What passes.
+    pub fn passing(&self) -> impl Iterator<Item = IpAddr> {
+        self.passing.keys().copied()
+    }
+
     /// Whether nothing passes.
     #[must_use]
     pub fn is_empty(&self) -> bool {

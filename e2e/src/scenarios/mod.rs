@@ -50,6 +50,7 @@ scenarios! {
     edited_by_hand: Dual,
     metrics: Dual,
     folder_run: Dual,
+    folder_ring: Dual,
     bgp_routes: Dual,
     bgp_frr: Dual,
     bgp_bird: Dual,

@@ -198,6 +198,11 @@ impl Layer2Driver {
         self.handover.deadline().into_iter().chain(wishes).min()
     }
 
+    /// What is still answered for here and passes to other nodes.
+    pub fn passing(&self) -> impl Iterator<Item = IpAddr> {
+        self.handover.passing()
+    }
+
     /// Whether nothing passes to another node at the moment.
     #[must_use]
     pub fn is_settled(&self) -> bool {
