@@ -469,6 +469,8 @@ impl Runner {
 
     async fn handle_notice(&mut self, event: l2::Event) {
         match event {
+            // An address that moves is announced by two for a moment.
+            l2::Event::Conflict { .. } if self.membership.just_changed() => {}
             l2::Event::Conflict { address, interface, hardware_address, .. } => {
                 let node = stations(self.world.snapshot.nodes(), hardware_address).await;
                 println!(

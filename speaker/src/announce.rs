@@ -225,8 +225,11 @@ impl Contest<'_> {
                 "externalTrafficPolicy is Local and no candidate has a ready endpoint",
             ));
         }
-        (!members.contains(name))
-            .then_some((Withhold::NodeUnknown, "no candidate runs a live speaker"))
+        let nobody = "no candidate runs a live speaker";
+        if members.is_leaving(name) {
+            return Some((Withhold::Leaving, nobody));
+        }
+        (!members.contains(name)).then_some((Withhold::NodeUnknown, nobody))
     }
 
     /// A node whose links for the pool are down is passed over while another has one.

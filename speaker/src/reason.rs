@@ -66,6 +66,9 @@ pub enum Withhold {
     /// The node is being emptied (`ferrolb.io/drain`), and the time to go elsewhere is over.
     #[error("this node is drained")]
     NodeDrained,
+    /// Its speaker is about to end.
+    #[error("this node's speaker is about to end")]
+    Leaving,
     /// The node's links for the pool carry nothing, and another node has one that does.
     #[error("this node has no link that carries for pool {0:?}")]
     NoLink(Arc<str>),
@@ -97,6 +100,7 @@ impl Withhold {
             Self::NodeExcluded => "nodeLabeledExcludeBalancers",
             Self::NoLocalEndpoints => "noLocalEndpoints",
             Self::NodeDrained => "nodeDrained",
+            Self::Leaving => "leaving",
             Self::NoLink(_) => "noLink",
             Self::NoInterface(_) => "noInterface",
         }

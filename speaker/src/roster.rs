@@ -75,6 +75,13 @@ impl Members {
         }
     }
 
+    /// Whether this node's speaker has said that it is about to end.
+    #[must_use]
+    pub fn is_leaving(&self, node: &str) -> bool {
+        matches!(self, Self::Alive(members)
+            if matches!(members.get(node), Some(Member::Ferrolb(facts)) if facts.leaving))
+    }
+
     /// Whether a speaker of MetalLB takes part: then the election is exactly its own, since it knows nothing else.
     #[must_use]
     pub fn is_mixed(&self) -> bool {

@@ -502,6 +502,7 @@ fn whoever_leaves_is_no_candidate() {
     members.insert("node-b".into(), Member::Ferrolb(leaving));
     world.members = Members::Alive(members);
     assert_eq!(world.announcers("web"), ["node-a"]);
+    assert_eq!(reason(&world, "node-b"), Withhold::Leaving);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //!
 //! Topology: two hosts with a web server each, `ferrolb run --join` on both, a client.
 //! Steps: a Service gets its address on both, and one host answers; that one is stopped in order: the other answers; it
-//! comes back: the first one answers again; it is killed: the other answers.
+//! comes back: the first one answers again; its cable is pulled: the other answers.
 
 use std::path::Path;
 
@@ -57,8 +57,11 @@ pub(super) fn run(lab: &mut Lab) -> anyhow::Result<()> {
     let process = start(lab, hosts.get(first).context("a host")?, &base)?;
     hosts.get_mut(first).context("a host")?.ferrolb = Some(process);
     served(lab, &hosts, first)?;
-    hosts.get_mut(first).and_then(|host| host.ferrolb.take()).context("ferrolb")?.kill();
-    served(lab, &hosts, other)
+    let port = hosts.get(first).map(|host| host.name.clone()).context("a host")?;
+    lab.switch.set_cable(&port, false)?;
+    served(lab, &hosts, other)?;
+    lab.switch.set_cable(&port, true)?;
+    served(lab, &hosts, first)
 }
 
 fn stop(hosts: &mut [Host], which: usize) -> anyhow::Result<()> {

@@ -29,6 +29,8 @@ use crate::roster::{Facts, Member, Members, PoolLinks, PoolOrder};
 
 /// How long a start waits for the ring.
 const START: Duration = Duration::from_secs(2);
+/// How long the message that this speaker leaves is gossiped at most: MetalLB's manifests leave two seconds for everything.
+const GOSSIP: Duration = Duration::from_millis(500);
 
 /// What the ring is started with.
 #[derive(Debug)]
@@ -282,20 +284,15 @@ impl RingDriver {
         }
     }
 
-    /// Leaves the ring; waits until the others have heard it, or half a second.
+    /// Leaves the ring. All are told directly and at once; what is gossiped besides goes on for a moment.
     pub async fn leave(&mut self) {
         if let Some(ring) = self.ring.take() {
             let left = tokio::task::spawn_blocking(move || {
-                let left = ring.leave(Duration::from_millis(500));
+                ring.leave(GOSSIP);
                 drop(ring);
-                left
             });
-            if !left.await.unwrap_or(false) {
-                tracing::info!(
-                    event = "leaveTimeout",
-                    "not all others have heard that this speaker leaves"
-                );
-            }
+            // It fails only with the runtime.
+            drop(left.await);
         }
     }
 
