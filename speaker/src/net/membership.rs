@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What the speaker's task does with the ring: who takes part, when this node may speak, and moves that lose nothing.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cluster::Dirty;
@@ -14,12 +12,8 @@ use super::ring::{RingDriver, RingEvent, RingSignal, RingSignals};
 use super::run::until;
 use super::shell::Shell;
 
-/// After this time without being ready a node's speaker no longer counts, if it is silent as well.
-const NOT_READY: Duration = Duration::from_secs(60);
 /// How long after a change of the members two may announce one address.
 const MOVING: Duration = Duration::from_secs(2);
-/// How long the addresses of those that died are tried again, and how often.
-const LOST: (Duration, Duration) = (Duration::from_secs(300), Duration::from_secs(2));
 /// How long MetalLB's speakers get to take over from one that has left, which they do not say.
 const METALLB: Duration = Duration::from_millis(300);
 
@@ -29,13 +23,9 @@ pub(super) struct Membership {
     /// The members, or what they say of themselves, are others since it was last decided.
     changed: bool,
     changed_at: Option<Instant>,
-    /// This node may speak again, and has not looked at everything since.
-    pub(super) resuming: bool,
     pub(super) links_changed: bool,
-    not_ready: BTreeMap<Arc<str>, Instant>,
     /// Where speakers are by what the API says.
     found: Vec<SocketAddr>,
-    next_join: Option<Instant>,
     blocked: bool,
 }
 
@@ -45,11 +35,8 @@ impl Membership {
             ring,
             changed: false,
             changed_at: None,
-            resuming: false,
             links_changed: true,
-            not_ready: BTreeMap::new(),
             found: Vec::new(),
-            next_join: None,
             blocked: false,
         }
     }
@@ -67,9 +54,6 @@ impl Shell {
             RingSignal::Members => {
                 self.membership.changed = true;
                 self.membership.changed_at = Some(now());
-                if self.membership.ring.lost().next().is_some() {
-                    self.membership.next_join.get_or_insert(now());
-                }
             }
             RingSignal::Standing(standing) => self.take_standing(standing),
             RingSignal::Claims(addresses) => {
@@ -83,7 +67,6 @@ impl Shell {
     fn take_standing(&mut self, standing: Standing) {
         self.membership.changed = true;
         self.membership.changed_at = Some(now());
-        self.membership.resuming = standing.speaks();
         match standing {
             Standing::Confirmed => {
                 tracing::info!(
@@ -91,7 +74,9 @@ impl Shell {
                     standing = "confirmed",
                     "this node may announce by L2"
                 );
-                if self.membership.ring.others() == 0 && !self.membership.found.is_empty() {
+                if self.membership.ring.attendance().others() == 0
+                    && !self.membership.found.is_empty()
+                {
                     self.membership.blocked = true;
                     tracing::error!(event = "memberlistBlocked", speakers = ?self.membership.found,
                         "no other speaker answers, although the API lists some: is the memberlist's port (7946 over UDP and TCP) blocked? This node announces as if it were alone");
@@ -140,7 +125,7 @@ impl Shell {
         if dirty.all {
             self.consider_gone();
         }
-        if self.membership.blocked && self.membership.ring.others() > 0 {
+        if self.membership.blocked && self.membership.ring.attendance().others() > 0 {
             self.membership.blocked = false;
             tracing::info!(event = "memberlistOpen", "other speakers answer");
         }
@@ -149,28 +134,13 @@ impl Shell {
     /// Nodes that the API does not know any more, or not as ready for a minute.
     fn consider_gone(&mut self) {
         let nodes = self.snapshot.nodes();
-        let current = now();
-        self.membership.not_ready.retain(|name, _| nodes.get(name).is_some_and(|node| !node.ready));
-        for (name, _) in nodes.iter().filter(|(_, node)| !node.ready) {
-            self.membership.not_ready.entry(Arc::clone(name)).or_insert(current);
-        }
-        let not_ready = &self.membership.not_ready;
-        let gone: BTreeSet<Arc<str>> = self
-            .membership
-            .ring
-            .seen()
-            .filter(|name| {
-                let long = not_ready.get(*name).is_some_and(|since| current >= *since + NOT_READY);
-                !nodes.contains_key(*name) || long
-            })
-            .cloned()
-            .collect();
+        let gone = self.membership.ring.attendance_mut().gone(now(), nodes);
         self.membership.ring.tell_gone(gone);
     }
 
     /// After a decision: this node speaks again.
     pub(super) fn resume(&mut self) {
-        if std::mem::take(&mut self.membership.resuming)
+        if self.membership.ring.attendance_mut().take_resuming()
             && let Ok(mut driver) = self.driver.lock()
         {
             self.membership.ring.resume();
@@ -187,22 +157,16 @@ impl Shell {
 
     pub(super) fn membership_deadline(&self) -> Option<Instant> {
         let driver = self.driver.lock().ok().and_then(|driver| driver.deadline());
-        let not_ready = self.membership.not_ready.values().min().map(|since| *since + NOT_READY);
-        let not_ready = not_ready.filter(|at| *at > now());
-        [driver, not_ready, self.membership.next_join].into_iter().flatten().min()
+        let attendance = self.membership.ring.attendance().deadline(now());
+        driver.into_iter().chain(attendance).min()
     }
 
     pub(super) fn expire(&mut self) {
-        let current = now();
         if let Ok(mut driver) = self.driver.lock() {
             driver.expire();
         }
-        if self.membership.next_join.is_some_and(|at| at <= current) {
-            self.membership.ring.forget_lost(LOST.0);
-            let lost: Vec<SocketAddr> = self.membership.ring.lost().collect();
-            self.membership.next_join = (!lost.is_empty()).then(|| current + LOST.1);
-            self.membership.ring.join(lost);
-        }
+        let lost = self.membership.ring.attendance_mut().rejoin(now());
+        self.membership.ring.join(lost);
         self.consider_gone();
     }
 
@@ -215,7 +179,7 @@ impl Shell {
         if signals.is_none() {
             return;
         }
-        if self.membership.ring.members().is_mixed() {
+        if self.membership.ring.attendance().members().is_mixed() {
             self.membership.ring.leave().await;
             tokio::time::sleep(METALLB).await;
             return;

@@ -134,7 +134,7 @@ impl Shell {
         if !self.synced && !KINDS.iter().all(|kind| self.snapshot.is_synced(*kind)) {
             return;
         }
-        if self.membership.ring.is_starting() {
+        if self.membership.ring.attendance().is_starting() {
             return;
         }
         self.ask_for_slices();
@@ -145,9 +145,9 @@ impl Shell {
         let outputs = match self.driver.lock() {
             Ok(mut driver) => {
                 let outputs = {
-                    let Membership { ring, resuming, .. } = &self.membership;
-                    let passes = !resuming && ring.standing().speaks();
-                    driver.reconcile(&self.snapshot, dirty.clone(), ring.members(), passes)
+                    let attendance = self.membership.ring.attendance();
+                    let (members, passes) = (attendance.members(), attendance.passes());
+                    driver.reconcile(&self.snapshot, dirty.clone(), members, passes)
                 };
                 let answers = driver.layer2().links().iter().any(|link| link.arp || link.ndp);
                 self.readiness.set(answers);
