@@ -243,7 +243,7 @@ impl Runner {
         if let Ok(mut driver) = self.driver.lock() {
             self.membership.handle(event, &mut driver);
         }
-        let hosts = self.membership.ring.seen().cloned().collect();
+        let hosts = self.membership.ring.attendance().seen().cloned().collect();
         if self.hosts != hosts {
             // Without Nodes in the folder every host of the ring is one, also one that is away: it may come back.
             self.hosts.clone_from(&hosts);
@@ -287,7 +287,7 @@ impl Runner {
     }
 
     async fn carry_out(&mut self, mut dirty: Dirty) {
-        if self.membership.ring.is_starting() {
+        if self.membership.ring.attendance().is_starting() {
             self.postponed = true;
             return;
         }
@@ -296,7 +296,8 @@ impl Runner {
             Ok(mut driver) => {
                 let membership = &mut self.membership;
                 membership.consider(&self.world.snapshot, &driver, &mut dirty);
-                let (members, passes) = (membership.ring.members(), membership.passes());
+                let (members, passes) =
+                    (membership.ring.attendance().members(), membership.passes());
                 let outputs =
                     driver.reconcile(&self.world.snapshot, dirty.clone(), members, passes);
                 membership.resume(&mut driver);

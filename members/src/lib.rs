@@ -14,6 +14,7 @@
 //!                                                └──── Ring ─────┘   (ring: the core, no clock, no sockets)
 //! ```
 
+pub mod guard;
 pub mod heartbeat;
 mod key;
 pub mod quorum;

@@ -10,12 +10,14 @@
 
 mod advertise;
 mod announce;
+mod attendance;
 mod claims;
 pub mod election;
 mod handover;
 pub mod metrics;
 #[cfg(feature = "net")]
 pub mod net;
+mod passage;
 mod reason;
 mod roster;
 mod routes;
@@ -28,8 +30,10 @@ pub use announce::{
     Announcement, Circumstances, Options, PREFERRED_NODE_ANNOTATION, Verdict, announce,
     preference_ends, preferred_node,
 };
+pub use attendance::Attendance;
 pub use claims::Told;
 pub use handover::Handover;
+pub use passage::{Orders, Passage};
 pub use reason::Withhold;
 pub use roster::{Facts, Member, Members, PoolLinks, PoolOrder};
 pub use routes::{Advertised, RouteBooks, RouteChanges, RouteOutput};

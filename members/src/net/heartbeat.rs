@@ -2,7 +2,6 @@
 //! The heartbeat as the companion of a ring: opens and seals its datagrams, keeps the permit of this member, and tells who
 //! listens.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,9 +11,10 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::run::random;
 use super::{COMPANION, Companion, CompanionCommand, CompanionOutput};
+use crate::guard::{Guard, Permit, Speaks};
 use crate::heartbeat::wire::{Mark, Message, VERSION};
-use crate::watch::{Neighbour, Standing, Watch, WatchOptions, WatchOutput};
-use crate::{Event, Key, Member, State};
+use crate::watch::{Standing, WatchOptions, WatchOutput};
+use crate::{Event, Key};
 
 /// The flag of a sealed datagram.
 const SEALED: u8 = 1;
@@ -36,7 +36,7 @@ pub struct HeartbeatOptions {
     /// The label of the ring.
     pub label: String,
     /// Whether a member with this metadata speaks the heartbeat.
-    pub speaks: fn(&[u8]) -> bool,
+    pub speaks: Speaks,
     /// Until when this member may speak, in nanoseconds of `CLOCK_BOOTTIME`.
     pub permit: Arc<AtomicU64>,
     /// Who listens.
@@ -66,13 +66,8 @@ pub enum HeartbeatEvent {
 
 /// See the module's head.
 pub struct Heartbeat {
-    watch: Watch,
+    guard: Guard,
     options: HeartbeatOptions,
-    members: BTreeMap<Arc<str>, Neighbour>,
-    last: u64,
-    stall: Duration,
-    /// Whether whoever listens has looked at the members since this member may speak (again).
-    resumed: bool,
     /// What is told when the members are published.
     telling: Vec<HeartbeatEvent>,
 }
@@ -81,43 +76,28 @@ impl Heartbeat {
     /// Begins, at this moment.
     #[must_use]
     pub fn new(options: HeartbeatOptions, now: Instant) -> Self {
-        let heartbeat = &options.watch.heartbeat;
-        let stall = heartbeat.detection_time().saturating_sub(heartbeat.interval / 10);
-        Self {
-            watch: Watch::new(options.watch.clone(), options.alone, now),
-            options,
-            members: BTreeMap::new(),
-            last: boottime(),
-            stall,
-            resumed: false,
-            telling: Vec::new(),
-        }
+        let HeartbeatOptions { watch, speaks, alone, .. } = &options;
+        let guard = Guard::new(watch.clone(), *speaks, *alone, now, boottime());
+        Self { guard, options, telling: Vec::new() }
     }
 
     /// Before anything is believed: whether this thread stood still.
     fn wake(&mut self, now: Instant) {
-        let current = boottime();
-        let gap = Duration::from_nanos(current.saturating_sub(self.last));
-        self.last = current;
-        if gap >= self.stall {
-            tracing::warn!(event = "standstill", time = ?gap,
-                "this process stood still; it is silent until the others confirm it");
-            self.watch.stalled(now, gap);
+        if let Some(time) = self.guard.wake(now, boottime()) {
+            tracing::warn!(
+                event = "standstill",
+                ?time,
+                "this process stood still; it is silent until the others confirm it"
+            );
         }
     }
 
     /// After everything: the permit as it is now.
-    fn settle(&mut self) {
-        if !self.watch.standing().speaks() {
-            self.resumed = false;
-        }
-        let until = match self.watch.lease() {
-            _ if !self.resumed => 0,
-            None => u64::MAX,
-            Some(Duration::ZERO) => 0,
-            Some(time) => {
-                boottime().saturating_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
-            }
+    fn settle(&self) {
+        let until = match self.guard.permit(boottime()) {
+            Permit::None => 0,
+            Permit::Until(time) => u64::try_from(time.as_nanos()).unwrap_or(u64::MAX),
+            Permit::Unlimited => u64::MAX,
         };
         self.options.permit.store(until, Ordering::Release);
     }
@@ -155,14 +135,6 @@ impl Heartbeat {
         octets.append(&mut body);
         Some(octets)
     }
-
-    fn neighbour(&self, member: &Member) -> Neighbour {
-        Neighbour {
-            name: Arc::clone(&member.name),
-            address: member.address,
-            heartbeat: (self.options.speaks)(&member.meta),
-        }
-    }
 }
 
 /// What is not secret and must be as it was: the head, and the label, by which rings on one port are told apart.
@@ -174,50 +146,20 @@ impl Companion for Heartbeat {
     fn datagram(&mut self, now: Instant, from: SocketAddr, octets: &mut [u8]) {
         self.wake(now);
         if let Some(message) = self.open(octets) {
-            self.watch.handle(now, from, message);
+            self.guard.handle(now, from, message);
         }
         self.settle();
     }
 
     fn port_closed(&mut self, now: Instant, to: SocketAddr) {
         self.wake(now);
-        self.watch.port_closed(now, to);
+        self.guard.port_closed(now, to);
         self.settle();
     }
 
     fn member_event(&mut self, now: Instant, event: &Event) {
         self.wake(now);
-        let mut left = Vec::new();
-        match event {
-            Event::Joined(member) | Event::Updated(member) | Event::Refuted(member)
-                if *member.name != *self.options.watch.name =>
-            {
-                let neighbour = self.neighbour(member);
-                if member.state == State::Alive || member.state == State::Suspect {
-                    self.members.insert(Arc::clone(&member.name), neighbour);
-                }
-            }
-            Event::Left(member) => {
-                self.members.remove(&member.name);
-                left.push(Arc::clone(&member.name));
-            }
-            Event::Dead { member, .. } => {
-                self.members.remove(&member.name);
-            }
-            Event::Accused => {
-                self.watch.accused(now);
-                self.settle();
-                return;
-            }
-            Event::Joined(_)
-            | Event::Updated(_)
-            | Event::Refuted(_)
-            | Event::Suspected { .. }
-            | Event::Conflict { .. }
-            | Event::Contacted { .. }
-            | Event::Departed => return,
-        }
-        self.watch.set_members(now, self.members.values().cloned().collect(), &left);
+        self.guard.member_event(now, event);
         self.settle();
     }
 
@@ -225,25 +167,25 @@ impl Companion for Heartbeat {
         self.wake(now);
         match command {
             CompanionCommand::Notify { to, octets } => {
-                self.watch.notify(now, to.as_deref(), &octets);
+                self.guard.notify(now, to.as_deref(), &octets);
             }
-            CompanionCommand::Mark(mark) => self.watch.set_mark(mark),
-            CompanionCommand::Gone(gone) => self.watch.set_gone(now, gone),
-            CompanionCommand::Alone => self.watch.alone(now),
-            CompanionCommand::Resume => self.resumed = self.watch.standing().speaks(),
+            CompanionCommand::Mark(mark) => self.guard.set_mark(mark),
+            CompanionCommand::Gone(gone) => self.guard.set_gone(now, gone),
+            CompanionCommand::Alone => self.guard.alone(now),
+            CompanionCommand::Resume => self.guard.resume(),
         }
         self.settle();
     }
 
     fn expire(&mut self, now: Instant) {
         self.wake(now);
-        self.watch.tick(now);
+        self.guard.tick(now);
         self.settle();
     }
 
     fn poll(&mut self) -> Option<CompanionOutput> {
         loop {
-            let told = match self.watch.poll()? {
+            let told = match self.guard.poll()? {
                 WatchOutput::Send { to, message } => match self.seal(&message) {
                     Some(octets) => return Some(CompanionOutput::Send { to, octets }),
                     None => continue,
@@ -279,19 +221,19 @@ impl Companion for Heartbeat {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        Some(self.watch.deadline())
+        Some(self.guard.deadline())
     }
 }
 
-/// Nanoseconds of the clock that goes on while the system is suspended.
-fn boottime() -> u64 {
+/// The clock that goes on while the system is suspended.
+fn boottime() -> Duration {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the pointer is to a timespec of our own, which the call fills; this clock exists on every Linux.
     #[allow(unsafe_code, reason = "the standard library has no clock that counts suspension")]
     let result = unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &raw mut time) };
     if result != 0 {
-        return 0;
+        return Duration::ZERO;
     }
     let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
-    seconds * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap_or(0)
+    Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or(0))
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Joins the speaker's books to the l2 engine, and keeps what passes to other nodes until they have it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Instant;
 
@@ -11,7 +11,7 @@ use l2::{Layer2, LinkReport, NoResponder};
 use tokio::sync::mpsc;
 
 use crate::announce::{Circumstances, preference_ends};
-use crate::handover::Handover;
+use crate::passage::Passage;
 use crate::roster::{Members, PoolOrder};
 use crate::speaker::{Output, Speaker};
 
@@ -20,10 +20,7 @@ pub struct Layer2Driver {
     speaker: Speaker,
     layer2: Layer2,
     interfaces: BTreeSet<Box<str>>,
-    handover: Handover,
-    /// Addresses that are announced since, by the number with which the engine says that it is done.
-    claiming: BTreeMap<u64, Vec<IpAddr>>,
-    claims: u64,
+    passage: Passage,
     /// When a wish for a node ends, and everything has to be decided again.
     preferences_end: Option<Timestamp>,
 }
@@ -46,9 +43,7 @@ impl Layer2Driver {
             speaker,
             layer2,
             interfaces: BTreeSet::new(),
-            handover: Handover::default(),
-            claiming: BTreeMap::new(),
-            claims: 0,
+            passage: Passage::default(),
             preferences_end: None,
         };
         Ok((driver, events))
@@ -98,48 +93,11 @@ impl Layer2Driver {
     }
 
     fn carry_out(&mut self, outputs: &[Output], members: &Members, passes: bool) {
-        let passing: BTreeSet<IpAddr> = outputs
-            .iter()
-            .filter_map(|output| match output {
-                Output::Withdrawn { announcement, successor: Some(successor), .. }
-                    if passes && members.is_ferrolb(successor) =>
-                {
-                    Some(&announcement.addresses)
-                }
-                Output::Withdrawn { .. }
-                | Output::Announced { .. }
-                | Output::NoInterface { .. } => None,
-            })
-            .flatten()
-            .copied()
-            .collect();
-        let mut changes = self.speaker.take_changes();
-        let now = now();
-        let mut lingering = Vec::new();
-        changes.retain(|(address, scope)| match scope {
-            Some(_) => {
-                self.handover.end(*address);
-                true
-            }
-            None if passing.contains(address) => {
-                self.handover.begin(now, *address);
-                lingering.push(*address);
-                false
-            }
-            None => {
-                self.handover.end(*address);
-                true
-            }
-        });
-        self.layer2.linger(lingering);
-        let gained: Vec<IpAddr> = changes
-            .iter()
-            .filter(|(_, scope)| scope.is_some())
-            .map(|(address, _)| *address)
-            .collect();
-        self.layer2.change(changes);
-        if members.has_others() {
-            self.claim(gained);
+        let orders = self.passage.carry_out(now(), &mut self.speaker, outputs, members, passes);
+        self.layer2.linger(orders.linger);
+        self.layer2.change(orders.change);
+        if let Some(number) = orders.tell {
+            self.layer2.tell(number);
         }
     }
 
@@ -155,36 +113,28 @@ impl Layer2Driver {
         };
     }
 
-    /// Tells, as soon as they are announced, that these are answered for here.
-    fn claim(&mut self, addresses: Vec<IpAddr>) {
-        if !addresses.is_empty() {
-            self.claims += 1;
-            self.claiming.insert(self.claims, addresses);
-            self.layer2.tell(self.claims);
-        }
-    }
-
     /// Everything announced here is announced and claimed again: others may have had it meanwhile.
     pub fn claim_all(&mut self) {
         self.layer2.announce_all();
-        self.claim(self.speaker.desired().into_keys().collect());
+        if let Some(number) = self.passage.claim(self.speaker.desired().into_keys().collect()) {
+            self.layer2.tell(number);
+        }
     }
 
     /// The engine is done up to this number: returns what can be claimed now.
     pub fn done(&mut self, number: u64) -> Vec<IpAddr> {
-        let later = self.claiming.split_off(&(number + 1));
-        std::mem::replace(&mut self.claiming, later).into_values().flatten().collect()
+        self.passage.done(number)
     }
 
     /// Another speaker answers for these now.
     pub fn claimed(&mut self, addresses: &[IpAddr]) {
-        let released = self.handover.claimed(addresses);
+        let released = self.passage.claimed(addresses);
         self.release(released);
     }
 
     /// Lets go of what nobody claimed in time.
     pub fn expire(&mut self) {
-        let released = self.handover.expired(now());
+        let released = self.passage.expired(now());
         self.release(released);
     }
 
@@ -195,18 +145,18 @@ impl Layer2Driver {
             let left = end.duration_since(Timestamp::now());
             now() + std::time::Duration::try_from(left).unwrap_or_default()
         });
-        self.handover.deadline().into_iter().chain(wishes).min()
+        self.passage.deadline().into_iter().chain(wishes).min()
     }
 
     /// What is still answered for here and passes to other nodes.
     pub fn passing(&self) -> impl Iterator<Item = IpAddr> {
-        self.handover.passing()
+        self.passage.passing()
     }
 
     /// Whether nothing passes to another node at the moment.
     #[must_use]
     pub fn is_settled(&self) -> bool {
-        self.handover.is_empty()
+        self.passage.is_settled()
     }
 
     fn release(&mut self, addresses: Vec<IpAddr>) {

@@ -7,7 +7,7 @@
 //!                             └────────────────────┘
 //! ```
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -24,8 +24,9 @@ use members::watch::{Standing, WatchOptions};
 use members::{Key, Settings, State};
 use tokio::sync::{mpsc, watch};
 
+use crate::attendance::Attendance;
 use crate::claims::Told;
-use crate::roster::{Facts, Member, Members, PoolLinks, PoolOrder};
+use crate::roster::{Facts, PoolLinks, PoolOrder};
 
 /// How long a start waits for the ring.
 const START: Duration = Duration::from_secs(2);
@@ -74,16 +75,8 @@ pub struct RingSignals {
 pub struct RingDriver {
     node: Arc<str>,
     ring: Option<Ring>,
-    facts: Facts,
-    /// What others said of themselves directly, which is newer than their metadata.
-    told: BTreeMap<Arc<str>, Facts>,
-    members: Members,
-    standing: Standing,
+    attendance: Attendance,
     gone: BTreeSet<Arc<str>>,
-    /// Everybody who ever took part.
-    seen: BTreeSet<Arc<str>>,
-    /// Where those were that died, and since when.
-    lost: BTreeMap<SocketAddr, Instant>,
 }
 
 impl RingDriver {
@@ -91,15 +84,10 @@ impl RingDriver {
     #[must_use]
     pub fn disabled(node: Arc<str>) -> Self {
         Self {
+            attendance: Attendance::disabled(Arc::clone(&node)),
             node,
             ring: None,
-            facts: Facts::default(),
-            told: BTreeMap::new(),
-            members: Members::Disabled,
-            standing: Standing::Confirmed,
             gone: BTreeSet::new(),
-            seen: BTreeSet::new(),
-            lost: BTreeMap::new(),
         }
     }
 
@@ -145,31 +133,24 @@ impl RingDriver {
         };
         let (ring, _) = Ring::spawn(options, Some(Box::new(heartbeat)))?;
         let snapshots = ring.watch();
-        let standing = if alone { Standing::Confirmed } else { Standing::Starting };
         if alone {
             ring.companion(CompanionCommand::Resume);
         }
-        let mut driver = Self { ring: Some(ring), facts, standing, ..Self::disabled(node) };
+        let attendance = Attendance::new(Arc::clone(&node), facts, alone);
+        let mut driver = Self { node, ring: Some(ring), attendance, gone: BTreeSet::new() };
         driver.count();
         Ok((driver, RingSignals { snapshots, told }))
     }
 
-    /// Who takes part.
+    /// Who takes part, and whether this node may speak.
     #[must_use]
-    pub fn members(&self) -> &Members {
-        &self.members
+    pub fn attendance(&self) -> &Attendance {
+        &self.attendance
     }
 
-    /// Whether this node may speak, and why not.
-    #[must_use]
-    pub fn standing(&self) -> Standing {
-        self.standing
-    }
-
-    /// Whether nothing is to be decided yet: the ring has not been met.
-    #[must_use]
-    pub fn is_starting(&self) -> bool {
-        matches!(self.standing, Standing::Starting)
+    /// As [`Self::attendance`], to change it.
+    pub fn attendance_mut(&mut self) -> &mut Attendance {
+        &mut self.attendance
     }
 
     /// Takes in what the ring has to say; what concerns others is returned.
@@ -177,14 +158,14 @@ impl RingDriver {
         match event {
             RingEvent::Snapshot => self.count().then_some(RingSignal::Members),
             RingEvent::Heartbeat(HeartbeatEvent::Standing(standing)) => {
-                self.standing = standing;
+                self.attendance.take_standing(standing);
                 self.count();
                 Some(RingSignal::Standing(standing))
             }
             RingEvent::Heartbeat(HeartbeatEvent::Notice { from, octets }) => {
                 match Told::decode(&octets)? {
                     Told::Facts(facts) => {
-                        self.told.insert(from, facts);
+                        self.attendance.take_facts(from, facts);
                         self.count().then_some(RingSignal::Members)
                     }
                     Told::Claims(addresses) => Some(RingSignal::Claims(addresses)),
@@ -222,30 +203,6 @@ impl RingDriver {
         }
     }
 
-    /// Everybody who ever took part.
-    pub fn seen(&self) -> impl Iterator<Item = &Arc<str>> {
-        self.seen.iter()
-    }
-
-    /// Where those were that died.
-    pub fn lost(&self) -> impl Iterator<Item = SocketAddr> {
-        self.lost.keys().copied()
-    }
-
-    /// Gives up those that died so long ago.
-    pub fn forget_lost(&mut self, time: Duration) {
-        self.lost.retain(|_, since| since.elapsed() < time);
-    }
-
-    /// How many others take part.
-    #[must_use]
-    pub fn others(&self) -> usize {
-        match &self.members {
-            Members::Disabled => 0,
-            Members::Alive(members) => members.len().saturating_sub(1),
-        }
-    }
-
     /// Tells the others for which pools this node has a link; whether that is something new.
     pub fn tell_links(&mut self, snapshot: &Snapshot, links: &[LinkReport]) -> bool {
         if self.ring.is_none() {
@@ -257,16 +214,16 @@ impl RingDriver {
         let links = PoolLinks::of(&pools, config, links, |advertisement| {
             node.is_some_and(|node| advertisement.selects_node(&node.labels))
         });
-        if links == self.facts.links {
+        if links == self.attendance.facts().links {
             return false;
         }
-        self.tell(Facts { links, ..self.facts.clone() });
+        self.tell(Facts { links, ..self.attendance.facts().clone() });
         true
     }
 
     /// Tells the others that this speaker is about to end.
     pub fn tell_leaving(&mut self) {
-        self.tell(Facts { leaving: true, ..self.facts.clone() });
+        self.tell(Facts { leaving: true, ..self.attendance.facts().clone() });
     }
 
     /// Tells the others which addresses are answered for here from now.
@@ -297,12 +254,13 @@ impl RingDriver {
     }
 
     fn tell(&mut self, facts: Facts) {
-        self.facts = Facts { generation: generation(self.facts.generation), ..facts };
+        let facts = Facts { generation: generation(self.attendance.facts().generation), ..facts };
+        self.attendance.set_facts(facts.clone());
         if let Some(ring) = &self.ring {
-            for octets in Told::Facts(self.facts.clone()).encode() {
+            for octets in Told::Facts(facts.clone()).encode() {
                 ring.companion(CompanionCommand::Notify { to: None, octets });
             }
-            if let Err(error) = ring.set_meta(self.facts.encode()) {
+            if let Err(error) = ring.set_meta(facts.encode()) {
                 tracing::error!(%error, "the others cannot be told of this node's links");
             }
         }
@@ -318,37 +276,7 @@ impl RingDriver {
     /// Counts the members anew; whether they are others.
     fn count(&mut self) -> bool {
         let Some(ring) = &self.ring else { return false };
-        let snapshot = ring.snapshot();
-        let alive =
-            |member: &&members::Member| matches!(member.state, State::Alive | State::Suspect);
-        let mut counted: BTreeMap<Arc<str>, Member> = snapshot
-            .members
-            .iter()
-            .filter(alive)
-            .map(|member| (Arc::clone(&member.name), Member::parse(&member.meta)))
-            .collect();
-        let dead = snapshot.members.iter().filter(|member| matches!(member.state, State::Dead));
-        for member in dead {
-            self.lost.entry(member.address).or_insert_with(now);
-        }
-        for member in snapshot.members.iter().filter(|member| !matches!(member.state, State::Dead))
-        {
-            self.lost.remove(&member.address);
-        }
-        self.seen.extend(counted.keys().cloned());
-        self.told.retain(|name, _| counted.contains_key(name));
-        for (name, member) in &mut counted {
-            if let (Member::Ferrolb(facts), Some(told)) = (member, self.told.get(name))
-                && told.generation > facts.generation
-            {
-                facts.clone_from(told);
-            }
-        }
-        counted.insert(Arc::clone(&self.node), Member::Ferrolb(self.facts.clone()));
-        let members = Members::Alive(counted);
-        let changed = members != self.members;
-        self.members = members;
-        changed
+        self.attendance.count(now(), ring.snapshot().members.iter())
     }
 }
 

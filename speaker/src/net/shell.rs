@@ -141,7 +141,7 @@ impl Shell {
         if !self.synced && !KINDS.iter().all(|kind| self.snapshot.is_synced(*kind)) {
             return;
         }
-        if self.membership.ring.is_starting() {
+        if self.membership.ring.attendance().is_starting() {
             return;
         }
         self.ask_for_slices();
@@ -152,7 +152,8 @@ impl Shell {
             Ok(mut driver) => {
                 let membership = &mut self.membership;
                 membership.consider(&self.snapshot, &driver, &mut dirty);
-                let (members, passes) = (membership.ring.members(), membership.passes());
+                let (members, passes) =
+                    (membership.ring.attendance().members(), membership.passes());
                 let outputs = driver.reconcile(&self.snapshot, dirty.clone(), members, passes);
                 membership.resume(&mut driver);
                 let answers = driver.layer2().links().iter().any(|link| link.arp || link.ndp);

@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Who takes part as this speaker sees it: what the ring says, what the others say of themselves directly, and whether this node may
+//! speak at all. A synchronous value; the ring itself is somebody else's.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use cluster::model::Node;
+use members::State;
+use members::watch::Standing;
+
+use crate::roster::{Facts, Member, Members};
+
+/// After this time without being ready a node's speaker no longer counts, if it is silent as well.
+const NOT_READY: Duration = Duration::from_secs(60);
+/// How long the addresses of those that died are tried again.
+const LOST: Duration = Duration::from_secs(300);
+/// How often they are.
+const REJOIN: Duration = Duration::from_secs(2);
+
+/// See the module's head.
+#[derive(Debug)]
+pub struct Attendance {
+    node: Arc<str>,
+    facts: Facts,
+    /// What others said of themselves directly, which is newer than their metadata.
+    told: BTreeMap<Arc<str>, Facts>,
+    members: Members,
+    standing: Standing,
+    /// This node may speak again, and has not looked at everything since.
+    resuming: bool,
+    /// Everybody who ever took part.
+    seen: BTreeSet<Arc<str>>,
+    /// Where those were that died, and since when.
+    lost: BTreeMap<SocketAddr, Instant>,
+    next_join: Option<Instant>,
+    /// Since when nodes are not ready.
+    not_ready: BTreeMap<Arc<str>, Instant>,
+}
+
+impl Attendance {
+    /// Without a ring: every known node counts as running a speaker.
+    #[must_use]
+    pub fn disabled(node: Arc<str>) -> Self {
+        Self {
+            node,
+            facts: Facts::default(),
+            told: BTreeMap::new(),
+            members: Members::Disabled,
+            standing: Standing::Confirmed,
+            resuming: false,
+            seen: BTreeSet::new(),
+            lost: BTreeMap::new(),
+            next_join: None,
+            not_ready: BTreeMap::new(),
+        }
+    }
+
+    /// In a ring, of which nobody else is known yet. With `alone` there is nobody to wait for.
+    #[must_use]
+    pub fn new(node: Arc<str>, facts: Facts, alone: bool) -> Self {
+        let standing = if alone { Standing::Confirmed } else { Standing::Starting };
+        let mut attendance = Self { facts, standing, ..Self::disabled(node) };
+        attendance.members = attendance.counted(BTreeMap::new());
+        attendance
+    }
+
+    /// Who takes part.
+    #[must_use]
+    pub fn members(&self) -> &Members {
+        &self.members
+    }
+
+    /// What this speaker says of itself.
+    #[must_use]
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// Whether this node may speak, and why not.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        self.standing
+    }
+
+    /// Whether nothing is to be decided yet: the ring has not been met.
+    #[must_use]
+    pub fn is_starting(&self) -> bool {
+        matches!(self.standing, Standing::Starting)
+    }
+
+    /// Whether what goes to another speaker is kept until that one claims it: not after a time in which this node was not to speak.
+    #[must_use]
+    pub fn passes(&self) -> bool {
+        !self.resuming && self.standing.speaks()
+    }
+
+    /// After a decision: whether it was the first since this node may speak again.
+    pub fn take_resuming(&mut self) -> bool {
+        std::mem::take(&mut self.resuming)
+    }
+
+    /// Everybody who ever took part.
+    pub fn seen(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.seen.iter()
+    }
+
+    /// How many others take part.
+    #[must_use]
+    pub fn others(&self) -> usize {
+        match &self.members {
+            Members::Disabled => 0,
+            Members::Alive(members) => members.len().saturating_sub(1),
+        }
+    }
+
+    /// Whether this node may speak is another. To be told after the members as they were then.
+    pub fn take_standing(&mut self, standing: Standing) {
+        self.standing = standing;
+        self.resuming = standing.speaks();
+    }
+
+    /// What another speaker says of itself directly; then the members are to be counted.
+    pub fn take_facts(&mut self, from: Arc<str>, facts: Facts) {
+        let newer = |known: &Facts| facts.generation >= known.generation;
+        if self.told.get(&from).is_none_or(newer) {
+            self.told.insert(from, facts);
+        }
+    }
+
+    /// What this speaker says of itself from now.
+    pub fn set_facts(&mut self, facts: Facts) {
+        self.facts = facts.clone();
+        if let Members::Alive(members) = &mut self.members {
+            members.insert(Arc::clone(&self.node), Member::Ferrolb(facts));
+        }
+    }
+
+    /// Counts the members of the ring anew; whether they are others, or say something else of themselves.
+    pub fn count<'a>(
+        &mut self,
+        now: Instant,
+        ring: impl Iterator<Item = &'a members::Member>,
+    ) -> bool {
+        let mut counted = BTreeMap::new();
+        for member in ring {
+            match member.state {
+                State::Alive | State::Suspect => {
+                    self.lost.remove(&member.address);
+                    counted.insert(Arc::clone(&member.name), Member::parse(&member.meta));
+                }
+                State::Left => {
+                    self.lost.remove(&member.address);
+                }
+                State::Dead => {
+                    self.lost.entry(member.address).or_insert(now);
+                }
+            }
+        }
+        if !self.lost.is_empty() {
+            self.next_join.get_or_insert(now);
+        }
+        self.seen.extend(counted.keys().cloned());
+        self.told.retain(|name, _| counted.contains_key(name));
+        let members = self.counted(counted);
+        let changed = members != self.members;
+        self.members = members;
+        changed
+    }
+
+    /// Of whom the API says that they are no nodes any more, or not ready for a minute.
+    pub fn gone(&mut self, now: Instant, nodes: &BTreeMap<Arc<str>, Node>) -> BTreeSet<Arc<str>> {
+        self.not_ready.retain(|name, _| nodes.get(name).is_some_and(|node| !node.ready));
+        for (name, _) in nodes.iter().filter(|(_, node)| !node.ready) {
+            self.not_ready.entry(Arc::clone(name)).or_insert(now);
+        }
+        let long = |name| self.not_ready.get(name).is_some_and(|since| now >= *since + NOT_READY);
+        let seen = self.seen.iter();
+        seen.filter(|name| !nodes.contains_key(*name) || long(*name)).cloned().collect()
+    }
+
+    /// Those who died lately and are to be joined again now.
+    pub fn rejoin(&mut self, now: Instant) -> Vec<SocketAddr> {
+        if self.next_join.is_none_or(|at| now < at) {
+            return Vec::new();
+        }
+        self.lost.retain(|_, since| now < *since + LOST);
+        self.next_join = (!self.lost.is_empty()).then(|| now + REJOIN);
+        self.lost.keys().copied().collect()
+    }
+
+    /// When [`Self::rejoin`] or [`Self::gone`] has something to say.
+    #[must_use]
+    pub fn deadline(&self, now: Instant) -> Option<Instant> {
+        let not_ready = self.not_ready.values().map(|since| *since + NOT_READY);
+        not_ready.filter(|at| *at > now).chain(self.next_join).min()
+    }
+
+    fn counted(&self, mut counted: BTreeMap<Arc<str>, Member>) -> Members {
+        for (name, member) in &mut counted {
+            if let (Member::Ferrolb(facts), Some(told)) = (member, self.told.get(name))
+                && told.generation > facts.generation
+            {
+                facts.clone_from(told);
+            }
+        }
+        counted.insert(Arc::clone(&self.node), Member::Ferrolb(self.facts.clone()));
+        Members::Alive(counted)
+    }
+}

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+//! From the books to the engine that answers: what passes to another speaker is kept until that one has it, and what came here is
+//! claimed as soon as it is announced. A synchronous value.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::time::Instant;
+
+use l2::Scope;
+
+use crate::handover::Handover;
+use crate::roster::Members;
+use crate::speaker::{Output, Speaker};
+
+/// What the engine is to do, in this order.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Orders {
+    /// Answer on for these, and announce them no more.
+    pub linger: Vec<IpAddr>,
+    /// Answer for these there; without a scope no more.
+    pub change: Vec<(IpAddr, Option<Scope>)>,
+    /// Say when all that is done, with this number.
+    pub tell: Option<u64>,
+}
+
+/// See the module's head.
+#[derive(Debug, Default)]
+pub struct Passage {
+    handover: Handover,
+    /// Addresses that are announced since, by the number with which the engine says that it is done.
+    claiming: BTreeMap<u64, Vec<IpAddr>>,
+    claims: u64,
+}
+
+impl Passage {
+    /// After a decision, of which these are the outputs. What goes to another of our speakers is answered for until that one claims it,
+    /// if `passes`.
+    pub fn carry_out(
+        &mut self,
+        now: Instant,
+        speaker: &mut Speaker,
+        outputs: &[Output],
+        members: &Members,
+        passes: bool,
+    ) -> Orders {
+        let passing: BTreeSet<IpAddr> = outputs
+            .iter()
+            .filter_map(|output| match output {
+                Output::Withdrawn { announcement, successor: Some(successor), .. }
+                    if passes && members.is_ferrolb(successor) =>
+                {
+                    Some(&announcement.addresses)
+                }
+                Output::Withdrawn { .. }
+                | Output::Announced { .. }
+                | Output::NoInterface { .. } => None,
+            })
+            .flatten()
+            .copied()
+            .collect();
+        let mut orders = Orders::default();
+        let mut gained = Vec::new();
+        for (address, scope) in speaker.take_changes() {
+            if scope.is_some() {
+                self.handover.end(address);
+                gained.push(address);
+            } else if passing.contains(&address) {
+                self.handover.begin(now, address);
+                orders.linger.push(address);
+                continue;
+            } else {
+                self.handover.end(address);
+            }
+            orders.change.push((address, scope));
+        }
+        if members.has_others() {
+            orders.tell = self.claim(gained);
+        }
+        orders
+    }
+
+    /// These are claimed when the engine says that it has come to the number returned.
+    pub fn claim(&mut self, addresses: Vec<IpAddr>) -> Option<u64> {
+        if addresses.is_empty() {
+            return None;
+        }
+        self.claims += 1;
+        self.claiming.insert(self.claims, addresses);
+        Some(self.claims)
+    }
+
+    /// The engine is done up to this number: returns what can be claimed now.
+    pub fn done(&mut self, number: u64) -> Vec<IpAddr> {
+        let later = self.claiming.split_off(&number.saturating_add(1));
+        std::mem::replace(&mut self.claiming, later).into_values().flatten().collect()
+    }
+
+    /// Another speaker answers for these now: returns those to let go of.
+    pub fn claimed(&mut self, addresses: &[IpAddr]) -> Vec<IpAddr> {
+        self.handover.claimed(addresses)
+    }
+
+    /// Those that nobody claimed in time, to let go of.
+    pub fn expired(&mut self, now: Instant) -> Vec<IpAddr> {
+        self.handover.expired(now)
+    }
+
+    /// When [`Self::expired`] has something to say.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        self.handover.deadline()
+    }
+
+    /// What is still answered for here and passes to other nodes.
+    pub fn passing(&self) -> impl Iterator<Item = IpAddr> {
+        self.handover.passing()
+    }
+
+    /// Whether nothing passes to another node at the moment.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.handover.is_empty()
+    }
+}
