@@ -106,6 +106,8 @@ pub struct Snapshot {
     /// Keeps slices of unknown Services; set where the source cannot ask for them again.
     keep_all_slices: bool,
     nodes: BTreeMap<Arc<str>, Node>,
+    /// Counts the changes of nothing but a node's readiness.
+    readiness: u64,
     namespaces: BTreeMap<Arc<str>, Labels>,
     objects: Objects,
     scope: ConfigScope,
@@ -144,6 +146,7 @@ impl Snapshot {
             slice_version: ResourceVersion::default(),
             keep_all_slices,
             nodes: BTreeMap::new(),
+            readiness: 0,
             namespaces: BTreeMap::new(),
             objects: Objects::default(),
             scope,
@@ -160,6 +163,12 @@ impl Snapshot {
     #[must_use]
     pub fn services(&self) -> &BTreeMap<ObjectKey, Service> {
         &self.services
+    }
+
+    /// Grows when a node becomes ready or not, which makes nothing dirty.
+    #[must_use]
+    pub fn readiness(&self) -> u64 {
+        self.readiness
     }
 
     /// One Service of type LoadBalancer.
@@ -481,8 +490,14 @@ impl Snapshot {
         let name: Arc<str> = object.metadata.name.clone().unwrap_or_default().into();
         self.seen(Kind::Node, &name);
         let node = object.reduce();
-        match self.nodes.get(&name) {
+        match self.nodes.get_mut(&name) {
             Some(known) if *known == node => return,
+            // No decision depends on it; only who is patient with a silent speaker wants to know.
+            Some(known) if (Node { ready: node.ready, ..known.clone() }) == node => {
+                known.ready = node.ready;
+                self.readiness += 1;
+                return;
+            }
             Some(known) if known.labels == node.labels => {}
             _ => self.config_dirty = true,
         }

@@ -225,6 +225,7 @@ fn a_heartbeat_of_a_node_makes_nothing_dirty() {
     alive["status"]["conditions"][0]["status"] = json!("Unknown");
     apply(&mut snapshot, &alive);
     assert!(snapshot.take_dirty().is_empty());
+    assert_eq!((snapshot.readiness(), snapshot.nodes()["n1"].ready), (1, false));
     // A cordon may count as a wish to drain.
     alive["spec"] = json!({ "unschedulable": true });
     apply(&mut snapshot, &alive);

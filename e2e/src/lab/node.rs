@@ -218,8 +218,11 @@ impl Node {
         let folder: &PathBuf = &self.programs.folder;
         // As the Secret that the controller makes is mounted.
         let secret = folder.join("memberlist");
-        std::fs::create_dir_all(&secret)?;
-        std::fs::write(secret.join("secretkey"), "bm90IGEgc2VjcmV0IGF0IGFsbA")?;
+        // Once: a speaker that is starting may be reading it.
+        if !secret.exists() {
+            std::fs::create_dir_all(&secret)?;
+            std::fs::write(secret.join("secretkey"), "bm90IGEgc2VjcmV0IGF0IGFsbA")?;
+        }
         let mut arguments = vec!["--port=9120".to_owned(), "--log-level=debug".to_owned()];
         arguments.extend(extra.iter().map(|argument| (*argument).to_owned()));
         self.speaker = Some(Process::start(

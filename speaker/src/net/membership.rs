@@ -28,6 +28,8 @@ pub struct Membership {
     /// Where speakers are by what the API says.
     found: Vec<SocketAddr>,
     blocked: bool,
+    /// Of the snapshot, when it was last considered.
+    readiness: u64,
     metrics: Option<MembershipMetrics>,
 }
 
@@ -43,6 +45,7 @@ impl Membership {
             links_changed: true,
             found: Vec::new(),
             blocked: false,
+            readiness: 0,
         };
         membership.measure();
         membership
@@ -139,7 +142,8 @@ impl Membership {
             dirty.all |= self.ring.tell_links(snapshot, &driver.links());
         }
         dirty.all |= std::mem::take(&mut self.changed);
-        if dirty.all {
+        if dirty.all || self.readiness != snapshot.readiness() {
+            self.readiness = snapshot.readiness();
             self.consider_gone(snapshot);
         }
         if self.blocked && self.ring.attendance().others() > 0 {
