@@ -7,6 +7,7 @@
 
 pub mod bench;
 pub mod lab;
+pub mod packet;
 pub mod raw;
 pub mod runner;
 pub mod scenarios;

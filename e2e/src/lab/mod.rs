@@ -15,6 +15,7 @@ pub mod bgp;
 pub mod cleanup;
 pub mod client;
 pub mod control_plane;
+pub mod fault;
 pub mod kube;
 pub mod netns;
 pub mod node;
@@ -23,6 +24,7 @@ pub mod process;
 pub mod router;
 pub mod topology;
 pub mod wait;
+pub mod watcher;
 
 use std::collections::BTreeSet;
 use std::fmt::Write;

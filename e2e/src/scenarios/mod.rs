@@ -43,6 +43,7 @@ scenarios! {
     interfaces: Dual,
     controller_killed: Dual,
     api_down: Dual,
+    failover: Dual,
     permission_late: Dual,
     conflict: Dual,
     class: Dual,
