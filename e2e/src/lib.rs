@@ -12,4 +12,5 @@ pub mod raw;
 pub mod runner;
 pub mod scenarios;
 pub mod serve;
+pub mod soak;
 pub mod solicit;
