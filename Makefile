@@ -40,6 +40,10 @@ e2e: bins ## scenarios on a real API server; FILTER=name runs some of them (root
 	@e2e/cluster/build.sh >/dev/null
 	@$(bin)/e2e run $(FILTER)
 
+soak: bins build ## failover again and again and half an hour of loss; writes docs/failover.md (root; two hours)
+	@scripts/packages.sh $$(cat e2e/packages)
+	@$(bin)/e2e soak --out docs/failover.md --bin-dir target/release
+
 fuzz: ## every fuzz target for SECONDS (30)
 	@scripts/fuzz.sh $(or $(SECONDS),30)
 

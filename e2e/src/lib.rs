@@ -7,8 +7,10 @@
 
 pub mod bench;
 pub mod lab;
+pub mod packet;
 pub mod raw;
 pub mod runner;
 pub mod scenarios;
 pub mod serve;
+pub mod soak;
 pub mod solicit;

@@ -4,6 +4,7 @@
 use std::net::Ipv6Addr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use e2e::runner::{Plan, run};
@@ -48,6 +49,24 @@ enum Command {
         #[arg(long)]
         criterion: Option<PathBuf>,
     },
+    /// Strikes the owner of an address over and over, and writes down how long it took; needs root.
+    Soak {
+        /// The file whose table is written anew.
+        #[arg(long)]
+        out: PathBuf,
+        /// How often each fault strikes.
+        #[arg(long, default_value_t = 50)]
+        trials: usize,
+        /// With how many nodes, one size after the other.
+        #[arg(long, value_delimiter = ',', default_value = "3,10")]
+        nodes: Vec<usize>,
+        /// For how many minutes packets are lost.
+        #[arg(long, default_value_t = 30)]
+        minutes: u32,
+        /// Where controller, speaker and ferrolb are; by default beside this program.
+        #[arg(long)]
+        bin_dir: Option<PathBuf>,
+    },
     /// Asks by ARP: the client's side of the measurements.
     #[command(hide = true)]
     Arp {
@@ -85,6 +104,9 @@ fn main() -> ExitCode {
         Command::Bench { out, only, bin_dir, criterion } => {
             bench(&out, only.as_deref(), bin_dir, criterion.as_deref())
         }
+        Command::Soak { out, trials, nodes, minutes, bin_dir } => {
+            soak(out, trials, nodes, minutes, bin_dir)
+        }
         Command::Arp { arguments } => e2e::bench::arp_client(&arguments).map(|()| true),
         Command::List => {
             for scenario in SCENARIOS {
@@ -117,6 +139,19 @@ fn bench(
     let beside = || Ok(std::env::current_exe()?.with_file_name(""));
     let binaries = binaries.map_or_else(beside, anyhow::Ok)?;
     e2e::bench::run(&binaries, out, only, criterion).map(|()| true)
+}
+
+fn soak(
+    out: PathBuf,
+    trials: usize,
+    nodes: Vec<usize>,
+    minutes: u32,
+    binaries: Option<PathBuf>,
+) -> anyhow::Result<bool> {
+    let beside = || Ok(std::env::current_exe()?.with_file_name(""));
+    let binaries = binaries.map_or_else(beside, anyhow::Ok)?;
+    let loss = Duration::from_secs(60) * minutes;
+    e2e::soak::run(&e2e::soak::Plan { binaries, trials, nodes, loss, out })
 }
 
 fn play(

@@ -8,10 +8,8 @@ use std::process::{Child, ChildStdout, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
-use nix::libc;
-use nix::net::if_::if_nametoindex;
 use serde_json::json;
-use socket2::{Domain, SockAddr, Socket, Type};
+use socket2::Socket;
 
 use super::Report;
 use super::usage::{cpu, middle_and_tail};
@@ -19,6 +17,7 @@ use crate::lab::Lab;
 use crate::lab::node::{PodAddresses, Proxy, slice};
 use crate::lab::objects::{l2_advertisement, pool, service};
 use crate::lab::wait::{eventually, now};
+use crate::packet;
 
 const FRAME: usize = 42;
 const CLIENT: Ipv4Addr = Ipv4Addr::new(172, 30, 0, 100);
@@ -171,7 +170,8 @@ impl Drop for Listener {
 /// When the link or the permission is missing.
 pub fn client(arguments: &[String]) -> anyhow::Result<()> {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let mut socket = packet_socket("eth0")?;
+    let mut socket = packet::socket("eth0", packet::ARP)?;
+    socket.set_read_timeout(Some(Duration::from_secs(20)))?;
     match arguments.as_slice() {
         ["listen"] => listen(&mut socket),
         ["compare", kernel, ours] => {
@@ -260,33 +260,4 @@ fn question(target: Ipv4Addr) -> anyhow::Result<[u8; FRAME]> {
     frame.extend([0; 6]);
     frame.extend(target.octets());
     frame.try_into().map_err(|_| anyhow::anyhow!("a link without a hardware address of six bytes"))
-}
-
-/// A packet socket for ARP on one link.
-fn packet_socket(link: &str) -> anyhow::Result<Socket> {
-    let index = if_nametoindex(link).with_context(|| format!("no link {link}"))?;
-    let ethertype = u16::try_from(libc::ETH_P_ARP)?.to_be();
-    let protocol = socket2::Protocol::from(i32::from(ethertype));
-    let socket = Socket::new(Domain::PACKET, Type::RAW, Some(protocol))?;
-    socket.set_read_timeout(Some(Duration::from_secs(20)))?;
-    socket.bind(&link_address(index, ethertype)?)?;
-    Ok(socket)
-}
-
-#[allow(unsafe_code, reason = "a packet socket's address has no safe constructor")]
-fn link_address(index: u32, ethertype: u16) -> anyhow::Result<SockAddr> {
-    let index = i32::try_from(index)?;
-    // SAFETY: sockaddr_storage is larger than sockaddr_ll and aligned for it; the fields that are not set stay
-    // zero, as SockAddrStorage is made of zeros, and zero is valid for each; the length is that of sockaddr_ll.
-    let ((), address) = unsafe {
-        SockAddr::try_init(|storage, length| {
-            let link = storage.cast::<libc::sockaddr_ll>();
-            (*link).sll_family = u16::try_from(libc::AF_PACKET).unwrap_or_default();
-            (*link).sll_protocol = ethertype;
-            (*link).sll_ifindex = index;
-            *length = u32::try_from(size_of::<libc::sockaddr_ll>()).unwrap_or_default();
-            Ok(())
-        })
-    }?;
-    Ok(address)
 }

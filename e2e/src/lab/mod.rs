@@ -15,7 +15,9 @@ pub mod bgp;
 pub mod cleanup;
 pub mod client;
 pub mod control_plane;
+pub mod fault;
 pub mod kube;
+pub mod loss;
 pub mod netns;
 pub mod node;
 pub mod objects;
@@ -23,6 +25,7 @@ pub mod process;
 pub mod router;
 pub mod topology;
 pub mod wait;
+pub mod watcher;
 
 use std::collections::BTreeSet;
 use std::fmt::Write;

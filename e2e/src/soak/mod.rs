@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Failover over and over, and long loss: here times are judged, which no test of a change does.
+//!
+//! Topology: one lane, first with three nodes and then with ten (no kube-proxy, no pods), a client that asks for the address
+//! every 10 ms.
+
+mod figures;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context;
+
+use crate::lab::control_plane::{self, Families};
+use crate::lab::fault::{Fault, Watched, is_confirmed, strike};
+use crate::lab::loss;
+use crate::lab::wait::eventually_true;
+use crate::lab::{Lab, SOON, cleanup};
+use figures::Figures;
+
+/// What MetalLB's manifests run with.
+const FLAGS: &[&str] = &["--log-level=info"];
+
+/// What to do.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Where controller and speaker are.
+    pub binaries: PathBuf,
+    /// How often each fault strikes.
+    pub trials: usize,
+    /// With how many nodes, one size after the other.
+    pub nodes: Vec<usize>,
+    /// How long packets are lost, with three nodes.
+    pub loss: Duration,
+    /// The file whose figures are written anew.
+    pub out: PathBuf,
+}
+
+/// Does it; true when every goal was met.
+///
+/// # Errors
+/// When the rack cannot be made, an address has no owner or two, or moves without need.
+pub fn run(plan: &Plan) -> anyhow::Result<bool> {
+    anyhow::ensure!(nix::unistd::Uid::effective().is_root(), "network namespaces need root");
+    cleanup::remove_leftovers();
+    let mut figures = Figures::default();
+    let result = control_plane::binary().and_then(|cluster| strikes(plan, &cluster, &mut figures));
+    cleanup::remove_own();
+    result?;
+    figures.write(&plan.out)?;
+    Ok(figures.all_met())
+}
+
+fn strikes(plan: &Plan, cluster: &Path, figures: &mut Figures) -> anyhow::Result<()> {
+    let mut lab = Lab::new(0, &plan.binaries, cluster, Families::Dual)?;
+    for nodes in &plan.nodes {
+        let watched = Watched::start(&mut lab, *nodes, FLAGS)?;
+        for fault in Fault::ALL {
+            let mut outcomes = Vec::new();
+            for trial in 1..=plan.trials {
+                let outcome = strike(&mut lab, &watched, fault)
+                    .with_context(|| format!("{}, trial {trial}", fault.name()))?;
+                println!("{nodes} nodes, {}, trial {trial}: {outcome}", fault.name());
+                outcomes.push(outcome);
+                let repaired = fault.repair(&mut lab, &watched.owner, FLAGS)?;
+                watched.settle_on(&watched.owner, repaired, Duration::from_millis(500))?;
+                for node in &lab.nodes {
+                    eventually_true("the speaker is confirmed", SOON, || Ok(is_confirmed(node)))?;
+                }
+            }
+            figures.add(*nodes, fault, &outcomes);
+        }
+        drop(watched);
+        lab.reset()?;
+    }
+    if !plan.loss.is_zero() {
+        let watched = Watched::start(&mut lab, 3, FLAGS)?;
+        let kept = loss::endure(&mut lab, &watched, plan.loss)?;
+        figures.add_loss(plan.loss, kept);
+    }
+    Ok(())
+}
