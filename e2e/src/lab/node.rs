@@ -218,8 +218,13 @@ impl Node {
         let folder: &PathBuf = &self.programs.folder;
         // As the Secret that the controller makes is mounted.
         let secret = folder.join("memberlist");
-        std::fs::create_dir_all(&secret)?;
-        std::fs::write(secret.join("secretkey"), "bm90IGEgc2VjcmV0IGF0IGFsbA")?;
+        if !secret.exists() {
+            // Whole or not at all, as a Secret is mounted: another speaker may be reading it.
+            let new = folder.join("memberlist.new");
+            std::fs::create_dir_all(&new)?;
+            std::fs::write(new.join("secretkey"), "bm90IGEgc2VjcmV0IGF0IGFsbA")?;
+            std::fs::rename(&new, &secret)?;
+        }
         let mut arguments = vec!["--port=9120".to_owned(), "--log-level=debug".to_owned()];
         arguments.extend(extra.iter().map(|argument| (*argument).to_owned()));
         self.speaker = Some(Process::start(

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use cluster::{Dirty, Snapshot};
 use jiff::Timestamp;
@@ -15,6 +15,11 @@ use crate::handover::Handover;
 use crate::roster::{Members, PoolOrder};
 use crate::speaker::{Output, Speaker};
 
+/// How long after a planned move two may announce one address.
+pub(super) const MOVING: Duration = Duration::from_secs(2);
+/// So many addresses that have moved are remembered of one decision.
+const FEW: usize = 256;
+
 /// The books and the engine that carries them out.
 pub struct Layer2Driver {
     speaker: Speaker,
@@ -24,6 +29,8 @@ pub struct Layer2Driver {
     /// Addresses that are announced since, by the number with which the engine says that it is done.
     claiming: BTreeMap<u64, Vec<IpAddr>>,
     claims: u64,
+    /// Addresses that have just come from another speaker or go to one: two announce them for a moment.
+    moving: BTreeMap<IpAddr, Instant>,
     /// When a wish for a node ends, and everything has to be decided again.
     preferences_end: Option<Timestamp>,
 }
@@ -49,6 +56,7 @@ impl Layer2Driver {
             handover: Handover::default(),
             claiming: BTreeMap::new(),
             claims: 0,
+            moving: BTreeMap::new(),
             preferences_end: None,
         };
         Ok((driver, events))
@@ -131,6 +139,8 @@ impl Layer2Driver {
                 true
             }
         });
+        self.moving.retain(|_, since| now < *since + MOVING);
+        self.moving.extend(lingering.iter().map(|address| (*address, now)));
         self.layer2.linger(lingering);
         let gained: Vec<IpAddr> = changes
             .iter()
@@ -139,8 +149,16 @@ impl Layer2Driver {
             .collect();
         self.layer2.change(changes);
         if members.has_others() {
+            // More at once come from members that are new or gone, which is known otherwise.
+            self.moving.extend(gained.iter().take(FEW).map(|address| (*address, now)));
             self.claim(gained);
         }
+    }
+
+    /// Whether an address passes from one speaker to another, or has just done so.
+    #[must_use]
+    pub fn is_moving(&self, address: IpAddr) -> bool {
+        self.moving.get(&address).is_some_and(|since| now() < *since + MOVING)
     }
 
     /// When the next wish for a node ends; looked for only among what has changed.
@@ -193,7 +211,7 @@ impl Layer2Driver {
     pub fn deadline(&self) -> Option<Instant> {
         let wishes = self.preferences_end.map(|end| {
             let left = end.duration_since(Timestamp::now());
-            now() + std::time::Duration::try_from(left).unwrap_or_default()
+            now() + Duration::try_from(left).unwrap_or_default()
         });
         self.handover.deadline().into_iter().chain(wishes).min()
     }

@@ -10,14 +10,13 @@ use cluster::Dirty;
 use members::watch::Standing;
 use tokio::sync::mpsc;
 
+use super::layer2::MOVING;
 use super::ring::{RingDriver, RingEvent, RingSignal, RingSignals};
 use super::run::until;
 use super::shell::Shell;
 
 /// After this time without being ready a node's speaker no longer counts, if it is silent as well.
 const NOT_READY: Duration = Duration::from_secs(60);
-/// How long after a change of the members two may announce one address.
-const MOVING: Duration = Duration::from_secs(2);
 /// How long the addresses of those that died are tried again, and how often.
 const LOST: (Duration, Duration) = (Duration::from_secs(300), Duration::from_secs(2));
 /// How long MetalLB's speakers get to take over from one that has left, which they do not say.
