@@ -130,9 +130,11 @@ impl Layer2Driver {
                 true
             }
             None if passing.contains(address) => {
-                self.handover.begin(now, *address);
-                lingering.push(*address);
-                false
+                let passes = self.handover.begin(now, *address);
+                if passes {
+                    lingering.push(*address);
+                }
+                !passes
             }
             None => {
                 self.handover.end(*address);
@@ -196,7 +198,8 @@ impl Layer2Driver {
 
     /// Another speaker answers for these now.
     pub fn claimed(&mut self, addresses: &[IpAddr]) {
-        let released = self.handover.claimed(addresses);
+        let owned = |address| self.speaker.users(address).next().is_some();
+        let released = self.handover.claimed(now(), addresses, owned);
         self.release(released);
     }
 
