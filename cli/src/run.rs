@@ -8,7 +8,7 @@
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex};
 
 use anyhow::Context;
@@ -59,6 +59,8 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
             &*world.options.node,
         ),
     };
+    // The ring first: a killed program's files are closed in the order in which they were opened.
+    let (membership, mut ring_signals) = ring::start(&args.ring, &world.options.node, permit)?;
     let (driver, mut noticed) = Layer2Driver::start(Speaker::new(world.options.clone()), options)?;
     let routes = if args.accept {
         Some(
@@ -108,7 +110,6 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
             "traffic is accepted only where kube-proxy or a route does it; --accept adds a route per address"
         );
     }
-    let (membership, mut ring_signals) = ring::start(&args.ring, &world.options.node, permit)?;
     let mut runner = Runner {
         membership,
         args,
@@ -252,6 +253,11 @@ impl Runner {
         } else {
             self.carry_out(Dirty::default()).await;
         }
+    }
+
+    fn is_moving(&self, address: IpAddr) -> bool {
+        self.membership.just_changed()
+            || self.driver.lock().is_ok_and(|driver| driver.is_moving(address))
     }
 
     fn membership_deadline(&self) -> Option<std::time::Instant> {
@@ -471,7 +477,7 @@ impl Runner {
     async fn handle_notice(&mut self, event: l2::Event) {
         match event {
             // An address that moves is announced by two for a moment.
-            l2::Event::Conflict { .. } if self.membership.just_changed() => {}
+            l2::Event::Conflict { address, .. } if self.is_moving(address) => {}
             l2::Event::Conflict { address, interface, hardware_address, .. } => {
                 let node = stations(self.world.snapshot.nodes(), hardware_address).await;
                 println!(

@@ -134,22 +134,29 @@ fn a_pair_that_cannot_talk_leaves_both_alive() {
 
 #[test]
 fn one_way_is_no_way() {
-    for seed in 0..40 {
+    let cases = [(3, 500 * MS), (4, 500 * MS), (10, 700 * MS)];
+    for ((count, limit), seed) in
+        cases.into_iter().flat_map(|case| (0..40).map(move |seed| (case, seed)))
+    {
         for outbound in [false, true] {
-            let mut field = quiet(4, seed);
+            let mut field = quiet(count, seed);
             let cut = field.now;
-            for other in 1..4 {
+            for other in 1..count {
                 field.cut.insert(if outbound { (0, other) } else { (other, 0) });
             }
-            // What it says is still heard, if only its ears are deaf: then it has to fall silent by itself.
             let found = field.run_until(cut + 450 * MS, |field| {
                 if outbound {
-                    (1..4).all(|node| field.nodes[node].dead.contains(&0))
+                    (1..count).all(|node| field.nodes[node].dead.contains(&0))
                 } else {
                     field.present(0) == 1
                 }
             });
             assert!(found, "seed {seed}, outbound {outbound}: {:?}", field.verdicts);
+            // What a deaf one says is still heard: that it hears nobody is what it says, and then somebody has to take its place.
+            let found = field.run_until(cut + limit, |field| {
+                (1..count).all(|node| field.nodes[node].dead.contains(&0))
+            });
+            assert!(found, "{count} nodes, seed {seed}, outbound {outbound}: {:?}", field.verdicts);
         }
     }
 }

@@ -12,26 +12,46 @@ const LONGEST: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug, Default)]
 pub struct Handover {
     passing: BTreeMap<IpAddr, Instant>,
+    /// Addresses that another node claimed before it was decided here that they go, and until when that counts.
+    early: BTreeMap<IpAddr, Instant>,
 }
 
 impl Handover {
-    /// This address goes to another node that is alive and will say so.
-    pub fn begin(&mut self, now: Instant, address: IpAddr) {
+    /// This address goes to another node that is alive and will say so. False if it has said so already: then it is to be let go
+    /// at once.
+    pub fn begin(&mut self, now: Instant, address: IpAddr) -> bool {
+        if self.early.remove(&address).is_some_and(|until| now < until) {
+            self.passing.remove(&address);
+            return false;
+        }
         self.passing.entry(address).or_insert(now + LONGEST);
+        true
     }
 
     /// It is this node's again, or nobody's: true if it was passing.
     pub fn end(&mut self, address: IpAddr) -> bool {
+        self.early.remove(&address);
         self.passing.remove(&address).is_some()
     }
 
-    /// Another node answers for these now: returns those to stop answering for.
-    pub fn claimed(&mut self, addresses: &[IpAddr]) -> Vec<IpAddr> {
-        addresses
-            .iter()
-            .filter(|address| self.passing.remove(*address).is_some())
-            .copied()
-            .collect()
+    /// Another node answers for these now: returns those to stop answering for. `owned` says which are announced here: of those a
+    /// claim is remembered for a moment, because it may come before the news that lead to the same decision here.
+    pub fn claimed(
+        &mut self,
+        now: Instant,
+        addresses: &[IpAddr],
+        owned: impl Fn(IpAddr) -> bool,
+    ) -> Vec<IpAddr> {
+        self.early.retain(|_, until| now < *until);
+        let mut released = Vec::new();
+        for address in addresses {
+            if self.passing.remove(address).is_some() {
+                released.push(*address);
+            } else if owned(*address) {
+                self.early.insert(*address, now + LONGEST);
+            }
+        }
+        released
     }
 
     /// Those for which nobody spoke in time.
@@ -76,8 +96,8 @@ mod tests {
         handover.begin(now, b);
         handover.begin(now + LONGEST / 2, b);
         handover.begin(now, c);
-        assert_eq!(handover.claimed(&[a, "10.9.9.9".parse().unwrap()]), [a]);
-        assert!(handover.claimed(&[a]).is_empty());
+        assert_eq!(handover.claimed(now, &[a, "10.9.9.9".parse().unwrap()], |_| false), [a]);
+        assert!(handover.claimed(now, &[a], |_| false).is_empty());
         assert!(handover.end(c) && !handover.end(c));
         assert_eq!(
             handover.deadline(),
@@ -87,5 +107,21 @@ mod tests {
         assert!(handover.expired(now).is_empty());
         assert_eq!(handover.expired(now + LONGEST), [b]);
         assert!(handover.is_empty());
+    }
+
+    #[test]
+    fn a_claim_may_come_before_the_decision() {
+        #[allow(clippy::disallowed_methods, reason = "a test's beginning of time")]
+        let now = Instant::now();
+        let [a, b, c, d] =
+            ["10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4"].map(|text| text.parse().unwrap());
+        let mut handover = Handover::default();
+        assert!(handover.claimed(now, &[a, b, c, d], |address| address != d).is_empty());
+        assert!(!handover.begin(now + LONGEST / 2, a), "the other has said so");
+        assert!(handover.is_empty());
+        assert!(handover.begin(now + LONGEST, b), "that was too long ago");
+        handover.end(c);
+        assert!(handover.begin(now, c), "it came back meanwhile");
+        assert!(handover.begin(now, d), "it was not announced here when it was claimed");
     }
 }

@@ -4,13 +4,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use l2::Scope;
 
 use crate::handover::Handover;
 use crate::roster::Members;
 use crate::speaker::{Output, Speaker};
+
+/// How long after a planned move, or a change of the members, two may announce one address.
+pub(crate) const MOVING: Duration = Duration::from_secs(2);
+/// So many addresses that have moved are remembered of one decision.
+const FEW: usize = 256;
 
 /// What the engine is to do, in this order.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -30,6 +35,8 @@ pub struct Passage {
     /// Addresses that are announced since, by the number with which the engine says that it is done.
     claiming: BTreeMap<u64, Vec<IpAddr>>,
     claims: u64,
+    /// Addresses that have just come from another speaker or go to one: two announce them for a moment.
+    moving: BTreeMap<IpAddr, Instant>,
 }
 
 impl Passage {
@@ -58,6 +65,7 @@ impl Passage {
             .flatten()
             .copied()
             .collect();
+        self.moving.retain(|_, since| now < *since + MOVING);
         let mut orders = Orders::default();
         let mut gained = Vec::new();
         for (address, scope) in speaker.take_changes() {
@@ -65,15 +73,19 @@ impl Passage {
                 self.handover.end(address);
                 gained.push(address);
             } else if passing.contains(&address) {
-                self.handover.begin(now, address);
-                orders.linger.push(address);
-                continue;
+                self.moving.insert(address, now);
+                if self.handover.begin(now, address) {
+                    orders.linger.push(address);
+                    continue;
+                }
             } else {
                 self.handover.end(address);
             }
             orders.change.push((address, scope));
         }
         if members.has_others() {
+            // More at once come from members that are new or gone, which is known otherwise.
+            self.moving.extend(gained.iter().take(FEW).map(|address| (*address, now)));
             orders.tell = self.claim(gained);
         }
         orders
@@ -95,9 +107,20 @@ impl Passage {
         std::mem::replace(&mut self.claiming, later).into_values().flatten().collect()
     }
 
-    /// Another speaker answers for these now: returns those to let go of.
-    pub fn claimed(&mut self, addresses: &[IpAddr]) -> Vec<IpAddr> {
-        self.handover.claimed(addresses)
+    /// Another speaker answers for these now: returns those to let go of. `owned` says which are announced here.
+    pub fn claimed(
+        &mut self,
+        now: Instant,
+        addresses: &[IpAddr],
+        owned: impl Fn(IpAddr) -> bool,
+    ) -> Vec<IpAddr> {
+        self.handover.claimed(now, addresses, owned)
+    }
+
+    /// Whether an address passes from one speaker to another, or has just done so.
+    #[must_use]
+    pub fn is_moving(&self, now: Instant, address: IpAddr) -> bool {
+        self.moving.get(&address).is_some_and(|since| now < *since + MOVING)
     }
 
     /// Those that nobody claimed in time, to let go of.

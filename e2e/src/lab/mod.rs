@@ -17,6 +17,7 @@ pub mod client;
 pub mod control_plane;
 pub mod fault;
 pub mod kube;
+pub mod load;
 pub mod loss;
 pub mod netns;
 pub mod node;

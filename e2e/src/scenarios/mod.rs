@@ -45,6 +45,7 @@ scenarios! {
     api_down: Dual,
     ring_lossy: Dual,
     failover: Dual,
+    planned_http: Dual,
     ring_parted: Dual,
     ring_blocked: Dual,
     permission_late: Dual,

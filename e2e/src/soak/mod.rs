@@ -53,16 +53,24 @@ pub fn run(plan: &Plan) -> anyhow::Result<bool> {
 
 fn strikes(plan: &Plan, cluster: &Path, figures: &mut Figures) -> anyhow::Result<()> {
     let mut lab = Lab::new(0, &plan.binaries, cluster, Families::Dual)?;
+    let result = strike_all(plan, &mut lab, figures);
+    if result.is_err() {
+        println!("{}", lab.evidence());
+    }
+    result
+}
+
+fn strike_all(plan: &Plan, lab: &mut Lab, figures: &mut Figures) -> anyhow::Result<()> {
     for nodes in &plan.nodes {
-        let watched = Watched::start(&mut lab, *nodes, FLAGS)?;
+        let watched = Watched::start(lab, *nodes, FLAGS)?;
         for fault in Fault::ALL {
             let mut outcomes = Vec::new();
             for trial in 1..=plan.trials {
-                let outcome = strike(&mut lab, &watched, fault)
+                let outcome = strike(lab, &watched, fault)
                     .with_context(|| format!("{}, trial {trial}", fault.name()))?;
                 println!("{nodes} nodes, {}, trial {trial}: {outcome}", fault.name());
                 outcomes.push(outcome);
-                let repaired = fault.repair(&mut lab, &watched.owner, FLAGS)?;
+                let repaired = fault.repair(lab, &watched.owner, FLAGS)?;
                 watched.settle_on(&watched.owner, repaired, Duration::from_millis(500))?;
                 for node in &lab.nodes {
                     eventually_true("the speaker is confirmed", SOON, || Ok(is_confirmed(node)))?;
@@ -74,8 +82,8 @@ fn strikes(plan: &Plan, cluster: &Path, figures: &mut Figures) -> anyhow::Result
         lab.reset()?;
     }
     if !plan.loss.is_zero() {
-        let watched = Watched::start(&mut lab, 3, FLAGS)?;
-        let kept = loss::endure(&mut lab, &watched, plan.loss)?;
+        let watched = Watched::start(lab, 3, FLAGS)?;
+        let kept = loss::endure(lab, &watched, plan.loss)?;
         figures.add_loss(plan.loss, kept);
     }
     Ok(())

@@ -262,6 +262,7 @@ impl Detector {
             self.answer_stranger(now, from, stamp);
             return;
         };
+        let echoed = peer.echoed();
         if !peer.is_news(stamp, echo, ours) {
             // A new session cannot prove itself before it has heard us.
             let unknown = peer.echo() == Some(stamp);
@@ -273,13 +274,18 @@ impl Detector {
             return;
         }
         peer.view = view;
-        let back = peer.unconfirmed || peer.condemned;
-        peer.is_heard(now);
+        let hears = peer.hears_us(now, view, echoed);
+        let back = hears && (peer.unconfirmed || peer.condemned);
+        if hears {
+            peer.is_heard(now);
+        } else {
+            peer.is_deaf();
+        }
         let remarked = std::mem::replace(&mut peer.mark, mark) != mark;
         if matches!(body, Body::Heartbeat) {
             peer.partner_until = Some(now + PARTNERSHIP);
         }
-        let askers = peer.take_askers(now);
+        let askers = if hears { peer.take_askers(now) } else { Vec::new() };
         if back {
             self.outputs.push_back(Output::Back { name: Arc::clone(&name) });
         }
@@ -421,7 +427,7 @@ impl Detector {
         self.sent += 1;
         let view = if peer.condemned {
             View::Dead
-        } else if peer.probing.is_some() {
+        } else if peer.probing.is_some() || peer.unconfirmed {
             View::Suspect
         } else {
             View::Alive

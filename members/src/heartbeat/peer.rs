@@ -42,6 +42,8 @@ pub(crate) struct Peer {
     window: Option<Window>,
     /// The highest counter of our own that it has echoed.
     echoed: u64,
+    /// When it last echoed something new: until then it heard us.
+    hears: Instant,
     /// The newest stamp of it, proven or not; it is what we echo.
     stamp: Option<Stamp>,
     /// When it was last heard itself.
@@ -80,6 +82,7 @@ impl Peer {
             address,
             window: None,
             echoed: sent,
+            hears: now,
             stamp: None,
             heard: None,
             evidence: now,
@@ -145,6 +148,22 @@ impl Peer {
         self.probing = None;
         self.unconfirmed = false;
         self.condemned = false;
+    }
+
+    /// It echoes something of ours that it had not got before, or says that it has heard us lately: then it hears us.
+    pub(crate) fn hears_us(&mut self, now: Instant, view: View, echoed_before: u64) -> bool {
+        let newly = self.echoed > echoed_before;
+        if newly {
+            self.hears = now;
+        }
+        newly || matches!(view, View::Alive | View::Unknown)
+    }
+
+    /// It speaks, but says that it hears nothing of us: what it said since it last heard us speaks for its life no more. What others
+    /// hear of it still does, as its ears may be closed to us alone.
+    pub(crate) fn is_deaf(&mut self) {
+        self.evidence = self.evidence.min(self.hears);
+        self.heard = self.heard.map(|heard| heard.min(self.hears));
     }
 
     /// Whether it gets heartbeats.

@@ -128,8 +128,15 @@ impl Layer2Driver {
 
     /// Another speaker answers for these now.
     pub fn claimed(&mut self, addresses: &[IpAddr]) {
-        let released = self.passage.claimed(addresses);
+        let owned = |address| self.speaker.users(address).next().is_some();
+        let released = self.passage.claimed(now(), addresses, owned);
         self.release(released);
+    }
+
+    /// Whether an address passes from one speaker to another, or has just done so.
+    #[must_use]
+    pub fn is_moving(&self, address: IpAddr) -> bool {
+        self.passage.is_moving(now(), address)
     }
 
     /// Lets go of what nobody claimed in time.

@@ -11,9 +11,8 @@ use members::watch::Standing;
 use super::layer2::Layer2Driver;
 use super::ring::{RingDriver, RingEvent, RingSignal};
 use crate::metrics::MembershipMetrics;
+use crate::passage::MOVING;
 
-/// How long after a change of the members two may announce one address.
-const MOVING: Duration = Duration::from_secs(2);
 /// How long MetalLB's speakers get to take over from one that has left, which they do not say.
 const METALLB: Duration = Duration::from_millis(300);
 

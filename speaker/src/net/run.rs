@@ -94,7 +94,6 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         announce_interval: args.announce_interval,
         seed: std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), &node),
     };
-    let (driver, mut noticed) = Layer2Driver::start(speaker, l2_options)?;
     let (ring, mut ring_signals, mut found) = match membership {
         Some(flags) => {
             let wanted = Wanted {
@@ -117,6 +116,9 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         }
         None => (RingDriver::disabled(node.as_str().into()), None, None),
     };
+    // After the ring: the kernel closes a killed program's files in the order in which they were opened, and takes some 20 ms for
+    // each packet socket. The others notice by the ring's port being closed.
+    let (driver, mut noticed) = Layer2Driver::start(speaker, l2_options)?;
     if let Some(problem) = l2::strict_arp_problem() {
         tracing::warn!(
             event = "strictARP",

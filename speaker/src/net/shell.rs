@@ -81,7 +81,8 @@ impl Shell {
     pub(super) fn handle_notice(&mut self, event: l2::Event) {
         match event {
             l2::Event::Conflict { address, interface, hardware_address, .. } => {
-                if self.membership.just_changed() {
+                let moving = self.driver.lock().is_ok_and(|driver| driver.is_moving(address));
+                if moving || self.membership.just_changed() {
                     // An address that moves is announced by two for a moment.
                     return;
                 }
