@@ -375,6 +375,13 @@ impl Watch {
             return Standing::Doubtful;
         }
         let Count { present, known, enough } = self.count(now);
+        if enough && matches!(self.standing, Standing::Minority { .. }) {
+            // It hears them again; they may have declared it dead meanwhile, and somebody else acts in its place.
+            self.detector.doubt(now);
+            if self.detector.is_in_doubt() {
+                return Standing::Doubtful;
+            }
+        }
         if enough { Standing::Confirmed } else { Standing::Minority { present, known } }
     }
 }
