@@ -111,6 +111,23 @@ fn a_killed_process_is_found_faster() {
 }
 
 #[test]
+fn one_message_that_the_port_is_closed_is_enough() {
+    for count in [2, 3, 10] {
+        for seed in 0..60 {
+            let mut field = quiet(count, seed);
+            let kill = field.now;
+            field.nodes[0].killed = true;
+            // With more, some of them reach members that do not watch it.
+            field.unreachable = if count <= 3 { 1 } else { 4 };
+            let found = field.run_until(kill + 150 * MS, |field| {
+                (1..count).all(|node| field.nodes[node].dead.contains(&0))
+            });
+            assert!(found, "{count} nodes, seed {seed}: {:?}", field.verdicts);
+        }
+    }
+}
+
+#[test]
 fn a_fifth_of_all_datagrams_lost_kills_nobody() {
     for count in [2, 3, 4, 10] {
         for seed in 0..4 {

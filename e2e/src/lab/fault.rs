@@ -239,7 +239,20 @@ pub fn story(record: &Record, from: Instant, to: Instant) -> String {
         let (first, last) = (milliseconds(from, *first), milliseconds(from, *last));
         format!("  {first:.1} to {last:.1} ms: {station}, {count} frames\n")
     };
-    lines.iter().map(line).collect()
+    // In a hand-over two answer in turn: its beginning and its end say enough.
+    const SHOWN: usize = 6;
+    let told: Vec<String> = lines.iter().map(line).collect();
+    match told.len().checked_sub(2 * SHOWN) {
+        Some(more) if more > 0 => {
+            let (begin, end) = (told.iter().take(SHOWN), told.iter().skip(SHOWN + more));
+            format!(
+                "{}  ... in turn, {more} more times\n{}",
+                begin.cloned().collect::<String>(),
+                end.cloned().collect::<String>()
+            )
+        }
+        Some(_) | None => told.concat(),
+    }
 }
 
 /// One fault, from its beginning until the new owner is alone.

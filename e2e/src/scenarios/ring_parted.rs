@@ -14,8 +14,6 @@ use crate::lab::fault::{SETTLED, Watched, is_confirmed, story};
 use crate::lab::wait::{eventually, eventually_true, now};
 use crate::lab::{Lab, SOON, loss};
 
-/// A hand-over ends when the old owner hears the new one, well before it would end by itself.
-const PASSED: Duration = Duration::from_millis(900);
 /// For so long nothing changes any more.
 const QUIET: Duration = Duration::from_secs(4);
 
@@ -95,7 +93,7 @@ fn two_at_once(record: &crate::lab::watcher::Record, since: Instant) -> anyhow::
     let last_turn = turns.last().map(|(_, at)| *at);
     if let (Some(first), Some(last)) = (first_turn, last_turn) {
         ensure!(
-            last.saturating_duration_since(first) < PASSED,
+            last.saturating_duration_since(first) < SETTLED,
             "two claim the address in turn\n{}",
             story(record, since, now())
         );

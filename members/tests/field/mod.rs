@@ -88,6 +88,8 @@ pub(crate) struct Field {
     count: u64,
     chance: Chance,
     pub(crate) loss: f64,
+    /// How many port-unreachable messages are still sent.
+    pub(crate) unreachable: u32,
     /// Pairs (from, to) that nothing passes.
     pub(crate) cut: BTreeSet<(usize, usize)>,
     pub(crate) verdicts: Vec<Verdict>,
@@ -136,6 +138,7 @@ impl Field {
             count: 0,
             chance,
             loss: 0.0,
+            unreachable: u32::MAX,
             cut: BTreeSet::new(),
             verdicts: Vec::new(),
             sent: 0,
@@ -270,7 +273,8 @@ impl Field {
                     if self.nodes[node].killed {
                         let at = self.now + self.delay();
                         let sender = number(from);
-                        if !self.cut.contains(&(node, sender)) {
+                        if !self.cut.contains(&(node, sender)) && self.unreachable > 0 {
+                            self.unreachable -= 1;
                             self.push(at, Event::Closed(sender, address(node)));
                         }
                         continue;

@@ -16,6 +16,9 @@ const DOUBTFUL: f64 = 0.4;
 const STALE: Duration = Duration::from_millis(50);
 /// How long somebody who asked is told when the member is heard.
 const CURIOSITY: Duration = Duration::from_millis(200);
+/// How long a suspect is probed of which the kernel has said once that nobody listens there. It may not say so again: of such messages a
+/// host sends one a second to another, after a burst of six.
+const CLOSED_PROBE_TIME: Duration = Duration::from_millis(30);
 /// Two port-unreachable messages within this time are about one probe and its copy.
 const SAME_PROBE: Duration = Duration::from_millis(5);
 
@@ -32,8 +35,8 @@ impl Detector {
         let probing = peer.probing.get_or_insert(Probing { since: now, next: now, closed: None });
         match probing.closed {
             None => {
-                probing.closed = Some((1, now));
-                probing.next = now;
+                // From now, whatever it was suspected of before.
+                *probing = Probing { since: now, next: now, closed: Some((1, now)) };
             }
             Some((_, last)) if now < last + SAME_PROBE => {}
             // It was asked again after the first message, and the same came back.
@@ -66,18 +69,28 @@ impl Detector {
         match peer.probing {
             // After the verdict it is asked on with the heartbeats, which it gets as before.
             _ if peer.condemned => None,
-            Some(probing) => Some(probing.next.min(probing.since + self.options.probe_time)),
+            Some(probing) => Some(probing.next.min(self.verdict_of(&probing).0)),
             None => Some(peer.evidence + self.options.patience()),
+        }
+    }
+
+    /// When the probing ends, and what a silence until then means.
+    fn verdict_of(&self, probing: &Probing) -> (Instant, Cause) {
+        match probing.closed {
+            Some(_) => (probing.since + CLOSED_PROBE_TIME, Cause::PortClosed),
+            None => (probing.since + self.options.probe_time, Cause::Silent),
         }
     }
 
     fn pursue(&mut self, now: Instant, name: &Arc<str>) {
         let options = self.options;
         let Some(peer) = self.peers.get_mut(name) else { return };
-        let probing = peer.probing.get_or_insert(Probing { since: now, next: now, closed: None });
-        if now >= probing.since + options.probe_time {
+        let probing = *peer.probing.get_or_insert(Probing { since: now, next: now, closed: None });
+        let (end, cause) = self.verdict_of(&probing);
+        let Some(peer) = self.peers.get_mut(name) else { return };
+        if now >= end {
             if peer.spoke {
-                self.condemn(now, name, Cause::Silent);
+                self.condemn(now, name, cause);
             } else {
                 // It never spoke, to nobody who was asked: a silence that means nothing. The memberlist judges it.
                 peer.probing = None;
@@ -86,7 +99,9 @@ impl Detector {
             return;
         }
         if now >= probing.next {
-            probing.next = now + options.probe_interval;
+            if let Some(probing) = &mut peer.probing {
+                probing.next = now + options.probe_interval;
+            }
             // Two copies: losing both ways of one is likelier than losing them of two.
             self.send(name, Body::Probe);
             self.send(name, Body::Probe);
@@ -152,8 +167,10 @@ impl Detector {
         };
         match peer.probing {
             // What it sent before it fell silent to us says nothing; that was `patience` ago, more than an interval.
+            // Where the port is closed even that is too old.
             Some(probing) => {
-                if probing.since.checked_sub(interval).is_none_or(|since| heard >= since) {
+                let age = if probing.closed.is_some() { Duration::ZERO } else { interval };
+                if probing.since.checked_sub(age).is_none_or(|since| heard >= since) {
                     peer.probing = None;
                     peer.evidence = heard;
                 }
