@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::{Args as ClapArgs, Parser, Subcommand};
 use daemon::log::Threshold;
 use speaker::net::Fencing;
+use speaker::net::args::MEMBERLIST_PORT;
 
 /// Load-balancer addresses for Kubernetes on bare metal, and for hosts without Kubernetes.
 #[derive(Clone, Debug, Parser)]
@@ -103,7 +104,7 @@ pub struct RingArgs {
     #[arg(long, requires = "join")]
     pub ml_bindaddr: Option<IpAddr>,
     /// The own port in the ring, over UDP and TCP.
-    #[arg(long, default_value_t = 7946)]
+    #[arg(long, default_value_t = MEMBERLIST_PORT)]
     pub ml_bindport: u16,
     /// Folder with the file `secretkey`, the same on all hosts.
     #[arg(long, requires = "join")]

@@ -7,13 +7,10 @@ use std::sync::Arc;
 
 use anyhow::{Context, ensure};
 use l2::Permit;
-use speaker::net::args::{key, settings};
+use speaker::net::args::{MEMBERLIST_PORT, key, settings};
 use speaker::net::{Membership, MembershipOptions, RingDriver, RingSignals};
 
 use crate::args::RingArgs;
-
-/// The port of the memberlist.
-const PORT: u16 = 7946;
 
 /// Starts the ring if there is somebody to join.
 ///
@@ -54,7 +51,7 @@ pub(crate) fn start(
 
 /// `ADDR` or `ADDR:PORT`, IPv6 with a port in brackets.
 fn address(text: &str) -> anyhow::Result<SocketAddr> {
-    let plain = || text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, PORT));
+    let plain = || text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, MEMBERLIST_PORT));
     text.parse()
         .or_else(|_| plain())
         .with_context(|| format!("--join: {text:?} is neither ADDR nor ADDR:PORT"))

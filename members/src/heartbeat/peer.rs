@@ -31,8 +31,8 @@ pub(crate) struct Probing {
     pub(crate) since: Instant,
     /// When the next probes go out.
     pub(crate) next: Instant,
-    /// How often the kernel said that nobody listens there, and when it last did.
-    pub(crate) closed: Option<(u8, Instant)>,
+    /// When the kernel said that nobody listens there.
+    pub(crate) closed: Option<Instant>,
 }
 
 /// One other member.

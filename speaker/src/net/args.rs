@@ -75,7 +75,7 @@ pub struct Args {
 /// The file that, if it is there, decides everything about the ring's times (contract 3.4).
 const MEMBERLIST_FILE: &str = "/etc/metallb/memberlist/config.json";
 /// The port of the memberlist, where none is given.
-const MEMBERLIST_PORT: u16 = 7946;
+pub const MEMBERLIST_PORT: u16 = 7946;
 
 /// What the flags say of the ring.
 pub struct MembershipFlags {

@@ -36,9 +36,9 @@ impl Detector {
         match probing.closed {
             None => {
                 // From now, whatever it was suspected of before.
-                *probing = Probing { since: now, next: now, closed: Some((1, now)) };
+                *probing = Probing { since: now, next: now, closed: Some(now) };
             }
-            Some((_, last)) if now < last + SAME_PROBE => {}
+            Some(last) if now < last + SAME_PROBE => {}
             // It was asked again after the first message, and the same came back.
             Some(_) => self.condemn(now, &name, Cause::PortClosed),
         }
