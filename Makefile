@@ -2,15 +2,19 @@
 # Build results are kept in the user's cache folder, so that a fresh clone builds only what is new.
 cache := $(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)/ferrolb
 export CARGO_TARGET_DIR ?= $(cache)/target
-bin := $(CARGO_TARGET_DIR)/ci
+# The programs that tests, the image and the benchmarks use are one static build: the image has nothing else in it. A target must be
+# named for that, so that build scripts and macros stay dynamic.
+host := $(shell rustc -vV | sed -n 's/^host: //p')
+export bin := $(CARGO_TARGET_DIR)/$(host)/ci
+export static := RUSTFLAGS="-C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs" cargo build --profile ci --target $(host)
 
-.PHONY: help demo test check build crds e2e soak fuzz bench bins lint unit packages deny
+.PHONY: help demo test check build crds image e2e soak fuzz bench bins lint unit packages deny
 help: ## this list
 	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
 
 demo: ## the main job on one node, without Kubernetes (root; a few minutes the first time)
 	@scripts/packages.sh iproute2 arping ndisc6 curl busybox procps
-	@scripts/timed.sh "building ferrolb" cargo build --profile ci -p cli --bin ferrolb
+	@scripts/timed.sh "building ferrolb" env $(static) -p cli --bin ferrolb
 	@e2e/demo.sh $(bin)/ferrolb
 
 test: ## everything: lints, units, properties, fuzzing, a real API server and real traffic (root; Go >= 1.25)
@@ -30,12 +34,16 @@ build: ## the three programs as they are shipped, in target/release
 	env -u CARGO_TARGET_DIR cargo build --release --bins
 
 bins: ## the three programs and the rack, as the tests use them
-	cargo build --workspace --profile ci --bins
+	@scripts/timed.sh "building the programs" env $(static) -q --workspace --bins
 
 crds: ## generate crds/generated anew from the types
 	cargo run -q -p crds --bin crdgen
 
-e2e: bins ## scenarios on a real API server; FILTER=name runs some of them (root; Go >= 1.25)
+image: bins ## the images of controller and speaker as OCI archives, and their file systems (root; buildah)
+	@scripts/packages.sh buildah binutils
+	@scripts/image.sh $(bin) $(bin)/images
+
+e2e: image ## scenarios on a real API server; FILTER=name runs some of them (root; Go >= 1.25)
 	@scripts/packages.sh $$(cat e2e/packages)
 	@e2e/cluster/build.sh >/dev/null
 	@$(bin)/e2e run $(FILTER)

@@ -9,7 +9,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use cluster::model::Service;
+use cluster::model::{Allocated, Service};
 use cluster::{Dirty, ObjectKey, Snapshot};
 use crds::config::Config;
 use crds::labels::Labels;
@@ -44,6 +44,8 @@ pub struct Write {
     pub addresses: Vec<IpAddr>,
     /// The value of [`POOL_ANNOTATION`]; none removes it.
     pub pool: Option<Arc<str>>,
+    /// The condition `ferrolb.io/Allocated`; none where conditions are not written.
+    pub condition: Option<Allocated>,
 }
 
 /// The books of all Services of one class.
@@ -58,6 +60,8 @@ pub struct Allocator {
     /// Services whose status carried addresses when the first list came.
     first_list: BTreeSet<ObjectKey>,
     started: bool,
+    /// Whether Services get a condition.
+    conditions: bool,
     told: HashMap<ObjectKey, u64>,
     hasher: RandomState,
 }
@@ -74,9 +78,16 @@ impl Allocator {
             unseen: HashMap::new(),
             first_list: BTreeSet::new(),
             started: false,
+            conditions: false,
             told: HashMap::new(),
             hasher: RandomState::new(),
         }
+    }
+
+    /// The same, which also says in a condition of each Service what it has or why not.
+    #[must_use]
+    pub fn with_conditions(class: Option<&str>) -> Self {
+        Self { conditions: true, ..Self::new(class) }
     }
 
     /// Who has which address.
@@ -322,7 +333,7 @@ impl<'a> Round<'a> {
         }
         self.tell(key, service, notices);
         if !matches!(outcome, Outcome::Held(_)) {
-            self.write(key, service, outcome.assigned());
+            self.write(key, service, &outcome);
         }
     }
 
@@ -342,18 +353,29 @@ impl<'a> Round<'a> {
         }));
     }
 
-    fn write(&mut self, key: &ObjectKey, service: &Service, assigned: Option<&Assigned>) {
+    fn write(&mut self, key: &ObjectKey, service: &Service, outcome: &Outcome) {
+        let assigned = outcome.assigned();
+        let condition = self.books.conditions.then(|| outcome.condition());
         let addresses = assigned.map(|assigned| assigned.addresses.clone()).unwrap_or_default();
         let pool = assigned.map(|assigned| Arc::clone(&assigned.pool));
         let same_addresses = service.ingress.len() == addresses.len()
             && service.ingress.iter().zip(&addresses).all(|(entry, address)| {
                 entry.hostname.is_empty() && *entry.ip == *address.to_string()
             });
-        if same_addresses && service.annotations.get(POOL_ANNOTATION) == pool.as_deref() {
+        let fingerprint = condition.as_ref().map(Allocated::fingerprint);
+        if same_addresses
+            && service.annotations.get(POOL_ANNOTATION) == pool.as_deref()
+            && (fingerprint.is_none() || fingerprint == service.allocated)
+        {
             self.books.unseen.remove(key);
             return;
         }
         self.books.unseen.insert(key.clone(), addresses.clone());
-        self.outputs.push(Output::Write(Write { service: key.clone(), addresses, pool }));
+        self.outputs.push(Output::Write(Write {
+            service: key.clone(),
+            addresses,
+            pool,
+            condition,
+        }));
     }
 }

@@ -9,12 +9,12 @@ use std::sync::Arc;
 
 use cluster::ObjectKey;
 pub use cluster::model::POOL_ANNOTATION;
-use cluster::model::{FamilyPolicy, Service};
+use cluster::model::{Allocated, FamilyPolicy, Service};
 use crds::config::{Config, Family, Pool};
 use crds::labels::Labels;
 
 use crate::allocations::{Allocations, Assigned};
-use crate::reason::{Notice, Reason};
+use crate::reason::{Names, Notice, Reason};
 use crate::request::{
     Families, check_families, prefers_dual, quoted, requested_addresses, requested_pool,
 };
@@ -49,6 +49,22 @@ impl Outcome {
             Self::Pending(_) => None,
         }
     }
+
+    /// What the condition `ferrolb.io/Allocated` says of it.
+    #[must_use]
+    pub fn condition(&self) -> Allocated {
+        match self {
+            Self::Assigned(Assigned { pool, addresses })
+            | Self::Held(Assigned { pool, addresses }) => Allocated {
+                given: true,
+                reason: "Assigned".into(),
+                message: format!("Assigned IP {} from pool {pool:?}", quoted(addresses)),
+            },
+            Self::Pending(reason) => {
+                Allocated { given: false, reason: reason.condition(), message: reason.to_string() }
+            }
+        }
+    }
 }
 
 /// An outcome and the events that tell about it, in order.
@@ -58,6 +74,13 @@ pub struct Decision {
     pub outcome: Outcome,
     /// What users are told.
     pub notices: Vec<Notice>,
+}
+
+impl Decision {
+    fn pending(key: &ObjectKey, reason: Reason) -> Self {
+        let notices = reason.notice(key).into_iter().collect();
+        Self { outcome: Outcome::Pending(reason), notices }
+    }
 }
 
 /// Why current addresses cannot be kept.
@@ -139,29 +162,21 @@ pub fn decide(
     allocations: &Allocations,
 ) -> Decision {
     let mut notices = Vec::new();
-    let pending = |reason: Reason, notices: Vec<Notice>| Decision {
-        outcome: Outcome::Pending(reason),
-        notices,
-    };
     if world.config.has_no_pools() {
-        return pending(Reason::NoPools, vec![failed(key, &Reason::NoPools)]);
+        return Decision::pending(key, Reason::NoPools);
     }
     if let Some(assigned) = held(key, service, current, world.config, allocations) {
         return Decision { outcome: Outcome::Held(assigned), notices };
     }
     if service.cluster_ips.is_empty() {
-        return pending(Reason::NoClusterIps, notices);
+        return Decision::pending(key, Reason::NoClusterIps);
     }
     let cluster_ips = format!("[{}]", service.cluster_ips.join(" "));
     if service.family_policy == FamilyPolicy::RequireDualStack && service.cluster_ips.len() < 2 {
-        let reason = Reason::NotDualStack(cluster_ips);
-        let notice = Notice::warning("not enough clusterips", reason.to_string());
-        return pending(reason, vec![notice]);
+        return Decision::pending(key, Reason::NotDualStack(cluster_ips));
     }
     let Some(families) = Families::of_service(service) else {
-        let reason = Reason::NoFamily(cluster_ips);
-        let notice = Notice::warning("noclusterIPsIPFamily", reason.to_string());
-        return pending(reason, vec![notice]);
+        return Decision::pending(key, Reason::NoFamily(cluster_ips));
     };
     match keep(key, service, current, world, allocations) {
         Ok(mut assigned) => {
@@ -188,17 +203,12 @@ pub fn decide(
                     Decision { outcome: Outcome::Assigned(assigned), notices }
                 }
                 Err(reason) => {
-                    notices.push(failed(key, &reason));
-                    pending(reason, notices)
+                    notices.extend(reason.notice(key));
+                    Decision { outcome: Outcome::Pending(reason), notices }
                 }
             }
         }
     }
-}
-
-fn failed(key: &ObjectKey, reason: &Reason) -> Notice {
-    let message = format!("Failed to allocate IP for {:?}: {reason}", key.as_str());
-    Notice::warning("AllocationFailed", message)
 }
 
 fn deprecated_annotations(service: &Service) -> impl Iterator<Item = Notice> + '_ {
@@ -342,7 +352,47 @@ fn automatic(seeker: &Seeker<'_>, world: World<'_>) -> Result<Assigned, Reason> 
     pinned.sort_by(|(rank_a, a), (rank_b, b)| (rank_a, &a.name).cmp(&(rank_b, &b.name)));
     let pinned: Vec<&Pool> = pinned.into_iter().map(|(_, pool)| pool).collect();
     let open: Vec<&Pool> = automatic().filter(|pool| pool.service_allocation.is_none()).collect();
-    seeker.first_of(&pinned).or_else(|| seeker.first_of(&open)).ok_or(Reason::Exhausted)
+    seeker
+        .first_of(&pinned)
+        .or_else(|| seeker.first_of(&open))
+        .ok_or_else(|| why_none(seeker, world, &pinned, &open))
+}
+
+/// Why no pool gave anything: all that may be used are full, or none may be used.
+fn why_none(seeker: &Seeker<'_>, world: World<'_>, pinned: &[&Pool], open: &[&Pool]) -> Reason {
+    let families = seeker.families.name();
+    let wanted = |pool: &&&Pool| match seeker.families {
+        Families::Single(family) => pool.has_family(family),
+        Families::Dual if prefers_dual(seeker.service) => true,
+        Families::Dual => pool.has_family(Family::V4) && pool.has_family(Family::V6),
+    };
+    let full = pinned.iter().chain(open).filter(wanted).map(|pool| Arc::clone(&pool.name));
+    let full = Names::of(full);
+    if !full.is_empty() {
+        return Reason::Exhausted { pools: full, families };
+    }
+    Reason::NoneAllowed {
+        families,
+        manual: Names::of(
+            world
+                .config
+                .pools
+                .values()
+                .filter(|pool| !pool.auto_assign)
+                .map(|p| Arc::clone(&p.name)),
+        ),
+        pinned: Names::of(
+            world
+                .config
+                .pools
+                .values()
+                .filter(|pool| {
+                    pool.auto_assign && compatible(seeker.key, seeker.service, pool, world).is_err()
+                })
+                .map(|pool| Arc::clone(&pool.name)),
+        ),
+        other_family: Names::of(pinned.iter().chain(open).map(|pool| Arc::clone(&pool.name))),
+    }
 }
 
 /// A Service that looks for addresses in pools.

@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The controller's metrics (contract 7.1), names and labels exact.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use cluster::ObjectKey;
 use crds::config::Config;
-use prometheus::{IntGauge, IntGaugeVec, Opts, Registry};
+use prometheus::{IntGaugeVec, Opts, Registry};
 
 use crate::allocations::Allocations;
 use crate::pool_status::PoolStatus;
+use crate::reason::Reason;
 
 /// Gauges by pool.
 pub struct AllocatorMetrics {
@@ -19,7 +21,7 @@ pub struct AllocatorMetrics {
     in_use_v4: IntGaugeVec,
     in_use_v6: IntGaugeVec,
     services: IntGaugeVec,
-    pending: IntGauge,
+    pending: IntGaugeVec,
     pools: BTreeSet<Arc<str>>,
 }
 
@@ -36,10 +38,14 @@ impl AllocatorMetrics {
     /// # Errors
     /// When a name is taken in `registry`.
     pub fn register(registry: &Registry) -> prometheus::Result<Self> {
-        let pending = IntGauge::with_opts(
-            Opts::new("services_pending", "Number of Services that have no address.")
-                .namespace("ferrolb")
-                .subsystem("allocator"),
+        let pending = IntGaugeVec::new(
+            Opts::new(
+                "services_pending",
+                "Number of Services that have no address, by the reason.",
+            )
+            .namespace("ferrolb")
+            .subsystem("allocator"),
+            &["reason"],
         )?;
         registry.register(Box::new(pending.clone()))?;
         Ok(Self {
@@ -84,7 +90,12 @@ impl AllocatorMetrics {
     }
 
     /// Sets them to what is so now; the series of pools that are gone are removed.
-    pub fn update(&mut self, config: &Config, allocations: &Allocations, pending: usize) {
+    pub fn update(
+        &mut self,
+        config: &Config,
+        allocations: &Allocations,
+        pending: &BTreeMap<ObjectKey, Reason>,
+    ) {
         let signed = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
         let pools: BTreeSet<Arc<str>> = config.pools.keys().cloned().collect();
         for gone in self.pools.difference(&pools) {
@@ -108,7 +119,13 @@ impl AllocatorMetrics {
             set(&self.services, usage.services);
         }
         self.pools = pools;
-        self.pending.set(i64::try_from(pending).unwrap_or(i64::MAX));
+        let mut counts: BTreeMap<&str, i64> = Reason::NAMES.map(|name| (name, 0)).into();
+        for reason in pending.values() {
+            *counts.entry(reason.name()).or_default() += 1;
+        }
+        for (reason, count) in counts {
+            self.pending.with_label_values(&[reason]).set(count);
+        }
     }
 
     fn gauges(&self) -> [&IntGaugeVec; 7] {

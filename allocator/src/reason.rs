@@ -2,8 +2,11 @@
 //! Why a Service has no address, or keeps one that its request no longer fits: one enum that feeds the
 //! event, the log, the metric and `explain`.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
+
+use cluster::ObjectKey;
 
 use crate::request::{RequestError, quoted};
 use crate::sharing::SharingError;
@@ -65,9 +68,87 @@ pub enum Reason {
         /// ipv4, ipv6 or dual.
         families: &'static str,
     },
-    /// Every pool that this Service may use is exhausted, or there is none.
-    #[error("no available IPs")]
-    Exhausted,
+    /// Every pool that this Service may use is exhausted.
+    #[error(
+        "no available IPs: every pool that this Service may use is exhausted for {families}: {pools}"
+    )]
+    Exhausted {
+        /// Those pools.
+        pools: Names,
+        /// ipv4, ipv6 or dual.
+        families: &'static str,
+    },
+    /// There are pools, but none that this Service may use without asking for it.
+    #[error(
+        "no available IPs: no pool may be used by this Service{}",
+        forbidden(families, manual, pinned, other_family)
+    )]
+    NoneAllowed {
+        /// ipv4, ipv6 or dual.
+        families: &'static str,
+        /// Pools with `autoAssign: false`.
+        manual: Names,
+        /// Pools whose `serviceAllocation` leaves the Service out.
+        pinned: Names,
+        /// Pools that do not hold the families.
+        other_family: Names,
+    },
+}
+
+fn forbidden(families: &str, manual: &Names, pinned: &Names, other_family: &Names) -> String {
+    let mut text = String::new();
+    let mut say = |names: &Names, why: &str| {
+        if !names.is_empty() {
+            let separator = if text.is_empty() { ": " } else { "; " };
+            text.push_str(&format!("{separator}{names} {why}"));
+        }
+    };
+    say(manual, "(autoAssign is false)");
+    say(pinned, "(serviceAllocation selects other Services)");
+    say(other_family, &format!("(no addresses for {families})"));
+    text
+}
+
+/// A few names, and how many more there are: a message must stay readable with 2,000 pools.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Names {
+    first: Vec<Arc<str>>,
+    more: usize,
+}
+
+impl Names {
+    const SHOWN: usize = 5;
+
+    pub(crate) fn of(names: impl Iterator<Item = Arc<str>>) -> Self {
+        let mut list = Self::default();
+        for name in names {
+            if list.first.len() < Self::SHOWN {
+                list.first.push(name);
+            } else {
+                list.more += 1;
+            }
+        }
+        list
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.first.is_empty()
+    }
+}
+
+impl fmt::Display for Names {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, name) in self.first.iter().enumerate() {
+            let separator = if index == 0 { "" } else { ", " };
+            write!(formatter, "{separator}{name:?}")?;
+        }
+        match self.more {
+            0 => Ok(()),
+            more => write!(formatter, " and {more} more"),
+        }
+    }
 }
 
 impl Reason {
@@ -87,8 +168,49 @@ impl Reason {
             Self::OtherPool { .. } => "otherPool",
             Self::Sharing(_) => "sharing",
             Self::PoolExhausted { .. } => "poolExhausted",
-            Self::Exhausted => "exhausted",
+            Self::Exhausted { .. } => "exhausted",
+            Self::NoneAllowed { .. } => "noneAllowed",
         }
+    }
+
+    /// All short names, for the metric that has a series for each.
+    pub const NAMES: [&str; 14] = [
+        "noPools",
+        "noClusterIPs",
+        "noFamily",
+        "notDualStack",
+        "invalidRequest",
+        "notInConfig",
+        "poolNotCompatible",
+        "unknownPool",
+        "invalidPool",
+        "otherPool",
+        "sharing",
+        "poolExhausted",
+        "exhausted",
+        "noneAllowed",
+    ];
+
+    /// The same as a condition's reason has it: in CamelCase.
+    #[must_use]
+    pub fn condition(&self) -> String {
+        let name = self.name();
+        name.chars().take(1).flat_map(char::to_uppercase).chain(name.chars().skip(1)).collect()
+    }
+
+    /// The event that tells it (contract 2.9), if one does.
+    #[must_use]
+    pub fn notice(&self, key: &ObjectKey) -> Option<Notice> {
+        Some(match self {
+            // Only for a moment, while the Service is being made.
+            Self::NoClusterIps => return None,
+            Self::NotDualStack(_) => Notice::warning("not enough clusterips", self.to_string()),
+            Self::NoFamily(_) => Notice::warning("noclusterIPsIPFamily", self.to_string()),
+            _ => Notice::warning(
+                "AllocationFailed",
+                format!("Failed to allocate IP for {:?}: {self}", key.as_str()),
+            ),
+        })
     }
 }
 

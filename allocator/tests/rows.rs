@@ -77,7 +77,12 @@ fn one(annotations: Value, spec: Value) -> (bool, &'static str, String) {
 }
 
 fn failed(message: &str) -> (bool, &'static str, String) {
-    (true, "AllocationFailed", format!("Failed to allocate IP for \"default/s\": {message}"))
+    failed_for("s", message)
+}
+
+fn failed_for(service: &str, message: &str) -> (bool, &'static str, String) {
+    let message = format!("Failed to allocate IP for \"default/{service}\": {message}");
+    (true, "AllocationFailed", message)
 }
 
 #[test]
@@ -261,7 +266,26 @@ fn namespace_selectors_that_match_nothing_mean_nobody() {
         pool("p", &["10.0.0.0/30"], allocation),
         service("s", json!({}), json!({ "clusterIPs": ["10.96.0.1"] })),
     ]);
-    assert_eq!(all, [failed("no available IPs")]);
+    let why =
+        "no pool may be used by this Service: \"p\" (serviceAllocation selects other Services)";
+    assert_eq!(all, [failed(&format!("no available IPs: {why}"))]);
+}
+
+#[test]
+fn an_exhausted_pool_is_told_from_pools_that_may_not_be_used() {
+    let taken = service("a", json!({}), json!({ "clusterIPs": ["10.96.0.1"] }));
+    let one_more = service("b", json!({}), json!({ "clusterIPs": ["10.96.0.2"] }));
+    let manual = json!({ "autoAssign": false });
+    let pools =
+        [pool("full", &["10.0.0.1/32"], json!({})), pool("manual", &["10.0.1.0/24"], manual)];
+    let [full, manual] = pools;
+    let all = told(&[full, manual.clone(), taken, one_more.clone()]);
+    let why = "every pool that this Service may use is exhausted for ipv4: \"full\"";
+    assert!(all.contains(&failed_for("b", &format!("no available IPs: {why}"))), "{all:?}");
+    let v6 = pool("six", &["fd00::/120"], json!({}));
+    let all = told(&[manual, v6, one_more]);
+    let why = "no pool may be used by this Service: \"manual\" (autoAssign is false); \"six\" (no addresses for ipv4)";
+    assert_eq!(all, [failed_for("b", &format!("no available IPs: {why}"))]);
 }
 
 #[test]

@@ -24,12 +24,24 @@ pub struct Args {
 pub enum Command {
     /// Give and announce addresses as a folder of Kubernetes manifests says, and follow its changes.
     Run(RunArgs),
-    /// Check manifests: every mistake with file, line, object and field. Exit code 1 if there is one.
+    /// Check manifests (every mistake with file, line, object and field), or with --cluster a live cluster: what would keep
+    /// addresses from working there. Exit code 1 if there is a mistake.
     Check(CheckArgs),
     /// Show what would be given and announced, where and why.
     Plan(PlanArgs),
     /// Say why an object is as it is.
     Explain(ExplainArgs),
+    /// Show pools, Services and who announces them, sessions and errors of the cluster of the kubeconfig.
+    Status(StatusArgs),
+    /// Write a support bundle about the cluster of the kubeconfig: objects, events and logs, without secrets.
+    Collect(CollectArgs),
+    /// Print a completion script for a shell.
+    Completion {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+    /// Convert configuration of an older MetalLB into the objects of today.
+    Import(ImportArgs),
     /// Asks for an address to be announced from another node, in the cluster of the kubeconfig.
     Move(MoveArgs),
     /// Asks for a node to be emptied of what is announced from it, in the cluster of the kubeconfig.
@@ -122,8 +134,14 @@ pub struct RingArgs {
 #[derive(Clone, Debug, ClapArgs)]
 pub struct CheckArgs {
     /// Files, or folders with .yaml, .yml and .json files.
-    #[arg(required = true)]
+    #[arg(required_unless_present = "cluster")]
     pub paths: Vec<PathBuf>,
+    /// Look at the cluster of the kubeconfig instead.
+    #[arg(long, conflicts_with = "paths")]
+    pub cluster: bool,
+    /// Namespace of the configuration objects in the cluster.
+    #[arg(long, env = "METALLB_NAMESPACE", default_value = "metallb-system")]
+    pub namespace: String,
 }
 
 /// How a plan is printed.
@@ -207,4 +225,59 @@ pub struct DrainArgs {
     /// Let it announce again.
     #[arg(long)]
     pub undo: bool,
+}
+
+/// Flags of `ferrolb import`.
+#[derive(Clone, Debug, ClapArgs)]
+pub struct ImportArgs {
+    /// What is converted.
+    #[command(subcommand)]
+    pub source: Import,
+}
+
+/// What can be converted.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Import {
+    /// The ConfigMap that MetalLB 0.12 and before was configured by.
+    Configmap(ImportSource),
+    /// AddressPool objects of MetalLB 0.13.
+    Addresspool(ImportSource),
+}
+
+/// Where it is.
+#[derive(Clone, Debug, ClapArgs)]
+pub struct ImportSource {
+    /// The manifest.
+    pub file: PathBuf,
+    /// The file is only what the ConfigMap's key `config` holds.
+    #[arg(long)]
+    pub only_data: bool,
+    /// The namespace of the new objects; that of the source by default.
+    #[arg(long)]
+    pub namespace: Option<String>,
+}
+
+/// Flags of `ferrolb status`.
+#[derive(Clone, Debug, ClapArgs)]
+pub struct StatusArgs {
+    /// Namespace of the configuration objects in the cluster.
+    #[arg(long, env = "METALLB_NAMESPACE", default_value = "metallb-system")]
+    pub namespace: String,
+    /// table or json.
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
+    /// Show it again every two seconds.
+    #[arg(short, long)]
+    pub watch: bool,
+}
+
+/// Flags of `ferrolb collect`.
+#[derive(Clone, Debug, ClapArgs)]
+pub struct CollectArgs {
+    /// Namespace of the configuration objects in the cluster.
+    #[arg(long, env = "METALLB_NAMESPACE", default_value = "metallb-system")]
+    pub namespace: String,
+    /// Where the bundle is written; `ferrolb-report-TIME.tar` here by default.
+    #[arg(short, long)]
+    pub file: Option<PathBuf>,
 }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::path::PathBuf;
 
 use cluster::folder::{FolderState, feed};
 use cluster::manifest::{Manifests, Mistake, Place};
@@ -10,7 +11,6 @@ use cluster::model::Service;
 use cluster::{ConfigScope, ObjectKey, Snapshot};
 use crds::config::Config;
 
-use crate::args::CheckArgs;
 use crate::fields;
 
 /// What a check found.
@@ -25,9 +25,9 @@ pub struct Report {
 
 /// Runs the command.
 #[must_use]
-pub fn run(args: &CheckArgs) -> Report {
+pub fn run(paths: &[PathBuf]) -> Report {
     let mut manifests = Manifests::with_fields();
-    manifests.read_paths(&args.paths);
+    manifests.read_paths(paths);
     let summary = summary(&manifests);
     let mut mistakes = std::mem::take(&mut manifests.mistakes);
     let places: BTreeMap<(String, String), Place> = manifests

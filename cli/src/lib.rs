@@ -4,12 +4,17 @@
 
 pub mod args;
 pub mod check;
+pub mod collect;
 pub mod explain;
 mod fields;
+pub mod import;
 pub mod plan;
+pub mod preflight;
 mod ring;
 pub mod routes;
 pub mod run;
+pub mod status;
 pub mod steer;
+pub mod survey;
 mod table;
 pub mod world;

@@ -3,8 +3,10 @@
 
 use std::process::ExitCode;
 
+use clap::CommandFactory;
 use cli::args::{Args, Command, Subject};
-use cli::{check, explain, plan, run, steer};
+use cli::preflight::Severity;
+use cli::{check, collect, explain, import, plan, preflight, run, status, steer};
 use daemon::program::{block_on, parse};
 
 fn main() -> ExitCode {
@@ -31,8 +33,24 @@ fn execute(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Move(args) => print!("{}", block_on(steer::move_address(&args))?),
         Command::Drain(args) => print!("{}", block_on(steer::drain(&args))?),
+        Command::Import(args) => print!("{}", import::run(&args)?),
+        Command::Status(args) => block_on(status::run(&args))?,
+        Command::Collect(args) => print!("{}", block_on(collect::run(&args))?),
+        Command::Completion { shell } => {
+            clap_complete::generate(shell, &mut Args::command(), "ferrolb", &mut std::io::stdout());
+        }
+        Command::Check(args) if args.cluster => {
+            let found = block_on(preflight::run(&args.namespace))?;
+            for finding in &found {
+                println!("{finding}");
+            }
+            if found.iter().any(|finding| finding.severity == Severity::Error) {
+                return Ok(ExitCode::FAILURE);
+            }
+            println!("nothing else found");
+        }
         Command::Check(args) => {
-            let report = check::run(&args);
+            let report = check::run(&args.paths);
             print!("{}", report.text());
             if !report.mistakes.is_empty() {
                 return Ok(ExitCode::FAILURE);

@@ -27,7 +27,7 @@ use speaker::net::{
 use speaker::{Output, RouteOutput, Speaker};
 use tokio::sync::mpsc;
 
-use crate::args::{CheckArgs, RunArgs};
+use crate::args::RunArgs;
 use crate::check;
 use crate::plan::{by_bgp, planned};
 use crate::ring;
@@ -216,7 +216,7 @@ impl Runner {
         if !rejections.is_empty() {
             // Where each stands is looked up only when something is wrong.
             let paths = vec![self.args.folder.clone()];
-            mistakes.extend(check::run(&CheckArgs { paths }).mistakes);
+            mistakes.extend(check::run(&paths).mistakes);
         }
         let file: Arc<std::path::Path> = self.args.folder.as_path().into();
         for rejection in rejections {
@@ -318,7 +318,7 @@ impl Runner {
             self.note_route(&output);
         }
         let allocations = self.world.allocator.allocations();
-        let pending = self.world.allocator.pending().len();
+        let pending = self.world.allocator.pending();
         self.metrics.allocator.update(self.world.snapshot.config(), allocations, pending);
         self.accept().await;
         self.discard_aggregates().await;

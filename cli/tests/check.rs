@@ -10,12 +10,11 @@
 
 mod folder;
 
-use cli::args::CheckArgs;
 use cli::check::{Report, run};
 use folder::{ADVERTISEMENT, Folder, POOL, node, service};
 
 fn check(folder: &Folder) -> Report {
-    run(&CheckArgs { paths: vec![folder.path()] })
+    run(&[folder.path()])
 }
 
 fn mistakes(files: &[(&str, &str)]) -> Vec<String> {
@@ -230,6 +229,6 @@ fn what_is_valid_and_probably_not_meant_is_a_hint() {
 
 #[test]
 fn a_path_that_is_not_there_is_a_mistake() {
-    let report = run(&CheckArgs { paths: vec!["/nowhere/at/all".into()] });
+    let report = run(&["/nowhere/at/all".into()]);
     assert!(report.text().starts_with("/nowhere/at/all: cannot be read: "), "{}", report.text());
 }

@@ -2,6 +2,7 @@
 //! What the programs of ferrolb have in common: flags as Go writes them, logs as MetalLB writes them,
 //! the health and metrics endpoints. It knows nothing of Services or networks.
 
+pub mod companion;
 pub mod endpoints;
 pub mod flags;
 pub mod log;

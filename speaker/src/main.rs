@@ -1,12 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The program `speaker`.
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
-use speaker::net::{args::Args, run};
+use speaker::net::{Companion, args::Args, run};
 
 fn main() -> ExitCode {
-    let arguments = daemon::flags::two_dashes(std::env::args_os());
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    if let Some(companion) = Companion::of(arguments.first()) {
+        return companion.run(arguments.get(1..).unwrap_or_default());
+    }
+    let arguments = daemon::flags::two_dashes(arguments.into_iter());
     let args: Args = match daemon::program::parse(arguments) {
         Ok(args) => args,
         Err(code) => return code,

@@ -41,10 +41,6 @@ impl Args {
     /// Says in the log which flags are understood and not acted upon yet.
     pub fn say_what_is_missing(&self) {
         self.common.say_what_is_missing();
-        without_effect(
-            "ml-secret-name",
-            self.ml_secret_name.as_deref().is_some_and(|name| !name.is_empty()),
-        );
         without_effect("webhook-mode", self.webhook_mode != "disabled");
         without_effect("disable-cert-rotation", self.disable_cert_rotation);
         without_effect("webhook-http2", self.webhook_http2);

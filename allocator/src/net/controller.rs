@@ -7,13 +7,16 @@
 //! ServiceSink's reports ──>└──────────────────────────────┘ ──> PoolSink
 //! ```
 
+use std::hash::{BuildHasher, RandomState};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use anyhow::Context;
 use cluster::net::client::connect;
+use cluster::net::pod::{Search, own_pod};
 use cluster::net::sink::kubernetes::{
-    EventSink, ObjectEvent, PoolCounters, PoolSink, Regarding, ServiceReport, ServiceSink,
-    ServiceStatus, list_formerly_allocated,
+    Component, ConfigurationStateSink, EventSink, ObjectEvent, PoolCounters, PoolSink, Regarding,
+    ServiceReport, ServiceSink, ServiceStatus, list_formerly_allocated,
 };
 use cluster::net::source::kubernetes::{Watches, watch_all};
 use cluster::net::source::{Journal, Update};
@@ -25,6 +28,7 @@ use kube::Client;
 use prometheus::Registry;
 
 use super::args::Args;
+use super::memberlist_secret::MemberlistSecret;
 use crate::metrics::AllocatorMetrics;
 use crate::pool_status::PoolStatus;
 use crate::{Allocator, Output, POOL_ANNOTATION};
@@ -36,6 +40,9 @@ const KINDS: [Kind; 4] = [
     Kind::Config(ConfigKind::IpAddressPool),
     Kind::Config(ConfigKind::Community),
 ];
+
+/// How often a reason that lasts is told, in minutes.
+const MINUTES: u64 = 60;
 
 /// Runs until a signal ends it.
 ///
@@ -57,17 +64,37 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     serve_health(everywhere(args.common.health_probe_port), readiness.clone()).await.with_context(
         || format!("cannot serve health on port {}", args.common.health_probe_port),
     )?;
-    let mut controller = Controller::new(&client, &namespace, &args, &registry, readiness)?;
+    // Manifests before MetalLB 0.16 do not say the Pod's name; the host's name is that of the Pod.
+    let pod_name = args.common.pod_name.clone().or_else(|| std::env::var("HOSTNAME").ok());
+    let pod = match pod_name.filter(|name| !name.is_empty()) {
+        Some(name) => own_pod(&client, &namespace, &Search::Name(name)).await,
+        None => None,
+    };
+    let configuration = ConfigurationStateSink::start(
+        client.clone(),
+        namespace.clone(),
+        Component::controller(),
+        pod,
+    );
+    let mut controller =
+        Controller::new(&client, &namespace, &args, &registry, readiness, configuration)?;
     if args.common.port != 0 {
         serve_metrics(everywhere(args.common.port), registry, || ())
             .await
             .with_context(|| format!("cannot serve metrics on port {}", args.common.port))?;
+    }
+    if let Some(name) = args.ml_secret_name.clone().filter(|name| !name.is_empty()) {
+        let deployment = args.deployment.clone().filter(|name| !name.is_empty());
+        MemberlistSecret { namespace: namespace.clone(), name, deployment }.ensure(client.clone());
     }
     let (sink, mut reports) = ServiceSink::start(client.clone());
     controller.services = Some(sink);
     let mut updates =
         watch_all(&client, Watches { namespace: namespace.clone(), kinds: KINDS.to_vec() });
     let mut batch = Vec::with_capacity(512);
+    let mut minutes = tokio::time::interval(Duration::from_secs(60));
+    minutes.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut minute = 0;
     let terminated = daemon::signals::terminated();
     tokio::pin!(terminated);
     loop {
@@ -83,6 +110,10 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
                 while let Ok(report) = reports.try_recv() {
                     controller.handle_report(report);
                 }
+            }
+            _ = minutes.tick() => {
+                controller.remind(minute);
+                minute = (minute + 1) % MINUTES;
             }
             received = updates.recv_many(&mut batch, 512) => {
                 if received == 0 {
@@ -108,6 +139,9 @@ struct Controller {
     readiness: Readiness,
     metrics: AllocatorMetrics,
     client_metrics: ClientMetrics,
+    configuration: ConfigurationStateSink,
+    /// Spreads the reminders over the hour.
+    reminders: RandomState,
     synced: bool,
 }
 
@@ -118,11 +152,12 @@ impl Controller {
         args: &Args,
         registry: &Registry,
         readiness: Readiness,
+        configuration: ConfigurationStateSink,
     ) -> anyhow::Result<Self> {
         Ok(Self {
             client: client.clone(),
             snapshot: Snapshot::new(ConfigScope::Controller, false),
-            allocator: Allocator::new(args.common.class()),
+            allocator: Allocator::with_conditions(args.common.class()),
             journal: Journal::default(),
             services: None,
             events: EventSink::start(client.clone(), "metallb-controller", None),
@@ -130,6 +165,8 @@ impl Controller {
             readiness,
             metrics: AllocatorMetrics::register(registry)?,
             client_metrics: ClientMetrics::register(registry)?,
+            configuration,
+            reminders: RandomState::new(),
             synced: false,
         })
     }
@@ -167,7 +204,10 @@ impl Controller {
         let dirty = self.snapshot.take_dirty();
         // Also when nothing else changes: an invalid object that keeps its last valid version makes nothing dirty.
         self.journal.note_rejections(self.snapshot.rejections());
-        self.client_metrics.set_config(self.snapshot.rejections().len());
+        let rejections = self.snapshot.rejections().iter();
+        let errors: Vec<String> = rejections.map(|rejection| rejection.message.clone()).collect();
+        self.client_metrics.set_config(errors.len());
+        self.configuration.publish(errors);
         if dirty.is_empty() {
             return;
         }
@@ -186,7 +226,7 @@ impl Controller {
         }
         let config = self.snapshot.config();
         let allocations = self.allocator.allocations();
-        self.metrics.update(config, allocations, self.allocator.pending().len());
+        self.metrics.update(config, allocations, self.allocator.pending());
         let counters = config.pools.iter().map(|(name, pool)| {
             let status = PoolStatus::new(pool, allocations.usage(name));
             let counters = PoolCounters {
@@ -211,6 +251,7 @@ impl Controller {
                         addresses: write.addresses,
                         annotation: POOL_ANNOTATION,
                         pool: write.pool,
+                        condition: write.condition,
                     };
                     sink.write(write.service, status);
                 }
@@ -224,6 +265,22 @@ impl Controller {
                 }
                 self.events.publish(ObjectEvent {
                     regarding: Regarding::service(service, uid),
+                    warning: notice.warning,
+                    reason: notice.reason,
+                    message: notice.message,
+                });
+            }
+        }
+    }
+
+    /// Tells again why Services have no address, each in a minute of its own of every hour: events expire.
+    fn remind(&self, minute: u64) {
+        for (service, reason) in self.allocator.pending() {
+            let due = self.reminders.hash_one(service) % MINUTES == minute;
+            let (Some(known), true) = (self.snapshot.service(service), due) else { continue };
+            if let Some(notice) = reason.notice(service) {
+                self.events.publish(ObjectEvent {
+                    regarding: Regarding::service(service.clone(), known.uid.clone()),
                     warning: notice.warning,
                     reason: notice.reason,
                     message: notice.message,

@@ -3,5 +3,6 @@
 
 pub mod args;
 mod controller;
+mod memberlist_secret;
 
 pub use controller::run;

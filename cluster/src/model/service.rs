@@ -8,6 +8,7 @@ use crds::labels::Labels;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Deserialize;
 
+use super::allocated::{ALLOCATED_CONDITION, Allocated};
 use super::version::ResourceVersion;
 use crate::key::ObjectKey;
 
@@ -89,6 +90,8 @@ pub struct Service {
     pub ports: Box<[ServicePort]>,
     /// `status.loadBalancer.ingress`, in order.
     pub ingress: Box<[Ingress]>,
+    /// The fingerprint of its condition `ferrolb.io/Allocated`, if it has one.
+    pub allocated: Option<u64>,
 }
 
 /// An entry of `status.loadBalancer.ingress`.
@@ -163,6 +166,16 @@ struct PortObject {
 #[serde(rename_all = "camelCase", default)]
 struct Status {
     load_balancer: LoadBalancer,
+    conditions: Vec<ConditionObject>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct ConditionObject {
+    r#type: String,
+    status: String,
+    reason: String,
+    message: String,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -318,6 +331,13 @@ impl ServiceObject {
                     hostname: entry.hostname.unwrap_or_default().into(),
                 })
                 .collect(),
+            allocated: status
+                .conditions
+                .into_iter()
+                .find(|condition| condition.r#type == ALLOCATED_CONDITION)
+                .map(|ConditionObject { status, reason, message, .. }| {
+                    Allocated { given: status == "True", reason, message }.fingerprint()
+                }),
         }
     }
 }

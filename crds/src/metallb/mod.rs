@@ -6,6 +6,7 @@
 
 #![allow(clippy::duplicated_attributes, reason = "printer columns of one type are no duplicates")]
 
+pub mod address_pool;
 mod bfd_profile;
 mod bgp_advertisement;
 mod bgp_peer;

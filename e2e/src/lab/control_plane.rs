@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use serde_json::Value;
 
+use super::generation::Generation;
 use super::kube::{Kube, documents};
 use super::netns::{Namespace, succeeded};
 use super::process::{Process, Rights, Start, tail};
@@ -34,7 +35,9 @@ impl Families {
         }
     }
 
-    fn address(self) -> &'static str {
+    /// The API server's address.
+    #[must_use]
+    pub fn address(self) -> &'static str {
         match self {
             Self::Dual => "172.30.0.2",
             Self::Ipv6 => "fd30::2",
@@ -190,7 +193,11 @@ impl ControlPlane {
         result.with_context(|| format!("etcd:\n{}", tail(&self.etcd.log(), 5)))
     }
 
-    fn install(&self) -> anyhow::Result<()> {
+    /// Installs MetalLB's roles and all CRDs, where something else was put in their place.
+    ///
+    /// # Errors
+    /// When the API refuses.
+    pub fn install(&self) -> anyhow::Result<()> {
         apply_roles(&self.kube)?;
         for crd in crds()? {
             self.kube.apply(&crd)?;
@@ -208,6 +215,26 @@ impl ControlPlane {
             }
             Ok(true)
         })
+    }
+}
+
+impl ControlPlane {
+    /// Installs the roles and kinds of a generation of MetalLB's manifests in place of those of today.
+    ///
+    /// # Errors
+    /// When the API refuses.
+    pub fn install_generation(&self, generation: Generation) -> anyhow::Result<()> {
+        for object in generation.roles().into_iter().chain(generation.webhook_objects()) {
+            self.kube.apply(&object)?;
+        }
+        let crds = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+        for plural in generation.absent_kinds() {
+            self.kube.delete(&format!("{crds}/{plural}.metallb.io"))?;
+            eventually_true(&format!("{plural} are gone"), START, || {
+                Ok(self.kube.find(&format!("{crds}/{plural}.metallb.io"))?.is_none())
+            })?;
+        }
+        Ok(())
     }
 }
 

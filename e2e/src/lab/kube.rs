@@ -108,6 +108,15 @@ impl Kube {
         self.call(request, object.to_string().into_bytes())
     }
 
+    /// Posts to a path that is no collection.
+    ///
+    /// # Errors
+    /// When the API refuses or is not there.
+    pub fn post(&self, path: &str, body: &Value) -> Answer {
+        let request = Request::post(path).header("content-type", "application/json");
+        self.call(request, body.to_string().into_bytes())
+    }
+
     /// Makes an object be as given (server-side apply).
     ///
     /// # Errors

@@ -14,8 +14,10 @@
 pub mod bgp;
 pub mod cleanup;
 pub mod client;
+pub mod container;
 pub mod control_plane;
 pub mod fault;
+pub mod generation;
 pub mod kube;
 pub mod load;
 pub mod loss;

@@ -139,6 +139,11 @@ pub fn delete_all(kube: &Kube) -> anyhow::Result<()> {
     let system =
         ["pods", "secrets", "events"].map(|plural| format!("/api/v1/namespaces/{SYSTEM}/{plural}"));
     let system = system.iter().map(String::as_str);
+    for plural in ["deployments", "daemonsets"] {
+        kube.delete(&format!("/apis/apps/v1/namespaces/{SYSTEM}/{plural}"))?;
+    }
+    kube.delete("/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations")?;
+    kube.delete(&format!("/api/v1/namespaces/{SYSTEM}/configmaps"))?;
     for path in ["/api/v1/nodes", "/api/v1/namespaces/default/events"].into_iter().chain(system) {
         kube.delete(path)?;
     }

@@ -23,6 +23,8 @@ pub struct Programs {
     pub e2e: PathBuf,
     /// The control plane.
     pub cluster: PathBuf,
+    /// The file systems of the images, by their names.
+    pub images: PathBuf,
 }
 
 impl Programs {
@@ -44,6 +46,7 @@ impl Programs {
             ferrolb: copy(&binaries.join("ferrolb"), "ferrolb")?,
             e2e: copy(&std::env::current_exe()?, "e2e")?,
             cluster: cluster.to_owned(),
+            images: binaries.join("images"),
         })
     }
 }

@@ -3,13 +3,16 @@
 
 pub mod args;
 mod bgp;
+mod companions;
 mod conflict;
 mod discovery;
 mod exclusion;
+mod extras;
+mod frr_configuration;
+mod frr_metrics;
 mod host_routes;
 mod layer2;
 mod membership;
-mod request;
 mod ring;
 mod run;
 mod service_status;
@@ -20,6 +23,7 @@ mod shell;
 pub use bgp::{
     BgpCollector, BgpDriver, BgpOptions, SessionNotice, Signal, Signals, Style, bfd_choice,
 };
+pub use companions::Companion;
 pub use conflict::{describe, stations};
 pub use exclusion::{EXCLUSION_FILE, ExclusionError, read_exclusion};
 pub use host_routes::{HostRoutes, HostRoutesError, RouteAction};

@@ -14,7 +14,8 @@ use std::sync::{Arc, Mutex};
 
 use anyhow::Context;
 use cluster::net::client::connect;
-use cluster::net::sink::kubernetes::EventSink;
+use cluster::net::pod::{OwnPod, Search, own_pod};
+use cluster::net::sink::kubernetes::{Component, ConfigurationStateSink, EventSink};
 use cluster::net::source::Journal;
 use cluster::net::source::kubernetes::{Watches, watch_all};
 use cluster::{ConfigScope, Snapshot};
@@ -22,7 +23,7 @@ use daemon::endpoints::{Readiness, serve_health, serve_metrics};
 use daemon::metrics::ClientMetrics;
 use kube::Client;
 use prometheus::Registry;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::args::Args;
 use super::bgp::{BgpDriver, BgpOptions, Style};
@@ -36,6 +37,7 @@ use super::service_status::{StatusKind, StatusSink, Writer};
 use super::session_events::SessionEvents;
 use super::session_state::SessionStateSink;
 use super::shell::{KINDS, Shell};
+use super::{extras, frr_configuration};
 use crate::advertise::BgpMode;
 use crate::announce::Options;
 use crate::metrics::{MembershipMetrics, SpeakerMetrics};
@@ -157,7 +159,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         .await
         .with_context(|| format!("cannot serve metrics on port {}", args.common.port))?;
     }
-    let pod = own_pod(&client, &namespace, args.common.pod_name.as_deref()).await;
+    let pod = find_own_pod(&client, &namespace, &args, &node).await;
     let writer = |kind| Writer {
         kind,
         client: client.clone(),
@@ -175,6 +177,10 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let events = EventSink::start(client.clone(), "metallb-speaker", Some(node.clone()));
     let session_events = SessionEvents::start(client.clone(), namespace.clone(), events.clone());
     let (asked, mut answers) = mpsc::channel(64);
+    let component = Component::speaker(&node);
+    let sessions_after = (args.common.bgp_type.as_deref() == Some("frr-k8s")).then(|| {
+        frr_configuration::retire(client.clone(), &args.frrk8s_namespace(&namespace), &node)
+    });
     let mut shell = Shell {
         events,
         l2_statuses: StatusSink::start(writer(StatusKind::Layer2)),
@@ -194,6 +200,14 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         client_metrics,
         readiness,
         asked,
+        configuration: ConfigurationStateSink::start(
+            client.clone(),
+            namespace.clone(),
+            component,
+            pod,
+        ),
+        extras: extras::follow(client.clone(), &namespace),
+        sessions_after,
         membership: Membership::new(ring, membership_metrics),
     };
     let mut updates = watch_all(&client, Watches { namespace, kinds: KINDS.to_vec() });
@@ -221,6 +235,8 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
             signal = signals.next(shell.bgp.deadline()) => shell.handle_signal(signal),
             Some(event) = noticed.recv() => shell.handle_notice(event),
             Some(slices) = answers.recv() => shell.handle_answer(slices),
+            () = answered(&mut shell.sessions_after) => shell.open_sessions(),
+            Ok(()) = shell.extras.changed() => {}
             received = updates.recv_many(&mut batch, 512) => {
                 if received == 0 {
                     anyhow::bail!("all watches ended");
@@ -250,18 +266,21 @@ pub async fn until(deadline: Option<std::time::Instant>) {
     }
 }
 
-/// Name and uid of the own pod, for owner references.
-async fn own_pod(client: &Client, namespace: &str, name: Option<&str>) -> Option<(String, String)> {
-    let name = name.filter(|name| !name.is_empty())?;
-    let request = http::Request::get(format!("/api/v1/namespaces/{namespace}/pods/{name}"));
-    let pod: serde_json::Value = match client.request(request.body(Vec::new()).ok()?).await {
-        Ok(pod) => pod,
-        Err(error) => {
-            tracing::warn!(pod = name, %error,
-                "the own pod cannot be read: status objects get no owner and stay after this pod");
-            return None;
-        }
+/// Waits until it is answered, or for ever if there is no question.
+async fn answered(question: &mut Option<oneshot::Receiver<()>>) {
+    match question {
+        // Without an answer its task is gone, which is as good.
+        Some(question) => drop(question.await),
+        None => std::future::pending().await,
+    }
+}
+
+/// The own Pod, for owner references.
+async fn find_own_pod(client: &Client, namespace: &str, args: &Args, node: &str) -> Option<OwnPod> {
+    let filled = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+    let search = match filled(&args.common.pod_name) {
+        Some(name) => Search::Name(name),
+        None => Search::Node { node: node.to_owned(), labels: filled(&args.ml_labels)? },
     };
-    let uid = pod.pointer("/metadata/uid")?.as_str()?;
-    Some((name.to_owned(), uid.to_owned()))
+    own_pod(client, namespace, &search).await
 }

@@ -12,7 +12,8 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use super::request::send;
+use cluster::net::pod::OwnPod;
+use cluster::net::request::send;
 
 const RETRY: Duration = Duration::from_secs(2);
 
@@ -38,12 +39,12 @@ pub(super) type SessionStates = BTreeMap<(String, String), SessionState>;
 pub(super) struct SessionStateSink(watch::Sender<SessionStates>);
 
 impl SessionStateSink {
-    /// `pod` (name and uid) owns the objects: they go with it.
+    /// `pod` owns the objects: they go with it.
     pub(super) fn start(
         client: Client,
         namespace: String,
         node: String,
-        pod: Option<(String, String)>,
+        pod: Option<OwnPod>,
     ) -> Self {
         let (sender, desired) = watch::channel(SessionStates::new());
         let writer = Writer { client, namespace, node, pod, objects: BTreeMap::new() };
@@ -65,7 +66,7 @@ struct Writer {
     client: Client,
     namespace: String,
     node: String,
-    pod: Option<(String, String)>,
+    pod: Option<OwnPod>,
     /// Name and state of each object that there is.
     objects: BTreeMap<(String, String), (String, Option<SessionState>)>,
 }
@@ -186,9 +187,8 @@ impl Writer {
                 "frrk8s.metallb.io/vrf": vrf,
             },
         });
-        if let (Some((name, uid)), Some(metadata)) = (&self.pod, metadata.as_object_mut()) {
-            let owner = json!([{ "apiVersion": "v1", "kind": "Pod", "name": name, "uid": uid }]);
-            metadata.insert("ownerReferences".to_owned(), owner);
+        if let (Some(pod), Some(metadata)) = (&self.pod, metadata.as_object_mut()) {
+            metadata.insert("ownerReferences".to_owned(), json!([pod.owner_reference()]));
         }
         let object = json!({
             "apiVersion": "frrk8s.metallb.io/v1beta1",

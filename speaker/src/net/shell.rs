@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use cluster::net::sink::kubernetes::{EventSink, ObjectEvent, Regarding};
+use cluster::net::sink::kubernetes::{ConfigurationStateSink, EventSink, ObjectEvent, Regarding};
 use cluster::net::source::kubernetes::slices_of;
 use cluster::net::source::{Journal, Update};
 use cluster::{Dirty, Kind, Object, ObjectKey, Snapshot};
@@ -12,10 +12,11 @@ use crds::config::ConfigKind;
 use daemon::endpoints::Readiness;
 use daemon::metrics::ClientMetrics;
 use kube::Client;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::bgp::{BgpDriver, SessionNotice, Signal};
 use super::conflict::{describe, stations};
+use super::extras;
 use super::host_routes::HostRoutes;
 use super::layer2::Layer2Driver;
 use super::membership::Membership;
@@ -62,6 +63,11 @@ pub(super) struct Shell {
     pub(super) readiness: Readiness,
     pub(super) synced: bool,
     pub(super) asked: mpsc::Sender<Vec<Update>>,
+    pub(super) configuration: ConfigurationStateSink,
+    /// Whether there is configuration of FRR's, which is ignored.
+    pub(super) extras: watch::Receiver<bool>,
+    /// No session is opened before this is answered: another speaker's are being closed.
+    pub(super) sessions_after: Option<oneshot::Receiver<()>>,
     pub(super) membership: Membership,
 }
 
@@ -148,7 +154,7 @@ impl Shell {
         self.ask_for_slices();
         let mut dirty = self.snapshot.take_dirty();
         self.journal.note_rejections(self.snapshot.rejections());
-        self.client_metrics.set_config(self.snapshot.rejections().len());
+        self.tell_configuration();
         let outputs = match self.driver.lock() {
             Ok(mut driver) => {
                 let membership = &mut self.membership;
@@ -261,7 +267,29 @@ impl Shell {
         }
     }
 
+    /// What is wrong with the configuration, in the metric and in ConfigurationState.
+    fn tell_configuration(&mut self) {
+        let mut errors: Vec<String> =
+            self.snapshot.rejections().iter().map(|rejection| rejection.message.clone()).collect();
+        if *self.extras.borrow_and_update() {
+            errors.push(extras::MESSAGE.to_owned());
+        }
+        self.client_metrics.set_config(errors.len());
+        self.configuration.publish(errors);
+    }
+
+    /// The sessions of another speaker of this node are closed: now ours may be opened.
+    pub(super) fn open_sessions(&mut self) {
+        self.sessions_after = None;
+        if self.synced {
+            self.reconcile_routes(&Dirty { all: true, ..Dirty::default() });
+        }
+    }
+
     fn reconcile_routes(&mut self, dirty: &Dirty) {
+        if self.sessions_after.is_some() {
+            return;
+        }
         for output in self.bgp.reconcile(&self.snapshot, dirty) {
             self.routes_changed = true;
             self.carry_out_route(output);

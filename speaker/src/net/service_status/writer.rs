@@ -12,8 +12,9 @@ use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::{Value, json};
 
-use super::super::request::send;
 use super::{RETRY, Sweep, Wish, now};
+use cluster::net::pod::OwnPod;
+use cluster::net::request::send;
 
 /// Up to so many Services are looked at one by one; for more, all objects are listed.
 const FEW: usize = 8;
@@ -78,8 +79,8 @@ pub(in crate::net) struct Writer {
     pub(in crate::net) node: String,
     /// Whether it was told that they are off.
     pub(in crate::net) told_off: AtomicBool,
-    /// Name and uid of the own pod: the owner of the objects.
-    pub(in crate::net) pod: Option<(String, String)>,
+    /// The own pod: the owner of the objects.
+    pub(in crate::net) pod: Option<OwnPod>,
 }
 
 /// The object of this node for a Service.
@@ -275,9 +276,8 @@ impl Writer {
                 "metallb.io/service-namespace": service.namespace(),
             },
         });
-        if let (Some((name, uid)), Some(metadata)) = (&self.pod, metadata.as_object_mut()) {
-            let owner = json!([{ "apiVersion": "v1", "kind": "Pod", "name": name, "uid": uid }]);
-            metadata.insert("ownerReferences".to_owned(), owner);
+        if let (Some(pod), Some(metadata)) = (&self.pod, metadata.as_object_mut()) {
+            metadata.insert("ownerReferences".to_owned(), json!([pod.owner_reference()]));
         }
         let object = json!({
             "apiVersion": "metallb.io/v1beta1",
@@ -393,9 +393,9 @@ impl StatusObject {
         Some(ObjectKey::new(namespace, self.metadata.labels.get("metallb.io/service-name")?))
     }
 
-    /// Whether it belongs to this pod (name and uid); without a pod all do.
-    fn is_owned_by(&self, pod: Option<&(String, String)>) -> bool {
-        let Some((_, uid)) = pod else { return true };
+    /// Whether it belongs to this pod; without a pod all do.
+    fn is_owned_by(&self, pod: Option<&OwnPod>) -> bool {
+        let Some(OwnPod { uid, .. }) = pod else { return true };
         self.metadata.owner_references.first().is_some_and(|owner| *owner.uid == **uid)
     }
 }

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use super::rewrite::send;
+use super::rewrite::{now, send};
 use crate::ObjectKey;
 
 /// How many distinct events are remembered for raising; beyond that the memory starts anew.
@@ -345,11 +345,6 @@ impl Writer {
 
 fn bytes(value: &Value) -> Vec<u8> {
     value.to_string().into_bytes()
-}
-
-fn now() -> String {
-    // Whole seconds, as metav1.Time has them.
-    jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 #[cfg(test)]

@@ -4,11 +4,13 @@
 //! Status is written by PUT of the *live* object, read as untyped JSON: nothing that another writer put on
 //! it can be lost, and nothing cached is ever written back (rule 7 of the design).
 
+mod configuration_state;
 mod event;
 mod pool;
 mod rewrite;
 mod service;
 
+pub use configuration_state::{Component, ConfigurationStateSink};
 pub use event::{EventSink, ObjectEvent, Regarding};
 pub use pool::{PoolCounters, PoolSink};
 pub use rewrite::{Rewrite, rewrite_status};

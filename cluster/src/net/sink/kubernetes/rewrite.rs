@@ -71,3 +71,30 @@ pub(super) async fn send<T: DeserializeOwned>(
         .map_err(kube::Error::HttpError)?;
     client.request(request).await
 }
+
+/// Applies fields of a status on the server's side, as `manager` and with force: fields of other writers stay.
+///
+/// # Errors
+/// When the API refuses or cannot be reached.
+pub(super) async fn apply_status(
+    client: &Client,
+    path: &str,
+    manager: &str,
+    object: &Value,
+) -> Result<(), kube::Error> {
+    let request = Request::builder()
+        .method(Method::PATCH)
+        .uri(format!("{path}/status?fieldManager={manager}&force=true"))
+        .header("Content-Type", "application/apply-patch+yaml")
+        .header("Accept", "application/json")
+        // JSON is YAML.
+        .body(object.to_string().into_bytes())
+        .map_err(kube::Error::HttpError)?;
+    let serde::de::IgnoredAny = client.request(request).await?;
+    Ok(())
+}
+
+/// The time, in whole seconds as `metav1.Time` has them.
+pub(super) fn now() -> String {
+    jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}

@@ -17,9 +17,9 @@ use kube::{Api, Client};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use super::rewrite::{Rewrite, rewrite_status};
+use super::rewrite::{Rewrite, now, rewrite_status};
 use crate::ObjectKey;
-use crate::model::ServiceObject;
+use crate::model::{ALLOCATED_CONDITION, Allocated, ServiceObject};
 
 const CONCURRENT: usize = 16;
 const FIRST_RETRY: Duration = Duration::from_millis(500);
@@ -34,6 +34,8 @@ pub struct ServiceStatus {
     pub annotation: &'static str,
     /// The annotation's value; none removes it.
     pub pool: Option<Arc<str>>,
+    /// The condition `ferrolb.io/Allocated`; none removes it.
+    pub condition: Option<Allocated>,
 }
 
 /// What became of a Service's status.
@@ -162,12 +164,66 @@ fn change(object: &mut Value, task: &Task) -> bool {
         Task::Write(status) if is_load_balancer(object) => status,
         Task::Verify { .. } if is_load_balancer(object) => return false,
         Task::Write(ServiceStatus { annotation, .. }) | Task::Verify { annotation } => {
-            clear = ServiceStatus { addresses: Vec::new(), annotation, pool: None };
+            clear =
+                ServiceStatus { addresses: Vec::new(), annotation, pool: None, condition: None };
             &clear
         }
     };
     set_annotation(object, desired.annotation, desired.pool.as_deref())
         | set_ingress(object, &desired.addresses)
+        | set_condition(object, desired.condition.as_ref())
+}
+
+/// Conditions of others stay where they are.
+fn set_condition(object: &mut Value, condition: Option<&Allocated>) -> bool {
+    let Some(object) = object.as_object_mut() else { return false };
+    let status = object.entry("status").or_insert_with(|| json!({}));
+    let Some(status) = status.as_object_mut() else { return false };
+    let mut conditions = match status.get("conditions") {
+        Some(Value::Array(conditions)) => conditions.clone(),
+        _ => Vec::new(),
+    };
+    let text = |value: &Value, key: &str| value.get(key).and_then(Value::as_str).map(str::to_owned);
+    let ours = |value: &Value| text(value, "type").as_deref() == Some(ALLOCATED_CONDITION);
+    let place = conditions.iter().position(ours);
+    let known = place.and_then(|place| conditions.get(place));
+    match (known, condition) {
+        (None, None) => return false,
+        (Some(_), None) => conditions.retain(|value| !ours(value)),
+        (known, Some(condition)) => {
+            let same = |key: &str, value: &str| {
+                known.is_some_and(|known| text(known, key).as_deref() == Some(value))
+            };
+            let same_status = same("status", condition.status());
+            if same_status
+                && same("reason", &condition.reason)
+                && same("message", &condition.message)
+            {
+                return false;
+            }
+            let since = known
+                .filter(|_| same_status)
+                .and_then(|known| text(known, "lastTransitionTime"))
+                .unwrap_or_else(now);
+            let new = json!({
+                "type": ALLOCATED_CONDITION,
+                "status": condition.status(),
+                "reason": condition.reason,
+                "message": condition.message,
+                "lastTransitionTime": since,
+            });
+            match place.and_then(|place| conditions.get_mut(place)) {
+                Some(known) => *known = new,
+                None => conditions.push(new),
+            }
+        }
+    }
+    if conditions.is_empty() {
+        status.remove("conditions");
+    } else {
+        status.insert("conditions".to_owned(), json!(conditions));
+    }
+    true
 }
 
 fn set_annotation(object: &mut Value, key: &str, value: Option<&str>) -> bool {
@@ -263,7 +319,14 @@ mod tests {
             addresses: addresses.iter().map(|text| text.parse().unwrap()).collect(),
             annotation: "metallb.io/ip-allocated-from-pool",
             pool: pool.map(Into::into),
+            condition: None,
         })
+    }
+
+    fn with_condition(given: bool, reason: &str) -> Task {
+        let Task::Write(status) = write(&[], None) else { panic!("a write") };
+        let condition = Allocated { given, reason: reason.into(), message: "m".into() };
+        Task::Write(ServiceStatus { condition: Some(condition), ..status })
     }
 
     fn service() -> Value {
@@ -296,6 +359,24 @@ mod tests {
         let written = object.clone();
         assert!(!change(&mut object, &write(&["192.0.2.1"], Some("p"))));
         assert_eq!(object, written);
+    }
+
+    #[test]
+    fn the_condition_keeps_its_time_while_its_status_stays_and_others_are_left_alone() {
+        let mut object = service();
+        assert!(change(&mut object, &with_condition(false, "Exhausted")));
+        object["status"]["conditions"][1]["lastTransitionTime"] = json!("2026-01-01T00:00:00Z");
+        assert!(!change(&mut object, &with_condition(false, "Exhausted")));
+        assert!(change(&mut object, &with_condition(false, "UnknownPool")));
+        let conditions = &object["status"]["conditions"];
+        assert_eq!(conditions[0], json!({ "type": "other/Writer" }));
+        assert_eq!(conditions[1]["reason"], "UnknownPool");
+        assert_eq!(conditions[1]["lastTransitionTime"], "2026-01-01T00:00:00Z");
+        assert!(change(&mut object, &with_condition(true, "Assigned")));
+        assert_ne!(object["status"]["conditions"][1]["lastTransitionTime"], "2026-01-01T00:00:00Z");
+        object["spec"]["type"] = json!("ClusterIP");
+        assert!(change(&mut object, &with_condition(true, "Assigned")));
+        assert_eq!(object["status"], service()["status"]);
     }
 
     #[test]

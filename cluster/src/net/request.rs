@@ -10,7 +10,7 @@ use serde_json::Value;
 ///
 /// # Errors
 /// When the API refuses or cannot be reached, or answers something else.
-pub(super) async fn send<T: DeserializeOwned>(
+pub async fn send<T: DeserializeOwned>(
     client: &Client,
     method: Method,
     path: String,

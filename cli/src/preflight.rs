@@ -1,0 +1,457 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `ferrolb check --cluster`: what in a live cluster would keep addresses from working, or fight over them.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use cluster::net::client::connect;
+use cluster::{ConfigScope, Kind, Object, Snapshot};
+use crds::config::ConfigKind;
+use serde_json::Value;
+
+use crate::survey::{Survey, addresses, is_load_balancer, key, text};
+
+/// What is listed for it.
+const WANTED: [&str; 16] = [
+    "services",
+    "nodes",
+    "configmaps",
+    "ipaddresspools",
+    "l2advertisements",
+    "bgpadvertisements",
+    "bgppeers",
+    "bfdprofiles",
+    "communities",
+    "configurationstates",
+    "frrconfigurations",
+    "addresspools",
+    "webhooks",
+    "daemonsets",
+    "deployments",
+    "allpods",
+];
+/// The label that takes a node out of load balancing.
+const EXCLUDE: &str = "/metadata/labels/node.kubernetes.io~1exclude-from-external-load-balancers";
+/// Ports that the speaker uses on every node.
+const PORTS: [(u64, &str); 4] = [
+    (7946, "the ring of the speakers"),
+    (9120, "metrics"),
+    (17472, "health"),
+    (7472, "metrics of older manifests"),
+];
+/// Other programs that give or announce addresses, by a part of their image's name.
+const OTHERS: [(&str, &str); 9] = [
+    ("kube-vip", "kube-vip"),
+    ("purelb", "PureLB"),
+    ("openelb", "OpenELB"),
+    ("porter", "OpenELB"),
+    (
+        "klipper-lb",
+        "the load balancer of k3s (ServiceLB); start the servers with --disable=servicelb",
+    ),
+    ("kube-loxilb", "loxilb"),
+    ("metallb/controller", "MetalLB"),
+    ("metallb/speaker", "MetalLB"),
+    ("cloud-controller-manager", "a cloud's controller, which may have load balancers of its own"),
+];
+
+/// How bad it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// Addresses will not work as asked for: the exit code is 1.
+    Error,
+    /// It may be meant.
+    Warning,
+    /// Good to know.
+    Note,
+}
+
+/// One thing that was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// How bad it is.
+    pub severity: Severity,
+    /// What, where, and what to do.
+    pub text: String,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = match self.severity {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+            Severity::Note => "note",
+        };
+        write!(formatter, "{name:<8} {}", self.text)
+    }
+}
+
+/// Looks at the cluster of the kubeconfig; the worst first.
+///
+/// # Errors
+/// When it cannot be reached.
+pub async fn run(namespace: &str) -> anyhow::Result<Vec<Finding>> {
+    let client = connect().await?;
+    Ok(findings(&Survey::take(&client, namespace, &WANTED).await?))
+}
+
+/// What a survey shows; the worst first.
+#[must_use]
+pub fn findings(survey: &Survey) -> Vec<Finding> {
+    let mut found = Findings(Vec::new());
+    found.kinds(survey);
+    found.proxy(survey.kube_proxy.as_ref());
+    found.nodes(survey.list("nodes"));
+    found.others(survey);
+    found.ports(survey);
+    found.configuration(survey);
+    found.leftovers(survey);
+    found.0.sort_by_key(|finding| finding.severity);
+    found.0
+}
+
+struct Findings(Vec<Finding>);
+
+impl Findings {
+    fn add(&mut self, severity: Severity, text: impl Into<String>) {
+        self.0.push(Finding { severity, text: text.into() });
+    }
+
+    fn kinds(&mut self, survey: &Survey) {
+        for kind in ConfigKind::ALL.map(ConfigKind::plural) {
+            if let Some(why) = survey.missing().get(kind) {
+                self.add(
+                    Severity::Error,
+                    format!("{kind}.metallb.io cannot be listed: {why}; apply the CRDs first"),
+                );
+            }
+        }
+        if survey.missing().contains_key("configurationstates") {
+            self.add(
+                Severity::Note,
+                "configurationstates.metallb.io cannot be listed: what is wrong with the configuration is in logs, events and metrics only",
+            );
+        }
+    }
+
+    fn proxy(&mut self, map: Option<&Value>) {
+        let Some(config) = map.map(|map| text(map, "/data/config.conf")) else {
+            self.add(
+                Severity::Note,
+                "kube-proxy's ConfigMap is not in kube-system: if it runs in mode ipvs, strictARP must be true",
+            );
+            return;
+        };
+        let setting = |name: &str| {
+            config.lines().find_map(|line| {
+                let (key, value) = line.trim().split_once(':')?;
+                (key == name).then(|| value.trim().trim_matches('"').to_owned())
+            })
+        };
+        if setting("mode").as_deref() == Some("ipvs")
+            && setting("strictARP").as_deref() != Some("true")
+        {
+            self.add(
+                Severity::Error,
+                "kube-proxy runs in mode ipvs without strictARP: every node answers ARP for every address; set ipvs.strictARP to true in ConfigMap kube-system/kube-proxy and restart kube-proxy",
+            );
+        }
+    }
+
+    fn nodes(&mut self, nodes: &[Value]) {
+        let excluded: Vec<&str> = nodes
+            .iter()
+            .filter(|node| node.pointer(EXCLUDE).is_some())
+            .map(|node| text(node, "/metadata/name"))
+            .collect();
+        if !nodes.is_empty() && excluded.len() == nodes.len() {
+            self.add(
+                Severity::Error,
+                "every node has the label node.kubernetes.io/exclude-from-external-load-balancers, so that nothing is announced: remove the label (kubeadm puts it on control planes), or start the speakers with --ignore-exclude-lb",
+            );
+        } else if !excluded.is_empty() {
+            self.add(
+                Severity::Note,
+                format!(
+                    "nothing is announced from {}: the label node.kubernetes.io/exclude-from-external-load-balancers",
+                    excluded.join(", ")
+                ),
+            );
+        }
+    }
+
+    fn others(&mut self, survey: &Survey) {
+        let mut named = BTreeSet::new();
+        for workload in survey.list("daemonsets").iter().chain(survey.list("deployments")) {
+            let own = text(workload, "/metadata/namespace") == survey.namespace;
+            let containers = workload.pointer("/spec/template/spec/containers");
+            for container in containers.and_then(Value::as_array).into_iter().flatten() {
+                let image = text(container, "/image");
+                for (part, what) in OTHERS {
+                    // MetalLB's in its own namespace is what an image swap replaces.
+                    if image.contains(part)
+                        && !(own && part.starts_with("metallb"))
+                        && named.insert((what, key(workload)))
+                    {
+                        self.add(
+                            Severity::Warning,
+                            format!(
+                                "{} runs {image}: {what}; two that serve the same Services fight over them, use loadBalancerClass and --lb-class to part them",
+                                key(workload)
+                            ),
+                        );
+                    }
+                }
+            }
+        }
+        for webhook in survey.list("webhooks") {
+            if text(webhook, "/metadata/name") == "crdvalidator.antrea.io" {
+                self.add(
+                    Severity::Note,
+                    "Antrea is installed: Services with the annotation service.antrea.io/external-ip-pool are its own",
+                );
+            }
+        }
+    }
+
+    fn ports(&mut self, survey: &Survey) {
+        for pod in survey.list("allpods") {
+            let own = text(pod, "/metadata/namespace") == survey.namespace
+                && text(pod, "/metadata/labels/component") == "speaker"
+                || text(pod, "/metadata/labels/app.kubernetes.io~1component") == "speaker";
+            if own {
+                continue;
+            }
+            let on_host =
+                pod.pointer("/spec/hostNetwork").and_then(Value::as_bool).unwrap_or_default();
+            let containers = pod.pointer("/spec/containers").and_then(Value::as_array);
+            let ports = containers
+                .into_iter()
+                .flatten()
+                .filter_map(|container| container.get("ports")?.as_array())
+                .flatten();
+            for port in ports {
+                let of = if on_host { "containerPort" } else { "hostPort" };
+                let number = port.get(of).and_then(Value::as_u64);
+                for (taken, what) in PORTS {
+                    if number == Some(taken) {
+                        self.add(
+                            Severity::Error,
+                            format!(
+                                "Pod {} takes port {taken} on node {}: the speakers need it for {what}",
+                                key(pod),
+                                text(pod, "/spec/nodeName")
+                            ),
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    /// What the daemons would say of the objects, and Services whose addresses nobody here gave.
+    fn configuration(&mut self, survey: &Survey) {
+        let mut snapshot = Snapshot::new(ConfigScope::All, true);
+        for kind in ConfigKind::ALL {
+            for object in survey.list(kind.plural()) {
+                snapshot.apply(Object::Config(kind, object.clone()));
+            }
+            snapshot.finish(Kind::Config(kind));
+        }
+        snapshot.take_dirty();
+        for rejection in snapshot.rejections() {
+            // Secrets are not read here.
+            if !rejection.message.contains("secret ref not found") {
+                self.add(Severity::Error, rejection.to_string().replace('\n', "; "));
+            }
+        }
+        let config = snapshot.config();
+        for pool in config.pools.values() {
+            let by_l2 = config
+                .l2_advertisements
+                .values()
+                .any(|ad| ad.pools.selects(&pool.name, &pool.labels));
+            let by_bgp = config
+                .bgp_advertisements
+                .values()
+                .any(|ad| ad.pools.selects(&pool.name, &pool.labels));
+            if !by_l2 && !by_bgp {
+                self.add(
+                    Severity::Warning,
+                    format!("no L2Advertisement and no BGPAdvertisement selects pool {:?}: its addresses are given and announced by nobody", pool.name),
+                );
+            }
+        }
+        let services = survey.list("services").iter().filter(|service| is_load_balancer(service));
+        for service in services {
+            let foreign: Vec<&str> = addresses(service)
+                .into_iter()
+                .filter(|ip| ip.parse().is_ok_and(|ip| config.pool_of(ip).is_none()))
+                .collect();
+            if !foreign.is_empty() && !config.has_no_pools() {
+                self.add(
+                    Severity::Warning,
+                    format!(
+                        "Service {} has {} of no pool: another load balancer may write its status, and the controller will give it an address of a pool",
+                        key(service),
+                        foreign.join(", ")
+                    ),
+                );
+            }
+        }
+    }
+
+    fn leftovers(&mut self, survey: &Survey) {
+        let extras = survey.list("configmaps").iter().any(|map| {
+            text(map, "/metadata/name") == "bgpextras"
+                && !text(map, "/data/extras").trim().is_empty()
+        });
+        if extras {
+            self.add(
+                Severity::Warning,
+                "ConfigMap bgpextras has extra configuration for FRR: it is ignored; the fields of BGPPeer and BGPAdvertisement beyond MetalLB's cover what it is mostly used for",
+            );
+        }
+        for configuration in survey.list("frrconfigurations") {
+            let name = text(configuration, "/metadata/name");
+            if !name.starts_with("metallb-") {
+                self.add(
+                    Severity::Warning,
+                    format!(
+                        "FRRConfiguration {} is a user's: it is left to frr-k8s, and peers in it are not sessions of the speakers",
+                        key(configuration)
+                    ),
+                );
+            }
+        }
+        for pool in survey.list("addresspools") {
+            self.add(
+                Severity::Note,
+                format!(
+                    "AddressPool {} is of MetalLB 0.13: `ferrolb import addresspool` makes objects of today of it",
+                    text(pool, "/metadata/name")
+                ),
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn texts(survey: &Survey) -> Vec<String> {
+        findings(survey).iter().map(ToString::to_string).collect()
+    }
+
+    fn has(survey: &Survey, part: &str) -> bool {
+        texts(survey).iter().any(|text| text.contains(part))
+    }
+
+    #[test]
+    fn ipvs_without_strict_arp_is_an_error() {
+        let with = |config: &str| {
+            let mut survey = Survey::of(&[]);
+            survey.kube_proxy = Some(json!({ "data": { "config.conf": config } }));
+            has(&survey, "strictARP")
+        };
+        assert!(with("mode: ipvs\nipvs:\n  strictARP: false\n"));
+        assert!(with("mode: \"ipvs\"\n"));
+        assert!(!with("mode: ipvs\nipvs:\n  strictARP: true\n"));
+        assert!(!with("mode: nftables\n"));
+    }
+
+    #[test]
+    fn a_cluster_of_excluded_nodes_is_named() {
+        let label = "node.kubernetes.io/exclude-from-external-load-balancers";
+        let node = |name: &str, excluded: bool| {
+            let labels = if excluded { json!({ label: "" }) } else { json!({}) };
+            json!({ "metadata": { "name": name, "labels": labels } })
+        };
+        let all = Survey::of(&[("nodes", json!([node("a", true)]))]);
+        assert!(has(&all, "every node has the label"));
+        let some = Survey::of(&[("nodes", json!([node("a", true), node("b", false)]))]);
+        assert!(has(&some, "nothing is announced from a"));
+        assert!(!has(&some, "every node"));
+    }
+
+    #[test]
+    fn others_that_serve_the_same_services_are_named_once() {
+        let workload = |namespace: &str, image: &str| {
+            json!({
+                "metadata": { "namespace": namespace, "name": "x" },
+                "spec": { "template": { "spec": { "containers": [{ "image": image }] } } },
+            })
+        };
+        let survey = Survey::of(&[(
+            "daemonsets",
+            json!([
+                workload("kube-system", "rancher/klipper-lb:v0.4"),
+                workload("metallb-system", "quay.io/metallb/speaker:v0.16.1"),
+                workload("other", "quay.io/metallb/speaker:v0.16.1"),
+            ]),
+        )]);
+        let found: Vec<String> =
+            texts(&survey).into_iter().filter(|text| text.contains("fight")).collect();
+        assert_eq!(found.len(), 2, "{found:?}");
+        assert!(found[0].contains("--disable=servicelb"));
+        assert!(found[1].contains("other/x"));
+    }
+
+    #[test]
+    fn a_taken_port_and_an_address_of_no_pool_are_named() {
+        let survey = Survey::of(&[
+            (
+                "allpods",
+                json!([{
+                    "metadata": { "namespace": "a", "name": "p" },
+                    "spec": { "hostNetwork": true, "nodeName": "n1",
+                              "containers": [{ "ports": [{ "containerPort": 7946 }] }] },
+                }]),
+            ),
+            (
+                "ipaddresspools",
+                json!([{ "metadata": { "name": "p" }, "spec": { "addresses": ["192.0.2.0/24"] } }]),
+            ),
+            (
+                "services",
+                json!([{
+                    "metadata": { "namespace": "default", "name": "web" },
+                    "spec": { "type": "LoadBalancer" },
+                    "status": { "loadBalancer": { "ingress": [{ "ip": "198.51.100.1" }] } },
+                }]),
+            ),
+        ]);
+        assert!(has(&survey, "takes port 7946 on node n1"));
+        assert!(has(&survey, "default/web has 198.51.100.1 of no pool"));
+        assert!(has(&survey, "no L2Advertisement and no BGPAdvertisement selects pool \"p\""));
+    }
+
+    #[test]
+    fn what_the_daemons_would_reject_is_an_error_and_leftovers_are_named() {
+        let survey = Survey::of(&[
+            (
+                "ipaddresspools",
+                json!([{ "metadata": { "name": "p" }, "spec": { "addresses": ["192.0.2.9-192.0.2.1"] } }]),
+            ),
+            (
+                "configmaps",
+                json!([{ "metadata": { "name": "bgpextras" }, "data": { "extras": "x" } }]),
+            ),
+            (
+                "frrconfigurations",
+                json!([
+                    { "metadata": { "name": "metallb-n1", "namespace": "a" } },
+                    { "metadata": { "name": "mine", "namespace": "a" } },
+                ]),
+            ),
+        ]);
+        assert_eq!(findings(&survey)[0].severity, Severity::Error);
+        assert!(has(&survey, "IPAddressPool"));
+        assert!(has(&survey, "bgpextras"));
+        assert!(has(&survey, "FRRConfiguration a/mine"));
+        assert!(!has(&survey, "metallb-n1"));
+    }
+}

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What a live cluster holds that matters here, listed once, as the API gave it.
+
+use std::collections::BTreeMap;
+
+use http::Request;
+use kube::Client;
+use serde_json::Value;
+
+/// Kinds of our own groups and of Kubernetes, by a short name, and where they are listed. `NS` stands for MetalLB's namespace.
+const LISTS: [(&str, &str); 23] = [
+    ("services", "/api/v1/services"),
+    ("nodes", "/api/v1/nodes"),
+    ("pods", "/api/v1/namespaces/NS/pods"),
+    ("configmaps", "/api/v1/namespaces/NS/configmaps"),
+    ("ipaddresspools", "/apis/metallb.io/v1beta1/namespaces/NS/ipaddresspools"),
+    ("l2advertisements", "/apis/metallb.io/v1beta1/namespaces/NS/l2advertisements"),
+    ("bgpadvertisements", "/apis/metallb.io/v1beta1/namespaces/NS/bgpadvertisements"),
+    ("bgppeers", "/apis/metallb.io/v1beta2/namespaces/NS/bgppeers"),
+    ("bfdprofiles", "/apis/metallb.io/v1beta1/namespaces/NS/bfdprofiles"),
+    ("communities", "/apis/metallb.io/v1beta1/namespaces/NS/communities"),
+    ("servicel2statuses", "/apis/metallb.io/v1beta1/namespaces/NS/servicel2statuses"),
+    ("servicebgpstatuses", "/apis/metallb.io/v1beta1/namespaces/NS/servicebgpstatuses"),
+    ("configurationstates", "/apis/metallb.io/v1beta1/namespaces/NS/configurationstates"),
+    ("bgpsessionstates", "/apis/frrk8s.metallb.io/v1beta1/bgpsessionstates"),
+    ("frrconfigurations", "/apis/frrk8s.metallb.io/v1beta1/frrconfigurations"),
+    ("addresspools", "/apis/metallb.io/v1beta1/namespaces/NS/addresspools"),
+    ("externalippools", "/apis/crd.antrea.io/v1beta1/externalippools"),
+    ("daemonsets", "/apis/apps/v1/daemonsets"),
+    ("deployments", "/apis/apps/v1/deployments"),
+    ("webhooks", "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"),
+    ("events", "/api/v1/events"),
+    ("endpointslices", "/apis/discovery.k8s.io/v1/endpointslices"),
+    ("allpods", "/api/v1/pods"),
+];
+
+/// Objects per page of a list.
+const PAGE: usize = 500;
+
+/// See the module's head.
+#[derive(Clone, Debug, Default)]
+pub struct Survey {
+    /// The namespace of the configuration objects.
+    pub namespace: String,
+    lists: BTreeMap<&'static str, Vec<Value>>,
+    /// Why a list could not be had.
+    missing: BTreeMap<&'static str, String>,
+    /// The ConfigMap of kube-proxy, if it is where kubeadm puts it.
+    pub kube_proxy: Option<Value>,
+}
+
+impl Survey {
+    /// Lists these kinds.
+    ///
+    /// # Errors
+    /// When the API cannot be reached at all. A kind that is absent or not permitted is only noted.
+    pub async fn take(client: &Client, namespace: &str, wanted: &[&str]) -> anyhow::Result<Self> {
+        let mut survey = Self { namespace: namespace.to_owned(), ..Self::default() };
+        for (name, path) in LISTS.iter().filter(|(name, _)| wanted.contains(name)) {
+            match list(client, &path.replace("NS", namespace)).await {
+                Ok(items) => drop(survey.lists.insert(name, items)),
+                Err(kube::Error::Api(status)) => {
+                    survey.missing.insert(name, status.message.clone());
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let proxy = "/api/v1/namespaces/kube-system/configmaps/kube-proxy";
+        survey.kube_proxy = client.request(Request::get(proxy).body(Vec::new())?).await.ok();
+        Ok(survey)
+    }
+
+    /// One that holds these objects, for tests.
+    #[cfg(test)]
+    pub(crate) fn of(lists: &[(&'static str, Value)]) -> Self {
+        let lists = lists.iter().map(|(name, items)| (*name, items.as_array().unwrap().clone()));
+        Self { namespace: "metallb-system".into(), lists: lists.collect(), ..Self::default() }
+    }
+
+    /// The objects of a kind; none of one that could not be listed.
+    #[must_use]
+    pub fn list(&self, name: &str) -> &[Value] {
+        self.lists.get(name).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// Whether the kind could be listed.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.lists.contains_key(name)
+    }
+
+    /// The kinds that could not be listed, and why.
+    #[must_use]
+    pub fn missing(&self) -> &BTreeMap<&'static str, String> {
+        &self.missing
+    }
+
+    /// All lists.
+    pub fn lists(&self) -> impl Iterator<Item = (&'static str, &[Value])> {
+        self.lists.iter().map(|(name, items)| (*name, items.as_slice()))
+    }
+}
+
+async fn list(client: &Client, path: &str) -> Result<Vec<Value>, kube::Error> {
+    let mut all = Vec::new();
+    let mut more = String::new();
+    loop {
+        let uri = format!("{path}?limit={PAGE}{more}");
+        let request = Request::get(uri).body(Vec::new()).map_err(kube::Error::HttpError)?;
+        let mut page: Value = client.request(request).await?;
+        let token = page.pointer("/metadata/continue").and_then(Value::as_str);
+        // The token is base64 for URLs.
+        let next =
+            token.filter(|token| !token.is_empty()).map(|token| format!("&continue={token}"));
+        if let Some(Value::Array(items)) = page.get_mut("items").map(Value::take) {
+            all.extend(items);
+        }
+        match next {
+            Some(next) => more = next,
+            None => return Ok(all),
+        }
+    }
+}
+
+/// The text at a place of an object; empty if there is none.
+#[must_use]
+pub fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
+    object.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// `NAMESPACE/NAME` of an object.
+#[must_use]
+pub fn key(object: &Value) -> String {
+    format!("{}/{}", text(object, "/metadata/namespace"), text(object, "/metadata/name"))
+}
+
+/// The addresses in a Service's status.
+#[must_use]
+pub fn addresses(service: &Value) -> Vec<&str> {
+    let ingress = service.pointer("/status/loadBalancer/ingress").and_then(Value::as_array);
+    let entries = ingress.into_iter().flatten();
+    entries.filter_map(|entry| entry.get("ip")?.as_str()).collect()
+}
+
+/// Whether a Service is of type LoadBalancer.
+#[must_use]
+pub fn is_load_balancer(service: &Value) -> bool {
+    text(service, "/spec/type") == "LoadBalancer"
+}

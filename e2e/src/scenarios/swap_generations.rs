@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The image swap: our images with exactly what each of four generations of MetalLB's manifests gives its programs.
+//!
+//! Topology: a controller's container, two nodes with a speaker's container each, a client.
+//! Steps, for each generation: its roles and kinds are installed; Services are there as MetalLB left them (a full pool, two that
+//! share an address, one that waits); the containers start, each with a token of its own service account, on a read-only root,
+//! with the manifest's capabilities; every probe succeeds; everyone keeps its address; the one that waits gets the next that
+//! becomes free; one node answers for each address; the objects that the generation knows are written.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use anyhow::{Context, ensure};
+use serde_json::{Value, json};
+
+use crate::lab::container::Container;
+use crate::lab::generation::Generation;
+use crate::lab::kube::SYSTEM;
+use crate::lab::node::{PodAddresses, Proxy, fetch};
+use crate::lab::objects::{l2_advertisement, pool, pool_of, service};
+use crate::lab::process::Process;
+use crate::lab::wait::{eventually, eventually_true};
+use crate::lab::{Lab, SOON};
+
+const SERVICES: &str = "/api/v1/namespaces/default/services";
+
+pub(super) fn run(lab: &mut Lab) -> anyhow::Result<()> {
+    let mut played = Ok(());
+    for generation in Generation::ALL {
+        played = play(lab, generation).with_context(|| format!("{generation:?}"));
+        if played.is_err() {
+            break;
+        }
+        lab.reset()?;
+    }
+    // The lane goes on with today's roles and kinds in any case.
+    let restored = lab.control.install();
+    played.and(restored)
+}
+
+fn play(lab: &mut Lab, generation: Generation) -> anyhow::Result<()> {
+    lab.control.install()?;
+    lab.control.install_generation(generation)?;
+    lab.client()?;
+    lab.start_nodes(2, Proxy::Absent)?;
+    lab.kube().create(&json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": "controller", "namespace": SYSTEM},
+        "spec": {"nodeName": "node1", "containers": [{"name": "controller", "image": "controller"}]},
+    }))?;
+    as_metallb_left_it(lab, generation)?;
+
+    let controller = start_controller(lab, generation)?;
+    lab.controller = Some(controller);
+    probes(lab, generation, None)?;
+    let key = memberlist_key(lab)?;
+    for number in 0..lab.nodes.len() {
+        let speaker = start_speaker(lab, generation, number, &key)?;
+        if let Some(node) = lab.nodes.get_mut(number) {
+            node.speaker = Some(speaker);
+        }
+    }
+    for number in 0..lab.nodes.len() {
+        probes(lab, generation, Some(number))?;
+    }
+
+    lab.wait_event("waiting", "AllocationFailed")?;
+    for (name, address) in KEPT {
+        lab.expect_addresses(name, &[address])?;
+        lab.wait_owner(address)?;
+    }
+    ensure!(lab.addresses("waiting")?.is_empty(), "the one that waits has an address of nowhere");
+    lab.kube().delete(&format!("{SERVICES}/last"))?;
+    lab.expect_addresses("waiting", &["172.30.0.202"])?;
+    lab.wait_owner("172.30.0.202")?;
+    for name in ["kept", "one", "two", "waiting"] {
+        let service = lab.kube().get(&format!("{SERVICES}/{name}"))?;
+        // What a MetalLB that is rolled back reads.
+        ensure!(pool_of(&service) == Some("pool"), "{name} does not name its pool");
+    }
+    written(lab, generation)
+}
+
+/// Who has which address before the swap, besides the one that waits.
+const KEPT: [(&str, &str); 4] = [
+    ("kept", "172.30.0.201"),
+    ("one", "172.30.0.200"),
+    ("two", "172.30.0.200"),
+    ("last", "172.30.0.202"),
+];
+
+fn as_metallb_left_it(lab: &mut Lab, generation: Generation) -> anyhow::Result<()> {
+    // 0.14.9 brought the prefix of today.
+    let prefix = match generation {
+        Generation::V0_13 => "metallb.universe.tf",
+        Generation::V0_14 | Generation::V0_15 | Generation::V0_16 => "metallb.io",
+    };
+    let kube = lab.kube();
+    kube.create(&json!({
+        "apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": {"name": "controller", "namespace": SYSTEM},
+        "spec": {
+            "selector": {"matchLabels": {"app": "metallb"}},
+            "template": {
+                "metadata": {"labels": {"app": "metallb"}},
+                "spec": {"containers": [{"name": "controller", "image": "controller"}]},
+            },
+        },
+    }))?;
+    kube.apply(&pool("pool", &["172.30.0.200-172.30.0.202"]))?;
+    kube.apply(&l2_advertisement("all", json!({})))?;
+    for (index, (name, address)) in KEPT.into_iter().enumerate() {
+        // A sharing key that only one Service has shares nothing.
+        let change = json!({
+            "metadata": {"annotations": {
+                format!("{prefix}/ip-allocated-from-pool"): "pool",
+                format!("{prefix}/allow-shared-ip"): address,
+            }},
+            "spec": {
+                "ports": [{"name": "http", "port": 8000 + index, "targetPort": 8080, "protocol": "TCP"}],
+                "ipFamilies": ["IPv4"],
+            },
+        });
+        kube.create(&service(name, change))?;
+        let status = json!({"status": {"loadBalancer": {"ingress": [{"ip": address}]}}});
+        kube.patch(&format!("{SERVICES}/{name}/status"), &status)?;
+    }
+    kube.create(&service("waiting", json!({"spec": {"ipFamilies": ["IPv4"]}})))?;
+    let endpoint =
+        PodAddresses { node: "node1".into(), v4: "10.244.1.9".into(), v6: "fd00:244:1::9".into() };
+    for name in ["kept", "one", "two", "last", "waiting"] {
+        lab.set_endpoints(name, std::slice::from_ref(&endpoint))?;
+    }
+    Ok(())
+}
+
+/// A folder with these files, as a volume.
+fn volume(lab: &Lab, name: &str, files: &[(&str, &str)]) -> anyhow::Result<PathBuf> {
+    let folder = lab.folder().join(format!("volume-{name}"));
+    std::fs::create_dir_all(&folder)?;
+    for (file, text) in files {
+        std::fs::write(folder.join(file), text)?;
+    }
+    Ok(folder)
+}
+
+pub(super) fn start_controller(lab: &Lab, generation: Generation) -> anyhow::Result<Process> {
+    let certificates = volume(lab, "cert", &[])?;
+    let container = Container {
+        name: "controller".into(),
+        namespace: &lab.plane,
+        image: lab.programs.images.join("controller"),
+        account: "controller",
+        program: "/controller",
+        arguments: generation.controller_arguments(),
+        environment: generation.controller_environment(),
+        volumes: vec![(certificates, "/tmp/k8s-webhook-server/serving-certs")],
+        user: 65534,
+        capabilities: &[],
+    };
+    container.start(lab.folder(), lab.kube(), lab.control.families)
+}
+
+fn start_speaker(
+    lab: &Lab,
+    generation: Generation,
+    number: usize,
+    key: &str,
+) -> anyhow::Result<Process> {
+    let node = lab.nodes.get(number).context("no such node")?;
+    let secret = volume(lab, "memberlist", &[("secretkey", key)])?;
+    let exclude = "announcedInterfacesToExclude: [\"^docker.*\", \"^cni.*\", \"^lo$\"]\n";
+    let exclude = volume(lab, "excludel2", &[("excludel2.yaml", exclude)])?;
+    let address = format!("172.30.0.{}", 10 + node.number);
+    let container = Container {
+        name: format!("speaker-{}", node.name),
+        namespace: &node.namespace,
+        image: lab.programs.images.join("speaker"),
+        account: "speaker",
+        program: "/speaker",
+        arguments: generation.speaker_arguments(),
+        environment: generation.speaker_environment(&node.name, &address),
+        volumes: vec![(secret, "/etc/ml_secret_key"), (exclude, "/etc/metallb")],
+        user: 0,
+        capabilities: &["cap_net_raw"],
+    };
+    container.start(lab.folder(), lab.kube(), lab.control.families)
+}
+
+/// What kubelet would ask, of the controller or of the speaker on this node.
+fn probes(lab: &mut Lab, generation: Generation, node: Option<usize>) -> anyhow::Result<()> {
+    for url in generation.probes() {
+        let (plane, nodes, controller) = (&lab.plane, &mut lab.nodes, &mut lab.controller);
+        let (namespace, process) = match node {
+            None => (plane, controller.as_mut()),
+            Some(number) => {
+                let node = nodes.get_mut(number).context("no such node")?;
+                (&node.namespace, node.speaker.as_mut())
+            }
+        };
+        let process = process.context("it does not run")?;
+        process.wait_ready(SOON, || Ok(fetch(namespace, &url).is_some())).with_context(|| url.clone())?;
+    }
+    Ok(())
+}
+
+/// The key that the controller made: as MetalLB makes it, and owned by the Deployment.
+fn memberlist_key(lab: &Lab) -> anyhow::Result<String> {
+    let path = format!("/api/v1/namespaces/{SYSTEM}/secrets/memberlist");
+    let secret = eventually("the memberlist's Secret is there", SOON, || Ok(lab.kube().find(&path)?))?;
+    let owner = secret.pointer("/metadata/ownerReferences/0/kind").and_then(Value::as_str);
+    ensure!(owner == Some("Deployment"), "the Secret belongs to {owner:?}");
+    let data = secret.pointer("/data/secretkey").and_then(Value::as_str).context("no key in it")?;
+    // Base64 of the 22 letters.
+    ensure!(data.len() == 32, "the key is {data:?}");
+    Ok(data.to_owned())
+}
+
+/// The status objects of the kinds that the generation has.
+fn written(lab: &Lab, generation: Generation) -> anyhow::Result<()> {
+    let list = |plural: &str| {
+        lab.kube().list(&format!("/apis/metallb.io/v1beta1/namespaces/{SYSTEM}/{plural}"))
+    };
+    let owned_by_pod = |object: &Value| {
+        object.pointer("/metadata/ownerReferences/0/kind").and_then(Value::as_str) == Some("Pod")
+    };
+    if generation.has_kind("servicel2statuses") {
+        eventually_true("every announced Service has a ServiceL2Status", SOON, || {
+            let statuses = list("servicel2statuses")?;
+            let services: BTreeSet<&str> = statuses
+                .iter()
+                .filter(|status| owned_by_pod(status))
+                .filter_map(|status| status.pointer("/status/serviceName")?.as_str())
+                .collect();
+            Ok(services == BTreeSet::from(["kept", "one", "two", "waiting"]))
+        })?;
+    }
+    if generation.has_kind("configurationstates") {
+        eventually_true("every component says that the configuration is valid", SOON, || {
+            let states = list("configurationstates")?;
+            let valid: BTreeSet<&str> = states
+                .iter()
+                .filter(|state| state.pointer("/status/result") == Some(&json!("Valid")))
+                .filter_map(|state| state.pointer("/metadata/name")?.as_str())
+                .collect();
+            Ok(valid == BTreeSet::from(["controller", "speaker-node1", "speaker-node2"]))
+        })?;
+        let pool = lab.kube().get(&format!(
+            "/apis/metallb.io/v1beta1/namespaces/{SYSTEM}/ipaddresspools/pool"
+        ))?;
+        ensure!(pool.pointer("/status/assignedIPv4") == Some(&json!(3)), "the pool's status: {pool}");
+    }
+    Ok(())
+}
