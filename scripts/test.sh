@@ -32,6 +32,7 @@ need go "https://go.dev/dl, 1.25 or later"
 
 part "Debian packages" scripts/packages.sh $(cat e2e/packages) || exit 1
 part "control plane (Go)" e2e/cluster/build.sh || exit 1
+part "helm and kustomize (Go)" e2e/helm/build.sh || exit 1
 part "member by HashiCorp's memberlist (Go)" e2e/ring/build.sh || exit 1
 part "programs (profile ci)" make --no-print-directory bins || exit 1
 part "images" make --no-print-directory image || exit 1
@@ -41,6 +42,7 @@ part "ARP and NDP in namespaces" cargo test -q -p l2 --test namespace -- --ignor
 part "BFD in namespaces" cargo test -q -p bfd --test namespace --test routers -- --ignored --test-threads 2
 part "BGP in namespaces, with real routers" cargo test -q -p bgp --test namespace --test routers -- --ignored --test-threads 2
 part "rings with HashiCorp's members in namespaces" cargo test -q -p members --test ring --test companion -- --ignored --test-threads 2
+part "manifests" scripts/manifests.sh --check
 part "demo" e2e/demo.sh "$bin/ferrolb"
 part "fuzz targets" scripts/fuzz.sh "${FUZZ_SECONDS:-20}"
 part "scenarios" "$bin/e2e" run

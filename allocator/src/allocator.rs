@@ -9,7 +9,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use cluster::model::{Allocated, Service};
+use cluster::model::{Service, ServiceCondition};
 use cluster::{Dirty, ObjectKey, Snapshot};
 use crds::config::Config;
 use crds::labels::Labels;
@@ -45,7 +45,7 @@ pub struct Write {
     /// The value of [`POOL_ANNOTATION`]; none removes it.
     pub pool: Option<Arc<str>>,
     /// The condition `ferrolb.io/Allocated`; none where conditions are not written.
-    pub condition: Option<Allocated>,
+    pub condition: Option<ServiceCondition>,
 }
 
 /// The books of all Services of one class.
@@ -362,7 +362,7 @@ impl<'a> Round<'a> {
             && service.ingress.iter().zip(&addresses).all(|(entry, address)| {
                 entry.hostname.is_empty() && *entry.ip == *address.to_string()
             });
-        let fingerprint = condition.as_ref().map(Allocated::fingerprint);
+        let fingerprint = condition.as_ref().map(ServiceCondition::fingerprint);
         if same_addresses
             && service.annotations.get(POOL_ANNOTATION) == pool.as_deref()
             && (fingerprint.is_none() || fingerprint == service.allocated)

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use cluster::ObjectKey;
 pub use cluster::model::POOL_ANNOTATION;
-use cluster::model::{Allocated, FamilyPolicy, Service};
+use cluster::model::{FamilyPolicy, Service, ServiceCondition};
 use crds::config::{Config, Family, Pool};
 use crds::labels::Labels;
 
@@ -52,17 +52,19 @@ impl Outcome {
 
     /// What the condition `ferrolb.io/Allocated` says of it.
     #[must_use]
-    pub fn condition(&self) -> Allocated {
+    pub fn condition(&self) -> ServiceCondition {
         match self {
             Self::Assigned(Assigned { pool, addresses })
-            | Self::Held(Assigned { pool, addresses }) => Allocated {
-                given: true,
+            | Self::Held(Assigned { pool, addresses }) => ServiceCondition {
+                met: true,
                 reason: "Assigned".into(),
                 message: format!("Assigned IP {} from pool {pool:?}", quoted(addresses)),
             },
-            Self::Pending(reason) => {
-                Allocated { given: false, reason: reason.condition(), message: reason.to_string() }
-            }
+            Self::Pending(reason) => ServiceCondition {
+                met: false,
+                reason: reason.condition(),
+                message: reason.to_string(),
+            },
         }
     }
 }

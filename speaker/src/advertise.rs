@@ -123,6 +123,56 @@ pub fn advertise(
     Ok(paths)
 }
 
+/// The nodes that advertise a Service, by what any speaker sees: which node has a session with whom is not looked at.
+///
+/// # Errors
+/// Why no node does.
+pub(crate) fn advertisers(
+    key: &ObjectKey,
+    service: &Service,
+    snapshot: &Snapshot,
+    options: &Options,
+) -> Result<Vec<Arc<str>>, Withhold> {
+    let addresses = addresses(service)?;
+    let config = snapshot.config();
+    let pool = pool(service, &addresses, config)?;
+    let of_pool: Vec<&BgpAdvertisement> = config
+        .bgp_advertisements
+        .values()
+        .chain(&config.bgp_elsewhere)
+        .filter(|ad| ad.pools.selects(&pool.name, pool.labels))
+        .collect();
+    if of_pool.is_empty() {
+        return Err(Withhold::NoBgpAdvertisement(pool.name));
+    }
+    let own: Vec<&BgpAdvertisement> =
+        of_pool.into_iter().filter(|ad| ad.selects_service(&service.labels)).collect();
+    if own.is_empty() {
+        return Err(Withhold::NoMatchingBgpAdvertisement(pool.name));
+    }
+    let endpoints = Endpoints::with_address(key, snapshot, options);
+    if !endpoints.any {
+        return Err(Withhold::NoEndpoints);
+    }
+    let mut nobody = "the node selectors of the BGPAdvertisements match no node";
+    let mut nodes = Vec::new();
+    for (name, node) in snapshot.nodes() {
+        if !own.iter().any(|ad| ad.selects_node(&node.labels)) {
+            continue;
+        }
+        if node.network_unavailable {
+            nobody = "every such node's network is unavailable";
+        } else if node.is_excluded() && !options.ignore_exclude_label {
+            nobody = "every such node has the label node.kubernetes.io/exclude-from-external-load-balancers";
+        } else if service.traffic_policy == TrafficPolicy::Local && !endpoints.are_on(name) {
+            nobody = "externalTrafficPolicy is Local and no such node has a ready endpoint";
+        } else {
+            nodes.push(Arc::clone(name));
+        }
+    }
+    if nodes.is_empty() { Err(Withhold::NoCandidates(nobody)) } else { Ok(nodes) }
+}
+
 /// Two advertisements that want different LOCAL_PREFs for one prefix of the Service at a common peer (contract 6.3).
 fn conflict<'a>(
     own: &[&'a BgpAdvertisement],

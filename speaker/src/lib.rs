@@ -14,6 +14,7 @@ mod attendance;
 mod claims;
 pub mod election;
 mod handover;
+pub mod herald;
 pub mod metrics;
 #[cfg(feature = "net")]
 pub mod net;

@@ -54,6 +54,8 @@ pub struct Speaker {
     announced: BTreeMap<ObjectKey, Announcement>,
     /// Services that lack an interface here, so that it is told once.
     without_interface: BTreeSet<ObjectKey>,
+    /// Why this node does not announce a Service, and who does, for every Service that there is.
+    withheld: BTreeMap<ObjectKey, (Withhold, Option<Arc<str>>)>,
     /// Who uses each announced address.
     users: BTreeMap<IpAddr, BTreeSet<ObjectKey>>,
     /// Addresses whose users changed since it was last asked.
@@ -68,6 +70,7 @@ impl Speaker {
             options,
             announced: BTreeMap::new(),
             without_interface: BTreeSet::new(),
+            withheld: BTreeMap::new(),
             users: BTreeMap::new(),
             touched: BTreeSet::new(),
         }
@@ -83,6 +86,12 @@ impl Speaker {
     #[must_use]
     pub fn announced(&self) -> &BTreeMap<ObjectKey, Announcement> {
         &self.announced
+    }
+
+    /// Why this node does not announce a Service, and who does; none if it does or there is no such Service.
+    #[must_use]
+    pub fn withheld(&self, service: &ObjectKey) -> Option<(&Withhold, Option<&Arc<str>>)> {
+        self.withheld.get(service).map(|(reason, announcer)| (reason, announcer.as_ref()))
     }
 
     /// The Services that announce `address` from here.
@@ -155,6 +164,7 @@ impl Speaker {
     ) {
         match verdict.local {
             Ok(announcement) => {
+                self.withheld.remove(&key);
                 self.without_interface.remove(&key);
                 if self.announced.get(&key) == Some(&announcement) {
                     return;
@@ -168,6 +178,11 @@ impl Speaker {
                 outputs.push(Output::Announced { service: key, uid, announcement });
             }
             Err(reason) => {
+                if snapshot.service(&key).is_some() {
+                    self.withheld.insert(key.clone(), (reason.clone(), verdict.announcer.clone()));
+                } else {
+                    self.withheld.remove(&key);
+                }
                 if matches!(reason, Withhold::NoInterface(_)) {
                     if self.without_interface.insert(key.clone()) {
                         let service = snapshot.service(&key);

@@ -9,10 +9,12 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::pin::Pin;
 use std::time::Duration;
 
 use anyhow::Context;
 use cluster::net::client::connect;
+use cluster::net::fence::Fence;
 use cluster::net::pod::{Search, own_pod};
 use cluster::net::sink::kubernetes::{
     Component, ConfigurationStateSink, EventSink, ObjectEvent, PoolCounters, PoolSink, Regarding,
@@ -26,8 +28,10 @@ use daemon::endpoints::{Readiness, serve_health, serve_metrics};
 use daemon::metrics::ClientMetrics;
 use kube::Client;
 use prometheus::Registry;
+use tokio::sync::mpsc;
 
 use super::args::Args;
+use super::leader::Leadership;
 use super::memberlist_secret::MemberlistSecret;
 use crate::metrics::AllocatorMetrics;
 use crate::pool_status::PoolStatus;
@@ -66,8 +70,9 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     )?;
     // Manifests before MetalLB 0.16 do not say the Pod's name; the host's name is that of the Pod.
     let pod_name = args.common.pod_name.clone().or_else(|| std::env::var("HOSTNAME").ok());
-    let pod = match pod_name.filter(|name| !name.is_empty()) {
-        Some(name) => own_pod(&client, &namespace, &Search::Name(name)).await,
+    let pod_name = pod_name.filter(|name| !name.is_empty());
+    let pod = match &pod_name {
+        Some(name) => own_pod(&client, &namespace, &Search::Name(name.clone())).await,
         None => None,
     };
     let configuration = ConfigurationStateSink::start(
@@ -87,23 +92,63 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         let deployment = args.deployment.clone().filter(|name| !name.is_empty());
         MemberlistSecret { namespace: namespace.clone(), name, deployment }.ensure(client.clone());
     }
-    let (sink, mut reports) = ServiceSink::start(client.clone());
-    controller.services = Some(sink);
-    let mut updates =
-        watch_all(&client, Watches { namespace: namespace.clone(), kinds: KINDS.to_vec() });
+    let identity = identity(pod_name.as_deref());
+    let mut leadership = Leadership::start(client.clone(), &namespace, identity);
+    let terminated = daemon::signals::terminated();
+    tokio::pin!(terminated);
+    loop {
+        let elected = tokio::select! {
+            biased;
+            result = &mut terminated => Err(result),
+            term = leadership.elected() => Ok(term),
+        };
+        let ended = match elected {
+            Ok(term) => {
+                let mut lost = leadership.term.clone();
+                let lost = Leadership::lost(&mut lost, term);
+                let watches = Watches { namespace: namespace.clone(), kinds: KINDS.to_vec() };
+                let fence = leadership.fence.clone();
+                lead(&mut controller, watches, fence, terminated.as_mut(), lost).await?
+            }
+            Err(result) => Some(result),
+        };
+        if let Some(result) = ended {
+            leadership.resign().await;
+            controller.events.flush().await;
+            return result.context("cannot wait for signals");
+        }
+    }
+}
+
+/// Who this is among the controllers of the cluster: the Pod's name, and a number for a Pod whose name comes again.
+fn identity(pod_name: Option<&str>) -> String {
+    let number = RandomState::new().hash_one(std::process::id());
+    format!("{}_{number:016x}", pod_name.unwrap_or("controller"))
+}
+
+/// One term as the leader, from a fresh list to its end; what ended it if that was a signal.
+async fn lead(
+    controller: &mut Controller,
+    watches: Watches,
+    fence: Fence,
+    mut terminated: Pin<&mut impl Future<Output = std::io::Result<()>>>,
+    lost: impl Future<Output = ()>,
+) -> anyhow::Result<Option<std::io::Result<()>>> {
+    tokio::pin!(lost);
+    let mut reports = controller.begin_term(fence);
+    let mut updates = watch_all(&controller.client, watches);
     let mut batch = Vec::with_capacity(512);
     let mut minutes = tokio::time::interval(Duration::from_secs(60));
     minutes.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut minute = 0;
-    let terminated = daemon::signals::terminated();
-    tokio::pin!(terminated);
     loop {
         // Reports first: a write that was seen must count before anything is decided again.
         tokio::select! {
             biased;
-            result = &mut terminated => {
-                controller.events.flush().await;
-                return result.context("cannot wait for signals");
+            result = &mut terminated => return Ok(Some(result)),
+            () = &mut lost => {
+                controller.services = None;
+                return Ok(None);
             }
             Some(report) = reports.recv() => {
                 controller.handle_report(report);
@@ -130,6 +175,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
 
 struct Controller {
     client: Client,
+    class: Option<String>,
     snapshot: Snapshot,
     allocator: Allocator,
     journal: Journal,
@@ -156,6 +202,7 @@ impl Controller {
     ) -> anyhow::Result<Self> {
         Ok(Self {
             client: client.clone(),
+            class: args.common.class().map(str::to_owned),
             snapshot: Snapshot::new(ConfigScope::Controller, false),
             allocator: Allocator::with_conditions(args.common.class()),
             journal: Journal::default(),
@@ -169,6 +216,17 @@ impl Controller {
             reminders: RandomState::new(),
             synced: false,
         })
+    }
+
+    /// Forgets everything: another controller may have decided meanwhile.
+    fn begin_term(&mut self, fence: Fence) -> mpsc::UnboundedReceiver<ServiceReport> {
+        let (sink, reports) = ServiceSink::start(self.client.clone(), fence);
+        self.services = Some(sink);
+        self.snapshot = Snapshot::new(ConfigScope::Controller, false);
+        self.allocator = Allocator::with_conditions(self.class.as_deref());
+        self.journal = Journal::default();
+        self.synced = false;
+        reports
     }
 
     fn handle_update(&mut self, update: Update) {

@@ -3,6 +3,7 @@
 
 pub mod args;
 mod controller;
+mod leader;
 mod memberlist_secret;
 
 pub use controller::run;

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Kubernetes objects reduced to what decisions need, and the wire types that they are made from.
 
-mod allocated;
+mod condition;
 mod endpoints;
 mod node;
 mod service;
 mod version;
 
-pub use allocated::{ALLOCATED_CONDITION, Allocated};
+pub use condition::{ALLOCATED_CONDITION, ANNOUNCED_CONDITION, ServiceCondition};
 pub use endpoints::{EndpointSliceObject, Slice};
 pub use node::{DRAIN_ANNOTATION, EXCLUDE_LABEL, NamespaceObject, Node, NodeObject};
 pub use service::{

@@ -8,7 +8,7 @@ use crds::labels::Labels;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Deserialize;
 
-use super::allocated::{ALLOCATED_CONDITION, Allocated};
+use super::condition::{ALLOCATED_CONDITION, ANNOUNCED_CONDITION, ServiceCondition};
 use super::version::ResourceVersion;
 use crate::key::ObjectKey;
 
@@ -92,6 +92,8 @@ pub struct Service {
     pub ingress: Box<[Ingress]>,
     /// The fingerprint of its condition `ferrolb.io/Allocated`, if it has one.
     pub allocated: Option<u64>,
+    /// The fingerprint of its condition `ferrolb.io/Announced`, if it has one.
+    pub announced: Option<u64>,
 }
 
 /// An entry of `status.loadBalancer.ingress`.
@@ -331,13 +333,15 @@ impl ServiceObject {
                     hostname: entry.hostname.unwrap_or_default().into(),
                 })
                 .collect(),
-            allocated: status
-                .conditions
-                .into_iter()
-                .find(|condition| condition.r#type == ALLOCATED_CONDITION)
-                .map(|ConditionObject { status, reason, message, .. }| {
-                    Allocated { given: status == "True", reason, message }.fingerprint()
-                }),
+            allocated: fingerprint(&status.conditions, ALLOCATED_CONDITION),
+            announced: fingerprint(&status.conditions, ANNOUNCED_CONDITION),
         }
     }
+}
+
+/// What stands for the condition of that type, if it is there.
+fn fingerprint(conditions: &[ConditionObject], r#type: &str) -> Option<u64> {
+    let ours = conditions.iter().find(|condition| condition.r#type == r#type)?;
+    let ConditionObject { status, reason, message, .. } = ours.clone();
+    Some(ServiceCondition { met: status == "True", reason, message }.fingerprint())
 }

@@ -2,6 +2,7 @@
 //! Sources and sinks: everything of this crate that does I/O.
 
 pub mod client;
+pub mod fence;
 pub mod pod;
 pub mod request;
 pub mod sink;

@@ -41,6 +41,9 @@ pub struct Config {
     pub l2_advertisements: BTreeMap<Arc<str>, L2Advertisement>,
     /// Valid BGP advertisements, by name.
     pub bgp_advertisements: BTreeMap<Arc<str>, BgpAdvertisement>,
+    /// Of a speaker: BGP advertisements that do not select its node, as far as they can be read. They tell whether another node
+    /// announces a Service.
+    pub bgp_elsewhere: Vec<BgpAdvertisement>,
     /// Valid peers, by name.
     pub peers: BTreeMap<Arc<str>, Peer>,
     /// Peers whose own fields are valid and that cannot be used nevertheless, by name: their Secret is missing, say, or they

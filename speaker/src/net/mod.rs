@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The program `speaker`, and the parts of it that `ferrolb run` uses as well.
 
+mod announced;
 pub mod args;
 mod bgp;
 mod companions;

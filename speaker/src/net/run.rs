@@ -11,6 +11,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use anyhow::Context;
 use cluster::net::client::connect;
@@ -25,6 +26,7 @@ use kube::Client;
 use prometheus::Registry;
 use tokio::sync::{mpsc, oneshot};
 
+use super::announced::AnnouncedSink;
 use super::args::Args;
 use super::bgp::{BgpDriver, BgpOptions, Style};
 use super::discovery::{Found, Wanted, discover};
@@ -40,6 +42,7 @@ use super::shell::{KINDS, Shell};
 use super::{extras, frr_configuration};
 use crate::advertise::BgpMode;
 use crate::announce::Options;
+use crate::herald::Herald;
 use crate::metrics::{MembershipMetrics, SpeakerMetrics};
 use crate::speaker::Speaker;
 
@@ -206,12 +209,17 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
             component,
             pod,
         ),
+        herald: Herald::default(),
+        announced: AnnouncedSink::start(client.clone()),
         extras: extras::follow(client.clone(), &namespace),
         sessions_after,
         membership: Membership::new(ring, membership_metrics),
     };
     let mut updates = watch_all(&client, Watches { namespace, kinds: KINDS.to_vec() });
     let mut batch = Vec::with_capacity(512);
+    let mut minutes = tokio::time::interval(Duration::from_secs(60));
+    minutes.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut minute: u64 = 0;
     let terminated = daemon::signals::terminated();
     tokio::pin!(terminated);
     loop {
@@ -235,6 +243,11 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
             signal = signals.next(shell.bgp.deadline()) => shell.handle_signal(signal),
             Some(event) = noticed.recv() => shell.handle_notice(event),
             Some(slices) = answers.recv() => shell.handle_answer(slices),
+            () = until(shell.herald.deadline()) => {}
+            _ = minutes.tick() => {
+                shell.remind(minute);
+                minute += 1;
+            }
             () = answered(&mut shell.sessions_after) => shell.open_sessions(),
             Ok(()) = shell.extras.changed() => {}
             received = updates.recv_many(&mut batch, 512) => {
@@ -247,6 +260,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
             }
         }
         shell.decide();
+        shell.say();
         shell.discard_aggregates().await;
     }
 }

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What the speaker's one task does with each thing that comes in. Not the waiting, which is in `run`.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
+use cluster::model::ServiceCondition;
 use cluster::net::sink::kubernetes::{ConfigurationStateSink, EventSink, ObjectEvent, Regarding};
 use cluster::net::source::kubernetes::slices_of;
 use cluster::net::source::{Journal, Update};
@@ -14,6 +16,7 @@ use daemon::metrics::ClientMetrics;
 use kube::Client;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::announced::AnnouncedSink;
 use super::bgp::{BgpDriver, SessionNotice, Signal};
 use super::conflict::{describe, stations};
 use super::extras;
@@ -25,6 +28,7 @@ use super::run::until;
 use super::service_status::{StatusSink, interfaces};
 use super::session_events::{SessionEvent, SessionEvents};
 use super::session_state::SessionStateSink;
+use crate::herald::{self, Herald};
 use crate::metrics::SpeakerMetrics;
 use crate::routes::RouteOutput;
 use crate::speaker::Output;
@@ -65,6 +69,8 @@ pub(super) struct Shell {
     pub(super) asked: mpsc::Sender<Vec<Update>>,
     pub(super) configuration: ConfigurationStateSink,
     /// Whether there is configuration of FRR's, which is ignored.
+    pub(super) herald: Herald,
+    pub(super) announced: AnnouncedSink,
     pub(super) extras: watch::Receiver<bool>,
     /// No session is opened before this is answered: another speaker's are being closed.
     pub(super) sessions_after: Option<oneshot::Receiver<()>>,
@@ -172,6 +178,7 @@ impl Shell {
         for output in outputs {
             self.carry_out(output);
         }
+        self.consider_words(&dirty);
         self.reconcile_routes(&dirty);
         if dirty.all {
             self.session_states.publish(self.bgp.session_states());
@@ -265,6 +272,57 @@ impl Shell {
         if self.bgp.wants_reconcile() && self.synced {
             self.reconcile_routes(&Dirty::default());
         }
+    }
+
+    /// What is to be said of the Services that were decided again.
+    fn consider_words(&mut self, dirty: &Dirty) {
+        let Ok(driver) = self.driver.lock() else { return };
+        let members = self.membership.ring.attendance().members();
+        let (snapshot, speaker, now) = (&self.snapshot, driver.speaker(), now());
+        let mut consider = |service: &ObjectKey| {
+            let word = herald::word(service, snapshot, speaker, members, speaker.options());
+            self.herald.consider(now, service, word);
+        };
+        if dirty.all {
+            snapshot.services().keys().for_each(&mut consider);
+        }
+        dirty.services.iter().for_each(consider);
+    }
+
+    /// Says what has lasted: in the condition, unless it is there already, and as an event while nobody announces the Service.
+    pub(super) fn say(&mut self) {
+        for (service, word) in self.herald.due(now()) {
+            let Some(object) = self.snapshot.service(&service) else { continue };
+            if object.announced == Some(word.fingerprint()) {
+                continue;
+            }
+            if !word.met && !object.ingress.is_empty() {
+                self.warn(&service, &word);
+            }
+            self.announced.publish(service, word);
+        }
+    }
+
+    /// Tells again which Services nobody announces, each in a minute of its own of every hour: events expire.
+    pub(super) fn remind(&self, minute: u64) {
+        for (service, word) in self.herald.warnings() {
+            let mut hasher = DefaultHasher::new();
+            service.hash(&mut hasher);
+            if hasher.finish() % 60 == minute % 60 {
+                self.warn(service, word);
+            }
+        }
+    }
+
+    fn warn(&self, service: &ObjectKey, word: &ServiceCondition) {
+        let uid = self.snapshot.service(service).map(|service| service.uid.clone());
+        tracing::warn!(event = "notAnnounced", %service, reason = word.reason, "{}", word.message);
+        self.events.publish(ObjectEvent {
+            regarding: Regarding::service(service.clone(), uid.unwrap_or_default()),
+            warning: true,
+            reason: "notAnnounced",
+            message: format!("nobody announces it: {}", word.message),
+        });
     }
 
     /// What is wrong with the configuration, in the metric and in ConfigurationState.
@@ -429,4 +487,9 @@ impl Shell {
             }
         }
     }
+}
+
+#[allow(clippy::disallowed_methods, reason = "a shell: it reads the clock")]
+fn now() -> Instant {
+    Instant::now()
 }

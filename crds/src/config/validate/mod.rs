@@ -115,21 +115,20 @@ pub fn validate(
                 here.selected(&objects.peers, &peer.name, |s| s.node_selectors.as_deref())
             }),
         );
-        candidates.extend(
-            parse_all(
-                &objects.bgp_advertisements,
-                ConfigKind::BgpAdvertisement,
-                |name, _, spec| {
-                    advertisement::parse_bgp(name, spec, &config.communities).map(Entry::from)
-                },
-            )
-            .into_iter()
-            .filter(|advertisement| {
-                here.selected(&objects.bgp_advertisements, &advertisement.name, |s| {
-                    s.node_selectors.as_deref()
-                })
-            }),
-        );
+        let (own, elsewhere): (Vec<_>, Vec<_>) = parse_all(
+            &objects.bgp_advertisements,
+            ConfigKind::BgpAdvertisement,
+            |name, _, spec| advertisement::parse_bgp(name, spec, &config.communities),
+        )
+        .into_iter()
+        .partition(|advertisement| {
+            here.selected(&objects.bgp_advertisements, &advertisement.name, |s| {
+                s.node_selectors.as_deref()
+            })
+        });
+        config.bgp_elsewhere =
+            elsewhere.into_iter().filter_map(|advertisement| advertisement.parsed.ok()).collect();
+        candidates.extend(own.into_iter().map(|advertisement| advertisement.map(Entry::from)));
     }
 
     let mut admitted = Admitted::new(nodes);
@@ -186,6 +185,13 @@ struct Candidate<T> {
     name: Arc<str>,
     age: Age,
     parsed: Result<T, String>,
+}
+
+impl<T> Candidate<T> {
+    fn map<U>(self, change: impl FnOnce(T) -> U) -> Candidate<U> {
+        let Self { kind, name, age, parsed } = self;
+        Candidate { kind, name, age, parsed: parsed.map(change) }
+    }
 }
 
 fn parse_all<S, T>(

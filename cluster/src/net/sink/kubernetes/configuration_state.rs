@@ -19,7 +19,7 @@ use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 use tokio::sync::watch as desired;
 
-use super::rewrite::{apply_status, now, send};
+use super::rewrite::{apply_status, send, timestamp};
 use crate::net::pod::OwnPod;
 
 /// The pause after a failure.
@@ -258,7 +258,7 @@ impl Writer {
             Err(kube::Error::Api(status)) if status.code == 404 => None,
             Err(error) => return Err(error),
         };
-        let wanted = self.component.status(errors, live.as_ref(), &now());
+        let wanted = self.component.status(errors, live.as_ref(), &timestamp());
         match &live {
             Some(live) if self.component.is_up_to_date(live, &wanted, &metadata) => return Ok(()),
             Some(_) => {

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use super::rewrite::{now, send};
+use super::rewrite::{send, timestamp};
 use crate::ObjectKey;
 
 /// How many distinct events are remembered for raising; beyond that the memory starts anew.
@@ -300,7 +300,7 @@ impl Writer {
     ) -> Result<(String, u32), kube::Error> {
         let object = &event.regarding;
         let path = format!("/api/v1/namespaces/{}/events", object.key.namespace());
-        let now = now();
+        let now = timestamp();
         if let Some((name, count)) = self.known.get(&hash) {
             let count = count.saturating_add(*times);
             let patch = json!({ "count": count, "lastTimestamp": now });

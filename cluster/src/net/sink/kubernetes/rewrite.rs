@@ -95,6 +95,6 @@ pub(super) async fn apply_status(
 }
 
 /// The time, in whole seconds as `metav1.Time` has them.
-pub(super) fn now() -> String {
+pub(super) fn timestamp() -> String {
     jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }

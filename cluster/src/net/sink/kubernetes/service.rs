@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
@@ -17,9 +17,10 @@ use kube::{Api, Client};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use super::rewrite::{Rewrite, now, rewrite_status};
+use super::rewrite::{Rewrite, rewrite_status, timestamp};
 use crate::ObjectKey;
-use crate::model::{ALLOCATED_CONDITION, Allocated, ServiceObject};
+use crate::model::{ALLOCATED_CONDITION, ServiceCondition, ServiceObject};
+use crate::net::fence::Fence;
 
 const CONCURRENT: usize = 16;
 const FIRST_RETRY: Duration = Duration::from_millis(500);
@@ -35,7 +36,7 @@ pub struct ServiceStatus {
     /// The annotation's value; none removes it.
     pub pool: Option<Arc<str>>,
     /// The condition `ferrolb.io/Allocated`; none removes it.
-    pub condition: Option<Allocated>,
+    pub condition: Option<ServiceCondition>,
 }
 
 /// What became of a Service's status.
@@ -63,12 +64,13 @@ enum Task {
 pub struct ServiceSink(mpsc::UnboundedSender<(ObjectKey, Task)>);
 
 impl ServiceSink {
-    /// Starts the task on the current runtime. The queue holds at most one entry per Service.
+    /// Starts the task on the current runtime. The queue holds at most one entry per Service; nothing is written that `fence`
+    /// does not allow at the last moment.
     #[must_use]
-    pub fn start(client: Client) -> (Self, mpsc::UnboundedReceiver<ServiceReport>) {
+    pub fn start(client: Client, fence: Fence) -> (Self, mpsc::UnboundedReceiver<ServiceReport>) {
         let (sender, tasks) = mpsc::unbounded_channel();
         let (reports, receiver) = mpsc::unbounded_channel();
-        tokio::spawn(run(client, tasks, reports));
+        tokio::spawn(run(client, fence, tasks, reports));
         (Self(sender), receiver)
     }
 
@@ -86,6 +88,7 @@ impl ServiceSink {
 
 async fn run(
     client: Client,
+    fence: Fence,
     mut tasks: mpsc::UnboundedReceiver<(ObjectKey, Task)>,
     reports: mpsc::UnboundedSender<ServiceReport>,
 ) {
@@ -98,7 +101,7 @@ async fn run(
             let Some(key) = waiting.keys().next().cloned() else { break };
             let Some(task) = waiting.remove(&key) else { break };
             busy.insert(key.clone(), None);
-            running.push(carry_out(&client, &reports, key, task));
+            running.push(carry_out(&client, &fence, &reports, key, task));
         }
         tokio::select! {
             received = tasks.recv() => {
@@ -120,6 +123,7 @@ async fn run(
 /// Tries until it is done; gives the key back.
 async fn carry_out(
     client: &Client,
+    fence: &Fence,
     reports: &mpsc::UnboundedSender<ServiceReport>,
     key: ObjectKey,
     task: Task,
@@ -127,7 +131,17 @@ async fn carry_out(
     let path = format!("/api/v1/namespaces/{}/services/{}", key.namespace(), key.name());
     let mut pause = FIRST_RETRY;
     loop {
-        let result = rewrite_status(client, &path, |object| change(object, &task)).await;
+        let mut fenced = false;
+        let result = rewrite_status(client, &path, |object| {
+            let changed = change(object, &task);
+            fenced = changed && !fence.allows(now());
+            changed && !fenced
+        })
+        .await;
+        if fenced {
+            // Another controller writes now; whoever asked for this begins anew when it is the leader again.
+            return key;
+        }
         let report = match result {
             Ok(Rewrite::Written(object) | Rewrite::Unchanged(object))
                 if is_load_balancer(&object) =>
@@ -153,6 +167,11 @@ async fn carry_out(
     }
 }
 
+#[allow(clippy::disallowed_methods, reason = "a shell: it reads the clock")]
+fn now() -> Instant {
+    Instant::now()
+}
+
 fn is_load_balancer(object: &Value) -> bool {
     object.pointer("/spec/type").and_then(Value::as_str) == Some("LoadBalancer")
 }
@@ -175,7 +194,7 @@ fn change(object: &mut Value, task: &Task) -> bool {
 }
 
 /// Conditions of others stay where they are.
-fn set_condition(object: &mut Value, condition: Option<&Allocated>) -> bool {
+fn set_condition(object: &mut Value, condition: Option<&ServiceCondition>) -> bool {
     let Some(object) = object.as_object_mut() else { return false };
     let status = object.entry("status").or_insert_with(|| json!({}));
     let Some(status) = status.as_object_mut() else { return false };
@@ -204,7 +223,7 @@ fn set_condition(object: &mut Value, condition: Option<&Allocated>) -> bool {
             let since = known
                 .filter(|_| same_status)
                 .and_then(|known| text(known, "lastTransitionTime"))
-                .unwrap_or_else(now);
+                .unwrap_or_else(timestamp);
             let new = json!({
                 "type": ALLOCATED_CONDITION,
                 "status": condition.status(),
@@ -323,9 +342,9 @@ mod tests {
         })
     }
 
-    fn with_condition(given: bool, reason: &str) -> Task {
+    fn with_condition(met: bool, reason: &str) -> Task {
         let Task::Write(status) = write(&[], None) else { panic!("a write") };
-        let condition = Allocated { given, reason: reason.into(), message: "m".into() };
+        let condition = ServiceCondition { met: given, reason: reason.into(), message: "m".into() };
         Task::Write(ServiceStatus { condition: Some(condition), ..status })
     }
 

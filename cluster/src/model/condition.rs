@@ -1,26 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The condition `ferrolb.io/Allocated` of a Service: whether it has the addresses that it asks for, and why not. The
-//! controller alone writes it.
+//! The conditions that ferrolb puts into the status of Services.
 
-/// The condition's type.
+/// Whether the Service has the addresses that it asks for, and why not. The controller alone writes it.
 pub const ALLOCATED_CONDITION: &str = "ferrolb.io/Allocated";
 
-/// What the condition says, apart from when.
+/// Whether its addresses are announced, and by whom or why not. One of the speakers writes it.
+pub const ANNOUNCED_CONDITION: &str = "ferrolb.io/Announced";
+
+/// What a condition says, apart from when.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Allocated {
+pub struct ServiceCondition {
     /// Its status: `True` or `False`.
-    pub given: bool,
+    pub met: bool,
     /// Its reason: one word in CamelCase.
     pub reason: String,
     /// Its message, for people.
     pub message: String,
 }
 
-impl Allocated {
+impl ServiceCondition {
     /// The condition's `status`.
     #[must_use]
     pub fn status(&self) -> &'static str {
-        if self.given { "True" } else { "False" }
+        if self.met { "True" } else { "False" }
     }
 
     /// A number that stands for it, so that a snapshot need not keep the text of every Service's.
@@ -37,16 +39,16 @@ impl Allocated {
 
 #[cfg(test)]
 mod tests {
-    use super::Allocated;
+    use super::ServiceCondition as Condition;
 
     #[test]
     fn every_part_counts() {
-        let one = Allocated { given: true, reason: "a".into(), message: "bc".into() };
+        let one = Condition { met: true, reason: "a".into(), message: "bc".into() };
         let fingerprints = [
             one.fingerprint(),
-            Allocated { given: false, ..one.clone() }.fingerprint(),
-            Allocated { reason: "ab".into(), message: "c".into(), ..one.clone() }.fingerprint(),
-            Allocated { message: String::new(), ..one.clone() }.fingerprint(),
+            Condition { met: false, ..one.clone() }.fingerprint(),
+            Condition { reason: "ab".into(), message: "c".into(), ..one.clone() }.fingerprint(),
+            Condition { message: String::new(), ..one.clone() }.fingerprint(),
         ];
         let distinct: std::collections::BTreeSet<u64> = fingerprints.into();
         assert_eq!(distinct.len(), 4);

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `helm upgrade` of a release of MetalLB's chart to ours keeps every object.
+//!
+//! Topology: a control plane; helm by a pinned Go module.
+//! Steps: a release `metallb` is installed from a chart that has what MetalLB's has: CRDs as templates without the annotation that
+//! keeps them, and the workloads under its names and selectors; a pool and a peer are made; the release is upgraded to our chart:
+//! CRDs, pool, peer, Deployment and DaemonSet are the same objects as before (by their uid); then it is uninstalled: CRDs, pool and peer
+//! stay. Values that contradict one another are refused.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, bail, ensure};
+use serde_json::{Value, json};
+
+use crate::lab::Lab;
+use crate::lab::control_plane::{Identity, kubeconfig};
+use crate::lab::kube::SYSTEM;
+use crate::lab::objects::{bgp_peer, pool};
+
+const E2E: &str = env!("CARGO_MANIFEST_DIR");
+
+pub(super) fn run(lab: &mut Lab) -> anyhow::Result<()> {
+    let played = play(lab);
+    let restored = lab.control.install();
+    played.and(restored)
+}
+
+fn play(lab: &mut Lab) -> anyhow::Result<()> {
+    let helm = Helm::new(lab)?;
+    let chart = format!("{E2E}/../charts/ferrolb");
+    let old = older_chart(lab, &chart)?;
+    // The rack's own CRDs and roles are nobody's release.
+    for crd in lab.kube().list("/apis/apiextensions.k8s.io/v1/customresourcedefinitions")? {
+        let name = crd.pointer("/metadata/name").and_then(Value::as_str).context("a name")?;
+        lab.kube().delete(&format!("/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{name}"))?;
+    }
+    let old = old.display().to_string();
+    helm.run(lab, &["install", "metallb", &old, "--namespace", SYSTEM, "--wait=false"])?;
+    crate::lab::wait::eventually_true("pools can be made", crate::lab::SOON, || {
+        Ok(lab.kube().apply(&pool("pool", &["172.30.0.200/32"])).is_ok())
+    })?;
+    let spec = json!({"myASN": 64500, "peerASN": 64501, "peerAddress": "172.30.0.250"});
+    lab.kube().apply(&bgp_peer("router", spec))?;
+    let before = uids(lab)?;
+    ensure!(before.len() == 13, "{before:?}");
+
+    helm.run(lab, &["upgrade", "metallb", &chart, "--namespace", SYSTEM])?;
+    ensure!(uids(lab)? == before, "other objects than before:\n{before:?}\n{:?}", uids(lab)?);
+    let deployment = format!("/apis/apps/v1/namespaces/{SYSTEM}/deployments/metallb-controller");
+    let image = lab.kube().get(&deployment)?;
+    let image = image.pointer("/spec/template/spec/containers/0/image").and_then(Value::as_str);
+    ensure!(image.is_some_and(|image| image.contains("ferrolb")), "the image is {image:?}");
+
+    let refused = helm.run(
+        lab,
+        &["template", "x", &chart, "--set", "speaker.frr.enabled=true", "--kube-version", "1.33.0"],
+    );
+    let Err(error) = refused else { bail!("values that contradict one another are accepted") };
+    ensure!(format!("{error:#}").contains("exclude one another"), "{error:#}");
+
+    helm.run(lab, &["uninstall", "metallb", "--namespace", SYSTEM])?;
+    let mut kept = before;
+    kept.retain(|name, _| !name.starts_with("apps/"));
+    ensure!(uids(lab)? == kept, "CRDs or their objects are gone: {:?}", uids(lab)?);
+    // The rack installs its own.
+    for crd in lab.kube().list("/apis/apiextensions.k8s.io/v1/customresourcedefinitions")? {
+        let name = crd.pointer("/metadata/name").and_then(Value::as_str).context("a name")?;
+        lab.kube().delete(&format!("/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{name}"))?;
+    }
+    Ok(())
+}
+
+/// What must stay the same, by a name of ours.
+fn uids(lab: &Lab) -> anyhow::Result<BTreeMap<String, String>> {
+    let lists = [
+        ("crds", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions".to_owned()),
+        ("pools", format!("/apis/metallb.io/v1beta1/namespaces/{SYSTEM}/ipaddresspools")),
+        ("peers", format!("/apis/metallb.io/v1beta2/namespaces/{SYSTEM}/bgppeers")),
+        ("apps/deployments", format!("/apis/apps/v1/namespaces/{SYSTEM}/deployments")),
+        ("apps/daemonsets", format!("/apis/apps/v1/namespaces/{SYSTEM}/daemonsets")),
+    ];
+    let mut uids = BTreeMap::new();
+    for (kind, path) in lists {
+        for object in lab.kube().list(&path)? {
+            let text = |pointer| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+            uids.insert(format!("{kind}/{}", text("/metadata/name")), text("/metadata/uid").to_owned());
+        }
+    }
+    Ok(uids)
+}
+
+/// A chart as MetalLB's is: made of ours, since the names and selectors are the same, with CRDs that are not kept.
+fn older_chart(lab: &Lab, ours: &str) -> anyhow::Result<PathBuf> {
+    let old = lab.folder().join("old-chart");
+    let _ = std::fs::remove_dir_all(&old);
+    let script = r#"
+        set -e
+        cp -r "$1" "$2"
+        sed -i 's/^name: .*/name: metallb/; s/^version: .*/version: 0.15.3/; s/^appVersion: .*/appVersion: v0.15.3/' "$2/Chart.yaml"
+        sed -i '/resource-policy/d' "$2/templates/crds.yaml"
+        sed -i 's|ghcr.io/ferrolb/|quay.io/metallb/|' "$2/values.yaml"
+        ! grep -rq resource-policy "$2/templates"
+    "#;
+    let status = Command::new("sh").args(["-c", script, "sh", ours]).arg(&old).status()?;
+    ensure!(status.success(), "the older chart cannot be made");
+    Ok(old)
+}
+
+struct Helm {
+    program: String,
+    kubeconfig: String,
+}
+
+impl Helm {
+    fn new(lab: &Lab) -> anyhow::Result<Self> {
+        let output = Command::new(format!("{E2E}/helm/build.sh")).stderr(Stdio::inherit()).output()?;
+        ensure!(output.status.success(), "helm cannot be built");
+        let folder = String::from_utf8(output.stdout)?;
+        let kubeconfig = kubeconfig(lab.folder(), Identity::Admin).display().to_string();
+        Ok(Self { program: format!("{}/helm", folder.trim()), kubeconfig })
+    }
+
+    fn run(&self, lab: &Lab, arguments: &[&str]) -> anyhow::Result<()> {
+        let home = lab.folder().join("helm").display().to_string();
+        let output = lab
+            .plane
+            .command(&self.program)
+            .args(arguments)
+            .args(["--kubeconfig", &self.kubeconfig])
+            .env("HELM_CACHE_HOME", &home)
+            .env("HELM_CONFIG_HOME", &home)
+            .env("HELM_DATA_HOME", &home)
+            .output()?;
+        ensure!(
+            output.status.success(),
+            "helm {}: {}",
+            arguments.join(" "),
+            String::from_utf8_lossy(&output.stderr)
+        );
+        Ok(())
+    }
+}

@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What is said on a Service about its announcement, and by which speaker: the condition `ferrolb.io/Announced` and, while nobody
+//! announces it, a warning. A synchronous value.
+//!
+//! Who announces an address by L2 says so. Where nobody does, the alive speaker with the smallest node name says what is so: that it
+//! goes out by BGP, or why nobody announces it.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use cluster::model::ServiceCondition;
+use cluster::{ObjectKey, Snapshot};
+
+use crate::advertise::advertisers;
+use crate::announce::Options;
+use crate::reason::Withhold;
+use crate::roster::Members;
+use crate::speaker::Speaker;
+
+/// What lasts shorter than this is not said: endpoints come a moment after their Service, and owners change.
+const LINGER: Duration = Duration::from_secs(3);
+
+/// What is to be said of each Service.
+#[derive(Debug, Default)]
+pub struct Herald {
+    words: BTreeMap<ObjectKey, Pending>,
+}
+
+#[derive(Debug)]
+struct Pending {
+    word: ServiceCondition,
+    since: Instant,
+    said: bool,
+}
+
+impl Herald {
+    /// What is to be said of a Service now; none if it is another speaker's to say.
+    pub fn consider(&mut self, now: Instant, service: &ObjectKey, word: Option<ServiceCondition>) {
+        let Some(word) = word else {
+            self.words.remove(service);
+            return;
+        };
+        match self.words.get_mut(service) {
+            Some(pending) if pending.word == word => {}
+            Some(pending) => *pending = Pending { word, since: now, said: false },
+            None => {
+                self.words.insert(service.clone(), Pending { word, since: now, said: false });
+            }
+        }
+    }
+
+    /// What has lasted long enough and was not said yet.
+    pub fn due(&mut self, now: Instant) -> Vec<(ObjectKey, ServiceCondition)> {
+        let due = self.words.iter_mut().filter(|(_, pending)| !pending.said);
+        let due = due.filter(|(_, pending)| now >= pending.since + LINGER);
+        due.map(|(service, pending)| {
+            pending.said = true;
+            (service.clone(), pending.word.clone())
+        })
+        .collect()
+    }
+
+    /// When [`Self::due`] has something.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        let waiting = self.words.values().filter(|pending| !pending.said);
+        waiting.map(|pending| pending.since + LINGER).min()
+    }
+
+    /// What was said and is a warning: told again from time to time, since events expire.
+    pub fn warnings(&self) -> impl Iterator<Item = (&ObjectKey, &ServiceCondition)> {
+        let said = self.words.iter().filter(|(_, pending)| pending.said && !pending.word.met);
+        said.map(|(service, pending)| (service, &pending.word))
+    }
+}
+
+/// What this speaker says of a Service, if it is this one's to say.
+#[must_use]
+pub fn word(
+    service: &ObjectKey,
+    snapshot: &Snapshot,
+    speaker: &Speaker,
+    members: &Members,
+    options: &Options,
+) -> Option<ServiceCondition> {
+    let object = snapshot.service(service)?;
+    if speaker.announced().contains_key(service) {
+        return Some(announced(format!("by L2 from node {}", options.node)));
+    }
+    let (by_l2, announcer) = speaker.withheld(service)?;
+    match announcer {
+        // It is the announcer's to say, also that it lacks the interfaces.
+        Some(announcer) if *announcer != options.node => return None,
+        None if !is_first(members, snapshot, &options.node) => return None,
+        Some(_) | None => {}
+    }
+    match by_l2 {
+        // Of another class.
+        Withhold::ServiceDeleted => return None,
+        // The controller says why; here only what was said before is taken back.
+        Withhold::NoAddress if object.announced.is_none() => return None,
+        Withhold::NoAddress => return Some(not_announced(by_l2.name(), by_l2.to_string())),
+        _ => {}
+    }
+    let by_bgp = match advertisers(service, object, snapshot, options) {
+        Ok(nodes) => {
+            let some: Vec<&str> = nodes.iter().take(5).map(|node| &**node).collect();
+            let more = match nodes.len().saturating_sub(some.len()) {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            return Some(announced(format!("by BGP from {}{more}", some.join(", "))));
+        }
+        Err(reason) => reason,
+    };
+    let no_l2 = matches!(by_l2, Withhold::NotAdvertised(_));
+    let no_bgp = matches!(by_bgp, Withhold::NoBgpAdvertisement(_));
+    let message = match (no_l2, no_bgp) {
+        (true, true) => format!("{by_l2}, and no BGPAdvertisement does"),
+        (true, false) => by_bgp.to_string(),
+        (false, true) => by_l2.to_string(),
+        (false, false) if *by_l2 == by_bgp => by_l2.to_string(),
+        (false, false) => format!("by L2: {by_l2}; by BGP: {by_bgp}"),
+    };
+    let reason = if no_l2 && !no_bgp { by_bgp.name() } else { by_l2.name() };
+    Some(not_announced(reason, message))
+}
+
+fn not_announced(reason: &str, message: String) -> ServiceCondition {
+    ServiceCondition { met: false, reason: camel(reason), message }
+}
+
+fn announced(message: String) -> ServiceCondition {
+    ServiceCondition { met: true, reason: "Announced".to_owned(), message }
+}
+
+/// The name as a condition's reason has it.
+fn camel(name: &str) -> String {
+    name.chars().take(1).flat_map(char::to_uppercase).chain(name.chars().skip(1)).collect()
+}
+
+/// Whether this node's speaker is the one that speaks for nobody in particular.
+fn is_first(members: &Members, snapshot: &Snapshot, node: &str) -> bool {
+    match members {
+        Members::Disabled => snapshot.nodes().keys().next().is_some_and(|first| **first == *node),
+        Members::Alive(all) => {
+            all.keys().find(|name| members.contains(name)).is_some_and(|first| **first == *node)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn no(message: &str) -> ServiceCondition {
+        ServiceCondition { met: false, reason: "NoEndpoints".into(), message: message.into() }
+    }
+
+    #[test]
+    fn what_passes_quickly_is_not_said_and_what_lasts_is_said_once() {
+        #[allow(clippy::disallowed_methods, reason = "an Instant cannot be made otherwise")]
+        let now = Instant::now();
+        let (mut herald, key) = (Herald::default(), ObjectKey::new("default", "web"));
+        herald.consider(now, &key, Some(no("one")));
+        assert!(herald.due(now).is_empty());
+        let later = now + LINGER / 2;
+        herald.consider(later, &key, Some(announced("by L2".into())));
+        assert_eq!(herald.deadline(), Some(later + LINGER));
+        assert!(herald.due(now + LINGER).is_empty(), "it has just changed");
+        herald.consider(now + LINGER, &key, Some(announced("by L2".into())));
+        assert_eq!(herald.due(later + LINGER).len(), 1);
+        assert!(herald.due(now + LINGER * 9).is_empty());
+        assert_eq!(herald.deadline(), None);
+        assert_eq!(herald.warnings().count(), 0);
+        herald.consider(now + LINGER * 9, &key, Some(no("two")));
+        assert_eq!(herald.due(now + LINGER * 10).len(), 1);
+        assert_eq!(herald.warnings().count(), 1);
+        herald.consider(now + LINGER * 10, &key, None);
+        assert_eq!(herald.warnings().count(), 0);
+    }
+
+    #[test]
+    fn reasons_are_words_in_camel_case() {
+        assert_eq!(camel("noLocalEndpoints"), "NoLocalEndpoints");
+    }
+}
