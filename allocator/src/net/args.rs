@@ -45,8 +45,5 @@ impl Args {
             "ml-secret-name",
             self.ml_secret_name.as_deref().is_some_and(|name| !name.is_empty()),
         );
-        without_effect("webhook-mode", self.webhook_mode != "disabled");
-        without_effect("disable-cert-rotation", self.disable_cert_rotation);
-        without_effect("webhook-http2", self.webhook_http2);
     }
 }

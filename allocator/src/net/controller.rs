@@ -10,6 +10,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use anyhow::Context;
+use cluster::net::access::may_get;
 use cluster::net::client::connect;
 use cluster::net::sink::kubernetes::{
     EventSink, ObjectEvent, PoolCounters, PoolSink, Regarding, ServiceReport, ServiceSink,
@@ -19,12 +20,15 @@ use cluster::net::source::kubernetes::{Watches, watch_all};
 use cluster::net::source::{Journal, Update};
 use cluster::{ConfigScope, Kind, Object, Snapshot};
 use crds::config::ConfigKind;
-use daemon::endpoints::{Readiness, serve_health, serve_metrics};
+use daemon::access::Access;
+use daemon::endpoints::{Readiness, serve_health};
 use daemon::metrics::ClientMetrics;
 use kube::Client;
 use prometheus::Registry;
+use tokio::sync::watch;
 
 use super::args::Args;
+use super::webhook;
 use crate::metrics::AllocatorMetrics;
 use crate::pool_status::PoolStatus;
 use crate::{Allocator, Output, POOL_ANNOTATION};
@@ -57,12 +61,13 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     serve_health(everywhere(args.common.health_probe_port), readiness.clone()).await.with_context(
         || format!("cannot serve health on port {}", args.common.health_probe_port),
     )?;
-    let mut controller = Controller::new(&client, &namespace, &args, &registry, readiness)?;
-    if args.common.port != 0 {
-        serve_metrics(everywhere(args.common.port), registry, || ())
-            .await
-            .with_context(|| format!("cannot serve metrics on port {}", args.common.port))?;
+    let webhooks = webhook::start(&client, &namespace, &args).await?;
+    if args.webhook_mode == "onlywebhook" {
+        return webhook::alone(&client, &args, registry, webhooks, readiness).await;
     }
+    let mut controller = Controller::new(&client, &namespace, &args, &registry, readiness)?;
+    controller.webhooks = Some(webhooks.clone());
+    serve_metrics(&client, &args, registry).await?;
     let (sink, mut reports) = ServiceSink::start(client.clone());
     controller.services = Some(sink);
     let mut updates =
@@ -70,6 +75,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let mut batch = Vec::with_capacity(512);
     let terminated = daemon::signals::terminated();
     tokio::pin!(terminated);
+    let (mut can_answer, mut told) = (webhooks, false);
     loop {
         // Reports first: a write that was seen must count before anything is decided again.
         tokio::select! {
@@ -84,6 +90,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
                     controller.handle_report(report);
                 }
             }
+            _ = can_answer.wait_for(|can| *can), if !told => told = true,
             received = updates.recv_many(&mut batch, 512) => {
                 if received == 0 {
                     anyhow::bail!("all watches ended");
@@ -97,6 +104,17 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     }
 }
 
+/// Serves the metrics to whoever the API says may read them.
+pub(super) async fn serve_metrics(
+    client: &Client,
+    args: &Args,
+    registry: Registry,
+) -> anyhow::Result<()> {
+    let client = client.clone();
+    let access = Access::new(move |token| may_get(client.clone(), token, "/metrics"));
+    daemon::metrics_server::start(&args.common, registry, || (), access).await
+}
+
 struct Controller {
     client: Client,
     snapshot: Snapshot,
@@ -106,6 +124,8 @@ struct Controller {
     events: EventSink,
     pools: PoolSink,
     readiness: Readiness,
+    /// Whether the webhooks can answer.
+    webhooks: Option<watch::Receiver<bool>>,
     metrics: AllocatorMetrics,
     client_metrics: ClientMetrics,
     synced: bool,
@@ -128,6 +148,7 @@ impl Controller {
             events: EventSink::start(client.clone(), "metallb-controller", None),
             pools: PoolSink::start(client.clone(), namespace.to_owned()),
             readiness,
+            webhooks: None,
             metrics: AllocatorMetrics::register(registry)?,
             client_metrics: ClientMetrics::register(registry)?,
             synced: false,
@@ -161,9 +182,9 @@ impl Controller {
                 return;
             }
             self.synced = true;
-            self.readiness.set(true);
             self.sweep();
         }
+        self.readiness.set(self.webhooks.as_ref().is_none_or(|can| *can.borrow()));
         let dirty = self.snapshot.take_dirty();
         // Also when nothing else changes: an invalid object that keeps its last valid version makes nothing dirty.
         self.journal.note_rejections(self.snapshot.rejections());

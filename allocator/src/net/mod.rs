@@ -3,5 +3,6 @@
 
 pub mod args;
 mod controller;
+mod webhook;
 
 pub use controller::run;
