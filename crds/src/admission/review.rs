@@ -2,7 +2,7 @@
 //! `AdmissionReview` of admission.k8s.io/v1: what is asked, and the answer.
 
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::config::ConfigKind;
 
@@ -137,14 +137,17 @@ impl Review {
     /// The answer as the API server reads it.
     #[must_use]
     pub fn answered(&self, answer: &Answer) -> Value {
-        let mut response = json!({ "uid": self.uid, "allowed": answer.refusal.is_none() });
+        let mut response = Map::new();
+        response.insert("uid".into(), self.uid.as_str().into());
+        response.insert("allowed".into(), answer.is_allowed().into());
         if let Some(message) = &answer.refusal {
-            response["status"] = json!({
+            let status = json!({
                 "status": "Failure", "reason": "Forbidden", "code": 403, "message": message,
             });
+            response.insert("status".into(), status);
         }
         if !answer.warnings.is_empty() {
-            response["warnings"] = json!(answer.warnings);
+            response.insert("warnings".into(), json!(answer.warnings));
         }
         json!({
             "apiVersion": self.api_version, "kind": "AdmissionReview", "response": response,
