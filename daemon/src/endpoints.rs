@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `/healthz`, `/readyz` and `/metrics` over plain HTTP (contract 3.3).
+//! `/healthz` and `/readyz` over plain HTTP (contract 3.3); `/metrics` as well for programs without a cluster.
 //!
 //! Health is true: `/healthz` answers as long as the program's one loop turns, `/readyz` once that loop says
 //! that it can do its work.
@@ -71,7 +71,7 @@ pub async fn serve_metrics(
 }
 
 /// All metrics in the text format 0.0.4.
-fn text(registry: &Registry) -> axum::response::Response {
+pub(crate) fn text(registry: &Registry) -> axum::response::Response {
     let mut body = Vec::new();
     match TextEncoder::new().encode(&registry.gather(), &mut body) {
         Ok(()) => ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], body).into_response(),

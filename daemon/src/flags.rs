@@ -3,7 +3,7 @@
 
 use std::ffi::OsString;
 
-use clap::Args;
+use clap::{ArgAction, Args};
 
 use crate::log::{Format, Threshold, parse_format};
 
@@ -34,18 +34,21 @@ pub struct Common {
     /// Serve only Services with this loadBalancerClass; without it, only those without a class.
     #[arg(long, default_value = "")]
     pub lb_class: String,
-    /// VersionTLS12 or VersionTLS13.
+    /// VersionTLS12 or VersionTLS13, which is the default; for metrics and webhooks.
     #[arg(long, default_value = "")]
     pub tls_min_version: String,
-    /// Cipher suites for TLS 1.2.
+    /// Cipher suites for TLS 1.2, by Go's names.
     #[arg(long, default_value = "")]
     pub tls_cipher_suites: String,
-    /// Curve preferences by number.
+    /// Key exchange groups by number: 23, 24, 29.
     #[arg(long, default_value = "")]
     pub tls_curve_preferences: String,
-    /// Folder with tls.crt and tls.key for the metrics endpoint.
+    /// Folder with tls.crt and tls.key for the metrics endpoint; without it nobody has signed its certificate.
     #[arg(long, default_value = "")]
     pub metrics_cert_dir: String,
+    /// Answer plain HTTP on the metrics port too, to everybody; on port 7472 that is always so.
+    #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true")]
+    pub metrics_plain_http: bool,
     /// The BGP implementation of MetalLB's; one engine serves all here.
     #[arg(long, env = "METALLB_BGP_TYPE", hide = true)]
     pub bgp_type: Option<String>,
@@ -61,10 +64,6 @@ impl Common {
     /// Says in the log which of these flags are understood and not acted upon yet.
     pub fn say_what_is_missing(&self) {
         without_effect("pprof-bind-address", !self.pprof_bind_address.is_empty());
-        without_effect("tls-min-version", !self.tls_min_version.is_empty());
-        without_effect("tls-cipher-suites", !self.tls_cipher_suites.is_empty());
-        without_effect("tls-curve-preferences", !self.tls_curve_preferences.is_empty());
-        without_effect("metrics-cert-dir", !self.metrics_cert_dir.is_empty());
     }
 }
 

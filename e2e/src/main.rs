@@ -39,7 +39,7 @@ enum Command {
         /// The file to write.
         #[arg(long)]
         out: PathBuf,
-        /// Only this part: plan, l2 or bgp.
+        /// Only this part: plan, l2, webhook or bgp.
         #[arg(long)]
         only: Option<String>,
         /// Where controller, speaker and ferrolb are; by default beside this program.

@@ -2,7 +2,7 @@
 //! The controller's flags and environment (contract 3.1).
 
 use clap::{ArgAction, Parser};
-use daemon::flags::{Common, without_effect};
+use daemon::flags::Common;
 
 /// Gives Services of type LoadBalancer their addresses.
 #[derive(Clone, Debug, Parser)]
@@ -41,8 +41,5 @@ impl Args {
     /// Says in the log which flags are understood and not acted upon yet.
     pub fn say_what_is_missing(&self) {
         self.common.say_what_is_missing();
-        without_effect("webhook-mode", self.webhook_mode != "disabled");
-        without_effect("disable-cert-rotation", self.disable_cert_rotation);
-        without_effect("webhook-http2", self.webhook_http2);
     }
 }

@@ -13,6 +13,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use anyhow::Context;
+use cluster::net::access::may_get;
 use cluster::net::client::connect;
 use cluster::net::fence::Fence;
 use cluster::net::pod::{Search, own_pod};
@@ -24,15 +25,18 @@ use cluster::net::source::kubernetes::{Watches, watch_all};
 use cluster::net::source::{Journal, Update};
 use cluster::{ConfigScope, Kind, Object, Snapshot};
 use crds::config::ConfigKind;
-use daemon::endpoints::{Readiness, serve_health, serve_metrics};
+use daemon::access::Access;
+use daemon::endpoints::{Readiness, serve_health};
 use daemon::metrics::ClientMetrics;
 use kube::Client;
 use prometheus::Registry;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 
 use super::args::Args;
 use super::leader::Leadership;
 use super::memberlist_secret::MemberlistSecret;
+use super::webhook;
 use crate::metrics::AllocatorMetrics;
 use crate::pool_status::PoolStatus;
 use crate::{Allocator, Output, POOL_ANNOTATION};
@@ -44,6 +48,9 @@ const KINDS: [Kind; 4] = [
     Kind::Config(ConfigKind::IpAddressPool),
     Kind::Config(ConfigKind::Community),
 ];
+
+/// How often a controller that stands by says whether it is ready.
+const STANDING_BY: Duration = Duration::from_secs(1);
 
 /// How often a reason that lasts is told, in minutes.
 const MINUTES: u64 = 60;
@@ -68,6 +75,10 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     serve_health(everywhere(args.common.health_probe_port), readiness.clone()).await.with_context(
         || format!("cannot serve health on port {}", args.common.health_probe_port),
     )?;
+    let webhooks = webhook::start(&client, &namespace, &args).await?;
+    if args.webhook_mode == "onlywebhook" {
+        return webhook::alone(&client, &args, registry, webhooks, readiness).await;
+    }
     // Manifests before MetalLB 0.16 do not say the Pod's name; the host's name is that of the Pod.
     let pod_name = args.common.pod_name.clone().or_else(|| std::env::var("HOSTNAME").ok());
     let pod_name = pod_name.filter(|name| !name.is_empty());
@@ -83,11 +94,8 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     );
     let mut controller =
         Controller::new(&client, &namespace, &args, &registry, readiness, configuration)?;
-    if args.common.port != 0 {
-        serve_metrics(everywhere(args.common.port), registry, || ())
-            .await
-            .with_context(|| format!("cannot serve metrics on port {}", args.common.port))?;
-    }
+    controller.webhooks = Some(webhooks.clone());
+    serve_metrics(&client, &args, registry).await?;
     if let Some(name) = args.ml_secret_name.clone().filter(|name| !name.is_empty()) {
         let deployment = args.deployment.clone().filter(|name| !name.is_empty());
         MemberlistSecret { namespace: namespace.clone(), name, deployment }.ensure(client.clone());
@@ -96,11 +104,18 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let mut leadership = Leadership::start(client.clone(), &namespace, identity);
     let terminated = daemon::signals::terminated();
     tokio::pin!(terminated);
+    let mut standing_by = tokio::time::interval_at(Instant::now() + STANDING_BY, STANDING_BY);
     loop {
         let elected = tokio::select! {
             biased;
             result = &mut terminated => Err(result),
             term = leadership.elected() => Ok(term),
+            // Whoever could take over at any time is ready.
+            _ = standing_by.tick() => {
+                controller.synced = true;
+                controller.tell_readiness();
+                continue;
+            }
         };
         let ended = match elected {
             Ok(term) => {
@@ -108,7 +123,8 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
                 let lost = Leadership::lost(&mut lost, term);
                 let watches = Watches { namespace: namespace.clone(), kinds: KINDS.to_vec() };
                 let fence = leadership.fence.clone();
-                lead(&mut controller, watches, fence, terminated.as_mut(), lost).await?
+                lead(&mut controller, watches, fence, webhooks.clone(), terminated.as_mut(), lost)
+                    .await?
             }
             Err(result) => Some(result),
         };
@@ -131,6 +147,7 @@ async fn lead(
     controller: &mut Controller,
     watches: Watches,
     fence: Fence,
+    mut can_answer: watch::Receiver<bool>,
     mut terminated: Pin<&mut impl Future<Output = std::io::Result<()>>>,
     lost: impl Future<Output = ()>,
 ) -> anyhow::Result<Option<std::io::Result<()>>> {
@@ -140,7 +157,7 @@ async fn lead(
     let mut batch = Vec::with_capacity(512);
     let mut minutes = tokio::time::interval(Duration::from_secs(60));
     minutes.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut minute = 0;
+    let (mut minute, mut told) = (0, false);
     loop {
         // Reports first: a write that was seen must count before anything is decided again.
         tokio::select! {
@@ -160,6 +177,7 @@ async fn lead(
                 controller.remind(minute);
                 minute = (minute + 1) % MINUTES;
             }
+            _ = can_answer.wait_for(|can| *can), if !told => told = true,
             received = updates.recv_many(&mut batch, 512) => {
                 if received == 0 {
                     anyhow::bail!("all watches ended");
@@ -173,6 +191,17 @@ async fn lead(
     }
 }
 
+/// Serves the metrics to whoever the API says may read them.
+pub(super) async fn serve_metrics(
+    client: &Client,
+    args: &Args,
+    registry: Registry,
+) -> anyhow::Result<()> {
+    let client = client.clone();
+    let access = Access::new(move |token| may_get(client.clone(), token, "/metrics"));
+    daemon::metrics_server::start(&args.common, registry, || (), access).await
+}
+
 struct Controller {
     client: Client,
     class: Option<String>,
@@ -183,6 +212,8 @@ struct Controller {
     events: EventSink,
     pools: PoolSink,
     readiness: Readiness,
+    /// Whether the webhooks can answer.
+    webhooks: Option<watch::Receiver<bool>>,
     metrics: AllocatorMetrics,
     client_metrics: ClientMetrics,
     configuration: ConfigurationStateSink,
@@ -210,12 +241,19 @@ impl Controller {
             events: EventSink::start(client.clone(), "metallb-controller", None),
             pools: PoolSink::start(client.clone(), namespace.to_owned()),
             readiness,
+            webhooks: None,
             metrics: AllocatorMetrics::register(registry)?,
             client_metrics: ClientMetrics::register(registry)?,
             configuration,
             reminders: RandomState::new(),
             synced: false,
         })
+    }
+
+    /// Ready is who has listed everything, or stands by, and whose webhooks can answer.
+    fn tell_readiness(&self) {
+        let can_answer = self.webhooks.as_ref().is_none_or(|can| *can.borrow());
+        self.readiness.set(self.synced && can_answer);
     }
 
     /// Forgets everything: another controller may have decided meanwhile.
@@ -256,9 +294,9 @@ impl Controller {
                 return;
             }
             self.synced = true;
-            self.readiness.set(true);
             self.sweep();
         }
+        self.tell_readiness();
         let dirty = self.snapshot.take_dirty();
         // Also when nothing else changes: an invalid object that keeps its last valid version makes nothing dirty.
         self.journal.note_rejections(self.snapshot.rejections());

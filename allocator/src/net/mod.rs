@@ -5,5 +5,6 @@ pub mod args;
 mod controller;
 mod leader;
 mod memberlist_secret;
+mod webhook;
 
 pub use controller::run;

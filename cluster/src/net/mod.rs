@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Sources and sinks: everything of this crate that does I/O.
 
+pub mod access;
 pub mod client;
 pub mod fence;
 pub mod pod;

@@ -229,6 +229,57 @@ impl Objects {
         }
     }
 
+    /// A copy with the objects of these kinds only.
+    #[must_use]
+    pub(crate) fn only(&self, kinds: &[ConfigKind]) -> Self {
+        let mut copy = Self::default();
+        for kind in kinds {
+            match kind {
+                ConfigKind::IpAddressPool => copy.pools.clone_from(&self.pools),
+                ConfigKind::L2Advertisement => {
+                    copy.l2_advertisements.clone_from(&self.l2_advertisements);
+                }
+                ConfigKind::BgpAdvertisement => {
+                    copy.bgp_advertisements.clone_from(&self.bgp_advertisements);
+                }
+                ConfigKind::BgpPeer => copy.peers.clone_from(&self.peers),
+                ConfigKind::BfdProfile => copy.bfd_profiles.clone_from(&self.bfd_profiles),
+                ConfigKind::Community => copy.communities.clone_from(&self.communities),
+            }
+        }
+        copy
+    }
+
+    /// Takes out what refers to objects that may come later: BFD profiles, Secrets and aliases of communities
+    /// (contract 6.4).
+    pub(crate) fn forget_references(&mut self) {
+        for peer in self.peers.values_mut() {
+            if let Ok(spec) = &mut peer.spec {
+                spec.bfd_profile = None;
+                // That there is one beside a plain password is still wrong.
+                if spec.password.as_deref().is_none_or(str::is_empty) {
+                    spec.password_secret = None;
+                }
+            }
+        }
+        for advertisement in self.bgp_advertisements.values_mut() {
+            if let Ok(spec) = &mut advertisement.spec
+                && let Some(communities) = &mut spec.communities
+            {
+                communities.retain(|community| community.contains(':'));
+            }
+        }
+    }
+
+    /// The first peer, by name, that a BFD profile is used by.
+    pub(crate) fn user_of_bfd_profile(&self, profile: &str) -> Option<&str> {
+        let mut peers = self.peers.iter();
+        peers.find_map(|(name, peer)| {
+            let used = peer.spec.as_ref().ok()?.bfd_profile.as_deref()?;
+            (used == profile).then_some(&**name)
+        })
+    }
+
     /// The names of the Secrets, ascending.
     pub fn secret_names(&self) -> impl Iterator<Item = &str> {
         self.secrets.keys().map(|name| &**name)

@@ -42,6 +42,12 @@ use super::schema;
         (!has(self.aggregationLengthV6) || self.aggregationLengthV6 == 128))",
     "message": "serviceSelectors and aggregationLength are mutually exclusive, can only be used \
         together with default aggregationLength (32) and aggregationLengthV6 (128)",
+}, {
+    "rule": "!has(self.aggregationLength) || self.aggregationLength <= 32",
+    "message": "invalid aggregation length, must be in 1-32 range",
+}, {
+    "rule": "!has(self.aggregationLengthV6) || self.aggregationLengthV6 <= 128",
+    "message": "invalid aggregation length, must be in 0-128 range",
 }]))]
 pub struct BgpAdvertisementSpec {
     /// The length of the IPv4 prefixes announced: 32 announces each address by itself, less announces

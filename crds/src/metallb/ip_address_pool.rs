@@ -26,7 +26,12 @@ use super::schema;
     printcolumn(name = "Addresses", type_ = "string", json_path = ".spec.addresses")
 )]
 #[serde(default, rename_all = "camelCase")]
-#[schemars(extend("required" = ["addresses"]))]
+#[schemars(extend(
+    "required" = ["addresses"],
+    "x-kubernetes-validations" = [
+        { "message": "pool has no prefixes defined", "rule": "size(self.addresses) > 0" },
+    ],
+))]
 pub struct IpAddressPoolSpec {
     /// The addresses of this pool, IPv4 and IPv6. An entry is a CIDR such as 192.0.2.0/28, or a range
     /// from the first to the last address such as 192.0.2.10-192.0.2.20. Entries are used in this order.

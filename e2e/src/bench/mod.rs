@@ -9,6 +9,7 @@ mod bgp;
 mod cluster;
 mod plan;
 mod usage;
+mod webhook;
 mod wire;
 
 use std::fmt::Write as _;
@@ -108,6 +109,10 @@ fn measure(
         cluster::measure(&mut lab, report)?;
         lab.reset()?;
         arp::measure(&mut lab, report)?;
+        lab.reset()?;
+    }
+    if wanted("webhook") {
+        webhook::measure(&mut lab, report)?;
         lab.reset()?;
     }
     if wanted("bgp") {

@@ -339,6 +339,8 @@ fn start_apiserver(
         format!("--service-cluster-ip-range={}", families.services()),
         "--allow-privileged=true".into(),
         "--disable-admission-plugins=ServiceAccount".into(),
+        // Webhooks are found by their Service and its EndpointSlice, without kube-proxy.
+        "--enable-aggregator-routing=true".into(),
     ];
     Process::start(
         folder,

@@ -108,13 +108,22 @@ impl Kube {
         self.call(request, object.to_string().into_bytes())
     }
 
-    /// Posts to a path that is no collection.
+    /// Creates an object at a path, which may have a query: `?dryRun=All`, or end in a subresource.
     ///
     /// # Errors
     /// When the API refuses or is not there.
-    pub fn post(&self, path: &str, body: &Value) -> Answer {
+    pub fn post(&self, path: &str, object: &Value) -> Answer {
         let request = Request::post(path).header("content-type", "application/json");
-        self.call(request, body.to_string().into_bytes())
+        self.call(request, object.to_string().into_bytes())
+    }
+
+    /// Puts an object in the place of the one that is there.
+    ///
+    /// # Errors
+    /// When the API refuses or is not there.
+    pub fn replace(&self, object: &Value) -> Answer {
+        let request = Request::put(path(object)).header("content-type", "application/json");
+        self.call(request, object.to_string().into_bytes())
     }
 
     /// Makes an object be as given (server-side apply).

@@ -29,6 +29,7 @@ pub mod router;
 pub mod topology;
 pub mod wait;
 pub mod watcher;
+pub mod webhooks;
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -195,7 +196,9 @@ impl Lab {
     /// # Errors
     /// When it cannot be started.
     pub fn spawn_controller(&mut self, extra: &[&str]) -> anyhow::Result<()> {
-        let mut arguments = vec!["--port=9120".to_owned(), "--log-level=debug".to_owned()];
+        let mut arguments = ["--port=9120", "--log-level=debug", "--metrics-plain-http"]
+            .map(str::to_owned)
+            .to_vec();
         arguments.extend(extra.iter().map(|argument| (*argument).to_owned()));
         let folder = &self.programs.folder;
         self.controller = Some(Process::start(

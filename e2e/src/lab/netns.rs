@@ -136,7 +136,7 @@ impl Drop for Namespace {
 }
 
 /// An error with what the program said, if it failed.
-pub(super) fn succeeded(output: &Output) -> anyhow::Result<()> {
+pub(crate) fn succeeded(output: &Output) -> anyhow::Result<()> {
     ensure!(
         output.status.success(),
         "{}: {}{}",

@@ -223,7 +223,9 @@ impl Node {
             std::fs::create_dir_all(&secret)?;
             std::fs::write(secret.join("secretkey"), "bm90IGEgc2VjcmV0IGF0IGFsbA")?;
         }
-        let mut arguments = vec!["--port=9120".to_owned(), "--log-level=debug".to_owned()];
+        let mut arguments = ["--port=9120", "--log-level=debug", "--metrics-plain-http"]
+            .map(str::to_owned)
+            .to_vec();
         arguments.extend(extra.iter().map(|argument| (*argument).to_owned()));
         self.speaker = Some(Process::start(
             folder,
@@ -317,8 +319,8 @@ impl Node {
     }
 }
 
-/// Whether the program in this namespace answers on its health port.
-pub(super) fn is_ready(namespace: &Namespace) -> bool {
+/// Whether the program in this namespace says on its health port that it is ready.
+pub fn is_ready(namespace: &Namespace) -> bool {
     fetch(namespace, "http://127.0.0.1:17472/readyz").is_some()
 }
 

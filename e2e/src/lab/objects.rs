@@ -5,6 +5,7 @@ use anyhow::Context;
 use serde_json::{Value, json};
 
 use super::kube::{Kube, SYSTEM, path};
+use super::webhooks::{CONFIGURATIONS, WEBHOOKS};
 
 /// The IPv4 addresses of the usual pool.
 pub const POOL_V4: &str = "172.30.0.200-172.30.0.220";
@@ -124,6 +125,8 @@ pub fn pool_of(service: &Value) -> Option<&str> {
 /// # Errors
 /// When the API refuses.
 pub fn delete_all(kube: &Kube) -> anyhow::Result<()> {
+    // First: nothing answers for it any more.
+    kube.delete(&format!("{}/{WEBHOOKS}", CONFIGURATIONS))?;
     for service in kube.list("/api/v1/services")? {
         let name = service.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
         if name != "kubernetes" {

@@ -27,10 +27,10 @@ pub(super) fn run(lab: &mut Lab) -> anyhow::Result<()> {
         let refused = refusal(kube.create(&object)).with_context(|| object.to_string())?;
         ensure!(refused.contains(message), "{object}\nwas refused with {refused:?}");
     }
-    let defaulted = kube.create(&configuration("IPAddressPool", "short", json!({"addresses": []})))?;
+    let defaulted = kube.create(&configuration("IPAddressPool", "short", json!({"addresses": ["198.51.100.0/24"]})))?;
     ensure!(
         defaulted.pointer("/spec")
-            == Some(&json!({"addresses": [], "autoAssign": true, "avoidBuggyIPs": false})),
+            == Some(&json!({"addresses": ["198.51.100.0/24"], "autoAssign": true, "avoidBuggyIPs": false})),
         "defaults: {defaulted}"
     );
     let change = json!({"spec": {"enableGracefulRestart": false}});
@@ -102,6 +102,28 @@ fn valid() -> Vec<Value> {
             "disableMP": false,
             "dualStackAddressFamily": true,
         })),
+        peer("empty", json!({
+            "peerASN": 0,
+            "dynamicASN": "internal",
+            "peerAddress": "",
+            "interface": "eth0",
+            "password": "",
+            "passwordSecret": {"name": "secret"},
+            "holdTime": "0s",
+            "keepaliveTime": "0s",
+            "ebgpMultiHop": true,
+            "peerPort": 179,
+            "disableMP": false,
+            "dualStackAddressFamily": false,
+        })),
+        peer("short", json!({
+            "peerASN": 1,
+            "peerAddress": "x",
+            "holdTime": "500ms",
+            "peerPort": 179,
+            "disableMP": false,
+            "dualStackAddressFamily": false,
+        })),
         configuration("BFDProfile", "full", json!({
             "receiveInterval": 10,
             "transmitInterval": 60000,
@@ -118,12 +140,36 @@ fn valid() -> Vec<Value> {
 fn invalid() -> Vec<(Value, &'static str)> {
     let exclusive = "serviceSelectors and aggregationLength are mutually exclusive, can only be used together with default aggregationLength (32) and aggregationLengthV6 (128)";
     let advertisement = |spec| configuration("BGPAdvertisement", "bad", spec);
+    let sound = |change| {
+        let mut sound = peer("bad", json!({"peerASN": 64513, "peerAddress": "192.0.2.1"}));
+        crate::lab::objects::merge(&mut sound, json!({"spec": change}));
+        sound
+    };
     let bfd = |spec| configuration("BFDProfile", "bad", spec);
     let preferred = |spec: Value| {
         configuration("L2Advertisement", "bad", json!({"preferredNodeSelectors": [spec]}))
     };
     vec![
         (configuration("IPAddressPool", "bad", json!({})), "spec.addresses: Required value"),
+        (configuration("IPAddressPool", "bad", json!({"addresses": []})), "pool has no prefixes defined"),
+        (advertisement(json!({"aggregationLength": 33})), "invalid aggregation length"),
+        (advertisement(json!({"aggregationLengthV6": 129})), "invalid aggregation length"),
+        (sound(json!({"myASN": 0})), "missing local ASN"),
+        (sound(json!({"peerASN": null})), "missing peer ASN and dynamicASN"),
+        (sound(json!({"dynamicASN": "external"})), "both peer ASN and dynamicASN specified"),
+        (
+            sound(json!({"peerASN": 64512, "ebgpMultiHop": true})),
+            "invalid ebgp-multihop parameter set for an ibgp peer",
+        ),
+        (sound(json!({"peerAddress": null})), "peer has no Address or Interface specified"),
+        (sound(json!({"interface": "eth0"})), "peer has both Address and Interface specified"),
+        (
+            sound(json!({"password": "a", "passwordSecret": {"name": "b"}})),
+            "can not have both password and secret ref set in peer config",
+        ),
+        (sound(json!({"holdTime": "2s"})), "invalid hold time"),
+        (sound(json!({"holdTime": "-1s"})), "invalid hold time"),
+        (sound(json!({"holdTime": "9s", "keepaliveTime": "10s"})), "invalid keepaliveTime"),
         (preferred(json!({"weight": 101, "preference": {}})), "should be less than or equal to 100"),
         (preferred(json!({"weight": 0, "preference": {}})), "should be greater than or equal to 1"),
         (preferred(json!({"weight": 1})), "preference: Required value"),

@@ -8,19 +8,21 @@
 //! slices asked for ──────> └──────────────────────────────┘
 //! ```
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::Context;
+use cluster::net::access::may_get;
 use cluster::net::client::connect;
 use cluster::net::pod::{OwnPod, Search, own_pod};
 use cluster::net::sink::kubernetes::{Component, ConfigurationStateSink, EventSink};
 use cluster::net::source::Journal;
 use cluster::net::source::kubernetes::{Watches, watch_all};
 use cluster::{ConfigScope, Snapshot};
-use daemon::endpoints::{Readiness, serve_health, serve_metrics};
+use daemon::access::Access;
+use daemon::endpoints::{Readiness, serve_health};
 use daemon::metrics::ClientMetrics;
 use kube::Client;
 use prometheus::Registry;
@@ -147,21 +149,17 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     };
     let client_metrics = ClientMetrics::register(&registry)?;
     registry.register(Box::new(bgp.collector()))?;
-    if args.common.port != 0 {
+    let refresh = {
         let (driver, metrics) = (Arc::clone(&driver), Arc::clone(&metrics));
-        let refresh = move || {
+        move || {
             if let (Ok(driver), Ok(metrics)) = (driver.lock(), metrics.lock()) {
                 metrics.set_counters(&driver.layer2().counters());
             }
-        };
-        serve_metrics(
-            SocketAddr::from((Ipv4Addr::UNSPECIFIED, args.common.port)),
-            registry,
-            refresh,
-        )
-        .await
-        .with_context(|| format!("cannot serve metrics on port {}", args.common.port))?;
-    }
+        }
+    };
+    let asked = client.clone();
+    let access = Access::new(move |token| may_get(asked.clone(), token, "/metrics"));
+    daemon::metrics_server::start(&args.common, registry, refresh, access).await?;
     let pod = find_own_pod(&client, &namespace, &args, &node).await;
     let writer = |kind| Writer {
         kind,

@@ -380,7 +380,7 @@ fn service_selectors_and_aggregates_exclude_each_other() {
         "serviceSelectors and aggregationLength are mutually exclusive, can only be used together with \
          default aggregationLength (32) and aggregationLengthV6 (128)"
     );
-    assert_eq!(rules.as_array().map(Vec::len), Some(1));
+    assert_eq!(rules.as_array().map(Vec::len), Some(3));
 }
 
 #[test]

@@ -344,7 +344,7 @@ mod tests {
 
     fn with_condition(met: bool, reason: &str) -> Task {
         let Task::Write(status) = write(&[], None) else { panic!("a write") };
-        let condition = ServiceCondition { met: given, reason: reason.into(), message: "m".into() };
+        let condition = ServiceCondition { met, reason: reason.into(), message: "m".into() };
         Task::Write(ServiceStatus { condition: Some(condition), ..status })
     }
 

@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The webhooks: a server on port 9443 whose answers come from `crds::admission`, and its certificates.
+
+mod authority;
+mod bundle;
+mod cache;
+mod rotation;
+mod routes;
+
+use std::net::{Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anyhow::Context;
+use cluster::Kind;
+use cluster::net::source::Journal;
+use cluster::net::source::kubernetes::{Watches, watch_all};
+use crds::config::ConfigKind;
+use daemon::endpoints::Readiness;
+use daemon::metrics::ClientMetrics;
+use daemon::tls::{Limits, Plain, Server, Slot, TlsOptions, follow_folder};
+use kube::Client;
+use prometheus::Registry;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use super::args::Args;
+use super::controller::serve_metrics;
+use cache::Cache;
+use rotation::Names;
+use routes::{Webhooks, routes};
+
+/// Where the Service of the webhooks leads (contract 3.3).
+const PORT: u16 = 9443;
+
+/// An API server keeps its connections, and asks much when much is applied.
+const LIMITS: Limits = Limits {
+    connections: 256,
+    greeting: Duration::from_secs(5),
+    // Longer than Go's clients keep an idle connection: they close it, not we under their next question.
+    head: Duration::from_secs(120),
+    head_octets: 16 << 10,
+};
+
+/// How often a missing certificate is looked for.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// Starts the webhooks, as `--webhook-mode` says; the receiver says when they can answer. Where they are disabled that is so
+/// from the beginning.
+///
+/// # Errors
+/// When the flags of TLS cannot be followed or the port is taken.
+pub(super) async fn start(
+    client: &Client,
+    namespace: &str,
+    args: &Args,
+) -> anyhow::Result<watch::Receiver<bool>> {
+    let (ready, receiver) = watch::channel(args.webhook_mode == "disabled");
+    if args.webhook_mode == "disabled" {
+        return Ok(receiver);
+    }
+    let tls = TlsOptions::parse(
+        &args.common.tls_min_version,
+        &args.common.tls_cipher_suites,
+        &args.common.tls_curve_preferences,
+    )?;
+    let slot = Slot::default();
+    let cache = Arc::new(Mutex::new(Cache::default()));
+    let protocols: &[&str] = if args.webhook_http2 { &["h2", "http/1.1"] } else { &["http/1.1"] };
+    let server = Server {
+        tls: Arc::new(tls.server(Arc::new(slot.clone()), protocols)?),
+        routes: routes(Webhooks {
+            client: client.clone(),
+            system: namespace.into(),
+            cache: Arc::clone(&cache),
+        }),
+        plain: Plain::Refused,
+        limits: LIMITS,
+    };
+    server.start(listen().await.with_context(|| format!("cannot serve webhooks on port {PORT}"))?);
+
+    let (listed, mut is_listed) = watch::channel(false);
+    tokio::spawn(follow(client.clone(), namespace.to_owned(), cache, listed));
+    let (certified, mut is_certified) = watch::channel(false);
+    let on_ready = move || {
+        certified.send_replace(true);
+    };
+    if args.disable_cert_rotation {
+        tokio::spawn(own_certificate(args.cert_dir.clone().into(), slot, on_ready));
+    } else {
+        let names = Names {
+            namespace: namespace.to_owned(),
+            secret: args.webhook_secret.clone(),
+            service: args.cert_service_name.clone(),
+        };
+        tokio::spawn(rotation::run(client.clone(), names, slot, on_ready));
+    }
+    tokio::spawn(async move {
+        let both = async {
+            is_listed.wait_for(|is| *is).await?;
+            is_certified.wait_for(|is| *is).await.map(drop)
+        };
+        if both.await.is_ok() {
+            tracing::info!(event = "webhooksReady", "the webhooks can answer");
+            ready.send_replace(true);
+        }
+        // Whoever waits for it has the last word as long as the program lives.
+        ready.closed().await;
+    });
+    Ok(receiver)
+}
+
+/// `--webhook-mode=onlywebhook`: no addresses are given, only webhooks answer, until a signal ends it.
+///
+/// # Errors
+/// When the metrics' port or a signal handler cannot be had.
+pub(super) async fn alone(
+    client: &Client,
+    args: &Args,
+    registry: Registry,
+    mut ready: watch::Receiver<bool>,
+    readiness: Readiness,
+) -> anyhow::Result<()> {
+    ClientMetrics::register(&registry)?;
+    serve_metrics(client, args, registry).await?;
+    tokio::select! {
+        result = daemon::signals::terminated() => return result.context("cannot wait for signals"),
+        can = ready.wait_for(|can| *can) => drop(can.context("the webhooks ended")?),
+    }
+    readiness.set(true);
+    daemon::signals::terminated().await.context("cannot wait for signals")
+}
+
+/// Both families where there are both.
+async fn listen() -> std::io::Result<TcpListener> {
+    match TcpListener::bind(SocketAddr::from((Ipv6Addr::UNSPECIFIED, PORT))).await {
+        Ok(listener) => Ok(listener),
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => Err(error),
+        Err(_) => TcpListener::bind(("0.0.0.0", PORT)).await,
+    }
+}
+
+/// Keeps the cache as the cluster is.
+async fn follow(
+    client: Client,
+    namespace: String,
+    cache: Arc<Mutex<Cache>>,
+    listed: watch::Sender<bool>,
+) {
+    let kinds = ConfigKind::ALL.map(Kind::Config).to_vec();
+    let mut updates = watch_all(&client, Watches { namespace, kinds });
+    let mut journal = Journal::default();
+    while let Some(update) = updates.recv().await {
+        journal.note(&update);
+        let Ok(mut cache) = cache.lock() else { return };
+        cache.handle(update);
+        if !*listed.borrow() && cache.is_complete() {
+            listed.send_replace(true);
+        }
+    }
+}
+
+/// Shows the certificate of a folder that somebody else fills.
+async fn own_certificate(folder: PathBuf, slot: Slot, on_ready: impl Fn()) {
+    let mut said = false;
+    while let Err(error) = follow_folder(folder.clone(), slot.clone()) {
+        if !std::mem::replace(&mut said, true) {
+            tracing::warn!(event = "certificateMissing", folder = %folder.display(), %error,
+                "the webhooks wait for their certificate");
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+    on_ready();
+}

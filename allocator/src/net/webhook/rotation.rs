@@ -1,0 +1,390 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Keeps the Secret of the certificates filled, the API server told whom to trust, and the server showing what the Secret
+//! holds (contract 6.5).
+//!
+//! ```text
+//! Secret, ValidatingWebhookConfiguration, CRD change; every 12 h ──> look at all ──> write what is not as it should be
+//! ```
+//! Level-triggered: a change only wakes it up, and it looks at everything anew. Writes carry the resourceVersion; of two
+//! controllers one wins, and the other takes what it finds.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use futures::StreamExt;
+use k8s_openapi::ByteString;
+use kube::api::{ApiResource, DynamicObject, PartialObjectMeta, Patch, PatchParams, PostParams};
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Api, Client};
+use rustls_pki_types::UnixTime;
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::authority::{self, CHECK, Material, Verdict};
+use super::bundle::{Older, conversion_patch, webhooks_patch};
+use daemon::tls::Slot;
+
+/// Who writes `caBundle`, by the name that MetalLB has there.
+const MANAGER: &str = "MetalLB";
+/// How long the API servers get to hear of a new authority before the server shows a certificate of its.
+const SPREAD: Duration = Duration::from_secs(5);
+/// How long an authority that was in use before is still trusted.
+const OVERLAP: Duration = Duration::from_secs(3600);
+/// After a failure all is looked at again.
+const AGAIN: Duration = Duration::from_secs(10);
+
+/// Of what is watched only this is looked at: that it changed.
+type Metadata = PartialObjectMeta<DynamicObject>;
+
+/// What the certificates are for.
+#[derive(Clone, Debug)]
+pub(super) struct Names {
+    /// The namespace of Secret and Service.
+    pub(super) namespace: String,
+    /// `--webhook-secret`
+    pub(super) secret: String,
+    /// `--cert-service-name`
+    pub(super) service: String,
+}
+
+impl Names {
+    /// The name in the certificate.
+    fn server(&self) -> String {
+        format!("{}.{}.svc", self.service, self.namespace)
+    }
+}
+
+/// What tells the API server whom to trust.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Target {
+    /// The ValidatingWebhookConfiguration.
+    Webhooks,
+    /// A CRD that is converted, by name.
+    Crd(&'static str),
+}
+
+/// The CRDs with a conversion. `addresspools` is MetalLB's before 0.14, and not permitted where it is not there.
+const TARGETS: [Target; 3] =
+    [Target::Webhooks, Target::Crd("bgppeers.metallb.io"), Target::Crd("addresspools.metallb.io")];
+
+impl Target {
+    fn api(self, client: &Client) -> Api<DynamicObject> {
+        Api::all_with(client.clone(), &self.resource())
+    }
+
+    fn resource(self) -> ApiResource {
+        let (group, kind, plural) = match self {
+            Self::Webhooks => (
+                "admissionregistration.k8s.io",
+                "ValidatingWebhookConfiguration",
+                "validatingwebhookconfigurations",
+            ),
+            Self::Crd(_) => {
+                ("apiextensions.k8s.io", "CustomResourceDefinition", "customresourcedefinitions")
+            }
+        };
+        resource(group, kind, plural)
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Webhooks => "metallb-webhook-configuration",
+            Self::Crd(name) => name,
+        }
+    }
+
+    fn patch(self, object: &Value, authority: &[u8], older: Older) -> Option<Value> {
+        match self {
+            Self::Webhooks => webhooks_patch(object, authority, older),
+            Self::Crd(_) => conversion_patch(object, authority, older),
+        }
+    }
+}
+
+fn resource(group: &str, kind: &str, plural: &str) -> ApiResource {
+    let api_version = if group.is_empty() { "v1".to_owned() } else { format!("{group}/v1") };
+    ApiResource {
+        group: group.into(),
+        version: "v1".into(),
+        api_version,
+        kind: kind.into(),
+        plural: plural.into(),
+    }
+}
+
+/// Whether an error is the API's refusal with this code.
+fn is_code(error: &kube::Error, code: u16) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == code)
+}
+
+/// Runs until the runtime ends. `on_ready` is told whether the API server could call the webhooks now.
+pub(super) async fn run(client: Client, names: Names, slot: Slot, on_ready: impl Fn()) {
+    let mut rotation = Rotation {
+        client,
+        server: names.server(),
+        names,
+        slot,
+        shown: None,
+        to_show: None,
+        // Of an authority that was exchanged before the start nothing is known here: it may just have been.
+        overlap_ends: Some(Instant::now() + OVERLAP),
+        forbidden: BTreeSet::new(),
+    };
+    let (wake, mut woken) = mpsc::channel(1);
+    rotation.watch(&wake);
+    let mut next = Instant::now();
+    loop {
+        tokio::select! {
+            _ = woken.recv() => {}
+            () = sleep_until(next) => {}
+        }
+        next = Instant::now() + CHECK;
+        match rotation.look().await {
+            Ok(()) => on_ready(),
+            Err(error) if is_code(&error, 403) && rotation.forbidden.insert("secret") => {
+                tracing::warn!(event = "certificatesForbidden", %error,
+                    "the Secret of the webhooks' certificates is not permitted: the webhooks cannot be called");
+                on_ready();
+            }
+            Err(error) => {
+                // Somebody else was first: what they wrote is looked at at once.
+                let pause = if is_code(&error, 409) { Duration::from_millis(200) } else { AGAIN };
+                next = Instant::now() + pause;
+                tracing::debug!(%error, "looking at the certificates again");
+            }
+        }
+        // What was due and failed is tried when everything is.
+        let now = Instant::now();
+        for moment in rotation.moments().filter(|moment| *moment > now) {
+            next = next.min(moment);
+        }
+    }
+}
+
+struct Rotation {
+    client: Client,
+    names: Names,
+    /// The name in the certificate.
+    server: String,
+    slot: Slot,
+    /// What the server shows.
+    shown: Option<Material>,
+    /// What it is to show once the API servers trust it, and when that is.
+    to_show: Option<(Material, Instant)>,
+    /// When the authorities from before are no longer to be trusted.
+    overlap_ends: Option<Instant>,
+    /// What was said to be not permitted.
+    forbidden: BTreeSet<&'static str>,
+}
+
+impl Rotation {
+    fn watch(&self, wake: &mpsc::Sender<()>) {
+        let secrets: Api<Metadata> = Api::namespaced_with(
+            self.client.clone(),
+            &self.names.namespace,
+            &resource("", "Secret", "secrets"),
+        );
+        follow(secrets, self.names.secret.clone(), wake.clone());
+        for target in TARGETS {
+            // Whoever installs that one now installs an old MetalLB: it was there before, or it never comes.
+            if target != Target::Crd("addresspools.metallb.io") {
+                follow(
+                    Api::all_with(self.client.clone(), &target.resource()),
+                    target.name().to_owned(),
+                    wake.clone(),
+                );
+            }
+        }
+    }
+
+    fn moments(&self) -> impl Iterator<Item = Instant> {
+        self.to_show.iter().map(|(_, at)| *at).chain(self.overlap_ends)
+    }
+
+    /// Looks at everything once, and puts right what is not as it should be.
+    async fn look(&mut self) -> Result<(), kube::Error> {
+        let material = self.secret().await?;
+        let older = match self.overlap_ends {
+            Some(end) if Instant::now() < end => Older::Keep,
+            Some(_) => Older::Drop,
+            // Somebody else may be in the middle of it.
+            None => Older::Keep,
+        };
+        let mut told = Ok(());
+        for target in TARGETS {
+            if let Err(error) = self.tell(target, &material.authority, older).await {
+                told = Err(error);
+            }
+        }
+        if told.is_ok() && older == Older::Drop {
+            self.overlap_ends = None;
+        }
+        // A certificate that nobody trusts yet is better than none, and worse than the one before.
+        if told.is_ok() || self.shown.is_none() {
+            self.show(material);
+        }
+        told
+    }
+
+    /// What the Secret holds, made or renewed first if that is needed.
+    async fn secret(&self) -> Result<Material, kube::Error> {
+        let secrets: Api<DynamicObject> = Api::namespaced_with(
+            self.client.clone(),
+            &self.names.namespace,
+            &resource("", "Secret", "secrets"),
+        );
+        let found = secrets.get_opt(&self.names.secret).await?;
+        let data = |key: &str| {
+            let value = found.as_ref()?.data.get("data")?.get(key)?.clone();
+            serde_json::from_value::<ByteString>(value).ok().map(|octets| octets.0)
+        };
+        let material = Material {
+            authority: data("ca.crt").unwrap_or_default(),
+            authority_key: data("ca.key").unwrap_or_default(),
+            chain: data("tls.crt").unwrap_or_default(),
+            key: data("tls.key").unwrap_or_default(),
+        };
+        let now = UnixTime::now();
+        let verdict = authority::judge(&material, &self.server, now);
+        if verdict == Verdict::Good {
+            return Ok(material);
+        }
+        let server = self.server.clone();
+        // Finding primes takes a moment in which the program goes on.
+        let made = tokio::task::spawn_blocking(move || match verdict {
+            Verdict::RenewServer => authority::renew(material, &server, now),
+            Verdict::RenewAll | Verdict::Good => authority::make(&server, now),
+        });
+        let made = match made.await {
+            Ok(Ok(made)) => made,
+            Ok(Err(error)) => return Err(kube::Error::Service(Box::new(error))),
+            Err(error) => return Err(kube::Error::Service(Box::new(error))),
+        };
+        let encoded = |octets: &[u8]| ByteString(octets.to_vec());
+        let data = json!({
+            "ca.crt": encoded(&made.authority), "ca.key": encoded(&made.authority_key),
+            "tls.crt": encoded(&made.chain), "tls.key": encoded(&made.key),
+        });
+        match found {
+            Some(found) => {
+                let change = json!({
+                    "metadata": { "resourceVersion": found.metadata.resource_version },
+                    "data": data,
+                });
+                let params =
+                    PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() };
+                secrets.patch(&self.names.secret, &params, &Patch::Merge(&change)).await?;
+            }
+            None => {
+                let mut secret =
+                    DynamicObject::new(&self.names.secret, &resource("", "Secret", "secrets"));
+                secret.data = json!({ "data": data });
+                let params =
+                    PostParams { field_manager: Some(MANAGER.into()), ..PostParams::default() };
+                secrets.create(&params, &secret).await?;
+            }
+        }
+        tracing::info!(
+            event = "certificateRenewed",
+            secret = self.names.secret,
+            ?verdict,
+            "the certificates of the webhooks were renewed"
+        );
+        Ok(made)
+    }
+
+    /// Makes a target trust the authority. What is not there or not permitted is no failure.
+    async fn tell(
+        &mut self,
+        target: Target,
+        authority: &[u8],
+        older: Older,
+    ) -> Result<(), kube::Error> {
+        let api = target.api(&self.client);
+        let told = async {
+            let Some(object) = api.get_opt(target.name()).await? else { return Ok(false) };
+            let value = serde_json::to_value(object).map_err(kube::Error::SerdeError)?;
+            let Some(change) = target.patch(&value, authority, older) else { return Ok(false) };
+            let params =
+                PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() };
+            api.patch(target.name(), &params, &Patch::Merge(&change)).await?;
+            Ok(true)
+        };
+        match told.await {
+            Ok(false) => {}
+            Ok(true) => tracing::info!(
+                event = "authorityInjected",
+                object = target.name(),
+                "the API server is told whom to trust"
+            ),
+            Err(error) if is_code(&error, 403) => {
+                let is_old = target == Target::Crd("addresspools.metallb.io");
+                if self.forbidden.insert(target.name()) && !is_old {
+                    tracing::warn!(event = "authorityForbidden", object = target.name(), %error,
+                        "caBundle is not permitted to be written: where it is not right already the API server cannot call the webhooks");
+                }
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// Shows the certificate: at once, unless the API servers have yet to hear of its authority and the one before is good still.
+    fn show(&mut self, material: Material) {
+        let now = Instant::now();
+        if self.shown.as_ref() == Some(&material) {
+            self.to_show = None;
+            return;
+        }
+        let may_wait = self.shown.as_ref().is_some_and(|shown| {
+            shown.authority != material.authority
+                && authority::is_current(&shown.chain, UnixTime::now())
+        });
+        if may_wait {
+            let at = match &self.to_show {
+                Some((waiting, at)) if *waiting == material => *at,
+                _ => now + SPREAD,
+            };
+            if now < at {
+                self.overlap_ends = Some(now + OVERLAP);
+                self.to_show = Some((material, at));
+                return;
+            }
+        }
+        self.to_show = None;
+        match self.slot.set(&material.chain, &material.key) {
+            Ok(()) => {
+                tracing::info!(
+                    event = "certificateShown",
+                    "the webhooks show the Secret's certificate"
+                );
+                self.shown = Some(material);
+            }
+            Err(error) => tracing::error!(%error, "the webhooks' certificate cannot be used"),
+        }
+    }
+}
+
+/// Wakes up whenever the object of this name changes.
+fn follow(api: Api<Metadata>, name: String, wake: mpsc::Sender<()>) {
+    tokio::spawn(async move {
+        let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
+        let mut events = watcher(api, config).default_backoff().boxed();
+        while let Some(event) = events.next().await {
+            match event {
+                // Being woken once is enough: all is looked at then.
+                Ok(watcher::Event::Init) => {}
+                Ok(_) => drop(wake.try_send(())),
+                Err(error) => {
+                    tracing::debug!(%error, name, "a watch of the webhooks' certificates failed");
+                    // Where watching is not permitted it is asked for ever more slowly.
+                    sleep(Duration::from_secs(1)).await;
+                }
+            }
+            if wake.is_closed() {
+                return;
+            }
+        }
+    });
+}

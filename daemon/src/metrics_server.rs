@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `/metrics` of the daemons: over TLS for whoever may read it; without TLS for everybody where that is wanted
+//! (contract 3.3).
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use axum::Router;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use prometheus::Registry;
+use tokio::net::TcpListener;
+
+use crate::access::{Access, Verdict};
+use crate::endpoints::text;
+use crate::flags::Common;
+use crate::tls::{Limits, Plain, Server, Slot, TlsOptions, follow_folder, self_signed};
+
+/// Where metrics were before they spoke TLS: what asks there asks without it, probes of old manifests among them.
+const OLD_PORT: u16 = 7472;
+
+/// What scrapers and probes need, with room to spare.
+const LIMITS: Limits = Limits {
+    connections: 32,
+    greeting: Duration::from_secs(5),
+    head: Duration::from_secs(30),
+    head_octets: 16 << 10,
+};
+
+/// Serves `/metrics` on the port of the flags until the runtime ends; port 0 is none. `refresh` runs before each scrape.
+///
+/// # Errors
+/// When the flags cannot be followed, the certificate cannot be read, or the port is taken.
+pub async fn start(
+    flags: &Common,
+    registry: Registry,
+    refresh: impl Fn() + Clone + Send + Sync + 'static,
+    access: Access,
+) -> anyhow::Result<()> {
+    let tls = TlsOptions::parse(
+        &flags.tls_min_version,
+        &flags.tls_cipher_suites,
+        &flags.tls_curve_preferences,
+    )?;
+    if flags.port == 0 {
+        return Ok(());
+    }
+    let slot = Slot::default();
+    if flags.metrics_cert_dir.is_empty() {
+        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        let (chain, key) = self_signed(host.trim())?;
+        slot.set(chain.as_bytes(), key.as_bytes())?;
+    } else {
+        follow_folder(flags.metrics_cert_dir.clone().into(), slot.clone())
+            .context("--metrics-cert-dir")?;
+    }
+    let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, flags.port));
+    let listener = TcpListener::bind(address)
+        .await
+        .with_context(|| format!("cannot serve metrics on port {}", flags.port))?;
+    let page = move || {
+        refresh();
+        text(&registry)
+    };
+    let open = page.clone();
+    let guarded = async move |State(access): State<Access>, headers: HeaderMap| {
+        let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        match access.verdict(given).await {
+            Verdict::Allowed => page(),
+            Verdict::Unauthenticated => unauthenticated(),
+            Verdict::Forbidden => (StatusCode::FORBIDDEN, "Forbidden\n").into_response(),
+        }
+    };
+    let plain = if flags.port == OLD_PORT || flags.metrics_plain_http {
+        Plain::Routes(Router::new().route("/metrics", get(async move || open())))
+    } else {
+        Plain::Refused
+    };
+    let server = Server {
+        tls: Arc::new(tls.server(Arc::new(slot), &["http/1.1"])?),
+        routes: Router::new().route("/metrics", get(guarded)).with_state(access),
+        plain,
+        limits: LIMITS,
+    };
+    server.start(listener);
+    Ok(())
+}
+
+fn unauthenticated() -> Response {
+    (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, "Bearer")], "Unauthorized\n")
+        .into_response()
+}
