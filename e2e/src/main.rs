@@ -60,9 +60,15 @@ enum Command {
         /// With how many nodes, one size after the other.
         #[arg(long, value_delimiter = ',', default_value = "3,10")]
         nodes: Vec<usize>,
-        /// For how many minutes packets are lost.
+        /// For how many minutes packets are lost; none at all with 0.
         #[arg(long, default_value_t = 30)]
         minutes: u32,
+        /// With how many nodes packets are lost.
+        #[arg(long, default_value_t = 3)]
+        loss_nodes: usize,
+        /// Only these faults, by their names as the table has them ("link cut", "node frozen", ...); none at all with "none".
+        #[arg(long, value_delimiter = ',')]
+        faults: Vec<String>,
         /// Where controller, speaker and ferrolb are; by default beside this program.
         #[arg(long)]
         bin_dir: Option<PathBuf>,
@@ -104,8 +110,13 @@ fn main() -> ExitCode {
         Command::Bench { out, only, bin_dir, criterion } => {
             bench(&out, only.as_deref(), bin_dir, criterion.as_deref())
         }
-        Command::Soak { out, trials, nodes, minutes, bin_dir } => {
-            soak(out, trials, nodes, minutes, bin_dir)
+        Command::Soak { out, trials, nodes, minutes, loss_nodes, faults, bin_dir } => {
+            let loss = Duration::from_secs(60) * minutes;
+            beside(bin_dir).and_then(|binaries| {
+                let plan =
+                    e2e::soak::Plan { binaries, trials, nodes, faults, loss, loss_nodes, out };
+                e2e::soak::run(&plan)
+            })
         }
         Command::Arp { arguments } => e2e::bench::arp_client(&arguments).map(|()| true),
         Command::List => {
@@ -136,22 +147,13 @@ fn bench(
     binaries: Option<PathBuf>,
     criterion: Option<&Path>,
 ) -> anyhow::Result<bool> {
-    let beside = || Ok(std::env::current_exe()?.with_file_name(""));
-    let binaries = binaries.map_or_else(beside, anyhow::Ok)?;
+    let binaries = beside(binaries)?;
     e2e::bench::run(&binaries, out, only, criterion).map(|()| true)
 }
 
-fn soak(
-    out: PathBuf,
-    trials: usize,
-    nodes: Vec<usize>,
-    minutes: u32,
-    binaries: Option<PathBuf>,
-) -> anyhow::Result<bool> {
-    let beside = || Ok(std::env::current_exe()?.with_file_name(""));
-    let binaries = binaries.map_or_else(beside, anyhow::Ok)?;
-    let loss = Duration::from_secs(60) * minutes;
-    e2e::soak::run(&e2e::soak::Plan { binaries, trials, nodes, loss, out })
+/// Where the programs are: there, or beside this one.
+fn beside(binaries: Option<PathBuf>) -> anyhow::Result<PathBuf> {
+    binaries.map_or_else(|| Ok(std::env::current_exe()?.with_file_name("")), anyhow::Ok)
 }
 
 fn play(
@@ -160,7 +162,6 @@ fn play(
     binaries: Option<PathBuf>,
     hold: bool,
 ) -> anyhow::Result<bool> {
-    let beside = || Ok(std::env::current_exe()?.with_file_name(""));
-    let binaries = binaries.map_or_else(beside, anyhow::Ok)?;
+    let binaries = beside(binaries)?;
     run(&Plan { filters, jobs, binaries, hold })
 }

@@ -17,6 +17,7 @@ mod handover;
 pub mod metrics;
 #[cfg(feature = "net")]
 pub mod net;
+mod participation;
 mod passage;
 mod reason;
 mod roster;
@@ -33,6 +34,7 @@ pub use announce::{
 pub use attendance::Attendance;
 pub use claims::Told;
 pub use handover::Handover;
+pub use participation::{Participation, RingCommand};
 pub use passage::{Orders, Passage};
 pub use reason::Withhold;
 pub use roster::{Facts, Member, Members, PoolLinks, PoolOrder};

@@ -151,12 +151,7 @@ impl Shell {
         self.client_metrics.set_config(self.snapshot.rejections().len());
         let outputs = match self.driver.lock() {
             Ok(mut driver) => {
-                let membership = &mut self.membership;
-                membership.consider(&self.snapshot, &driver, &mut dirty);
-                let (members, passes) =
-                    (membership.ring.attendance().members(), membership.passes());
-                let outputs = driver.reconcile(&self.snapshot, dirty.clone(), members, passes);
-                membership.resume(&mut driver);
+                let outputs = self.membership.decide(&self.snapshot, &mut driver, &mut dirty);
                 let answers = driver.layer2().links().iter().any(|link| link.arp || link.ndp);
                 self.readiness.set(answers);
                 outputs
