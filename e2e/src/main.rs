@@ -39,7 +39,7 @@ enum Command {
         /// The file to write.
         #[arg(long)]
         out: PathBuf,
-        /// Only this part: plan, l2 or bgp.
+        /// Only this part: plan, l2, rest or bgp.
         #[arg(long)]
         only: Option<String>,
         /// Where controller, speaker and ferrolb are; by default beside this program.
@@ -48,6 +48,9 @@ enum Command {
         /// Where criterion left what it measured of the messages; without it that is left out.
         #[arg(long)]
         criterion: Option<PathBuf>,
+        /// What the simulation of a ring at rest printed; without it that is left out.
+        #[arg(long)]
+        simulated: Option<PathBuf>,
     },
     /// Strikes the owner of an address over and over, and writes down how long it took; needs root.
     Soak {
@@ -107,8 +110,9 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Args::parse().command {
         Command::Run { filters, jobs, bin_dir, hold } => play(filters, jobs, bin_dir, hold),
-        Command::Bench { out, only, bin_dir, criterion } => {
-            bench(&out, only.as_deref(), bin_dir, criterion.as_deref())
+        Command::Bench { out, only, bin_dir, criterion, simulated } => {
+            let (criterion, simulated) = (criterion.as_deref(), simulated.as_deref());
+            bench(&out, only.as_deref(), bin_dir, criterion, simulated)
         }
         Command::Soak { out, trials, nodes, minutes, loss_nodes, faults, bin_dir } => {
             let loss = Duration::from_secs(60) * minutes;
@@ -146,9 +150,10 @@ fn bench(
     only: Option<&str>,
     binaries: Option<PathBuf>,
     criterion: Option<&Path>,
+    simulated: Option<&Path>,
 ) -> anyhow::Result<bool> {
     let binaries = beside(binaries)?;
-    e2e::bench::run(&binaries, out, only, criterion).map(|()| true)
+    e2e::bench::run(&binaries, out, only, criterion, simulated).map(|()| true)
 }
 
 /// Where the programs are: there, or beside this one.

@@ -183,6 +183,7 @@ impl Watch {
         let died = self.members.keys().filter(|name| !members.contains_key(*name)).count();
         self.held.retain(|name, _| members.contains_key(name));
         self.members = members;
+        self.admit();
         self.expect();
         let peers = self.members.values().filter(|member| member.heartbeat);
         let peers: Vec<_> =
@@ -218,7 +219,7 @@ impl Watch {
             return;
         }
         for name in &self.expected {
-            if !self.members.contains_key(name) && !self.quorum.knows(name) {
+            if !self.quorum.knows(name) {
                 self.quorum.joined(name, true);
             }
         }
@@ -445,5 +446,56 @@ impl Watch {
             }
         }
         if enough { Standing::Confirmed } else { Standing::Minority { present, known } }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn watch(now: Instant) -> Watch {
+        let options = WatchOptions {
+            name: "a".into(),
+            heartbeat: heartbeat::Options::default(),
+            fencing: Fencing::Majority,
+            fence_two: false,
+            session: 7,
+            start_wait: Duration::from_secs(2),
+        };
+        Watch::new(options, false, now)
+    }
+
+    fn neighbour(name: &str, last: u8, heartbeat: bool) -> Neighbour {
+        Neighbour { name: name.into(), address: ([192, 0, 2, last], 7946).into(), heartbeat }
+    }
+
+    #[allow(clippy::disallowed_methods, reason = "a test's beginning of time")]
+    fn beginning() -> Instant {
+        Instant::now()
+    }
+
+    #[test]
+    fn whoever_was_never_heard_counts_neither_as_known_nor_as_present() {
+        let now = beginning();
+        let mut watch = watch(now);
+        watch.set_members(now, vec![neighbour("b", 2, true), neighbour("c", 3, true)], &[]);
+        assert_eq!(watch.count(now), Count { present: 1, known: 1, enough: true });
+        watch.set_members(now, vec![neighbour("b", 2, true), neighbour("m", 4, false)], &[]);
+        let count = watch.count(now);
+        assert_eq!((count.present, count.known), (2, 2), "MetalLB's is judged by the ring alone");
+    }
+
+    #[test]
+    fn those_whom_the_api_names_count_as_soon_as_anybody_was_met() {
+        let now = beginning();
+        let mut watch = watch(now);
+        let names: BTreeSet<Arc<str>> = ["b", "c", "d", "e"].map(Arc::from).into();
+        watch.set_expected(now, names);
+        assert_eq!(watch.count(now).known, 1, "it may be that the port is blocked");
+        watch.set_members(now, vec![neighbour("b", 2, true)], &[]);
+        let count = watch.count(now);
+        assert_eq!((count.known, count.enough), (5, false));
+        watch.set_members(now, vec![], &["b".into()]);
+        assert_eq!(watch.count(now).known, 4, "it has left in order");
     }
 }

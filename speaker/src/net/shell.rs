@@ -42,6 +42,9 @@ pub(super) const KINDS: [Kind; 10] = [
     Kind::Config(ConfigKind::Community),
 ];
 
+/// How long another station's claim to an address may be ahead of the news that explain it.
+const UNTOLD: std::time::Duration = std::time::Duration::from_millis(300);
+
 /// Everything that the task has.
 pub(super) struct Shell {
     pub(super) client: Client,
@@ -98,8 +101,13 @@ impl Shell {
                     })
                     .collect();
                 let nodes = self.snapshot.nodes().clone();
-                let events = self.events.clone();
+                let (events, driver) = (self.events.clone(), Arc::clone(&self.driver));
                 tokio::spawn(async move {
+                    // The next owner's frame may be here before its word that the address moves.
+                    tokio::time::sleep(UNTOLD).await;
+                    if driver.lock().is_ok_and(|driver| driver.is_moving(address)) {
+                        return;
+                    }
                     let node = stations(&nodes, hardware_address).await;
                     let message = describe(address, &interface, hardware_address, node.as_deref());
                     tracing::warn!(event = "addressConflict", ip = %address, %interface,
