@@ -341,7 +341,7 @@ impl History {
         let mut wrong = String::new();
         for interval in self.world.judge.all() {
             if let Some(text) = self.judge(&interval) {
-                let _ = writeln!(wrong, "{text}: {interval:?}");
+                let _ = writeln!(wrong, "{}: {text}: {interval:?}", interval.address);
             }
         }
         for address in &self.world.addresses {

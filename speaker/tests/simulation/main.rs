@@ -19,7 +19,7 @@ mod world;
 use history::{ALL, Fault, History};
 
 /// Histories of a usual run.
-const SEEDS: u64 = 250;
+const SEEDS: u64 = 400;
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
