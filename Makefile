@@ -61,7 +61,8 @@ fuzz: ## every fuzz target for SECONDS (30)
 bench: bins build ## measure the programs as shipped and write docs/benchmarks.md
 	@scripts/packages.sh $$(cat e2e/packages)
 	CRITERION_HOME=$(cache)/criterion cargo bench -q -p bgp --bench wire -- --noplot
-	@$(bin)/e2e bench --out docs/benchmarks.md --bin-dir target/release --criterion $(cache)/criterion
+	cargo bench -q -p members --bench rest > $(cache)/rest
+	@$(bin)/e2e bench --out docs/benchmarks.md --bin-dir target/release --criterion $(cache)/criterion --simulated $(cache)/rest
 
 deny: ## licences, sources and duplicate versions of the dependencies
 	@command -v cargo-deny >/dev/null || cargo install --locked --quiet cargo-deny

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The ring of `ferrolb run`: hosts that serve copies of one folder, and find one another by addresses given.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::Path;
 use std::sync::Arc;
@@ -39,13 +40,14 @@ pub(crate) fn start(
         settings: settings(false)?,
         fencing: args.fencing,
         fence_two: args.fence_two,
+        drain_on_cordon: false,
         alone: false,
         permit,
     })?;
     let mut membership = Membership::new(ring, None);
     let others: Vec<SocketAddr> = others.into_iter().filter(|other| *other != bind).collect();
     let any = !others.is_empty();
-    membership.find(others, any);
+    membership.find(others, BTreeSet::new(), any);
     Ok((membership, Some(signals)))
 }
 

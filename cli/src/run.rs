@@ -299,16 +299,7 @@ impl Runner {
         }
         dirty.all |= std::mem::take(&mut self.postponed);
         let outputs = match self.driver.lock() {
-            Ok(mut driver) => {
-                let membership = &mut self.membership;
-                membership.consider(&self.world.snapshot, &driver, &mut dirty);
-                let (members, passes) =
-                    (membership.ring.attendance().members(), membership.passes());
-                let outputs =
-                    driver.reconcile(&self.world.snapshot, dirty.clone(), members, passes);
-                membership.resume(&mut driver);
-                outputs
-            }
+            Ok(mut driver) => self.membership.decide(&self.world.snapshot, &mut driver, &mut dirty),
             Err(_) => return,
         };
         for output in outputs {

@@ -39,7 +39,7 @@ enum Command {
         /// The file to write.
         #[arg(long)]
         out: PathBuf,
-        /// Only this part: plan, l2, webhook or bgp.
+        /// Only this part: plan, l2, webhook, rest or bgp.
         #[arg(long)]
         only: Option<String>,
         /// Where controller, speaker and ferrolb are; by default beside this program.
@@ -48,6 +48,9 @@ enum Command {
         /// Where criterion left what it measured of the messages; without it that is left out.
         #[arg(long)]
         criterion: Option<PathBuf>,
+        /// What the simulation of a ring at rest printed; without it that is left out.
+        #[arg(long)]
+        simulated: Option<PathBuf>,
     },
     /// Strikes the owner of an address over and over, and writes down how long it took; needs root.
     Soak {
@@ -60,9 +63,15 @@ enum Command {
         /// With how many nodes, one size after the other.
         #[arg(long, value_delimiter = ',', default_value = "3,10")]
         nodes: Vec<usize>,
-        /// For how many minutes packets are lost.
+        /// For how many minutes packets are lost; none at all with 0.
         #[arg(long, default_value_t = 30)]
         minutes: u32,
+        /// With how many nodes packets are lost.
+        #[arg(long, default_value_t = 3)]
+        loss_nodes: usize,
+        /// Only these faults, by their names as the table has them ("link cut", "node frozen", ...); none at all with "none".
+        #[arg(long, value_delimiter = ',')]
+        faults: Vec<String>,
         /// Where controller, speaker and ferrolb are; by default beside this program.
         #[arg(long)]
         bin_dir: Option<PathBuf>,
@@ -101,11 +110,17 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Args::parse().command {
         Command::Run { filters, jobs, bin_dir, hold } => play(filters, jobs, bin_dir, hold),
-        Command::Bench { out, only, bin_dir, criterion } => {
-            bench(&out, only.as_deref(), bin_dir, criterion.as_deref())
+        Command::Bench { out, only, bin_dir, criterion, simulated } => {
+            let (criterion, simulated) = (criterion.as_deref(), simulated.as_deref());
+            bench(&out, only.as_deref(), bin_dir, criterion, simulated)
         }
-        Command::Soak { out, trials, nodes, minutes, bin_dir } => {
-            soak(out, trials, nodes, minutes, bin_dir)
+        Command::Soak { out, trials, nodes, minutes, loss_nodes, faults, bin_dir } => {
+            let loss = Duration::from_secs(60) * minutes;
+            beside(bin_dir).and_then(|binaries| {
+                let plan =
+                    e2e::soak::Plan { binaries, trials, nodes, faults, loss, loss_nodes, out };
+                e2e::soak::run(&plan)
+            })
         }
         Command::Arp { arguments } => e2e::bench::arp_client(&arguments).map(|()| true),
         Command::List => {
@@ -135,23 +150,15 @@ fn bench(
     only: Option<&str>,
     binaries: Option<PathBuf>,
     criterion: Option<&Path>,
+    simulated: Option<&Path>,
 ) -> anyhow::Result<bool> {
-    let beside = || Ok(std::env::current_exe()?.with_file_name(""));
-    let binaries = binaries.map_or_else(beside, anyhow::Ok)?;
-    e2e::bench::run(&binaries, out, only, criterion).map(|()| true)
+    let binaries = beside(binaries)?;
+    e2e::bench::run(&binaries, out, only, criterion, simulated).map(|()| true)
 }
 
-fn soak(
-    out: PathBuf,
-    trials: usize,
-    nodes: Vec<usize>,
-    minutes: u32,
-    binaries: Option<PathBuf>,
-) -> anyhow::Result<bool> {
-    let beside = || Ok(std::env::current_exe()?.with_file_name(""));
-    let binaries = binaries.map_or_else(beside, anyhow::Ok)?;
-    let loss = Duration::from_secs(60) * minutes;
-    e2e::soak::run(&e2e::soak::Plan { binaries, trials, nodes, loss, out })
+/// Where the programs are: there, or beside this one.
+fn beside(binaries: Option<PathBuf>) -> anyhow::Result<PathBuf> {
+    binaries.map_or_else(|| Ok(std::env::current_exe()?.with_file_name("")), anyhow::Ok)
 }
 
 fn play(
@@ -160,7 +167,6 @@ fn play(
     binaries: Option<PathBuf>,
     hold: bool,
 ) -> anyhow::Result<bool> {
-    let beside = || Ok(std::env::current_exe()?.with_file_name(""));
-    let binaries = binaries.map_or_else(beside, anyhow::Ok)?;
+    let binaries = beside(binaries)?;
     run(&Plan { filters, jobs, binaries, hold })
 }

@@ -139,6 +139,12 @@ impl Guard {
         self.note_standing();
     }
 
+    /// As [`Watch::set_expected`].
+    pub fn set_expected(&mut self, now: Instant, expected: BTreeSet<Arc<str>>) {
+        self.watch.set_expected(now, expected);
+        self.note_standing();
+    }
+
     /// As [`Watch::alone`].
     pub fn alone(&mut self, now: Instant) {
         self.watch.alone(now);

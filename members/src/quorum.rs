@@ -69,10 +69,16 @@ impl Quorum {
 
     /// This one is a member. `counts`: whether it falls silent by itself when it is with the few; of the
     /// memberlist's other users none does.
-    pub fn joined(&mut self, name: Arc<str>, counts: bool) {
-        if name != self.own {
-            self.known.insert(name, counts);
+    pub fn joined(&mut self, name: &Arc<str>, counts: bool) {
+        if *name != self.own && self.known.get(name) != Some(&counts) {
+            self.known.insert(Arc::clone(name), counts);
         }
+    }
+
+    /// Whether it is known.
+    #[must_use]
+    pub fn knows(&self, name: &str) -> bool {
+        self.known.contains_key(name)
     }
 
     /// It has left in order.
@@ -117,7 +123,7 @@ mod tests {
     fn quorum(own: &str, others: &[&str]) -> Quorum {
         let mut quorum = Quorum::new(own.into(), Fencing::Majority, false);
         for other in others {
-            quorum.joined((*other).into(), true);
+            quorum.joined(&(*other).into(), true);
         }
         quorum
     }
@@ -137,7 +143,7 @@ mod tests {
     fn two_that_count() {
         let of_two = |own: &str, other: &str| {
             let mut quorum = Quorum::new(own.into(), Fencing::Majority, true);
-            quorum.joined(other.into(), true);
+            quorum.joined(&other.into(), true);
             quorum
         };
         assert!(enough(&of_two("a", "b"), &[]));
@@ -160,7 +166,7 @@ mod tests {
         assert!(!enough(&quorum, &[]));
         quorum.left("b");
         assert!(enough(&quorum, &[]), "two are left");
-        quorum.joined("b".into(), true);
+        quorum.joined(&"b".into(), true);
         quorum.set_gone(["b".into(), "c".into()].into());
         assert_eq!(quorum.count(|_| false), Count { present: 1, known: 1, enough: true });
         // Whoever is there counts, whatever the API says.
@@ -170,7 +176,7 @@ mod tests {
     #[test]
     fn beside_one_that_would_not_fall_silent_only_the_stall_rule_holds() {
         let mut quorum = quorum("a", &["b", "c", "d"]);
-        quorum.joined("metallb".into(), false);
+        quorum.joined(&"metallb".into(), false);
         assert!(enough(&quorum, &["metallb"]));
         assert!(!enough(&quorum, &["b"]), "it is known, and not present");
     }
@@ -179,8 +185,8 @@ mod tests {
     fn by_choice() {
         for fencing in [Fencing::Stall, Fencing::Off] {
             let mut quorum = Quorum::new("a".into(), fencing, false);
-            quorum.joined("b".into(), true);
-            quorum.joined("c".into(), true);
+            quorum.joined(&"b".into(), true);
+            quorum.joined(&"c".into(), true);
             assert!(enough(&quorum, &[]));
         }
         assert_eq!("stall".parse(), Ok(Fencing::Stall));

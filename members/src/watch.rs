@@ -132,6 +132,11 @@ pub struct Watch {
     members: BTreeMap<Arc<str>, Neighbour>,
     /// Dead by this member's watching, and not said: it may be this one that is cut off.
     held: BTreeMap<Arc<str>, Cause>,
+    /// Who should be there by what the API says; they count as soon as anybody was met.
+    expected: BTreeSet<Arc<str>>,
+    /// The last count, and whether something has changed since that it depends on.
+    counted: Count,
+    recount: bool,
     starting_until: Option<Instant>,
     standing: Standing,
     next_vouch: Instant,
@@ -153,6 +158,9 @@ impl Watch {
             quorum,
             members: BTreeMap::new(),
             held: BTreeMap::new(),
+            expected: BTreeSet::new(),
+            counted: Count { present: 1, known: 1, enough: true },
+            recount: true,
             starting_until,
             standing: if alone { Standing::Confirmed } else { Standing::Starting },
             next_vouch: now,
@@ -167,16 +175,16 @@ impl Watch {
     pub fn set_members(&mut self, now: Instant, members: Vec<Neighbour>, left: &[Arc<str>]) {
         for name in left {
             self.quorum.left(name);
+            self.expected.remove(name);
         }
         let members: BTreeMap<Arc<str>, Neighbour> =
             members.into_iter().map(|member| (Arc::clone(&member.name), member)).collect();
         let first = self.members.is_empty() && !members.is_empty();
         let died = self.members.keys().filter(|name| !members.contains_key(*name)).count();
-        for (name, member) in &members {
-            self.quorum.joined(Arc::clone(name), member.heartbeat);
-        }
         self.held.retain(|name, _| members.contains_key(name));
         self.members = members;
+        self.admit();
+        self.expect();
         let peers = self.members.values().filter(|member| member.heartbeat);
         let peers: Vec<_> =
             peers.map(|member| (Arc::clone(&member.name), member.address)).collect();
@@ -194,7 +202,27 @@ impl Watch {
     /// Of whom the API says that they are no members any more.
     pub fn set_gone(&mut self, now: Instant, gone: BTreeSet<Arc<str>>) {
         self.quorum.set_gone(gone);
+        self.recount = true;
         self.settle(now);
+    }
+
+    /// Who is a member by what the API says. Whoever has just started and meets only a part of them is not with the majority for that.
+    pub fn set_expected(&mut self, now: Instant, expected: BTreeSet<Arc<str>>) {
+        self.expected = expected;
+        self.expect();
+        self.settle(now);
+    }
+
+    fn expect(&mut self) {
+        self.recount = true;
+        if self.members.is_empty() {
+            return;
+        }
+        for name in &self.expected {
+            if !self.quorum.knows(name) {
+                self.quorum.joined(name, true);
+            }
+        }
     }
 
     /// What every heartbeat from now carries.
@@ -313,6 +341,16 @@ impl Watch {
         self.detector.report(now)
     }
 
+    /// Whoever is in the ring counts from when it was first heard: of one that somebody else has met this member cannot say whether they are
+    /// on the same side.
+    fn admit(&mut self) {
+        for (name, member) in &self.members {
+            if !member.heartbeat || self.detector.was_heard(name) {
+                self.quorum.joined(name, member.heartbeat);
+            }
+        }
+    }
+
     fn lease_time(&self) -> Duration {
         self.options.heartbeat.detection_time().saturating_sub(MARGIN)
     }
@@ -321,7 +359,11 @@ impl Watch {
     fn is_present(&self, now: Instant, name: &str) -> bool {
         self.members
             .get(name)
-            .is_some_and(|member| !member.heartbeat || self.detector.is_confirmed(now, name))
+            .is_some_and(|member| !member.heartbeat || self.is_heard_and_confirmed(now, name))
+    }
+
+    fn is_heard_and_confirmed(&self, now: Instant, name: &str) -> bool {
+        self.detector.was_heard(name) && self.detector.is_confirmed(now, name)
     }
 
     fn is_fresh(&self, now: Instant, name: &str) -> bool {
@@ -340,6 +382,11 @@ impl Watch {
                 }
                 heartbeat::Output::Back { name } => {
                     self.held.remove(&name);
+                }
+                heartbeat::Output::Forgotten => {
+                    if self.options.fencing != Fencing::Off {
+                        self.detector.doubt(now);
+                    }
                 }
                 heartbeat::Output::Marked { name, mark } => {
                     self.outputs.push_back(WatchOutput::Marked { name, mark });
@@ -385,7 +432,12 @@ impl Watch {
         if self.detector.is_in_doubt() {
             return Standing::Doubtful;
         }
-        let Count { present, known, enough } = self.count(now);
+        // Most datagrams change nothing about who is present, and there may be many members.
+        if self.detector.take_presence_changed() | std::mem::take(&mut self.recount) {
+            self.admit();
+            self.counted = self.count(now);
+        }
+        let Count { present, known, enough } = self.counted;
         if enough && matches!(self.standing, Standing::Minority { .. }) {
             // It hears them again; they may have declared it dead meanwhile, and somebody else acts in its place.
             self.detector.doubt(now);
@@ -394,5 +446,56 @@ impl Watch {
             }
         }
         if enough { Standing::Confirmed } else { Standing::Minority { present, known } }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn watch(now: Instant) -> Watch {
+        let options = WatchOptions {
+            name: "a".into(),
+            heartbeat: heartbeat::Options::default(),
+            fencing: Fencing::Majority,
+            fence_two: false,
+            session: 7,
+            start_wait: Duration::from_secs(2),
+        };
+        Watch::new(options, false, now)
+    }
+
+    fn neighbour(name: &str, last: u8, heartbeat: bool) -> Neighbour {
+        Neighbour { name: name.into(), address: ([192, 0, 2, last], 7946).into(), heartbeat }
+    }
+
+    #[allow(clippy::disallowed_methods, reason = "a test's beginning of time")]
+    fn beginning() -> Instant {
+        Instant::now()
+    }
+
+    #[test]
+    fn whoever_was_never_heard_counts_neither_as_known_nor_as_present() {
+        let now = beginning();
+        let mut watch = watch(now);
+        watch.set_members(now, vec![neighbour("b", 2, true), neighbour("c", 3, true)], &[]);
+        assert_eq!(watch.count(now), Count { present: 1, known: 1, enough: true });
+        watch.set_members(now, vec![neighbour("b", 2, true), neighbour("m", 4, false)], &[]);
+        let count = watch.count(now);
+        assert_eq!((count.present, count.known), (2, 2), "MetalLB's is judged by the ring alone");
+    }
+
+    #[test]
+    fn those_whom_the_api_names_count_as_soon_as_anybody_was_met() {
+        let now = beginning();
+        let mut watch = watch(now);
+        let names: BTreeSet<Arc<str>> = ["b", "c", "d", "e"].map(Arc::from).into();
+        watch.set_expected(now, names);
+        assert_eq!(watch.count(now).known, 1, "it may be that the port is blocked");
+        watch.set_members(now, vec![neighbour("b", 2, true)], &[]);
+        let count = watch.count(now);
+        assert_eq!((count.known, count.enough), (5, false));
+        watch.set_members(now, vec![], &["b".into()]);
+        assert_eq!(watch.count(now).known, 4, "it has left in order");
     }
 }

@@ -166,10 +166,15 @@ fn contest<'a>(
     // MetalLB's speakers know nothing of this; beside them every election is theirs.
     if !members.is_mixed() {
         contest.prefer_those_with_links(circumstances, &pool.name, &options.node);
-        contest.prefer_those_that_stay(snapshot, options);
+        contest.prefer_those_that_stay(snapshot, members, options);
         contest.prefer_the_one_asked_for(service, circumstances.time);
     }
     Ok(contest)
+}
+
+/// Whether a node is being emptied.
+pub(crate) fn is_drained(node: &Node, drain_on_cordon: bool) -> bool {
+    node.draining || node.cordoned && drain_on_cordon
 }
 
 /// The node that the annotation asks for, unless its time is over.
@@ -229,6 +234,9 @@ impl Contest<'_> {
         if members.is_leaving(name) {
             return Some((Withhold::Leaving, nobody));
         }
+        if members.is_silent(name) {
+            return Some((Withhold::Silent, nobody));
+        }
         (!members.contains(name)).then_some((Withhold::NodeUnknown, nobody))
     }
 
@@ -246,12 +254,18 @@ impl Contest<'_> {
     }
 
     /// A node that is being emptied is passed over while another stays.
-    fn prefer_those_that_stay(&mut self, snapshot: &Snapshot, options: &Options) {
+    fn prefer_those_that_stay(
+        &mut self,
+        snapshot: &Snapshot,
+        members: &Members,
+        options: &Options,
+    ) {
         self.prefer(&options.node, &Withhold::NodeDrained, |name| {
-            snapshot
-                .nodes()
-                .get(name)
-                .is_none_or(|node| !(node.draining || node.cordoned && options.drain_on_cordon))
+            let read = || {
+                let node = snapshot.nodes().get(name);
+                node.is_some_and(|node| is_drained(node, options.drain_on_cordon))
+            };
+            !members.is_drained(name).unwrap_or_else(read)
         });
     }
 
@@ -292,7 +306,7 @@ impl Contest<'_> {
         let Some(winner) = winner(&self.candidates, first) else {
             let local = match self.barred {
                 // A node that no advertisement selects says so even where nobody announces.
-                Some(Withhold::NoMatchingAdvertisement) => Withhold::NoMatchingAdvertisement,
+                Some(reason @ (Withhold::NoMatchingAdvertisement | Withhold::Leaving)) => reason,
                 _ => Withhold::NoCandidates(self.nobody),
             };
             return local.into();

@@ -132,10 +132,16 @@ impl Attendance {
 
     /// What this speaker says of itself from now.
     pub fn set_facts(&mut self, facts: Facts) {
-        self.facts = facts.clone();
+        self.facts = facts;
+        let own = self.own();
         if let Members::Alive(members) = &mut self.members {
-            members.insert(Arc::clone(&self.node), Member::Ferrolb(facts));
+            members.insert(Arc::clone(&self.node), own);
         }
+    }
+
+    /// This node in its own books: what it would announce is decided also while it is not to speak.
+    fn own(&self) -> Member {
+        Member::Ferrolb(Facts { silent: false, ..self.facts.clone() })
     }
 
     /// Counts the members of the ring anew; whether they are others, or say something else of themselves.
@@ -206,7 +212,15 @@ impl Attendance {
                 facts.clone_from(told);
             }
         }
-        counted.insert(Arc::clone(&self.node), Member::Ferrolb(self.facts.clone()));
+        if counted.values().any(|member| matches!(member, Member::MetalLb)) {
+            // MetalLB's speakers know nothing of it; beside them every election is theirs.
+            for member in counted.values_mut() {
+                if let Member::Ferrolb(facts) = member {
+                    facts.silent = false;
+                }
+            }
+        }
+        counted.insert(Arc::clone(&self.node), self.own());
         Members::Alive(counted)
     }
 }

@@ -3,7 +3,8 @@
 //! which addresses they answer for from now.
 //!
 //! ```text
-//!   kind (1): 1 facts: metadata; 2 claims: for each address its length (4 or 16) and its octets
+//!   kind (1): 1 facts: metadata; 2 claims: for each address its length (4 or 16) and its octets;
+//!             3 question
 //! ```
 
 use std::net::IpAddr;
@@ -12,6 +13,7 @@ use crate::roster::Facts;
 
 const FACTS: u8 = 1;
 const CLAIMS: u8 = 2;
+const QUESTION: u8 = 3;
 /// What one notice may hold.
 const LIMIT: usize = 1_000;
 
@@ -22,6 +24,8 @@ pub enum Told {
     Facts(Facts),
     /// The sender answers for these from now, and has announced them.
     Claims(Vec<IpAddr>),
+    /// The sender may have missed what was told, and wants to hear it again.
+    Question,
 }
 
 impl Told {
@@ -30,6 +34,7 @@ impl Told {
     pub fn encode(&self) -> Vec<Vec<u8>> {
         match self {
             Self::Facts(facts) => vec![[&[FACTS], &facts.encode()[..]].concat()],
+            Self::Question => vec![vec![QUESTION]],
             Self::Claims(addresses) => {
                 let mut notices: Vec<Vec<u8>> = Vec::new();
                 for address in addresses {
@@ -63,6 +68,7 @@ impl Told {
                 }
                 Some(Self::Claims(addresses))
             }
+            QUESTION => Some(Self::Question),
             _ => None,
         }
     }
@@ -89,7 +95,8 @@ mod tests {
         assert_eq!(Told::decode(notice), Some(claims));
         let facts = Told::Facts(Facts { leaving: true, ..Facts::default() });
         assert_eq!(Told::decode(&facts.encode()[0]), Some(facts));
-        for foreign in [&b""[..], b"\x03", b"\x02\x05", b"\x02\x04\x01", b"\x01nothing"] {
+        assert_eq!(Told::decode(&Told::Question.encode()[0]), Some(Told::Question));
+        for foreign in [&b""[..], b"\x04", b"\x02\x05", b"\x02\x04\x01", b"\x01nothing"] {
             assert_eq!(Told::decode(foreign), None);
         }
         assert!(Told::Claims(Vec::new()).encode().is_empty());

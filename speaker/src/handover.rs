@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 /// How long an address is kept at most without a word of the next owner.
 const LONGEST: Duration = Duration::from_secs(1);
+/// The same if the next owner has spoken already: it may have been before this node had the address back.
+const SPOKEN: Duration = Duration::from_millis(100);
 
 /// The addresses that pass to other nodes.
 #[derive(Clone, Debug, Default)]
@@ -17,15 +19,11 @@ pub struct Handover {
 }
 
 impl Handover {
-    /// This address goes to another node that is alive and will say so. False if it has said so already: then it is to be let go
-    /// at once.
-    pub fn begin(&mut self, now: Instant, address: IpAddr) -> bool {
-        if self.early.remove(&address).is_some_and(|until| now < until) {
-            self.passing.remove(&address);
-            return false;
-        }
-        self.passing.entry(address).or_insert(now + LONGEST);
-        true
+    /// This address goes to another node that is alive and will say so, or has just done so.
+    pub fn begin(&mut self, now: Instant, address: IpAddr) {
+        let spoken = self.early.remove(&address).is_some_and(|until| now < until);
+        let longest = if spoken { SPOKEN } else { LONGEST };
+        self.passing.entry(address).or_insert(now + longest);
     }
 
     /// It is this node's again, or nobody's: true if it was passing.
@@ -117,11 +115,17 @@ mod tests {
             ["10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4"].map(|text| text.parse().unwrap());
         let mut handover = Handover::default();
         assert!(handover.claimed(now, &[a, b, c, d], |address| address != d).is_empty());
-        assert!(!handover.begin(now + LONGEST / 2, a), "the other has said so");
-        assert!(handover.is_empty());
-        assert!(handover.begin(now + LONGEST, b), "that was too long ago");
+        let mut lasts = |at, address| {
+            handover.begin(at, address);
+            let until = handover.deadline().unwrap();
+            handover.end(address);
+            until - at
+        };
+        assert_eq!(lasts(now + LONGEST / 2, a), SPOKEN, "the other has said so");
+        assert_eq!(lasts(now + LONGEST, b), LONGEST, "that was too long ago");
+        assert_eq!(lasts(now, d), LONGEST, "it was not announced here when it was claimed");
         handover.end(c);
-        assert!(handover.begin(now, c), "it came back meanwhile");
-        assert!(handover.begin(now, d), "it was not announced here when it was claimed");
+        handover.begin(now, c);
+        assert_eq!(handover.deadline(), Some(now + LONGEST), "it came back meanwhile");
     }
 }

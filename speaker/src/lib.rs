@@ -18,6 +18,7 @@ pub mod herald;
 pub mod metrics;
 #[cfg(feature = "net")]
 pub mod net;
+mod participation;
 mod passage;
 mod reason;
 mod roster;
@@ -34,6 +35,7 @@ pub use announce::{
 pub use attendance::Attendance;
 pub use claims::Told;
 pub use handover::Handover;
+pub use participation::{Participation, RingCommand};
 pub use passage::{Orders, Passage};
 pub use reason::Withhold;
 pub use roster::{Facts, Member, Members, PoolLinks, PoolOrder};

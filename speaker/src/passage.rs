@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use l2::Scope;
 
 use crate::handover::Handover;
+use crate::reason::Withhold;
 use crate::roster::Members;
 use crate::speaker::{Output, Speaker};
 
@@ -58,6 +59,12 @@ impl Passage {
                 {
                     Some(&announcement.addresses)
                 }
+                // Nobody can take over yet; somebody who has just started may in a moment.
+                Output::Withdrawn { announcement, reason: Withhold::Leaving, .. }
+                    if passes && members.has_others() =>
+                {
+                    Some(&announcement.addresses)
+                }
                 Output::Withdrawn { .. }
                 | Output::Announced { .. }
                 | Output::NoInterface { .. } => None,
@@ -74,10 +81,9 @@ impl Passage {
                 gained.push(address);
             } else if passing.contains(&address) {
                 self.moving.insert(address, now);
-                if self.handover.begin(now, address) {
-                    orders.linger.push(address);
-                    continue;
-                }
+                self.handover.begin(now, address);
+                orders.linger.push(address);
+                continue;
             } else {
                 self.handover.end(address);
             }

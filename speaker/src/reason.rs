@@ -69,6 +69,9 @@ pub enum Withhold {
     /// Its speaker is about to end.
     #[error("this node's speaker is about to end")]
     Leaving,
+    /// Its speaker does not speak at the moment: it has just started, stood still, or sees too few of the others.
+    #[error("this node's speaker is silent at the moment")]
+    Silent,
     /// The node's links for the pool carry nothing, and another node has one that does.
     #[error("this node has no link that carries for pool {0:?}")]
     NoLink(Arc<str>),
@@ -101,6 +104,7 @@ impl Withhold {
             Self::NoLocalEndpoints => "noLocalEndpoints",
             Self::NodeDrained => "nodeDrained",
             Self::Leaving => "leaving",
+            Self::Silent => "silent",
             Self::NoLink(_) => "noLink",
             Self::NoInterface(_) => "noInterface",
         }

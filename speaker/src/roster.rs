@@ -2,7 +2,7 @@
 //! Who takes part in the elections, and what each says of itself: the text that a speaker puts into its metadata in the ring.
 //!
 //! ```text
-//!   metadata: "ferrolb", version (1), flags (1: leaving, 2: sticky, 4: spread), generation (8), digest of the pools' names (4), one bit per pool
+//!   metadata: "ferrolb", version (1), flags (1: leaving, 2: sticky, 4: spread, 8: silent, 16: drained), generation (8), digest of the pools' names (4), one bit per pool
 //! ```
 //! Numbers are big-endian. MetalLB's speakers have no metadata.
 
@@ -19,6 +19,8 @@ const BITMAP_LIMIT: usize = 480;
 const LEAVING: u8 = 1;
 const STICKY: u8 = 2;
 const SPREAD: u8 = 4;
+const SILENT: u8 = 8;
+const DRAINED: u8 = 16;
 
 /// Which nodes run a speaker.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -46,6 +48,11 @@ pub struct Facts {
     pub generation: u64,
     /// It is about to end: its addresses are to move while it still answers.
     pub leaving: bool,
+    /// It answers for nothing at the moment: it has just started, stood still, or is with the few. Others are to have its addresses.
+    pub silent: bool,
+    /// Its node is being emptied, as it has read it. The others go by that, whatever they have read themselves: of what is on its way
+    /// one knows it first, and while the API is away some never hear it.
+    pub drained: bool,
     /// It was started with `--sticky`.
     pub sticky: bool,
     /// It was started with `--spread`.
@@ -69,7 +76,7 @@ impl Members {
         match self {
             Self::Disabled => true,
             Self::Alive(members) => members.get(node).is_some_and(|member| match member {
-                Member::Ferrolb(facts) => !facts.leaving,
+                Member::Ferrolb(facts) => !facts.leaving && !facts.silent,
                 Member::MetalLb => true,
             }),
         }
@@ -80,6 +87,25 @@ impl Members {
     pub fn is_leaving(&self, node: &str) -> bool {
         matches!(self, Self::Alive(members)
             if matches!(members.get(node), Some(Member::Ferrolb(facts)) if facts.leaving))
+    }
+
+    /// Whether this node's speaker says that it does not speak at the moment.
+    #[must_use]
+    pub fn is_silent(&self, node: &str) -> bool {
+        matches!(self, Self::Alive(members)
+            if matches!(members.get(node), Some(Member::Ferrolb(facts)) if facts.silent))
+    }
+
+    /// Whether this node's speaker says that its node is being emptied; none if it says nothing.
+    #[must_use]
+    pub fn is_drained(&self, node: &str) -> Option<bool> {
+        match self {
+            Self::Disabled => None,
+            Self::Alive(members) => match members.get(node)? {
+                Member::Ferrolb(facts) => Some(facts.drained),
+                Member::MetalLb => None,
+            },
+        }
     }
 
     /// Whether a speaker of MetalLB takes part: then the election is exactly its own, since it knows nothing else.
@@ -135,7 +161,11 @@ impl Facts {
         let flag = |set: bool, flag: u8| if set { flag } else { 0 };
         out.push(VERSION);
         out.push(
-            flag(self.leaving, LEAVING) | flag(self.sticky, STICKY) | flag(self.spread, SPREAD),
+            flag(self.leaving, LEAVING)
+                | flag(self.sticky, STICKY)
+                | flag(self.spread, SPREAD)
+                | flag(self.silent, SILENT)
+                | flag(self.drained, DRAINED),
         );
         out.extend_from_slice(&self.generation.to_be_bytes());
         out.extend_from_slice(&self.links.digest.to_be_bytes());
@@ -156,6 +186,8 @@ impl Facts {
         Some(Self {
             generation: u64::from_be_bytes(*generation),
             leaving: flags & LEAVING != 0,
+            silent: flags & SILENT != 0,
+            drained: flags & DRAINED != 0,
             sticky: flags & STICKY != 0,
             spread: flags & SPREAD != 0,
             links: PoolLinks { digest: u32::from_be_bytes(*digest), bits: bits.to_vec() },

@@ -8,6 +8,7 @@ mod arp;
 mod bgp;
 mod cluster;
 mod plan;
+mod rest;
 mod usage;
 mod webhook;
 mod wire;
@@ -82,11 +83,12 @@ pub fn run(
     out: &PathBuf,
     only: Option<&str>,
     criterion: Option<&Path>,
+    simulated: Option<&Path>,
 ) -> anyhow::Result<()> {
     anyhow::ensure!(nix::unistd::Uid::effective().is_root(), "network namespaces need root");
     cleanup::remove_leftovers();
     let mut report = Report::default();
-    let result = measure(binaries, &mut report, only, criterion);
+    let result = measure(binaries, &mut report, only, criterion, simulated);
     cleanup::remove_own();
     result?;
     std::fs::write(out, report.text()?).with_context(|| format!("cannot write {}", out.display()))
@@ -97,6 +99,7 @@ fn measure(
     report: &mut Report,
     only: Option<&str>,
     criterion: Option<&Path>,
+    simulated: Option<&Path>,
 ) -> anyhow::Result<()> {
     let wanted = |part: &str| only.is_none_or(|only| only == part);
     if wanted("plan") {
@@ -114,6 +117,13 @@ fn measure(
     if wanted("webhook") {
         webhook::measure(&mut lab, report)?;
         lab.reset()?;
+    }
+    if wanted("rest") {
+        rest::measure(&mut lab, report)?;
+        lab.reset()?;
+        if let Some(file) = simulated {
+            rest::simulated(file, report)?;
+        }
     }
     if wanted("bgp") {
         bgp::measure(&mut lab, binaries, report)?;

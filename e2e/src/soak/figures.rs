@@ -56,10 +56,10 @@ impl Figures {
     }
 
     /// What became of the long loss.
-    pub(super) fn add_loss(&mut self, time: Duration, questions: (usize, usize)) {
+    pub(super) fn add_loss(&mut self, nodes: usize, time: Duration, questions: (usize, usize)) {
         let (asked, unanswered) = questions;
         self.rows.push(format!(
-            "\n{:.0} minutes of 20 % loss on the ring's port with a busy process on the speakers' core: the address did not move; \
+            "\n{nodes} nodes, {:.0} minutes of 20 % loss on the ring's port with a busy process on the speakers' core: the address did not move; \
              {unanswered} of {asked} questions were not answered.",
             time.as_secs_f64() / 60.0,
         ));

@@ -30,10 +30,20 @@ pub struct Plan {
     pub trials: usize,
     /// With how many nodes, one size after the other.
     pub nodes: Vec<usize>,
-    /// How long packets are lost, with three nodes.
+    /// Only these faults; all, if none is named.
+    pub faults: Vec<String>,
+    /// How long packets are lost.
     pub loss: Duration,
+    /// With how many nodes.
+    pub loss_nodes: usize,
     /// The file whose figures are written anew.
     pub out: PathBuf,
+}
+
+impl Plan {
+    fn wants(&self, fault: Fault) -> bool {
+        self.faults.is_empty() || self.faults.iter().any(|name| name == fault.name())
+    }
 }
 
 /// Does it; true when every goal was met.
@@ -61,9 +71,10 @@ fn strikes(plan: &Plan, cluster: &Path, figures: &mut Figures) -> anyhow::Result
 }
 
 fn strike_all(plan: &Plan, lab: &mut Lab, figures: &mut Figures) -> anyhow::Result<()> {
-    for nodes in &plan.nodes {
+    let strikes = Fault::ALL.into_iter().any(|fault| plan.wants(fault));
+    for nodes in plan.nodes.iter().filter(|_| strikes) {
         let watched = Watched::start(lab, *nodes, FLAGS)?;
-        for fault in Fault::ALL {
+        for fault in Fault::ALL.into_iter().filter(|fault| plan.wants(*fault)) {
             let mut outcomes = Vec::new();
             for trial in 1..=plan.trials {
                 let outcome = strike(lab, &watched, fault)
@@ -82,9 +93,9 @@ fn strike_all(plan: &Plan, lab: &mut Lab, figures: &mut Figures) -> anyhow::Resu
         lab.reset()?;
     }
     if !plan.loss.is_zero() {
-        let watched = Watched::start(lab, 3, FLAGS)?;
+        let watched = Watched::start(lab, plan.loss_nodes, FLAGS)?;
         let kept = loss::endure(lab, &watched, plan.loss)?;
-        figures.add_loss(plan.loss, kept);
+        figures.add_loss(plan.loss_nodes, plan.loss, kept);
     }
     Ok(())
 }

@@ -5,6 +5,7 @@ mod doubt;
 mod roll_call;
 mod suspicion;
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -96,6 +97,8 @@ pub enum Output {
         /// Its name.
         name: Arc<str>,
     },
+    /// A member that hears this one, and counted it, counts it no more: it was declared dead.
+    Forgotten,
     /// A member's mark is another one.
     Marked {
         /// Its name.
@@ -132,7 +135,13 @@ pub struct Detector {
     session: u64,
     mark: Mark,
     peers: BTreeMap<Arc<str>, Peer>,
+    /// Those that are watched here; only they are probed.
+    watched: Vec<Arc<str>>,
     circle: Circle,
+    /// Who counts as present may be another since it was last asked.
+    presence_changed: bool,
+    /// Whether anybody is absent, until somebody's presence changes.
+    absence: Cell<Option<bool>>,
     next_heartbeat: Instant,
     roll_call: Option<RollCall>,
     last_roll_call: Option<Instant>,
@@ -155,7 +164,10 @@ impl Detector {
             session: session.max(1),
             mark: Mark::default(),
             peers: BTreeMap::new(),
+            watched: Vec::new(),
             circle: Circle::default(),
+            presence_changed: true,
+            absence: Cell::new(None),
             // Members that start together shall not all send at the same moment.
             next_heartbeat: now
                 + options.interval.mul_f64(f64::from((session >> 32) as u32) / f64::from(u32::MAX)),
@@ -211,6 +223,26 @@ impl Detector {
                 peer.probing = None;
             }
         }
+        self.watched = watched.into_iter().collect();
+        self.note_presence();
+    }
+
+    /// Whether somebody may count as present, or not, who did not (or did) when this was last asked.
+    pub fn take_presence_changed(&mut self) -> bool {
+        std::mem::take(&mut self.presence_changed) || self.pursued().next().is_some()
+    }
+
+    fn note_presence(&mut self) {
+        self.presence_changed = true;
+        self.absence.set(None);
+    }
+
+    /// Those whose silence is being looked into.
+    fn pursued(&self) -> impl Iterator<Item = &Peer> {
+        self.watched
+            .iter()
+            .filter_map(|name| self.peers.get(name))
+            .filter(|peer| peer.probing.is_some())
     }
 
     /// What every datagram from now carries.
@@ -273,9 +305,12 @@ impl Detector {
             }
             return;
         }
-        peer.view = view;
+        let counted_us = std::mem::replace(&mut peer.view, view).counts();
+        // It is no old message: it has got something of ours meanwhile.
+        let forgotten = counted_us && view == View::Unknown && peer.echoed() > echoed;
         let hears = peer.hears_us(now, view, echoed);
         let back = hears && (peer.unconfirmed || peer.condemned);
+        let presence = hears && (back || peer.probing.is_some() || peer.heard.is_none());
         if hears {
             peer.is_heard(now);
         } else {
@@ -286,6 +321,12 @@ impl Detector {
             peer.partner_until = Some(now + PARTNERSHIP);
         }
         let askers = if hears { peer.take_askers(now) } else { Vec::new() };
+        if presence {
+            self.note_presence();
+        }
+        if forgotten {
+            self.outputs.push_back(Output::Forgotten);
+        }
         if back {
             self.outputs.push_back(Output::Back { name: Arc::clone(&name) });
         }
@@ -365,6 +406,12 @@ impl Detector {
         self.peers.get(name).is_some_and(|peer| self.counts(now, peer))
     }
 
+    /// Whether this member was ever heard itself.
+    #[must_use]
+    pub fn was_heard(&self, name: &str) -> bool {
+        self.peers.get(name).is_some_and(|peer| peer.heard.is_some())
+    }
+
     /// How long ago this member was heard itself; none if it never was.
     #[must_use]
     pub fn silent_for(&self, now: Instant, name: &str) -> Option<Duration> {
@@ -391,7 +438,8 @@ impl Detector {
 
     /// Everybody is heard once, partner or not: only the silence of one who spoke before says something.
     fn greet(&mut self) {
-        let strange = self.peers.iter_mut().filter(|(_, peer)| !peer.spoke && peer.greetings > 0);
+        let strange =
+            self.peers.iter_mut().filter(|(_, peer)| peer.heard.is_none() && peer.greetings > 0);
         let mut names = Vec::new();
         for (name, peer) in strange {
             peer.greetings -= 1;

@@ -124,6 +124,7 @@ impl Peer {
                 if proven {
                     self.window = Some(Window { newest: stamp, seen: 1 });
                     self.notices.clear();
+                    self.view = View::Unknown;
                 }
                 proven
             }

@@ -37,6 +37,14 @@ pub enum View {
     Dead,
 }
 
+impl View {
+    /// Whether it is a member, heard or not.
+    #[must_use]
+    pub fn counts(self) -> bool {
+        matches!(self, Self::Alive | Self::Suspect)
+    }
+}
+
 /// One of the two counters by which a replay is told from life: a process's session and how many it has sent to this peer in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Stamp {

@@ -135,8 +135,25 @@ impl Ring {
         };
         self.outputs.extend(event.map(Output::Event));
         let name = Arc::clone(&record.name);
+        let (to, returns) = (record.to(), before == State::Dead && alive.incarnation > 1);
         self.timers.cancel(&Timer::Suspicion(Arc::clone(&name)));
         self.pass_on_alive(&name);
+        if returns {
+            self.tell_deaths(now, to);
+        }
+    }
+
+    /// Who died while a member was away was told to those who were there. By an exchange of states it would only suspect them, which
+    /// takes its time.
+    fn tell_deaths(&mut self, now: Instant, to: SocketAddr) {
+        let lately = self.settings.gossip_to_the_dead_time;
+        let dead = self.records.values().filter(|record| {
+            record.state == State::Dead && now.saturating_duration_since(record.changed) <= lately
+        });
+        let dead: Vec<Arc<str>> = dead.map(|record| Arc::clone(&record.name)).collect();
+        for name in dead {
+            self.tell(to, &name);
+        }
     }
 
     /// Somebody says that a member does not answer.

@@ -195,7 +195,7 @@ impl Field {
                     }
                 }
                 Output::Notice { from, bytes } => self.nodes[node].notices.push((from, bytes)),
-                Output::Back { .. } | Output::Marked { .. } => {}
+                Output::Back { .. } | Output::Forgotten | Output::Marked { .. } => {}
             }
         }
         self.nodes[node].wake += 1;

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Where the other speakers are: their pods, found by label (contract 3.4).
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use kube::Client;
@@ -34,7 +36,15 @@ struct List {
 struct Pod {
     metadata: Metadata,
     #[serde(default)]
+    spec: Spec,
+    #[serde(default)]
     status: Status,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Spec {
+    node_name: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -65,6 +75,8 @@ pub(super) struct Wanted {
 pub(super) struct Found {
     /// Where other speakers listen.
     pub(super) addresses: Vec<SocketAddr>,
+    /// On which nodes other speakers are.
+    pub(super) nodes: BTreeSet<Arc<str>>,
     /// How many other pods there are, those without an address included.
     pub(super) pods: usize,
 }
@@ -116,6 +128,10 @@ async fn list(client: &Client, wanted: &Wanted) -> Result<Found, kube::Error> {
     let others: Vec<Pod> = pods.items.into_iter().filter(|pod| !own(pod)).collect();
     Ok(Found {
         pods: others.len(),
+        nodes: others
+            .iter()
+            .filter_map(|pod| pod.spec.node_name.as_deref().map(Arc::from))
+            .collect(),
         addresses: others
             .into_iter()
             .filter_map(|pod| pod.status.pod_ip)

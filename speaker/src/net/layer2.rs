@@ -11,7 +11,7 @@ use l2::{Layer2, LinkReport, NoResponder};
 use tokio::sync::mpsc;
 
 use crate::announce::{Circumstances, preference_ends};
-use crate::passage::Passage;
+use crate::passage::{Orders, Passage};
 use crate::roster::{Members, PoolOrder};
 use crate::speaker::{Output, Speaker};
 
@@ -63,14 +63,14 @@ impl Layer2Driver {
 
     /// Decides again what is dirty, and everything when the node's interfaces are others than before; then
     /// has the engine answer for what is announced now. What goes to another of our speakers is answered for until that one claims it,
-    /// if `passes`; not after a time in which this node was not to speak.
+    /// if `passes`; not after a time in which this node was not to speak. What became of it, and what the engine was told to do.
     pub fn reconcile(
         &mut self,
         snapshot: &Snapshot,
         mut dirty: Dirty,
         members: &Members,
         passes: bool,
-    ) -> Vec<Output> {
+    ) -> (Vec<Output>, Orders) {
         let interfaces = self.usable_interfaces();
         let time = Timestamp::now();
         if interfaces != self.interfaces || self.preferences_end.is_some_and(|end| end <= time) {
@@ -78,7 +78,7 @@ impl Layer2Driver {
             dirty.all = true;
         }
         if dirty.is_empty() {
-            return Vec::new();
+            return (Vec::new(), Orders::default());
         }
         self.note_preferences(snapshot, &dirty, time);
         let circumstances = Circumstances {
@@ -88,17 +88,13 @@ impl Layer2Driver {
             time,
         };
         let outputs = self.speaker.reconcile(snapshot, &dirty, &circumstances);
-        self.carry_out(&outputs, members, passes);
-        outputs
-    }
-
-    fn carry_out(&mut self, outputs: &[Output], members: &Members, passes: bool) {
-        let orders = self.passage.carry_out(now(), &mut self.speaker, outputs, members, passes);
-        self.layer2.linger(orders.linger);
-        self.layer2.change(orders.change);
+        let orders = self.passage.carry_out(now(), &mut self.speaker, &outputs, members, passes);
+        self.layer2.linger(orders.linger.clone());
+        self.layer2.change(orders.change.clone());
         if let Some(number) = orders.tell {
             self.layer2.tell(number);
         }
+        (outputs, orders)
     }
 
     /// When the next wish for a node ends; looked for only among what has changed.

@@ -2,16 +2,18 @@
 //! What the task that decides does with the ring: who takes part, when this node may speak, and moves that lose nothing. The same for
 //! the program `speaker` and for `ferrolb run`.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cluster::{Dirty, Snapshot};
 use members::watch::Standing;
 
 use super::layer2::Layer2Driver;
-use super::ring::{RingDriver, RingEvent, RingSignal};
+use super::ring::{RingDriver, RingEvent, time};
 use crate::metrics::MembershipMetrics;
-use crate::passage::MOVING;
+use crate::speaker::Output;
 
 /// How long MetalLB's speakers get to take over from one that has left, which they do not say.
 const METALLB: Duration = Duration::from_millis(300);
@@ -20,15 +22,11 @@ const METALLB: Duration = Duration::from_millis(300);
 pub struct Membership {
     /// The ring itself.
     pub ring: RingDriver,
-    /// The members, or what they say of themselves, are others since it was last decided.
-    changed: bool,
-    changed_at: Option<Instant>,
-    links_changed: bool,
+    /// The standing that was told last.
+    standing: Standing,
     /// Where speakers are by what the API says.
     found: Vec<SocketAddr>,
     blocked: bool,
-    /// Of the snapshot, when it was last considered.
-    readiness: u64,
     metrics: Option<MembershipMetrics>,
 }
 
@@ -36,16 +34,8 @@ impl Membership {
     /// Of a ring that has just been started, or of none. The gauges show how it is.
     #[must_use]
     pub fn new(ring: RingDriver, metrics: Option<MembershipMetrics>) -> Self {
-        let membership = Self {
-            metrics,
-            ring,
-            changed: false,
-            changed_at: None,
-            links_changed: true,
-            found: Vec::new(),
-            blocked: false,
-            readiness: 0,
-        };
+        let standing = ring.attendance().standing();
+        let membership = Self { metrics, ring, standing, found: Vec::new(), blocked: false };
         membership.measure();
         membership
     }
@@ -61,38 +51,35 @@ impl Membership {
     /// Whether addresses may be moving because the members have just changed.
     #[must_use]
     pub fn just_changed(&self) -> bool {
-        self.changed_at.is_some_and(|at| at.elapsed() < MOVING)
+        self.ring.participation().just_changed(now())
     }
 
     /// Whether what goes to another speaker is to be answered for until that one claims it: not after a time in which this node
     /// was not to speak.
-    #[must_use]
-    pub fn passes(&self) -> bool {
+    fn passes(&self) -> bool {
         self.ring.attendance().passes()
     }
 
     /// A link of this node changed.
     pub fn note_links(&mut self) {
-        self.links_changed = true;
+        self.ring.with(|participation| participation.note_links());
     }
 
     /// The ring has something to say.
     pub fn handle(&mut self, event: RingEvent, driver: &mut Layer2Driver) {
-        let Some(signal) = self.ring.handle(event) else { return };
+        let claims = self.ring.handle(event);
+        if !claims.is_empty() {
+            driver.claimed(&claims);
+        }
         self.measure();
-        match signal {
-            RingSignal::Members => {
-                self.changed = true;
-                self.changed_at = Some(now());
-            }
-            RingSignal::Standing(standing) => self.take_standing(standing),
-            RingSignal::Claims(addresses) => driver.claimed(&addresses),
+        let standing = self.ring.attendance().standing();
+        if standing != self.standing {
+            self.standing = standing;
+            self.tell_standing(standing);
         }
     }
 
-    fn take_standing(&mut self, standing: Standing) {
-        self.changed = true;
-        self.changed_at = Some(now());
+    fn tell_standing(&mut self, standing: Standing) {
         match standing {
             Standing::Confirmed => {
                 tracing::info!(
@@ -126,75 +113,72 @@ impl Membership {
         }
     }
 
-    /// Where other speakers should be, and whether there are any.
-    pub fn find(&mut self, addresses: Vec<SocketAddr>, any: bool) {
-        if !any {
-            self.ring.alone();
-        }
-        self.ring.join(addresses.iter().copied());
+    /// Where other speakers should be, on which nodes as far as that is known, and whether there are any.
+    pub fn find(&mut self, addresses: Vec<SocketAddr>, nodes: BTreeSet<Arc<str>>, any: bool) {
+        self.ring.with(|participation| participation.find(&addresses, nodes, any));
         self.found = addresses;
     }
 
     /// Before a decision: what the members say, and what they are told.
-    pub fn consider(&mut self, snapshot: &Snapshot, driver: &Layer2Driver, dirty: &mut Dirty) {
-        if dirty.all || std::mem::take(&mut self.links_changed) {
-            dirty.all |= self.ring.tell_links(snapshot, &driver.links());
-        }
-        dirty.all |= std::mem::take(&mut self.changed);
-        if dirty.all || self.readiness != snapshot.readiness() {
-            self.readiness = snapshot.readiness();
-            self.consider_gone(snapshot);
-        }
+    fn consider(&mut self, snapshot: &Snapshot, driver: &Layer2Driver, dirty: &mut Dirty) {
+        self.ring.with(|participation| {
+            participation.consider(now(), time(), snapshot, &driver.links(), dirty);
+        });
         if self.blocked && self.ring.attendance().others() > 0 {
             self.blocked = false;
             tracing::info!(event = "memberlistOpen", "other speakers answer");
         }
     }
 
-    /// Nodes that the API does not know any more, or not as ready for a minute.
-    fn consider_gone(&mut self, snapshot: &Snapshot) {
-        let gone = self.ring.attendance_mut().gone(now(), snapshot.nodes());
-        self.ring.tell_gone(gone);
+    /// Decides, as [`Layer2Driver::reconcile`]; then this node speaks again, if it may.
+    pub fn decide(
+        &mut self,
+        snapshot: &Snapshot,
+        driver: &mut Layer2Driver,
+        dirty: &mut Dirty,
+    ) -> Vec<Output> {
+        self.consider(snapshot, driver, dirty);
+        let (members, passes) = (self.ring.attendance().members(), self.passes());
+        let (outputs, orders) = driver.reconcile(snapshot, dirty.clone(), members, passes);
+        self.ring.with(|participation| participation.carried_out(&orders));
+        self.resume(driver);
+        outputs
     }
 
     /// After a decision: this node speaks again.
-    pub fn resume(&mut self, driver: &mut Layer2Driver) {
-        if self.ring.attendance_mut().take_resuming() {
-            self.ring.resume();
+    fn resume(&mut self, driver: &mut Layer2Driver) {
+        if self.ring.with(|participation| participation.decided()) {
             driver.claim_all();
         }
     }
 
     /// What the engine has announced can be claimed.
     pub fn claim(&mut self, number: u64, driver: &mut Layer2Driver) {
-        self.ring.claim(driver.done(number));
+        let claims = driver.done(number);
+        self.ring.with(|participation| participation.claim(claims));
     }
 
     /// When [`Self::expire`] is due.
     #[must_use]
     pub fn deadline(&self, driver: &Layer2Driver) -> Option<Instant> {
-        let attendance = self.ring.attendance().deadline(now());
-        driver.deadline().into_iter().chain(attendance).min()
+        let own = self.ring.participation().deadline(now());
+        driver.deadline().into_iter().chain(own).min()
     }
 
     /// Does what has become due.
     pub fn expire(&mut self, snapshot: &Snapshot, driver: &mut Layer2Driver) {
         driver.expire();
-        let lost = self.ring.attendance_mut().rejoin(now());
-        self.ring.join(lost);
-        self.consider_gone(snapshot);
+        self.ring.with(|participation| participation.expire(now(), time(), snapshot));
     }
 
     /// This speaker is about to end. Whether what it announces passes to others now, who say when they have it; else all is done.
     pub async fn begin_to_leave(&mut self) -> bool {
-        if self.ring.attendance().members().is_mixed() {
-            self.ring.leave().await;
-            tokio::time::sleep(METALLB).await;
-            return false;
+        if self.ring.with(|participation| participation.begin_to_leave(time())) {
+            return true;
         }
-        self.ring.tell_leaving();
-        self.changed = true;
-        true
+        self.ring.leave().await;
+        tokio::time::sleep(METALLB).await;
+        false
     }
 
     /// What was announced is with others: the ring hears that this speaker is gone.

@@ -31,5 +31,5 @@ pub use host_routes::{HostRoutes, HostRoutesError, RouteAction};
 pub use layer2::Layer2Driver;
 pub use members::quorum::Fencing;
 pub use membership::Membership;
-pub use ring::{MembershipOptions, RingDriver, RingEvent, RingSignal, RingSignals};
+pub use ring::{MembershipOptions, RingDriver, RingEvent, RingSignals};
 pub use run::{run, until};

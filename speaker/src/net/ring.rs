@@ -7,26 +7,24 @@
 //!                             └────────────────────┘
 //! ```
 
-use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use cluster::Snapshot;
-use l2::{LinkReport, Permit};
+use l2::Permit;
 use members::heartbeat;
 use members::net::{
     CompanionCommand, Heartbeat, HeartbeatEvent, HeartbeatOptions, Members as Ring,
     Options as RingOptions, Snapshot as RingSnapshot, StartError,
 };
 use members::quorum::Fencing;
-use members::watch::{Standing, WatchOptions};
-use members::{Key, Settings, State};
+use members::watch::WatchOptions;
+use members::{Key, Settings};
 use tokio::sync::{mpsc, watch};
 
 use crate::attendance::Attendance;
-use crate::claims::Told;
-use crate::roster::{Facts, PoolLinks, PoolOrder};
+use crate::participation::{Participation, RingCommand};
+use crate::roster::Facts;
 
 /// How long a start waits for the ring.
 const START: Duration = Duration::from_secs(2);
@@ -48,24 +46,15 @@ pub struct MembershipOptions {
     pub fencing: Fencing,
     /// `--fence-two`.
     pub fence_two: bool,
+    /// `--drain-on-cordon`.
+    pub drain_on_cordon: bool,
     /// Whether there is nobody to wait for at the start.
     pub alone: bool,
     /// What the members' thread keeps for the answering thread.
     pub permit: Permit,
 }
 
-/// What the ring has to say.
-#[derive(Debug)]
-pub enum RingSignal {
-    /// The members are others, or say something else of themselves.
-    Members,
-    /// Whether this node may speak is another.
-    Standing(Standing),
-    /// Another speaker answers for these addresses now.
-    Claims(Vec<IpAddr>),
-}
-
-/// Where [`RingSignal`]s come from.
+/// Where [`RingEvent`]s come from.
 pub struct RingSignals {
     snapshots: watch::Receiver<Arc<RingSnapshot>>,
     told: mpsc::UnboundedReceiver<HeartbeatEvent>,
@@ -73,22 +62,15 @@ pub struct RingSignals {
 
 /// The ring, as the speaker uses it.
 pub struct RingDriver {
-    node: Arc<str>,
     ring: Option<Ring>,
-    attendance: Attendance,
-    gone: BTreeSet<Arc<str>>,
+    participation: Participation,
 }
 
 impl RingDriver {
     /// Without a ring: every known node counts as running a speaker.
     #[must_use]
     pub fn disabled(node: Arc<str>) -> Self {
-        Self {
-            attendance: Attendance::disabled(Arc::clone(&node)),
-            node,
-            ring: None,
-            gone: BTreeSet::new(),
-        }
+        Self { participation: Participation::disabled(node), ring: None }
     }
 
     /// Opens the sockets and begins.
@@ -96,10 +78,20 @@ impl RingDriver {
     /// # Errors
     /// When the port cannot be had, with what the kernel says.
     pub fn start(options: MembershipOptions) -> Result<(Self, RingSignals), StartError> {
-        let MembershipOptions { node, bind, key, settings, fencing, fence_two, alone, permit } =
-            options;
+        let MembershipOptions {
+            node,
+            bind,
+            key,
+            settings,
+            fencing,
+            fence_two,
+            drain_on_cordon,
+            alone,
+            permit,
+        } = options;
         let (sender, told) = mpsc::unbounded_channel();
-        let facts = Facts { generation: generation(0), ..Facts::default() };
+        // It answers for nothing until it has read the cluster's objects.
+        let facts = Facts { generation: time(), silent: true, ..Facts::default() };
         let session = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), &node);
         let heartbeat = Heartbeat::new(
             HeartbeatOptions {
@@ -133,112 +125,52 @@ impl RingDriver {
         };
         let (ring, _) = Ring::spawn(options, Some(Box::new(heartbeat)))?;
         let snapshots = ring.watch();
-        if alone {
-            ring.companion(CompanionCommand::Resume);
-        }
-        let attendance = Attendance::new(Arc::clone(&node), facts, alone);
-        let mut driver = Self { node, ring: Some(ring), attendance, gone: BTreeSet::new() };
-        driver.count();
+        let participation = Participation::new(node, facts, alone, drain_on_cordon);
+        let mut driver = Self { ring: Some(ring), participation };
+        driver.handle_members();
+        driver.carry_out();
         Ok((driver, RingSignals { snapshots, told }))
     }
 
     /// Who takes part, and whether this node may speak.
     #[must_use]
     pub fn attendance(&self) -> &Attendance {
-        &self.attendance
+        self.participation.attendance()
     }
 
-    /// As [`Self::attendance`], to change it.
-    pub fn attendance_mut(&mut self) -> &mut Attendance {
-        &mut self.attendance
+    /// What follows from the ring.
+    #[must_use]
+    pub fn participation(&self) -> &Participation {
+        &self.participation
     }
 
-    /// Takes in what the ring has to say; what concerns others is returned.
-    pub fn handle(&mut self, event: RingEvent) -> Option<RingSignal> {
+    /// Lets the ring do what follows from this.
+    pub fn with<R>(&mut self, act: impl FnOnce(&mut Participation) -> R) -> R {
+        let result = act(&mut self.participation);
+        self.carry_out();
+        result
+    }
+
+    /// Takes in what the ring has to say; returns the addresses that another speaker answers for from now.
+    pub fn handle(&mut self, event: RingEvent) -> Vec<IpAddr> {
+        let mut claims = Vec::new();
         match event {
-            RingEvent::Snapshot => self.count().then_some(RingSignal::Members),
+            RingEvent::Snapshot => self.handle_members(),
             RingEvent::Heartbeat(HeartbeatEvent::Standing(standing)) => {
-                self.attendance.take_standing(standing);
-                self.count();
-                Some(RingSignal::Standing(standing))
+                self.participation.handle_standing(now(), time(), standing);
+                self.handle_members();
             }
             RingEvent::Heartbeat(HeartbeatEvent::Notice { from, octets }) => {
-                match Told::decode(&octets)? {
-                    Told::Facts(facts) => {
-                        self.attendance.take_facts(from, facts);
-                        self.count().then_some(RingSignal::Members)
-                    }
-                    Told::Claims(addresses) => Some(RingSignal::Claims(addresses)),
+                if let Some(ring) = &self.ring {
+                    let snapshot = ring.snapshot();
+                    let members = snapshot.members.iter();
+                    claims = self.participation.handle_notice(now(), from, &octets, members);
                 }
             }
-            RingEvent::Heartbeat(HeartbeatEvent::Marked { .. }) => None,
+            RingEvent::Heartbeat(HeartbeatEvent::Marked { .. }) => {}
         }
-    }
-
-    /// The speaker has looked at everything as it is now that it may speak.
-    pub fn resume(&self) {
-        self.command(CompanionCommand::Resume);
-    }
-
-    /// There is no other speaker to wait for.
-    pub fn alone(&self) {
-        self.command(CompanionCommand::Alone);
-    }
-
-    /// Joins whoever listens there and is no member.
-    pub fn join(&self, addresses: impl IntoIterator<Item = SocketAddr>) {
-        let Some(ring) = &self.ring else { return };
-        let snapshot = ring.snapshot();
-        let known = |address: &SocketAddr| {
-            *address == ring.address()
-                || snapshot.members.iter().any(|member| {
-                    member.address == *address
-                        && matches!(member.state, State::Alive | State::Suspect)
-                })
-        };
-        let strangers: Vec<SocketAddr> =
-            addresses.into_iter().filter(|address| !known(address)).collect();
-        if !strangers.is_empty() {
-            ring.join(strangers);
-        }
-    }
-
-    /// Tells the others for which pools this node has a link; whether that is something new.
-    pub fn tell_links(&mut self, snapshot: &Snapshot, links: &[LinkReport]) -> bool {
-        if self.ring.is_none() {
-            return false;
-        }
-        let config = snapshot.config();
-        let pools = PoolOrder::of(config);
-        let node = snapshot.nodes().get(&self.node);
-        let links = PoolLinks::of(&pools, config, links, |advertisement| {
-            node.is_some_and(|node| advertisement.selects_node(&node.labels))
-        });
-        if links == self.attendance.facts().links {
-            return false;
-        }
-        self.tell(Facts { links, ..self.attendance.facts().clone() });
-        true
-    }
-
-    /// Tells the others that this speaker is about to end.
-    pub fn tell_leaving(&mut self) {
-        self.tell(Facts { leaving: true, ..self.attendance.facts().clone() });
-    }
-
-    /// Tells the others which addresses are answered for here from now.
-    pub fn claim(&self, addresses: Vec<IpAddr>) {
-        for octets in Told::Claims(addresses).encode() {
-            self.command(CompanionCommand::Notify { to: None, octets });
-        }
-    }
-
-    /// Tells the heartbeat of whom the API says that they are no nodes any more, or not ready for long.
-    pub fn tell_gone(&mut self, gone: BTreeSet<Arc<str>>) {
-        if self.gone != gone {
-            self.gone.clone_from(&gone);
-            self.command(CompanionCommand::Gone(gone));
-        }
+        self.carry_out();
+        claims
     }
 
     /// Leaves the ring. All are told directly and at once; what is gossiped besides goes on for a moment.
@@ -253,30 +185,34 @@ impl RingDriver {
         }
     }
 
-    fn tell(&mut self, facts: Facts) {
-        let facts = Facts { generation: generation(self.attendance.facts().generation), ..facts };
-        self.attendance.set_facts(facts.clone());
+    fn handle_members(&mut self) {
         if let Some(ring) = &self.ring {
-            for octets in Told::Facts(facts.clone()).encode() {
-                ring.companion(CompanionCommand::Notify { to: None, octets });
-            }
-            if let Err(error) = ring.set_meta(facts.encode()) {
-                tracing::error!(%error, "the others cannot be told of this node's links");
-            }
-        }
-        self.count();
-    }
-
-    fn command(&self, command: CompanionCommand) {
-        if let Some(ring) = &self.ring {
-            ring.companion(command);
+            self.participation.handle_members(now(), ring.snapshot().members.iter());
         }
     }
 
-    /// Counts the members anew; whether they are others.
-    fn count(&mut self) -> bool {
-        let Some(ring) = &self.ring else { return false };
-        self.attendance.count(now(), ring.snapshot().members.iter())
+    fn carry_out(&mut self) {
+        while let Some(command) = self.participation.poll() {
+            let Some(ring) = &self.ring else { continue };
+            match command {
+                RingCommand::Join(addresses) => {
+                    let others = addresses.into_iter().filter(|other| *other != ring.address());
+                    ring.join(others.collect());
+                }
+                RingCommand::SetMeta(meta) => {
+                    if let Err(error) = ring.set_meta(meta) {
+                        tracing::error!(%error, "the others cannot be told of this node's links");
+                    }
+                }
+                RingCommand::Notify { to, octets } => {
+                    ring.companion(CompanionCommand::Notify { to, octets });
+                }
+                RingCommand::Gone(gone) => ring.companion(CompanionCommand::Gone(gone)),
+                RingCommand::Expect(nodes) => ring.companion(CompanionCommand::Expected(nodes)),
+                RingCommand::Alone => ring.companion(CompanionCommand::Alone),
+                RingCommand::Resume => ring.companion(CompanionCommand::Resume),
+            }
+        }
     }
 }
 
@@ -307,14 +243,14 @@ impl RingSignals {
     }
 }
 
-/// Microseconds since 1970, and more than before.
+/// Microseconds since 1970.
 #[allow(
     clippy::disallowed_methods,
     reason = "this is the shell: the one place that reads the clock"
 )]
-fn generation(before: u64) -> u64 {
+pub(super) fn time() -> u64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_micros()).unwrap_or(u64::MAX).max(before.saturating_add(1))
+    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
 }
 
 #[allow(

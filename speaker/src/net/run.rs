@@ -116,6 +116,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
                 settings: flags.settings,
                 fencing: args.fencing,
                 fence_two: args.fence_two,
+                drain_on_cordon: args.drain_on_cordon,
                 alone: false,
                 permit,
             })?;
@@ -236,7 +237,9 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
                 return result.context("cannot wait for signals");
             }
             event = RingSignals::next(&mut ring_signals) => shell.handle_ring(event),
-            Some(found) = next_found(&mut found) => shell.membership.find(found.addresses, found.pods > 0),
+            Some(found) = next_found(&mut found) => {
+                shell.membership.find(found.addresses, found.nodes, found.pods > 0);
+            },
             () = until(shell.membership_deadline()) => shell.expire(),
             signal = signals.next(shell.bgp.deadline()) => shell.handle_signal(signal),
             Some(event) = noticed.recv() => shell.handle_notice(event),

@@ -47,6 +47,9 @@ pub(super) const KINDS: [Kind; 10] = [
     Kind::Config(ConfigKind::Community),
 ];
 
+/// How long another station's claim to an address may be ahead of the news that explain it.
+const UNTOLD: std::time::Duration = std::time::Duration::from_millis(300);
+
 /// Everything that the task has.
 pub(super) struct Shell {
     pub(super) client: Client,
@@ -110,8 +113,13 @@ impl Shell {
                     })
                     .collect();
                 let nodes = self.snapshot.nodes().clone();
-                let events = self.events.clone();
+                let (events, driver) = (self.events.clone(), Arc::clone(&self.driver));
                 tokio::spawn(async move {
+                    // The next owner's frame may be here before its word that the address moves.
+                    tokio::time::sleep(UNTOLD).await;
+                    if driver.lock().is_ok_and(|driver| driver.is_moving(address)) {
+                        return;
+                    }
                     let node = stations(&nodes, hardware_address).await;
                     let message = describe(address, &interface, hardware_address, node.as_deref());
                     tracing::warn!(event = "addressConflict", ip = %address, %interface,
@@ -163,12 +171,7 @@ impl Shell {
         self.tell_configuration();
         let outputs = match self.driver.lock() {
             Ok(mut driver) => {
-                let membership = &mut self.membership;
-                membership.consider(&self.snapshot, &driver, &mut dirty);
-                let (members, passes) =
-                    (membership.ring.attendance().members(), membership.passes());
-                let outputs = driver.reconcile(&self.snapshot, dirty.clone(), members, passes);
-                membership.resume(&mut driver);
+                let outputs = self.membership.decide(&self.snapshot, &mut driver, &mut dirty);
                 let answers = driver.layer2().links().iter().any(|link| link.arp || link.ndp);
                 self.readiness.set(answers);
                 outputs

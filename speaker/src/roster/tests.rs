@@ -9,16 +9,37 @@ fn metadata_is_read_back() {
     let facts = Facts {
         generation: 0x0a,
         leaving: true,
+        silent: false,
+        drained: true,
         sticky: false,
         spread: true,
         links: PoolLinks { digest: 0x0102_0304, bits: vec![0x80, 1] },
     };
     let bytes = facts.encode();
-    assert_eq!(bytes, b"ferrolb\x01\x05\0\0\0\0\0\0\0\x0a\x01\x02\x03\x04\x80\x01");
+    assert_eq!(bytes, b"ferrolb\x01\x15\0\0\0\0\0\0\0\x0a\x01\x02\x03\x04\x80\x01");
     assert_eq!(Member::parse(&bytes), Member::Ferrolb(facts));
     for foreign in [&b""[..], b"ferrolb", b"ferrolb\x00\x00\x00\x00\x00\x00", b"something else"] {
         assert_eq!(Member::parse(foreign), Member::MetalLb, "{foreign:?}");
     }
+}
+
+/// A fleet is upgraded node by node: builds of two versions are in one ring.
+#[test]
+fn metadata_of_another_version_is_read_as_far_as_it_is_known_here() {
+    let links = PoolLinks { digest: 7, bits: vec![0x80] };
+    let facts = Facts { generation: 5, silent: true, links, ..Facts::default() };
+    let mut later = facts.encode();
+    later[MAGIC.len()] = VERSION + 1;
+    later[MAGIC.len() + 1] |= 0xe0;
+    assert_eq!(
+        Member::parse(&later),
+        Member::Ferrolb(facts.clone()),
+        "flags without a meaning here"
+    );
+    later.extend_from_slice(b"more");
+    let Member::Ferrolb(read) = Member::parse(&later) else { panic!("it is one of ours") };
+    let known = PoolLinks { digest: 7, bits: read.links.bits[..1].to_vec() };
+    assert_eq!(Facts { links: known, ..read }, facts);
 }
 
 proptest! {

@@ -14,6 +14,8 @@ const ROUNDS: u8 = 3;
 const WAIT: Duration = Duration::from_millis(20);
 /// How long after one the next may begin.
 const PAUSE: Duration = Duration::from_secs(1);
+/// The same if somebody has fallen silent since.
+const SHORT_PAUSE: Duration = Duration::from_millis(100);
 /// Two deaths within this time are more than an accident of one member.
 const TOGETHER: Duration = Duration::from_secs(1);
 
@@ -39,38 +41,43 @@ impl Detector {
         let together = self.last_death.is_some_and(|last| now < last + TOGETHER);
         self.last_death = Some(now);
         if together {
-            self.begin_call(now, false);
+            self.begin_call(now, false, PAUSE);
         }
     }
 
     /// Calls if half of the partners or more are silent, those that are not watched here included.
     pub(super) fn maybe_call(&mut self, now: Instant) {
         let patience = self.options.patience();
-        let partners = self.partners(now).count();
-        let silent = self
-            .partners(now)
-            .filter(|(_, peer)| {
-                let silent = peer.silent_for(now).is_some_and(|time| time >= patience);
-                peer.probing.is_some() || peer.unconfirmed || silent
-            })
-            .count();
+        let (mut partners, mut silent, mut lately) = (0, 0, false);
+        for (_, peer) in self.partners(now) {
+            partners += 1;
+            let since = match peer.probing {
+                Some(probing) => Some(probing.since),
+                None => peer.heard.map(|heard| heard + patience).filter(|since| *since <= now),
+            };
+            if since.is_some() || peer.unconfirmed {
+                silent += 1;
+                let last = self.last_roll_call;
+                lately |= since.is_some_and(|since| last.is_none_or(|last| since > last));
+            }
+        }
         if partners >= 2 && silent * 2 >= partners {
-            self.begin_call(now, true);
+            self.begin_call(now, true, if lately { SHORT_PAUSE } else { PAUSE });
         }
     }
 
     /// Asks everybody whether it is there, unless that was done a moment ago.
     pub fn call_all(&mut self, now: Instant) {
-        self.begin_call(now, false);
+        self.begin_call(now, false, PAUSE);
     }
 
     /// Somebody lost half of its partners. Those in the middle of a part that was cut off may miss none.
     pub(super) fn handle_call(&mut self, now: Instant) {
-        self.begin_call(now, false);
+        self.begin_call(now, false, PAUSE);
     }
 
-    fn begin_call(&mut self, now: Instant, loud: bool) {
-        let pausing = self.last_roll_call.is_some_and(|last| now < last + PAUSE);
+    fn begin_call(&mut self, now: Instant, loud: bool, pause: Duration) {
+        let pausing = self.last_roll_call.is_some_and(|last| now < last + pause);
         if self.roll_call.is_none() && !pausing {
             self.roll_call = Some(RollCall { since: now, next: now, round: 0, loud });
             self.last_roll_call = Some(now);
@@ -81,7 +88,7 @@ impl Detector {
     /// Continues a call; and calls the absent again once in a while, so that their return is noticed.
     pub(super) fn call(&mut self, now: Instant) {
         if self.roll_call.is_none() && self.recall_deadline().is_some_and(|due| due <= now) {
-            self.begin_call(now, false);
+            self.begin_call(now, false, PAUSE);
             return;
         }
         let Some(call) = &mut self.roll_call else { return };
@@ -110,6 +117,7 @@ impl Detector {
                 && peer.spoke
             {
                 peer.unconfirmed = true;
+                self.note_presence();
             }
         }
     }
@@ -119,7 +127,11 @@ impl Detector {
     }
 
     fn recall_deadline(&self) -> Option<Instant> {
-        let absent = self.peers.values().any(|peer| peer.unconfirmed);
+        let absent = self.absence.get().unwrap_or_else(|| {
+            let absent = self.peers.values().any(|peer| peer.unconfirmed);
+            self.absence.set(Some(absent));
+            absent
+        });
         self.last_roll_call.filter(|_| absent).map(|last| last + PAUSE)
     }
 }

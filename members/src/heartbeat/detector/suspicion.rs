@@ -47,20 +47,18 @@ impl Detector {
 
     /// Begins, continues and ends the probing of all that are watched.
     pub(super) fn suspect(&mut self, now: Instant) {
-        let names: Vec<Arc<str>> = self
-            .peers
-            .iter()
-            .filter(|(_, peer)| peer.watched)
-            .filter(|(_, peer)| self.suspicion_of(peer).is_some_and(|due| due <= now))
-            .map(|(name, _)| Arc::clone(name))
-            .collect();
+        let due = |name: &&Arc<str>| {
+            let peer = self.peers.get(*name);
+            peer.and_then(|peer| self.suspicion_of(peer)).is_some_and(|due| due <= now)
+        };
+        let names: Vec<Arc<str>> = self.watched.iter().filter(due).cloned().collect();
         for name in names {
             self.pursue(now, &name);
         }
     }
 
     pub(super) fn suspicion_deadline(&self) -> Option<Instant> {
-        let watched = self.peers.values().filter(|peer| peer.watched);
+        let watched = self.watched.iter().filter_map(|name| self.peers.get(name));
         watched.filter_map(|peer| self.suspicion_of(peer)).min()
     }
 
@@ -95,6 +93,7 @@ impl Detector {
                 // It never spoke, to nobody who was asked: a silence that means nothing. The memberlist judges it.
                 peer.probing = None;
                 peer.evidence = now;
+                self.note_presence();
             }
             return;
         }
@@ -136,6 +135,7 @@ impl Detector {
         peer.probing = None;
         peer.condemned = true;
         peer.unconfirmed = true;
+        self.note_presence();
         self.outputs.push_back(Output::Dead { name: Arc::clone(name), cause });
         self.news_of_death(now);
     }
@@ -173,6 +173,7 @@ impl Detector {
                 if probing.since.checked_sub(age).is_none_or(|since| heard >= since) {
                     peer.probing = None;
                     peer.evidence = heard;
+                    self.note_presence();
                 }
             }
             None => peer.evidence = peer.evidence.max(heard),

@@ -1,0 +1,370 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What a speaker makes of its ring: who takes part, what is told to the others, when everything is to be decided again, and when
+//! this node may speak. A synchronous value; whoever drives it carries out the [`RingCommand`]s.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use cluster::{Dirty, Snapshot};
+use l2::LinkReport;
+use members::watch::Standing;
+
+use crate::announce::is_drained;
+use crate::attendance::Attendance;
+use crate::claims::Told;
+use crate::passage::{MOVING, Orders};
+use crate::roster::{Facts, Member, Members, PoolLinks, PoolOrder};
+
+/// How long a doubt may last until the others are told: most are settled sooner, and moving an address costs more.
+const DOUBT: Duration = Duration::from_millis(80);
+
+/// What the ring is to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RingCommand {
+    /// Join whoever listens there.
+    Join(Vec<SocketAddr>),
+    /// Say this of this speaker from now.
+    SetMeta(Vec<u8>),
+    /// Tell speakers directly.
+    Notify {
+        /// Whom; none for all.
+        to: Option<Arc<str>>,
+        /// What.
+        octets: Vec<u8>,
+    },
+    /// These are no members any more, by what the API says.
+    Gone(BTreeSet<Arc<str>>),
+    /// These should be members, by what the API says.
+    Expect(BTreeSet<Arc<str>>),
+    /// There is nobody to wait for.
+    Alone,
+    /// It was decided with the members as they are now that this node may speak.
+    Resume,
+}
+
+/// See the module's head.
+#[derive(Debug)]
+pub struct Participation {
+    node: Arc<str>,
+    attendance: Attendance,
+    /// Whether there is a ring.
+    takes_part: bool,
+    drain_on_cordon: bool,
+    /// Where those are that are there.
+    living: BTreeSet<SocketAddr>,
+    gone: BTreeSet<Arc<str>>,
+    expected: BTreeSet<Arc<str>>,
+    /// Those who were told what this speaker says of itself.
+    greeted: BTreeSet<Arc<str>>,
+    /// What was claimed and is announced since.
+    claimed: BTreeSet<IpAddr>,
+    /// The members, or what they say of themselves, are others since it was last decided.
+    changed: bool,
+    changed_at: Option<Instant>,
+    links_changed: bool,
+    /// Since when this node has not been to speak, if the others don't know that yet.
+    untold: Option<Instant>,
+    /// Of the snapshot, when it was last considered.
+    readiness: u64,
+    commands: VecDeque<RingCommand>,
+}
+
+impl Participation {
+    /// Without a ring: every known node counts as running a speaker.
+    #[must_use]
+    pub fn disabled(node: Arc<str>) -> Self {
+        let attendance = Attendance::disabled(Arc::clone(&node));
+        Self::with(node, attendance, false)
+    }
+
+    /// In a ring, where this speaker has said `facts` of itself. With `alone` there is nobody to wait for;
+    /// with `drain_on_cordon` a cordon counts as being emptied.
+    #[must_use]
+    pub fn new(node: Arc<str>, facts: Facts, alone: bool, drain_on_cordon: bool) -> Self {
+        let attendance = Attendance::new(Arc::clone(&node), facts, alone);
+        let mut participation = Self { drain_on_cordon, ..Self::with(node, attendance, true) };
+        if alone {
+            participation.commands.push_back(RingCommand::Resume);
+        }
+        participation
+    }
+
+    fn with(node: Arc<str>, attendance: Attendance, takes_part: bool) -> Self {
+        Self {
+            node,
+            attendance,
+            takes_part,
+            drain_on_cordon: false,
+            living: BTreeSet::new(),
+            gone: BTreeSet::new(),
+            expected: BTreeSet::new(),
+            greeted: BTreeSet::new(),
+            claimed: BTreeSet::new(),
+            changed: false,
+            changed_at: None,
+            links_changed: true,
+            untold: None,
+            readiness: 0,
+            commands: VecDeque::new(),
+        }
+    }
+
+    /// Who takes part, and whether this node may speak.
+    #[must_use]
+    pub fn attendance(&self) -> &Attendance {
+        &self.attendance
+    }
+
+    /// What the ring is to do next.
+    pub fn poll(&mut self) -> Option<RingCommand> {
+        self.commands.pop_front()
+    }
+
+    /// Whether addresses may be moving because the members have just changed.
+    #[must_use]
+    pub fn just_changed(&self, now: Instant) -> bool {
+        self.changed_at.is_some_and(|at| now.saturating_duration_since(at) < MOVING)
+    }
+
+    /// A link of this node changed.
+    pub fn note_links(&mut self) {
+        self.links_changed = true;
+    }
+
+    /// These are the members of the ring now.
+    pub fn handle_members<'a>(
+        &mut self,
+        now: Instant,
+        ring: impl Iterator<Item = &'a members::Member> + Clone,
+    ) {
+        self.living = ring
+            .clone()
+            .filter(|member| {
+                matches!(member.state, members::State::Alive | members::State::Suspect)
+            })
+            .map(|member| member.address)
+            .collect();
+        if self.attendance.count(now, ring) {
+            self.note_change(now);
+        }
+        self.greet();
+    }
+
+    /// What the ring says of this speaker may be a second old, and whoever is new has not heard what was told since.
+    fn greet(&mut self) {
+        let Members::Alive(members) = self.attendance.members() else { return };
+        let others = members
+            .iter()
+            .filter(|(name, member)| **name != self.node && matches!(member, Member::Ferrolb(_)));
+        let others: BTreeSet<Arc<str>> = others.map(|(name, _)| Arc::clone(name)).collect();
+        let strangers: Vec<Arc<str>> = others.difference(&self.greeted).cloned().collect();
+        for to in strangers {
+            self.introduce(&to);
+        }
+        self.greeted = others;
+    }
+
+    /// Tells one speaker all that is to be known of this one.
+    fn introduce(&mut self, to: &Arc<str>) {
+        let facts = Told::Facts(self.attendance.facts().clone());
+        self.notify(Some(to), &facts);
+        if self.attendance.standing().speaks() {
+            let claims = Told::Claims(self.claimed.iter().copied().collect());
+            self.notify(Some(to), &claims);
+        }
+    }
+
+    fn notify(&mut self, to: Option<&Arc<str>>, told: &Told) {
+        let notices = told.encode().into_iter();
+        self.commands.extend(notices.map(|octets| RingCommand::Notify { to: to.cloned(), octets }));
+    }
+
+    /// Whether this node may speak is another. To be told after the members as they were then.
+    pub fn handle_standing(&mut self, now: Instant, time: u64, standing: Standing) {
+        self.attendance.take_standing(standing);
+        self.note_change(now);
+        match standing {
+            // It is told with the decision that follows.
+            Standing::Confirmed => self.untold = None,
+            Standing::Starting | Standing::Doubtful => {
+                self.untold.get_or_insert(now);
+            }
+            Standing::Minority { .. } => self.tell_silence(time),
+        }
+    }
+
+    /// Another speaker tells something: returns the addresses that it answers for from now, if it is that.
+    pub fn handle_notice<'a>(
+        &mut self,
+        now: Instant,
+        from: Arc<str>,
+        octets: &[u8],
+        ring: impl Iterator<Item = &'a members::Member> + Clone,
+    ) -> Vec<IpAddr> {
+        match Told::decode(octets) {
+            Some(Told::Facts(facts)) => {
+                self.attendance.take_facts(from, facts);
+                self.handle_members(now, ring);
+                Vec::new()
+            }
+            Some(Told::Claims(addresses)) => addresses,
+            Some(Told::Question) => {
+                self.introduce(&from);
+                Vec::new()
+            }
+            None => Vec::new(),
+        }
+    }
+
+    /// Where other speakers should be, on which nodes as far as that is known, and whether there are any.
+    pub fn find(&mut self, addresses: &[SocketAddr], nodes: BTreeSet<Arc<str>>, any: bool) {
+        if !any {
+            self.commands.push_back(RingCommand::Alone);
+        }
+        if self.expected != nodes {
+            self.expected.clone_from(&nodes);
+            self.commands.push_back(RingCommand::Expect(nodes));
+        }
+        self.join(addresses);
+    }
+
+    /// Before a decision: what the members say, and what they are told. `time` is that of the wall, in microseconds since 1970.
+    pub fn consider(
+        &mut self,
+        now: Instant,
+        time: u64,
+        snapshot: &Snapshot,
+        links: &[LinkReport],
+        dirty: &mut Dirty,
+    ) {
+        let mut facts = self.attendance.facts().clone();
+        if dirty.all || std::mem::take(&mut self.links_changed) {
+            facts.links = self.links(snapshot, links);
+            let node = snapshot.nodes().get(&self.node);
+            facts.drained = node.is_some_and(|node| is_drained(node, self.drain_on_cordon));
+        }
+        // Whoever is not to speak says so; who starts has said so from the beginning, and is ready now.
+        if self.attendance.standing().speaks() {
+            facts.silent = false;
+        }
+        if self.takes_part && facts != *self.attendance.facts() {
+            self.tell(time, facts);
+            dirty.all = true;
+        }
+        dirty.all |= std::mem::take(&mut self.changed);
+        if dirty.all || self.readiness != snapshot.readiness() {
+            self.readiness = snapshot.readiness();
+            self.consider_gone(now, snapshot);
+        }
+    }
+
+    /// After a decision. Whether it is the first since this node may speak (again): then everything announced here is to be announced
+    /// and claimed anew.
+    #[must_use]
+    pub fn decided(&mut self) -> bool {
+        let resumes = self.attendance.take_resuming();
+        if resumes {
+            self.commands.push_back(RingCommand::Resume);
+            // What the others said while this node was away, they will not say again.
+            self.notify(None, &Told::Question);
+        }
+        resumes
+    }
+
+    /// After a decision: what the engine was told to do.
+    pub fn carried_out(&mut self, orders: &Orders) {
+        for address in &orders.linger {
+            self.claimed.remove(address);
+        }
+        for (address, _) in orders.change.iter().filter(|(_, scope)| scope.is_none()) {
+            self.claimed.remove(address);
+        }
+    }
+
+    /// Tells the others which addresses are answered for here from now.
+    pub fn claim(&mut self, addresses: Vec<IpAddr>) {
+        self.claimed.extend(&addresses);
+        self.notify(None, &Told::Claims(addresses));
+    }
+
+    /// When [`Self::expire`] is due.
+    #[must_use]
+    pub fn deadline(&self, now: Instant) -> Option<Instant> {
+        let untold = self.untold.map(|since| since + DOUBT);
+        self.attendance.deadline(now).into_iter().chain(untold).min()
+    }
+
+    /// Does what has become due.
+    pub fn expire(&mut self, now: Instant, time: u64, snapshot: &Snapshot) {
+        if self.untold.is_some_and(|since| now >= since + DOUBT) {
+            self.tell_silence(time);
+        }
+        let lost = self.attendance.rejoin(now);
+        self.join(&lost);
+        self.consider_gone(now, snapshot);
+    }
+
+    /// This speaker is about to end. Whether what it announces passes to others now, who say when they have it; MetalLB's speakers take
+    /// over only from one that has left.
+    pub fn begin_to_leave(&mut self, time: u64) -> bool {
+        if self.attendance.members().is_mixed() {
+            return false;
+        }
+        let facts = Facts { leaving: true, ..self.attendance.facts().clone() };
+        self.tell(time, facts);
+        self.changed = true;
+        true
+    }
+
+    fn links(&self, snapshot: &Snapshot, links: &[LinkReport]) -> PoolLinks {
+        let config = snapshot.config();
+        let node = snapshot.nodes().get(&self.node);
+        PoolLinks::of(&PoolOrder::of(config), config, links, |advertisement| {
+            node.is_some_and(|node| advertisement.selects_node(&node.labels))
+        })
+    }
+
+    fn note_change(&mut self, now: Instant) {
+        self.changed = true;
+        self.changed_at = Some(now);
+    }
+
+    /// The others shall have its addresses, as far as they hear it.
+    fn tell_silence(&mut self, time: u64) {
+        self.untold = None;
+        if self.takes_part && !self.attendance.facts().silent {
+            let facts = Facts { silent: true, ..self.attendance.facts().clone() };
+            self.tell(time, facts);
+        }
+    }
+
+    /// Says something else of this speaker, under a generation that is higher than before, also over restarts.
+    fn tell(&mut self, time: u64, facts: Facts) {
+        let generation = time.max(self.attendance.facts().generation.saturating_add(1));
+        let facts = Facts { generation, ..facts };
+        self.attendance.set_facts(facts.clone());
+        let meta = facts.encode();
+        self.notify(None, &Told::Facts(facts));
+        self.commands.push_back(RingCommand::SetMeta(meta));
+    }
+
+    /// Nodes that the API does not know any more, or not as ready for a minute.
+    fn consider_gone(&mut self, now: Instant, snapshot: &Snapshot) {
+        let gone = self.attendance.gone(now, snapshot.nodes());
+        if self.takes_part && self.gone != gone {
+            self.gone.clone_from(&gone);
+            self.commands.push_back(RingCommand::Gone(gone));
+        }
+    }
+
+    /// Joins those that are no members.
+    fn join(&mut self, addresses: &[SocketAddr]) {
+        let strangers = addresses.iter().filter(|address| !self.living.contains(address));
+        let strangers: Vec<SocketAddr> = strangers.copied().collect();
+        if self.takes_part && !strangers.is_empty() {
+            self.commands.push_back(RingCommand::Join(strangers));
+        }
+    }
+}

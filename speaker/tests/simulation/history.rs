@@ -1,0 +1,400 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Histories: faults at random, and what must hold whatever they are.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+use std::time::Duration;
+
+use members::quorum::Fencing;
+
+use crate::host::{Leaving, Pause};
+use crate::judge::Interval;
+use crate::world::{Chance, MS, World};
+
+/// How long two may answer for an address, whatever happens: a planned move ends after a second, and what it is told by takes its time.
+pub(crate) const TWO: Duration = Duration::from_millis(1_200);
+/// The same where some hear others one way only, or not all: what is said goes round by those that hear it.
+pub(crate) const TWO_PARTIAL: Duration = Duration::from_millis(2_200);
+/// Within this time after the last fault a majority that is connected, and cut off from all others, has an owner for every address.
+pub(crate) const CLEAN: Duration = Duration::from_millis(500);
+/// The same where some hear one another one way only, or hear some and not the others.
+pub(crate) const PARTIAL: Duration = Duration::from_millis(3_000);
+/// The same where there was no majority before.
+pub(crate) const GATHERING: Duration = Duration::from_millis(5_000);
+
+/// What can go wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    Part,
+    OneWay,
+    Link,
+    Stopped,
+    Suspended,
+    Machine,
+    Killed,
+    Power,
+    Loss,
+    Drain,
+    Planned,
+    Api,
+}
+
+pub(crate) const ALL: [Fault; 12] = [
+    Fault::Part,
+    Fault::OneWay,
+    Fault::Link,
+    Fault::Stopped,
+    Fault::Suspended,
+    Fault::Machine,
+    Fault::Killed,
+    Fault::Power,
+    Fault::Loss,
+    Fault::Drain,
+    Fault::Planned,
+    Fault::Api,
+];
+
+/// A step of a history.
+#[derive(Clone, Debug)]
+enum Step {
+    Begin(usize),
+    End(usize),
+}
+
+/// A fault with its time.
+#[derive(Clone, Debug)]
+struct Incident {
+    fault: Fault,
+    nodes: Vec<usize>,
+    amount: u64,
+}
+
+pub(crate) struct History {
+    pub(crate) world: World,
+    incidents: Vec<Incident>,
+    open: BTreeSet<usize>,
+    /// From when on what is required: an owner, after this time.
+    required: Vec<(Duration, Option<Duration>)>,
+    /// From when on whether not all that hear one another hear the same ones, both ways.
+    partial: Vec<(Duration, bool)>,
+    pub(crate) count: usize,
+}
+
+/// How many nodes a history has: mostly few.
+fn size(chance: &mut Chance) -> usize {
+    match chance.below(200) {
+        0 => 100,
+        1..4 => 40,
+        4..20 => 10 + chance.index(10),
+        20..60 => 6 + chance.index(4),
+        _ => 3 + chance.index(3),
+    }
+}
+
+impl History {
+    /// A world in which all have found one another.
+    pub(crate) fn begin(seed: u64, count: usize) -> Self {
+        Self::begin_fenced(seed, count, Fencing::Majority, false)
+    }
+
+    pub(crate) fn begin_fenced(seed: u64, count: usize, fencing: Fencing, of_two: bool) -> Self {
+        let mut world = World::new(seed, count, 6);
+        (world.fencing, world.fence_two) = (fencing, of_two);
+        for index in 0..count {
+            world.boot(index);
+        }
+        world.run(4_000 * MS);
+        Self {
+            world,
+            incidents: Vec::new(),
+            open: BTreeSet::new(),
+            required: vec![(4_000 * MS, Some(Duration::ZERO))],
+            partial: vec![(Duration::ZERO, false)],
+            count,
+        }
+    }
+
+    /// Plays a random history of these faults; what was wrong.
+    pub(crate) fn play(seed: u64, faults: &[Fault]) -> Result<Self, String> {
+        let mut chance = Chance(seed ^ 0x5eed);
+        let count = size(&mut chance);
+        let mut history = Self::begin(seed, count);
+        let incidents = 1 + chance.index(5);
+        let mut steps: Vec<(Duration, Step)> = Vec::new();
+        for number in 0..incidents {
+            let fault = faults[chance.index(faults.len())];
+            let from = chance.micros(0, 8_000_000);
+            let length = match chance.below(3) {
+                0 => chance.micros(1_000, 600_000),
+                1 => chance.micros(300_000, 2_000_000),
+                _ => chance.micros(1_000_000, 6_000_000),
+            };
+            let nodes = history.some(&mut chance);
+            let amount = 1 + chance.below(200);
+            history.incidents.push(Incident { fault, nodes, amount });
+            steps.push((from, Step::Begin(number)));
+            steps.push((from + length, Step::End(number)));
+        }
+        steps.sort_by_key(|(at, _)| *at);
+        let begin = history.world.now;
+        for (at, step) in steps {
+            let wait = (begin + at).saturating_sub(history.world.now);
+            history.world.run(wait);
+            match step {
+                Step::Begin(number) => history.start(number),
+                Step::End(number) => history.end(number),
+            }
+        }
+        history.recover();
+        history.world.run(GATHERING + 5_000 * MS);
+        history.verdict()?;
+        Ok(history)
+    }
+
+    /// One or a few nodes.
+    fn some(&self, chance: &mut Chance) -> Vec<usize> {
+        let most = if chance.below(2) == 0 { 1 } else { self.count / 2 + 1 };
+        let number = 1 + chance.index(most);
+        let nodes: BTreeSet<usize> = (0..number).map(|_| chance.index(self.count)).collect();
+        nodes.into_iter().collect()
+    }
+
+    /// A fault strikes now.
+    pub(crate) fn strike(&mut self, fault: Fault, nodes: &[usize]) -> usize {
+        self.incidents.push(Incident { fault, nodes: nodes.to_vec(), amount: 100 });
+        self.start(self.incidents.len() - 1);
+        self.incidents.len() - 1
+    }
+
+    fn start(&mut self, number: usize) {
+        let Incident { fault, nodes, amount } = self.incidents[number].clone();
+        self.world.note(format!("begin {number} {fault:?} {nodes:?}"));
+        self.open.insert(number);
+        let first = nodes[0];
+        let up = self.world.hosts[first].process.is_some();
+        let free = self.world.hosts[first].paused.is_none();
+        match fault {
+            Fault::Part | Fault::OneWay | Fault::Link => {}
+            Fault::Stopped if up && free => self.world.pause(first, Pause::Stopped),
+            Fault::Suspended if up && free => self.world.pause(first, Pause::Suspended),
+            Fault::Machine if up && free => self.world.pause(first, Pause::Machine),
+            Fault::Killed if up => self.world.kill(first, true),
+            Fault::Power if up => self.world.kill(first, false),
+            Fault::Loss => self.world.loss = amount,
+            Fault::Drain => self.world.drain(first, true),
+            Fault::Planned if up && free => self.world.terminate(first),
+            Fault::Api => {
+                for node in nodes {
+                    self.world.set_api(node, false);
+                }
+            }
+            // It happens to somebody who is not there at the moment.
+            Fault::Stopped
+            | Fault::Suspended
+            | Fault::Machine
+            | Fault::Killed
+            | Fault::Power
+            | Fault::Planned => {
+                self.open.remove(&number);
+            }
+        }
+        self.connect();
+        self.require(fault);
+    }
+
+    pub(crate) fn end(&mut self, number: usize) {
+        if !self.open.remove(&number) {
+            return;
+        }
+        let Incident { fault, nodes, .. } = self.incidents[number].clone();
+        self.world.note(format!("end {number} {fault:?} {nodes:?}"));
+        let first = nodes[0];
+        match fault {
+            Fault::Part | Fault::OneWay | Fault::Link => {}
+            Fault::Stopped | Fault::Suspended | Fault::Machine => self.world.resume(first),
+            Fault::Killed | Fault::Power | Fault::Planned => {
+                // Whoever is stopped in order may still be there; or it was started again already.
+                let process = self.world.hosts[first].process.as_ref();
+                if process.is_none_or(|process| process.leaving != Leaving::No) {
+                    self.world.kill(first, true);
+                    self.world.boot(first);
+                }
+            }
+            Fault::Loss => self.world.loss = 0,
+            Fault::Drain => self.world.drain(first, false),
+            Fault::Api => {
+                for node in nodes {
+                    self.world.set_api(node, true);
+                }
+            }
+        }
+        self.connect();
+        self.require(fault);
+    }
+
+    /// All is well again.
+    pub(crate) fn recover(&mut self) {
+        for number in self.open.clone() {
+            self.end(number);
+        }
+        for index in 0..self.count {
+            if self.world.hosts[index].process.is_none() {
+                self.world.boot(index);
+            }
+        }
+        self.require(Fault::Part);
+    }
+
+    /// What passes, by the faults that are open.
+    fn connect(&mut self) {
+        self.world.cut.clear();
+        for number in self.open.clone() {
+            let Incident { fault, nodes, amount } = self.incidents[number].clone();
+            let others = (0..self.count).filter(|other| !nodes.contains(other));
+            match fault {
+                Fault::Part => self.world.part(&nodes),
+                Fault::OneWay => {
+                    for other in others {
+                        for node in &nodes {
+                            let pair = (*node, other);
+                            self.world.cut.insert(if amount % 2 == 0 {
+                                pair
+                            } else {
+                                (other, *node)
+                            });
+                        }
+                    }
+                }
+                Fault::Link => {
+                    let other = (nodes[0] + 1 + usize::try_from(amount).unwrap()) % self.count;
+                    self.world.cut.insert((nodes[0], other));
+                    self.world.cut.insert((other, nodes[0]));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn is_divided(&self) -> bool {
+        let cut = |one: usize, other: usize| self.world.cut.contains(&(one, other));
+        let all = 0..self.count;
+        // Equal parts: who hears a node hears what that one hears.
+        let same = |one: usize, other: usize| {
+            all.clone()
+                .all(|third| third == one || third == other || cut(one, third) == cut(other, third))
+        };
+        all.clone().any(|one| {
+            all.clone().filter(|other| one != *other).any(|other| {
+                cut(one, other) != cut(other, one) || !cut(one, other) && !same(one, other)
+            })
+        })
+    }
+
+    /// Notes what is required from now.
+    fn require(&mut self, fault: Fault) {
+        // What is planned, and what the API does, costs nobody an owner.
+        self.partial.push((self.world.now, !self.world.cut.is_empty() && self.is_divided()));
+        let planned = matches!(fault, Fault::Drain | Fault::Planned | Fault::Api | Fault::Loss);
+        let world = &self.world;
+        if planned && world.cut.is_empty() {
+            return;
+        }
+        let ready = |index: &usize| {
+            let host = &world.hosts[*index];
+            host.paused.is_none() && host.process.as_ref().is_some_and(|it| it.synced)
+        };
+        let running: Vec<usize> = (0..self.count).filter(ready).collect();
+        let joined = |one: usize, other: usize| {
+            !world.cut.contains(&(one, other)) && !world.cut.contains(&(other, one))
+        };
+        let mut by_degree = running.clone();
+        by_degree.sort_by_key(|one| {
+            std::cmp::Reverse(running.iter().filter(|other| joined(*one, **other)).count())
+        });
+        let mut clique: Vec<usize> = Vec::new();
+        for one in by_degree {
+            if clique.iter().all(|other| joined(one, *other)) {
+                clique.push(one);
+            }
+        }
+        let majority = clique.len() * 2 > self.count;
+        let clean = running.iter().filter(|one| !clique.contains(one)).all(|one| {
+            clique.iter().all(|other| {
+                world.cut.contains(&(*one, *other)) && world.cut.contains(&(*other, *one))
+            })
+        });
+        let gathering =
+            self.required.iter().any(|(at, bound)| bound.is_none() && world.now < *at + GATHERING);
+        let required = match (majority, clean) {
+            (false, _) => None,
+            (true, _) if gathering || self.required.last().is_some_and(|it| it.1.is_none()) => {
+                Some(GATHERING)
+            }
+            (true, true) => Some(CLEAN),
+            (true, false) => Some(PARTIAL),
+        };
+        self.required.push((world.now, required));
+    }
+
+    /// What was wrong.
+    pub(crate) fn verdict(&self) -> Result<(), String> {
+        let mut wrong = String::new();
+        for interval in self.world.judge.all() {
+            if let Some(text) = self.judge(&interval) {
+                let _ = writeln!(wrong, "{}: {text}: {interval:?}", interval.address);
+            }
+        }
+        for address in &self.world.addresses {
+            let owners = self.world.owners(*address);
+            if owners.len() != 1 {
+                let _ = writeln!(wrong, "at the end {owners:?} answer for {address}");
+            }
+        }
+        for index in 0..self.count {
+            let members = self.world.members_of(index);
+            if members != self.count {
+                let _ =
+                    writeln!(wrong, "at the end node {index} knows {members} of {}", self.count);
+            }
+        }
+        if wrong.is_empty() {
+            return Ok(());
+        }
+        let mut text = format!("{} nodes\n", self.count);
+        for (at, what) in &self.world.log {
+            let _ = writeln!(text, "  {at:?} {what}");
+        }
+        for (index, host) in self.world.hosts.iter().enumerate() {
+            let _ = writeln!(text, "  node {index}: {}", host.describe());
+        }
+        Err(text + &wrong)
+    }
+
+    /// Whether some heard one another one way only, or only some of the others, while it lasted or just before.
+    fn is_partial(&self, interval: &Interval) -> bool {
+        let ends = self.partial.iter().skip(1).map(|it| it.0).chain([Duration::MAX]);
+        self.partial.iter().zip(ends).any(|((from, partial), end)| {
+            *partial && *from < interval.to && end + TWO > interval.from
+        })
+    }
+
+    fn judge(&self, interval: &Interval) -> Option<String> {
+        let length = interval.to - interval.from;
+        if interval.owners.len() > 1 {
+            // Of two known, or none, both go on: the table says so.
+            let bound = if self.is_partial(interval) { TWO_PARTIAL } else { TWO };
+            return (length > bound && interval.known > 2)
+                .then(|| format!("several answer for {length:?} ({bound:?})"));
+        }
+        for (place, (at, bound)) in self.required.iter().enumerate() {
+            let Some(bound) = bound else { continue };
+            let end = self.required.get(place + 1).map_or(Duration::MAX, |next| next.0);
+            let (from, to) = (interval.from.max(*at + *bound), interval.to.min(end));
+            if from < to {
+                let after = interval.to.min(end) - *at;
+                return Some(format!("nobody answers {after:?} after the last fault ({bound:?})"));
+            }
+        }
+        None
+    }
+}

@@ -1,0 +1,501 @@
+// SPDX-License-Identifier: Apache-2.0
+//! One node: its clocks, and the speaker on it, composed of the same cores as the program. The thread "members" (ring and guard),
+//! the deciding task (participation, books, passage) and the answering engine run beside one another, as in `net`.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use cluster::Snapshot;
+use l2::LinkReport;
+use members::guard::{Guard, Permit};
+use members::heartbeat::wire::Message;
+use members::heartbeat::{self};
+use members::quorum::Fencing;
+use members::watch::{Standing, WatchOptions, WatchOutput};
+use members::{Config, Event, Input, Member, Output, Ring, Settings};
+use speaker::{
+    Circumstances, Facts, Options, Participation, Passage, PoolOrder, RingCommand, Speaker,
+};
+
+use crate::world::{address, name};
+
+/// A clock that runs at its own rate, and not while it is stopped.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clock {
+    /// What it showed at `since`.
+    shown: Duration,
+    since: Duration,
+    /// Seconds in a million true ones.
+    rate: u64,
+    runs: bool,
+}
+
+impl Clock {
+    pub(crate) fn new(shown: Duration, rate: u64) -> Self {
+        Self { shown, since: Duration::ZERO, rate, runs: true }
+    }
+
+    pub(crate) fn at(&self, now: Duration) -> Duration {
+        let passed = if self.runs { now.saturating_sub(self.since) } else { Duration::ZERO };
+        let nanoseconds = passed.as_nanos() * u128::from(self.rate) / 1_000_000;
+        self.shown + Duration::from_nanos(u64::try_from(nanoseconds).unwrap())
+    }
+
+    /// The true time at which it shows this, at the earliest.
+    pub(crate) fn when(&self, shown: Duration) -> Duration {
+        let left = shown.saturating_sub(self.shown).as_nanos();
+        let nanoseconds = left * 1_000_000 / u128::from(self.rate);
+        self.since + Duration::from_nanos(u64::try_from(nanoseconds).unwrap() + 2)
+    }
+
+    pub(crate) fn run(&mut self, now: Duration, runs: bool) {
+        self.shown = self.at(now);
+        self.since = now;
+        self.runs = runs;
+    }
+}
+
+/// What the members' thread tells the deciding task.
+pub(crate) enum Told {
+    Members,
+    Standing(Standing),
+    Notice(Arc<str>, Vec<u8>),
+    Done(u64),
+}
+
+/// What a node puts on the network.
+pub(crate) enum Sent {
+    Packet(SocketAddr, Vec<u8>),
+    Beat(SocketAddr, Message),
+    Open(u64, SocketAddr, Vec<u8>, Duration),
+    Answer(u64, Vec<u8>),
+    Refuse(u64),
+}
+
+/// How far a planned stop has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Leaving {
+    No,
+    HandingOver,
+    /// The ring hears it; then the process ends.
+    Gossiping,
+    Done,
+}
+
+/// The program `speaker`.
+pub(crate) struct Process {
+    pub(crate) ring: Ring,
+    pub(crate) guard: Guard,
+    published: Arc<Vec<Member>>,
+    changed: bool,
+    telling: Vec<Told>,
+    /// What the members' thread gives the deciding task, and the other way round.
+    pub(crate) inbox: VecDeque<Told>,
+    pub(crate) commands: VecDeque<RingCommand>,
+    pub(crate) sent: VecDeque<Sent>,
+    pub(crate) participation: Participation,
+    pub(crate) speaker: Speaker,
+    passage: Passage,
+    pub(crate) snapshot: Snapshot,
+    /// Whether the API has been read.
+    pub(crate) synced: bool,
+    /// What is answered for.
+    pub(crate) engine: BTreeSet<IpAddr>,
+    pub(crate) engine_tells: VecDeque<u64>,
+    pub(crate) permit: Permit,
+    pub(crate) leaving: Leaving,
+    links: Vec<LinkReport>,
+    interfaces: BTreeSet<Box<str>>,
+    /// Counts changes of what is answered for.
+    pub(crate) version: u64,
+}
+
+pub(crate) struct Start {
+    pub(crate) index: usize,
+    pub(crate) seed: u64,
+    pub(crate) now: Instant,
+    pub(crate) boot: Duration,
+    pub(crate) time: u64,
+    pub(crate) snapshot: Snapshot,
+    pub(crate) options: Options,
+    pub(crate) fence_two: bool,
+    pub(crate) fencing: Fencing,
+    pub(crate) links: Vec<LinkReport>,
+}
+
+impl Process {
+    pub(crate) fn new(start: Start) -> Self {
+        let Start { index, seed, now, boot, time, snapshot, options, .. } = start;
+        let name: Arc<str> = name(index);
+        let facts = Facts { generation: time, silent: true, ..Facts::default() };
+        let watch = WatchOptions {
+            name: Arc::clone(&name),
+            heartbeat: heartbeat::Options::default(),
+            fencing: start.fencing,
+            fence_two: start.fence_two,
+            session: seed | 1,
+            start_wait: Duration::from_secs(2),
+        };
+        let speaks = |metadata: &[u8]| Facts::decode(metadata).is_some();
+        let guard = Guard::new(watch, speaks, false, now, boot);
+        let config = Config {
+            name: Arc::clone(&name),
+            address: address(index),
+            settings: Settings { enable_compression: false, ..Settings::lan() },
+            meta: facts.encode(),
+            overhead: 0,
+            seed,
+        };
+        Self {
+            ring: Ring::new(config, now).unwrap(),
+            guard,
+            published: Arc::default(),
+            changed: true,
+            telling: Vec::new(),
+            inbox: VecDeque::new(),
+            commands: VecDeque::new(),
+            sent: VecDeque::new(),
+            participation: Participation::new(name, facts, false, false),
+            speaker: Speaker::new(options),
+            passage: Passage::default(),
+            snapshot,
+            synced: false,
+            engine: BTreeSet::new(),
+            engine_tells: VecDeque::new(),
+            permit: Permit::None,
+            leaving: Leaving::No,
+            links: start.links,
+            interfaces: ["eth0".into()].into(),
+            version: 0,
+        }
+    }
+
+    // The thread "members", as members::net::run and members::net::heartbeat.
+
+    /// A companion's call: first whether it stood still, then what is to be done.
+    fn guarded(&mut self, now: Instant, boot: Duration, act: impl FnOnce(&mut Guard)) {
+        self.guard.wake(now, boot);
+        act(&mut self.guard);
+        self.permit = self.guard.permit(boot);
+    }
+
+    pub(crate) fn packet(&mut self, now: Instant, input: Input<'_>) {
+        self.ring.handle(now, input);
+    }
+
+    pub(crate) fn beat(&mut self, now: Instant, boot: Duration, from: SocketAddr, it: Message) {
+        self.guarded(now, boot, |guard| guard.handle(now, from, it));
+    }
+
+    pub(crate) fn port_closed(&mut self, now: Instant, boot: Duration, to: SocketAddr) {
+        self.ring.handle(now, Input::Unreachable { to });
+        self.guarded(now, boot, |guard| guard.port_closed(now, to));
+    }
+
+    /// The thread's deadline.
+    pub(crate) fn thread_deadline(&self) -> Instant {
+        self.ring.deadline().into_iter().fold(self.guard.deadline(), Instant::min)
+    }
+
+    pub(crate) fn thread_expire(&mut self, now: Instant, boot: Duration) {
+        if self.ring.deadline().is_some_and(|at| at <= now) {
+            self.ring.handle(now, Input::Deadline);
+        }
+        if self.guard.deadline() <= now {
+            self.guarded(now, boot, |guard| guard.tick(now));
+        }
+    }
+
+    pub(crate) fn thread_commands(&mut self, now: Instant, boot: Duration) {
+        while let Some(command) = self.commands.pop_front() {
+            self.changed = true;
+            match command {
+                RingCommand::Join(addresses) => {
+                    let own = self.ring.member(&self.speaker.options().node).map(|it| it.address);
+                    let others = addresses.into_iter().filter(|other| Some(*other) != own);
+                    self.ring.join(now, others);
+                }
+                RingCommand::SetMeta(meta) => self.ring.set_meta(now, &meta).unwrap(),
+                RingCommand::Notify { to, octets } => {
+                    self.guarded(now, boot, |guard| guard.notify(now, to.as_deref(), &octets));
+                }
+                RingCommand::Gone(gone) => {
+                    self.guarded(now, boot, |guard| guard.set_gone(now, gone));
+                }
+                RingCommand::Expect(names) => {
+                    self.guarded(now, boot, |guard| guard.set_expected(now, names));
+                }
+                RingCommand::Alone => self.guarded(now, boot, |guard| guard.alone(now)),
+                RingCommand::Resume => self.guarded(now, boot, Guard::resume),
+            }
+            self.thread_carry_out(now, boot);
+        }
+    }
+
+    /// Carries out what the ring and its companion want; then what is known is published, and after it what was told. Whether the
+    /// deciding task has something to do.
+    pub(crate) fn thread_settle(&mut self, now: Instant, boot: Duration) -> bool {
+        self.thread_carry_out(now, boot);
+        if std::mem::take(&mut self.changed) {
+            self.published = Arc::new(self.ring.members().collect());
+            self.inbox.push_back(Told::Members);
+        }
+        self.inbox.extend(self.telling.drain(..));
+        !self.inbox.is_empty()
+    }
+
+    fn thread_carry_out(&mut self, now: Instant, boot: Duration) {
+        loop {
+            if let Some(output) = self.ring.poll() {
+                match output {
+                    Output::Packet { to, octets } => self.sent.push_back(Sent::Packet(to, octets)),
+                    Output::Open { stream, to, octets, timeout } => {
+                        self.sent.push_back(Sent::Open(stream, to, octets, timeout));
+                    }
+                    Output::Answer { stream, octets } => {
+                        self.sent.push_back(Sent::Answer(stream, octets));
+                    }
+                    Output::Refuse { stream } => self.sent.push_back(Sent::Refuse(stream)),
+                    Output::Event(event) => self.ring_event(now, boot, &event),
+                }
+            } else if let Some(output) = self.guard.poll() {
+                match output {
+                    WatchOutput::Send { to, message } => {
+                        self.sent.push_back(Sent::Beat(to, message))
+                    }
+                    WatchOutput::DeclareDead { name, .. } => self.ring.declare_dead(now, &name),
+                    WatchOutput::Vouch(name) => self.ring.vouch(now, &name),
+                    WatchOutput::Reappear => self.ring.reappear(now),
+                    WatchOutput::Standing(standing) => self.telling.push(Told::Standing(standing)),
+                    WatchOutput::Marked { .. } => {}
+                    WatchOutput::Notice { from, bytes } => {
+                        self.telling.push(Told::Notice(from, bytes));
+                    }
+                }
+            } else {
+                return;
+            }
+        }
+    }
+
+    fn ring_event(&mut self, now: Instant, boot: Duration, event: &Event) {
+        self.guarded(now, boot, |guard| guard.member_event(now, event));
+        match event {
+            Event::Departed => {
+                if self.leaving == Leaving::Gossiping {
+                    self.leaving = Leaving::Done;
+                }
+            }
+            Event::Contacted { .. } | Event::Conflict { .. } | Event::Accused => {}
+            Event::Joined(_)
+            | Event::Left(_)
+            | Event::Updated(_)
+            | Event::Suspected { .. }
+            | Event::Refuted(_)
+            | Event::Dead { .. } => self.changed = true,
+        }
+    }
+
+    // The deciding task, as speaker::net::{shell, membership, ring, layer2}.
+
+    /// One turn of the task: takes everything in that is there, then decides.
+    pub(crate) fn task(&mut self, now: Instant, time: u64) {
+        while let Some(told) = self.inbox.pop_front() {
+            let ring = Arc::clone(&self.published);
+            match told {
+                Told::Members => self.participation.handle_members(now, ring.iter()),
+                Told::Standing(standing) => {
+                    self.participation.handle_standing(now, time, standing);
+                    self.participation.handle_members(now, ring.iter());
+                }
+                Told::Notice(from, octets) => {
+                    let claims = self.participation.handle_notice(now, from, &octets, ring.iter());
+                    let owned = |address| self.speaker.users(address).next().is_some();
+                    let released = self.passage.claimed(now, &claims, owned);
+                    self.release(&released);
+                }
+                Told::Done(number) => {
+                    let claims = self.passage.done(number);
+                    self.participation.claim(claims);
+                }
+            }
+        }
+        if self.task_deadline(now).is_some_and(|at| at <= now) {
+            let released = self.passage.expired(now);
+            self.release(&released);
+            self.participation.expire(now, time, &self.snapshot);
+        }
+        // Whoever hands over waits only for that.
+        if self.leaving == Leaving::No {
+            self.decide(now, time);
+        }
+        self.go_on(now);
+    }
+
+    fn go_on(&mut self, now: Instant) {
+        if self.leaving == Leaving::HandingOver && self.passage.is_settled() {
+            self.leaving = Leaving::Gossiping;
+            self.ring.leave(now);
+        }
+        while let Some(command) = self.participation.poll() {
+            self.commands.push_back(command);
+        }
+    }
+
+    pub(crate) fn task_deadline(&self, now: Instant) -> Option<Instant> {
+        self.passage.deadline().into_iter().chain(self.participation.deadline(now)).min()
+    }
+
+    /// SIGTERM.
+    pub(crate) fn terminate(&mut self, now: Instant, time: u64) {
+        if self.leaving == Leaving::No {
+            assert!(self.participation.begin_to_leave(time), "there is nobody of MetalLB's");
+            self.decide(now, time);
+            self.leaving = Leaving::HandingOver;
+            self.go_on(now);
+        }
+    }
+
+    fn decide(&mut self, now: Instant, time: u64) {
+        if !self.synced || self.participation.attendance().is_starting() {
+            return;
+        }
+        let mut dirty = self.snapshot.take_dirty();
+        self.participation.consider(now, time, &self.snapshot, &self.links, &mut dirty);
+        if !dirty.is_empty() {
+            let attendance = self.participation.attendance();
+            let (members, passes) = (attendance.members(), attendance.passes());
+            let circumstances = Circumstances {
+                members,
+                interfaces: &self.interfaces,
+                pools: &PoolOrder::of(self.snapshot.config()),
+                time: jiff::Timestamp::UNIX_EPOCH,
+            };
+            let outputs = self.speaker.reconcile(&self.snapshot, &dirty, &circumstances);
+            let orders = self.passage.carry_out(now, &mut self.speaker, &outputs, members, passes);
+            self.participation.carried_out(&orders);
+            // What lingers is answered for as before.
+            for (address, scope) in orders.change {
+                self.version += 1;
+                if scope.is_some() {
+                    self.engine.insert(address);
+                } else {
+                    self.engine.remove(&address);
+                }
+            }
+            self.engine_tells.extend(orders.tell);
+        }
+        if self.participation.decided() {
+            let desired = self.speaker.desired().into_keys().collect();
+            self.engine_tells.extend(self.passage.claim(desired));
+        }
+    }
+
+    fn release(&mut self, addresses: &[IpAddr]) {
+        for address in addresses {
+            self.version += 1;
+            self.engine.remove(address);
+        }
+    }
+}
+
+/// A node.
+pub(crate) struct Host {
+    pub(crate) process: Option<Process>,
+    /// Grows with every process; what was meant for an earlier one is lost.
+    pub(crate) life: u64,
+    /// Whether the kernel lives: then it says that a port is closed.
+    pub(crate) kernel: bool,
+    pub(crate) monotonic: Clock,
+    pub(crate) boot: Clock,
+    pub(crate) paused: Option<Pause>,
+    /// What came while the process was stopped.
+    pub(crate) waiting: Vec<crate::world::Arrival>,
+    pub(crate) api: bool,
+    /// Objects that it has not heard of since the API is away.
+    pub(crate) unheard: Vec<serde_json::Value>,
+    pub(crate) thread_woken: Option<Duration>,
+    pub(crate) task_woken: Option<Duration>,
+    pub(crate) check: Option<Duration>,
+    /// Whether the task, the members' thread (for commands) and the engine have been woken.
+    pub(crate) awake: [bool; 3],
+    /// When the API's last news arrives.
+    pub(crate) told: Duration,
+    /// Port-unreachable messages that the kernel still sends, and when it last got one more.
+    pub(crate) unreachable: (u32, Duration),
+}
+
+/// What stands still.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pause {
+    /// SIGSTOP: the process; the kernel takes datagrams in.
+    Stopped,
+    /// The system; `CLOCK_BOOTTIME` goes on.
+    Suspended,
+    /// The machine, and it doesn't know.
+    Machine,
+}
+
+impl Host {
+    pub(crate) fn now(&self, start: Instant, now: Duration) -> Instant {
+        start + self.monotonic.at(now)
+    }
+
+    /// Until when it may answer, in true time.
+    pub(crate) fn permitted_until(&self) -> Option<Duration> {
+        match self.process.as_ref()?.permit {
+            Permit::None => None,
+            Permit::Until(boot) => Some(self.boot.when(boot)),
+            Permit::Unlimited => Some(Duration::MAX),
+        }
+    }
+
+    pub(crate) fn may_answer(&self, now: Duration) -> bool {
+        let Some(process) = &self.process else { return false };
+        self.paused.is_none()
+            && match process.permit {
+                Permit::None => false,
+                Permit::Until(boot) => self.boot.at(now) < boot,
+                Permit::Unlimited => true,
+            }
+    }
+
+    /// Of how many members it knows.
+    pub(crate) fn known(&self, now: Instant) -> usize {
+        self.process.as_ref().map_or(0, |process| process.guard.watch().count(now).known)
+    }
+
+    /// What it thinks of itself and the others.
+    pub(crate) fn describe(&self) -> String {
+        let Some(process) = &self.process else { return "no process".to_owned() };
+        let attendance = process.participation.attendance();
+        let speaker::Members::Alive(members) = attendance.members() else { return String::new() };
+        let others = members.iter().map(|(name, member)| match member {
+            speaker::Member::Ferrolb(facts) => format!(
+                "{name}{}{}{}",
+                if facts.silent { " silent" } else { "" },
+                if facts.leaving { " leaving" } else { "" },
+                if facts.drained { " drained" } else { "" }
+            ),
+            speaker::Member::MetalLb => "MetalLB".to_owned(),
+        });
+        let others: Vec<String> = others.collect();
+        format!(
+            "{:?}, synced {}, permit {:?}, owns {:?}, says {}, knows {others:?}",
+            attendance.standing(),
+            process.synced,
+            process.permit,
+            process.engine,
+            if attendance.facts().silent { "silent" } else { "ready" },
+        )
+    }
+
+    pub(crate) fn owners(&self) -> &BTreeSet<IpAddr> {
+        static NOTHING: BTreeSet<IpAddr> = BTreeSet::new();
+        self.process.as_ref().map_or(&NOTHING, |process| &process.engine)
+    }
+}
+
+pub(crate) type Hosts = Vec<Host>;

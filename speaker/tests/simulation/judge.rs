@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Watches at every virtual moment who answers for what, and measures how long nobody or more than one does.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// How many answered for an address for a time, if not exactly one.
+#[derive(Clone, Debug)]
+pub(crate) struct Interval {
+    pub(crate) address: IpAddr,
+    pub(crate) from: Duration,
+    pub(crate) to: Duration,
+    /// Empty if nobody did.
+    pub(crate) owners: BTreeSet<usize>,
+    /// The fewest members that one of them knew, itself included.
+    pub(crate) known: usize,
+}
+
+struct Watched {
+    owners: BTreeSet<usize>,
+    /// Since when nobody, one or more than one.
+    since: Duration,
+    /// All that took part in the present interval.
+    all: BTreeSet<usize>,
+    known: usize,
+}
+
+pub(crate) struct Judge {
+    watched: BTreeMap<IpAddr, Watched>,
+    seen: Vec<(bool, u64, u64)>,
+    owned: Vec<BTreeSet<IpAddr>>,
+    known: Vec<usize>,
+    pub(crate) intervals: Vec<Interval>,
+    now: Duration,
+}
+
+impl Judge {
+    pub(crate) fn new(addresses: &[IpAddr], count: usize) -> Self {
+        let watched = || Watched {
+            owners: BTreeSet::new(),
+            since: Duration::ZERO,
+            all: BTreeSet::new(),
+            known: usize::MAX,
+        };
+        Self {
+            watched: addresses.iter().map(|address| (*address, watched())).collect(),
+            seen: vec![(false, 0, 0); count],
+            owned: vec![BTreeSet::new(); count],
+            known: vec![0; count],
+            intervals: Vec::new(),
+            now: Duration::ZERO,
+        }
+    }
+
+    pub(crate) fn is_news(&mut self, host: usize, key: (bool, u64, u64)) -> bool {
+        std::mem::replace(&mut self.seen[host], key) != key
+    }
+
+    /// A node answers for these from now.
+    pub(crate) fn see(
+        &mut self,
+        now: Duration,
+        host: usize,
+        owned: BTreeSet<IpAddr>,
+        known: usize,
+    ) {
+        self.known[host] = known;
+        let before = std::mem::replace(&mut self.owned[host], owned);
+        let changed: Vec<IpAddr> =
+            before.symmetric_difference(&self.owned[host]).copied().collect();
+        for address in changed {
+            let Some(watched) = self.watched.get_mut(&address) else { continue };
+            let class = watched.owners.len().min(2);
+            let closed = interval(address, watched, now);
+            if !watched.owners.remove(&host) {
+                watched.owners.insert(host);
+            }
+            if watched.owners.len().min(2) == class {
+                watched.all.insert(host);
+                watched.known = watched.known.min(known);
+                continue;
+            }
+            self.intervals.extend(closed);
+            watched.since = now;
+            watched.all = watched.owners.clone();
+            watched.known =
+                watched.owners.iter().map(|it| self.known[*it]).min().unwrap_or(usize::MAX);
+        }
+    }
+
+    pub(crate) fn pass(&mut self, now: Duration) {
+        self.now = now;
+    }
+
+    /// What is over, and what goes on.
+    pub(crate) fn all(&self) -> Vec<Interval> {
+        let open = self.watched.iter().filter_map(|(it, watched)| interval(*it, watched, self.now));
+        self.intervals.iter().cloned().chain(open).collect()
+    }
+}
+
+fn interval(address: IpAddr, watched: &Watched, now: Duration) -> Option<Interval> {
+    (watched.owners.len() != 1 && now > watched.since).then(|| Interval {
+        address,
+        from: watched.since,
+        to: now,
+        owners: watched.all.clone(),
+        known: watched.known,
+    })
+}

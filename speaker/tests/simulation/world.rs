@@ -1,0 +1,764 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A network of whole speakers with a virtual clock. All follows from the seed.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use cluster::{ConfigScope, Object, Snapshot};
+use crds::config::ConfigKind;
+use l2::LinkReport;
+use members::heartbeat::wire::Message;
+use members::quorum::Fencing;
+use members::{Input, State};
+use serde_json::{Value, json};
+use speaker::{BgpMode, Options};
+
+use crate::host::{Clock, Host, Hosts, Leaving, Pause, Process, Sent, Start};
+use crate::judge::Judge;
+
+pub(crate) const MS: Duration = Duration::from_millis(1);
+/// What a socket holds while nobody reads it.
+const BUFFER: usize = 400;
+/// When TCP repeats its first packet.
+const SYN: [u64; 4] = [0, 1_000, 3_000, 7_000];
+
+/// SplitMix64.
+#[derive(Clone, Debug)]
+pub(crate) struct Chance(pub(crate) u64);
+
+impl Chance {
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound
+    }
+
+    pub(crate) fn index(&mut self, length: usize) -> usize {
+        usize::try_from(self.below(length as u64)).unwrap()
+    }
+
+    pub(crate) fn micros(&mut self, from: u64, to: u64) -> Duration {
+        Duration::from_micros(from + self.below(to - from))
+    }
+}
+
+pub(crate) enum Arrival {
+    Packet(usize, Vec<u8>),
+    Beat(usize, Message),
+    /// From whom, the stream's number there.
+    Request(usize, u64, Vec<u8>),
+    Response(u64, Result<Vec<u8>, String>),
+    Closed(SocketAddr),
+    /// A connection that is tried again: to whom, the stream, the message, the attempt, when it ends.
+    Connect(usize, u64, Vec<u8>, usize, Duration),
+    ThreadWake,
+    Commands,
+    Task,
+    TaskWake,
+    /// The engine has done everything.
+    Engine,
+    /// The permit may have run out.
+    Check,
+    /// The API's objects, at the start of a process.
+    Sync,
+    /// Where the others are by the API.
+    Discover(u64),
+    Object(Value),
+    /// The end of a planned stop.
+    End,
+}
+
+struct Pending(Duration, u64, usize, u64, Arrival);
+
+impl PartialEq for Pending {
+    fn eq(&self, other: &Self) -> bool {
+        (self.0, self.1) == (other.0, other.1)
+    }
+}
+impl Eq for Pending {}
+impl PartialOrd for Pending {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Pending {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.0, self.1).cmp(&(other.0, other.1))
+    }
+}
+
+pub(crate) fn name(index: usize) -> Arc<str> {
+    format!("node-{index:02}").into()
+}
+
+pub(crate) fn address(index: usize) -> SocketAddr {
+    let index = u32::try_from(index).unwrap();
+    (Ipv4Addr::from_bits(0x0a00_0001 + index), 7946).into()
+}
+
+fn index(address: SocketAddr) -> usize {
+    let SocketAddr::V4(address) = address else { panic!("all have IPv4") };
+    usize::try_from(address.ip().to_bits() - 0x0a00_0001).unwrap()
+}
+
+pub(crate) struct World {
+    pub(crate) hosts: Hosts,
+    pub(crate) now: Duration,
+    pub(crate) start: Instant,
+    pub(crate) chance: Chance,
+    queue: BinaryHeap<Reverse<Pending>>,
+    departures: u64,
+    /// Events at this very moment.
+    steps: u32,
+    /// Datagrams lost of a thousand.
+    pub(crate) loss: u64,
+    /// Pairs (from, to) that nothing passes.
+    pub(crate) cut: BTreeSet<(usize, usize)>,
+    /// Nodes as the API has them.
+    nodes: Vec<Value>,
+    pub(crate) addresses: Vec<IpAddr>,
+    /// How long news of the API take at most.
+    pub(crate) lag: Duration,
+    asked: BTreeMap<(usize, u64), (usize, u64)>,
+    next_request: u64,
+    pub(crate) judge: Judge,
+    pub(crate) datagrams: u64,
+    pub(crate) fence_two: bool,
+    pub(crate) fencing: Fencing,
+    pub(crate) log: Vec<(Duration, String)>,
+}
+
+impl World {
+    pub(crate) fn new(seed: u64, count: usize, addresses: usize) -> Self {
+        #[allow(clippy::disallowed_methods, reason = "the beginning of simulated time")]
+        let start = Instant::now();
+        let mut chance = Chance(seed);
+        let node = |index: usize| json!({ "kind": "Node", "metadata": { "name": &*name(index) } });
+        let addresses: Vec<IpAddr> = (0..addresses)
+            .map(|number| Ipv4Addr::new(192, 0, 2, u8::try_from(number + 1).unwrap()).into())
+            .collect();
+        let hosts = (0..count)
+            .map(|_| {
+                // Up to a thousandth fast or slow; any beginning.
+                let rate = 999_000 + chance.below(2_000);
+                let shown = Duration::from_secs(10_000 + chance.below(10_000));
+                Host {
+                    process: None,
+                    life: 0,
+                    kernel: true,
+                    monotonic: Clock::new(shown, rate),
+                    boot: Clock::new(shown + Duration::from_secs(5), rate),
+                    paused: None,
+                    waiting: Vec::new(),
+                    api: true,
+                    unheard: Vec::new(),
+                    thread_woken: None,
+                    task_woken: None,
+                    check: None,
+                    awake: [false; 3],
+                    told: Duration::ZERO,
+                    unreachable: (6, Duration::ZERO),
+                }
+            })
+            .collect();
+        Self {
+            judge: Judge::new(&addresses, count),
+            hosts,
+            now: Duration::ZERO,
+            start,
+            chance,
+            queue: BinaryHeap::new(),
+            departures: 0,
+            steps: 0,
+            loss: 0,
+            cut: BTreeSet::new(),
+            nodes: (0..count).map(node).collect(),
+            addresses,
+            lag: 200 * MS,
+            asked: BTreeMap::new(),
+            next_request: 0,
+            datagrams: 0,
+            fence_two: false,
+            fencing: Fencing::Majority,
+            log: Vec::new(),
+        }
+    }
+
+    pub(crate) fn note(&mut self, text: impl Into<String>) {
+        self.log.push((self.now, text.into()));
+    }
+
+    fn time(&self) -> u64 {
+        1_700_000_000_000_000 + u64::try_from(self.now.as_micros()).unwrap()
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        let mut snapshot = Snapshot::new(ConfigScope::All, true);
+        let pool = json!({ "kind": "IPAddressPool", "metadata": { "name": "p" }, "spec": { "addresses": ["192.0.2.0/24"] } });
+        let advertisement =
+            json!({ "kind": "L2Advertisement", "metadata": { "name": "a" }, "spec": {} });
+        for object in self.nodes.iter().chain([&pool, &advertisement]) {
+            apply(&mut snapshot, object);
+        }
+        for (number, address) in self.addresses.iter().enumerate() {
+            apply(
+                &mut snapshot,
+                &json!({
+                    "kind": "Service",
+                    "metadata": { "name": format!("s{number}"), "namespace": "d", "annotations": {} },
+                    "spec": { "type": "LoadBalancer", "ports": [{ "port": 80 }] },
+                    "status": { "loadBalancer": { "ingress": [{ "ip": address.to_string() }] } },
+                }),
+            );
+        }
+        snapshot
+    }
+
+    // What happens to nodes.
+
+    /// A process begins on a node.
+    pub(crate) fn boot(&mut self, index: usize) {
+        let seed = self.chance.next();
+        let options = Options {
+            node: name(index),
+            class: None,
+            ignore_exclude_label: false,
+            assume_endpoints: true,
+            drain_on_cordon: false,
+            bgp_mode: BgpMode::Native,
+        };
+        let snapshot = Snapshot::new(ConfigScope::All, true);
+        let link = LinkReport {
+            name: "eth0".into(),
+            index: 2,
+            hardware_address: None,
+            up: true,
+            carrier: true,
+            addresses: Arc::new([]),
+            arp: true,
+            ndp: true,
+            arp_reason: None,
+            ndp_reason: None,
+        };
+        let (now, boot, time) =
+            (self.clock(index), self.hosts[index].boot.at(self.now), self.time());
+        let (fence_two, fencing) = (self.fence_two, self.fencing);
+        let links = vec![link];
+        let process = Process::new(Start {
+            index,
+            seed,
+            now,
+            boot,
+            time,
+            snapshot,
+            options,
+            fence_two,
+            fencing,
+            links,
+        });
+        let host = &mut self.hosts[index];
+        host.life += 1;
+        host.process = Some(process);
+        host.kernel = true;
+        host.unheard.clear();
+        (host.thread_woken, host.task_woken, host.check) = (None, None, None);
+        host.awake = [false; 3];
+        host.waiting.clear();
+        let (sync, found) =
+            (self.chance.micros(20_000, 200_000), self.chance.micros(5_000, 60_000));
+        self.push(sync, index, Arrival::Sync);
+        self.push(found, index, Arrival::Discover(0));
+        self.settle(index);
+    }
+
+    /// The process ends at once. Its kernel says so where that lives on.
+    pub(crate) fn kill(&mut self, index: usize, kernel: bool) {
+        let host = &mut self.hosts[index];
+        host.process = None;
+        host.life += 1;
+        host.kernel = kernel;
+        host.waiting.clear();
+        if host.paused.take().is_some() {
+            host.monotonic.run(self.now, true);
+            host.boot.run(self.now, true);
+        }
+        self.look(index);
+    }
+
+    pub(crate) fn terminate(&mut self, index: usize) {
+        let (now, time) = (self.clock(index), self.time());
+        if let Some(process) = &mut self.hosts[index].process {
+            process.terminate(now, time);
+        }
+        // What MetalLB's manifests leave.
+        self.push(2_000 * MS, index, Arrival::End);
+        self.settle(index);
+    }
+
+    pub(crate) fn pause(&mut self, index: usize, pause: Pause) {
+        let now = self.now;
+        let host = &mut self.hosts[index];
+        host.paused = Some(pause);
+        host.monotonic.run(now, pause == Pause::Stopped);
+        host.boot.run(now, pause != Pause::Machine);
+        self.look(index);
+    }
+
+    pub(crate) fn resume(&mut self, index: usize) {
+        let now = self.now;
+        let host = &mut self.hosts[index];
+        if host.paused.take().is_none() {
+            return;
+        }
+        host.monotonic.run(now, true);
+        host.boot.run(now, true);
+        (host.thread_woken, host.task_woken, host.check) = (None, None, None);
+        // The engine may be the first to run.
+        self.look(index);
+        // As the shell does it: what has come first, then the time.
+        for arrival in std::mem::take(&mut self.hosts[index].waiting) {
+            self.take(index, arrival);
+        }
+        self.take(index, Arrival::ThreadWake);
+        self.take(index, Arrival::TaskWake);
+    }
+
+    /// Nothing passes between these and the others.
+    pub(crate) fn part(&mut self, some: &[usize]) {
+        for one in some {
+            for other in (0..self.hosts.len()).filter(|other| !some.contains(other)) {
+                self.cut.insert((*one, other));
+                self.cut.insert((other, *one));
+            }
+        }
+    }
+
+    /// An object of the API changes.
+    pub(crate) fn drain(&mut self, index: usize, drained: bool) {
+        let annotations = if drained { json!({ "ferrolb.io/drain": "true" }) } else { json!({}) };
+        self.nodes[index] = json!({ "kind": "Node",
+            "metadata": { "name": &*name(index), "annotations": annotations } });
+        let object = self.nodes[index].clone();
+        for host in 0..self.hosts.len() {
+            let most = u64::try_from(self.lag.as_micros()).unwrap().max(1_001);
+            let lag = self.chance.micros(1_000, most);
+            // One watch tells everything in order.
+            let at = (self.now + lag).max(self.hosts[host].told);
+            self.hosts[host].told = at;
+            self.push(at - self.now, host, Arrival::Object(object.clone()));
+        }
+    }
+
+    pub(crate) fn set_api(&mut self, index: usize, there: bool) {
+        self.hosts[index].api = there;
+        if there {
+            let lag = self.chance.micros(1_000, 50_000);
+            let at = (self.now + lag).max(self.hosts[index].told);
+            self.hosts[index].told = at;
+            for object in std::mem::take(&mut self.hosts[index].unheard) {
+                self.push(at - self.now, index, Arrival::Object(object));
+            }
+            if self.hosts[index].process.as_ref().is_some_and(|process| !process.synced) {
+                let lag = self.chance.micros(20_000, 200_000);
+                self.push(lag, index, Arrival::Sync);
+            }
+        }
+    }
+
+    // How time passes.
+
+    pub(crate) fn clock(&self, index: usize) -> Instant {
+        self.hosts[index].now(self.start, self.now)
+    }
+
+    pub(crate) fn run(&mut self, time: Duration) {
+        let end = self.now + time;
+        while let Some(Reverse(next)) = self.queue.peek()
+            && next.0 <= end
+        {
+            let Some(Reverse(Pending(at, _, host, life, arrival))) = self.queue.pop() else {
+                return;
+            };
+            self.steps = if self.now == at { self.steps + 1 } else { 0 };
+            assert!(
+                self.steps < 100_000,
+                "time stands still at {at:?} on node {host}: {:?}",
+                std::mem::discriminant(&arrival)
+            );
+            self.now = at;
+            self.arrive(host, life, arrival);
+        }
+        self.now = end;
+        self.judge.pass(self.now);
+    }
+
+    fn push(&mut self, after: Duration, host: usize, arrival: Arrival) {
+        self.departures += 1;
+        let life = self.hosts[host].life;
+        self.queue.push(Reverse(Pending(self.now + after, self.departures, host, life, arrival)));
+    }
+
+    fn arrive(&mut self, index: usize, life: u64, arrival: Arrival) {
+        let now = self.now;
+        let from_network = matches!(
+            arrival,
+            Arrival::Packet(..) | Arrival::Beat(..) | Arrival::Request(..) | Arrival::Object(_)
+        );
+        if let Arrival::Connect(to, stream, octets, attempt, end) = arrival {
+            if self.hosts[index].life == life {
+                self.connect(index, to, stream, octets, attempt, end);
+            }
+            return;
+        }
+        let host = &mut self.hosts[index];
+        if host.process.is_none() {
+            if host.kernel {
+                self.refuse(index, arrival);
+            }
+            return;
+        }
+        if !from_network && host.life != life {
+            return;
+        }
+        if let Some(pause) = host.paused {
+            let kept = match pause {
+                Pause::Stopped => host.waiting.len() < BUFFER,
+                // The watch goes on where it was.
+                Pause::Suspended | Pause::Machine => {
+                    !from_network || matches!(arrival, Arrival::Object(_))
+                }
+            };
+            // Deadlines are looked up anew.
+            let due = matches!(arrival, Arrival::ThreadWake | Arrival::TaskWake | Arrival::Check);
+            if kept && !due {
+                host.waiting.push(arrival);
+            }
+            return;
+        }
+        match arrival {
+            Arrival::ThreadWake if host.thread_woken == Some(now) => host.thread_woken = None,
+            Arrival::TaskWake if host.task_woken == Some(now) => host.task_woken = None,
+            Arrival::Check if host.check == Some(now) => host.check = None,
+            Arrival::ThreadWake | Arrival::TaskWake | Arrival::Check => return,
+            _ => {}
+        }
+        self.take(index, arrival);
+    }
+
+    /// The kernel of a node without the process answers.
+    fn refuse(&mut self, index: usize, arrival: Arrival) {
+        let now = self.now;
+        match arrival {
+            Arrival::Packet(from, _) | Arrival::Beat(from, _) => {
+                // A burst of six, then one a second.
+                let (left, last) = &mut self.hosts[index].unreachable;
+                let more = u32::try_from((now - *last).as_secs()).unwrap();
+                if more > 0 {
+                    (*left, *last) = ((*left + more).min(6), now);
+                }
+                if *left > 0 && !self.cut.contains(&(index, from)) {
+                    *left -= 1;
+                    let delay = self.delay();
+                    self.push(delay, from, Arrival::Closed(address(index)));
+                }
+            }
+            Arrival::Request(from, stream, _) => self.fail(index, from, stream),
+            _ => {}
+        }
+    }
+
+    fn take(&mut self, index: usize, arrival: Arrival) {
+        let now = self.clock(index);
+        let boot = self.hosts[index].boot.at(self.now);
+        let time = self.time();
+        let api = self.hosts[index].api;
+        match arrival {
+            Arrival::Task => self.hosts[index].awake[0] = false,
+            Arrival::Commands => self.hosts[index].awake[1] = false,
+            Arrival::Engine => self.hosts[index].awake[2] = false,
+            _ => {}
+        }
+        let Some(process) = &mut self.hosts[index].process else { return };
+        match arrival {
+            Arrival::Packet(from, octets) => {
+                process.packet(now, Input::Packet { from: address(from), octets: &octets });
+            }
+            Arrival::Beat(from, message) => process.beat(now, boot, address(from), message),
+            Arrival::Request(from, stream, octets) => {
+                self.next_request += 1;
+                let number = self.next_request;
+                self.asked.insert((index, number), (from, stream));
+                process.packet(now, Input::Request { stream: number, octets: &octets });
+            }
+            Arrival::Response(stream, result) => {
+                let result = result.as_deref().map_err(String::as_str);
+                process.packet(now, Input::Response { stream, result });
+            }
+            Arrival::Closed(to) => process.port_closed(now, boot, to),
+            Arrival::ThreadWake => process.thread_expire(now, boot),
+            Arrival::Commands => process.thread_commands(now, boot),
+            Arrival::Task | Arrival::TaskWake => process.task(now, time),
+            Arrival::Engine => {
+                if self.hosts[index].may_answer(self.now) {
+                    let Some(process) = &mut self.hosts[index].process else { return };
+                    let told = process.engine_tells.drain(..).map(crate::host::Told::Done);
+                    process.inbox.extend(told);
+                    process.task(now, time);
+                } else {
+                    // Nobody wakes the engine when it may speak again; it looks from time to time.
+                    self.hosts[index].awake[2] = true;
+                    self.push(20 * MS, index, Arrival::Engine);
+                }
+            }
+            Arrival::Check => {}
+            Arrival::Sync => {
+                if api && !process.synced {
+                    let snapshot = self.snapshot();
+                    let Some(process) = &mut self.hosts[index].process else { return };
+                    process.snapshot = snapshot;
+                    process.synced = true;
+                    process.task(now, time);
+                }
+            }
+            Arrival::Discover(round) => {
+                if api {
+                    let others: Vec<SocketAddr> =
+                        (0..self.hosts.len()).filter(|it| *it != index).map(address).collect();
+                    let any = !others.is_empty();
+                    let names = (0..self.hosts.len()).filter(|it| *it != index).map(name).collect();
+                    let Some(process) = &mut self.hosts[index].process else { return };
+                    process.participation.find(&others, names, any);
+                    process.task(now, time);
+                }
+                // As discovery: after 0.5, 1, 2, 4, 8 seconds, then each minute.
+                let pause = if api { 500 << round.min(5) } else { 1_000 };
+                self.push(
+                    Duration::from_millis(pause),
+                    index,
+                    Arrival::Discover(round + u64::from(api)),
+                );
+            }
+            Arrival::Object(object) => {
+                if api && process.synced {
+                    apply(&mut process.snapshot, &object);
+                    process.task(now, time);
+                } else if process.synced {
+                    self.hosts[index].unheard.push(object);
+                }
+            }
+            Arrival::End => {
+                if process.leaving != Leaving::No {
+                    self.kill(index, true);
+                    return;
+                }
+            }
+            Arrival::Connect(..) => unreachable!("handled before"),
+        }
+        self.settle(index);
+    }
+
+    /// Carries out what a node wants, and wakes it when it is due.
+    fn settle(&mut self, index: usize) {
+        let now = self.clock(index);
+        let boot = self.hosts[index].boot.at(self.now);
+        let Some(process) = &mut self.hosts[index].process else { return };
+        let told = process.thread_settle(now, boot);
+        let commanded = !process.commands.is_empty();
+        let telling = !process.engine_tells.is_empty();
+        let done = process.leaving == Leaving::Done;
+        let sent = std::mem::take(&mut process.sent);
+        let awake = self.hosts[index].awake;
+        self.hosts[index].awake = [awake[0] | told, awake[1] | commanded, awake[2] | telling];
+        if told && !awake[0] {
+            let after = self.chance.micros(30, 800);
+            self.push(after, index, Arrival::Task);
+        }
+        if commanded && !awake[1] {
+            let after = self.chance.micros(10, 100);
+            self.push(after, index, Arrival::Commands);
+        }
+        if telling && !awake[2] {
+            let after = self.chance.micros(50, 300);
+            self.push(after, index, Arrival::Engine);
+        }
+        for sent in sent {
+            self.send(index, sent);
+        }
+        if done {
+            self.kill(index, true);
+            return;
+        }
+        self.wake(index);
+        self.look(index);
+    }
+
+    fn wake(&mut self, index: usize) {
+        let now = self.clock(index);
+        let host = &self.hosts[index];
+        let Some(process) = &host.process else { return };
+        let when = |at: Instant| {
+            host.monotonic.when(at.saturating_duration_since(self.start)).max(self.now)
+        };
+        let thread = when(process.thread_deadline());
+        let task = process.task_deadline(now).map(when);
+        if self.hosts[index].thread_woken.is_none_or(|woken| woken > thread) {
+            self.hosts[index].thread_woken = Some(thread);
+            self.push(thread - self.now, index, Arrival::ThreadWake);
+        }
+        if let Some(task) = task
+            && self.hosts[index].task_woken.is_none_or(|woken| woken > task)
+        {
+            self.hosts[index].task_woken = Some(task);
+            self.push(task - self.now, index, Arrival::TaskWake);
+        }
+    }
+
+    /// Lets the judge see what a node answers for now, and again when its permit runs out.
+    fn look(&mut self, index: usize) {
+        let until = self.hosts[index].permitted_until();
+        if let Some(until) = until.filter(|until| *until != Duration::MAX && *until > self.now)
+            && self.hosts[index].check.is_none()
+            && self.hosts[index].paused.is_none()
+        {
+            self.hosts[index].check = Some(until);
+            self.push(until - self.now, index, Arrival::Check);
+        }
+        let host = &self.hosts[index];
+        let answers = host.may_answer(self.now);
+        let version = host.process.as_ref().map_or(0, |process| process.version);
+        let key = (answers, host.life, version);
+        if self.judge.is_news(index, key) {
+            let owned = if answers { host.owners().clone() } else { BTreeSet::new() };
+            let known = host.known(host.now(self.start, self.now));
+            if std::env::var_os("FERROLB_TRACE").is_some() {
+                let text = format!("node {index} answers for {owned:?}: {}", host.describe());
+                self.log.push((self.now, text));
+            }
+            self.judge.see(self.now, index, owned, known);
+        }
+    }
+
+    fn send(&mut self, index: usize, sent: Sent) {
+        match sent {
+            Sent::Packet(to, octets) => {
+                let to = self::index(to);
+                if let Some(delay) = self.passes(index, to) {
+                    self.push(delay, to, Arrival::Packet(index, octets));
+                }
+            }
+            Sent::Beat(to, message) => {
+                let to = self::index(to);
+                if let Some(delay) = self.passes(index, to) {
+                    self.push(delay, to, Arrival::Beat(index, message));
+                }
+            }
+            Sent::Open(stream, to, octets, timeout) => {
+                let end = self.now + timeout;
+                self.connect(index, self::index(to), stream, octets, 0, end);
+            }
+            Sent::Answer(stream, octets) => {
+                let Some((to, stream)) = self.asked.remove(&(index, stream)) else { return };
+                if self.cut.contains(&(index, to)) {
+                    // Its timeout comes sooner than TCP gives up; what matters is that it ends.
+                    self.fail_after(9_000 * MS, to, stream);
+                } else {
+                    let delay = self.delay();
+                    self.push(delay, to, Arrival::Response(stream, Ok(octets)));
+                }
+            }
+            Sent::Refuse(stream) => {
+                if let Some((to, stream)) = self.asked.remove(&(index, stream)) {
+                    self.fail(index, to, stream);
+                }
+            }
+        }
+    }
+
+    /// A stream survives loss, and takes three ways until the message is there.
+    fn connect(
+        &mut self,
+        index: usize,
+        to: usize,
+        stream: u64,
+        octets: Vec<u8>,
+        attempt: usize,
+        end: Duration,
+    ) {
+        let both = !self.cut.contains(&(index, to)) && !self.cut.contains(&(to, index));
+        let host = &self.hosts[to];
+        let frozen = matches!(host.paused, Some(Pause::Suspended | Pause::Machine));
+        if both && host.kernel && !frozen {
+            let delay = self.delay() * 3;
+            self.push(delay, to, Arrival::Request(index, stream, octets));
+            return;
+        }
+        match SYN.get(attempt + 1) {
+            Some(next) => {
+                let pause = (next - SYN[attempt]) * 1_000;
+                let next = Arrival::Connect(to, stream, octets, attempt + 1, end);
+                self.push(Duration::from_micros(pause), index, next);
+            }
+            None => self.fail_after(end.saturating_sub(self.now), index, stream),
+        }
+    }
+
+    fn fail(&mut self, from: usize, to: usize, stream: u64) {
+        let delay = self.delay();
+        let delay = if self.cut.contains(&(from, to)) { 9_000 * MS } else { delay };
+        self.fail_after(delay, to, stream);
+    }
+
+    fn fail_after(&mut self, delay: Duration, to: usize, stream: u64) {
+        self.push(delay, to, Arrival::Response(stream, Err("no answer".to_owned())));
+    }
+
+    fn delay(&mut self) -> Duration {
+        self.chance.micros(50, 1_000)
+    }
+
+    /// How long a datagram takes, if it arrives.
+    fn passes(&mut self, from: usize, to: usize) -> Option<Duration> {
+        self.datagrams += 1;
+        let lost = self.loss > 0 && self.chance.below(1_000) < self.loss;
+        let delay = self.delay();
+        (!lost && !self.cut.contains(&(from, to))).then_some(delay)
+    }
+
+    // What is looked at.
+
+    /// How many of those with a process count these members as there.
+    pub(crate) fn members_of(&self, index: usize) -> usize {
+        let living =
+            |member: &members::Member| matches!(member.state, State::Alive | State::Suspect);
+        let process = self.hosts[index].process.as_ref();
+        process.map_or(0, |process| process.ring.members().filter(living).count())
+    }
+
+    /// The nodes that answer for an address at this moment.
+    pub(crate) fn owners(&self, address: IpAddr) -> Vec<usize> {
+        (0..self.hosts.len())
+            .filter(|index| {
+                self.hosts[*index].may_answer(self.now)
+                    && self.hosts[*index].owners().contains(&address)
+            })
+            .collect()
+    }
+}
+
+fn apply(snapshot: &mut Snapshot, value: &Value) {
+    let typed = value.clone();
+    snapshot.apply(match value["kind"].as_str().unwrap() {
+        "Service" => Object::Service(serde_json::from_value(typed).unwrap()),
+        "Node" => Object::Node(serde_json::from_value(typed).unwrap()),
+        other => Object::Config(ConfigKind::from_kind(other).unwrap(), typed),
+    });
+}
