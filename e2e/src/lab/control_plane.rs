@@ -211,7 +211,9 @@ impl ControlPlane {
             for crd in crds()? {
                 let plural = crd.pointer("/spec/names/plural").and_then(Value::as_str);
                 let plural = plural.unwrap_or_default();
-                self.kube.get(&format!("/apis/metallb.io/v1beta1/{plural}?limit=1"))?;
+                // As they are stored: there may be nobody who converts them.
+                let version = if plural == "bgppeers" { "v1beta2" } else { "v1beta1" };
+                self.kube.get(&format!("/apis/metallb.io/{version}/{plural}?limit=1"))?;
             }
             Ok(true)
         })

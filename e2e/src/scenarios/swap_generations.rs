@@ -225,15 +225,18 @@ fn written(lab: &Lab, generation: Generation) -> anyhow::Result<()> {
         object.pointer("/metadata/ownerReferences/0/kind").and_then(Value::as_str) == Some("Pod")
     };
     if generation.has_kind("servicel2statuses") {
+        let mut last = Vec::new();
         eventually_true("every announced Service has a ServiceL2Status", SOON, || {
             let statuses = list("servicel2statuses")?;
+            last.clone_from(&statuses);
             let services: BTreeSet<&str> = statuses
                 .iter()
                 .filter(|status| owned_by_pod(status))
                 .filter_map(|status| status.pointer("/status/serviceName")?.as_str())
                 .collect();
             Ok(services == BTreeSet::from(["kept", "one", "two", "waiting"]))
-        })?;
+        })
+        .with_context(|| format!("last: {}", json!(last)))?;
     }
     if generation.has_kind("configurationstates") {
         eventually_true("every component says that the configuration is valid", SOON, || {

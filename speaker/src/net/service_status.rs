@@ -87,17 +87,22 @@ async fn run(writer: Writer, mut messages: mpsc::UnboundedReceiver<Message>) {
     let mut sweep = Sweep::default();
     let mut listed = false;
     loop {
-        let message = tokio::select! {
-            message = messages.recv() => message,
-            () = until(sweep.due()) => {
-                writer.sweep(&mut sweep).await;
-                continue;
+        let mut settled = false;
+        let due = tokio::select! {
+            message = messages.recv() => {
+                let Some(message) = message else { return };
+                settled |= take(message, &mut waiting);
+                false
             }
+            () = until(sweep.due()) => true,
         };
-        let Some(message) = message else { return };
-        let mut settled = take(message, &mut waiting);
         while let Ok(message) = messages.try_recv() {
             settled |= take(message, &mut waiting);
+        }
+        // What was taken over and given up again is another node's now, and so is its object.
+        sweep.services.retain(|service| !matches!(waiting.get(service), Some(None)));
+        if due {
+            writer.sweep(&mut sweep).await;
         }
         if !std::mem::replace(&mut listed, true) {
             written = loop {
