@@ -14,10 +14,11 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, bail, ensure};
 use serde_json::{Value, json};
 
-use crate::lab::Lab;
+use crate::lab::{Lab, SOON};
 use crate::lab::control_plane::{Identity, kubeconfig};
 use crate::lab::kube::SYSTEM;
 use crate::lab::objects::{bgp_peer, pool};
+use crate::lab::wait::eventually_true;
 
 const E2E: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -32,15 +33,12 @@ fn play(lab: &mut Lab) -> anyhow::Result<()> {
     let chart = format!("{E2E}/../charts/ferrolb");
     let old = older_chart(lab, &chart)?;
     // The rack's own CRDs and roles are nobody's release.
-    for crd in lab.kube().list("/apis/apiextensions.k8s.io/v1/customresourcedefinitions")? {
-        let name = crd.pointer("/metadata/name").and_then(Value::as_str).context("a name")?;
-        lab.kube().delete(&format!("/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{name}"))?;
-    }
+    delete_crds(lab)?;
     let old = old.display().to_string();
     // No controller runs here that could answer the webhooks.
     let ignore = ["--set", "crds.validationFailurePolicy=Ignore"];
     helm.run(lab, &[&["install", "metallb", &old, "--namespace", SYSTEM], &ignore[..]].concat())?;
-    crate::lab::wait::eventually_true("pools can be made", crate::lab::SOON, || {
+    eventually_true("pools can be made", SOON, || {
         Ok(lab.kube().apply(&pool("pool", &["172.30.0.200/32"])).is_ok())
     })?;
     let spec = json!({"myASN": 64500, "peerASN": 64501, "peerAddress": "172.30.0.250"});
@@ -67,11 +65,18 @@ fn play(lab: &mut Lab) -> anyhow::Result<()> {
     kept.retain(|name, _| !name.starts_with("apps/"));
     ensure!(uids(lab)? == kept, "CRDs or their objects are gone: {:?}", uids(lab)?);
     // The rack installs its own.
-    for crd in lab.kube().list("/apis/apiextensions.k8s.io/v1/customresourcedefinitions")? {
-        let name = crd.pointer("/metadata/name").and_then(Value::as_str).context("a name")?;
-        lab.kube().delete(&format!("/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{name}"))?;
-    }
+    delete_crds(lab)?;
     Ok(())
+}
+
+fn delete_crds(lab: &Lab) -> anyhow::Result<()> {
+    const CRDS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+    for crd in lab.kube().list(CRDS)? {
+        let name = crd.pointer("/metadata/name").and_then(Value::as_str).context("a name")?;
+        lab.kube().delete(&format!("{CRDS}/{name}"))?;
+    }
+    // What is applied to one that is being deleted goes with it.
+    eventually_true("the CRDs are gone", SOON, || Ok(lab.kube().list(CRDS)?.is_empty()))
 }
 
 /// What must stay the same, by a name of ours.
