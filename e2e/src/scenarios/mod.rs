@@ -53,6 +53,7 @@ scenarios! {
     swap_generations: Dual,
     swap_frr: Dual,
     configuration_state: Dual,
+    not_announced: Dual,
     helm_upgrade: Dual,
     conflict: Dual,
     class: Dual,

@@ -14,7 +14,7 @@ use crate::lab::kube::{Failure, path};
 use crate::lab::objects::{
     bfd_profile, bgp_advertisement, bgp_peer, community, configuration, l2_advertisement, merge, pool,
 };
-use crate::lab::wait::eventually_true;
+use crate::lab::wait::{eventually, eventually_true};
 use crate::lab::webhooks::{CONFIGURATIONS, PEERS_CRD, WEBHOOKS};
 use crate::lab::{Lab, SOON};
 
@@ -178,8 +178,12 @@ fn conversion(lab: &Lab) -> anyhow::Result<()> {
 fn ca_bundle_is_kept(lab: &Lab) -> anyhow::Result<()> {
     let kube = lab.kube();
     let bundle = "/spec/conversion/webhook/clientConfig/caBundle";
-    let before = kube.get(PEERS_CRD)?.pointer(bundle).cloned().context("no caBundle in the CRD")?;
     let gone = json!({"spec": {"conversion": {"webhook": {"clientConfig": {"caBundle": null}}}}});
+    // The CRD stays from scenario to scenario, and trusts the authorities of those before for a while.
+    kube.patch(PEERS_CRD, &gone)?;
+    let before = eventually("caBundle is in the CRD", SOON, || {
+        Ok(kube.get(PEERS_CRD)?.pointer(bundle).filter(|bundle| !bundle.is_null()).cloned())
+    })?;
     kube.patch(PEERS_CRD, &gone)?;
     eventually_true("caBundle is back in the CRD", SOON, || {
         Ok(kube.get(PEERS_CRD)?.pointer(bundle) == Some(&before))
