@@ -54,6 +54,7 @@ scenarios! {
     swap_frr: Dual,
     configuration_state: Dual,
     not_announced: Dual,
+    cluster_commands: Dual,
     helm_upgrade: Dual,
     conflict: Dual,
     class: Dual,
