@@ -157,6 +157,16 @@ fn change(lab: &Lab, round: usize) -> anyhow::Result<()> {
     lab.router(Kind::Gobgp)?.wait_all_established(&neighbours)?;
     let labels = |value: Value| json!({"metadata": {"labels": {"round": value}}});
     lab.kube().patch("/api/v1/nodes/node1", &labels(json!(round.to_string())))?;
+    if round == 0 {
+        // An attempt to connect gets three seconds; a peer that is gone by then is told nothing of.
+        let events = format!("/api/v1/namespaces/{SYSTEM}/events");
+        eventually_true("the peer that is nobody is down", SOON, || {
+            let events = lab.kube().list(&events)?;
+            Ok(events.iter().any(|event| {
+                event.pointer("/involvedObject/name").and_then(Value::as_str) == Some("nobody")
+            }))
+        })?;
+    }
     lab.kube().delete(&path(&nobody))?;
     lab.kube().delete(&path(&peer(Kind::Gobgp, false)))?;
     let gobgp = lab.router(Kind::Gobgp)?;
