@@ -16,6 +16,17 @@ pub async fn send<T: DeserializeOwned>(
     path: String,
     body: Option<&Value>,
 ) -> Result<T, kube::Error> {
+    let body = body.map(|body| body.to_string().into_bytes()).unwrap_or_default();
+    send_octets(client, method, &path, body).await
+}
+
+/// The same with a body that is JSON already; an empty one is none.
+pub(crate) async fn send_octets<T: DeserializeOwned>(
+    client: &Client,
+    method: Method,
+    path: &str,
+    body: Vec<u8>,
+) -> Result<T, kube::Error> {
     let content_type = match method {
         Method::PATCH => "application/merge-patch+json",
         _ => "application/json",
@@ -24,7 +35,8 @@ pub async fn send<T: DeserializeOwned>(
         .method(method)
         .uri(path)
         .header("Content-Type", content_type)
-        .body(body.map(|body| body.to_string().into_bytes()).unwrap_or_default())
+        .header("Accept", "application/json")
+        .body(body)
         .map_err(kube::Error::HttpError)?;
     client.request(request).await
 }

@@ -3,8 +3,9 @@
 
 use http::{Method, Request};
 use kube::Client;
-use serde::de::DeserializeOwned;
 use serde_json::Value;
+
+pub(super) use crate::net::request::send_octets as send;
 
 /// How often a write that another writer overtook is tried at once.
 const CONFLICTS: usize = 5;
@@ -49,27 +50,6 @@ pub async fn rewrite_status(
             Err(error) => return Err(error),
         }
     }
-}
-
-/// One request with a JSON body and a JSON answer.
-pub(super) async fn send<T: DeserializeOwned>(
-    client: &Client,
-    method: Method,
-    path: &str,
-    body: Vec<u8>,
-) -> Result<T, kube::Error> {
-    let content_type = match method {
-        Method::PATCH => "application/merge-patch+json",
-        _ => "application/json",
-    };
-    let request = Request::builder()
-        .method(method)
-        .uri(path)
-        .header("Content-Type", content_type)
-        .header("Accept", "application/json")
-        .body(body)
-        .map_err(kube::Error::HttpError)?;
-    client.request(request).await
 }
 
 /// Applies fields of a status on the server's side, as `manager` and with force: fields of other writers stay.
