@@ -21,9 +21,6 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// A packet of a request that took so long was lost: a lost SYN is sent again after a second (RFC 6298).
 const SLOW: Duration = Duration::from_millis(900);
 
-/// What failed, if it was that.
-const CONNECT: &str = "connect";
-
 /// What became of the requests.
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
@@ -118,15 +115,15 @@ impl Drop for Load {
     }
 }
 
-/// Whether the connection had been made and was reset then.
+/// Whether the connection had been made and was reset then. A SYN that is answered by RST is another error, `ConnectionRefused`, so a reset
+/// that `connect` tells came after the SYN-ACK.
 fn is_reset(error: &anyhow::Error) -> bool {
-    let connecting = error.to_string() == CONNECT;
     let kind = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
-    !connecting && kind == Some(std::io::ErrorKind::ConnectionReset)
+    kind == Some(std::io::ErrorKind::ConnectionReset)
 }
 
 fn request(to: SocketAddr) -> anyhow::Result<()> {
-    let mut stream = TcpStream::connect_timeout(&to, PATIENCE).context(CONNECT)?;
+    let mut stream = TcpStream::connect_timeout(&to, PATIENCE).context("connect")?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream
         .write_all(b"GET / HTTP/1.1\r\nhost: rack\r\nconnection: close\r\n\r\n")
