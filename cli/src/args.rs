@@ -128,6 +128,12 @@ pub struct RingArgs {
     /// Of two hosts that lost one another only that with the smaller name goes on; without it both do.
     #[arg(long)]
     pub fence_two: bool,
+    /// Owners of L2 addresses stay: a host that comes back takes nothing back. Only while every host has this flag.
+    #[arg(long, requires = "join")]
+    pub sticky: bool,
+    /// Spread L2 addresses: no host owns more than 1.25 times the mean, rounded up. Only while every host has this flag.
+    #[arg(long, requires = "join")]
+    pub spread: bool,
 }
 
 /// Flags of `ferrolb check`.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, ensure};
 use l2::Permit;
+use speaker::Modes;
 use speaker::net::args::{MEMBERLIST_PORT, key, settings};
 use speaker::net::{Membership, MembershipOptions, RingDriver, RingSignals};
 
@@ -41,6 +42,7 @@ pub(crate) fn start(
         fencing: args.fencing,
         fence_two: args.fence_two,
         drain_on_cordon: false,
+        modes: Modes { sticky: args.sticky, spread: args.spread },
         alone: false,
         permit,
     })?;

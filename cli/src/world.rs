@@ -101,6 +101,7 @@ impl World {
             interfaces: &interfaces,
             pools: &PoolOrder::default(),
             time: jiff::Timestamp::now(),
+            tenure: None,
         };
         announce(key, service, &self.snapshot, &circumstances, &options)
     }

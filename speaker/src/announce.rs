@@ -16,6 +16,7 @@ use crate::election::{Candidate, winner};
 use crate::reason::Withhold;
 use crate::roster::{Members, PoolOrder};
 use crate::subject::{Endpoints, addresses, pool};
+use crate::tenure::{Choice, Tenure};
 
 /// The Service annotation of `ferrolb move`: `NODE`, or `NODE@` and an RFC 3339 time until which it holds.
 pub const PREFERRED_NODE_ANNOTATION: &str = "ferrolb.io/preferred-node";
@@ -49,6 +50,8 @@ pub struct Circumstances<'a> {
     pub pools: &'a PoolOrder,
     /// The time, for annotations that end.
     pub time: Timestamp,
+    /// Who has what, where owners stay or are spread.
+    pub tenure: Option<&'a Tenure<'a>>,
 }
 
 /// What this node announces for a Service by L2.
@@ -85,7 +88,7 @@ pub fn announce(
     options: &Options,
 ) -> Verdict {
     match contest(key, service, snapshot, circumstances, options) {
-        Ok(contest) => contest.verdict(circumstances.interfaces, options),
+        Ok(contest) => contest.verdict(circumstances, options),
         Err(reason) => reason.into(),
     }
 }
@@ -299,11 +302,15 @@ impl Contest<'_> {
             .sum()
     }
 
-    fn verdict(self, interfaces: &BTreeSet<Box<str>>, options: &Options) -> Verdict {
+    fn verdict(self, circumstances: &Circumstances<'_>, options: &Options) -> Verdict {
         let Some(first) = self.addresses.first().copied() else {
             return Withhold::NoAddress.into();
         };
-        let Some(winner) = winner(&self.candidates, first) else {
+        let elected = match circumstances.tenure {
+            Some(tenure) => tenure.choose(&options.node, &self.candidates, first),
+            None => winner(&self.candidates, first).map(|winner| Choice::Node(winner.node.into())),
+        };
+        let Some(elected) = elected else {
             let local = match self.barred {
                 // A node that no advertisement selects says so even where nobody announces.
                 Some(reason @ (Withhold::NoMatchingAdvertisement | Withhold::Leaving)) => reason,
@@ -311,9 +318,12 @@ impl Contest<'_> {
             };
             return local.into();
         };
-        let announcer: Arc<str> = winner.node.into();
-        let local = if winner.node == &*options.node {
-            self.announcement(interfaces)
+        let announcer = match elected {
+            Choice::Node(announcer) => announcer,
+            Choice::Wait(unknown) => return Withhold::Unsettled(unknown).into(),
+        };
+        let local = if announcer == options.node {
+            self.announcement(circumstances.interfaces)
         } else {
             Err(match self.barred {
                 Some(reason) => reason,

@@ -15,6 +15,7 @@ mod claims;
 pub mod election;
 mod handover;
 pub mod herald;
+mod holdings;
 pub mod metrics;
 #[cfg(feature = "net")]
 pub mod net;
@@ -26,6 +27,7 @@ mod routes;
 mod sessions;
 mod speaker;
 mod subject;
+mod tenure;
 
 pub use advertise::{BgpMode, Path, advertise};
 pub use announce::{
@@ -33,8 +35,9 @@ pub use announce::{
     preference_ends, preferred_node,
 };
 pub use attendance::Attendance;
-pub use claims::Told;
+pub use claims::{Changed, Held, Term, Told};
 pub use handover::Handover;
+pub use holdings::Holdings;
 pub use participation::{Participation, RingCommand};
 pub use passage::{Orders, Passage};
 pub use reason::Withhold;
@@ -42,3 +45,4 @@ pub use roster::{Facts, Member, Members, PoolLinks, PoolOrder};
 pub use routes::{Advertised, RouteBooks, RouteChanges, RouteOutput};
 pub use sessions::{NoSession, Way, bfd_hops, bfd_profile, families, identifier, session};
 pub use speaker::{Output, Speaker};
+pub use tenure::{Choice, Modes, Tenure};

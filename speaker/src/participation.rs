@@ -14,8 +14,10 @@ use members::watch::Standing;
 use crate::announce::is_drained;
 use crate::attendance::Attendance;
 use crate::claims::Told;
+use crate::holdings::Holdings;
 use crate::passage::{MOVING, Orders};
 use crate::roster::{Facts, Member, Members, PoolLinks, PoolOrder};
+use crate::tenure::{Modes, Tenure};
 
 /// How long a doubt may last until the others are told: most are settled sooner, and moving an address costs more.
 const DOUBT: Duration = Duration::from_millis(80);
@@ -34,6 +36,8 @@ pub enum RingCommand {
         /// What.
         octets: Vec<u8>,
     },
+    /// Let every heartbeat carry this from now.
+    Mark([u8; 16]),
     /// These are no members any more, by what the API says.
     Gone(BTreeSet<Arc<str>>),
     /// These should be members, by what the API says.
@@ -60,6 +64,8 @@ pub struct Participation {
     greeted: BTreeSet<Arc<str>>,
     /// What was claimed and is announced since.
     claimed: BTreeSet<IpAddr>,
+    /// Who holds what, if this speaker was started with `--sticky` or `--spread`.
+    holdings: Option<Holdings>,
     /// The members, or what they say of themselves, are others since it was last decided.
     changed: bool,
     changed_at: Option<Instant>,
@@ -83,8 +89,10 @@ impl Participation {
     /// with `drain_on_cordon` a cordon counts as being emptied.
     #[must_use]
     pub fn new(node: Arc<str>, facts: Facts, alone: bool, drain_on_cordon: bool) -> Self {
+        let holdings = (facts.sticky || facts.spread).then(|| Holdings::new(facts.generation));
         let attendance = Attendance::new(Arc::clone(&node), facts, alone);
-        let mut participation = Self { drain_on_cordon, ..Self::with(node, attendance, true) };
+        let mut participation =
+            Self { drain_on_cordon, holdings, ..Self::with(node, attendance, true) };
         if alone {
             participation.commands.push_back(RingCommand::Resume);
         }
@@ -102,6 +110,7 @@ impl Participation {
             expected: BTreeSet::new(),
             greeted: BTreeSet::new(),
             claimed: BTreeSet::new(),
+            holdings: None,
             changed: false,
             changed_at: None,
             links_changed: true,
@@ -149,7 +158,32 @@ impl Participation {
         if self.attendance.count(now, ring) {
             self.note_change(now);
         }
+        self.attend(now);
         self.greet();
+    }
+
+    /// Who says what it holds: the others that take part and speak.
+    fn attend(&mut self, now: Instant) {
+        let Members::Alive(members) = self.attendance.members() else { return };
+        let Some(holdings) = &mut self.holdings else { return };
+        let speaks = |name: &Arc<str>, member: &Member| match member {
+            Member::Ferrolb(facts) => *name != self.node && !facts.leaving && !facts.silent,
+            Member::MetalLb => false,
+        };
+        let others = members.iter().filter(|(name, member)| speaks(name, member));
+        holdings.attend(now, others.map(|(name, _)| name));
+    }
+
+    /// Who has what, where owners stay or are spread.
+    #[must_use]
+    pub fn tenure(&self) -> Option<Tenure<'_>> {
+        let members = self.attendance.members();
+        Tenure::new(&self.node, Modes::of(members), self.holdings.as_ref()?, members)
+    }
+
+    /// Whether owners stay or are spread.
+    fn has_tenure(&self) -> bool {
+        self.holdings.is_some() && Modes::of(self.attendance.members()).any()
     }
 
     /// What the ring says of this speaker may be a second old, and whoever is new has not heard what was told since.
@@ -173,6 +207,25 @@ impl Participation {
         if self.attendance.standing().speaks() {
             let claims = Told::Claims(self.claimed.iter().copied().collect());
             self.notify(Some(to), &claims);
+            self.list(Some(to));
+        }
+    }
+
+    /// Tells one speaker, or all, everything that this one holds.
+    fn list(&mut self, to: Option<&Arc<str>>) {
+        if let Some(holdings) = &self.holdings {
+            let (mark, list) = (holdings.mark(), holdings.list());
+            self.commands.push_back(RingCommand::Mark(mark));
+            for part in list {
+                self.notify(to, &part);
+            }
+        }
+    }
+
+    /// Another speaker's heartbeats carry this.
+    pub fn handle_mark(&mut self, now: Instant, from: &str, mark: [u8; 16]) {
+        if let Some(holdings) = &mut self.holdings {
+            holdings.take_mark(now, from, mark);
         }
     }
 
@@ -187,7 +240,13 @@ impl Participation {
         self.note_change(now);
         match standing {
             // It is told with the decision that follows.
-            Standing::Confirmed => self.untold = None,
+            Standing::Confirmed => {
+                self.untold = None;
+                if let Some(holdings) = &mut self.holdings {
+                    holdings.doubt(now);
+                    self.notify(None, &Told::Question);
+                }
+            }
             Standing::Starting | Standing::Doubtful => {
                 self.untold.get_or_insert(now);
             }
@@ -210,6 +269,24 @@ impl Participation {
                 Vec::new()
             }
             Some(Told::Claims(addresses)) => addresses,
+            Some(Told::Held(held)) => {
+                if let Some(holdings) = &mut self.holdings {
+                    holdings.take_list(now, &from, &held);
+                }
+                Vec::new()
+            }
+            Some(Told::Changed(changed)) => {
+                if let Some(holdings) = &mut self.holdings {
+                    holdings.take_change(now, &from, &changed);
+                }
+                Vec::new()
+            }
+            Some(Told::Rival { address, term, node }) => {
+                if let Some(holdings) = &mut self.holdings {
+                    holdings.take_rival(address, term, &node);
+                }
+                Vec::new()
+            }
             Some(Told::Question) => {
                 self.introduce(&from);
                 Vec::new()
@@ -245,6 +322,8 @@ impl Participation {
             let node = snapshot.nodes().get(&self.node);
             facts.drained = node.is_some_and(|node| is_drained(node, self.drain_on_cordon));
         }
+        facts.behind = self.has_tenure()
+            && self.holdings.as_ref().is_some_and(|holdings| holdings.is_behind(now));
         // Whoever is not to speak says so; who starts has said so from the beginning, and is ready now.
         if self.attendance.standing().speaks() {
             facts.silent = false;
@@ -254,10 +333,31 @@ impl Participation {
             dirty.all = true;
         }
         dirty.all |= std::mem::take(&mut self.changed);
+        self.consider_holdings(snapshot, dirty);
         if dirty.all || self.readiness != snapshot.readiness() {
             self.readiness = snapshot.readiness();
             self.consider_gone(now, snapshot);
         }
+    }
+
+    /// Services whose addresses others hold, or no more, are to be decided again; so are those that nobody has.
+    fn consider_holdings(&mut self, snapshot: &Snapshot, dirty: &mut Dirty) {
+        let active = self.has_tenure();
+        let Some(holdings) = &mut self.holdings else { return };
+        let (changed, resettled) = holdings.take_changes();
+        if !active || dirty.all || changed.is_empty() && !resettled {
+            return;
+        }
+        let holdings = &*holdings;
+        for (key, service) in snapshot.services() {
+            let Some(address) = service.ingress_addresses().next() else { continue };
+            let held =
+                || holdings.term(address).is_some() || holdings.holders(address).next().is_some();
+            if changed.contains(&address) || !held() {
+                dirty.services.insert(key.clone());
+            }
+        }
+        dirty.all |= self.tenure().is_some_and(|tenure| tenure.is_overloaded(&self.node));
     }
 
     /// After a decision. Whether it is the first since this node may speak (again): then everything announced here is to be announced
@@ -266,6 +366,7 @@ impl Participation {
     pub fn decided(&mut self) -> bool {
         let resumes = self.attendance.take_resuming();
         if resumes {
+            self.list(None);
             self.commands.push_back(RingCommand::Resume);
             // What the others said while this node was away, they will not say again.
             self.notify(None, &Told::Question);
@@ -281,6 +382,21 @@ impl Participation {
         for (address, _) in orders.change.iter().filter(|(_, scope)| scope.is_none()) {
             self.claimed.remove(address);
         }
+        let Some(holdings) = &mut self.holdings else { return };
+        let with = |announced: bool| {
+            let changed =
+                orders.change.iter().filter(move |(_, scope)| scope.is_some() == announced);
+            changed.map(|(address, _)| *address)
+        };
+        let steps = holdings.change(with(true), with(false).chain(orders.linger.iter().copied()));
+        let mark = holdings.mark();
+        // Whoever is not to speak tells all of it when it may.
+        if !steps.is_empty() && self.attendance.standing().speaks() {
+            self.commands.push_back(RingCommand::Mark(mark));
+            for step in steps {
+                self.notify(None, &step);
+            }
+        }
     }
 
     /// Tells the others which addresses are answered for here from now.
@@ -293,13 +409,25 @@ impl Participation {
     #[must_use]
     pub fn deadline(&self, now: Instant) -> Option<Instant> {
         let untold = self.untold.map(|since| since + DOUBT);
-        self.attendance.deadline(now).into_iter().chain(untold).min()
+        let holdings = self.holdings.as_ref().filter(|_| self.has_tenure());
+        let behind = holdings.and_then(|holdings| holdings.deadline(now));
+        self.attendance.deadline(now).into_iter().chain(untold).chain(behind).min()
     }
 
     /// Does what has become due.
     pub fn expire(&mut self, now: Instant, time: u64, snapshot: &Snapshot) {
         if self.untold.is_some_and(|since| now >= since + DOUBT) {
             self.tell_silence(time);
+        }
+        if self.has_tenure() {
+            let asked = self.holdings.as_mut().map(|holdings| holdings.questions(now));
+            for name in asked.unwrap_or_default() {
+                self.notify(Some(&name), &Told::Question);
+            }
+            let disputes = self.holdings.as_mut().map(|holdings| holdings.disputes(now));
+            for (name, rival) in disputes.unwrap_or_default() {
+                self.notify(Some(&name), &rival);
+            }
         }
         let lost = self.attendance.rejoin(now);
         self.join(&lost);

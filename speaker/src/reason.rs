@@ -72,6 +72,9 @@ pub enum Withhold {
     /// Its speaker does not speak at the moment: it has just started, stood still, or sees too few of the others.
     #[error("this node's speaker is silent at the moment")]
     Silent,
+    /// Owners stay or are spread, and it is not known yet whether this speaker has the address.
+    #[error("nobody is known to have it, and what the speaker of node {0} has is not known yet")]
+    Unsettled(Arc<str>),
     /// The node's links for the pool carry nothing, and another node has one that does.
     #[error("this node has no link that carries for pool {0:?}")]
     NoLink(Arc<str>),
@@ -105,6 +108,7 @@ impl Withhold {
             Self::NodeDrained => "nodeDrained",
             Self::Leaving => "leaving",
             Self::Silent => "silent",
+            Self::Unsettled(_) => "unsettled",
             Self::NoLink(_) => "noLink",
             Self::NoInterface(_) => "noInterface",
         }

@@ -2,7 +2,7 @@
 //! Who takes part in the elections, and what each says of itself: the text that a speaker puts into its metadata in the ring.
 //!
 //! ```text
-//!   metadata: "ferrolb", version (1), flags (1: leaving, 2: sticky, 4: spread, 8: silent, 16: drained), generation (8), digest of the pools' names (4), one bit per pool
+//!   metadata: "ferrolb", version (1), flags (1: leaving, 2: sticky, 4: spread, 8: silent, 16: drained, 32: behind), generation (8), digest of the pools' names (4), one bit per pool
 //! ```
 //! Numbers are big-endian. MetalLB's speakers have no metadata.
 
@@ -21,6 +21,7 @@ const STICKY: u8 = 2;
 const SPREAD: u8 = 4;
 const SILENT: u8 = 8;
 const DRAINED: u8 = 16;
+const BEHIND: u8 = 32;
 
 /// Which nodes run a speaker.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -53,6 +54,9 @@ pub struct Facts {
     /// Its node is being emptied, as it has read it. The others go by that, whatever they have read themselves: of what is on its way
     /// one knows it first, and while the API is away some never hear it.
     pub drained: bool,
+    /// For a second it has not known of all others what they hold: addresses without an owner are for others, if owners stay or are
+    /// spread.
+    pub behind: bool,
     /// It was started with `--sticky`.
     pub sticky: bool,
     /// It was started with `--spread`.
@@ -94,6 +98,13 @@ impl Members {
     pub fn is_silent(&self, node: &str) -> bool {
         matches!(self, Self::Alive(members)
             if matches!(members.get(node), Some(Member::Ferrolb(facts)) if facts.silent))
+    }
+
+    /// Whether this node's speaker says that it does not know what all others hold.
+    #[must_use]
+    pub fn is_behind(&self, node: &str) -> bool {
+        matches!(self, Self::Alive(members)
+            if matches!(members.get(node), Some(Member::Ferrolb(facts)) if facts.behind))
     }
 
     /// Whether this node's speaker says that its node is being emptied; none if it says nothing.
@@ -165,7 +176,8 @@ impl Facts {
                 | flag(self.sticky, STICKY)
                 | flag(self.spread, SPREAD)
                 | flag(self.silent, SILENT)
-                | flag(self.drained, DRAINED),
+                | flag(self.drained, DRAINED)
+                | flag(self.behind, BEHIND),
         );
         out.extend_from_slice(&self.generation.to_be_bytes());
         out.extend_from_slice(&self.links.digest.to_be_bytes());
@@ -188,6 +200,7 @@ impl Facts {
             leaving: flags & LEAVING != 0,
             silent: flags & SILENT != 0,
             drained: flags & DRAINED != 0,
+            behind: flags & BEHIND != 0,
             sticky: flags & STICKY != 0,
             spread: flags & SPREAD != 0,
             links: PoolLinks { digest: u32::from_be_bytes(*digest), bits: bits.to_vec() },

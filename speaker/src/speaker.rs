@@ -143,11 +143,21 @@ impl Speaker {
             dirty.services.clone()
         };
         let mut outputs = Vec::new();
+        let mut tenure = circumstances.tenure.cloned();
         for key in keys {
             let verdict = match snapshot.service(&key) {
-                Some(service) => announce(&key, service, snapshot, circumstances, &self.options),
+                Some(service) => {
+                    let circumstances = Circumstances { tenure: tenure.as_ref(), ..*circumstances };
+                    announce(&key, service, snapshot, &circumstances, &self.options)
+                }
                 None => Verdict::from(Withhold::ServiceDeleted),
             };
+            if let Some(tenure) = &mut tenure
+                && let Some(address) =
+                    snapshot.service(&key).and_then(|service| service.ingress_addresses().next())
+            {
+                tenure.note(&self.options.node, address, verdict.announcer.as_deref());
+            }
             let uid = snapshot.service(&key).map(|service| service.uid.clone()).unwrap_or_default();
             self.settle(key, uid, snapshot, verdict, &mut outputs);
         }

@@ -48,6 +48,7 @@ scenarios! {
     failover: Dual,
     planned_http: Dual,
     ring_parted: Dual,
+    tenure: Dual,
     ring_blocked: Dual,
     permission_late: Dual,
     swap_generations: Dual,

@@ -67,6 +67,12 @@ pub struct Args {
     /// Of two speakers that lost one another only that with the smaller node name goes on; without it both do.
     #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true")]
     pub fence_two: bool,
+    /// Owners of L2 addresses stay: a node that comes back takes nothing back. Only while every speaker has this flag.
+    #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true")]
+    pub sticky: bool,
+    /// Spread L2 addresses: no node owns more than 1.25 times the mean, rounded up. Only while every speaker has this flag.
+    #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true")]
+    pub spread: bool,
     /// Add a route for each advertised aggregate that discards what no Service owns; needs the capability NET_ADMIN.
     #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true")]
     pub discard_aggregates: bool,

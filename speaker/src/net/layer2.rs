@@ -14,6 +14,7 @@ use crate::announce::{Circumstances, preference_ends};
 use crate::passage::{Orders, Passage};
 use crate::roster::{Members, PoolOrder};
 use crate::speaker::{Output, Speaker};
+use crate::tenure::Tenure;
 
 /// The books and the engine that carries them out.
 pub struct Layer2Driver {
@@ -69,6 +70,7 @@ impl Layer2Driver {
         snapshot: &Snapshot,
         mut dirty: Dirty,
         members: &Members,
+        tenure: Option<&Tenure<'_>>,
         passes: bool,
     ) -> (Vec<Output>, Orders) {
         let interfaces = self.usable_interfaces();
@@ -86,6 +88,7 @@ impl Layer2Driver {
             interfaces: &self.interfaces,
             pools: &PoolOrder::of(snapshot.config()),
             time,
+            tenure,
         };
         let outputs = self.speaker.reconcile(snapshot, &dirty, &circumstances);
         let orders = self.passage.carry_out(now(), &mut self.speaker, &outputs, members, passes);

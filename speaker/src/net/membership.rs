@@ -139,7 +139,9 @@ impl Membership {
     ) -> Vec<Output> {
         self.consider(snapshot, driver, dirty);
         let (members, passes) = (self.ring.attendance().members(), self.passes());
-        let (outputs, orders) = driver.reconcile(snapshot, dirty.clone(), members, passes);
+        let tenure = self.ring.participation().tenure();
+        let (outputs, orders) =
+            driver.reconcile(snapshot, dirty.clone(), members, tenure.as_ref(), passes);
         self.ring.with(|participation| participation.carried_out(&orders));
         self.resume(driver);
         outputs

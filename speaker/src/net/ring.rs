@@ -25,6 +25,7 @@ use tokio::sync::{mpsc, watch};
 use crate::attendance::Attendance;
 use crate::participation::{Participation, RingCommand};
 use crate::roster::Facts;
+use crate::tenure::Modes;
 
 /// How long a start waits for the ring.
 const START: Duration = Duration::from_secs(2);
@@ -48,6 +49,8 @@ pub struct MembershipOptions {
     pub fence_two: bool,
     /// `--drain-on-cordon`.
     pub drain_on_cordon: bool,
+    /// `--sticky` and `--spread`.
+    pub modes: Modes,
     /// Whether there is nobody to wait for at the start.
     pub alone: bool,
     /// What the members' thread keeps for the answering thread.
@@ -86,12 +89,14 @@ impl RingDriver {
             fencing,
             fence_two,
             drain_on_cordon,
+            modes,
             alone,
             permit,
         } = options;
         let (sender, told) = mpsc::unbounded_channel();
         // It answers for nothing until it has read the cluster's objects.
-        let facts = Facts { generation: time(), silent: true, ..Facts::default() };
+        let Modes { sticky, spread } = modes;
+        let facts = Facts { generation: time(), silent: true, sticky, spread, ..Facts::default() };
         let session = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), &node);
         let heartbeat = Heartbeat::new(
             HeartbeatOptions {
@@ -167,7 +172,9 @@ impl RingDriver {
                     claims = self.participation.handle_notice(now(), from, &octets, members);
                 }
             }
-            RingEvent::Heartbeat(HeartbeatEvent::Marked { .. }) => {}
+            RingEvent::Heartbeat(HeartbeatEvent::Marked { name, mark }) => {
+                self.participation.handle_mark(now(), &name, mark);
+            }
         }
         self.carry_out();
         claims
@@ -207,6 +214,7 @@ impl RingDriver {
                 RingCommand::Notify { to, octets } => {
                     ring.companion(CompanionCommand::Notify { to, octets });
                 }
+                RingCommand::Mark(mark) => ring.companion(CompanionCommand::Mark(mark)),
                 RingCommand::Gone(gone) => ring.companion(CompanionCommand::Gone(gone)),
                 RingCommand::Expect(nodes) => ring.companion(CompanionCommand::Expected(nodes)),
                 RingCommand::Alone => ring.companion(CompanionCommand::Alone),

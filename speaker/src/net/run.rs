@@ -47,6 +47,7 @@ use crate::announce::Options;
 use crate::herald::Herald;
 use crate::metrics::{MembershipMetrics, SpeakerMetrics};
 use crate::speaker::Speaker;
+use crate::tenure::Modes;
 
 /// Runs until a signal ends it.
 ///
@@ -117,6 +118,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
                 fencing: args.fencing,
                 fence_two: args.fence_two,
                 drain_on_cordon: args.drain_on_cordon,
+                modes: Modes { sticky: args.sticky, spread: args.spread },
                 alone: false,
                 permit,
             })?;

@@ -11,6 +11,7 @@ fn metadata_is_read_back() {
         leaving: true,
         silent: false,
         drained: true,
+        behind: true,
         sticky: false,
         spread: true,
         links: PoolLinks { digest: 0x0102_0304, bits: vec![0x80, 1] },

@@ -6,10 +6,12 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use members::quorum::Fencing;
+use speaker::Modes;
 
+use crate::events::Chance;
 use crate::host::{Leaving, Pause};
 use crate::judge::Interval;
-use crate::world::{Chance, MS, World};
+use crate::world::{MS, World};
 
 /// How long two may answer for an address, whatever happens: a planned move ends after a second, and what it is told by takes its time.
 pub(crate) const TWO: Duration = Duration::from_millis(1_200);
@@ -98,8 +100,19 @@ impl History {
     }
 
     pub(crate) fn begin_fenced(seed: u64, count: usize, fencing: Fencing, of_two: bool) -> Self {
-        let mut world = World::new(seed, count, 6);
-        (world.fencing, world.fence_two) = (fencing, of_two);
+        Self::begin_with(seed, count, 6, Modes::default(), fencing, of_two)
+    }
+
+    pub(crate) fn begin_with(
+        seed: u64,
+        count: usize,
+        addresses: usize,
+        modes: Modes,
+        fencing: Fencing,
+        of_two: bool,
+    ) -> Self {
+        let mut world = World::new(seed, count, addresses);
+        (world.fencing, world.fence_two, world.modes) = (fencing, of_two, modes);
         for index in 0..count {
             world.boot(index);
         }
@@ -118,7 +131,8 @@ impl History {
     pub(crate) fn play(seed: u64, faults: &[Fault]) -> Result<Self, String> {
         let mut chance = Chance(seed ^ 0x5eed);
         let count = size(&mut chance);
-        let mut history = Self::begin(seed, count);
+        let modes = Modes { sticky: seed % 4 == 2 || seed % 8 == 3, spread: seed % 4 == 3 };
+        let mut history = Self::begin_with(seed, count, 6, modes, Fencing::Majority, false);
         let incidents = 1 + chance.index(5);
         let mut steps: Vec<(Duration, Step)> = Vec::new();
         for number in 0..incidents {

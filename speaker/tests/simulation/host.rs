@@ -16,7 +16,7 @@ use members::quorum::Fencing;
 use members::watch::{Standing, WatchOptions, WatchOutput};
 use members::{Config, Event, Input, Member, Output, Ring, Settings};
 use speaker::{
-    Circumstances, Facts, Options, Participation, Passage, PoolOrder, RingCommand, Speaker,
+    Circumstances, Facts, Modes, Options, Participation, Passage, PoolOrder, RingCommand, Speaker,
 };
 
 use crate::world::{address, name};
@@ -62,6 +62,7 @@ pub(crate) enum Told {
     Members,
     Standing(Standing),
     Notice(Arc<str>, Vec<u8>),
+    Mark(Arc<str>, [u8; 16]),
     Done(u64),
 }
 
@@ -122,6 +123,7 @@ pub(crate) struct Start {
     pub(crate) options: Options,
     pub(crate) fence_two: bool,
     pub(crate) fencing: Fencing,
+    pub(crate) modes: Modes,
     pub(crate) links: Vec<LinkReport>,
 }
 
@@ -129,7 +131,8 @@ impl Process {
     pub(crate) fn new(start: Start) -> Self {
         let Start { index, seed, now, boot, time, snapshot, options, .. } = start;
         let name: Arc<str> = name(index);
-        let facts = Facts { generation: time, silent: true, ..Facts::default() };
+        let Modes { sticky, spread } = start.modes;
+        let facts = Facts { generation: time, silent: true, sticky, spread, ..Facts::default() };
         let watch = WatchOptions {
             name: Arc::clone(&name),
             heartbeat: heartbeat::Options::default(),
@@ -227,6 +230,9 @@ impl Process {
                 RingCommand::Expect(names) => {
                     self.guarded(now, boot, |guard| guard.set_expected(now, names));
                 }
+                RingCommand::Mark(mark) => {
+                    self.guarded(now, boot, |guard| guard.set_mark(mark));
+                }
                 RingCommand::Alone => self.guarded(now, boot, |guard| guard.alone(now)),
                 RingCommand::Resume => self.guarded(now, boot, Guard::resume),
             }
@@ -269,7 +275,7 @@ impl Process {
                     WatchOutput::Vouch(name) => self.ring.vouch(now, &name),
                     WatchOutput::Reappear => self.ring.reappear(now),
                     WatchOutput::Standing(standing) => self.telling.push(Told::Standing(standing)),
-                    WatchOutput::Marked { .. } => {}
+                    WatchOutput::Marked { name, mark } => self.telling.push(Told::Mark(name, mark)),
                     WatchOutput::Notice { from, bytes } => {
                         self.telling.push(Told::Notice(from, bytes));
                     }
@@ -316,6 +322,7 @@ impl Process {
                     let released = self.passage.claimed(now, &claims, owned);
                     self.release(&released);
                 }
+                Told::Mark(name, mark) => self.participation.handle_mark(now, &name, mark),
                 Told::Done(number) => {
                     let claims = self.passage.done(number);
                     self.participation.claim(claims);
@@ -367,11 +374,13 @@ impl Process {
         if !dirty.is_empty() {
             let attendance = self.participation.attendance();
             let (members, passes) = (attendance.members(), attendance.passes());
+            let tenure = self.participation.tenure();
             let circumstances = Circumstances {
                 members,
                 interfaces: &self.interfaces,
                 pools: &PoolOrder::of(self.snapshot.config()),
                 time: jiff::Timestamp::UNIX_EPOCH,
+                tenure: tenure.as_ref(),
             };
             let outputs = self.speaker.reconcile(&self.snapshot, &dirty, &circumstances);
             let orders = self.passage.carry_out(now, &mut self.speaker, &outputs, members, passes);
@@ -412,7 +421,7 @@ pub(crate) struct Host {
     pub(crate) boot: Clock,
     pub(crate) paused: Option<Pause>,
     /// What came while the process was stopped.
-    pub(crate) waiting: Vec<crate::world::Arrival>,
+    pub(crate) waiting: Vec<crate::events::Arrival>,
     pub(crate) api: bool,
     /// Objects that it has not heard of since the API is away.
     pub(crate) unheard: Vec<serde_json::Value>,

@@ -53,6 +53,17 @@ impl Judge {
         }
     }
 
+    /// There is one more address from now.
+    pub(crate) fn watch(&mut self, address: IpAddr, now: Duration) {
+        let watched = Watched {
+            owners: BTreeSet::new(),
+            since: now,
+            all: BTreeSet::new(),
+            known: usize::MAX,
+        };
+        self.watched.insert(address, watched);
+    }
+
     pub(crate) fn is_news(&mut self, host: usize, key: (bool, u64, u64)) -> bool {
         std::mem::replace(&mut self.seen[host], key) != key
     }

@@ -10,9 +10,12 @@
     reason = "a test may panic"
 )]
 
+mod events;
 mod history;
 mod host;
 mod judge;
+mod modes;
+mod network;
 mod table;
 mod world;
 

@@ -10,92 +10,18 @@ use std::time::{Duration, Instant};
 use cluster::{ConfigScope, Object, Snapshot};
 use crds::config::ConfigKind;
 use l2::LinkReport;
-use members::heartbeat::wire::Message;
 use members::quorum::Fencing;
 use members::{Input, State};
 use serde_json::{Value, json};
-use speaker::{BgpMode, Options};
+use speaker::{BgpMode, Modes, Options};
 
-use crate::host::{Clock, Host, Hosts, Leaving, Pause, Process, Sent, Start};
+use crate::events::{Arrival, Chance, Pending};
+use crate::host::{Clock, Host, Hosts, Leaving, Pause, Process, Start};
 use crate::judge::Judge;
 
 pub(crate) const MS: Duration = Duration::from_millis(1);
 /// What a socket holds while nobody reads it.
 const BUFFER: usize = 400;
-/// When TCP repeats its first packet.
-const SYN: [u64; 4] = [0, 1_000, 3_000, 7_000];
-
-/// SplitMix64.
-#[derive(Clone, Debug)]
-pub(crate) struct Chance(pub(crate) u64);
-
-impl Chance {
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    pub(crate) fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
-    }
-
-    pub(crate) fn index(&mut self, length: usize) -> usize {
-        usize::try_from(self.below(length as u64)).unwrap()
-    }
-
-    pub(crate) fn micros(&mut self, from: u64, to: u64) -> Duration {
-        Duration::from_micros(from + self.below(to - from))
-    }
-}
-
-pub(crate) enum Arrival {
-    Packet(usize, Vec<u8>),
-    Beat(usize, Message),
-    /// From whom, the stream's number there.
-    Request(usize, u64, Vec<u8>),
-    Response(u64, Result<Vec<u8>, String>),
-    Closed(SocketAddr),
-    /// A connection that is tried again: to whom, the stream, the message, the attempt, when it ends.
-    Connect(usize, u64, Vec<u8>, usize, Duration),
-    ThreadWake,
-    Commands,
-    Task,
-    TaskWake,
-    /// The engine has done everything.
-    Engine,
-    /// The permit may have run out.
-    Check,
-    /// The API's objects, at the start of a process.
-    Sync,
-    /// Where the others are by the API.
-    Discover(u64),
-    Object(Value),
-    /// The end of a planned stop.
-    End,
-}
-
-struct Pending(Duration, u64, usize, u64, Arrival);
-
-impl PartialEq for Pending {
-    fn eq(&self, other: &Self) -> bool {
-        (self.0, self.1) == (other.0, other.1)
-    }
-}
-impl Eq for Pending {}
-impl PartialOrd for Pending {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-impl Ord for Pending {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.0, self.1).cmp(&(other.0, other.1))
-    }
-}
-
 pub(crate) fn name(index: usize) -> Arc<str> {
     format!("node-{index:02}").into()
 }
@@ -105,7 +31,7 @@ pub(crate) fn address(index: usize) -> SocketAddr {
     (Ipv4Addr::from_bits(0x0a00_0001 + index), 7946).into()
 }
 
-fn index(address: SocketAddr) -> usize {
+pub(crate) fn index_of(address: SocketAddr) -> usize {
     let SocketAddr::V4(address) = address else { panic!("all have IPv4") };
     usize::try_from(address.ip().to_bits() - 0x0a00_0001).unwrap()
 }
@@ -128,12 +54,13 @@ pub(crate) struct World {
     pub(crate) addresses: Vec<IpAddr>,
     /// How long news of the API take at most.
     pub(crate) lag: Duration,
-    asked: BTreeMap<(usize, u64), (usize, u64)>,
+    pub(crate) asked: BTreeMap<(usize, u64), (usize, u64)>,
     next_request: u64,
     pub(crate) judge: Judge,
     pub(crate) datagrams: u64,
     pub(crate) fence_two: bool,
     pub(crate) fencing: Fencing,
+    pub(crate) modes: Modes,
     pub(crate) log: Vec<(Duration, String)>,
 }
 
@@ -189,6 +116,7 @@ impl World {
             datagrams: 0,
             fence_two: false,
             fencing: Fencing::Majority,
+            modes: Modes::default(),
             log: Vec::new(),
         }
     }
@@ -210,15 +138,7 @@ impl World {
             apply(&mut snapshot, object);
         }
         for (number, address) in self.addresses.iter().enumerate() {
-            apply(
-                &mut snapshot,
-                &json!({
-                    "kind": "Service",
-                    "metadata": { "name": format!("s{number}"), "namespace": "d", "annotations": {} },
-                    "spec": { "type": "LoadBalancer", "ports": [{ "port": 80 }] },
-                    "status": { "loadBalancer": { "ingress": [{ "ip": address.to_string() }] } },
-                }),
-            );
+            apply(&mut snapshot, &service(number, *address));
         }
         snapshot
     }
@@ -263,6 +183,7 @@ impl World {
             options,
             fence_two,
             fencing,
+            modes: self.modes,
             links,
         });
         let host = &mut self.hosts[index];
@@ -347,7 +268,17 @@ impl World {
         let annotations = if drained { json!({ "ferrolb.io/drain": "true" }) } else { json!({}) };
         self.nodes[index] = json!({ "kind": "Node",
             "metadata": { "name": &*name(index), "annotations": annotations } });
-        let object = self.nodes[index].clone();
+        self.tell_all(&self.nodes[index].clone());
+    }
+
+    /// A Service appears that has this address.
+    pub(crate) fn create(&mut self, address: IpAddr) {
+        self.judge.watch(address, self.now);
+        self.addresses.push(address);
+        self.tell_all(&service(self.addresses.len() - 1, address));
+    }
+
+    fn tell_all(&mut self, object: &Value) {
         for host in 0..self.hosts.len() {
             let most = u64::try_from(self.lag.as_micros()).unwrap().max(1_001);
             let lag = self.chance.micros(1_000, most);
@@ -401,7 +332,7 @@ impl World {
         self.judge.pass(self.now);
     }
 
-    fn push(&mut self, after: Duration, host: usize, arrival: Arrival) {
+    pub(crate) fn push(&mut self, after: Duration, host: usize, arrival: Arrival) {
         self.departures += 1;
         let life = self.hosts[host].life;
         self.queue.push(Reverse(Pending(self.now + after, self.departures, host, life, arrival)));
@@ -647,92 +578,6 @@ impl World {
         }
     }
 
-    fn send(&mut self, index: usize, sent: Sent) {
-        match sent {
-            Sent::Packet(to, octets) => {
-                let to = self::index(to);
-                if let Some(delay) = self.passes(index, to) {
-                    self.push(delay, to, Arrival::Packet(index, octets));
-                }
-            }
-            Sent::Beat(to, message) => {
-                let to = self::index(to);
-                if let Some(delay) = self.passes(index, to) {
-                    self.push(delay, to, Arrival::Beat(index, message));
-                }
-            }
-            Sent::Open(stream, to, octets, timeout) => {
-                let end = self.now + timeout;
-                self.connect(index, self::index(to), stream, octets, 0, end);
-            }
-            Sent::Answer(stream, octets) => {
-                let Some((to, stream)) = self.asked.remove(&(index, stream)) else { return };
-                if self.cut.contains(&(index, to)) {
-                    // Its timeout comes sooner than TCP gives up; what matters is that it ends.
-                    self.fail_after(9_000 * MS, to, stream);
-                } else {
-                    let delay = self.delay();
-                    self.push(delay, to, Arrival::Response(stream, Ok(octets)));
-                }
-            }
-            Sent::Refuse(stream) => {
-                if let Some((to, stream)) = self.asked.remove(&(index, stream)) {
-                    self.fail(index, to, stream);
-                }
-            }
-        }
-    }
-
-    /// A stream survives loss, and takes three ways until the message is there.
-    fn connect(
-        &mut self,
-        index: usize,
-        to: usize,
-        stream: u64,
-        octets: Vec<u8>,
-        attempt: usize,
-        end: Duration,
-    ) {
-        let both = !self.cut.contains(&(index, to)) && !self.cut.contains(&(to, index));
-        let host = &self.hosts[to];
-        let frozen = matches!(host.paused, Some(Pause::Suspended | Pause::Machine));
-        if both && host.kernel && !frozen {
-            let delay = self.delay() * 3;
-            self.push(delay, to, Arrival::Request(index, stream, octets));
-            return;
-        }
-        match SYN.get(attempt + 1) {
-            Some(next) => {
-                let pause = (next - SYN[attempt]) * 1_000;
-                let next = Arrival::Connect(to, stream, octets, attempt + 1, end);
-                self.push(Duration::from_micros(pause), index, next);
-            }
-            None => self.fail_after(end.saturating_sub(self.now), index, stream),
-        }
-    }
-
-    fn fail(&mut self, from: usize, to: usize, stream: u64) {
-        let delay = self.delay();
-        let delay = if self.cut.contains(&(from, to)) { 9_000 * MS } else { delay };
-        self.fail_after(delay, to, stream);
-    }
-
-    fn fail_after(&mut self, delay: Duration, to: usize, stream: u64) {
-        self.push(delay, to, Arrival::Response(stream, Err("no answer".to_owned())));
-    }
-
-    fn delay(&mut self) -> Duration {
-        self.chance.micros(50, 1_000)
-    }
-
-    /// How long a datagram takes, if it arrives.
-    fn passes(&mut self, from: usize, to: usize) -> Option<Duration> {
-        self.datagrams += 1;
-        let lost = self.loss > 0 && self.chance.below(1_000) < self.loss;
-        let delay = self.delay();
-        (!lost && !self.cut.contains(&(from, to))).then_some(delay)
-    }
-
     // What is looked at.
 
     /// How many of those with a process count these members as there.
@@ -752,6 +597,15 @@ impl World {
             })
             .collect()
     }
+}
+
+fn service(number: usize, address: IpAddr) -> Value {
+    json!({
+        "kind": "Service",
+        "metadata": { "name": format!("s{number}"), "namespace": "d", "annotations": {} },
+        "spec": { "type": "LoadBalancer", "ports": [{ "port": 80 }] },
+        "status": { "loadBalancer": { "ingress": [{ "ip": address.to_string() }] } },
+    })
 }
 
 fn apply(snapshot: &mut Snapshot, value: &Value) {

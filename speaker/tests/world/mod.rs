@@ -128,6 +128,7 @@ impl World {
             interfaces: &self.interfaces,
             pools: &PoolOrder::of(self.snapshot.config()),
             time: self.time,
+            tenure: None,
         })
     }
 

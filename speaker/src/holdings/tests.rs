@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+use super::*;
+
+fn ip(last: u8) -> IpAddr {
+    [192, 0, 2, last].into()
+}
+
+fn name(text: &str) -> Arc<str> {
+    text.into()
+}
+
+#[allow(clippy::disallowed_methods, reason = "a test's beginning of time")]
+fn beginning() -> Instant {
+    Instant::now()
+}
+
+/// Passes on what one says to the other.
+fn hear(now: Instant, hearer: &mut Holdings, from: &str, told: &[Told]) {
+    for told in told {
+        match told {
+            Told::Held(held) => hearer.take_list(now, from, held),
+            Told::Changed(changed) => hearer.take_change(now, from, changed),
+            Told::Rival { address, term, node } => hearer.take_rival(*address, *term, node),
+            Told::Facts(_) | Told::Claims(_) | Told::Question => panic!("{told:?}"),
+        }
+    }
+}
+
+fn change(holdings: &mut Holdings, gained: &[u8], lost: &[u8]) -> Vec<Told> {
+    holdings.change(gained.iter().map(|it| ip(*it)), lost.iter().map(|it| ip(*it)))
+}
+
+fn held(holdings: &Holdings, address: IpAddr) -> Vec<(Term, &str)> {
+    holdings.holders(address).map(|(term, name)| (term, &**name)).collect()
+}
+
+#[test]
+fn what_another_holds_is_known_by_list_and_steps() {
+    let now = beginning();
+    let (mut a, mut b) = (Holdings::new(1_000), Holdings::new(2_000));
+    let others = [name("a")];
+    b.attend(now, others.iter());
+    assert_eq!(b.unknown(), Some(&name("a")), "it has said nothing yet");
+    assert!(b.questions(now).is_empty(), "it may be under way");
+    assert_eq!(b.questions(now + UNDER_WAY), [name("a")]);
+    assert!(b.questions(now + UNDER_WAY).is_empty());
+    assert_eq!(b.questions(now + UNDER_WAY + AGAIN), [name("a")]);
+    assert!(!b.is_behind(now) && b.is_behind(now + PATIENCE));
+
+    change(&mut a, &(0..=255).collect::<Vec<u8>>(), &[]);
+    let list = a.list();
+    assert!(list.len() > 2);
+    hear(now, &mut b, "a", &list[1..]);
+    assert_eq!(b.unknown(), Some(&name("a")), "a part is missing");
+    hear(now, &mut b, "a", &list);
+    b.take_mark(now, "a", a.mark());
+    assert_eq!((b.unknown(), held(&b, ip(7))), (None, vec![(1, "a")]));
+    assert_eq!(b.take_changes(), ((0..=255).map(ip).collect(), true));
+
+    let steps = change(&mut a, &[], &[7, 8]);
+    b.take_mark(now, "a", a.mark());
+    assert!(b.unknown().is_some(), "the mark came before the step");
+    hear(now, &mut b, "a", &steps);
+    assert_eq!((b.unknown(), held(&b, ip(7)).len()), (None, 0));
+    assert_eq!(b.take_changes(), ([ip(7), ip(8)].into(), true));
+
+    // A step is lost: the next does not follow.
+    change(&mut a, &[7], &[]);
+    let steps = change(&mut a, &[], &[9]);
+    hear(now, &mut b, "a", &steps);
+    b.take_mark(now, "a", a.mark());
+    assert_eq!((b.unknown(), held(&b, ip(9))), (Some(&name("a")), vec![(1, "a")]));
+    hear(now, &mut b, "a", &a.list());
+    assert_eq!((b.unknown(), held(&b, ip(9)).len(), held(&b, ip(7))), (None, 0, vec![(2, "a")]));
+}
+
+#[test]
+fn whoever_takes_over_is_in_a_higher_term() {
+    let now = beginning();
+    let (mut a, mut b) = (Holdings::new(1_000), Holdings::new(2_000));
+    change(&mut a, &[1], &[]);
+    b.attend(now, [name("a")].iter());
+    hear(now, &mut b, "a", &a.list());
+    b.attend(now, [].iter());
+    change(&mut b, &[1, 2], &[]);
+    assert_eq!((a.term(ip(1)), b.term(ip(1)), b.term(ip(2))), (Some(1), Some(2), Some(1)));
+}
+
+#[test]
+fn a_digest_that_differs_is_noticed() {
+    let now = beginning();
+    let (mut a, mut b) = (Holdings::new(1_000), Holdings::new(2_000));
+    b.attend(now, [name("a")].iter());
+    hear(now, &mut b, "a", &a.list());
+    change(&mut a, &[1], &[]);
+    let mut list = a.list();
+    if let Some(Told::Held(held)) = list.first_mut() {
+        held.addresses = vec![(ip(2), 1)];
+    }
+    hear(now, &mut b, "a", &list);
+    assert_eq!(b.unknown(), None);
+    b.take_mark(now, "a", a.mark());
+    assert_eq!(b.unknown(), Some(&name("a")));
+    // An older mark, which was longer under way, changes nothing.
+    hear(now, &mut b, "a", &a.list());
+    b.take_mark(now, "a", Holdings::new(900).mark());
+    assert_eq!((b.unknown(), held(&b, ip(1))), (None, vec![(1, "a")]));
+}
+
+#[test]
+fn nothing_is_kept_of_those_that_do_not_speak() {
+    let now = beginning();
+    let (mut a, mut b) = (Holdings::new(1_000), Holdings::new(2_000));
+    change(&mut a, &[1], &[]);
+    b.attend(now, [name("a")].iter());
+    hear(now, &mut b, "a", &a.list());
+    let _ = b.take_changes();
+    b.attend(now, [].iter());
+    assert_eq!((b.take_changes().0, held(&b, ip(1)).len()), ([ip(1)].into(), 0));
+    b.attend(now, [name("a")].iter());
+    assert!(b.unknown().is_some());
+    hear(now, &mut b, "a", &a.list());
+    assert_eq!(held(&b, ip(1)), [(1, "a")]);
+    b.doubt(now);
+    assert_eq!((b.unknown(), held(&b, ip(1)).len()), (Some(&name("a")), 0));
+}
+
+#[test]
+fn nothing_is_told_of_what_stays() {
+    let mut a = Holdings::new(1_000);
+    assert_eq!(change(&mut a, &[1], &[2]).len(), 1);
+    let mark = a.mark();
+    assert!(change(&mut a, &[1], &[2]).is_empty());
+    assert_eq!(a.mark(), mark);
+    let mut b = Holdings::new(3_000);
+    change(&mut b, &[2], &[]);
+    change(&mut b, &[1], &[]);
+    change(&mut a, &[2], &[]);
+    assert_eq!(a.mark().last_chunk::<8>(), b.mark().last_chunk::<8>(), "a digest knows no order");
+    assert!(a.term(ip(1)) == Some(1) && a.count() == 2);
+}
+
+/// Two hold one address and do not hear one another; a third hears both.
+#[test]
+fn a_third_tells_those_that_do_not_hear_one_another() {
+    let now = beginning();
+    let [mut a, mut b, mut third] = [1_000, 2_000, 3_000].map(Holdings::new);
+    change(&mut a, &[1], &[]);
+    for _ in 0..2 {
+        change(&mut b, &[1], &[]);
+        change(&mut b, &[], &[1]);
+    }
+    change(&mut b, &[1], &[]);
+    let [from_a, from_b] = [a.list(), b.list()];
+    third.attend(now, [name("a"), name("b")].iter());
+    a.attend(now, [name("b"), name("third")].iter());
+    hear(now, &mut third, "a", &from_a);
+    hear(now, &mut third, "b", &from_b);
+    assert!(third.disputes(now).is_empty(), "it may be passing");
+    let told = third.disputes(now + DISPUTE);
+    let rival = Told::Rival { address: ip(1), term: 3, node: name("b") };
+    assert_eq!(told, [(name("a"), rival.clone())]);
+    assert!(third.disputes(now + DISPUTE).is_empty());
+    hear(now, &mut a, "third", &[rival]);
+    assert_eq!(held(&a, ip(1)), [(3, "b")]);
+    // What the other says itself is newer.
+    change(&mut b, &[], &[1]);
+    hear(now, &mut a, "b", &b.list());
+    assert!(held(&a, ip(1)).is_empty());
+    hear(now, &mut third, "b", &b.list());
+    assert!(third.disputes(now + AGAIN * 3).is_empty());
+}
