@@ -49,6 +49,7 @@ image: bins ## the images of controller and speaker as OCI archives, and their f
 e2e: image ## scenarios on a real API server; FILTER=name runs some of them (root; Go >= 1.25)
 	@scripts/packages.sh $$(cat e2e/packages)
 	@e2e/cluster/build.sh >/dev/null
+	@e2e/ring/build.sh >/dev/null
 	@$(bin)/e2e run $(FILTER)
 
 soak: bins build ## failover again and again and half an hour of loss; writes docs/failover.md (root; two hours)

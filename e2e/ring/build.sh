@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Builds the judge of the crate members (a member by HashiCorp's memberlist) once per state of its sources, into the user's
+# Builds the judge of the crate members (a member by HashiCorp's memberlist, which can play MetalLB's speaker) once per state of its sources, into the user's
 # cache, and prints the path of the binary.
 set -euo pipefail
 
 cd "$(dirname "$0")"
-hash=$(cat main.go go.mod go.sum | sha256sum | cut -c1-16)
+hash=$(cat *.go go.mod go.sum | sha256sum | cut -c1-16)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/ferrolb
 binary=$cache/ring-$hash
 if [ -x "$binary" ]; then

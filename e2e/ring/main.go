@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// A member of a ring by HashiCorp's memberlist, as MetalLB's speaker uses it: the judge of the crate members.
+// A member of a ring by HashiCorp's memberlist, as MetalLB's speaker uses it: the judge of the crate members, and with -answer a
+// speaker as MetalLB's (speaker.go).
 //
 // Events go to standard output as JSON, one a line: {"event":"join|leave|update","name":...,"address":...,"meta":hex}, and
 // {"event":"ready"} once it listens. Commands come by standard input, one a line, and each is answered by a line:
-// "join ADDRESS...", "leave", "meta HEX", "members", "quit". The end of the input ends it like a crash.
+// "join ADDRESS...", "leave", "meta HEX", "members", "quit". The end of the input ends it like a crash. With -answer there are no commands:
+// SIGTERM ends it as it ends a speaker of MetalLB.
 package main
 
 import (
@@ -34,6 +36,7 @@ type line struct {
 	Error   string   `json:"error,omitempty"`
 	Count   int      `json:"count,omitempty"`
 	Members []member `json:"members,omitempty"`
+	Owned   []string `json:"owned,omitempty"`
 }
 
 type member struct {
@@ -60,15 +63,25 @@ func print(what line) {
 type reporter struct {
 	lock sync.Mutex
 	meta []byte
+	// changed hears of every join, leave and update, unless it is full: then it has something to look at anyway.
+	changed chan struct{}
+}
+
+func (r *reporter) tell(event string, node *memberlist.Node) {
+	print(of(event, node))
+	select {
+	case r.changed <- struct{}{}:
+	default:
+	}
 }
 
 func of(event string, node *memberlist.Node) line {
 	return line{Event: event, Name: node.Name, Address: node.Address(), Meta: hex.EncodeToString(node.Meta)}
 }
 
-func (r *reporter) NotifyJoin(node *memberlist.Node)   { print(of("join", node)) }
-func (r *reporter) NotifyLeave(node *memberlist.Node)  { print(of("leave", node)) }
-func (r *reporter) NotifyUpdate(node *memberlist.Node) { print(of("update", node)) }
+func (r *reporter) NotifyJoin(node *memberlist.Node)   { r.tell("join", node) }
+func (r *reporter) NotifyLeave(node *memberlist.Node)  { r.tell("leave", node) }
+func (r *reporter) NotifyUpdate(node *memberlist.Node) { r.tell("update", node) }
 
 func (r *reporter) NotifyConflict(existing, other *memberlist.Node) {
 	print(line{Event: "conflict", Name: other.Name, Address: other.Address()})
@@ -91,46 +104,6 @@ func (r *reporter) GetBroadcasts(overhead, limit int) [][]byte { return nil }
 func (r *reporter) LocalState(join bool) []byte                { return nil }
 func (r *reporter) MergeRemoteState(buf []byte, join bool)     {}
 
-// file is MetalLB's config.json.
-type file struct {
-	TCPTimeout, PushPullInterval, ProbeTimeout, ProbeInterval, GossipInterval, GossipToTheDeadTime, QueueCheckInterval duration
-
-	IndirectChecks, RetransmitMult, SuspicionMult, SuspicionMaxTimeoutMult, AwarenessMaxMultiplier, GossipNodes int
-	HandoffQueueDepth, UDPBufferSize                                                                            int
-
-	DisableTcpPings, GossipVerifyIncoming, GossipVerifyOutgoing, EnableCompression bool
-}
-
-type duration time.Duration
-
-func (d *duration) UnmarshalText(text []byte) error {
-	value, err := time.ParseDuration(string(text))
-	*d = duration(value)
-	return err
-}
-
-func (f *file) apply(config *memberlist.Config) {
-	config.TCPTimeout = time.Duration(f.TCPTimeout)
-	config.IndirectChecks = f.IndirectChecks
-	config.RetransmitMult = f.RetransmitMult
-	config.SuspicionMult = f.SuspicionMult
-	config.SuspicionMaxTimeoutMult = f.SuspicionMaxTimeoutMult
-	config.PushPullInterval = time.Duration(f.PushPullInterval)
-	config.ProbeTimeout = time.Duration(f.ProbeTimeout)
-	config.ProbeInterval = time.Duration(f.ProbeInterval)
-	config.DisableTcpPings = f.DisableTcpPings
-	config.AwarenessMaxMultiplier = f.AwarenessMaxMultiplier
-	config.GossipNodes = f.GossipNodes
-	config.GossipInterval = time.Duration(f.GossipInterval)
-	config.GossipToTheDeadTime = time.Duration(f.GossipToTheDeadTime)
-	config.GossipVerifyIncoming = f.GossipVerifyIncoming
-	config.GossipVerifyOutgoing = f.GossipVerifyOutgoing
-	config.EnableCompression = f.EnableCompression
-	config.HandoffQueueDepth = f.HandoffQueueDepth
-	config.UDPBufferSize = f.UDPBufferSize
-	config.QueueCheckInterval = time.Duration(f.QueueCheckInterval)
-}
-
 func main() {
 	name := flag.String("name", "", "name of the member")
 	bind := flag.String("bind", "127.0.0.1", "address to listen on, which is also told to the others")
@@ -144,6 +117,8 @@ func main() {
 	meta := flag.String("meta", "", "meta data in hexadecimal")
 	join := flag.String("join", "", "addresses to join, separated by commas")
 	verbose := flag.Bool("verbose", false, "the library's log on standard error")
+	answer := flag.String("answer", "", "play a speaker of MetalLB for these IPv4 addresses, separated by commas")
+	link := flag.String("interface", "eth0", "where it answers")
 	flag.Parse()
 
 	config := memberlist.DefaultLANConfig()
@@ -179,7 +154,7 @@ func main() {
 		// What MetalLB does: the digest's Sum appends to the content.
 		config.SecretKey = sha256.New().Sum(secret)[:32]
 	}
-	reporter := &reporter{meta: decode(*meta)}
+	reporter := &reporter{meta: decode(*meta), changed: make(chan struct{}, 1)}
 	config.Events = reporter
 	config.Delegate = reporter
 	config.Conflict = reporter
@@ -191,9 +166,17 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
+	if *answer != "" {
+		// Before it joins, as MetalLB's: it answers for nothing until it has decided.
+		answers := strings.Split(*answer, ",")
+		if err := speak(list, *name, *link, answers, strings.Split(*join, ","), reporter.changed); err != nil {
+			log.Fatal(err)
+		}
+		return
+	}
 	print(line{Event: "ready", Name: *name})
 	if *join != "" {
-		answer("joined", list, strings.Split(*join, ","))
+		tryJoin("joined", list, strings.Split(*join, ","))
 	}
 	input := bufio.NewScanner(os.Stdin)
 	for input.Scan() {
@@ -203,7 +186,7 @@ func main() {
 		}
 		switch words[0] {
 		case "join":
-			answer("joined", list, words[1:])
+			tryJoin("joined", list, words[1:])
 		case "leave":
 			print(line{Event: "left", Error: text(list.Leave(5 * time.Second))})
 		case "meta":
@@ -220,7 +203,7 @@ func main() {
 	}
 }
 
-func answer(event string, list *memberlist.Memberlist, addresses []string) {
+func tryJoin(event string, list *memberlist.Memberlist, addresses []string) {
 	count, err := list.Join(addresses)
 	print(line{Event: event, Count: count, Error: text(err)})
 }

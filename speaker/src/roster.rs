@@ -4,7 +4,9 @@
 //! ```text
 //!   metadata: "ferrolb", version (1), flags (1: leaving, 2: sticky, 4: spread, 8: silent, 16: drained, 32: behind), generation (8), digest of the pools' names (4), one bit per pool
 //! ```
-//! Numbers are big-endian. MetalLB's speakers have no metadata.
+//! Numbers are big-endian. MetalLB's speakers have no metadata. The version is that of all that our speakers say to one another: metadata,
+//! heartbeat and notices. A build that only adds flags, or octets at the end, keeps it; one of another version is to this one what
+//! MetalLB's is: both fall back to what the memberlist alone says.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,7 +15,8 @@ use crds::config::Config;
 use l2::LinkReport;
 
 const MAGIC: &[u8] = b"ferrolb";
-const VERSION: u8 = 1;
+/// As the heartbeat's (`members::heartbeat::wire::VERSION`), which it stands for.
+const VERSION: u8 = members::heartbeat::wire::VERSION;
 /// With what stands before it the bitmap stays below the 512 bytes that metadata may have.
 const BITMAP_LIMIT: usize = 480;
 const LEAVING: u8 = 1;
@@ -38,7 +41,7 @@ pub enum Members {
 pub enum Member {
     /// One of ours.
     Ferrolb(Facts),
-    /// MetalLB's: it says nothing of itself, and elects as it always did.
+    /// MetalLB's, which says nothing of itself and elects as it always did, or one of ours of another version.
     MetalLb,
 }
 
@@ -119,7 +122,8 @@ impl Members {
         }
     }
 
-    /// Whether a speaker of MetalLB takes part: then the election is exactly its own, since it knows nothing else.
+    /// Whether a speaker of MetalLB takes part, or one of another version: then the election is exactly MetalLB's, since that is all that
+    /// both know.
     #[must_use]
     pub fn is_mixed(&self) -> bool {
         match self {
@@ -157,7 +161,7 @@ impl Members {
 }
 
 impl Member {
-    /// Reads the metadata of a member: without our mark it is MetalLB's.
+    /// Reads the metadata of a member: without our mark and version it is MetalLB's.
     #[must_use]
     pub fn parse(metadata: &[u8]) -> Self {
         Facts::decode(metadata).map_or(Self::MetalLb, Self::Ferrolb)
@@ -185,14 +189,14 @@ impl Facts {
         out
     }
 
-    /// Reads metadata; none if it isn't ours. What a later version adds at the end is passed over; its bits are read.
+    /// Reads metadata; none if it isn't ours, or of another version. What a later build adds at the end is passed over; its bits are read.
     #[must_use]
     pub fn decode(metadata: &[u8]) -> Option<Self> {
         let rest = metadata.strip_prefix(MAGIC)?;
         let ([version, flags], rest) = rest.split_first_chunk::<2>()?;
         let (generation, rest) = rest.split_first_chunk::<8>()?;
         let (digest, bits) = rest.split_first_chunk::<4>()?;
-        if *version == 0 {
+        if *version != VERSION {
             return None;
         }
         Some(Self {

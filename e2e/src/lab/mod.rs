@@ -17,7 +17,9 @@ pub mod client;
 pub mod container;
 pub mod control_plane;
 pub mod fault;
+pub mod fleet;
 pub mod generation;
+pub mod images;
 pub mod kube;
 pub mod load;
 pub mod loss;
@@ -382,6 +384,22 @@ impl Lab {
     pub fn wait_page(&mut self, address: &str) -> anyhow::Result<String> {
         let client = self.client()?;
         eventually(&format!("a page is served at {address}"), SOON, || Ok(client.page(address)))
+    }
+
+    /// Waits until the page of a Service's pods is served through every node, whoever owns the address: kube-proxy there has the Service.
+    ///
+    /// # Errors
+    /// When none is served.
+    pub fn serves_through_all(&mut self, address: &str) -> anyhow::Result<()> {
+        for index in 0..self.nodes.len() {
+            let Some(node) = self.nodes.get(index) else { continue };
+            let (name, mac) = (node.name.clone(), node.mac()?);
+            let entry = format!("{address} lladdr {mac} dev eth0 nud permanent");
+            self.client()?.namespace.ip(&format!("neighbour replace {entry}"))?;
+            self.wait_page(address).with_context(|| format!("through {name}"))?;
+            self.client()?.namespace.ip(&format!("neighbour delete {address} dev eth0"))?;
+        }
+        Ok(())
     }
 
     /// Waits until there is an event with this reason about a Service of the namespace default.

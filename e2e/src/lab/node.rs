@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A node of the rack: a namespace on the switch with kube-proxy, a speaker and pods behind it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -216,13 +216,7 @@ impl Node {
     /// When it cannot be started.
     pub fn start_speaker(&mut self, extra: &[&str]) -> anyhow::Result<()> {
         let folder: &PathBuf = &self.programs.folder;
-        // As the Secret that the controller makes is mounted.
-        let secret = folder.join("memberlist");
-        // Once: a speaker that is starting may be reading it.
-        if !secret.exists() {
-            std::fs::create_dir_all(&secret)?;
-            std::fs::write(secret.join("secretkey"), "bm90IGEgc2VjcmV0IGF0IGFsbA")?;
-        }
+        let secret = self.memberlist_secret()?;
         let mut arguments = ["--port=9120", "--log-level=debug", "--metrics-plain-http"]
             .map(str::to_owned)
             .to_vec();
@@ -248,6 +242,53 @@ impl Node {
             },
         )?);
         Ok(())
+    }
+
+    /// Starts a member by HashiCorp's memberlist that plays MetalLB's speaker for these addresses (`e2e/ring/speaker.go`), in the speaker's
+    /// place and without waiting for it. All nodes are asked to let it join.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start_metallb(
+        &mut self,
+        program: &Path,
+        addresses: &[&str],
+        extra: &[&str],
+    ) -> anyhow::Result<()> {
+        let key = self.memberlist_secret()?.join("secretkey");
+        let others = (1..=5).filter(|other| *other != self.number);
+        let others: Vec<String> = others.map(|other| format!("172.30.0.{}", 10 + other)).collect();
+        let mut arguments = vec![
+            format!("-name={}", self.name),
+            format!("-bind={}", self.pod_address),
+            format!("-key-file={}", key.display()),
+            format!("-join={}", others.join(",")),
+            format!("-answer={}", addresses.join(",")),
+        ];
+        arguments.extend(extra.iter().map(|argument| (*argument).to_owned()));
+        self.speaker = Some(Process::start(
+            &self.programs.folder,
+            Start {
+                name: format!("metallb-{}", self.name),
+                namespace: &self.namespace,
+                program,
+                arguments,
+                environment: Vec::new(),
+                rights: Rights::NetRaw,
+            },
+        )?);
+        Ok(())
+    }
+
+    /// As the Secret that the controller makes is mounted.
+    fn memberlist_secret(&self) -> anyhow::Result<PathBuf> {
+        let secret = self.programs.folder.join("memberlist");
+        // Once: a speaker that is starting may be reading it.
+        if !secret.exists() {
+            std::fs::create_dir_all(&secret)?;
+            std::fs::write(secret.join("secretkey"), "bm90IGEgc2VjcmV0IGF0IGFsbA")?;
+        }
+        Ok(secret)
     }
 
     /// Waits until the speaker says that it is ready.

@@ -8,18 +8,18 @@
 //! becomes free; one node answers for each address; the objects that the generation knows are written.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 
 use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 
-use crate::lab::container::Container;
 use crate::lab::generation::Generation;
 use crate::lab::kube::SYSTEM;
-use crate::lab::node::{PodAddresses, Proxy, fetch};
+use crate::lab::images::{
+    create_workload, memberlist_key, probes, start_controller, start_speaker,
+};
+use crate::lab::node::{PodAddresses, Proxy};
 use crate::lab::objects::{l2_advertisement, pool, pool_of, service};
-use crate::lab::process::Process;
-use crate::lab::wait::{eventually, eventually_true};
+use crate::lab::wait::eventually_true;
 use crate::lab::{Lab, SOON};
 
 const SERVICES: &str = "/api/v1/namespaces/default/services";
@@ -43,19 +43,16 @@ fn play(lab: &mut Lab, generation: Generation) -> anyhow::Result<()> {
     lab.control.install_generation(generation)?;
     lab.client()?;
     lab.start_nodes(2, Proxy::Absent)?;
-    lab.kube().create(&json!({
-        "apiVersion": "v1", "kind": "Pod",
-        "metadata": {"name": "controller", "namespace": SYSTEM},
-        "spec": {"nodeName": "node1", "containers": [{"name": "controller", "image": "controller"}]},
-    }))?;
+    create_workload(lab)?;
     as_metallb_left_it(lab, generation)?;
 
-    let controller = start_controller(lab, generation)?;
+    let images = lab.programs.images.clone();
+    let controller = start_controller(lab, &images, generation)?;
     lab.controller = Some(controller);
     probes(lab, generation, None)?;
     let key = memberlist_key(lab)?;
     for number in 0..lab.nodes.len() {
-        let speaker = start_speaker(lab, generation, number, &key)?;
+        let speaker = start_speaker(lab, &images, generation, number, &key)?;
         if let Some(node) = lab.nodes.get_mut(number) {
             node.speaker = Some(speaker);
         }
@@ -96,17 +93,6 @@ fn as_metallb_left_it(lab: &mut Lab, generation: Generation) -> anyhow::Result<(
         Generation::V0_14 | Generation::V0_15 | Generation::V0_16 => "metallb.io",
     };
     let kube = lab.kube();
-    kube.create(&json!({
-        "apiVersion": "apps/v1", "kind": "Deployment",
-        "metadata": {"name": "controller", "namespace": SYSTEM},
-        "spec": {
-            "selector": {"matchLabels": {"app": "metallb"}},
-            "template": {
-                "metadata": {"labels": {"app": "metallb"}},
-                "spec": {"containers": [{"name": "controller", "image": "controller"}]},
-            },
-        },
-    }))?;
     kube.apply(&pool("pool", &["172.30.0.200-172.30.0.202"]))?;
     kube.apply(&l2_advertisement("all", json!({})))?;
     for (index, (name, address)) in KEPT.into_iter().enumerate() {
@@ -132,88 +118,6 @@ fn as_metallb_left_it(lab: &mut Lab, generation: Generation) -> anyhow::Result<(
         lab.set_endpoints(name, std::slice::from_ref(&endpoint))?;
     }
     Ok(())
-}
-
-/// A folder with these files, as a volume.
-fn volume(lab: &Lab, name: &str, files: &[(&str, &str)]) -> anyhow::Result<PathBuf> {
-    let folder = lab.folder().join(format!("volume-{name}"));
-    std::fs::create_dir_all(&folder)?;
-    for (file, text) in files {
-        std::fs::write(folder.join(file), text)?;
-    }
-    Ok(folder)
-}
-
-pub(super) fn start_controller(lab: &Lab, generation: Generation) -> anyhow::Result<Process> {
-    let certificates = volume(lab, "cert", &[])?;
-    let container = Container {
-        name: "controller".into(),
-        namespace: &lab.plane,
-        image: lab.programs.images.join("controller"),
-        account: "controller",
-        program: "/controller",
-        arguments: generation.controller_arguments(),
-        environment: generation.controller_environment(),
-        volumes: vec![(certificates, "/tmp/k8s-webhook-server/serving-certs")],
-        user: 65534,
-        capabilities: &[],
-    };
-    container.start(lab.folder(), lab.kube(), lab.control.families)
-}
-
-fn start_speaker(
-    lab: &Lab,
-    generation: Generation,
-    number: usize,
-    key: &str,
-) -> anyhow::Result<Process> {
-    let node = lab.nodes.get(number).context("no such node")?;
-    let secret = volume(lab, "memberlist", &[("secretkey", key)])?;
-    let exclude = "announcedInterfacesToExclude: [\"^docker.*\", \"^cni.*\", \"^lo$\"]\n";
-    let exclude = volume(lab, "excludel2", &[("excludel2.yaml", exclude)])?;
-    let address = format!("172.30.0.{}", 10 + node.number);
-    let container = Container {
-        name: format!("speaker-{}", node.name),
-        namespace: &node.namespace,
-        image: lab.programs.images.join("speaker"),
-        account: "speaker",
-        program: "/speaker",
-        arguments: generation.speaker_arguments(),
-        environment: generation.speaker_environment(&node.name, &address),
-        volumes: vec![(secret, "/etc/ml_secret_key"), (exclude, "/etc/metallb")],
-        user: 0,
-        capabilities: &["cap_net_raw"],
-    };
-    container.start(lab.folder(), lab.kube(), lab.control.families)
-}
-
-/// What kubelet would ask, of the controller or of the speaker on this node.
-fn probes(lab: &mut Lab, generation: Generation, node: Option<usize>) -> anyhow::Result<()> {
-    for url in generation.probes() {
-        let (plane, nodes, controller) = (&lab.plane, &mut lab.nodes, &mut lab.controller);
-        let (namespace, process) = match node {
-            None => (plane, controller.as_mut()),
-            Some(number) => {
-                let node = nodes.get_mut(number).context("no such node")?;
-                (&node.namespace, node.speaker.as_mut())
-            }
-        };
-        let process = process.context("it does not run")?;
-        process.wait_ready(SOON, || Ok(fetch(namespace, &url).is_some())).with_context(|| url.clone())?;
-    }
-    Ok(())
-}
-
-/// The key that the controller made: as MetalLB makes it, and owned by the Deployment.
-fn memberlist_key(lab: &Lab) -> anyhow::Result<String> {
-    let path = format!("/api/v1/namespaces/{SYSTEM}/secrets/memberlist");
-    let secret = eventually("the memberlist's Secret is there", SOON, || Ok(lab.kube().find(&path)?))?;
-    let owner = secret.pointer("/metadata/ownerReferences/0/kind").and_then(Value::as_str);
-    ensure!(owner == Some("Deployment"), "the Secret belongs to {owner:?}");
-    let data = secret.pointer("/data/secretkey").and_then(Value::as_str).context("no key in it")?;
-    // Base64 of the 22 letters.
-    ensure!(data.len() == 32, "the key is {data:?}");
-    Ok(data.to_owned())
 }
 
 /// The status objects of the kinds that the generation has.

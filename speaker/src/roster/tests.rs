@@ -26,11 +26,10 @@ fn metadata_is_read_back() {
 
 /// A fleet is upgraded node by node: builds of two versions are in one ring.
 #[test]
-fn metadata_of_another_version_is_read_as_far_as_it_is_known_here() {
+fn metadata_of_a_later_build_is_read_as_far_as_it_is_known_here() {
     let links = PoolLinks { digest: 7, bits: vec![0x80] };
     let facts = Facts { generation: 5, silent: true, links, ..Facts::default() };
     let mut later = facts.encode();
-    later[MAGIC.len()] = VERSION + 1;
     later[MAGIC.len() + 1] |= 0xe0;
     assert_eq!(
         Member::parse(&later),
@@ -41,6 +40,20 @@ fn metadata_of_another_version_is_read_as_far_as_it_is_known_here() {
     let Member::Ferrolb(read) = Member::parse(&later) else { panic!("it is one of ours") };
     let known = PoolLinks { digest: 7, bits: read.links.bits[..1].to_vec() };
     assert_eq!(Facts { links: known, ..read }, facts);
+}
+
+/// What it says cannot be judged, and it would not understand what is told to it: the memberlist and MetalLB's election are what is left.
+#[test]
+fn a_speaker_of_another_version_counts_as_one_of_metallb() {
+    for version in [0, VERSION + 1, 0xff] {
+        let mut other = Facts { generation: 5, silent: true, ..Facts::default() }.encode();
+        other[MAGIC.len()] = version;
+        assert_eq!(Member::parse(&other), Member::MetalLb, "{version}");
+        let members =
+            [("a".into(), Member::parse(&other)), ("b".into(), Member::Ferrolb(Facts::default()))];
+        let members = Members::Alive(members.into());
+        assert!(members.is_mixed() && members.contains("a") && !members.is_ferrolb("a"));
+    }
 }
 
 proptest! {

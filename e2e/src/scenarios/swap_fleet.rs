@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A fleet of MetalLB's kind of speakers is swapped for ours node by node, and back again, under load: no request fails, every address is
+//! always answered for, by the node that MetalLB would elect, and two answer for it no longer than a speaker takes to leave.
+//!
+//! Topology: three nodes with kube-proxy and, first, members by HashiCorp's memberlist with MetalLB's election and a responder; a pod on
+//! the first; four Services; a client with 1,000 requests a second that sees every claim to the addresses.
+//! Steps: on each node the one speaker is asked to end and the other one starts; then the same the other way round.
+//!
+//! A connection that is open when its address moves may be reset, as the next node's kernel does not know it, and is asked again once.
+
+use anyhow::{Context, ensure};
+
+use crate::lab::fleet::{Fleet, GAP, Kind, ORDERS, judge};
+use crate::lab::load::Load;
+use crate::lab::node::Proxy;
+use crate::lab::wait::eventually_true;
+use crate::lab::{Lab, SOON};
+
+/// Of all requests together, to each address a part.
+const RATE: u32 = 1_000;
+pub(super) fn run(lab: &mut Lab) -> anyhow::Result<()> {
+    lab.client()?;
+    lab.start_controller(&[])?;
+    lab.start_nodes(3, Proxy::Nftables)?;
+    let pod = lab.start_pod(1)?;
+    let mut fleet = Fleet::new()?;
+    fleet.create_services(lab, &pod)?;
+    let nodes = ["node1", "node2", "node3"];
+    for node in nodes {
+        fleet.start(lab, node, Kind::MetalLb, &[])?;
+    }
+    fleet.watch(lab)?;
+    for (address, _) in ORDERS {
+        lab.serves_through_all(address)?;
+    }
+    let loads = ORDERS.map(|(address, _)| start_load(lab, address));
+    let loads = loads.into_iter().collect::<anyhow::Result<Vec<Load>>>()?;
+    eventually_true("the load runs", SOON, || {
+        Ok(loads.iter().all(|load| load.tally().served > 50))
+    })?;
+    for kind in [Kind::Ferrolb, Kind::MetalLb] {
+        for node in nodes {
+            let passed = fleet.step(lab, &format!("{node} stops"), |fleet, lab| fleet.stop(lab, node))?;
+            judge(&passed, 0)?;
+            judge_load(&loads).with_context(|| format!("{node} stopped"))?;
+            let what = format!("{node} starts as {kind:?}");
+            let passed = fleet.step(lab, &what, |fleet, lab| fleet.start(lab, node, kind, &[]))?;
+            judge(&passed, GAP)?;
+            judge_load(&loads).with_context(|| what.clone())?;
+        }
+    }
+    let tallies: Vec<_> = loads.iter().map(Load::tally).collect();
+    println!(
+        "     {} requests, the longest {:.0} ms, {} slow, {} asked again, none failed",
+        tallies.iter().map(|tally| tally.served).sum::<usize>(),
+        tallies.iter().map(|tally| tally.longest).max().unwrap_or_default().as_secs_f64() * 1e3,
+        tallies.iter().map(|tally| tally.slow.len()).sum::<usize>(),
+        tallies.iter().map(|tally| tally.repeated.len()).sum::<usize>(),
+    );
+    for index in 0..ORDERS.len() {
+        let events = lab.kube().events(&format!("web{index}"))?;
+        let conflicts: Vec<_> =
+            events.iter().filter(|event| event.reason == "addressConflict").collect();
+        ensure!(conflicts.is_empty(), "a move was told as a conflict: {conflicts:?}");
+    }
+    Ok(())
+}
+
+fn start_load(lab: &mut Lab, address: &str) -> anyhow::Result<Load> {
+    let parts = u32::try_from(ORDERS.len())?;
+    Load::start(&lab.client()?.namespace, format!("{address}:80").parse()?, RATE / parts)
+}
+
+fn judge_load(loads: &[Load]) -> anyhow::Result<()> {
+    for (load, (address, _)) in loads.iter().zip(ORDERS) {
+        let failed = load.tally().failed;
+        ensure!(failed.is_empty(), "{} requests to {address} failed: {failed:?}", failed.len());
+    }
+    Ok(())
+}
