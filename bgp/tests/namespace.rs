@@ -228,6 +228,39 @@ fn what_this_host_lacks_is_said() {
     });
 }
 
+/// What a VRF is for, tried with another link, to which sockets are bound in the same way: two routers have one address.
+#[test]
+#[ignore = "needs root and network namespaces; make test runs it"]
+fn a_session_stays_on_the_interface_that_it_is_bound_to() {
+    let (lab, other) = (Lab::new(), Lab::new());
+    let (node_side, router_side) = (lab.node.as_str(), other.router.as_str());
+    run("ip", &["-n", router_side, "addr", "flush", "dev", "eth0", "scope", "global"]);
+    #[rustfmt::skip]
+    run("ip", &["-n", node_side, "link", "add", "red", "type", "veth", "peer", "name", "red", "netns", router_side]);
+    for (namespace, address) in [(node_side, "192.0.2.9/24"), (router_side, "192.0.2.2/24")] {
+        run("ip", &["-n", namespace, "addr", "add", address, "dev", "red"]);
+        run("ip", &["-n", namespace, "link", "set", "red", "up"]);
+    }
+    let ours = lab.engine(node_side);
+    let (blue, red) = (lab.engine(&lab.router), other.engine(router_side));
+    blue.peers([router("192.0.2.1")]);
+    red.peers([router("192.0.2.9")]);
+    let mut bound = node("192.0.2.2");
+    bound.bind_interface = Some("red".into());
+    ours.engine.set_routes("router", routes(&["10.0.0.1/32"], &Attributes::default()));
+    ours.engine.initial_sync_done();
+    ours.peers([bound]);
+    ours.established();
+    red.established();
+    red.until("the route", |status| status.counters.received_prefixes_dropped == 1);
+    assert_eq!(ours.status().local.map(|local| local.ip()), Some("192.0.2.9".parse().unwrap()));
+    assert_eq!(blue.status().established, 0);
+    ours.peers([node("192.0.2.2")]);
+    blue.established();
+    blue.until("the route", |status| status.counters.received_prefixes_dropped == 1);
+    red.until("the end", |status| status.dropped == 1);
+}
+
 #[test]
 #[ignore = "needs root and network namespaces; make test runs it"]
 fn next_hops_follow_the_addresses_of_the_interface() {
