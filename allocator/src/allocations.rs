@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use cluster::ObjectKey;
 use cluster::model::ServicePort;
-use crds::config::{AddressRange, Family, Pool, from_number, to_number};
+use crds::config::{AddressRange, Family, Pool, PoolId, from_number, to_number};
 
 use crate::interval_set::IntervalSet;
 use crate::sharing::{Claim, Sharing, SharingError};
@@ -16,7 +16,7 @@ use crate::sharing::{Claim, Sharing, SharingError};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Assigned {
     /// The pool that they are from.
-    pub pool: Arc<str>,
+    pub pool: PoolId,
     /// One, or one of each family with IPv4 first.
     pub addresses: Vec<IpAddr>,
 }
@@ -30,7 +30,7 @@ struct Entry {
 /// How one address is used.
 #[derive(Clone, Debug)]
 struct AddressUse {
-    pool: Arc<str>,
+    pool: PoolId,
     sharing: Arc<Sharing>,
     users: BTreeSet<ObjectKey>,
     ports: BTreeMap<ServicePort, ObjectKey>,
@@ -56,7 +56,7 @@ pub struct Allocations {
     used_v6: IntervalSet,
     /// Addresses in use by Services that would share them.
     shareable: HashMap<Arc<Sharing>, BTreeSet<IpAddr>>,
-    usage: BTreeMap<Arc<str>, Usage>,
+    usage: BTreeMap<PoolId, Usage>,
 }
 
 impl Allocations {
@@ -162,7 +162,7 @@ impl Allocations {
                 self.count(&assigned.pool, *address, 1);
             }
             let usage = self.addresses.entry(*address).or_insert_with(|| AddressUse {
-                pool: Arc::clone(&assigned.pool),
+                pool: assigned.pool.clone(),
                 sharing: Arc::clone(&claim.sharing),
                 users: BTreeSet::new(),
                 ports: BTreeMap::new(),
@@ -176,7 +176,7 @@ impl Allocations {
             }
             self.used_mut(*address).insert(to_number(*address));
         }
-        self.usage.entry(Arc::clone(&assigned.pool)).or_default().services += 1;
+        self.usage.entry(assigned.pool.clone()).or_default().services += 1;
         self.services.insert(service.clone(), Entry { assigned, claim });
     }
 
@@ -197,7 +197,7 @@ impl Allocations {
                         self.shareable.remove(&usage.sharing);
                     }
                 }
-                let pool = Arc::clone(&usage.pool);
+                let pool = usage.pool.clone();
                 self.addresses.remove(address);
                 self.count(&pool, *address, -1);
                 self.used_mut(*address).remove(to_number(*address));
@@ -208,12 +208,12 @@ impl Allocations {
 
     /// How much of a pool is in use; a shared address counts once.
     #[must_use]
-    pub fn usage(&self, pool: &str) -> Usage {
+    pub fn usage(&self, pool: &PoolId) -> Usage {
         self.usage.get(pool).copied().unwrap_or_default()
     }
 
-    fn count(&mut self, pool: &Arc<str>, address: IpAddr, change: i64) {
-        let usage = self.usage.entry(Arc::clone(pool)).or_default();
+    fn count(&mut self, pool: &PoolId, address: IpAddr, change: i64) {
+        let usage = self.usage.entry(pool.clone()).or_default();
         let counter = if address.is_ipv4() { &mut usage.v4 } else { &mut usage.v6 };
         *counter = counter.saturating_add_signed(change);
     }

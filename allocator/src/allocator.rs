@@ -357,7 +357,7 @@ impl<'a> Round<'a> {
         let assigned = outcome.assigned();
         let condition = self.books.conditions.then(|| outcome.condition());
         let addresses = assigned.map(|assigned| assigned.addresses.clone()).unwrap_or_default();
-        let pool = assigned.map(|assigned| Arc::clone(&assigned.pool));
+        let pool = assigned.map(|assigned| Arc::clone(&assigned.pool.name));
         let same_addresses = service.ingress.len() == addresses.len()
             && service.ingress.iter().zip(&addresses).all(|(entry, address)| {
                 entry.hostname.is_empty() && *entry.ip == *address.to_string()

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use cluster::ObjectKey;
 pub use cluster::model::POOL_ANNOTATION;
 use cluster::model::{FamilyPolicy, Service, ServiceCondition};
-use crds::config::{Config, Family, Pool};
+use crds::config::{Config, Family, Pool, PoolId, PoolKind};
 use crds::labels::Labels;
 
 use crate::allocations::{Allocations, Assigned};
@@ -58,7 +58,7 @@ impl Outcome {
             | Self::Held(Assigned { pool, addresses }) => ServiceCondition {
                 met: true,
                 reason: "Assigned".into(),
-                message: format!("Assigned IP {} from pool {pool:?}", quoted(addresses)),
+                message: format!("Assigned IP {} from pool {:?}", quoted(addresses), pool.name),
             },
             Self::Pending(reason) => ServiceCondition {
                 met: false,
@@ -132,7 +132,7 @@ pub fn keep(
             ),
         ))
     })?;
-    if requested_pool(service).is_some_and(|pool| pool != &*assigned.pool) {
+    if requested_pool(service).is_some_and(|pool| pool != &*assigned.pool.name) {
         return Err(Loss::Changed);
     }
     match requested_addresses(service) {
@@ -237,8 +237,10 @@ fn held(
     let may_stay = |address: &IpAddr| {
         config.pool_of(*address).is_none() && allocations.check(key, &claim, *address).is_ok()
     };
-    (!current.is_empty() && current.iter().all(may_stay))
-        .then(|| Assigned { pool: Arc::clone(name), addresses: current.to_vec() })
+    (!current.is_empty() && current.iter().all(may_stay)).then(|| {
+        let pool = PoolId { kind: PoolKind::IpAddressPool, name: Arc::clone(name) };
+        Assigned { pool, addresses: current.to_vec() }
+    })
 }
 
 /// Contract 2.4 step 8, with two cluster addresses as a condition so that it cannot flap.
@@ -250,7 +252,7 @@ fn add_family(
     allocations: &Allocations,
 ) -> Notice {
     let added = assigned.addresses.first().and_then(|have| {
-        let pool = world.config.pools.get(&assigned.pool)?;
+        let pool = world.config.pools.get(&assigned.pool.name)?;
         allocations.first_usable(key, &Claim::of(service), pool, Family::of(*have).other())
     });
     match added {
@@ -263,7 +265,7 @@ fn add_family(
             "AdditionalAssignFailed",
             format!(
                 "cannot assign additional IP in PreferDualStack: no available IPs in pool {:?}",
-                &*assigned.pool
+                &*assigned.pool.name
             ),
         ),
     }
@@ -290,7 +292,7 @@ fn check(
     }
     let mut addresses = addresses.to_vec();
     addresses.sort();
-    Ok(Assigned { pool: Arc::clone(&pool.name), addresses })
+    Ok(Assigned { pool: pool.id(), addresses })
 }
 
 fn compatible(
@@ -299,7 +301,7 @@ fn compatible(
     pool: &Pool,
     world: World<'_>,
 ) -> Result<(), Reason> {
-    let allowed = pool.service_allocation.as_ref().is_none_or(|allocation| {
+    let allowed = pool.service_allocation().is_none_or(|allocation| {
         allocation.allows(key.namespace(), world.namespace_labels, &service.labels)
     });
     allowed.then_some(()).ok_or_else(|| Reason::PoolNotCompatible(Arc::clone(&pool.name)))
@@ -319,7 +321,7 @@ fn allocate(
         check_families(&requested, families)?;
         let assigned = check(key, service, &requested, world, allocations)?;
         return match pool_name {
-            Some(pool) if pool != &*assigned.pool => {
+            Some(pool) if pool != &*assigned.pool.name => {
                 Err(Reason::OtherPool { addresses: requested, pool: pool.to_owned() })
             }
             _ => Ok(assigned),
@@ -343,17 +345,17 @@ fn allocate(
 }
 
 fn automatic(seeker: &Seeker<'_>, world: World<'_>) -> Result<Assigned, Reason> {
-    let automatic = || world.config.pools.values().filter(|pool| pool.auto_assign);
+    let automatic = || world.config.pools.values().filter(|pool| pool.auto_assigns());
     let mut pinned: Vec<(u64, &Pool)> = automatic()
         .filter_map(|pool| {
-            let allocation = pool.service_allocation.as_ref()?;
+            let allocation = pool.service_allocation()?;
             compatible(seeker.key, seeker.service, pool, world).ok()?;
             Some((allocation.rank(), pool))
         })
         .collect();
     pinned.sort_by(|(rank_a, a), (rank_b, b)| (rank_a, &a.name).cmp(&(rank_b, &b.name)));
     let pinned: Vec<&Pool> = pinned.into_iter().map(|(_, pool)| pool).collect();
-    let open: Vec<&Pool> = automatic().filter(|pool| pool.service_allocation.is_none()).collect();
+    let open: Vec<&Pool> = automatic().filter(|pool| pool.service_allocation().is_none()).collect();
     seeker
         .first_of(&pinned)
         .or_else(|| seeker.first_of(&open))
@@ -380,7 +382,7 @@ fn why_none(seeker: &Seeker<'_>, world: World<'_>, pinned: &[&Pool], open: &[&Po
                 .config
                 .pools
                 .values()
-                .filter(|pool| !pool.auto_assign)
+                .filter(|pool| !pool.auto_assigns())
                 .map(|p| Arc::clone(&p.name)),
         ),
         pinned: Names::of(
@@ -389,7 +391,8 @@ fn why_none(seeker: &Seeker<'_>, world: World<'_>, pinned: &[&Pool], open: &[&Po
                 .pools
                 .values()
                 .filter(|pool| {
-                    pool.auto_assign && compatible(seeker.key, seeker.service, pool, world).is_err()
+                    pool.auto_assigns()
+                        && compatible(seeker.key, seeker.service, pool, world).is_err()
                 })
                 .map(|pool| Arc::clone(&pool.name)),
         ),
@@ -414,7 +417,7 @@ impl Seeker<'_> {
     fn single(&self, pools: &[&Pool], family: Family) -> Option<Assigned> {
         pools.iter().find_map(|pool| {
             let address = self.usable(pool, family)?;
-            Some(Assigned { pool: Arc::clone(&pool.name), addresses: vec![address] })
+            Some(Assigned { pool: pool.id(), addresses: vec![address] })
         })
     }
 
@@ -428,7 +431,7 @@ impl Seeker<'_> {
         let both = pools.iter().find_map(|pool| {
             let v4 = self.usable(pool, Family::V4)?;
             let v6 = self.usable(pool, Family::V6)?;
-            Some(Assigned { pool: Arc::clone(&pool.name), addresses: vec![v4, v6] })
+            Some(Assigned { pool: pool.id(), addresses: vec![v4, v6] })
         });
         both.or_else(|| {
             prefers_dual(self.service)

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use l2::Scope;
 
 use crate::advertise::BgpMode;
-use crate::election::{Candidate, winner};
+use crate::election::{Candidate, Strategy, winner};
 use crate::reason::Withhold;
 use crate::roster::{Members, PoolOrder};
 use crate::subject::{Endpoints, addresses, pool};
@@ -97,6 +97,8 @@ struct Contest<'a> {
     advertisements: Vec<&'a L2Advertisement>,
     /// Those of them that select this node.
     own: Vec<&'a L2Advertisement>,
+    /// How candidates are compared.
+    strategy: Strategy,
     candidates: Vec<Candidate<'a>>,
     /// Why this node is no candidate.
     barred: Option<Withhold>,
@@ -145,6 +147,7 @@ fn contest<'a>(
         addresses,
         advertisements,
         own,
+        strategy: Strategy::Hash,
         candidates: Vec::new(),
         barred: Some(Withhold::NodeUnknown),
         nobody: "no node is known",
@@ -303,7 +306,7 @@ impl Contest<'_> {
         let Some(first) = self.addresses.first().copied() else {
             return Withhold::NoAddress.into();
         };
-        let Some(winner) = winner(&self.candidates, first) else {
+        let Some(winner) = winner(self.strategy, &self.candidates, first) else {
             let local = match self.barred {
                 // A node that no advertisement selects says so even where nobody announces.
                 Some(reason @ (Withhold::NoMatchingAdvertisement | Withhold::Leaving)) => reason,

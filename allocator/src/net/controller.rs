@@ -324,7 +324,7 @@ impl Controller {
         let allocations = self.allocator.allocations();
         self.metrics.update(config, allocations, self.allocator.pending());
         let counters = config.pools.iter().map(|(name, pool)| {
-            let status = PoolStatus::new(pool, allocations.usage(name));
+            let status = PoolStatus::new(pool, allocations.usage(&pool.id()));
             let counters = PoolCounters {
                 assigned_v4: status.assigned_v4,
                 assigned_v6: status.assigned_v6,

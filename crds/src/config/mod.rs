@@ -21,7 +21,9 @@ pub use advertisement::{BgpAdvertisement, L2Advertisement, PoolSelection, Prefer
 pub use community::{Community, CommunityError, CommunityReference, ExtendedCommunity};
 pub use objects::{ConfigKind, Objects, Secret};
 pub use peer::{BfdProfile, Password, Peer, PeerAddress, PeerAsn, Role, Timers};
-pub use pool::{MAX_CAPACITY, Pool, ServiceAllocation};
+pub use pool::{
+    AntreaPolicy, MAX_CAPACITY, MetallbPolicy, Policy, Pool, PoolId, PoolKind, ServiceAllocation,
+};
 pub use pools::Pools;
 pub use range::{AddressRange, Family, RangeError, from_number, to_number};
 pub use validate::{Rejection, Scope, validate};
