@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use cluster::ObjectKey;
 use cluster::model::ServicePort;
-use crds::config::{AddressRange, Family, Pool, PoolId, from_number, to_number};
+use crds::config::{AddressRange, Family, Pool, PoolId, PoolKind, from_number, to_number};
 
 use crate::interval_set::IntervalSet;
-use crate::sharing::{Claim, Sharing, SharingError};
+use crate::sharing::{Claim, Sharing, SharingError, joined};
 
 /// The addresses that one Service has.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,6 +97,14 @@ impl Allocations {
         if others().next().is_none() {
             return Ok(());
         }
+        self.check_world(service, claim, address)?;
+        if claim.sharing.world() == PoolKind::ExternalIpPool {
+            // The holders' word counts as it is now; ports don't (contract C.5).
+            let shares = |user| self.claim_of(user).is_some_and(|claim| claim.sharing.is_allowed());
+            let all = claim.sharing.is_allowed() && others().all(shares);
+            let unshared = || SharingError::Unshared { address, others: joined(others()) };
+            return all.then_some(()).ok_or_else(unshared);
+        }
         if !usage.sharing.is_allowed() || usage.sharing != claim.sharing {
             return Err(SharingError::sharing(service, others()));
         }
@@ -106,6 +114,42 @@ impl Allocations {
             Some(port) => Err(SharingError::Port { port: port.clone(), address }),
             None => Ok(()),
         }
+    }
+
+    /// Whether no Service of the other world has `address`.
+    ///
+    /// # Errors
+    /// When one has it.
+    pub fn check_world(
+        &self,
+        service: &ObjectKey,
+        claim: &Claim,
+        address: IpAddr,
+    ) -> Result<(), SharingError> {
+        let Some(usage) = self.addresses.get(&address) else { return Ok(()) };
+        let others = usage.users.iter().filter(|user| *user != service);
+        let mut foreign = others
+            .filter(|user| {
+                self.claim_of(user)
+                    .is_some_and(|held| held.sharing.world() != claim.sharing.world())
+            })
+            .peekable();
+        match foreign.peek() {
+            None => Ok(()),
+            Some(_) => Err(SharingError::OtherWorld { address, others: joined(foreign) }),
+        }
+    }
+
+    /// The lowest address of `family` in `pool` that nobody has and that is not `avoided`, ranges in their order.
+    #[must_use]
+    pub fn first_free_of(
+        &self,
+        pool: &Pool,
+        family: Family,
+        avoided: impl Fn(IpAddr) -> bool,
+    ) -> Option<IpAddr> {
+        let mut ranges = pool.ranges.iter().filter(|range| range.family() == family);
+        ranges.find_map(|range| self.first_free(pool, range, &avoided))
     }
 
     /// The lowest address of `family` in `pool` that `service` may use, ranges in their order: free, its
@@ -119,24 +163,32 @@ impl Allocations {
         family: Family,
     ) -> Option<IpAddr> {
         pool.ranges.iter().filter(|range| range.family() == family).find_map(|range| {
-            let free = self.first_free(pool, range);
+            let free = self.first_free(pool, range, &|_| false);
             let own = self.services.get(service).into_iter().flat_map(|entry| {
                 entry.assigned.addresses.iter().copied().filter(|address| {
                     range.contains(*address)
                         && !pool.is_buggy(*address)
+                        && pool.contested_until(*address).is_none()
                         && self.check(service, claim, *address).is_ok()
                 })
             });
             let shared = self.shareable.get(&claim.sharing).and_then(|addresses| {
                 addresses.range(range.first()..=range.last()).copied().find(|address| {
-                    !pool.is_buggy(*address) && self.check(service, claim, *address).is_ok()
+                    !pool.is_buggy(*address)
+                        && pool.contested_until(*address).is_none()
+                        && self.check(service, claim, *address).is_ok()
                 })
             });
             own.chain(free).chain(shared).min()
         })
     }
 
-    fn first_free(&self, pool: &Pool, range: &AddressRange) -> Option<IpAddr> {
+    fn first_free(
+        &self,
+        pool: &Pool,
+        range: &AddressRange,
+        avoided: &dyn Fn(IpAddr) -> bool,
+    ) -> Option<IpAddr> {
         let family = range.family();
         let used = match family {
             Family::V4 => &self.used_v4,
@@ -147,10 +199,12 @@ impl Allocations {
         loop {
             let number = used.first_gap(from, last)?;
             let address = from_number(family, number);
-            if !pool.is_buggy(address) {
-                return Some(address);
-            }
-            from = number.checked_add(1)?;
+            let after = match pool.contested_until(address) {
+                Some(end) => to_number(end),
+                None if pool.is_buggy(address) || avoided(address) => number,
+                None => return Some(address),
+            };
+            from = after.checked_add(1)?;
         }
     }
 

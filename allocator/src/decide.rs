@@ -4,16 +4,18 @@
 //! [`keep`] says whether a Service may go on with the addresses that it has; [`decide`] does that and,
 //! where it must, looks for others. Neither changes anything.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use cluster::ObjectKey;
 pub use cluster::model::POOL_ANNOTATION;
-use cluster::model::{FamilyPolicy, Service, ServiceCondition};
+use cluster::model::{FamilyPolicy, Node, Service, ServiceCondition};
 use crds::config::{Config, Family, Pool, PoolId, PoolKind};
 use crds::labels::Labels;
 
 use crate::allocations::{Allocations, Assigned};
+use crate::external;
 use crate::reason::{Names, Notice, Reason};
 use crate::request::{
     Families, check_families, prefers_dual, quoted, requested_addresses, requested_pool,
@@ -27,6 +29,16 @@ pub struct World<'a> {
     pub config: &'a Config,
     /// The labels of the Service's namespace.
     pub namespace_labels: &'a Labels,
+    /// The nodes, as far as they are known: their own addresses are not given without being asked for.
+    pub nodes: &'a BTreeMap<Arc<str>, Node>,
+}
+
+impl World<'_> {
+    /// Whether a node has `address` for itself.
+    #[must_use]
+    pub fn is_of_node(&self, address: IpAddr) -> bool {
+        self.nodes.values().any(|node| node.internal_addresses.contains(&address))
+    }
 }
 
 /// The outcome for one Service.
@@ -79,7 +91,7 @@ pub struct Decision {
 }
 
 impl Decision {
-    fn pending(key: &ObjectKey, reason: Reason) -> Self {
+    pub(crate) fn pending(key: &ObjectKey, reason: Reason) -> Self {
         let notices = reason.notice(key).into_iter().collect();
         Self { outcome: Outcome::Pending(reason), notices }
     }
@@ -107,6 +119,9 @@ pub fn keep(
     world: World<'_>,
     allocations: &Allocations,
 ) -> Result<Assigned, Loss> {
+    if service.external_pool().is_some() {
+        return external::keep(key, service, current, world, allocations);
+    }
     if current.is_empty() {
         let nonsense = |text: &str| !text.is_empty() && text.parse::<IpAddr>().is_err();
         return Err(if service.ingress.iter().any(|entry| nonsense(&entry.ip)) {
@@ -163,6 +178,9 @@ pub fn decide(
     world: World<'_>,
     allocations: &Allocations,
 ) -> Decision {
+    if service.external_pool().is_some() {
+        return external::decide(key, service, current, world, allocations);
+    }
     let mut notices = Vec::new();
     if world.config.has_no_pools() {
         return Decision::pending(key, Reason::NoPools);
@@ -320,6 +338,7 @@ fn allocate(
     if !requested.is_empty() {
         check_families(&requested, families)?;
         let assigned = check(key, service, &requested, world, allocations)?;
+        contested(&assigned, world, allocations)?;
         return match pool_name {
             Some(pool) if pool != &*assigned.pool.name => {
                 Err(Reason::OtherPool { addresses: requested, pool: pool.to_owned() })
@@ -338,10 +357,29 @@ fn allocate(
         });
     };
     compatible(key, service, pool, world)?;
-    seeker.first_of(&[pool]).ok_or_else(|| Reason::PoolExhausted {
-        pool: Arc::clone(&pool.name),
-        families: families.name(),
+    seeker.first_of(&[pool]).ok_or_else(|| {
+        if !pool.contested.is_empty() {
+            return Reason::Contested { pools: pool.id().to_string() };
+        }
+        Reason::PoolExhausted { pool: Arc::clone(&pool.name), families: families.name() }
     })
+}
+
+/// What a pool of the other kind holds as well is not given anew; sharing it with those that have it gives nothing anew.
+fn contested(
+    assigned: &Assigned,
+    world: World<'_>,
+    allocations: &Allocations,
+) -> Result<(), Reason> {
+    let pool = world.config.pools.get(&assigned.pool.name);
+    let is_new = |address: &IpAddr| {
+        pool.is_some_and(|pool| pool.contested_until(*address).is_some())
+            && allocations.users(*address).next().is_none()
+    };
+    if assigned.addresses.iter().any(is_new) {
+        return Err(Reason::Contested { pools: assigned.pool.to_string() });
+    }
+    Ok(())
 }
 
 fn automatic(seeker: &Seeker<'_>, world: World<'_>) -> Result<Assigned, Reason> {
@@ -370,8 +408,12 @@ fn why_none(seeker: &Seeker<'_>, world: World<'_>, pinned: &[&Pool], open: &[&Po
         Families::Dual if prefers_dual(seeker.service) => true,
         Families::Dual => pool.has_family(Family::V4) && pool.has_family(Family::V6),
     };
-    let full = pinned.iter().chain(open).filter(wanted).map(|pool| Arc::clone(&pool.name));
-    let full = Names::of(full);
+    let full = || pinned.iter().chain(open).filter(wanted);
+    if full().any(|pool| !pool.contested.is_empty()) {
+        let pools: Vec<String> = full().map(|pool| pool.id().to_string()).take(5).collect();
+        return Reason::Contested { pools: pools.join(", ") };
+    }
+    let full = Names::of(full().map(|pool| Arc::clone(&pool.name)));
     if !full.is_empty() {
         return Reason::Exhausted { pools: full, families };
     }

@@ -11,6 +11,10 @@ use crds::config::L2Advertisement;
 use jiff::Timestamp;
 use l2::Scope;
 
+mod external;
+
+pub use external::transport;
+
 use crate::advertise::BgpMode;
 use crate::election::{Candidate, Strategy, winner};
 use crate::reason::Withhold;
@@ -45,6 +49,8 @@ pub struct Circumstances<'a> {
     pub members: &'a Members,
     /// The names of the node's interfaces that are not excluded.
     pub interfaces: &'a BTreeSet<Box<str>>,
+    /// The node's interfaces with its InternalIPs; none where it has none.
+    pub transport: Option<&'a BTreeSet<Box<str>>>,
     /// The order in which the members tell of their links.
     pub pools: &'a PoolOrder,
     /// The time, for annotations that end.
@@ -85,7 +91,7 @@ pub fn announce(
     options: &Options,
 ) -> Verdict {
     match contest(key, service, snapshot, circumstances, options) {
-        Ok(contest) => contest.verdict(circumstances.interfaces, options),
+        Ok(contest) => contest.verdict(circumstances, options),
         Err(reason) => reason.into(),
     }
 }
@@ -113,10 +119,13 @@ fn contest<'a>(
     circumstances: &Circumstances<'_>,
     options: &Options,
 ) -> Result<Contest<'a>, Withhold> {
-    if !service.has_class(options.class.as_deref()) {
+    if !service.is_served(options.class.as_deref()) {
         return Err(Withhold::ServiceDeleted);
     }
     let addresses = addresses(service)?;
+    if service.external_pool().is_some() {
+        return external::contest(key, service, addresses, snapshot, circumstances, options);
+    }
     let config = snapshot.config();
     let pool = pool(service, &addresses, config)?;
     let endpoints = Endpoints::of(key, snapshot, options);
@@ -302,21 +311,25 @@ impl Contest<'_> {
             .sum()
     }
 
-    fn verdict(self, interfaces: &BTreeSet<Box<str>>, options: &Options) -> Verdict {
+    fn verdict(self, circumstances: &Circumstances<'_>, options: &Options) -> Verdict {
         let Some(first) = self.addresses.first().copied() else {
             return Withhold::NoAddress.into();
         };
         let Some(winner) = winner(self.strategy, &self.candidates, first) else {
             let local = match self.barred {
                 // A node that no advertisement selects says so even where nobody announces.
-                Some(reason @ (Withhold::NoMatchingAdvertisement | Withhold::Leaving)) => reason,
+                Some(
+                    reason @ (Withhold::NoMatchingAdvertisement
+                    | Withhold::NotInNodeSelector(_)
+                    | Withhold::Leaving),
+                ) => reason,
                 _ => Withhold::NoCandidates(self.nobody),
             };
             return local.into();
         };
         let announcer: Arc<str> = winner.node.into();
         let local = if winner.node == &*options.node {
-            self.announcement(interfaces)
+            self.announcement(circumstances)
         } else {
             Err(match self.barred {
                 Some(reason) => reason,
@@ -327,13 +340,16 @@ impl Contest<'_> {
     }
 
     /// Contract 4.4: the interfaces of the own node's advertisements; any without a list means all.
-    fn announcement(self, interfaces: &BTreeSet<Box<str>>) -> Result<Announcement, Withhold> {
+    fn announcement(self, circumstances: &Circumstances<'_>) -> Result<Announcement, Withhold> {
+        if self.strategy == Strategy::Ring {
+            return external::announcement(self.addresses, circumstances);
+        }
         if self.own.iter().any(|ad| ad.interfaces.is_empty()) {
             return Ok(Announcement { addresses: self.addresses, scope: Scope::AllInterfaces });
         }
         let named: BTreeSet<Box<str>> =
             self.own.iter().flat_map(|ad| ad.interfaces.iter().cloned()).collect();
-        if named.is_disjoint(interfaces) {
+        if named.is_disjoint(circumstances.interfaces) {
             let names: Vec<&str> = named.iter().map(|name| &**name).collect();
             return Err(Withhold::NoInterface(names.join(", ")));
         }

@@ -19,6 +19,8 @@ pub struct Pool {
     pub labels: Labels,
     /// In the order of the spec: allocation walks them in this order.
     pub ranges: Vec<AddressRange>,
+    /// What a pool of the other kind holds as well: no new address is given from there.
+    pub contested: Vec<AddressRange>,
     /// Who may have its addresses, and where they are announced.
     pub policy: Policy,
 }
@@ -46,10 +48,21 @@ pub struct MetallbPolicy {
 /// Serves exactly the Services whose annotation names it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AntreaPolicy {
-    /// Which nodes may announce its addresses; an empty one selects all.
-    pub node_selector: Selector,
+    /// Which nodes may announce its addresses; none where the selector cannot be read.
+    pub node_selector: Option<Selector>,
     /// `subnetInfo.gateway`: given only to a Service that asks for it.
     pub gateway: Option<IpAddr>,
+    /// The ranges as they are written, in order.
+    pub written: Vec<WrittenRange>,
+}
+
+/// A range of an `ExternalIPPool` with all that it covers, also what is never given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WrittenRange {
+    /// The CIDR as written, or `start-end`.
+    pub text: Box<str>,
+    /// From the first to the last address.
+    pub whole: AddressRange,
 }
 
 /// Which world a pool, and so a Service, belongs to.
@@ -153,6 +166,23 @@ impl Pool {
             Policy::Metallb(policy) => policy.service_allocation.as_ref(),
             Policy::Antrea(_) => None,
         }
+    }
+
+    /// Whether a node with these labels may announce its addresses, as far as the pool says.
+    #[must_use]
+    pub fn selects_node(&self, labels: &Labels) -> bool {
+        match &self.policy {
+            Policy::Metallb(_) => true,
+            Policy::Antrea(policy) => {
+                policy.node_selector.as_ref().is_some_and(|selector| selector.matches(labels))
+            }
+        }
+    }
+
+    /// The end of the contested range that holds `address`, if one does.
+    #[must_use]
+    pub fn contested_until(&self, address: IpAddr) -> Option<IpAddr> {
+        self.contested.iter().find(|range| range.contains(address)).map(AddressRange::last)
     }
 
     fn avoids_buggy_ips(&self) -> bool {

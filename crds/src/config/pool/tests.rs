@@ -7,6 +7,7 @@ fn pool(entries: &[&str], avoid_buggy_ips: bool) -> Pool {
         name: "p".into(),
         labels: Labels::default(),
         ranges: entries.iter().map(|entry| AddressRange::parse(entry).unwrap()).collect(),
+        contested: Vec::new(),
         policy: Policy::Metallb(MetallbPolicy {
             auto_assign: true,
             avoid_buggy_ips,

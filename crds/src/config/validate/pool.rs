@@ -40,6 +40,7 @@ pub(super) fn parse(
         name: name.clone(),
         labels: labels.clone(),
         ranges,
+        contested: Vec::new(),
         policy: Policy::Metallb(MetallbPolicy {
             auto_assign: spec.auto_assign.unwrap_or(true),
             avoid_buggy_ips: spec.avoid_buggy_ips.unwrap_or(false),
