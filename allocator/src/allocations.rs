@@ -7,16 +7,16 @@ use std::sync::Arc;
 
 use cluster::ObjectKey;
 use cluster::model::ServicePort;
-use crds::config::{AddressRange, Family, Pool, from_number, to_number};
+use crds::config::{AddressRange, Family, Pool, PoolId, PoolKind, from_number, to_number};
 
 use crate::interval_set::IntervalSet;
-use crate::sharing::{Claim, Sharing, SharingError};
+use crate::sharing::{Claim, Sharing, SharingError, joined};
 
 /// The addresses that one Service has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Assigned {
     /// The pool that they are from.
-    pub pool: Arc<str>,
+    pub pool: PoolId,
     /// One, or one of each family with IPv4 first.
     pub addresses: Vec<IpAddr>,
 }
@@ -30,7 +30,7 @@ struct Entry {
 /// How one address is used.
 #[derive(Clone, Debug)]
 struct AddressUse {
-    pool: Arc<str>,
+    pool: PoolId,
     sharing: Arc<Sharing>,
     users: BTreeSet<ObjectKey>,
     ports: BTreeMap<ServicePort, ObjectKey>,
@@ -56,7 +56,7 @@ pub struct Allocations {
     used_v6: IntervalSet,
     /// Addresses in use by Services that would share them.
     shareable: HashMap<Arc<Sharing>, BTreeSet<IpAddr>>,
-    usage: BTreeMap<Arc<str>, Usage>,
+    usage: BTreeMap<PoolId, Usage>,
 }
 
 impl Allocations {
@@ -97,6 +97,14 @@ impl Allocations {
         if others().next().is_none() {
             return Ok(());
         }
+        self.check_world(service, claim, address)?;
+        if claim.sharing.world() == PoolKind::ExternalIpPool {
+            // The holders' word counts as it is now; ports don't (contract C.5).
+            let shares = |user| self.claim_of(user).is_some_and(|claim| claim.sharing.is_allowed());
+            let all = claim.sharing.is_allowed() && others().all(shares);
+            let unshared = || SharingError::Unshared { address, others: joined(others()) };
+            return all.then_some(()).ok_or_else(unshared);
+        }
         if !usage.sharing.is_allowed() || usage.sharing != claim.sharing {
             return Err(SharingError::sharing(service, others()));
         }
@@ -106,6 +114,42 @@ impl Allocations {
             Some(port) => Err(SharingError::Port { port: port.clone(), address }),
             None => Ok(()),
         }
+    }
+
+    /// Whether no Service of the other world has `address`.
+    ///
+    /// # Errors
+    /// When one has it.
+    pub fn check_world(
+        &self,
+        service: &ObjectKey,
+        claim: &Claim,
+        address: IpAddr,
+    ) -> Result<(), SharingError> {
+        let Some(usage) = self.addresses.get(&address) else { return Ok(()) };
+        let others = usage.users.iter().filter(|user| *user != service);
+        let mut foreign = others
+            .filter(|user| {
+                self.claim_of(user)
+                    .is_some_and(|held| held.sharing.world() != claim.sharing.world())
+            })
+            .peekable();
+        match foreign.peek() {
+            None => Ok(()),
+            Some(_) => Err(SharingError::OtherWorld { address, others: joined(foreign) }),
+        }
+    }
+
+    /// The lowest address of `family` in `pool` that nobody has and that is not `avoided`, ranges in their order.
+    #[must_use]
+    pub fn first_free_of(
+        &self,
+        pool: &Pool,
+        family: Family,
+        avoided: impl Fn(IpAddr) -> bool,
+    ) -> Option<IpAddr> {
+        let mut ranges = pool.ranges.iter().filter(|range| range.family() == family);
+        ranges.find_map(|range| self.first_free(pool, range, &avoided))
     }
 
     /// The lowest address of `family` in `pool` that `service` may use, ranges in their order: free, its
@@ -119,24 +163,32 @@ impl Allocations {
         family: Family,
     ) -> Option<IpAddr> {
         pool.ranges.iter().filter(|range| range.family() == family).find_map(|range| {
-            let free = self.first_free(pool, range);
+            let free = self.first_free(pool, range, &|_| false);
             let own = self.services.get(service).into_iter().flat_map(|entry| {
                 entry.assigned.addresses.iter().copied().filter(|address| {
                     range.contains(*address)
                         && !pool.is_buggy(*address)
+                        && pool.contested_until(*address).is_none()
                         && self.check(service, claim, *address).is_ok()
                 })
             });
             let shared = self.shareable.get(&claim.sharing).and_then(|addresses| {
                 addresses.range(range.first()..=range.last()).copied().find(|address| {
-                    !pool.is_buggy(*address) && self.check(service, claim, *address).is_ok()
+                    !pool.is_buggy(*address)
+                        && pool.contested_until(*address).is_none()
+                        && self.check(service, claim, *address).is_ok()
                 })
             });
             own.chain(free).chain(shared).min()
         })
     }
 
-    fn first_free(&self, pool: &Pool, range: &AddressRange) -> Option<IpAddr> {
+    fn first_free(
+        &self,
+        pool: &Pool,
+        range: &AddressRange,
+        avoided: &dyn Fn(IpAddr) -> bool,
+    ) -> Option<IpAddr> {
         let family = range.family();
         let used = match family {
             Family::V4 => &self.used_v4,
@@ -147,10 +199,12 @@ impl Allocations {
         loop {
             let number = used.first_gap(from, last)?;
             let address = from_number(family, number);
-            if !pool.is_buggy(address) {
-                return Some(address);
-            }
-            from = number.checked_add(1)?;
+            let after = match pool.contested_until(address) {
+                Some(end) => to_number(end),
+                None if pool.is_buggy(address) || avoided(address) => number,
+                None => return Some(address),
+            };
+            from = after.checked_add(1)?;
         }
     }
 
@@ -162,7 +216,7 @@ impl Allocations {
                 self.count(&assigned.pool, *address, 1);
             }
             let usage = self.addresses.entry(*address).or_insert_with(|| AddressUse {
-                pool: Arc::clone(&assigned.pool),
+                pool: assigned.pool.clone(),
                 sharing: Arc::clone(&claim.sharing),
                 users: BTreeSet::new(),
                 ports: BTreeMap::new(),
@@ -176,7 +230,7 @@ impl Allocations {
             }
             self.used_mut(*address).insert(to_number(*address));
         }
-        self.usage.entry(Arc::clone(&assigned.pool)).or_default().services += 1;
+        self.usage.entry(assigned.pool.clone()).or_default().services += 1;
         self.services.insert(service.clone(), Entry { assigned, claim });
     }
 
@@ -197,7 +251,7 @@ impl Allocations {
                         self.shareable.remove(&usage.sharing);
                     }
                 }
-                let pool = Arc::clone(&usage.pool);
+                let pool = usage.pool.clone();
                 self.addresses.remove(address);
                 self.count(&pool, *address, -1);
                 self.used_mut(*address).remove(to_number(*address));
@@ -208,12 +262,12 @@ impl Allocations {
 
     /// How much of a pool is in use; a shared address counts once.
     #[must_use]
-    pub fn usage(&self, pool: &str) -> Usage {
+    pub fn usage(&self, pool: &PoolId) -> Usage {
         self.usage.get(pool).copied().unwrap_or_default()
     }
 
-    fn count(&mut self, pool: &Arc<str>, address: IpAddr, change: i64) {
-        let usage = self.usage.entry(Arc::clone(pool)).or_default();
+    fn count(&mut self, pool: &PoolId, address: IpAddr, change: i64) {
+        let usage = self.usage.entry(pool.clone()).or_default();
         let counter = if address.is_ipv4() { &mut usage.v4 } else { &mut usage.v6 };
         *counter = counter.saturating_add_signed(change);
     }

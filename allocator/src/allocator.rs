@@ -9,9 +9,9 @@ use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use cluster::model::{Service, ServiceCondition};
+use cluster::model::{Hostname, Service, ServiceCondition};
 use cluster::{Dirty, ObjectKey, Snapshot};
-use crds::config::Config;
+use crds::config::{Config, PoolKind};
 use crds::labels::Labels;
 
 use crate::allocations::{Allocations, Assigned};
@@ -42,8 +42,10 @@ pub struct Write {
     pub service: ObjectKey,
     /// The addresses for `status.loadBalancer.ingress`.
     pub addresses: Vec<IpAddr>,
-    /// The value of [`POOL_ANNOTATION`]; none removes it.
+    /// The value of [`POOL_ANNOTATION`]; none removes it, as from Services of Antrea's world, which name their pool themselves.
     pub pool: Option<Arc<str>>,
+    /// What stands beside each address.
+    pub hostname: Hostname,
     /// The condition `ferrolb.io/Allocated`; none where conditions are not written.
     pub condition: Option<ServiceCondition>,
 }
@@ -62,6 +64,8 @@ pub struct Allocator {
     started: bool,
     /// Whether Services get a condition.
     conditions: bool,
+    /// Whether Services of Antrea's world are served.
+    external: bool,
     told: HashMap<ObjectKey, u64>,
     hasher: RandomState,
 }
@@ -79,6 +83,7 @@ impl Allocator {
             first_list: BTreeSet::new(),
             started: false,
             conditions: false,
+            external: true,
             told: HashMap::new(),
             hasher: RandomState::new(),
         }
@@ -88,6 +93,26 @@ impl Allocator {
     #[must_use]
     pub fn with_conditions(class: Option<&str>) -> Self {
         Self { conditions: true, ..Self::new(class) }
+    }
+
+    /// Whether Services of Antrea's world are served from now on: not while an Antrea lives that does it. Then they are left as they
+    /// are; what they had here is forgotten, so that their status counts when they are served again.
+    pub fn set_external(&mut self, served: bool) {
+        self.external = served;
+        if served {
+            return;
+        }
+        let of_antrea = |assigned: &Assigned| assigned.pool.kind == PoolKind::ExternalIpPool;
+        let held: Vec<ObjectKey> = self
+            .allocations
+            .iter()
+            .filter(|(_, assigned)| of_antrea(assigned))
+            .map(|(key, _)| key.clone())
+            .collect();
+        for key in held {
+            self.allocations.release(&key);
+            self.unseen.remove(&key);
+        }
     }
 
     /// Who has which address.
@@ -168,7 +193,13 @@ impl<'a> Round<'a> {
         for key in queue {
             match self.snapshot.service(&key) {
                 None => self.forget(&key),
-                Some(service) if !service.has_class(self.books.class.as_deref()) => {}
+                // Of Antrea's world nothing is known where its pools cannot be had.
+                Some(service) if service.external_pool().is_some() && !self.serves_external() => {
+                    self.leave(&key, service);
+                }
+                Some(service) if !service.is_served(self.books.class.as_deref()) => {
+                    self.clear_left(&key, service);
+                }
                 Some(service) => {
                     let current = self.current(&key, service);
                     services.push((key, service, current));
@@ -187,8 +218,7 @@ impl<'a> Round<'a> {
         }
         for (key, service, current) in seeking {
             let decision = {
-                let world =
-                    World { config: self.config(), namespace_labels: self.namespace_labels(&key) };
+                let world = self.world(&key);
                 decide(&key, service, &current, world, &self.books.allocations)
             };
             self.commit(&key, service, decision);
@@ -199,11 +229,54 @@ impl<'a> Round<'a> {
         self.snapshot.config()
     }
 
+    fn serves_external(&self) -> bool {
+        self.books.external && self.snapshot.has_external_pools()
+    }
+
+    /// Nothing is written or told of a Service that another serves. What it shows of our pools nobody else gets.
+    fn leave(&mut self, key: &ObjectKey, service: &Service) {
+        let shown: Vec<IpAddr> = service.ingress_addresses().collect();
+        let pool = shown.first().and_then(|address| self.config().pool_of(*address));
+        let alone = {
+            let allocations = &self.books.allocations;
+            shown.iter().flat_map(|address| allocations.users(*address)).all(|user| user == key)
+        };
+        match pool {
+            Some(pool) if alone => {
+                let addresses = shown.iter().copied().filter(|address| pool.contains(*address));
+                let assigned = Assigned { pool: pool.id(), addresses: addresses.collect() };
+                self.book(key, service, assigned);
+            }
+            _ => self.freed |= self.books.allocations.release(key).is_some(),
+        }
+        self.books.pending.remove(key);
+        self.books.growing.remove(key);
+        self.books.unseen.remove(key);
+    }
+
+    fn world(&self, key: &ObjectKey) -> World<'_> {
+        World {
+            config: self.config(),
+            namespace_labels: self.namespace_labels(key),
+            nodes: self.snapshot.nodes(),
+        }
+    }
+
     fn namespace_labels(&self, key: &ObjectKey) -> &Labels {
         self.snapshot.namespace(key.namespace()).unwrap_or(&self.no_labels)
     }
 
     fn current(&mut self, key: &ObjectKey, service: &Service) -> Vec<IpAddr> {
+        if service.external_pool().is_some() {
+            // Whatever others write there meanwhile: the status counts for a Service that was never decided (contract C.5).
+            if let Some(assigned) = self.books.allocations.of(key) {
+                if assigned.pool.kind == PoolKind::ExternalIpPool {
+                    return assigned.addresses.clone();
+                }
+            } else if self.books.pending.contains_key(key) {
+                return Vec::new();
+            }
+        }
         let status: Vec<IpAddr> = service.ingress_addresses().collect();
         match self.books.unseen.get(key) {
             Some(unseen) if *unseen == status => {
@@ -232,8 +305,7 @@ impl<'a> Round<'a> {
             return false;
         }
         let attempt = |round: &Self| {
-            let world =
-                World { config: round.config(), namespace_labels: round.namespace_labels(key) };
+            let world = round.world(key);
             keep(key, service, current, world, &round.books.allocations)
         };
         let mut kept = attempt(self);
@@ -243,8 +315,9 @@ impl<'a> Round<'a> {
         let Ok(assigned) = kept else { return false };
         // The decision in full repeats this and adds what is to be told.
         self.book(key, service, assigned);
-        let world = World { config: self.config(), namespace_labels: self.namespace_labels(key) };
+        let world = self.world(key);
         let in_doubt = crate::request::prefers_dual(service)
+            || (service.external_pool().is_some() && service.cluster_ips.len() == 2)
             || service.annotation("loadBalancerIPs").is_some()
             || !service.load_balancer_ip.is_empty();
         if in_doubt {
@@ -290,6 +363,21 @@ impl<'a> Round<'a> {
         true
     }
 
+    /// A Service that was served by Antrea's annotation, has lost it, and is of no class that is served here.
+    fn clear_left(&mut self, key: &ObjectKey, service: &Service) {
+        let had = self.books.allocations.of(key);
+        if had.is_some_and(|had| had.pool.kind == PoolKind::ExternalIpPool) {
+            self.forget(key);
+            self.outputs.push(Output::Write(Write {
+                service: key.clone(),
+                addresses: Vec::new(),
+                pool: service.annotations.get(POOL_ANNOTATION).map(Into::into),
+                hostname: Hostname::None,
+                condition: None,
+            }));
+        }
+    }
+
     fn forget(&mut self, key: &ObjectKey) {
         self.freed |= self.books.allocations.release(key).is_some();
         self.books.pending.remove(key);
@@ -314,7 +402,10 @@ impl<'a> Round<'a> {
 
     fn commit(&mut self, key: &ObjectKey, service: &Service, decision: Decision) {
         let Decision { outcome, notices } = decision;
-        let wants_two = crate::request::prefers_dual(service) && service.cluster_ips.len() == 2;
+        let external = service.external_pool().is_some();
+        let wants_two = (external && service.load_balancer_ip.is_empty()
+            || crate::request::prefers_dual(service))
+            && service.cluster_ips.len() == 2;
         let has_one = outcome.assigned().is_some_and(|assigned| assigned.addresses.len() == 1);
         if wants_two && has_one {
             self.books.growing.insert(key.clone());
@@ -357,10 +448,17 @@ impl<'a> Round<'a> {
         let assigned = outcome.assigned();
         let condition = self.books.conditions.then(|| outcome.condition());
         let addresses = assigned.map(|assigned| assigned.addresses.clone()).unwrap_or_default();
-        let pool = assigned.map(|assigned| Arc::clone(&assigned.pool));
+        let external = service.external_pool().is_some();
+        let pool = assigned.filter(|_| !external);
+        let pool = pool.map(|assigned| Arc::clone(&assigned.pool.name));
+        let hostname = match self.snapshot.announcer(key) {
+            _ if !external || addresses.is_empty() => Hostname::None,
+            Some(node) => Hostname::Node(Arc::clone(node)),
+            None => Hostname::Keep,
+        };
         let same_addresses = service.ingress.len() == addresses.len()
             && service.ingress.iter().zip(&addresses).all(|(entry, address)| {
-                entry.hostname.is_empty() && *entry.ip == *address.to_string()
+                hostname.is(&entry.hostname) && *entry.ip == *address.to_string()
             });
         let fingerprint = condition.as_ref().map(ServiceCondition::fingerprint);
         if same_addresses
@@ -375,6 +473,7 @@ impl<'a> Round<'a> {
             service: key.clone(),
             addresses,
             pool,
+            hostname,
             condition,
         }));
     }

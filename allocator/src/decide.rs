@@ -4,16 +4,18 @@
 //! [`keep`] says whether a Service may go on with the addresses that it has; [`decide`] does that and,
 //! where it must, looks for others. Neither changes anything.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use cluster::ObjectKey;
 pub use cluster::model::POOL_ANNOTATION;
-use cluster::model::{FamilyPolicy, Service, ServiceCondition};
-use crds::config::{Config, Family, Pool};
+use cluster::model::{FamilyPolicy, Node, Service, ServiceCondition};
+use crds::config::{Config, Family, Pool, PoolId, PoolKind};
 use crds::labels::Labels;
 
 use crate::allocations::{Allocations, Assigned};
+use crate::external;
 use crate::reason::{Names, Notice, Reason};
 use crate::request::{
     Families, check_families, prefers_dual, quoted, requested_addresses, requested_pool,
@@ -27,6 +29,16 @@ pub struct World<'a> {
     pub config: &'a Config,
     /// The labels of the Service's namespace.
     pub namespace_labels: &'a Labels,
+    /// The nodes, as far as they are known: their own addresses are not given without being asked for.
+    pub nodes: &'a BTreeMap<Arc<str>, Node>,
+}
+
+impl World<'_> {
+    /// Whether a node has `address` for itself.
+    #[must_use]
+    pub fn is_of_node(&self, address: IpAddr) -> bool {
+        self.nodes.values().any(|node| node.internal_addresses.contains(&address))
+    }
 }
 
 /// The outcome for one Service.
@@ -58,7 +70,7 @@ impl Outcome {
             | Self::Held(Assigned { pool, addresses }) => ServiceCondition {
                 met: true,
                 reason: "Assigned".into(),
-                message: format!("Assigned IP {} from pool {pool:?}", quoted(addresses)),
+                message: format!("Assigned IP {} from pool {:?}", quoted(addresses), pool.name),
             },
             Self::Pending(reason) => ServiceCondition {
                 met: false,
@@ -79,7 +91,7 @@ pub struct Decision {
 }
 
 impl Decision {
-    fn pending(key: &ObjectKey, reason: Reason) -> Self {
+    pub(crate) fn pending(key: &ObjectKey, reason: Reason) -> Self {
         let notices = reason.notice(key).into_iter().collect();
         Self { outcome: Outcome::Pending(reason), notices }
     }
@@ -107,6 +119,9 @@ pub fn keep(
     world: World<'_>,
     allocations: &Allocations,
 ) -> Result<Assigned, Loss> {
+    if service.external_pool().is_some() {
+        return external::keep(key, service, current, world, allocations);
+    }
     if current.is_empty() {
         let nonsense = |text: &str| !text.is_empty() && text.parse::<IpAddr>().is_err();
         return Err(if service.ingress.iter().any(|entry| nonsense(&entry.ip)) {
@@ -132,7 +147,7 @@ pub fn keep(
             ),
         ))
     })?;
-    if requested_pool(service).is_some_and(|pool| pool != &*assigned.pool) {
+    if requested_pool(service).is_some_and(|pool| pool != &*assigned.pool.name) {
         return Err(Loss::Changed);
     }
     match requested_addresses(service) {
@@ -163,6 +178,9 @@ pub fn decide(
     world: World<'_>,
     allocations: &Allocations,
 ) -> Decision {
+    if service.external_pool().is_some() {
+        return external::decide(key, service, current, world, allocations);
+    }
     let mut notices = Vec::new();
     if world.config.has_no_pools() {
         return Decision::pending(key, Reason::NoPools);
@@ -237,8 +255,10 @@ fn held(
     let may_stay = |address: &IpAddr| {
         config.pool_of(*address).is_none() && allocations.check(key, &claim, *address).is_ok()
     };
-    (!current.is_empty() && current.iter().all(may_stay))
-        .then(|| Assigned { pool: Arc::clone(name), addresses: current.to_vec() })
+    (!current.is_empty() && current.iter().all(may_stay)).then(|| {
+        let pool = PoolId { kind: PoolKind::IpAddressPool, name: Arc::clone(name) };
+        Assigned { pool, addresses: current.to_vec() }
+    })
 }
 
 /// Contract 2.4 step 8, with two cluster addresses as a condition so that it cannot flap.
@@ -250,7 +270,7 @@ fn add_family(
     allocations: &Allocations,
 ) -> Notice {
     let added = assigned.addresses.first().and_then(|have| {
-        let pool = world.config.pools.get(&assigned.pool)?;
+        let pool = world.config.pools.get(&assigned.pool.name)?;
         allocations.first_usable(key, &Claim::of(service), pool, Family::of(*have).other())
     });
     match added {
@@ -263,7 +283,7 @@ fn add_family(
             "AdditionalAssignFailed",
             format!(
                 "cannot assign additional IP in PreferDualStack: no available IPs in pool {:?}",
-                &*assigned.pool
+                &*assigned.pool.name
             ),
         ),
     }
@@ -290,7 +310,7 @@ fn check(
     }
     let mut addresses = addresses.to_vec();
     addresses.sort();
-    Ok(Assigned { pool: Arc::clone(&pool.name), addresses })
+    Ok(Assigned { pool: pool.id(), addresses })
 }
 
 fn compatible(
@@ -299,7 +319,7 @@ fn compatible(
     pool: &Pool,
     world: World<'_>,
 ) -> Result<(), Reason> {
-    let allowed = pool.service_allocation.as_ref().is_none_or(|allocation| {
+    let allowed = pool.service_allocation().is_none_or(|allocation| {
         allocation.allows(key.namespace(), world.namespace_labels, &service.labels)
     });
     allowed.then_some(()).ok_or_else(|| Reason::PoolNotCompatible(Arc::clone(&pool.name)))
@@ -318,8 +338,9 @@ fn allocate(
     if !requested.is_empty() {
         check_families(&requested, families)?;
         let assigned = check(key, service, &requested, world, allocations)?;
+        contested(&assigned, world, allocations)?;
         return match pool_name {
-            Some(pool) if pool != &*assigned.pool => {
+            Some(pool) if pool != &*assigned.pool.name => {
                 Err(Reason::OtherPool { addresses: requested, pool: pool.to_owned() })
             }
             _ => Ok(assigned),
@@ -336,24 +357,43 @@ fn allocate(
         });
     };
     compatible(key, service, pool, world)?;
-    seeker.first_of(&[pool]).ok_or_else(|| Reason::PoolExhausted {
-        pool: Arc::clone(&pool.name),
-        families: families.name(),
+    seeker.first_of(&[pool]).ok_or_else(|| {
+        if !pool.contested.is_empty() {
+            return Reason::Contested { pools: pool.id().to_string() };
+        }
+        Reason::PoolExhausted { pool: Arc::clone(&pool.name), families: families.name() }
     })
 }
 
+/// What a pool of the other kind holds as well is not given anew; sharing it with those that have it gives nothing anew.
+fn contested(
+    assigned: &Assigned,
+    world: World<'_>,
+    allocations: &Allocations,
+) -> Result<(), Reason> {
+    let pool = world.config.pools.get(&assigned.pool.name);
+    let is_new = |address: &IpAddr| {
+        pool.is_some_and(|pool| pool.contested_until(*address).is_some())
+            && allocations.users(*address).next().is_none()
+    };
+    if assigned.addresses.iter().any(is_new) {
+        return Err(Reason::Contested { pools: assigned.pool.to_string() });
+    }
+    Ok(())
+}
+
 fn automatic(seeker: &Seeker<'_>, world: World<'_>) -> Result<Assigned, Reason> {
-    let automatic = || world.config.pools.values().filter(|pool| pool.auto_assign);
+    let automatic = || world.config.pools.values().filter(|pool| pool.auto_assigns());
     let mut pinned: Vec<(u64, &Pool)> = automatic()
         .filter_map(|pool| {
-            let allocation = pool.service_allocation.as_ref()?;
+            let allocation = pool.service_allocation()?;
             compatible(seeker.key, seeker.service, pool, world).ok()?;
             Some((allocation.rank(), pool))
         })
         .collect();
     pinned.sort_by(|(rank_a, a), (rank_b, b)| (rank_a, &a.name).cmp(&(rank_b, &b.name)));
     let pinned: Vec<&Pool> = pinned.into_iter().map(|(_, pool)| pool).collect();
-    let open: Vec<&Pool> = automatic().filter(|pool| pool.service_allocation.is_none()).collect();
+    let open: Vec<&Pool> = automatic().filter(|pool| pool.service_allocation().is_none()).collect();
     seeker
         .first_of(&pinned)
         .or_else(|| seeker.first_of(&open))
@@ -368,8 +408,12 @@ fn why_none(seeker: &Seeker<'_>, world: World<'_>, pinned: &[&Pool], open: &[&Po
         Families::Dual if prefers_dual(seeker.service) => true,
         Families::Dual => pool.has_family(Family::V4) && pool.has_family(Family::V6),
     };
-    let full = pinned.iter().chain(open).filter(wanted).map(|pool| Arc::clone(&pool.name));
-    let full = Names::of(full);
+    let full = || pinned.iter().chain(open).filter(wanted);
+    if full().any(|pool| !pool.contested.is_empty()) {
+        let pools: Vec<String> = full().map(|pool| pool.id().to_string()).take(5).collect();
+        return Reason::Contested { pools: pools.join(", ") };
+    }
+    let full = Names::of(full().map(|pool| Arc::clone(&pool.name)));
     if !full.is_empty() {
         return Reason::Exhausted { pools: full, families };
     }
@@ -380,7 +424,7 @@ fn why_none(seeker: &Seeker<'_>, world: World<'_>, pinned: &[&Pool], open: &[&Po
                 .config
                 .pools
                 .values()
-                .filter(|pool| !pool.auto_assign)
+                .filter(|pool| !pool.auto_assigns())
                 .map(|p| Arc::clone(&p.name)),
         ),
         pinned: Names::of(
@@ -389,7 +433,8 @@ fn why_none(seeker: &Seeker<'_>, world: World<'_>, pinned: &[&Pool], open: &[&Po
                 .pools
                 .values()
                 .filter(|pool| {
-                    pool.auto_assign && compatible(seeker.key, seeker.service, pool, world).is_err()
+                    pool.auto_assigns()
+                        && compatible(seeker.key, seeker.service, pool, world).is_err()
                 })
                 .map(|pool| Arc::clone(&pool.name)),
         ),
@@ -414,7 +459,7 @@ impl Seeker<'_> {
     fn single(&self, pools: &[&Pool], family: Family) -> Option<Assigned> {
         pools.iter().find_map(|pool| {
             let address = self.usable(pool, family)?;
-            Some(Assigned { pool: Arc::clone(&pool.name), addresses: vec![address] })
+            Some(Assigned { pool: pool.id(), addresses: vec![address] })
         })
     }
 
@@ -428,7 +473,7 @@ impl Seeker<'_> {
         let both = pools.iter().find_map(|pool| {
             let v4 = self.usable(pool, Family::V4)?;
             let v6 = self.usable(pool, Family::V6)?;
-            Some(Assigned { pool: Arc::clone(&pool.name), addresses: vec![v4, v6] })
+            Some(Assigned { pool: pool.id(), addresses: vec![v4, v6] })
         });
         both.or_else(|| {
             prefers_dual(self.service)

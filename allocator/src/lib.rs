@@ -10,6 +10,7 @@
 mod allocations;
 mod allocator;
 mod decide;
+mod external;
 mod interval_set;
 pub mod metrics;
 #[cfg(feature = "net")]

@@ -105,7 +105,7 @@ impl AllocatorMetrics {
             }
         }
         for (name, pool) in &config.pools {
-            let usage = allocations.usage(name);
+            let usage = allocations.usage(&pool.id());
             let status = PoolStatus::new(pool, usage);
             let set = |gauge: &IntGaugeVec, value: u64| {
                 gauge.with_label_values(&[name]).set(signed(value));

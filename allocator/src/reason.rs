@@ -68,6 +68,39 @@ pub enum Reason {
         /// ipv4, ipv6 or dual.
         families: &'static str,
     },
+    /// The `ExternalIPPool` of the annotation does not exist.
+    #[error("ExternalIPPool {0:?} does not exist")]
+    UnknownExternalPool(String),
+    /// It has no free address left.
+    #[error("no available IPs in ExternalIPPool {pool:?} for {families} IPFamily")]
+    ExternalPoolExhausted {
+        /// Its name.
+        pool: Arc<str>,
+        /// ipv4, ipv6, dual or any.
+        families: &'static str,
+    },
+    /// It has no range of the Service's families.
+    #[error("ExternalIPPool {pool:?} has no range for {families} IPFamily")]
+    NoFamilyInPool {
+        /// Its name.
+        pool: Arc<str>,
+        /// ipv4, ipv6, dual or any.
+        families: &'static str,
+    },
+    /// It does not hold the address of `spec.loadBalancerIP`, or never gives it.
+    #[error("spec.loadBalancerIP {address} is not in ExternalIPPool {pool:?}")]
+    NotInExternalPool {
+        /// The address.
+        address: IpAddr,
+        /// The pool's name.
+        pool: Arc<str>,
+    },
+    /// What would be left is held by pools of both kinds, and neither may give it.
+    #[error("no new address is given from what {pools} and a pool of the other kind both hold")]
+    Contested {
+        /// The pools that the Service may use.
+        pools: String,
+    },
     /// Every pool that this Service may use is exhausted.
     #[error(
         "no available IPs: every pool that this Service may use is exhausted for {families}: {pools}"
@@ -168,13 +201,18 @@ impl Reason {
             Self::OtherPool { .. } => "otherPool",
             Self::Sharing(_) => "sharing",
             Self::PoolExhausted { .. } => "poolExhausted",
+            Self::UnknownExternalPool(_) => "unknownExternalPool",
+            Self::ExternalPoolExhausted { .. } => "externalPoolExhausted",
+            Self::NoFamilyInPool { .. } => "noFamilyInPool",
+            Self::NotInExternalPool { .. } => "notInExternalPool",
+            Self::Contested { .. } => "contested",
             Self::Exhausted { .. } => "exhausted",
             Self::NoneAllowed { .. } => "noneAllowed",
         }
     }
 
     /// All short names, for the metric that has a series for each.
-    pub const NAMES: [&str; 14] = [
+    pub const NAMES: [&str; 19] = [
         "noPools",
         "noClusterIPs",
         "noFamily",
@@ -187,6 +225,11 @@ impl Reason {
         "otherPool",
         "sharing",
         "poolExhausted",
+        "unknownExternalPool",
+        "externalPoolExhausted",
+        "noFamilyInPool",
+        "notInExternalPool",
+        "contested",
         "exhausted",
         "noneAllowed",
     ];

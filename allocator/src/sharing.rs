@@ -6,10 +6,13 @@ use std::sync::Arc;
 
 use cluster::ObjectKey;
 use cluster::model::{Service, ServicePort, TrafficPolicy};
+use crds::config::PoolKind;
 
-/// The sharing key and the backend key: Services share only when both are equal and the first is not empty.
+/// The sharing key and the backend key: Services share only when both are equal and the first is not empty. In Antrea's world,
+/// where sharing is a matter of yes and no, the key says yes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Sharing {
+    world: PoolKind,
     key: Box<str>,
     backend: Box<str>,
 }
@@ -19,6 +22,12 @@ impl Sharing {
     #[must_use]
     pub fn is_allowed(&self) -> bool {
         !self.key.is_empty()
+    }
+
+    /// Whose rules it follows; nothing is shared between the worlds.
+    #[must_use]
+    pub fn world(&self) -> PoolKind {
+        self.world
     }
 }
 
@@ -37,6 +46,12 @@ impl Claim {
     /// Local Service without a selector, it is empty.
     #[must_use]
     pub fn of(service: &Service) -> Self {
+        let world = service.pool_kind();
+        if world == PoolKind::ExternalIpPool {
+            let key = if service.may_share_external() { "true" } else { "" };
+            let sharing = Sharing { world, key: key.into(), backend: "".into() };
+            return Self { sharing: Arc::new(sharing), ports: service.ports.clone() };
+        }
         let backend = match service.traffic_policy {
             TrafficPolicy::Cluster => String::new(),
             TrafficPolicy::Local => service
@@ -48,6 +63,7 @@ impl Claim {
         };
         Self {
             sharing: Arc::new(Sharing {
+                world,
                 key: service.annotation("allow-shared-ip").unwrap_or_default().into(),
                 backend: backend.into(),
             }),
@@ -67,6 +83,25 @@ pub enum SharingError {
         /// Who has it, joined by commas.
         others: String,
     },
+    /// In Antrea's world, the Service or one of those that have the address does not share.
+    #[error(
+        "{address} is in use by {others}, and not all of them and this Service have the annotation \
+        service.antrea.io/allow-shared-load-balancer-ip: \"true\""
+    )]
+    Unshared {
+        /// The address.
+        address: IpAddr,
+        /// Who has it, joined by commas.
+        others: String,
+    },
+    /// A Service of the other world has it.
+    #[error("{address} is in use by {others} from a pool of the other kind")]
+    OtherWorld {
+        /// The address.
+        address: IpAddr,
+        /// Who has it, joined by commas.
+        others: String,
+    },
     /// A protocol and port are taken.
     #[error("port {}/{} is already in use on \"{address}\"", port.protocol, port.port)]
     Port {
@@ -82,9 +117,10 @@ impl SharingError {
         service: &ObjectKey,
         others: impl Iterator<Item = &'a ObjectKey>,
     ) -> Self {
-        Self::Sharing {
-            service: service.to_string(),
-            others: others.map(ObjectKey::as_str).collect::<Vec<_>>().join(","),
-        }
+        Self::Sharing { service: service.to_string(), others: joined(others) }
     }
+}
+
+pub(crate) fn joined<'a>(services: impl Iterator<Item = &'a ObjectKey>) -> String {
+    services.map(ObjectKey::as_str).collect::<Vec<_>>().join(",")
 }

@@ -15,12 +15,14 @@ use std::net::IpAddr;
 
 use allocator::POOL_ANNOTATION;
 use cluster::ObjectKey;
+use crds::config::{AddressRange, PoolId};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use server::Server;
 
 #[derive(Clone, Debug)]
 enum Step {
+    DeleteExternalPool(u8),
     Pool(Value),
     DeletePool(u8),
     Service(Value),
@@ -60,6 +62,25 @@ fn pool() -> impl Strategy<Value = Value> {
     )
 }
 
+fn external_pool() -> impl Strategy<Value = Value> {
+    let ranges = prop_oneof![
+        Just(json!([{ "start": "10.0.0.0", "end": "10.0.0.3" }])),
+        Just(json!([{ "cidr": "10.0.0.0/31" }, { "cidr": "fd00::/127" }])),
+        Just(json!([{ "cidr": "10.0.8.0/30" }])),
+        Just(json!([{ "start": "10.0.2.0", "end": "10.0.2.1" }, { "cidr": "fd00:1::/126" }])),
+        Just(json!([{ "cidr": "nonsense" }])),
+        Just(json!([])),
+    ];
+    (0_u8..3, ranges).prop_map(|(number, ranges)| {
+        json!({
+            "apiVersion": "crd.antrea.io/v1beta1",
+            "kind": "ExternalIPPool",
+            "metadata": { "name": format!("p{number}") },
+            "spec": { "ipRanges": ranges, "nodeSelector": {} },
+        })
+    })
+}
+
 fn service() -> impl Strategy<Value = Value> {
     let annotations = prop_oneof![
         4 => Just(json!({})),
@@ -67,6 +88,18 @@ fn service() -> impl Strategy<Value = Value> {
         1 => Just(json!({ "metallb.io/address-pool": "p1" })),
         1 => Just(json!({ "metallb.universe.tf/loadBalancerIPs": "10.0.0.1" })),
         1 => Just(json!({ "metallb.io/loadBalancerIPs": "what" })),
+        4 => (0_u8..3).prop_map(|number| {
+            json!({ "service.antrea.io/external-ip-pool": format!("p{number}") })
+        }),
+        3 => (0_u8..3).prop_map(|number| json!({
+            "service.antrea.io/external-ip-pool": format!("p{number}"),
+            "service.antrea.io/allow-shared-load-balancer-ip": "true",
+        })),
+    ];
+    let requested = prop_oneof![
+        3 => Just(Value::Null),
+        1 => Just(json!("10.0.0.1")),
+        1 => Just(json!("10.0.8.1")),
     ];
     let policy = prop_oneof![
         Just(Value::Null),
@@ -75,8 +108,8 @@ fn service() -> impl Strategy<Value = Value> {
         Just(json!("RequireDualStack"))
     ];
     let traffic = prop_oneof![Just("Cluster"), Just("Local")];
-    (0_u8..6, annotations, policy, traffic, 80_u16..83, any::<bool>()).prop_map(
-        |(number, annotations, policy, traffic, port, web)| {
+    (0_u8..6, annotations, policy, traffic, 80_u16..83, any::<bool>(), requested).prop_map(
+        |(number, annotations, policy, traffic, port, web, requested)| {
             json!({
                 "apiVersion": "v1",
                 "kind": "Service",
@@ -89,6 +122,7 @@ fn service() -> impl Strategy<Value = Value> {
                 "spec": {
                     "type": "LoadBalancer",
                     "ipFamilyPolicy": policy,
+                    "loadBalancerIP": requested,
                     "externalTrafficPolicy": traffic,
                     "selector": { "a": "1" },
                     "ports": [{ "port": port, "protocol": "TCP" }],
@@ -101,6 +135,8 @@ fn service() -> impl Strategy<Value = Value> {
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         3 => pool().prop_map(Step::Pool),
+        3 => external_pool().prop_map(Step::Pool),
+        1 => (0_u8..3).prop_map(Step::DeleteExternalPool),
         1 => (0_u8..3).prop_map(Step::DeletePool),
         8 => service().prop_map(Step::Service),
         3 => (0_u8..6).prop_map(Step::DeleteService),
@@ -122,6 +158,7 @@ fn take(server: &mut Server, step: &Step) {
         Step::DeletePool(number) => {
             server.delete(&format!("IPAddressPool metallb-system/p{number}"))
         }
+        Step::DeleteExternalPool(number) => server.delete(&format!("ExternalIPPool p{number}")),
         Step::DeleteService(number) => server.delete(&format!("Service {}", service_name(*number))),
         Step::Restart => server.restart(),
         Step::Edit(number, ips) => {
@@ -164,6 +201,13 @@ fn check_sharing(server: &Server) {
         }
     }
     for (address, keys) in users.iter().filter(|(_, keys)| keys.len() > 1) {
+        let worlds: BTreeSet<_> =
+            keys.iter().map(|key| server.snapshot.services()[*key].pool_kind()).collect();
+        assert_eq!(worlds.len(), 1, "{address} is given by both worlds to {keys:?}");
+        if worlds.contains(&crds::config::PoolKind::ExternalIpPool) {
+            // What is shared there once stays so, whatever the annotations say later (contract C.5).
+            continue;
+        }
         let mut ports = BTreeSet::new();
         let mut sharing = BTreeSet::new();
         for key in keys {
@@ -191,6 +235,13 @@ fn check_reasons(server: &Server) {
     }
 }
 
+/// What pools of both kinds hold.
+fn contested(server: &Server) -> Vec<(PoolId, Vec<AddressRange>)> {
+    let config = server.snapshot.config();
+    let pools = config.pools.values().chain(config.external_pools.values());
+    pools.map(|pool| (pool.id(), pool.contested.clone())).collect()
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
@@ -205,21 +256,34 @@ proptest! {
             check_reasons(&server);
         }
         let before = shown(&server);
+        let before_contested = contested(&server);
         server.writes = 0;
         server.restart();
+        if contested(&server) != before_contested {
+            // The last valid version of a pool that is invalid now is forgotten, and with it what both kinds held: who waited gets it.
+            let after = shown(&server);
+            for (key, had) in before.iter().filter(|(_, (addresses, _))| !addresses.is_empty()) {
+                prop_assert_eq!(&after[key], had);
+            }
+            return Ok(());
+        }
         prop_assert_eq!(shown(&server), before);
         prop_assert_eq!(server.writes, 0, "a restart writes nothing");
     }
 
     #[test]
     fn what_comes_at_once_is_decided_the_same_in_any_order(
-        (objects, shuffled) in proptest::collection::vec(prop_oneof![pool(), service()], 1..14)
+        (objects, shuffled) in proptest::collection::vec(
+            prop_oneof![pool(), external_pool(), service()], 1..14)
             .prop_map(|objects| {
                 // One version of each object, so that the set is the same in any order.
                 let by_name: BTreeMap<String, Value> = objects
                     .into_iter()
                     .map(|object| (object["metadata"].to_string(), object))
-                    .map(|(_, object)| (object["metadata"]["name"].to_string(), object))
+                    .map(|(_, object)| {
+                        let name = object["metadata"]["name"].as_str().unwrap();
+                        (format!("{} {name}", object["kind"].as_str().unwrap()), object)
+                    })
                     .collect();
                 by_name.into_values().collect::<Vec<_>>()
             })

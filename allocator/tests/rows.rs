@@ -12,7 +12,7 @@ mod server;
 
 use allocator::{Allocator, Notice, Output};
 use cluster::{ConfigScope, Object, Snapshot};
-use crds::config::ConfigKind;
+use crds::config::{ConfigKind, PoolId, PoolKind};
 use serde_json::{Value, json};
 use server::Server;
 
@@ -394,6 +394,12 @@ fn ten_thousand_services_in_a_slash_16_stay_linear() {
     let dirty = snapshot.take_dirty();
     let outputs = allocator.reconcile(&snapshot, &dirty);
     assert_eq!(outputs.iter().filter(|output| matches!(output, Output::Write(_))).count(), 10_000);
-    assert_eq!(allocator.allocations().usage("p").v4, 10_000);
+    assert_eq!(
+        allocator
+            .allocations()
+            .usage(&PoolId { kind: PoolKind::IpAddressPool, name: "p".into() })
+            .v4,
+        10_000
+    );
     assert_eq!(allocator.pending().len(), 0);
 }

@@ -47,7 +47,7 @@ pub async fn service(args: &ExplainServiceArgs) -> anyhow::Result<String> {
 
 /// Lists what both daemons see, and settles it without writing anything.
 async fn from_cluster(namespace: &str, view: &View) -> anyhow::Result<World> {
-    const KINDS: [Kind; 11] = [
+    const KINDS: [Kind; 12] = [
         Kind::Service,
         Kind::EndpointSlice,
         Kind::Node,
@@ -59,10 +59,17 @@ async fn from_cluster(namespace: &str, view: &View) -> anyhow::Result<World> {
         Kind::Config(ConfigKind::BgpPeer),
         Kind::Config(ConfigKind::BfdProfile),
         Kind::Config(ConfigKind::Community),
+        Kind::Config(ConfigKind::ExternalIpPool),
     ];
     let client = connect().await?;
-    let mut updates =
-        watch_all(&client, Watches { namespace: namespace.to_owned(), kinds: KINDS.to_vec() });
+    let mut updates = watch_all(
+        &client,
+        Watches {
+            namespace: namespace.to_owned(),
+            kinds: KINDS.to_vec(),
+            with_external_pools: Vec::new(),
+        },
+    );
     let mut world = World::empty(view);
     world.options.assume_endpoints = false;
     world.snapshot = Snapshot::new(ConfigScope::All, true);

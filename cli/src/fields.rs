@@ -2,6 +2,7 @@
 //! Which field of a configuration object a rejection is about. The texts of rejections are the contract's and name no
 //! field; a text that is not known here is about the object as a whole.
 
+use crds::antrea::ExternalIpPoolSpec;
 use crds::config::{ConfigKind, Rejection};
 use crds::metallb::{
     BfdProfileSpec, BgpAdvertisementSpec, BgpPeerSpec, CommunitySpec, IpAddressPoolSpec,
@@ -125,5 +126,6 @@ fn unreadable(kind: ConfigKind, object: &Value) -> Option<String> {
         ConfigKind::BgpPeer => path::<BgpPeerSpec>(spec),
         ConfigKind::BfdProfile => path::<BfdProfileSpec>(spec),
         ConfigKind::Community => path::<CommunitySpec>(spec),
+        ConfigKind::ExternalIpPool => path::<ExternalIpPoolSpec>(spec),
     }
 }

@@ -118,7 +118,9 @@ impl Findings {
     }
 
     fn kinds(&mut self, survey: &Survey) {
-        for kind in ConfigKind::ALL.map(ConfigKind::plural) {
+        // Only who uses Antrea's pools has their kind.
+        let needed = ConfigKind::ALL.into_iter().filter(|kind| *kind != ConfigKind::ExternalIpPool);
+        for kind in needed.map(ConfigKind::plural) {
             if let Some(why) = survey.missing().get(kind) {
                 self.add(
                     Severity::Error,

@@ -99,6 +99,7 @@ impl World {
         let circumstances = Circumstances {
             members: &Members::Disabled,
             interfaces: &interfaces,
+            transport: None,
             pools: &PoolOrder::default(),
             time: jiff::Timestamp::now(),
             tenure: None,

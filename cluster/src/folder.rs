@@ -16,7 +16,7 @@ use crate::model::{NodeObject, ServiceObject};
 use crate::snapshot::{Kind, Object, Snapshot};
 
 /// Every kind that a folder can hold.
-const KINDS: [Kind; 10] = [
+const KINDS: [Kind; 11] = [
     Kind::Service,
     Kind::EndpointSlice,
     Kind::Node,
@@ -27,6 +27,7 @@ const KINDS: [Kind; 10] = [
     Kind::Config(ConfigKind::BgpPeer),
     Kind::Config(ConfigKind::BfdProfile),
     Kind::Config(ConfigKind::Community),
+    Kind::Config(ConfigKind::ExternalIpPool),
 ];
 
 /// What has been given, as the state file keeps it across restarts.

@@ -4,6 +4,7 @@
 //! [`Snapshot`] is a synchronous index; with the feature `net` there are the *sources* that fill it and the
 //! *sinks* that carry decisions out. How an address is chosen or announced is known elsewhere.
 
+mod announcers;
 pub mod folder;
 pub mod key;
 pub mod manifest;
@@ -13,5 +14,6 @@ pub mod net;
 pub mod robustness;
 pub mod snapshot;
 
+pub use announcers::AnnouncerObject;
 pub use key::ObjectKey;
 pub use snapshot::{ConfigScope, Dirty, Kind, Object, Snapshot};

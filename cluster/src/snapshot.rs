@@ -13,10 +13,11 @@ use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crds::config::{Config, ConfigKind, Objects, Rejection, Scope, Secret, validate};
+use crds::config::{Config, ConfigKind, Objects, PoolId, Rejection, Scope, Secret, validate};
 use crds::labels::Labels;
 use serde_json::Value;
 
+use crate::announcers::{AnnouncerObject, Announcers};
 use crate::key::ObjectKey;
 use crate::model::{
     EndpointSliceObject, Ingress, NamespaceObject, Node, NodeObject, ResourceVersion, Service,
@@ -36,8 +37,10 @@ pub enum Kind {
     Namespace,
     /// core/v1 Secret of the own namespace.
     Secret,
-    /// A kind of metallb.io.
+    /// A kind of the configuration.
     Config(ConfigKind),
+    /// metallb.io ServiceL2Status, which says who announces what.
+    ServiceL2Status,
 }
 
 /// An object for [`Snapshot::apply`].
@@ -55,6 +58,8 @@ pub enum Object {
     Secret(Box<str>, Secret),
     /// A configuration object, not yet checked against its type.
     Config(ConfigKind, Value),
+    /// A ServiceL2Status.
+    Announcer(Box<AnnouncerObject>),
 }
 
 impl Object {
@@ -68,6 +73,7 @@ impl Object {
             Self::Namespace(_) => Kind::Namespace,
             Self::Secret(..) => Kind::Secret,
             Self::Config(kind, _) => Kind::Config(*kind),
+            Self::Announcer(_) => Kind::ServiceL2Status,
         }
     }
 }
@@ -118,6 +124,9 @@ pub struct Snapshot {
     /// Objects not yet seen again since their kind's list was started anew.
     stale: BTreeMap<Kind, BTreeSet<Box<str>>>,
     synced: BTreeSet<Kind>,
+    announcers: Announcers,
+    /// Whether `ExternalIPPool`s were listed at least once: where they cannot be had, nothing is known of Antrea's world.
+    external_pools: bool,
 }
 
 /// Whose view of the configuration is validated (contract 6.1).
@@ -156,6 +165,8 @@ impl Snapshot {
             dirty: Dirty::default(),
             stale: BTreeMap::new(),
             synced: BTreeSet::new(),
+            announcers: Announcers::default(),
+            external_pools: false,
         }
     }
 
@@ -206,6 +217,24 @@ impl Snapshot {
         &self.rejections
     }
 
+    /// Whether Antrea's world can be served: its pools are known. Where they are not, a Service of that world is left as it is.
+    #[must_use]
+    pub fn has_external_pools(&self) -> bool {
+        self.external_pools
+    }
+
+    /// The node that announces a Service by L2, by what the speakers report.
+    #[must_use]
+    pub fn announcer(&self, service: &ObjectKey) -> Option<&Arc<str>> {
+        self.announcers.of(service)
+    }
+
+    /// The uid of a pool's object; empty in a folder.
+    #[must_use]
+    pub fn pool_uid(&self, pool: &PoolId) -> Option<&str> {
+        self.objects.pool_uid(pool)
+    }
+
     /// Whether the kind's first list has been delivered as a whole.
     #[must_use]
     pub fn is_synced(&self, kind: Kind) -> bool {
@@ -236,6 +265,12 @@ impl Snapshot {
                 let name: Box<str> = name.unwrap_or_default().into();
                 self.seen(Kind::Config(kind), &name);
                 self.config_dirty |= self.objects.apply(kind, value);
+            }
+            Object::Announcer(object) => {
+                let name = object.metadata.name.as_deref().unwrap_or_default();
+                self.seen(Kind::ServiceL2Status, name);
+                let moved = self.announcers.apply(*object);
+                self.note_announcer(moved);
             }
         }
     }
@@ -281,7 +316,19 @@ impl Snapshot {
             Kind::Namespace => self.dirty.all |= self.namespaces.remove(key).is_some(),
             Kind::Secret => self.config_dirty |= self.objects.delete_secret(key),
             Kind::Config(kind) => self.config_dirty |= self.objects.delete(kind, key),
+            Kind::ServiceL2Status => {
+                let moved = self.announcers.delete(key);
+                self.note_announcer(moved);
+            }
         }
+    }
+
+    /// Only what Antrea's world shows depends on it.
+    fn note_announcer(&mut self, moved: Option<ObjectKey>) {
+        let external = |key: &ObjectKey| {
+            self.services.get(key).is_some_and(|service| service.external_pool().is_some())
+        };
+        self.dirty.services.extend(moved.filter(external));
     }
 
     /// A list of `kind` begins anew: what is not applied again before [`Snapshot::finish`] is gone.
@@ -297,6 +344,7 @@ impl Snapshot {
             Kind::Config(kind) => {
                 self.objects.names(kind).iter().map(|name| (**name).into()).collect()
             }
+            Kind::ServiceL2Status => self.announcers.names().map(Into::into).collect(),
         };
         self.stale.insert(kind, known);
     }
@@ -312,6 +360,9 @@ impl Snapshot {
             self.delete(kind, &key);
         }
         self.synced.insert(kind);
+        if kind == Kind::Config(ConfigKind::ExternalIpPool) {
+            self.dirty.all |= !std::mem::replace(&mut self.external_pools, true);
+        }
     }
 
     /// The kind cannot be had (its CRD or the permission is absent): it counts as synced. What was known stays.
@@ -354,6 +405,11 @@ impl Snapshot {
     /// Marks Services for another decision, for example at a time that their decision named.
     pub fn touch(&mut self, key: ObjectKey) {
         self.dirty.services.insert(key);
+    }
+
+    /// Marks all Services for another decision.
+    pub fn touch_all(&mut self) {
+        self.dirty.all = true;
     }
 
     fn validate(&mut self) {

@@ -6,6 +6,7 @@
 //! This crate knows no sockets, no clients and no time.
 
 pub mod admission;
+pub mod antrea;
 pub mod config;
 pub mod labels;
 pub mod metallb;

@@ -14,7 +14,7 @@ use ipnet::IpNet;
 
 use crate::announce::Options;
 use crate::reason::Withhold;
-use crate::subject::{Endpoints, addresses, pool};
+use crate::subject::{Endpoints, addresses, given_here, pool};
 
 /// Whose defaults are taken where a field is unset (design, "Decisions where MetalLB's own modes differ").
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -66,17 +66,19 @@ pub fn advertise(
     snapshot: &Snapshot,
     options: &Options,
 ) -> Result<Vec<Path>, Withhold> {
-    if !service.has_class(options.class.as_deref()) {
+    if !service.is_served(options.class.as_deref()) {
         return Err(Withhold::ServiceDeleted);
     }
     let addresses = addresses(service)?;
     let config = snapshot.config();
     let pool = pool(service, &addresses, config)?;
+    given_here(service, options)?;
     let node = snapshot.nodes().get(&options.node).ok_or(Withhold::NodeUnknown)?;
     let here: Vec<&BgpAdvertisement> = config
         .bgp_advertisements
         .values()
-        .filter(|ad| ad.pools.selects(&pool.name, pool.labels) && ad.selects_node(&node.labels))
+        .filter(|ad| ad.selects(pool.kind, &pool.name, pool.labels))
+        .filter(|ad| ad.selects_node(&node.labels))
         .collect();
     if here.is_empty() {
         return Err(Withhold::NoBgpAdvertisement(pool.name));
@@ -140,7 +142,7 @@ pub(crate) fn advertisers(
         .bgp_advertisements
         .values()
         .chain(&config.bgp_elsewhere)
-        .filter(|ad| ad.pools.selects(&pool.name, pool.labels))
+        .filter(|ad| ad.selects(pool.kind, &pool.name, pool.labels))
         .collect();
     if of_pool.is_empty() {
         return Err(Withhold::NoBgpAdvertisement(pool.name));

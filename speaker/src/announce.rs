@@ -11,8 +11,12 @@ use crds::config::L2Advertisement;
 use jiff::Timestamp;
 use l2::Scope;
 
+mod external;
+
+pub use external::transport;
+
 use crate::advertise::BgpMode;
-use crate::election::{Candidate, winner};
+use crate::election::{Candidate, Strategy, winner};
 use crate::reason::Withhold;
 use crate::roster::{Members, PoolOrder};
 use crate::subject::{Endpoints, addresses, pool};
@@ -46,6 +50,8 @@ pub struct Circumstances<'a> {
     pub members: &'a Members,
     /// The names of the node's interfaces that are not excluded.
     pub interfaces: &'a BTreeSet<Box<str>>,
+    /// The node's interfaces with its InternalIPs; none where it has none.
+    pub transport: Option<&'a BTreeSet<Box<str>>>,
     /// The order in which the members tell of their links.
     pub pools: &'a PoolOrder,
     /// The time, for annotations that end.
@@ -100,6 +106,8 @@ struct Contest<'a> {
     advertisements: Vec<&'a L2Advertisement>,
     /// Those of them that select this node.
     own: Vec<&'a L2Advertisement>,
+    /// How candidates are compared.
+    strategy: Strategy,
     candidates: Vec<Candidate<'a>>,
     /// Why this node is no candidate.
     barred: Option<Withhold>,
@@ -114,10 +122,13 @@ fn contest<'a>(
     circumstances: &Circumstances<'_>,
     options: &Options,
 ) -> Result<Contest<'a>, Withhold> {
-    if !service.has_class(options.class.as_deref()) {
+    if !service.is_served(options.class.as_deref()) {
         return Err(Withhold::ServiceDeleted);
     }
     let addresses = addresses(service)?;
+    if service.external_pool().is_some() {
+        return external::contest(key, service, addresses, snapshot, circumstances, options);
+    }
     let config = snapshot.config();
     let pool = pool(service, &addresses, config)?;
     let endpoints = Endpoints::of(key, snapshot, options);
@@ -148,6 +159,7 @@ fn contest<'a>(
         addresses,
         advertisements,
         own,
+        strategy: Strategy::Hash,
         candidates: Vec::new(),
         barred: Some(Withhold::NodeUnknown),
         nobody: "no node is known",
@@ -307,13 +319,18 @@ impl Contest<'_> {
             return Withhold::NoAddress.into();
         };
         let elected = match circumstances.tenure {
-            Some(tenure) => tenure.choose(&options.node, &self.candidates, first),
-            None => winner(&self.candidates, first).map(|winner| Choice::Node(winner.node.into())),
+            Some(tenure) => tenure.choose(self.strategy, &options.node, &self.candidates, first),
+            None => winner(self.strategy, &self.candidates, first)
+                .map(|winner| Choice::Node(winner.node.into())),
         };
         let Some(elected) = elected else {
             let local = match self.barred {
                 // A node that no advertisement selects says so even where nobody announces.
-                Some(reason @ (Withhold::NoMatchingAdvertisement | Withhold::Leaving)) => reason,
+                Some(
+                    reason @ (Withhold::NoMatchingAdvertisement
+                    | Withhold::NotInNodeSelector(_)
+                    | Withhold::Leaving),
+                ) => reason,
                 _ => Withhold::NoCandidates(self.nobody),
             };
             return local.into();
@@ -323,7 +340,7 @@ impl Contest<'_> {
             Choice::Wait(unknown) => return Withhold::Unsettled(unknown).into(),
         };
         let local = if announcer == options.node {
-            self.announcement(circumstances.interfaces)
+            self.announcement(circumstances)
         } else {
             Err(match self.barred {
                 Some(reason) => reason,
@@ -334,13 +351,16 @@ impl Contest<'_> {
     }
 
     /// Contract 4.4: the interfaces of the own node's advertisements; any without a list means all.
-    fn announcement(self, interfaces: &BTreeSet<Box<str>>) -> Result<Announcement, Withhold> {
+    fn announcement(self, circumstances: &Circumstances<'_>) -> Result<Announcement, Withhold> {
+        if self.strategy == Strategy::Ring {
+            return external::announcement(self.addresses, circumstances);
+        }
         if self.own.iter().any(|ad| ad.interfaces.is_empty()) {
             return Ok(Announcement { addresses: self.addresses, scope: Scope::AllInterfaces });
         }
         let named: BTreeSet<Box<str>> =
             self.own.iter().flat_map(|ad| ad.interfaces.iter().cloned()).collect();
-        if named.is_disjoint(interfaces) {
+        if named.is_disjoint(circumstances.interfaces) {
             let names: Vec<&str> = named.iter().map(|name| &**name).collect();
             return Err(Withhold::NoInterface(names.join(", ")));
         }

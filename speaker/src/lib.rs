@@ -32,7 +32,7 @@ mod tenure;
 pub use advertise::{BgpMode, Path, advertise};
 pub use announce::{
     Announcement, Circumstances, Options, PREFERRED_NODE_ANNOTATION, Verdict, announce,
-    preference_ends, preferred_node,
+    preference_ends, preferred_node, transport,
 };
 pub use attendance::Attendance;
 pub use claims::{Changed, Held, Term, Told};

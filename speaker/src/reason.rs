@@ -34,6 +34,14 @@ pub enum Withhold {
     /// Some advertisement does, but not on this node.
     #[error("no L2Advertisement for this Service selects this node")]
     NoMatchingAdvertisement,
+    /// The `nodeSelector` of the Service's ExternalIPPool leaves this node out.
+    #[error("the nodeSelector of ExternalIPPool {0:?} does not select this node")]
+    NotInNodeSelector(Arc<str>),
+    /// Another controller gave the addresses of a Service of Antrea's world.
+    #[error(
+        "no controller of ferrolb gave this Service its address: it has no condition ferrolb.io/Allocated"
+    )]
+    NotGivenHere,
     /// The node itself is not known to the API.
     #[error("this node is not known to the cluster")]
     NodeUnknown,
@@ -101,6 +109,8 @@ impl Withhold {
             | Self::NoMatchingAdvertisement
             | Self::NoMatchingBgpAdvertisement(_)
             | Self::NodeUnknown => "noMatchingAdvertisement",
+            Self::NotInNodeSelector(_) => "nodeNotInPool",
+            Self::NotGivenHere => "notGivenHere",
             Self::ConflictingAdvertisements(..) => "conflictingAdvertisements",
             Self::NodeNetworkUnavailable => "nodeNetworkUnavailable",
             Self::NodeExcluded => "nodeLabeledExcludeBalancers",

@@ -89,6 +89,12 @@ impl Members {
         }
     }
 
+    /// Whether this node runs MetalLB's speaker.
+    #[must_use]
+    pub fn is_metallb(&self, node: &str) -> bool {
+        matches!(self, Self::Alive(members) if matches!(members.get(node), Some(Member::MetalLb)))
+    }
+
     /// Whether this node's speaker has said that it is about to end.
     #[must_use]
     pub fn is_leaving(&self, node: &str) -> bool {

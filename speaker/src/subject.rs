@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use cluster::model::{POOL_ANNOTATION, Service};
 use cluster::{ObjectKey, Snapshot};
-use crds::config::Config;
-use crds::labels::Labels;
+use crds::config::{Config, Family, Policy, PoolKind};
+use crds::labels::{Labels, Selector};
 
 use crate::announce::Options;
 use crate::reason::Withhold;
@@ -30,8 +30,25 @@ pub(crate) fn addresses(service: &Service) -> Result<Vec<IpAddr>, Withhold> {
 
 /// What advertisements select a pool by.
 pub(crate) struct PoolOf<'a> {
+    pub(crate) kind: PoolKind,
     pub(crate) name: Arc<str>,
     pub(crate) labels: &'a Labels,
+    /// Of an `ExternalIPPool`: which nodes it selects; none where that cannot be read.
+    node_selector: Option<&'a Selector>,
+}
+
+impl PoolOf<'_> {
+    /// Whether a node with these labels may announce, as far as an `ExternalIPPool` says.
+    pub(crate) fn selects_node(&self, labels: &Labels) -> bool {
+        self.node_selector.is_some_and(|selector| selector.matches(labels))
+    }
+}
+
+/// Whether the addresses of a Service of Antrea's world are from our controller, which says so in its condition: what a live Antrea
+/// gave it announces itself (contract C.12). A folder has no other.
+pub(crate) fn given_here(service: &Service, options: &Options) -> Result<(), Withhold> {
+    let ours = options.assume_endpoints || service.allocated.is_some();
+    (ours || service.external_pool().is_none()).then_some(()).ok_or(Withhold::NotGivenHere)
 }
 
 /// The pool that holds all of the Service's addresses.
@@ -41,19 +58,58 @@ pub(crate) fn pool<'a>(
     config: &'a Config,
 ) -> Result<PoolOf<'a>, Withhold> {
     let first = addresses.first().copied().ok_or(Withhold::NoAddress)?;
+    if let Some(name) = service.external_pool() {
+        return external_pool(name, first, addresses, config);
+    }
+    let kind = PoolKind::IpAddressPool;
     match config.pool_of(first) {
         Some(pool) => match addresses.iter().find(|address| !pool.contains(**address)) {
             Some(other) => Err(Withhold::NotAllowed(*other)),
-            None => Ok(PoolOf { name: Arc::clone(&pool.name), labels: &pool.labels }),
+            None => Ok(PoolOf {
+                kind,
+                name: Arc::clone(&pool.name),
+                labels: &pool.labels,
+                node_selector: None,
+            }),
         },
         // What a pool gave before it became invalid is still announced (rule 6 of the design).
         None => service
             .annotations
             .get(POOL_ANNOTATION)
             .and_then(|name| config.invalid_pools.get_key_value(name))
-            .map(|(name, pool)| PoolOf { name: Arc::clone(name), labels: &pool.labels })
+            .map(|(name, pool)| PoolOf {
+                kind,
+                name: Arc::clone(name),
+                labels: &pool.labels,
+                node_selector: None,
+            })
             .ok_or(Withhold::NotAllowed(first)),
     }
+}
+
+/// The `ExternalIPPool` that the annotation names, if it holds the addresses.
+fn external_pool<'a>(
+    name: &str,
+    first: IpAddr,
+    addresses: &[IpAddr],
+    config: &'a Config,
+) -> Result<PoolOf<'a>, Withhold> {
+    let kind = PoolKind::ExternalIpPool;
+    if let Some(pool) = config.external_pools.get(name) {
+        if let Some(other) = addresses.iter().find(|address| !pool.contains(**address)) {
+            return Err(Withhold::NotAllowed(*other));
+        }
+        let node_selector = match &pool.policy {
+            Policy::Antrea(policy) => policy.node_selector.as_ref(),
+            Policy::Metallb(_) => None,
+        };
+        let name = Arc::clone(&pool.name);
+        return Ok(PoolOf { kind, name, labels: &pool.labels, node_selector });
+    }
+    let (name, pool) =
+        config.invalid_external_pools.get_key_value(name).ok_or(Withhold::NotAllowed(first))?;
+    let node_selector = pool.node_selector.as_ref();
+    Ok(PoolOf { kind, name: Arc::clone(name), labels: &pool.labels, node_selector })
 }
 
 /// Where a Service has usable endpoints.
@@ -71,6 +127,25 @@ impl<'a> Endpoints<'a> {
         }
         let nodes = snapshot.slices(key).flat_map(|slice| slice.nodes.iter().map(|node| &**node));
         Self { any: snapshot.slices(key).any(|slice| slice.any), nodes: Some(nodes.collect()) }
+    }
+
+    /// Those that count with Antrea (contract C.6): of slices of this family, ready or serving, where nothing said counts as yes.
+    pub(crate) fn of_family(
+        key: &ObjectKey,
+        snapshot: &'a Snapshot,
+        options: &Options,
+        family: Family,
+    ) -> Self {
+        if options.assume_endpoints && snapshot.slices(key).next().is_none() {
+            return Self { any: true, nodes: None };
+        }
+        let nodes: BTreeSet<&str> = snapshot
+            .slices(key)
+            .filter(|slice| slice.family == Some(family))
+            .flat_map(|slice| slice.nodes.iter().chain(&slice.nodes_unsaid))
+            .map(|node| &**node)
+            .collect();
+        Self { any: !nodes.is_empty(), nodes: Some(nodes) }
     }
 
     /// Those that BGP counts: they must have an address (contract 5.3).

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::election::{Candidate, order};
+use crate::election::{Candidate, Strategy, order};
 use crate::holdings::Holdings;
 use crate::roster::{Member, Members};
 
@@ -119,6 +119,7 @@ impl<'a> Tenure<'a> {
     #[must_use]
     pub fn choose(
         &self,
+        strategy: Strategy,
         own: &str,
         candidates: &[Candidate<'_>],
         address: IpAddr,
@@ -131,7 +132,7 @@ impl<'a> Tenure<'a> {
         let own_claim = held.map(|term| (Reverse(term), own));
         if let Some((_, keeper)) = holders.chain(own_claim).min() {
             if keeper == own
-                && let Some(relief) = self.relief(own, candidates, address)
+                && let Some(relief) = self.relief(strategy, own, candidates, address)
             {
                 return node(relief);
             }
@@ -142,7 +143,8 @@ impl<'a> Tenure<'a> {
             .copied()
             .filter(|candidate| !self.members.is_behind(candidate.node))
             .collect();
-        let taker = self.taker(if settled.is_empty() { candidates } else { &settled }, address)?;
+        let taker =
+            self.taker(strategy, if settled.is_empty() { candidates } else { &settled }, address)?;
         match self.holdings.unknown() {
             // Whoever has just given it away names the next one; to take it is another thing.
             Some(unknown) if taker == own && !settled.is_empty() => {
@@ -153,8 +155,13 @@ impl<'a> Tenure<'a> {
     }
 
     /// Who takes an address that nobody holds.
-    fn taker<'c>(&self, candidates: &[Candidate<'c>], address: IpAddr) -> Option<&'c str> {
-        let ordered = order(candidates, address);
+    fn taker<'c>(
+        &self,
+        strategy: Strategy,
+        candidates: &[Candidate<'c>],
+        address: IpAddr,
+    ) -> Option<&'c str> {
+        let ordered = order(strategy, candidates, address);
         let limit = self.loads.limit(self.loads.total + 1);
         let has_room = |candidate: &&Candidate<'_>| self.loads.of(candidate.node) < limit;
         let first = match self.spread {
@@ -170,6 +177,7 @@ impl<'a> Tenure<'a> {
     /// Who relieves this node of an address, if it has too many.
     fn relief<'c>(
         &self,
+        strategy: Strategy,
         own: &str,
         candidates: &[Candidate<'c>],
         address: IpAddr,
@@ -184,7 +192,7 @@ impl<'a> Tenure<'a> {
             .filter(|other| other.node != own && !self.members.is_behind(other.node))
             .filter(|other| self.loads.of(other.node) < limit)
             .collect();
-        order(&others, address).first().map(|candidate| candidate.node)
+        order(strategy, &others, address).first().map(|candidate| candidate.node)
     }
 
     /// Whether this node has more than its share.

@@ -34,6 +34,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use super::args::Args;
+use super::external::ExternalWorld;
 use super::leader::Leadership;
 use super::memberlist_secret::MemberlistSecret;
 use super::webhook;
@@ -42,12 +43,16 @@ use crate::pool_status::PoolStatus;
 use crate::{Allocator, Output, POOL_ANNOTATION};
 
 /// What the controller must have listed before it decides anything.
-const KINDS: [Kind; 4] = [
+const KINDS: [Kind; 5] = [
     Kind::Service,
     Kind::Namespace,
     Kind::Config(ConfigKind::IpAddressPool),
     Kind::Config(ConfigKind::Community),
+    EXTERNAL_POOLS,
 ];
+
+/// Where they cannot be had, Antrea's world is off.
+const EXTERNAL_POOLS: Kind = Kind::Config(ConfigKind::ExternalIpPool);
 
 /// How often a controller that stands by says whether it is ready.
 const STANDING_BY: Duration = Duration::from_secs(1);
@@ -121,7 +126,11 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
             Ok(term) => {
                 let mut lost = leadership.term.clone();
                 let lost = Leadership::lost(&mut lost, term);
-                let watches = Watches { namespace: namespace.clone(), kinds: KINDS.to_vec() };
+                let watches = Watches {
+                    namespace: namespace.clone(),
+                    kinds: KINDS.to_vec(),
+                    with_external_pools: vec![Kind::Node, Kind::ServiceL2Status],
+                };
                 let fence = leadership.fence.clone();
                 lead(&mut controller, watches, fence, webhooks.clone(), terminated.as_mut(), lost)
                     .await?
@@ -178,6 +187,7 @@ async fn lead(
                 minute = (minute + 1) % MINUTES;
             }
             _ = can_answer.wait_for(|can| *can), if !told => told = true,
+            lives = controller.external.changed() => controller.take_antrea(lives),
             received = updates.recv_many(&mut batch, 512) => {
                 if received == 0 {
                     anyhow::bail!("all watches ended");
@@ -220,6 +230,7 @@ struct Controller {
     /// Spreads the reminders over the hour.
     reminders: RandomState,
     synced: bool,
+    external: ExternalWorld,
 }
 
 impl Controller {
@@ -247,6 +258,7 @@ impl Controller {
             configuration,
             reminders: RandomState::new(),
             synced: false,
+            external: ExternalWorld::start(client.clone(), namespace.to_owned()),
         })
     }
 
@@ -264,13 +276,23 @@ impl Controller {
         self.allocator = Allocator::with_conditions(self.class.as_deref());
         self.journal = Journal::default();
         self.synced = false;
+        self.external.begin_term();
+        self.allocator.set_external(self.external.is_served());
         reports
     }
 
     fn handle_update(&mut self, update: Update) {
         self.journal.note(&update);
+        self.external.note(&update);
         self.client_metrics.updates.inc();
         self.snapshot.handle(update);
+    }
+
+    /// Whether an Antrea lives that has the word in its world.
+    fn take_antrea(&mut self, lives: bool) {
+        self.external.take_antrea(lives);
+        self.allocator.set_external(!lives);
+        self.snapshot.touch_all();
     }
 
     fn handle_report(&mut self, report: ServiceReport) {
@@ -293,6 +315,9 @@ impl Controller {
             if !KINDS.iter().all(|kind| self.snapshot.is_synced(*kind)) {
                 return;
             }
+            if !self.external.is_settled(&self.snapshot) {
+                return;
+            }
             self.synced = true;
             self.sweep();
         }
@@ -304,6 +329,7 @@ impl Controller {
         let errors: Vec<String> = rejections.map(|rejection| rejection.message.clone()).collect();
         self.client_metrics.set_config(errors.len());
         self.configuration.publish(errors);
+        self.external.tell_overlaps(&self.snapshot, &self.events);
         if dirty.is_empty() {
             return;
         }
@@ -323,17 +349,23 @@ impl Controller {
         let config = self.snapshot.config();
         let allocations = self.allocator.allocations();
         self.metrics.update(config, allocations, self.allocator.pending());
-        let counters = config.pools.iter().map(|(name, pool)| {
-            let status = PoolStatus::new(pool, allocations.usage(name));
-            let counters = PoolCounters {
+        let counters = config.pools.values().map(|pool| {
+            let status = PoolStatus::new(pool, allocations.usage(&pool.id()));
+            let counters = PoolCounters::Metallb {
                 assigned_v4: status.assigned_v4,
                 assigned_v6: status.assigned_v6,
                 available_v4: status.available_v4,
                 available_v6: status.available_v6,
             };
-            (name.clone(), counters)
+            (pool.id(), counters)
         });
-        self.pools.publish(counters.collect());
+        let external = config.external_pools.values().filter(|_| self.external.is_served());
+        let usages = external.map(|pool| {
+            let status = PoolStatus::new(pool, allocations.usage(&pool.id()));
+            let used = status.assigned_v4.saturating_add(status.assigned_v6);
+            (pool.id(), PoolCounters::Antrea { total: status.capacity(), used })
+        });
+        self.pools.publish(counters.chain(usages).collect());
     }
 
     fn carry_out(&self, output: Output) {
@@ -345,6 +377,7 @@ impl Controller {
                 if let Some(sink) = &self.services {
                     let status = ServiceStatus {
                         addresses: write.addresses,
+                        hostname: write.hostname,
                         annotation: POOL_ANNOTATION,
                         pool: write.pool,
                         condition: write.condition,

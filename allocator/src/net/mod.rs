@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The program `controller`: flags, and the loop that drives the allocator.
 
+mod antrea;
 pub mod args;
 mod controller;
+mod external;
 mod leader;
 mod memberlist_secret;
 mod webhook;

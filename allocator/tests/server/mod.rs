@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use allocator::{Allocator, Output, POOL_ANNOTATION};
+use cluster::model::Hostname;
 use cluster::{ConfigScope, Kind, Object, ObjectKey, Snapshot};
 use crds::config::ConfigKind;
 use serde_json::{Value, json};
@@ -18,7 +19,8 @@ fn node(value: &Value, pointer: &str) -> Option<String> {
 /// An API server with a controller.
 pub(crate) struct Server {
     pub(crate) services: BTreeMap<ObjectKey, Value>,
-    pools: BTreeMap<String, Value>,
+    pools: BTreeMap<(ConfigKind, String), Value>,
+    pub(crate) nodes: BTreeMap<String, Value>,
     pub(crate) namespaces: BTreeMap<String, Value>,
     pub(crate) writes: usize,
     pub(crate) snapshot: Snapshot,
@@ -34,6 +36,7 @@ impl Server {
         let mut server = Self {
             services: BTreeMap::new(),
             pools: BTreeMap::new(),
+            nodes: BTreeMap::new(),
             namespaces: BTreeMap::new(),
             snapshot: Snapshot::new(ConfigScope::Controller, false),
             allocator: Allocator::new(None),
@@ -58,8 +61,13 @@ impl Server {
             let object = serde_json::from_value(namespace.clone()).unwrap();
             self.snapshot.apply(Object::Namespace(Box::new(object)));
         }
-        for pool in self.pools.values() {
-            self.snapshot.apply(Object::Config(ConfigKind::IpAddressPool, pool.clone()));
+        for ((kind, _), pool) in &self.pools {
+            self.snapshot.apply(Object::Config(*kind, pool.clone()));
+        }
+        self.snapshot.finish(Kind::Config(ConfigKind::ExternalIpPool));
+        for node in self.nodes.values() {
+            let object = serde_json::from_value(node.clone()).unwrap();
+            self.snapshot.apply(Object::Node(Box::new(object)));
         }
         for service in self.services.values() {
             let object = serde_json::from_value(service.clone()).unwrap();
@@ -86,8 +94,17 @@ impl Server {
                         if let Some(pool) = write.pool {
                             annotations.insert(POOL_ANNOTATION.to_owned(), json!(&*pool));
                         }
-                        let ingress: Vec<Value> =
-                            write.addresses.iter().map(|ip| json!({ "ip": ip })).collect();
+                        let shown = object.pointer("/status/loadBalancer/ingress/0/hostname");
+                        let hostname = match &write.hostname {
+                            Hostname::None => None,
+                            Hostname::Keep => shown.and_then(Value::as_str).map(str::to_owned),
+                            Hostname::Node(node) => Some(node.to_string()),
+                        };
+                        let entry = |ip: &std::net::IpAddr| match &hostname {
+                            Some(hostname) => json!({ "ip": ip, "hostname": hostname }),
+                            None => json!({ "ip": ip }),
+                        };
+                        let ingress: Vec<Value> = write.addresses.iter().map(entry).collect();
                         object["status"] = json!({ "loadBalancer": { "ingress": ingress } });
                         let object = serde_json::from_value(object.clone()).unwrap();
                         self.snapshot.apply(Object::Service(Box::new(object)));
@@ -115,9 +132,15 @@ impl Server {
     pub(crate) fn stage(&mut self, object: &Value) {
         let name = node(object, "/metadata/name").unwrap();
         match object["kind"].as_str().unwrap() {
-            "IPAddressPool" => {
-                self.pools.insert(name, object.clone());
-                self.snapshot.apply(Object::Config(ConfigKind::IpAddressPool, object.clone()));
+            kind @ ("IPAddressPool" | "ExternalIPPool") => {
+                let kind = ConfigKind::from_kind(kind).unwrap();
+                self.pools.insert((kind, name), object.clone());
+                self.snapshot.apply(Object::Config(kind, object.clone()));
+            }
+            "Node" => {
+                self.nodes.insert(name, object.clone());
+                let object = serde_json::from_value(object.clone()).unwrap();
+                self.snapshot.apply(Object::Node(Box::new(object)));
             }
             "Service" => self.apply_service(object),
             other => panic!("unexpected kind {other}"),
@@ -170,10 +193,11 @@ impl Server {
                 self.services.remove(&ObjectKey::parse(key).unwrap());
                 self.snapshot.delete(Kind::Service, key);
             }
-            "IPAddressPool" => {
-                let name = key.split_once('/').unwrap().1;
-                self.pools.remove(name);
-                self.snapshot.delete(Kind::Config(ConfigKind::IpAddressPool), name);
+            kind @ ("IPAddressPool" | "ExternalIPPool") => {
+                let kind = ConfigKind::from_kind(kind).unwrap();
+                let name = key.rsplit_once('/').map_or(key, |(_, name)| name);
+                self.pools.remove(&(kind, name.to_owned()));
+                self.snapshot.delete(Kind::Config(kind), name);
             }
             other => panic!("unexpected kind {other}"),
         }

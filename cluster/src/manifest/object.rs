@@ -218,6 +218,7 @@ impl Reader<'_> {
         };
         let versions: &[&str] = match config {
             ConfigKind::BgpPeer => &["metallb.io/v1beta1", "metallb.io/v1beta2"],
+            ConfigKind::ExternalIpPool => &["crd.antrea.io/v1beta1"],
             _ => &["metallb.io/v1beta1"],
         };
         if !versions.contains(&api_version) {
@@ -246,6 +247,8 @@ fn is_used(api_version: &str, kind: &str) -> bool {
     match api_version {
         "v1" => !OTHER_CORE_KINDS.contains(&kind),
         "discovery.k8s.io/v1" => true,
+        // Antrea has many kinds that are not for here.
+        _ if api_version.starts_with("crd.antrea.io/") => kind == "ExternalIPPool",
         _ => api_version.starts_with("metallb.io/") && !STATUS_KINDS.contains(&kind),
     }
 }

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use crds::config::Family;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Deserialize;
 
@@ -16,6 +17,10 @@ pub struct Slice {
     pub nodes: Box<[Arc<str>]>,
     /// Nodes with a usable endpoint that has an address, in order; BGP asks for one (contract 5.3).
     pub nodes_with_address: Box<[Arc<str>]>,
+    /// Nodes with an endpoint that is not ready and does not say whether it serves: Antrea counts those (contract C.6).
+    pub nodes_unsaid: Box<[Arc<str>]>,
+    /// The family of its addresses.
+    pub family: Option<Family>,
     /// Whether any endpoint is usable, also one that names no node.
     pub any: bool,
     /// Whether any usable endpoint has an address.
@@ -27,6 +32,8 @@ pub struct Slice {
 pub struct EndpointSliceObject {
     /// Standard metadata.
     pub metadata: ObjectMeta,
+    #[serde(default, rename = "addressType")]
+    address_type: Option<String>,
     #[serde(default)]
     endpoints: Option<Vec<EndpointObject>>,
 }
@@ -74,10 +81,19 @@ impl EndpointSliceObject {
     /// Reduces the object to what is kept; node names are shared with the caller's through `intern`.
     #[must_use]
     pub fn reduce(self, intern: impl Fn(&str) -> Arc<str>) -> Slice {
-        let mut slice = Slice::default();
+        let family = match self.address_type.as_deref() {
+            Some("IPv4") => Some(Family::V4),
+            Some("IPv6") => Some(Family::V6),
+            _ => None,
+        };
+        let mut slice = Slice { family, ..Slice::default() };
         let (mut nodes, mut nodes_with_address) = (BTreeSet::new(), BTreeSet::new());
+        let mut nodes_unsaid = BTreeSet::new();
         for endpoint in self.endpoints.unwrap_or_default() {
             if !endpoint.is_usable() {
+                if endpoint.conditions.is_some_and(|conditions| conditions.serving.is_none()) {
+                    nodes_unsaid.extend(endpoint.node_name.as_deref().map(&intern));
+                }
                 continue;
             }
             let has_address = endpoint.addresses.is_some_and(|addresses| !addresses.is_empty());
@@ -91,6 +107,7 @@ impl EndpointSliceObject {
                 nodes.insert(name);
             }
         }
+        slice.nodes_unsaid = nodes_unsaid.into_iter().collect();
         slice.nodes = nodes.into_iter().collect();
         slice.nodes_with_address = nodes_with_address.into_iter().collect();
         slice

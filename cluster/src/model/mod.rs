@@ -11,7 +11,7 @@ pub use condition::{ALLOCATED_CONDITION, ANNOUNCED_CONDITION, ServiceCondition};
 pub use endpoints::{EndpointSliceObject, Slice};
 pub use node::{DRAIN_ANNOTATION, EXCLUDE_LABEL, NamespaceObject, Node, NodeObject};
 pub use service::{
-    FamilyPolicy, Ingress, POOL_ANNOTATION, Service, ServiceObject, ServicePort, ServiceType,
-    TrafficPolicy,
+    FamilyPolicy, Hostname, Ingress, POOL_ANNOTATION, Service, ServiceObject, ServicePort,
+    ServiceType, TrafficPolicy,
 };
 pub use version::ResourceVersion;

@@ -2,8 +2,10 @@
 //! What ferrolb keeps of a Service.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
-use crds::config::Family;
+use crds::antrea;
+use crds::config::{Family, PoolKind};
 use crds::labels::Labels;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Deserialize;
@@ -105,6 +107,30 @@ pub struct Ingress {
     pub hostname: Box<str>,
 }
 
+/// The `hostname` that is to stand beside each address of `status.loadBalancer.ingress`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Hostname {
+    /// None: MetalLB's world has none.
+    #[default]
+    None,
+    /// Whatever is there stays: nobody announces at the moment, or nobody says who does.
+    Keep,
+    /// The node that announces, as Antrea's world shows it.
+    Node(Arc<str>),
+}
+
+impl Hostname {
+    /// Whether `there` is as it should be.
+    #[must_use]
+    pub fn is(&self, there: &str) -> bool {
+        match self {
+            Self::None => there.is_empty(),
+            Self::Keep => true,
+            Self::Node(node) => **node == *there,
+        }
+    }
+}
+
 impl Service {
     /// The addresses of the ingress list that parse, in order; entries with only a hostname are left out.
     pub fn ingress_addresses(&self) -> impl Iterator<Item = IpAddr> {
@@ -118,6 +144,33 @@ impl Service {
         self.annotations
             .get(&format!("metallb.io/{name}"))
             .or_else(|| self.annotations.get(&format!("metallb.universe.tf/{name}")))
+    }
+
+    /// The `ExternalIPPool` that it asks for by Antrea's annotation, which makes it a Service of Antrea's world (contract C.1).
+    #[must_use]
+    pub fn external_pool(&self) -> Option<&str> {
+        self.annotations.get(antrea::POOL_ANNOTATION).filter(|name| !name.is_empty())
+    }
+
+    /// Which pools serve it.
+    #[must_use]
+    pub fn pool_kind(&self) -> PoolKind {
+        match self.external_pool() {
+            Some(_) => PoolKind::ExternalIpPool,
+            None => PoolKind::IpAddressPool,
+        }
+    }
+
+    /// Whether Antrea's annotation lets it share an address (contract C.1).
+    #[must_use]
+    pub fn may_share_external(&self) -> bool {
+        self.annotations.get(antrea::SHARING_ANNOTATION).is_some_and(antrea::is_true)
+    }
+
+    /// Whether it is served where `class` is: Antrea's world knows no classes (contract C.1).
+    #[must_use]
+    pub fn is_served(&self, class: Option<&str>) -> bool {
+        self.external_pool().is_some() || self.has_class(class)
     }
 
     /// Whether it is of type `LoadBalancer` and of the class that is served: unset matches only unset
@@ -262,7 +315,10 @@ impl ServiceObject {
             .map(|address| IngressObject { ip: Some(address.to_string()), hostname: None });
         self.status.load_balancer.ingress = Some(ingress.collect());
         let annotations = self.metadata.annotations.get_or_insert_default();
-        match pool {
+        // Services of Antrea's world name their pool themselves.
+        let external =
+            annotations.get(antrea::POOL_ANNOTATION).is_some_and(|pool| !pool.is_empty());
+        match pool.filter(|_| !external) {
             Some(pool) => annotations.insert(POOL_ANNOTATION.to_owned(), pool.to_owned()),
             None => annotations.remove(POOL_ANNOTATION),
         };

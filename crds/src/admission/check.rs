@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::review::{Answer, Operation, Review, Subject};
-use crate::config::{Config, ConfigKind, Objects, Scope, validate};
+use crate::config::{Config, ConfigKind, Objects, Scope, removed_ranges, validate};
 use crate::labels::Labels;
 
 /// The nodes by name, with their labels. Without any, advertisements are taken to share one.
@@ -24,7 +24,8 @@ const YOUNGEST: &str = "9999-12-30T00:00:00Z";
 #[must_use]
 pub fn kinds(review: &Review) -> &'static [ConfigKind] {
     use ConfigKind::{
-        BfdProfile, BgpAdvertisement, BgpPeer, Community, IpAddressPool, L2Advertisement,
+        BfdProfile, BgpAdvertisement, BgpPeer, Community, ExternalIpPool, IpAddressPool,
+        L2Advertisement,
     };
     match (review.subject, review.operation) {
         (Subject::Config(BfdProfile), Operation::Delete) => &[BgpPeer],
@@ -32,6 +33,8 @@ pub fn kinds(review: &Review) -> &'static [ConfigKind] {
         (Subject::Config(IpAddressPool), _) => &[IpAddressPool],
         (Subject::Config(BgpAdvertisement), _) => &[BgpAdvertisement, IpAddressPool],
         (Subject::Config(Community), _) => &[Community],
+        // What both kinds of pools hold is no reason to refuse: neither MetalLB nor Antrea would.
+        (Subject::Config(ExternalIpPool), _) => &[ExternalIpPool],
         // Nothing that these break is broken together with others.
         (Subject::Config(L2Advertisement | BgpPeer | BfdProfile) | Subject::AddressPool, _) => &[],
     }
@@ -44,7 +47,7 @@ pub fn alone(review: &Review, system: &str) -> Answer {
     if matches!(review.operation, Operation::Delete | Operation::Connect) {
         return answer;
     }
-    if review.operation == Operation::Create && review.namespace != system {
+    if review.operation == Operation::Create && !review.is_at_home(system) {
         return Answer::refused(format!("resource must be created in {system} namespace"));
     }
     let (kind, object) = match review.subject {
@@ -82,10 +85,20 @@ pub fn among(review: &Review, system: &str, objects: &Objects, nodes: &Nodes) ->
         return (review.namespace == system).then_some(refusal);
     }
     let kinds = kinds(review);
-    if kinds.is_empty() || review.namespace != system || changes_nothing(review) {
+    if kinds.is_empty() || !review.is_at_home(system) || changes_nothing(review) {
         return None;
     }
     rejection(objects.only(kinds), kind, &review.name, review.object.clone(), nodes)
+        .or_else(|| removed_ranges_of(kind, review))
+}
+
+/// An `ExternalIPPool` keeps the ranges that it has (contract C.3 rule 6).
+fn removed_ranges_of(kind: ConfigKind, review: &Review) -> Option<String> {
+    if kind != ConfigKind::ExternalIpPool || review.operation != Operation::Update {
+        return None;
+    }
+    let spec = |object: &Value| serde_json::from_value(object.get("spec")?.clone()).ok();
+    removed_ranges(&spec(&review.old)?, &spec(&review.object)?)
 }
 
 /// Whether an update leaves alone all that is checked: then it makes nothing worse, and whoever takes a finalizer off

@@ -107,9 +107,10 @@ impl Review {
     pub fn parse(body: &[u8]) -> Result<Self, ReviewError> {
         let Envelope { api_version, request } = serde_json::from_slice(body)?;
         let GroupVersionKind { group, kind } = request.kind;
-        let subject = match (&*group, ConfigKind::from_kind(&kind)) {
-            ("metallb.io", Some(kind)) => Subject::Config(kind),
-            ("metallb.io", None) if kind == "AddressPool" => Subject::AddressPool,
+        let known = ConfigKind::from_kind(&kind).filter(|kind| kind.group() == group);
+        let subject = match known {
+            Some(kind) => Subject::Config(kind),
+            None if group == "metallb.io" && kind == "AddressPool" => Subject::AddressPool,
             _ => return Err(ReviewError::Kind { group, kind }),
         };
         // What is deleted as one of many has its name in the object only.
@@ -132,6 +133,15 @@ impl Review {
             old: request.old_object,
             dry_run: request.dry_run.unwrap_or(false),
         })
+    }
+
+    /// Whether the object is where objects of its kind count: in the configuration's namespace, or in none.
+    #[must_use]
+    pub fn is_at_home(&self, system: &str) -> bool {
+        match self.subject {
+            Subject::Config(kind) if !kind.is_namespaced() => true,
+            Subject::Config(_) | Subject::AddressPool => self.namespace == system,
+        }
     }
 
     /// The answer as the API server reads it.

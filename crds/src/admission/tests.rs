@@ -192,7 +192,7 @@ fn every_kind_is_refused_in_metallbs_words() {
 
 #[test]
 fn only_the_system_namespace_may_have_new_ones() {
-    for kind in ConfigKind::ALL {
+    for kind in ConfigKind::ALL.into_iter().filter(|kind| kind.is_namespaced()) {
         let mut review = create(kind, "x", json!({}));
         review.namespace = "other".into();
         assert_eq!(
@@ -279,4 +279,54 @@ fn conversion_answers_in_the_version_of_the_question() {
     let answer = converted(body(pool).as_bytes()).unwrap();
     assert_eq!(answer["response"]["convertedObjects"][0]["apiVersion"], "metallb.io/v1beta2");
     assert!(converted(b"{}").is_err());
+}
+
+fn external(operation: &str, name: &str, new: Value, old: Value) -> Review {
+    let object = |spec: Value| {
+        if spec.is_null() {
+            return spec;
+        }
+        json!({
+            "apiVersion": "crd.antrea.io/v1beta1", "kind": "ExternalIPPool",
+            "metadata": { "name": name, "creationTimestamp": "2026-01-01T00:00:00Z" }, "spec": spec,
+        })
+    };
+    let body = json!({
+        "apiVersion": "admission.k8s.io/v1",
+        "request": {
+            "uid": "u", "kind": { "group": "crd.antrea.io", "version": "v1beta1", "kind": "ExternalIPPool" },
+            "operation": operation, "name": name, "object": object(new), "oldObject": object(old),
+        },
+    });
+    Review::parse(body.to_string().as_bytes()).unwrap()
+}
+
+#[test]
+fn external_pools_are_checked_without_a_namespace_and_only_among_their_like() {
+    let spec = |cidr: &str| json!({ "ipRanges": [{ "cidr": cidr }], "nodeSelector": {} });
+    let kind = ConfigKind::ExternalIpPool;
+    let objects = known(&[
+        (kind, "a", spec("10.0.0.0/24")),
+        (IpAddressPool, "m", json!({ "addresses": ["10.1.0.0/24"] })),
+    ]);
+    assert!(
+        answer(&external("CREATE", "b", spec("10.1.0.0/24"), Value::Null), &objects).is_allowed()
+    );
+    assert_eq!(
+        refused(&external("CREATE", "b", spec("10.0.0.128/25"), Value::Null), &objects),
+        "range [10.0.0.128/25] overlaps with range [10.0.0.0/24] of ExternalIPPool a"
+    );
+    assert_eq!(
+        refused(&external("CREATE", "b", spec("nonsense"), Value::Null), &objects),
+        "invalid cidr nonsense"
+    );
+    assert_eq!(
+        refused(&external("UPDATE", "a", spec("10.2.0.0/24"), spec("10.0.0.0/24")), &objects),
+        "existing IPRanges [10.0.0.0/24] cannot be updated or deleted"
+    );
+    let more = json!({ "ipRanges": [{ "cidr": "10.0.0.0/24" }, { "cidr": "10.2.0.0/24" }], "nodeSelector": {} });
+    assert!(answer(&external("UPDATE", "a", more, spec("10.0.0.0/24")), &objects).is_allowed());
+    assert!(
+        answer(&external("DELETE", "a", Value::Null, spec("10.0.0.0/24")), &objects).is_allowed()
+    );
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::community::{Community, CommunityReference, ExtendedCommunity};
-use super::pool::Pool;
+use super::pool::{Pool, PoolKind};
 use super::range::Family;
 use crate::labels::{Labels, Selector, any_matches};
 
@@ -108,6 +108,21 @@ pub struct BgpAdvertisement {
 }
 
 impl BgpAdvertisement {
+    /// Whether the pool of that kind, name and labels is announced by it. An `ExternalIPPool` is only by its name.
+    #[must_use]
+    pub fn selects(&self, kind: PoolKind, name: &str, labels: &Labels) -> bool {
+        match kind {
+            PoolKind::IpAddressPool => self.pools.selects(name, labels),
+            PoolKind::ExternalIpPool => self.external_ip_pools.contains(name),
+        }
+    }
+
+    /// `selects` for a validated pool.
+    #[must_use]
+    pub fn selects_pool(&self, pool: &Pool) -> bool {
+        self.selects(pool.kind(), &pool.name, &pool.labels)
+    }
+
     /// Whether a node with these labels announces by it.
     #[must_use]
     pub fn selects_node(&self, labels: &Labels) -> bool {

@@ -21,22 +21,30 @@ pub use advertisement::{BgpAdvertisement, L2Advertisement, PoolSelection, Prefer
 pub use community::{Community, CommunityError, CommunityReference, ExtendedCommunity};
 pub use objects::{ConfigKind, Objects, Secret};
 pub use peer::{BfdProfile, Password, Peer, PeerAddress, PeerAsn, Role, Timers};
-pub use pool::{MAX_CAPACITY, Pool, ServiceAllocation};
+pub use pool::{
+    AntreaPolicy, MAX_CAPACITY, MetallbPolicy, Policy, Pool, PoolId, PoolKind, ServiceAllocation,
+    WrittenRange,
+};
 pub use pools::Pools;
 pub use range::{AddressRange, Family, RangeError, from_number, to_number};
+pub(crate) use validate::removed_ranges;
 pub use validate::{Rejection, Scope, validate};
 
-use crate::labels::Labels;
+use crate::labels::{Labels, Selector};
 
 /// The validated configuration. Deterministic: it depends on the objects and on the last valid versions
 /// of those that are invalid now, never on the order in which they came.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Config {
-    /// Valid pools by name; read like a map, and searched by address.
+    /// Valid `IPAddressPool`s by name; read like a map, and searched by address.
     pub pools: Pools,
+    /// Valid `ExternalIPPool`s, likewise.
+    pub external_pools: Pools,
     /// Pools that are present but invalid and have no last valid version: nothing is given from them,
     /// nothing that they gave is taken back.
     pub invalid_pools: BTreeMap<Arc<str>, InvalidPool>,
+    /// The same of `ExternalIPPool`s.
+    pub invalid_external_pools: BTreeMap<Arc<str>, InvalidPool>,
     /// Valid L2 advertisements, by name.
     pub l2_advertisements: BTreeMap<Arc<str>, L2Advertisement>,
     /// Valid BGP advertisements, by name.
@@ -65,6 +73,8 @@ pub struct Config {
 pub struct InvalidPool {
     /// The object's labels: advertisements still select it by them.
     pub labels: Labels,
+    /// Of an `ExternalIPPool`, which nodes announce what it gave, as far as that can be read.
+    pub node_selector: Option<Selector>,
     /// Why it is invalid, in the contract's text.
     pub reason: Arc<str>,
 }
@@ -79,13 +89,22 @@ pub struct UnusablePeer {
 }
 
 impl Config {
-    /// The pool whose ranges hold `address`; there is at most one.
+    /// The pools of one kind.
+    #[must_use]
+    pub fn pools_of(&self, kind: PoolKind) -> &Pools {
+        match kind {
+            PoolKind::IpAddressPool => &self.pools,
+            PoolKind::ExternalIpPool => &self.external_pools,
+        }
+    }
+
+    /// The `IPAddressPool` whose ranges hold `address`; there is at most one.
     #[must_use]
     pub fn pool_of(&self, address: IpAddr) -> Option<&Pool> {
         self.pools.holding(address)
     }
 
-    /// Whether there is no pool at all, valid or not.
+    /// Whether there is no `IPAddressPool` at all, valid or not.
     #[must_use]
     pub fn has_no_pools(&self) -> bool {
         self.pools.is_empty() && self.invalid_pools.is_empty()

@@ -12,6 +12,8 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::peer::Password;
+use super::pool::{PoolId, PoolKind};
+use crate::antrea::ExternalIpPoolSpec;
 use crate::labels::Labels;
 use crate::metallb::{
     BfdProfileSpec, BgpAdvertisementSpec, BgpPeerSpec, CommunitySpec, IpAddressPoolSpec,
@@ -23,6 +25,8 @@ use crate::metallb::{
 pub enum ConfigKind {
     /// `IPAddressPool`
     IpAddressPool,
+    /// `ExternalIPPool`, Antrea's.
+    ExternalIpPool,
     /// `L2Advertisement`
     L2Advertisement,
     /// `BGPAdvertisement`
@@ -37,13 +41,14 @@ pub enum ConfigKind {
 
 impl ConfigKind {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::IpAddressPool,
         Self::L2Advertisement,
         Self::BgpAdvertisement,
         Self::BgpPeer,
         Self::BfdProfile,
         Self::Community,
+        Self::ExternalIpPool,
     ];
 
     /// As objects name it.
@@ -56,6 +61,7 @@ impl ConfigKind {
             Self::BgpPeer => "BGPPeer",
             Self::BfdProfile => "BFDProfile",
             Self::Community => "Community",
+            Self::ExternalIpPool => "ExternalIPPool",
         }
     }
 
@@ -69,6 +75,7 @@ impl ConfigKind {
             Self::BgpPeer => "bgppeers",
             Self::BfdProfile => "bfdprofiles",
             Self::Community => "communities",
+            Self::ExternalIpPool => "externalippools",
         }
     }
 
@@ -81,8 +88,29 @@ impl ConfigKind {
             | Self::L2Advertisement
             | Self::BgpAdvertisement
             | Self::BfdProfile
-            | Self::Community => "v1beta1",
+            | Self::Community
+            | Self::ExternalIpPool => "v1beta1",
         }
+    }
+
+    /// The API group that it is of.
+    #[must_use]
+    pub const fn group(self) -> &'static str {
+        match self {
+            Self::ExternalIpPool => crate::antrea::GROUP,
+            Self::IpAddressPool
+            | Self::L2Advertisement
+            | Self::BgpAdvertisement
+            | Self::BgpPeer
+            | Self::BfdProfile
+            | Self::Community => crate::metallb::GROUP,
+        }
+    }
+
+    /// Whether its objects are in the namespace of the configuration; those of the others are in none.
+    #[must_use]
+    pub const fn is_namespaced(self) -> bool {
+        !matches!(self, Self::ExternalIpPool)
     }
 
     /// The kind of that name.
@@ -131,6 +159,7 @@ pub(super) type Age = Option<Timestamp>;
 /// One object: what the configuration uses of its metadata, and its `spec` if that could be read.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Object<S> {
+    pub(super) uid: Box<str>,
     pub(super) namespace: Box<str>,
     pub(super) labels: Labels,
     pub(super) age: Age,
@@ -150,6 +179,7 @@ pub struct Objects {
     pub(super) peers: Stored<BgpPeerSpec>,
     pub(super) bfd_profiles: Stored<BfdProfileSpec>,
     pub(super) communities: Stored<CommunitySpec>,
+    pub(super) external_pools: Stored<ExternalIpPoolSpec>,
     pub(super) secrets: BTreeMap<Box<str>, Secret>,
 }
 
@@ -179,6 +209,10 @@ macro_rules! with_map {
             }
             ConfigKind::Community => {
                 let $map = &mut $objects.communities;
+                $body
+            }
+            ConfigKind::ExternalIpPool => {
+                let $map = &mut $objects.external_pools;
                 $body
             }
         }
@@ -226,6 +260,7 @@ impl Objects {
             ConfigKind::BgpPeer => self.peers.keys().cloned().collect(),
             ConfigKind::BfdProfile => self.bfd_profiles.keys().cloned().collect(),
             ConfigKind::Community => self.communities.keys().cloned().collect(),
+            ConfigKind::ExternalIpPool => self.external_pools.keys().cloned().collect(),
         }
     }
 
@@ -245,6 +280,9 @@ impl Objects {
                 ConfigKind::BgpPeer => copy.peers.clone_from(&self.peers),
                 ConfigKind::BfdProfile => copy.bfd_profiles.clone_from(&self.bfd_profiles),
                 ConfigKind::Community => copy.communities.clone_from(&self.communities),
+                ConfigKind::ExternalIpPool => {
+                    copy.external_pools.clone_from(&self.external_pools);
+                }
             }
         }
         copy
@@ -278,6 +316,17 @@ impl Objects {
             let used = peer.spec.as_ref().ok()?.bfd_profile.as_deref()?;
             (used == profile).then_some(&**name)
         })
+    }
+
+    /// The uid of a pool's object, for events on it; empty in a folder.
+    #[must_use]
+    pub fn pool_uid(&self, pool: &PoolId) -> Option<&str> {
+        match pool.kind {
+            PoolKind::IpAddressPool => self.pools.get(&pool.name).map(|object| &*object.uid),
+            PoolKind::ExternalIpPool => {
+                self.external_pools.get(&pool.name).map(|object| &*object.uid)
+            }
+        }
     }
 
     /// The names of the Secrets, ascending.
@@ -320,6 +369,7 @@ impl Objects {
 
 /// An object before its `spec` has been read into a type.
 struct Raw {
+    uid: Box<str>,
     namespace: Box<str>,
     labels: Labels,
     age: Age,
@@ -332,6 +382,7 @@ fn split(kind: ConfigKind, object: Value) -> Option<(Arc<str>, Raw)> {
     let metadata = object.get("metadata");
     let text = |key: &str| metadata.and_then(|metadata| metadata.get(key)).and_then(Value::as_str);
     let name: Arc<str> = text("name").filter(|name| !name.is_empty())?.into();
+    let uid = text("uid").unwrap_or_default().into();
     let namespace = text("namespace").unwrap_or("metallb-system").into();
     let age = text("creationTimestamp").and_then(|time| time.parse().ok());
     let labels = metadata
@@ -347,7 +398,7 @@ fn split(kind: ConfigKind, object: Value) -> Option<(Arc<str>, Raw)> {
     } else {
         spec_of(&mut object)
     };
-    Some((name, Raw { namespace, labels, age, spec }))
+    Some((name, Raw { uid, namespace, labels, age, spec }))
 }
 
 /// The `spec`; one that is absent is empty, and one that is no object is wrong.
@@ -378,9 +429,9 @@ fn without_nulls(value: Value) -> Value {
 
 /// Stores an object; returns whether it differs from what was stored.
 fn insert<S: DeserializeOwned + PartialEq>(map: &mut Stored<S>, name: Arc<str>, raw: Raw) -> bool {
-    let Raw { namespace, labels, age, spec } = raw;
+    let Raw { uid, namespace, labels, age, spec } = raw;
     let spec = spec.and_then(|spec| serde_json::from_value(without_nulls(spec)).map_err(message));
-    let object = Object { namespace, labels, age, spec };
+    let object = Object { uid, namespace, labels, age, spec };
     if map.get(&*name) == Some(&object) {
         return false;
     }

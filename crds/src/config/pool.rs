@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A validated pool of addresses.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::range::{AddressRange, Family, to_number};
 use crate::labels::{Labels, Selector, any_matches};
 
-/// A validated `IPAddressPool` (contract 1.1). Its ranges overlap neither each other nor any other
-/// pool's of the same configuration.
+/// A validated pool of either kind: `IPAddressPool` (contract 1.1) or `ExternalIPPool` (contract C.2). What
+/// they have in common is here; in what they differ is their policy. Its ranges overlap neither each other nor those of
+/// any other pool of its kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pool {
     /// The object's name.
@@ -17,12 +19,86 @@ pub struct Pool {
     pub labels: Labels,
     /// In the order of the spec: allocation walks them in this order.
     pub ranges: Vec<AddressRange>,
+    /// What a pool of the other kind holds as well: no new address is given from there.
+    pub contested: Vec<AddressRange>,
+    /// Who may have its addresses, and where they are announced.
+    pub policy: Policy,
+}
+
+/// In what the kinds of pools differ.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Policy {
+    /// Of an `IPAddressPool`.
+    Metallb(MetallbPolicy),
+    /// Of an `ExternalIPPool`.
+    Antrea(AntreaPolicy),
+}
+
+/// Serves Services that ask for it, or for nothing; advertisements say where it is announced.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MetallbPolicy {
     /// Whether it is used for Services that ask for nothing in particular.
     pub auto_assign: bool,
     /// Whether IPv4 addresses that end in .0 or .255 are unusable.
     pub avoid_buggy_ips: bool,
     /// Which Services it is pinned to; `None` means all.
     pub service_allocation: Option<ServiceAllocation>,
+}
+
+/// Serves exactly the Services whose annotation names it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AntreaPolicy {
+    /// Which nodes may announce its addresses; none where the selector cannot be read.
+    pub node_selector: Option<Selector>,
+    /// `subnetInfo.gateway`: given only to a Service that asks for it.
+    pub gateway: Option<IpAddr>,
+    /// The ranges as they are written, in order.
+    pub written: Vec<WrittenRange>,
+}
+
+/// A range of an `ExternalIPPool` with all that it covers, also what is never given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WrittenRange {
+    /// The CIDR as written, or `start-end`.
+    pub text: Box<str>,
+    /// From the first to the last address.
+    pub whole: AddressRange,
+}
+
+/// Which world a pool, and so a Service, belongs to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum PoolKind {
+    /// `IPAddressPool`, MetalLB's.
+    #[default]
+    IpAddressPool,
+    /// `ExternalIPPool`, Antrea's.
+    ExternalIpPool,
+}
+
+/// A pool's name among those of both kinds, which may have the same names.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PoolId {
+    /// Its kind.
+    pub kind: PoolKind,
+    /// The object's name.
+    pub name: Arc<str>,
+}
+
+impl fmt::Display for PoolId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} {}", self.kind.name(), self.name)
+    }
+}
+
+impl PoolKind {
+    /// As objects name it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::IpAddressPool => "IPAddressPool",
+            Self::ExternalIpPool => "ExternalIPPool",
+        }
+    }
 }
 
 /// Whom a pool is pinned to (contract 1.1).
@@ -62,10 +138,61 @@ impl ServiceAllocation {
 pub const MAX_CAPACITY: u64 = i64::MAX.unsigned_abs();
 
 impl Pool {
+    /// Which kind of object it is made from.
+    #[must_use]
+    pub fn kind(&self) -> PoolKind {
+        match self.policy {
+            Policy::Metallb(_) => PoolKind::IpAddressPool,
+            Policy::Antrea(_) => PoolKind::ExternalIpPool,
+        }
+    }
+
+    /// Its name among those of both kinds.
+    #[must_use]
+    pub fn id(&self) -> PoolId {
+        PoolId { kind: self.kind(), name: Arc::clone(&self.name) }
+    }
+
+    /// Whether it is used for Services that ask for nothing in particular.
+    #[must_use]
+    pub fn auto_assigns(&self) -> bool {
+        matches!(&self.policy, Policy::Metallb(policy) if policy.auto_assign)
+    }
+
+    /// Which Services it is pinned to; `None` means all.
+    #[must_use]
+    pub fn service_allocation(&self) -> Option<&ServiceAllocation> {
+        match &self.policy {
+            Policy::Metallb(policy) => policy.service_allocation.as_ref(),
+            Policy::Antrea(_) => None,
+        }
+    }
+
+    /// Whether a node with these labels may announce its addresses, as far as the pool says.
+    #[must_use]
+    pub fn selects_node(&self, labels: &Labels) -> bool {
+        match &self.policy {
+            Policy::Metallb(_) => true,
+            Policy::Antrea(policy) => {
+                policy.node_selector.as_ref().is_some_and(|selector| selector.matches(labels))
+            }
+        }
+    }
+
+    /// The end of the contested range that holds `address`, if one does.
+    #[must_use]
+    pub fn contested_until(&self, address: IpAddr) -> Option<IpAddr> {
+        self.contested.iter().find(|range| range.contains(address)).map(AddressRange::last)
+    }
+
+    fn avoids_buggy_ips(&self) -> bool {
+        matches!(&self.policy, Policy::Metallb(policy) if policy.avoid_buggy_ips)
+    }
+
     /// Whether the last octet makes `address` unusable here.
     #[must_use]
     pub fn is_buggy(&self, address: IpAddr) -> bool {
-        self.avoid_buggy_ips
+        self.avoids_buggy_ips()
             && matches!(address, IpAddr::V4(v4) if matches!(v4.octets(), [_, _, _, 0 | 255]))
     }
 
@@ -105,7 +232,7 @@ impl Pool {
     }
 
     fn buggy_in(&self, range: &AddressRange) -> u128 {
-        if !self.avoid_buggy_ips || range.family() == Family::V6 {
+        if !self.avoids_buggy_ips() || range.family() == Family::V6 {
             return 0;
         }
         // How many numbers up to and including `n` end in `octet`.

@@ -166,6 +166,13 @@ impl AddressRange {
         self.family() == other.family() && self.first <= other.last && other.first <= self.last
     }
 
+    /// The addresses that both have.
+    #[must_use]
+    pub fn intersection(&self, other: &Self) -> Option<Self> {
+        self.overlaps(other)
+            .then(|| Self { first: self.first.max(other.first), last: self.last.min(other.last) })
+    }
+
     /// The fewest CIDRs that make up the range, ascending.
     #[must_use]
     pub fn cidrs(&self) -> Vec<IpNet> {

@@ -8,6 +8,8 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::CustomResourceExt;
 use serde_json::{Map, Value, json};
 
+use crate::antrea::ExternalIpPool;
+
 use super::{
     BfdProfile, BgpAdvertisement, BgpPeer, Community, ConfigurationState, IpAddressPool,
     L2Advertisement, ServiceBgpStatus, ServiceL2Status, bgp_peer_v1beta1,
@@ -23,6 +25,7 @@ pub fn manifests() -> Vec<(String, Value)> {
         (BgpPeer::crd(), Some(old_peer)),
         (Community::crd(), None),
         (ConfigurationState::crd(), None),
+        (ExternalIpPool::crd(), None),
         (IpAddressPool::crd(), None),
         (L2Advertisement::crd(), None),
         (ServiceBgpStatus::crd(), None),
@@ -30,7 +33,7 @@ pub fn manifests() -> Vec<(String, Value)> {
     ]
     .into_iter()
     .map(|(crd, old)| {
-        let file = format!("{}.metallb.io.yaml", crd.spec.names.plural);
+        let file = format!("{}.{}.yaml", crd.spec.names.plural, crd.spec.group);
         (file, definition(&crd, old.as_ref()))
     })
     .collect()
@@ -57,7 +60,9 @@ fn definition(crd: &CustomResourceDefinition, old: Option<&CustomResourceDefinit
             spec.insert("conversion".into(), conversion());
         }
     }
-    if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
+    if crd.spec.group == super::GROUP
+        && let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut)
+    {
         metadata.insert(
             "annotations".into(),
             json!({ "controller-gen.kubebuilder.io/version": "v0.19.0" }),
@@ -104,7 +109,7 @@ fn conversion() -> Value {
 fn shape_root(kind: &str, root: &mut Value) {
     shape(root);
     let Some(root) = root.as_object_mut() else { return };
-    if kind == "IPAddressPool" {
+    if matches!(kind, "IPAddressPool" | "ExternalIPPool") {
         root.insert("required".into(), json!(["spec"]));
     } else {
         root.remove("required");

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use l2::{Layer2, LinkReport, NoResponder};
 use tokio::sync::mpsc;
 
-use crate::announce::{Circumstances, preference_ends};
+use crate::announce::{Circumstances, preference_ends, transport};
 use crate::passage::{Orders, Passage};
 use crate::roster::{Members, PoolOrder};
 use crate::speaker::{Output, Speaker};
@@ -21,6 +21,8 @@ pub struct Layer2Driver {
     speaker: Speaker,
     layer2: Layer2,
     interfaces: BTreeSet<Box<str>>,
+    /// Those with the node's InternalIPs.
+    transport: Option<BTreeSet<Box<str>>>,
     passage: Passage,
     /// When a wish for a node ends, and everything has to be decided again.
     preferences_end: Option<Timestamp>,
@@ -44,6 +46,7 @@ impl Layer2Driver {
             speaker,
             layer2,
             interfaces: BTreeSet::new(),
+            transport: None,
             passage: Passage::default(),
             preferences_end: None,
         };
@@ -75,6 +78,12 @@ impl Layer2Driver {
     ) -> (Vec<Output>, Orders) {
         let interfaces = self.usable_interfaces();
         let time = Timestamp::now();
+        let own = snapshot.nodes().get(&self.speaker.options().node);
+        let transport = transport(own, &self.layer2.links());
+        if transport != self.transport {
+            self.transport = transport;
+            dirty.all = true;
+        }
         if interfaces != self.interfaces || self.preferences_end.is_some_and(|end| end <= time) {
             self.interfaces = interfaces;
             dirty.all = true;
@@ -86,6 +95,7 @@ impl Layer2Driver {
         let circumstances = Circumstances {
             members,
             interfaces: &self.interfaces,
+            transport: self.transport.as_ref(),
             pools: &PoolOrder::of(snapshot.config()),
             time,
             tenure,

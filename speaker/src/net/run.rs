@@ -216,7 +216,8 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         sessions_after,
         membership: Membership::new(ring, membership_metrics),
     };
-    let mut updates = watch_all(&client, Watches { namespace, kinds: KINDS.to_vec() });
+    let watches = Watches { namespace, kinds: KINDS.to_vec(), with_external_pools: Vec::new() };
+    let mut updates = watch_all(&client, watches);
     let mut batch = Vec::with_capacity(512);
     let mut minutes = tokio::time::interval(Duration::from_secs(60));
     minutes.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);

@@ -34,7 +34,7 @@ use crate::routes::RouteOutput;
 use crate::speaker::Output;
 
 /// What the speaker must have listed before it announces anything.
-pub(super) const KINDS: [Kind; 10] = [
+pub(super) const KINDS: [Kind; 11] = [
     Kind::Service,
     Kind::EndpointSlice,
     Kind::Node,
@@ -45,6 +45,7 @@ pub(super) const KINDS: [Kind; 10] = [
     Kind::Config(ConfigKind::BgpPeer),
     Kind::Config(ConfigKind::BfdProfile),
     Kind::Config(ConfigKind::Community),
+    Kind::Config(ConfigKind::ExternalIpPool),
 ];
 
 /// How long another station's claim to an address may be ahead of the news that explain it.

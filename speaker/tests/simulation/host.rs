@@ -378,6 +378,7 @@ impl Process {
             let circumstances = Circumstances {
                 members,
                 interfaces: &self.interfaces,
+                transport: None,
                 pools: &PoolOrder::of(self.snapshot.config()),
                 time: jiff::Timestamp::UNIX_EPOCH,
                 tenure: tenure.as_ref(),

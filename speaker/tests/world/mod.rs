@@ -126,6 +126,7 @@ impl World {
         decide(&Circumstances {
             members: &self.members,
             interfaces: &self.interfaces,
+            transport: None,
             pools: &PoolOrder::of(self.snapshot.config()),
             time: self.time,
             tenure: None,

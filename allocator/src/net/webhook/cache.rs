@@ -84,7 +84,7 @@ impl Cache {
         let stored = matches!(review.operation, Operation::Create | Operation::Update)
             && answer.is_allowed()
             && !review.dry_run
-            && review.namespace == system;
+            && review.is_at_home(system);
         if stored && self.recent.len() < MOST_RECENT {
             self.recent.push((now + RECENT, kind, review.object.clone()));
         }

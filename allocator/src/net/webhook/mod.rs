@@ -149,7 +149,8 @@ async fn follow(
     listed: watch::Sender<bool>,
 ) {
     let kinds = ConfigKind::ALL.map(Kind::Config).to_vec();
-    let mut updates = watch_all(&client, Watches { namespace, kinds });
+    let mut updates =
+        watch_all(&client, Watches { namespace, kinds, with_external_pools: Vec::new() });
     let mut journal = Journal::default();
     while let Some(update) = updates.recv().await {
         journal.note(&update);

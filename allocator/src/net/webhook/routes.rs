@@ -44,8 +44,12 @@ pub(super) fn routes(webhooks: Webhooks) -> Router {
         // Where a configuration of webhooks names the old version.
         .route("/validate-metallb-io-v1beta1-bgppeer", post(validate));
     for kind in ConfigKind::ALL {
-        let path =
-            format!("/validate-metallb-io-{}-{}", kind.version(), kind.kind().to_lowercase());
+        let name = kind.kind().to_lowercase();
+        let path = match kind {
+            // As Antrea's own webhook has it (contract C.3).
+            ConfigKind::ExternalIpPool => format!("/validate/{name}"),
+            _ => format!("/validate-metallb-io-{}-{name}", kind.version()),
+        };
         routes = routes.route(&path, post(validate));
     }
     routes.with_state(webhooks)
@@ -110,8 +114,11 @@ impl Webhooks {
     async fn confirmed(&self, review: &Review) -> Result<Option<String>, kube::Error> {
         let mut objects = Objects::default();
         for kind in kinds(review) {
-            let list: Api<DynamicObject> =
-                Api::namespaced_with(self.client.clone(), &self.system, &resource(*kind));
+            let list: Api<DynamicObject> = if kind.is_namespaced() {
+                Api::namespaced_with(self.client.clone(), &self.system, &resource(*kind))
+            } else {
+                Api::all_with(self.client.clone(), &resource(*kind))
+            };
             let found = list.list(&ListParams::default()).await?.items;
             let values = found.into_iter().filter_map(|object| serde_json::to_value(object).ok());
             objects.reset(*kind, values.collect());
@@ -128,9 +135,9 @@ impl Webhooks {
 fn resource(kind: ConfigKind) -> ApiResource {
     let version = kind.version();
     ApiResource {
-        group: "metallb.io".into(),
+        group: kind.group().into(),
         version: version.into(),
-        api_version: format!("metallb.io/{version}"),
+        api_version: format!("{}/{version}", kind.group()),
         kind: kind.kind().into(),
         plural: kind.plural().into(),
     }

@@ -82,6 +82,8 @@ pub struct Watches {
     pub namespace: String,
     /// Which kinds; Services come first in any case where slices are wanted.
     pub kinds: Vec<Kind>,
+    /// Kinds that only Antrea's world has a use for: they are watched when its pools have been listed.
+    pub with_external_pools: Vec<Kind>,
 }
 
 /// Starts the watches on the current runtime; they end when the receiver is dropped.
@@ -89,10 +91,14 @@ pub struct Watches {
 pub fn watch_all(client: &Client, watches: Watches) -> mpsc::Receiver<Update> {
     let (updates, receiver) = mpsc::channel(512);
     let (services_listed, listed) = gate::channel(false);
-    for kind in watches.kinds {
+    let (external_listed, _) = gate::channel(false);
+    let later = watches.with_external_pools.iter().map(|kind| (*kind, true));
+    for (kind, waits) in watches.kinds.iter().map(|kind| (*kind, false)).chain(later) {
         let follower = Follower { kind, updates: updates.clone() };
         let client = client.clone();
         let namespace = watches.namespace.clone();
+        let mut may_begin = external_listed.subscribe();
+        let begin = async move { !waits || may_begin.wait_for(|listed| *listed).await.is_ok() };
         match kind {
             Kind::Service => {
                 tokio::spawn(services(client, follower, services_listed.clone()));
@@ -102,6 +108,9 @@ pub fn watch_all(client: &Client, watches: Watches) -> mpsc::Receiver<Update> {
             }
             Kind::Node => {
                 tokio::spawn(async move {
+                    if !begin.await {
+                        return;
+                    }
                     let api: Api<NodeObject> = Api::all(client);
                     let convert = |node: NodeObject| Some(Object::Node(Box::new(node)));
                     follower.follow(api, watcher::Config::default(), convert, || {}).await;
@@ -119,7 +128,15 @@ pub fn watch_all(client: &Client, watches: Watches) -> mpsc::Receiver<Update> {
                 tokio::spawn(secret::follow(client, namespace, follower));
             }
             Kind::Config(kind) => {
-                tokio::spawn(configuration(client, namespace, kind, follower));
+                let listed = external_listed.clone();
+                tokio::spawn(configuration(client, namespace, kind, follower, listed));
+            }
+            Kind::ServiceL2Status => {
+                tokio::spawn(async move {
+                    if begin.await {
+                        announcers(client, namespace, follower).await;
+                    }
+                });
             }
         }
     }
@@ -174,20 +191,51 @@ async fn slices(client: Client, follower: Follower, mut listed: gate::Receiver<b
     follower.follow(api, of_services, convert, || {}).await;
 }
 
-async fn configuration(client: Client, namespace: String, kind: ConfigKind, follower: Follower) {
-    let version = if kind == ConfigKind::BgpPeer { "v1beta2" } else { "v1beta1" };
+async fn announcers(client: Client, namespace: String, follower: Follower) {
     let resource = ApiResource {
         group: "metallb.io".into(),
-        version: version.into(),
-        api_version: format!("metallb.io/{version}"),
-        kind: kind.kind().into(),
-        plural: kind.plural().into(),
+        version: "v1beta1".into(),
+        api_version: "metallb.io/v1beta1".into(),
+        kind: "ServiceL2Status".into(),
+        plural: "servicel2statuses".into(),
     };
     let api: Api<DynamicObject> = Api::namespaced_with(client, &namespace, &resource);
     let convert = |object: DynamicObject| {
-        serde_json::to_value(object).ok().map(|value| Object::Config(kind, value))
+        let object = serde_json::to_value(object).ok()?;
+        Some(Object::Announcer(Box::new(serde_json::from_value(object).ok()?)))
     };
     follower.follow(api, watcher::Config::default(), convert, || {}).await;
+}
+
+async fn configuration(
+    client: Client,
+    namespace: String,
+    kind: ConfigKind,
+    follower: Follower,
+    external_listed: gate::Sender<bool>,
+) {
+    let version = kind.version();
+    let resource = ApiResource {
+        group: kind.group().into(),
+        version: version.into(),
+        api_version: format!("{}/{version}", kind.group()),
+        kind: kind.kind().into(),
+        plural: kind.plural().into(),
+    };
+    let api: Api<DynamicObject> = if kind.is_namespaced() {
+        Api::namespaced_with(client, &namespace, &resource)
+    } else {
+        Api::all_with(client, &resource)
+    };
+    let convert = |object: DynamicObject| {
+        serde_json::to_value(object).ok().map(|value| Object::Config(kind, value))
+    };
+    let on_listed = || {
+        if kind == ConfigKind::ExternalIpPool {
+            external_listed.send_replace(true);
+        }
+    };
+    follower.follow(api, watcher::Config::default(), convert, on_listed).await;
 }
 
 /// Why a watch ended for good.
@@ -266,7 +314,11 @@ impl Follower {
             Kind::Service | Kind::EndpointSlice => {
                 format!("{}/{name}", metadata.namespace.as_deref().unwrap_or_default())
             }
-            Kind::Node | Kind::Namespace | Kind::Secret | Kind::Config(_) => name.to_owned(),
+            Kind::Node
+            | Kind::Namespace
+            | Kind::Secret
+            | Kind::Config(_)
+            | Kind::ServiceL2Status => name.to_owned(),
         }
     }
 

@@ -7,9 +7,12 @@ fn pool(entries: &[&str], avoid_buggy_ips: bool) -> Pool {
         name: "p".into(),
         labels: Labels::default(),
         ranges: entries.iter().map(|entry| AddressRange::parse(entry).unwrap()).collect(),
-        auto_assign: true,
-        avoid_buggy_ips,
-        service_allocation: None,
+        contested: Vec::new(),
+        policy: Policy::Metallb(MetallbPolicy {
+            auto_assign: true,
+            avoid_buggy_ips,
+            service_allocation: None,
+        }),
     }
 }
 

@@ -8,12 +8,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::pool::Ranges;
+use super::{Rejection, external_pool};
 use crate::config::Config;
 use crate::config::advertisement::{BgpAdvertisement, L2Advertisement};
 use crate::config::objects::ConfigKind;
 use crate::config::peer::Peer;
-use crate::config::pool::Pool;
-use crate::config::range::Family;
+use crate::config::pool::{Policy, Pool, PoolId, PoolKind};
+use crate::config::range::{AddressRange, Family};
 use crate::labels::Labels;
 
 /// An object of one of the kinds that are looked at together.
@@ -60,6 +61,9 @@ impl Entry {
                 previous.bgp_advertisements.get(name).cloned().map(Self::from)
             }
             ConfigKind::BgpPeer => previous.peers.get(name).cloned().map(Self::from),
+            ConfigKind::ExternalIpPool => {
+                previous.external_pools.get(name).cloned().map(Self::from)
+            }
             ConfigKind::BfdProfile | ConfigKind::Community => None,
         }
     }
@@ -69,12 +73,12 @@ impl Entry {
 pub(super) struct Admitted<'a> {
     nodes: &'a BTreeMap<Arc<str>, Labels>,
     ranges: Ranges,
-    pools: BTreeMap<Arc<str>, Pool>,
+    pools: BTreeMap<PoolId, Pool>,
     l2_advertisements: BTreeMap<Arc<str>, L2Advertisement>,
     bgp_advertisements: BTreeMap<Arc<str>, BgpAdvertisement>,
     peers: BTreeMap<Arc<str>, Peer>,
     /// The BGP advertisements that select each pool.
-    selecting: BTreeMap<Arc<str>, Vec<Arc<str>>>,
+    selecting: BTreeMap<PoolId, Vec<Arc<str>>>,
     /// The values of localPref that occur: with one only, nothing can conflict.
     local_prefs: BTreeSet<u32>,
     /// The peers whose BFD profile has echo.
@@ -96,12 +100,59 @@ impl<'a> Admitted<'a> {
         }
     }
 
-    /// Moves everything into the configuration.
-    pub(super) fn finish(self, config: &mut Config) {
-        config.pools = self.pools.into();
+    /// Moves everything into the configuration; says what pools of both kinds hold.
+    pub(super) fn finish(mut self, config: &mut Config) -> Vec<Rejection> {
+        let contested = self.contest();
+        let (external, own) =
+            self.pools.into_values().partition(|pool| pool.kind() == PoolKind::ExternalIpPool);
+        config.pools = Vec::into_iter(own).collect();
+        config.external_pools = Vec::into_iter(external).collect();
         config.l2_advertisements = self.l2_advertisements;
         config.bgp_advertisements = self.bgp_advertisements;
         config.peers = self.peers;
+        contested
+    }
+
+    /// Pools of different kinds may hold the same addresses, since nobody checks that when they are made. Neither gives any of them
+    /// anew, and both say so.
+    fn contest(&mut self) -> Vec<Rejection> {
+        let of_kind = |kind| self.pools.values().filter(move |pool: &&Pool| pool.kind() == kind);
+        let mut found: BTreeMap<PoolId, Vec<(AddressRange, String)>> = BTreeMap::new();
+        for external in of_kind(PoolKind::ExternalIpPool) {
+            for own in of_kind(PoolKind::IpAddressPool) {
+                for (a, b) in
+                    external.ranges.iter().flat_map(|a| own.ranges.iter().map(move |b| (a, b)))
+                {
+                    let Some(both) = a.intersection(b) else { continue };
+                    let says = |range: &AddressRange, other: &AddressRange, pool: &Pool| {
+                        format!(
+                            "range [{range}] overlaps with range [{other}] of {}: no new address is given from \
+                             what both hold",
+                            pool.id()
+                        )
+                    };
+                    found.entry(external.id()).or_default().push((both, says(a, b, own)));
+                    found.entry(own.id()).or_default().push((both, says(b, a, external)));
+                }
+            }
+        }
+        let mut rejections = Vec::new();
+        for (id, contests) in found {
+            let messages: Vec<&str> = contests.iter().map(|(_, message)| &**message).collect();
+            rejections.push(Rejection {
+                kind: match id.kind {
+                    PoolKind::IpAddressPool => ConfigKind::IpAddressPool,
+                    PoolKind::ExternalIpPool => ConfigKind::ExternalIpPool,
+                },
+                name: Arc::clone(&id.name),
+                message: messages.join("\n"),
+                kept_last_valid: true,
+            });
+            if let Some(pool) = self.pools.get_mut(&id) {
+                pool.contested = contests.into_iter().map(|(range, _)| range).collect();
+            }
+        }
+        rejections
     }
 
     /// Takes an object in, or says what it contradicts.
@@ -109,11 +160,14 @@ impl<'a> Admitted<'a> {
         match entry {
             Entry::Pool(pool) => {
                 let selecting = self.check_pool(&pool)?;
-                self.selecting.insert(pool.name.clone(), selecting);
-                for range in &pool.ranges {
-                    self.ranges.admit(&pool.name, range)?;
+                self.selecting.insert(pool.id(), selecting);
+                if pool.kind() == PoolKind::IpAddressPool {
+                    for range in &pool.ranges {
+                        self.ranges.admit(&pool.name, range)?;
+                    }
                 }
-                self.pools.insert(pool.name.clone(), *pool);
+                // Of a version that was valid before, the same may have become contested or free again.
+                self.pools.insert(pool.id(), Pool { contested: Vec::new(), ..*pool });
             }
             Entry::L2(advertisement) => {
                 self.l2_advertisements.insert(advertisement.name.clone(), *advertisement);
@@ -138,11 +192,21 @@ impl<'a> Admitted<'a> {
 
     /// The advertisements that select the pool, if none of them contradicts it.
     fn check_pool(&self, pool: &Pool) -> Result<Vec<Arc<str>>, String> {
-        pool.ranges.iter().try_for_each(|range| self.ranges.check(&pool.name, range))?;
+        match &pool.policy {
+            Policy::Metallb(_) => {
+                pool.ranges.iter().try_for_each(|range| self.ranges.check(&pool.name, range))?;
+            }
+            Policy::Antrea(policy) => {
+                let overlap = policy.written.iter().find_map(|range| {
+                    self.pools.values().find_map(|other| external_pool::overlap(range, other))
+                });
+                overlap.map_or(Ok(()), Err)?;
+            }
+        }
         let selecting: Vec<&BgpAdvertisement> = self
             .bgp_advertisements
             .values()
-            .filter(|advertisement| advertisement.pools.selects_pool(pool))
+            .filter(|advertisement| advertisement.selects_pool(pool))
             .collect();
         for (index, one) in selecting.iter().enumerate() {
             check_aggregation(one, pool)?;
@@ -158,10 +222,7 @@ impl<'a> Admitted<'a> {
 
     /// The pools that the advertisement selects, if none of them contradicts it, nor another
     /// advertisement of one of them.
-    fn check_advertisement(
-        &self,
-        advertisement: &BgpAdvertisement,
-    ) -> Result<Vec<Arc<str>>, String> {
+    fn check_advertisement(&self, advertisement: &BgpAdvertisement) -> Result<Vec<PoolId>, String> {
         let pools = self.pools_of(advertisement);
         let others_differ = self.local_prefs.iter().any(|pref| *pref != advertisement.local_pref);
         for pool in &pools {
@@ -169,23 +230,28 @@ impl<'a> Admitted<'a> {
             self.check_echo(advertisement, pool)?;
             if others_differ {
                 self.selecting
-                    .get(&pool.name)
+                    .get(&pool.id())
                     .into_iter()
                     .flatten()
                     .filter_map(|other| self.bgp_advertisements.get(other))
                     .try_for_each(|other| self.check_local_pref(advertisement, other, pool))?;
             }
         }
-        Ok(pools.into_iter().map(|pool| pool.name.clone()).collect())
+        Ok(pools.into_iter().map(Pool::id).collect())
     }
 
     /// The admitted pools that the advertisement selects; those it names are looked up.
     fn pools_of(&self, advertisement: &BgpAdvertisement) -> Vec<&Pool> {
         let selection = &advertisement.pools;
         if selection.selectors.is_empty() && !selection.names.is_empty() {
-            return selection.names.iter().filter_map(|name| self.pools.get(&**name)).collect();
+            let own = selection.names.iter().map(|name| (PoolKind::IpAddressPool, name));
+            let external = advertisement.external_ip_pools.iter();
+            return own
+                .chain(external.map(|name| (PoolKind::ExternalIpPool, name)))
+                .filter_map(|(kind, name)| self.pools.get(&PoolId { kind, name: (**name).into() }))
+                .collect();
         }
-        self.pools.values().filter(|pool| selection.selects_pool(pool)).collect()
+        self.pools.values().filter(|pool| advertisement.selects_pool(pool)).collect()
     }
 
     fn check_peer(&self, peer: &Peer) -> Result<(), String> {

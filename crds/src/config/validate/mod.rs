@@ -12,6 +12,7 @@ mod advertisement;
 mod bfd;
 mod community;
 mod cross;
+mod external_pool;
 mod peer;
 mod pool;
 mod selector;
@@ -22,8 +23,9 @@ use std::sync::Arc;
 
 use super::objects::{Age, ConfigKind, Object, Objects, Stored};
 use super::{Config, InvalidPool, UnusablePeer};
-use crate::labels::Labels;
+use crate::labels::{Labels, Selector};
 use cross::{Admitted, Entry};
+pub(crate) use external_pool::removed as removed_ranges;
 
 /// An object that could not be used as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,6 +90,11 @@ pub fn validate(
         parse_all(&objects.pools, ConfigKind::IpAddressPool, |name, object, spec| {
             pool::parse(name, &object.labels, spec).map(Entry::from)
         });
+    candidates.extend(parse_all(
+        &objects.external_pools,
+        ConfigKind::ExternalIpPool,
+        |name, object, spec| external_pool::parse(name, &object.labels, spec).map(Entry::from),
+    ));
 
     if scope != Scope::Controller {
         let profiles = parse_all(&objects.bfd_profiles, ConfigKind::BfdProfile, bfd::parse);
@@ -137,23 +144,40 @@ pub fn validate(
         |candidate| Entry::last_valid(previous, candidate.kind, &candidate.name),
         |_, entry| admitted.admit(entry),
     ));
-    admitted.finish(&mut config);
+    rejections.extend(admitted.finish(&mut config));
 
     rejections.sort_by(|a, b| (a.kind, &a.name).cmp(&(b.kind, &b.name)));
-    config.invalid_pools = rejections
-        .iter()
-        .filter(|rejection| {
-            rejection.kind == ConfigKind::IpAddressPool && !rejection.kept_last_valid
-        })
-        .map(|rejection| {
-            let labels = objects.pools.get(&rejection.name).map(|object| object.labels.clone());
-            let reason = rejection.message.as_str().into();
-            let invalid = InvalidPool { labels: labels.unwrap_or_default(), reason };
-            (rejection.name.clone(), invalid)
-        })
-        .collect();
+    config.invalid_pools =
+        invalid_pools(&rejections, ConfigKind::IpAddressPool, &objects.pools, |_| None);
+    config.invalid_external_pools =
+        invalid_pools(&rejections, ConfigKind::ExternalIpPool, &objects.external_pools, |spec| {
+            Selector::parse(&spec.node_selector).ok()
+        });
     add_unusable_peers(&mut config, objects, &rejections);
     (config, rejections)
+}
+
+/// What is known of the pools of one kind that were turned away.
+fn invalid_pools<S>(
+    rejections: &[Rejection],
+    kind: ConfigKind,
+    stored: &Stored<S>,
+    node_selector: impl Fn(&S) -> Option<Selector>,
+) -> BTreeMap<Arc<str>, InvalidPool> {
+    rejections
+        .iter()
+        .filter(|rejection| rejection.kind == kind && !rejection.kept_last_valid)
+        .map(|rejection| {
+            let object = stored.get(&rejection.name);
+            let spec = object.and_then(|object| object.spec.as_ref().ok());
+            let invalid = InvalidPool {
+                labels: object.map(|object| object.labels.clone()).unwrap_or_default(),
+                node_selector: spec.and_then(&node_selector),
+                reason: rejection.message.as_str().into(),
+            };
+            (rejection.name.clone(), invalid)
+        })
+        .collect()
 }
 
 /// Adds what is known of peers that were turned away, and how old all of them are.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use super::selector;
-use crate::config::pool::{Pool, ServiceAllocation};
+use crate::config::pool::{MetallbPolicy, Policy, Pool, ServiceAllocation};
 use crate::config::range::AddressRange;
 use crate::labels::Labels;
 use crate::metallb::{IpAddressPoolSpec, ServiceAllocationSpec};
@@ -40,9 +40,12 @@ pub(super) fn parse(
         name: name.clone(),
         labels: labels.clone(),
         ranges,
-        auto_assign: spec.auto_assign.unwrap_or(true),
-        avoid_buggy_ips: spec.avoid_buggy_ips.unwrap_or(false),
-        service_allocation,
+        contested: Vec::new(),
+        policy: Policy::Metallb(MetallbPolicy {
+            auto_assign: spec.auto_assign.unwrap_or(true),
+            avoid_buggy_ips: spec.avoid_buggy_ips.unwrap_or(false),
+            service_allocation,
+        }),
     })
 }
 

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
+use crds::config::{PoolId, PoolKind};
 use futures::StreamExt;
 use http::Method;
 use kube::Client;
@@ -55,6 +56,22 @@ impl Regarding {
     #[must_use]
     pub fn service(key: ObjectKey, uid: Box<str>) -> Self {
         Self { api_version: "v1", kind: "Service", key, uid }
+    }
+
+    /// A pool; one that is in no namespace has `default` in its key, as events on such objects have it.
+    #[must_use]
+    pub fn pool(pool: &PoolId, namespace: &str, uid: Box<str>) -> Self {
+        let (api_version, namespace) = match pool.kind {
+            PoolKind::IpAddressPool => ("metallb.io/v1beta1", namespace),
+            PoolKind::ExternalIpPool => ("crd.antrea.io/v1beta1", "default"),
+        };
+        let key = ObjectKey::new(namespace, &pool.name);
+        Self { api_version, kind: pool.kind.name(), key, uid }
+    }
+
+    /// As the object has it: none for one that is in no namespace.
+    fn namespace(&self) -> &str {
+        if self.kind == PoolKind::ExternalIpPool.name() { "" } else { self.key.namespace() }
     }
 
     /// A `BGPPeer`.
@@ -324,7 +341,7 @@ impl Writer {
             "involvedObject": {
                 "apiVersion": object.api_version,
                 "kind": object.kind,
-                "namespace": object.key.namespace(),
+                "namespace": object.namespace(),
                 "name": object.key.name(),
                 "uid": object.uid,
             },

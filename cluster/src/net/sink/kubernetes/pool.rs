@@ -1,38 +1,48 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Writes the counters of IPAddressPools: level-triggered, only what differs, at most once a second each.
+//! Writes the counters of pools: level-triggered, only what differs, at most once a second each.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use crds::config::{PoolId, PoolKind};
 use kube::Client;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::rewrite::rewrite_status;
 
-/// `IPAddressPool.status`; counters up to `i64::MAX`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PoolCounters {
-    /// `assignedIPv4`.
-    pub assigned_v4: u64,
-    /// `assignedIPv6`.
-    pub assigned_v6: u64,
-    /// `availableIPv4`.
-    pub available_v4: u64,
-    /// `availableIPv6`.
-    pub available_v6: u64,
+/// The status of a pool; counters up to `i64::MAX`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PoolCounters {
+    /// Of an `IPAddressPool`.
+    Metallb {
+        /// `assignedIPv4`.
+        assigned_v4: u64,
+        /// `assignedIPv6`.
+        assigned_v6: u64,
+        /// `availableIPv4`.
+        available_v4: u64,
+        /// `availableIPv6`.
+        available_v6: u64,
+    },
+    /// Of an `ExternalIPPool`: `usage`, over both families.
+    Antrea {
+        /// `total`.
+        total: u64,
+        /// `used`.
+        used: u64,
+    },
 }
 
-/// The counters of every pool, by name.
-type All = BTreeMap<Arc<str>, PoolCounters>;
+/// The counters of every pool.
+type All = BTreeMap<PoolId, PoolCounters>;
 
 /// The handle of the writing task.
 #[derive(Debug)]
 pub struct PoolSink(watch::Sender<All>);
 
 impl PoolSink {
-    /// Starts the task on the current runtime for the pools of `namespace`.
+    /// Starts the task on the current runtime; `namespace` is where `IPAddressPool`s are.
     #[must_use]
     pub fn start(client: Client, namespace: String) -> Self {
         let (sender, desired) = watch::channel(All::new());
@@ -52,35 +62,41 @@ impl PoolSink {
 
 async fn run(client: Client, namespace: String, mut desired: watch::Receiver<All>) {
     let mut written = All::new();
-    let (mut refused, mut failing) = (false, false);
+    let (mut refused, mut failing) = (BTreeSet::new(), false);
     while desired.changed().await.is_ok() {
         loop {
             let all = desired.borrow_and_update().clone();
             written.retain(|name, _| all.contains_key(name));
             let mut failed = false;
-            for (name, counters) in &all {
-                if written.get(name) == Some(counters) {
+            for (id, counters) in &all {
+                if written.get(id) == Some(counters) {
                     continue;
                 }
-                let path = format!(
-                    "/apis/metallb.io/v1beta1/namespaces/{namespace}/ipaddresspools/{name}"
-                );
+                let name = &id.name;
+                let path = match id.kind {
+                    PoolKind::IpAddressPool => format!(
+                        "/apis/metallb.io/v1beta1/namespaces/{namespace}/ipaddresspools/{name}"
+                    ),
+                    PoolKind::ExternalIpPool => {
+                        format!("/apis/crd.antrea.io/v1beta1/externalippools/{name}")
+                    }
+                };
                 match rewrite_status(&client, &path, |pool| set(pool, counters)).await {
                     Ok(_) => {
-                        written.insert(Arc::clone(name), *counters);
+                        written.insert(id.clone(), *counters);
                     }
                     Err(kube::Error::Api(status)) if matches!(status.code, 403..=405) => {
-                        if !std::mem::replace(&mut refused, true) {
+                        if refused.insert(id.kind) {
                             tracing::info!(event = "poolStatusOff", error = %status.message,
-                                "the counters in IPAddressPool.status are off: not permitted here");
+                                "the counters in {}.status are off: not permitted here", id.kind.name());
                         }
-                        written.insert(Arc::clone(name), *counters);
+                        written.insert(id.clone(), *counters);
                     }
                     Err(error) => {
                         // Said once while it lasts; it is tried again every second.
                         if !std::mem::replace(&mut failing, true) {
                             tracing::warn!(pool = &**name, %error,
-                                "failed to write IPAddressPool.status; it is tried again");
+                                "failed to write {}.status; it is tried again", id.kind.name());
                         }
                         failed = true;
                     }
@@ -96,12 +112,17 @@ async fn run(client: Client, namespace: String, mut desired: watch::Receiver<All
 }
 
 fn set(pool: &mut Value, counters: &PoolCounters) -> bool {
-    let status = json!({
-        "assignedIPv4": counters.assigned_v4,
-        "assignedIPv6": counters.assigned_v6,
-        "availableIPv4": counters.available_v4,
-        "availableIPv6": counters.available_v6,
-    });
+    let status = match counters {
+        PoolCounters::Metallb { assigned_v4, assigned_v6, available_v4, available_v6 } => json!({
+            "assignedIPv4": assigned_v4,
+            "assignedIPv6": assigned_v6,
+            "availableIPv4": available_v4,
+            "availableIPv6": available_v6,
+        }),
+        PoolCounters::Antrea { total, used } => {
+            json!({ "usage": { "total": total, "used": used } })
+        }
+    };
     let Some(pool) = pool.as_object_mut() else { return false };
     if pool.get("status") == Some(&status) {
         return false;

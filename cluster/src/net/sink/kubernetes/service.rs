@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 
 use super::rewrite::{Rewrite, rewrite_status, timestamp};
 use crate::ObjectKey;
-use crate::model::{ALLOCATED_CONDITION, ServiceCondition, ServiceObject};
+use crate::model::{ALLOCATED_CONDITION, Hostname, ServiceCondition, ServiceObject};
 use crate::net::fence::Fence;
 
 const CONCURRENT: usize = 16;
@@ -31,6 +31,8 @@ const LAST_RETRY: Duration = Duration::from_secs(30);
 pub struct ServiceStatus {
     /// For `status.loadBalancer.ingress`.
     pub addresses: Vec<IpAddr>,
+    /// What stands beside each address.
+    pub hostname: Hostname,
     /// The annotation's key.
     pub annotation: &'static str,
     /// The annotation's value; none removes it.
@@ -183,13 +185,18 @@ fn change(object: &mut Value, task: &Task) -> bool {
         Task::Write(status) if is_load_balancer(object) => status,
         Task::Verify { .. } if is_load_balancer(object) => return false,
         Task::Write(ServiceStatus { annotation, .. }) | Task::Verify { annotation } => {
-            clear =
-                ServiceStatus { addresses: Vec::new(), annotation, pool: None, condition: None };
+            clear = ServiceStatus {
+                addresses: Vec::new(),
+                hostname: Hostname::None,
+                annotation,
+                pool: None,
+                condition: None,
+            };
             &clear
         }
     };
     set_annotation(object, desired.annotation, desired.pool.as_deref())
-        | set_ingress(object, &desired.addresses)
+        | set_ingress(object, &desired.addresses, &desired.hostname)
         | set_condition(object, desired.condition.as_ref())
 }
 
@@ -272,7 +279,7 @@ fn set_annotation(object: &mut Value, key: &str, value: Option<&str>) -> bool {
     true
 }
 
-fn set_ingress(object: &mut Value, addresses: &[IpAddr]) -> bool {
+fn set_ingress(object: &mut Value, addresses: &[IpAddr], hostname: &Hostname) -> bool {
     let current = object.pointer("/status/loadBalancer/ingress").and_then(Value::as_array);
     let same = match current {
         None => addresses.is_empty(),
@@ -280,8 +287,8 @@ fn set_ingress(object: &mut Value, addresses: &[IpAddr]) -> bool {
             entries.len() == addresses.len()
                 && entries.iter().zip(addresses).all(|(entry, address)| {
                     let ip = entry.get("ip").and_then(Value::as_str);
-                    let hostname = entry.get("hostname").and_then(Value::as_str);
-                    ip == Some(&address.to_string()) && hostname.is_none_or(str::is_empty)
+                    let there = entry.get("hostname").and_then(Value::as_str).unwrap_or_default();
+                    ip == Some(&address.to_string()) && hostname.is(there)
                 })
         }
     };
@@ -294,7 +301,11 @@ fn set_ingress(object: &mut Value, addresses: &[IpAddr]) -> bool {
     let load_balancer = if addresses.is_empty() {
         json!({})
     } else {
-        let ingress: Vec<Value> = addresses.iter().map(|ip| json!({ "ip": ip })).collect();
+        let entry = |ip: &IpAddr| match hostname {
+            Hostname::Node(node) => json!({ "ip": ip, "hostname": &**node }),
+            Hostname::None | Hostname::Keep => json!({ "ip": ip }),
+        };
+        let ingress: Vec<Value> = addresses.iter().map(entry).collect();
         json!({ "ingress": ingress })
     };
     status.insert("loadBalancer".to_owned(), load_balancer);
@@ -336,6 +347,7 @@ mod tests {
     fn write(addresses: &[&str], pool: Option<&str>) -> Task {
         Task::Write(ServiceStatus {
             addresses: addresses.iter().map(|text| text.parse().unwrap()).collect(),
+            hostname: Hostname::None,
             annotation: "metallb.io/ip-allocated-from-pool",
             pool: pool.map(Into::into),
             condition: None,
@@ -406,6 +418,25 @@ mod tests {
         assert!(change(&mut object, &write(&["192.0.2.9"], Some("q"))));
         assert_eq!(object["status"]["loadBalancer"], json!({}));
         assert_eq!(object["metadata"]["annotations"], json!({ "other": "kept" }));
+    }
+
+    #[test]
+    fn the_hostname_follows_the_node_and_stays_while_nobody_is_known() {
+        let mut object = service();
+        let with = |hostname| {
+            let Task::Write(status) = write(&["192.0.2.1"], None) else { panic!("a write") };
+            Task::Write(ServiceStatus { hostname, ..status })
+        };
+        assert!(change(&mut object, &with(Hostname::Keep)));
+        assert_eq!(object["status"]["loadBalancer"]["ingress"], json!([{ "ip": "192.0.2.1" }]));
+        let shown = json!([{ "ip": "192.0.2.1", "hostname": "node-1" }]);
+        assert!(change(&mut object, &with(Hostname::Node("node-1".into()))));
+        assert_eq!(object["status"]["loadBalancer"]["ingress"], shown);
+        assert!(!change(&mut object, &with(Hostname::Node("node-1".into()))));
+        assert!(!change(&mut object, &with(Hostname::Keep)));
+        assert!(change(&mut object, &with(Hostname::Node("node-2".into()))));
+        assert!(change(&mut object, &with(Hostname::None)));
+        assert_eq!(object["status"]["loadBalancer"]["ingress"], json!([{ "ip": "192.0.2.1" }]));
     }
 
     #[test]

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use super::{all, names};
 use crate::config::{
-    Community, Config, ConfigKind, Family, Password, PeerAddress, PeerAsn, Role, Timers,
+    Community, Config, ConfigKind, Family, MetallbPolicy, Password, PeerAddress, PeerAsn, Policy,
+    Role, Timers,
 };
 
 fn valid(text: &str) -> Config {
@@ -31,7 +32,8 @@ fn nothing_is_a_valid_configuration() {
 fn a_pool_has_the_defaults_of_the_api() {
     let config = valid("IPAddressPool p: {addresses: [198.51.100.10/24, ' 10.0.0.1 - 10.0.0.3 ']}");
     let pool = &config.pools["p"];
-    assert!(pool.auto_assign && !pool.avoid_buggy_ips && pool.service_allocation.is_none());
+    let defaults = MetallbPolicy { auto_assign: true, ..MetallbPolicy::default() };
+    assert_eq!(pool.policy, Policy::Metallb(defaults));
     let ranges: Vec<String> = pool.ranges.iter().map(ToString::to_string).collect();
     assert_eq!(ranges, ["198.51.100.0/24", "10.0.0.1-10.0.0.3"]);
 }

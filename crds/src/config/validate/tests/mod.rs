@@ -3,6 +3,7 @@
 
 mod accepted;
 mod contradicting;
+mod external;
 mod keeping;
 mod properties;
 mod rejected;

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Whether a live Antrea serves the same world (contract C.12): then it has the word, since both would write the same status.
+
+use std::time::Duration;
+
+use cluster::net::request::send;
+use http::Method;
+use jiff::Timestamp;
+use kube::Client;
+use serde_json::Value;
+use tokio::sync::watch;
+
+/// The webhook that antrea-controller answers while it has external pools.
+const WEBHOOK: &str = "externalippoolvalidator.antrea.io";
+const CONFIGURATION: &str =
+    "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/crdvalidator.antrea.io";
+/// Its own report, written every minute.
+const REPORT: &str = "/apis/crd.antrea.io/v1beta1/antreacontrollerinfos/antrea-controller";
+/// After so long without one it does not live.
+const SILENT: Duration = Duration::from_secs(300);
+/// How often it is looked for.
+const LOOK: Duration = Duration::from_secs(30);
+
+/// Says from now on whether an Antrea lives that gives addresses to Services; nothing until that is known. Only where there are
+/// `ExternalIPPool`s that is of interest: it begins when `wanted` says so.
+pub(super) fn look_out(
+    client: Client,
+    mut wanted: watch::Receiver<bool>,
+) -> watch::Receiver<Option<bool>> {
+    let (sender, receiver) = watch::channel(None);
+    tokio::spawn(async move {
+        if wanted.wait_for(|wanted| *wanted).await.is_err() {
+            return;
+        }
+        while !sender.is_closed() {
+            // Who can't look has no reason to stand back; what cannot be reached is asked again.
+            if let Some(lives) = lives(&client).await {
+                sender.send_if_modified(|known| known.replace(lives) != Some(lives));
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    });
+    receiver
+}
+
+/// None where the API cannot be reached.
+async fn lives(client: &Client) -> Option<bool> {
+    let configuration = match read(client, CONFIGURATION).await {
+        Ok(configuration) => configuration,
+        Err(()) => return None,
+    };
+    let report = match read(client, REPORT).await {
+        Ok(report) => report,
+        Err(()) => return None,
+    };
+    Some(is_alive(configuration.as_ref(), report.as_ref(), Timestamp::now()))
+}
+
+/// The object, or nothing where it is absent or not permitted.
+async fn read(client: &Client, path: &str) -> Result<Option<Value>, ()> {
+    match send(client, Method::GET, path.to_owned(), None).await {
+        Ok(object) => Ok(Some(object)),
+        Err(kube::Error::Api(status)) if matches!(status.code, 403 | 404) => Ok(None),
+        Err(_) => Err(()),
+    }
+}
+
+/// The webhook is there, and the report, if there is one, is fresh: a cluster from which Antrea was taken may have kept either.
+fn is_alive(configuration: Option<&Value>, report: Option<&Value>, now: Timestamp) -> bool {
+    let webhooks = configuration.and_then(|object| object.get("webhooks")?.as_array());
+    let has_webhook = webhooks.is_some_and(|webhooks| {
+        webhooks.iter().any(|webhook| webhook.get("name").and_then(Value::as_str) == Some(WEBHOOK))
+    });
+    let conditions = report.and_then(|object| object.get("controllerConditions")?.as_array());
+    let newest = conditions.into_iter().flatten().filter_map(|condition| {
+        condition.get("lastHeartbeatTime")?.as_str()?.parse::<Timestamp>().ok()
+    });
+    let fresh = newest
+        .max()
+        .map(|time| Duration::try_from(now.duration_since(time)).is_ok_and(|age| age > SILENT));
+    match fresh {
+        Some(is_silent) => has_webhook && !is_silent,
+        None => has_webhook,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_webhook_counts_unless_its_controller_fell_silent() {
+        let now: Timestamp = "2026-01-01T00:10:00Z".parse().unwrap();
+        let webhooks = json!({ "webhooks": [{ "name": "other" }, { "name": WEBHOOK }] });
+        let others = json!({ "webhooks": [{ "name": "other" }] });
+        let report =
+            |time: &str| json!({ "controllerConditions": [{ "lastHeartbeatTime": time }] });
+        let (fresh, stale) = (report("2026-01-01T00:09:00Z"), report("2026-01-01T00:04:00Z"));
+        assert!(is_alive(Some(&webhooks), Some(&fresh), now));
+        assert!(is_alive(Some(&webhooks), None, now));
+        assert!(!is_alive(Some(&webhooks), Some(&stale), now));
+        assert!(!is_alive(Some(&others), Some(&fresh), now));
+        assert!(!is_alive(None, None, now));
+    }
+}

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `ExternalIPPool`: the rules of contract C.3 in their order and words, and which addresses its ranges give (contract C.4).
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+
+use crate::antrea::{ExternalIpPoolSpec, IpRange, SubnetInfo};
+use crate::config::pool::{AntreaPolicy, Policy, Pool, WrittenRange};
+use crate::config::range::{AddressRange, Family, from_number, to_number};
+use crate::labels::{Labels, Selector};
+
+/// So many addresses of a range are given at most.
+const MOST: u128 = 65_536;
+
+pub(super) fn parse(
+    name: &Arc<str>,
+    labels: &Labels,
+    spec: &ExternalIpPoolSpec,
+) -> Result<Pool, String> {
+    let subnet = spec.subnet_info.as_ref().map(Subnet::parse).transpose()?;
+    let written = spec.ip_ranges.iter().map(range).collect::<Result<Vec<_>, _>>()?;
+    if let Some(subnet) = &subnet {
+        let outside =
+            written.iter().find(|range| !subnet.holds(&range.whole)).map(|range| &range.text);
+        if let Some(text) = outside {
+            return Err(format!("range [{text}] must be a strict subset of the subnet {subnet}"));
+        }
+    }
+    for (index, range) in written.iter().enumerate() {
+        if let Some(earlier) =
+            written.iter().take(index).find(|earlier| earlier.whole.overlaps(&range.whole))
+        {
+            return Err(format!("range [{}] overlaps with range [{}]", range.text, earlier.text));
+        }
+    }
+    let ranges = spec.ip_ranges.iter().zip(&written).map(|(spec, range)| given(spec, &range.whole));
+    Ok(Pool {
+        name: name.clone(),
+        labels: labels.clone(),
+        ranges: ranges.collect(),
+        contested: Vec::new(),
+        policy: Policy::Antrea(AntreaPolicy {
+            // A selector that cannot be read is no mistake to Antrea; it selects nothing.
+            node_selector: Selector::parse(&spec.node_selector).ok(),
+            gateway: subnet.map(|subnet| subnet.gateway),
+            written,
+        }),
+    })
+}
+
+/// The ranges of `old` that `new` no longer has, as one of the messages of contract C.3 (rule 6): ranges can only be added.
+pub(crate) fn removed(old: &ExternalIpPoolSpec, new: &ExternalIpPoolSpec) -> Option<String> {
+    let now: Vec<String> = new.ip_ranges.iter().map(text).collect();
+    let mut gone: Vec<String> =
+        old.ip_ranges.iter().map(text).filter(|range| !now.contains(range)).collect();
+    gone.sort();
+    (!gone.is_empty())
+        .then(|| format!("existing IPRanges [{}] cannot be updated or deleted", gone.join(" ")))
+}
+
+/// What the range overlaps with in another pool, in the words of contract C.3 (rule 5).
+pub(super) fn overlap(range: &WrittenRange, other: &Pool) -> Option<String> {
+    let Policy::Antrea(policy) = &other.policy else { return None };
+    let old = policy.written.iter().find(|old| old.whole.overlaps(&range.whole))?;
+    Some(format!(
+        "range [{}] overlaps with range [{}] of ExternalIPPool {}",
+        range.text, old.text, other.name
+    ))
+}
+
+fn text(range: &IpRange) -> String {
+    if range.cidr.is_empty() {
+        format!("{}-{}", range.start, range.end)
+    } else {
+        range.cidr.clone()
+    }
+}
+
+fn range(spec: &IpRange) -> Result<WrittenRange, String> {
+    let text = text(spec).into();
+    if !spec.cidr.is_empty() {
+        let net: IpNet = spec.cidr.parse().map_err(|_| format!("invalid cidr {}", spec.cidr))?;
+        let whole = AddressRange::new(net.network(), net.broadcast());
+        let whole = whole.ok_or_else(|| format!("invalid cidr {}", spec.cidr))?;
+        return Ok(WrittenRange { text, whole });
+    }
+    let IpRange { start, end, .. } = spec;
+    let first = address(start).ok_or_else(|| format!("invalid start ip address {start}"))?;
+    let last = address(end).ok_or_else(|| format!("invalid end ip address {end}"))?;
+    if Family::of(first) != Family::of(last) {
+        return Err(format!(
+            "range start {start} and range end {end} should belong to same family"
+        ));
+    }
+    let whole = AddressRange::new(first, last)
+        .ok_or_else(|| format!("range start {start} should not be greater than range end {end}"))?;
+    Ok(WrittenRange { text, whole })
+}
+
+/// An IPv4 address written as an IPv6 one is an IPv4 address, as everywhere in Kubernetes.
+fn address(text: &str) -> Option<IpAddr> {
+    text.parse().ok().map(|address: IpAddr| address.to_canonical())
+}
+
+/// What is given of a range. Of a CIDR not its first address, nor of IPv4 its last; of the CIDRs too small for that all of it,
+/// where Antrea gives nothing (contract C.14). Where the limit cuts an IPv4 CIDR short, Antrea's count leaves out one more.
+fn given(spec: &IpRange, whole: &AddressRange) -> AddressRange {
+    let family = whole.family();
+    let hosts = whole.size();
+    let (first, last) = (to_number(whole.first()), to_number(whole.last()));
+    let limit = |first: u128, most: u128| last.min(first.saturating_add(most - 1));
+    let (first, last) = match (spec.cidr.is_empty(), family) {
+        (true, _) => (first, limit(first, MOST)),
+        (false, Family::V4) if hosts <= 2 => (first, last),
+        (false, Family::V6) if hosts == 1 => (first, last),
+        (false, Family::V4) => (first + 1, limit(first + 1, MOST - 1).min(last - 1)),
+        (false, Family::V6) => (first + 1, limit(first + 1, MOST)),
+    };
+    let range = AddressRange::new(from_number(family, first), from_number(family, last));
+    // The ends are in order by construction.
+    range.unwrap_or(*whole)
+}
+
+/// A gateway and the subnet around it.
+struct Subnet {
+    gateway: IpAddr,
+    net: IpNet,
+    text: String,
+}
+
+impl Subnet {
+    fn parse(spec: &SubnetInfo) -> Result<Self, String> {
+        let SubnetInfo { gateway, prefix_length, .. } = spec;
+        let address =
+            address(gateway).ok_or_else(|| format!("invalid gateway address {gateway}"))?;
+        let longest = if address.is_ipv4() { 31 } else { 127 };
+        let net = u8::try_from(*prefix_length)
+            .ok()
+            .filter(|length| (1..=longest).contains(length))
+            .and_then(|length| IpNet::new(address, length).ok())
+            .ok_or_else(|| format!("invalid prefixLength {prefix_length}"))?;
+        Ok(Self { gateway: address, net, text: format!("{gateway}/{prefix_length}") })
+    }
+
+    fn holds(&self, range: &AddressRange) -> bool {
+        self.net.contains(&range.first()) && self.net.contains(&range.last())
+    }
+}
+
+impl std::fmt::Display for Subnet {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(&self.text)
+    }
+}
