@@ -47,7 +47,7 @@ pub async fn service(args: &ExplainServiceArgs) -> anyhow::Result<String> {
 
 /// Lists what both daemons see, and settles it without writing anything.
 async fn from_cluster(namespace: &str, view: &View) -> anyhow::Result<World> {
-    const KINDS: [Kind; 12] = [
+    const KINDS: [Kind; 13] = [
         Kind::Service,
         Kind::EndpointSlice,
         Kind::Node,
@@ -60,6 +60,7 @@ async fn from_cluster(namespace: &str, view: &View) -> anyhow::Result<World> {
         Kind::Config(ConfigKind::BfdProfile),
         Kind::Config(ConfigKind::Community),
         Kind::Config(ConfigKind::ExternalIpPool),
+        Kind::Config(ConfigKind::AddressPool),
     ];
     let client = connect().await?;
     let mut updates = watch_all(

@@ -4,6 +4,7 @@
 
 use crds::antrea::ExternalIpPoolSpec;
 use crds::config::{ConfigKind, Rejection};
+use crds::metallb::address_pool::AddressPoolSpec;
 use crds::metallb::{
     BfdProfileSpec, BgpAdvertisementSpec, BgpPeerSpec, CommunitySpec, IpAddressPoolSpec,
     L2AdvertisementSpec,
@@ -127,5 +128,6 @@ fn unreadable(kind: ConfigKind, object: &Value) -> Option<String> {
         ConfigKind::BfdProfile => path::<BfdProfileSpec>(spec),
         ConfigKind::Community => path::<CommunitySpec>(spec),
         ConfigKind::ExternalIpPool => path::<ExternalIpPoolSpec>(spec),
+        ConfigKind::AddressPool => path::<AddressPoolSpec>(spec),
     }
 }

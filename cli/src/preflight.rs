@@ -118,8 +118,9 @@ impl Findings {
     }
 
     fn kinds(&mut self, survey: &Survey) {
-        // Only who uses Antrea's pools has their kind.
-        let needed = ConfigKind::ALL.into_iter().filter(|kind| *kind != ConfigKind::ExternalIpPool);
+        // Only who uses Antrea's pools has their kind, and only who comes from MetalLB 0.13 that of old pools.
+        let optional = [ConfigKind::ExternalIpPool, ConfigKind::AddressPool];
+        let needed = ConfigKind::ALL.into_iter().filter(|kind| !optional.contains(kind));
         for kind in needed.map(ConfigKind::plural) {
             if let Some(why) = survey.missing().get(kind) {
                 self.add(

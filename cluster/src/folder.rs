@@ -16,7 +16,7 @@ use crate::model::{NodeObject, ServiceObject};
 use crate::snapshot::{Kind, Object, Snapshot};
 
 /// Every kind that a folder can hold.
-const KINDS: [Kind; 11] = [
+const KINDS: [Kind; 12] = [
     Kind::Service,
     Kind::EndpointSlice,
     Kind::Node,
@@ -28,6 +28,7 @@ const KINDS: [Kind; 11] = [
     Kind::Config(ConfigKind::BfdProfile),
     Kind::Config(ConfigKind::Community),
     Kind::Config(ConfigKind::ExternalIpPool),
+    Kind::Config(ConfigKind::AddressPool),
 ];
 
 /// What has been given, as the state file keeps it across restarts.

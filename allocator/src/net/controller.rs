@@ -43,10 +43,11 @@ use crate::pool_status::PoolStatus;
 use crate::{Allocator, Output, POOL_ANNOTATION};
 
 /// What the controller must have listed before it decides anything.
-const KINDS: [Kind; 5] = [
+const KINDS: [Kind; 6] = [
     Kind::Service,
     Kind::Namespace,
     Kind::Config(ConfigKind::IpAddressPool),
+    Kind::Config(ConfigKind::AddressPool),
     Kind::Config(ConfigKind::Community),
     EXTERNAL_POOLS,
 ];
@@ -349,7 +350,8 @@ impl Controller {
         let config = self.snapshot.config();
         let allocations = self.allocator.allocations();
         self.metrics.update(config, allocations, self.allocator.pending());
-        let counters = config.pools.values().map(|pool| {
+        let with_status = config.pools.values().filter(|pool| !pool.is_address_pool());
+        let counters = with_status.map(|pool| {
             let status = PoolStatus::new(pool, allocations.usage(&pool.id()));
             let counters = PoolCounters::Metallb {
                 assigned_v4: status.assigned_v4,

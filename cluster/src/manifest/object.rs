@@ -219,6 +219,7 @@ impl Reader<'_> {
         let versions: &[&str] = match config {
             ConfigKind::BgpPeer => &["metallb.io/v1beta1", "metallb.io/v1beta2"],
             ConfigKind::ExternalIpPool => &["crd.antrea.io/v1beta1"],
+            ConfigKind::AddressPool => &["metallb.io/v1alpha1", "metallb.io/v1beta1"],
             _ => &["metallb.io/v1beta1"],
         };
         if !versions.contains(&api_version) {

@@ -5,9 +5,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::review::{Answer, Operation, Review, Subject};
+use super::review::{Answer, Operation, Review};
 use crate::config::{Config, ConfigKind, Objects, Scope, removed_ranges, validate};
 use crate::labels::Labels;
 
@@ -24,19 +24,19 @@ const YOUNGEST: &str = "9999-12-30T00:00:00Z";
 #[must_use]
 pub fn kinds(review: &Review) -> &'static [ConfigKind] {
     use ConfigKind::{
-        BfdProfile, BgpAdvertisement, BgpPeer, Community, ExternalIpPool, IpAddressPool,
-        L2Advertisement,
+        AddressPool, BfdProfile, BgpAdvertisement, BgpPeer, Community, ExternalIpPool,
+        IpAddressPool, L2Advertisement,
     };
-    match (review.subject, review.operation) {
-        (Subject::Config(BfdProfile), Operation::Delete) => &[BgpPeer],
+    match (review.kind, review.operation) {
+        (BfdProfile, Operation::Delete) => &[BgpPeer],
         (_, Operation::Delete | Operation::Connect) => &[],
-        (Subject::Config(IpAddressPool), _) => &[IpAddressPool],
-        (Subject::Config(BgpAdvertisement), _) => &[BgpAdvertisement, IpAddressPool],
-        (Subject::Config(Community), _) => &[Community],
+        (IpAddressPool | AddressPool, _) => &[IpAddressPool, AddressPool],
+        (BgpAdvertisement, _) => &[BgpAdvertisement, IpAddressPool, AddressPool],
+        (Community, _) => &[Community],
         // What both kinds of pools hold is no reason to refuse: neither MetalLB nor Antrea would.
-        (Subject::Config(ExternalIpPool), _) => &[ExternalIpPool],
+        (ExternalIpPool, _) => &[ExternalIpPool],
         // Nothing that these break is broken together with others.
-        (Subject::Config(L2Advertisement | BgpPeer | BfdProfile) | Subject::AddressPool, _) => &[],
+        (L2Advertisement | BgpPeer | BfdProfile, _) => &[],
     }
 }
 
@@ -50,13 +50,11 @@ pub fn alone(review: &Review, system: &str) -> Answer {
     if review.operation == Operation::Create && !review.is_at_home(system) {
         return Answer::refused(format!("resource must be created in {system} namespace"));
     }
-    let (kind, object) = match review.subject {
-        Subject::Config(kind) => (kind, review.object.clone()),
-        Subject::AddressPool => {
-            answer.warnings.push(OLD_POOL.to_owned());
-            (ConfigKind::IpAddressPool, as_pool(&review.object))
-        }
-    };
+    let kind = review.kind;
+    let object = review.object.clone();
+    if kind == ConfigKind::AddressPool {
+        answer.warnings.push(OLD_POOL.to_owned());
+    }
     if kind == ConfigKind::BgpPeer
         && review.operation == Operation::Create
         && object.pointer("/spec/disableMP") == Some(&Value::Bool(true))
@@ -77,7 +75,7 @@ pub fn alone(review: &Review, system: &str) -> Answer {
 /// [`kinds`].
 #[must_use]
 pub fn among(review: &Review, system: &str, objects: &Objects, nodes: &Nodes) -> Option<String> {
-    let Subject::Config(kind) = review.subject else { return None };
+    let kind = review.kind;
     if kind == ConfigKind::BfdProfile && review.operation == Operation::Delete {
         let user = objects.user_of_bfd_profile(&review.name)?;
         let profile = &review.name;
@@ -131,13 +129,4 @@ fn rejection(
         .into_iter()
         .find(|rejection| rejection.kind == kind && &*rejection.name == name)
         .map(|rejection| rejection.message)
-}
-
-/// An `AddressPool` as the pool that it stands for.
-fn as_pool(object: &Value) -> Value {
-    let field = |pointer| object.pointer(pointer).cloned().unwrap_or_default();
-    json!({
-        "metadata": field("/metadata"),
-        "spec": { "addresses": field("/spec/addresses"), "autoAssign": field("/spec/autoAssign") },
-    })
 }

@@ -14,7 +14,7 @@ mod review;
 
 pub use check::{Nodes, alone, among, kinds};
 pub use conversion::converted;
-pub use review::{Answer, Operation, Review, ReviewError, Subject};
+pub use review::{Answer, Operation, Review, ReviewError};
 
 #[cfg(test)]
 mod tests;

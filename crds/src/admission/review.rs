@@ -20,15 +20,6 @@ pub enum Operation {
     Connect,
 }
 
-/// What is checked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Subject {
-    /// A kind of the configuration.
-    Config(ConfigKind),
-    /// `AddressPool`, which MetalLB had before 0.14.
-    AddressPool,
-}
-
 /// Why a request cannot be answered.
 #[derive(Debug, thiserror::Error)]
 pub enum ReviewError {
@@ -53,7 +44,7 @@ pub struct Review {
     /// As which version the question came, which the answer repeats as well.
     pub api_version: String,
     /// What it is about.
-    pub subject: Subject,
+    pub kind: ConfigKind,
     /// What is about to be done.
     pub operation: Operation,
     /// The object's namespace.
@@ -108,11 +99,7 @@ impl Review {
         let Envelope { api_version, request } = serde_json::from_slice(body)?;
         let GroupVersionKind { group, kind } = request.kind;
         let known = ConfigKind::from_kind(&kind).filter(|kind| kind.group() == group);
-        let subject = match known {
-            Some(kind) => Subject::Config(kind),
-            None if group == "metallb.io" && kind == "AddressPool" => Subject::AddressPool,
-            _ => return Err(ReviewError::Kind { group, kind }),
-        };
+        let Some(kind) = known else { return Err(ReviewError::Kind { group, kind }) };
         // What is deleted as one of many has its name in the object only.
         let name = if request.name.is_empty() {
             let named = [&request.object, &request.old_object]
@@ -125,7 +112,7 @@ impl Review {
         Ok(Self {
             uid: request.uid,
             api_version,
-            subject,
+            kind,
             operation: request.operation,
             namespace: request.namespace,
             name,
@@ -138,10 +125,7 @@ impl Review {
     /// Whether the object is where objects of its kind count: in the configuration's namespace, or in none.
     #[must_use]
     pub fn is_at_home(&self, system: &str) -> bool {
-        match self.subject {
-            Subject::Config(kind) if !kind.is_namespaced() => true,
-            Subject::Config(_) | Subject::AddressPool => self.namespace == system,
-        }
+        !self.kind.is_namespaced() || self.namespace == system
     }
 
     /// The answer as the API server reads it.

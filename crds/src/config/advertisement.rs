@@ -16,12 +16,17 @@ pub struct PoolSelection {
     pub names: Vec<Box<str>>,
     /// Pools by their labels, in union with `names`.
     pub selectors: Vec<Selector>,
+    /// The names of AddressPools: each has advertisements of its own, and no other selects it.
+    pub except: Arc<BTreeSet<Arc<str>>>,
 }
 
 impl PoolSelection {
-    /// Whether the pool of that name and labels is selected; without names and selectors every pool is.
+    /// Whether the pool of that name and labels is selected; without names and selectors every pool is, but those that are excepted.
     #[must_use]
     pub fn selects(&self, name: &str, labels: &Labels) -> bool {
+        if self.except.contains(name) {
+            return false;
+        }
         (self.names.is_empty() && self.selectors.is_empty())
             || self.names.iter().any(|selected| &**selected == name)
             || any_matches(&self.selectors, labels)

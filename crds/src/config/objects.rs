@@ -15,6 +15,7 @@ use super::peer::Password;
 use super::pool::{PoolId, PoolKind};
 use crate::antrea::ExternalIpPoolSpec;
 use crate::labels::Labels;
+use crate::metallb::address_pool::AddressPoolSpec;
 use crate::metallb::{
     BfdProfileSpec, BgpAdvertisementSpec, BgpPeerSpec, CommunitySpec, IpAddressPoolSpec,
     L2AdvertisementSpec, bgp_peer_v1beta1,
@@ -25,6 +26,8 @@ use crate::metallb::{
 pub enum ConfigKind {
     /// `IPAddressPool`
     IpAddressPool,
+    /// `AddressPool`, which MetalLB had until 0.13.
+    AddressPool,
     /// `ExternalIPPool`, Antrea's.
     ExternalIpPool,
     /// `L2Advertisement`
@@ -41,7 +44,7 @@ pub enum ConfigKind {
 
 impl ConfigKind {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::IpAddressPool,
         Self::L2Advertisement,
         Self::BgpAdvertisement,
@@ -49,6 +52,7 @@ impl ConfigKind {
         Self::BfdProfile,
         Self::Community,
         Self::ExternalIpPool,
+        Self::AddressPool,
     ];
 
     /// As objects name it.
@@ -62,6 +66,7 @@ impl ConfigKind {
             Self::BfdProfile => "BFDProfile",
             Self::Community => "Community",
             Self::ExternalIpPool => "ExternalIPPool",
+            Self::AddressPool => "AddressPool",
         }
     }
 
@@ -76,6 +81,7 @@ impl ConfigKind {
             Self::BfdProfile => "bfdprofiles",
             Self::Community => "communities",
             Self::ExternalIpPool => "externalippools",
+            Self::AddressPool => "addresspools",
         }
     }
 
@@ -89,7 +95,8 @@ impl ConfigKind {
             | Self::BgpAdvertisement
             | Self::BfdProfile
             | Self::Community
-            | Self::ExternalIpPool => "v1beta1",
+            | Self::ExternalIpPool
+            | Self::AddressPool => "v1beta1",
         }
     }
 
@@ -103,7 +110,8 @@ impl ConfigKind {
             | Self::BgpAdvertisement
             | Self::BgpPeer
             | Self::BfdProfile
-            | Self::Community => crate::metallb::GROUP,
+            | Self::Community
+            | Self::AddressPool => crate::metallb::GROUP,
         }
     }
 
@@ -180,6 +188,7 @@ pub struct Objects {
     pub(super) bfd_profiles: Stored<BfdProfileSpec>,
     pub(super) communities: Stored<CommunitySpec>,
     pub(super) external_pools: Stored<ExternalIpPoolSpec>,
+    pub(super) address_pools: Stored<AddressPoolSpec>,
     pub(super) secrets: BTreeMap<Box<str>, Secret>,
 }
 
@@ -213,6 +222,10 @@ macro_rules! with_map {
             }
             ConfigKind::ExternalIpPool => {
                 let $map = &mut $objects.external_pools;
+                $body
+            }
+            ConfigKind::AddressPool => {
+                let $map = &mut $objects.address_pools;
                 $body
             }
         }
@@ -261,6 +274,7 @@ impl Objects {
             ConfigKind::BfdProfile => self.bfd_profiles.keys().cloned().collect(),
             ConfigKind::Community => self.communities.keys().cloned().collect(),
             ConfigKind::ExternalIpPool => self.external_pools.keys().cloned().collect(),
+            ConfigKind::AddressPool => self.address_pools.keys().cloned().collect(),
         }
     }
 
@@ -280,6 +294,7 @@ impl Objects {
                 ConfigKind::BgpPeer => copy.peers.clone_from(&self.peers),
                 ConfigKind::BfdProfile => copy.bfd_profiles.clone_from(&self.bfd_profiles),
                 ConfigKind::Community => copy.communities.clone_from(&self.communities),
+                ConfigKind::AddressPool => copy.address_pools.clone_from(&self.address_pools),
                 ConfigKind::ExternalIpPool => {
                     copy.external_pools.clone_from(&self.external_pools);
                 }

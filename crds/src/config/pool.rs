@@ -39,6 +39,8 @@ pub enum Policy {
 pub struct MetallbPolicy {
     /// Whether it is used for Services that ask for nothing in particular.
     pub auto_assign: bool,
+    /// Whether it is made from an `AddressPool`, which has advertisements of its own and no status.
+    pub address_pool: bool,
     /// Whether IPv4 addresses that end in .0 or .255 are unusable.
     pub avoid_buggy_ips: bool,
     /// Which Services it is pinned to; `None` means all.
@@ -151,6 +153,12 @@ impl Pool {
     #[must_use]
     pub fn id(&self) -> PoolId {
         PoolId { kind: self.kind(), name: Arc::clone(&self.name) }
+    }
+
+    /// Whether it is made from an `AddressPool` of MetalLB 0.13.
+    #[must_use]
+    pub fn is_address_pool(&self) -> bool {
+        matches!(&self.policy, Policy::Metallb(policy) if policy.address_pool)
     }
 
     /// Whether it is used for Services that ask for nothing in particular.

@@ -49,6 +49,7 @@ scenarios! {
     planned_http: Dual,
     ring_parted: Dual,
     tenure: Dual,
+    address_pools: Dual,
     ring_blocked: Dual,
     ring_mixed: Dual,
     ring_versions: Dual,

@@ -34,7 +34,7 @@ use crate::routes::RouteOutput;
 use crate::speaker::Output;
 
 /// What the speaker must have listed before it announces anything.
-pub(super) const KINDS: [Kind; 11] = [
+pub(super) const KINDS: [Kind; 12] = [
     Kind::Service,
     Kind::EndpointSlice,
     Kind::Node,
@@ -46,6 +46,7 @@ pub(super) const KINDS: [Kind; 11] = [
     Kind::Config(ConfigKind::BfdProfile),
     Kind::Config(ConfigKind::Community),
     Kind::Config(ConfigKind::ExternalIpPool),
+    Kind::Config(ConfigKind::AddressPool),
 ];
 
 /// How long another station's claim to an address may be ahead of the news that explain it.

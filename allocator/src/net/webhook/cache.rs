@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use cluster::net::source::Update;
 use cluster::{Kind, Object};
-use crds::admission::{Answer, Nodes, Operation, Review, Subject, among};
+use crds::admission::{Answer, Nodes, Operation, Review, among};
 use crds::config::{ConfigKind, Objects};
 use tokio::time::Instant;
 
@@ -80,7 +80,7 @@ impl Cache {
 
     /// Remembers what was let through.
     pub(super) fn note(&mut self, review: &Review, answer: &Answer, system: &str, now: Instant) {
-        let Subject::Config(kind) = review.subject else { return };
+        let kind = review.kind;
         let stored = matches!(review.operation, Operation::Create | Operation::Update)
             && answer.is_allowed()
             && !review.dry_run

@@ -40,7 +40,6 @@ pub(super) struct Webhooks {
 pub(super) fn routes(webhooks: Webhooks) -> Router {
     let mut routes = Router::new()
         .route("/convert", post(convert))
-        .route("/validate-metallb-io-v1beta1-addresspool", post(validate))
         // Where a configuration of webhooks names the old version.
         .route("/validate-metallb-io-v1beta1-bgppeer", post(validate));
     for kind in ConfigKind::ALL {
@@ -63,7 +62,7 @@ async fn validate(State(webhooks): State<Webhooks>, body: Body) -> Response {
     };
     let answer = webhooks.answer(&review).await;
     if let Some(message) = &answer.refusal {
-        tracing::info!(event = "refused", subject = ?review.subject, operation = ?review.operation,
+        tracing::info!(event = "refused", kind = %review.kind, operation = ?review.operation,
             namespace = review.namespace, name = review.name, message, "a change was refused");
     }
     json(&review.answered(&answer))

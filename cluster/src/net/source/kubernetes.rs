@@ -92,6 +92,7 @@ pub fn watch_all(client: &Client, watches: Watches) -> mpsc::Receiver<Update> {
     let (updates, receiver) = mpsc::channel(512);
     let (services_listed, listed) = gate::channel(false);
     let (external_listed, _) = gate::channel(false);
+    let (pools_listed, _) = gate::channel(false);
     let later = watches.with_external_pools.iter().map(|kind| (*kind, true));
     for (kind, waits) in watches.kinds.iter().map(|kind| (*kind, false)).chain(later) {
         let follower = Follower { kind, updates: updates.clone() };
@@ -128,8 +129,21 @@ pub fn watch_all(client: &Client, watches: Watches) -> mpsc::Receiver<Update> {
                 tokio::spawn(secret::follow(client, namespace, follower));
             }
             Kind::Config(kind) => {
-                let listed = external_listed.clone();
-                tokio::spawn(configuration(client, namespace, kind, follower, listed));
+                let listed = match kind {
+                    ConfigKind::ExternalIpPool => Some(external_listed.clone()),
+                    ConfigKind::IpAddressPool => Some(pools_listed.clone()),
+                    _ => None,
+                };
+                let mut may_begin = pools_listed.subscribe();
+                tokio::spawn(async move {
+                    // An API server that has just started may refuse everything; that these are refused counts only when the
+                    // others, which the same role permits, are not: else what they gave would be taken away.
+                    let waits = kind == ConfigKind::AddressPool;
+                    if waits && may_begin.wait_for(|listed| *listed).await.is_err() {
+                        return;
+                    }
+                    configuration(client, namespace, kind, follower, listed).await;
+                });
             }
             Kind::ServiceL2Status => {
                 tokio::spawn(async move {
@@ -212,7 +226,7 @@ async fn configuration(
     namespace: String,
     kind: ConfigKind,
     follower: Follower,
-    external_listed: gate::Sender<bool>,
+    listed: Option<gate::Sender<bool>>,
 ) {
     let version = kind.version();
     let resource = ApiResource {
@@ -231,8 +245,8 @@ async fn configuration(
         serde_json::to_value(object).ok().map(|value| Object::Config(kind, value))
     };
     let on_listed = || {
-        if kind == ConfigKind::ExternalIpPool {
-            external_listed.send_replace(true);
+        if let Some(listed) = &listed {
+            listed.send_replace(true);
         }
     };
     follower.follow(api, watcher::Config::default(), convert, on_listed).await;

@@ -9,6 +9,7 @@ fn pool(entries: &[&str], avoid_buggy_ips: bool) -> Pool {
         ranges: entries.iter().map(|entry| AddressRange::parse(entry).unwrap()).collect(),
         contested: Vec::new(),
         policy: Policy::Metallb(MetallbPolicy {
+            address_pool: false,
             auto_assign: true,
             avoid_buggy_ips,
             service_allocation: None,

@@ -27,6 +27,7 @@ pub(super) fn parse_l2(
                 "ipAddressPoolSelectors",
                 spec.ip_address_pool_selectors.as_deref(),
             )?,
+            except: Arc::default(),
         },
         node_selectors: selector::parse("nodeSelectors", spec.node_selectors.as_deref())?,
         interfaces: spec.interfaces.iter().flatten().map(|name| name.as_str().into()).collect(),
@@ -61,6 +62,7 @@ pub(super) fn parse_bgp(
             "ipAddressPoolSelectors",
             spec.ip_address_pool_selectors.as_deref(),
         )?,
+        except: Arc::default(),
     };
     if let Some(community) = selector::repeated(spec.communities.as_deref()) {
         return Err(format!("duplicate definition of community {community:?}"));

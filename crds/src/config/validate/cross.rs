@@ -53,7 +53,13 @@ impl Entry {
     /// The object's version in the configuration in use.
     pub(super) fn last_valid(previous: &Config, kind: ConfigKind, name: &str) -> Option<Self> {
         match kind {
-            ConfigKind::IpAddressPool => previous.pools.get(name).cloned().map(Self::from),
+            ConfigKind::IpAddressPool | ConfigKind::AddressPool => {
+                let pool = previous
+                    .pools
+                    .get(name)
+                    .filter(|pool| pool.is_address_pool() == (kind == ConfigKind::AddressPool));
+                pool.cloned().map(Self::from)
+            }
             ConfigKind::L2Advertisement => {
                 previous.l2_advertisements.get(name).cloned().map(Self::from)
             }
@@ -141,6 +147,11 @@ impl<'a> Admitted<'a> {
             let messages: Vec<&str> = contests.iter().map(|(_, message)| &**message).collect();
             rejections.push(Rejection {
                 kind: match id.kind {
+                    PoolKind::IpAddressPool
+                        if self.pools.get(&id).is_some_and(Pool::is_address_pool) =>
+                    {
+                        ConfigKind::AddressPool
+                    }
                     PoolKind::IpAddressPool => ConfigKind::IpAddressPool,
                     PoolKind::ExternalIpPool => ConfigKind::ExternalIpPool,
                 },
@@ -159,6 +170,9 @@ impl<'a> Admitted<'a> {
     pub(super) fn admit(&mut self, entry: Entry) -> Result<(), String> {
         match entry {
             Entry::Pool(pool) => {
+                if self.pools.contains_key(&pool.id()) {
+                    return Err(format!("duplicate definition of pool {:?}", pool.name));
+                }
                 let selecting = self.check_pool(&pool)?;
                 self.selecting.insert(pool.id(), selecting);
                 if pool.kind() == PoolKind::IpAddressPool {
@@ -249,6 +263,7 @@ impl<'a> Admitted<'a> {
             return own
                 .chain(external.map(|name| (PoolKind::ExternalIpPool, name)))
                 .filter_map(|(kind, name)| self.pools.get(&PoolId { kind, name: (**name).into() }))
+                .filter(|pool| advertisement.selects_pool(pool))
                 .collect();
         }
         self.pools.values().filter(|pool| advertisement.selects_pool(pool)).collect()

@@ -8,6 +8,7 @@
 //!
 //! The restrictions that MetalLB has per BGP mode are not made here: one engine serves all modes.
 
+mod address_pool;
 mod advertisement;
 mod bfd;
 mod community;
@@ -96,6 +97,13 @@ pub fn validate(
         |name, object, spec| external_pool::parse(name, &object.labels, spec).map(Entry::from),
     ));
 
+    candidates.extend(parse_all(
+        &objects.address_pools,
+        ConfigKind::AddressPool,
+        |name, object, spec| address_pool::parse(name, &object.labels, spec).map(Entry::from),
+    ));
+    let excepted = address_pool::names(objects);
+
     if scope != Scope::Controller {
         let profiles = parse_all(&objects.bfd_profiles, ConfigKind::BfdProfile, bfd::parse);
         rejections.extend(settle(
@@ -109,7 +117,11 @@ pub fn validate(
         candidates.extend(parse_all(
             &objects.l2_advertisements,
             ConfigKind::L2Advertisement,
-            |name, _, spec| advertisement::parse_l2(name, spec).map(Entry::from),
+            |name, _, spec| {
+                let mut advertisement = advertisement::parse_l2(name, spec)?;
+                advertisement.pools.except = Arc::clone(&excepted);
+                Ok(Entry::from(advertisement))
+            },
         ));
         let here = Here { nodes, scope };
         candidates.extend(
@@ -125,7 +137,11 @@ pub fn validate(
         let (own, elsewhere): (Vec<_>, Vec<_>) = parse_all(
             &objects.bgp_advertisements,
             ConfigKind::BgpAdvertisement,
-            |name, _, spec| advertisement::parse_bgp(name, spec, &config.communities),
+            |name, _, spec| {
+                let mut advertisement = advertisement::parse_bgp(name, spec, &config.communities)?;
+                advertisement.pools.except = Arc::clone(&excepted);
+                Ok(advertisement)
+            },
         )
         .into_iter()
         .partition(|advertisement| {
@@ -144,11 +160,21 @@ pub fn validate(
         |candidate| Entry::last_valid(previous, candidate.kind, &candidate.name),
         |_, entry| admitted.admit(entry),
     ));
+    if scope != Scope::Controller {
+        rejections.extend(address_pool::advertise(objects, &config.communities, &mut admitted));
+    }
     rejections.extend(admitted.finish(&mut config));
 
     rejections.sort_by(|a, b| (a.kind, &a.name).cmp(&(b.kind, &b.name)));
     config.invalid_pools =
         invalid_pools(&rejections, ConfigKind::IpAddressPool, &objects.pools, |_| None);
+    for (name, pool) in
+        invalid_pools(&rejections, ConfigKind::AddressPool, &objects.address_pools, |_| None)
+    {
+        if !config.pools.contains_key(&*name) {
+            config.invalid_pools.entry(name).or_insert(pool);
+        }
+    }
     config.invalid_external_pools =
         invalid_pools(&rejections, ConfigKind::ExternalIpPool, &objects.external_pools, |spec| {
             Selector::parse(&spec.node_selector).ok()

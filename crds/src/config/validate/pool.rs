@@ -43,6 +43,7 @@ pub(super) fn parse(
         contested: Vec::new(),
         policy: Policy::Metallb(MetallbPolicy {
             auto_assign: spec.auto_assign.unwrap_or(true),
+            address_pool: false,
             avoid_buggy_ips: spec.avoid_buggy_ips.unwrap_or(false),
             service_allocation,
         }),

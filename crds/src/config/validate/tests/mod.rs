@@ -2,6 +2,7 @@
 //! Objects in, configuration and rejections out.
 
 mod accepted;
+mod address_pools;
 mod contradicting;
 mod external;
 mod keeping;
