@@ -293,11 +293,11 @@ pub struct GetArgs {
     /// Only the Service of this name; needs -n.
     pub name: Option<String>,
     /// Only Services of this namespace.
-    #[arg(short = 'n', long = "service-namespace")]
-    pub service_namespace: Option<String>,
+    #[arg(short, long)]
+    pub namespace: Option<String>,
     /// The namespace in which ferrolb runs.
     #[arg(long, default_value = "metallb-system")]
-    pub namespace: String,
+    pub system_namespace: String,
     /// table, json or yaml.
     #[arg(short, long, value_enum, default_value = "table")]
     pub output: GetOutput,

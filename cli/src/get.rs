@@ -8,7 +8,7 @@ use cluster::net::client::connect;
 use crds::antrea::POOL_ANNOTATION;
 use serde::Serialize;
 
-use crate::args::{GetArgs, GetOutput};
+use crate::args::{GetArgs, GetKind, GetOutput};
 use crate::survey::{Survey, addresses, is_load_balancer, text};
 
 /// What is listed for it.
@@ -36,19 +36,21 @@ struct Row {
 /// When the cluster cannot be reached, a name comes without a namespace, or nothing has that name.
 pub async fn run(args: &GetArgs) -> anyhow::Result<()> {
     anyhow::ensure!(
-        args.name.is_none() || args.service_namespace.is_some(),
+        args.name.is_none() || args.namespace.is_some(),
         "a name needs a namespace: -n NAMESPACE"
     );
     let client = connect().await?;
-    let survey = Survey::take(&client, &args.namespace, &WANTED).await?;
+    let survey = Survey::take(&client, &args.system_namespace, &WANTED).await?;
     let mut rows = rows(&survey);
-    if let Some(namespace) = &args.service_namespace {
+    if let Some(namespace) = &args.namespace {
         rows.retain(|row| *row.namespace == **namespace);
     }
     if let Some(name) = &args.name {
         rows.retain(|row| *row.name == **name);
         anyhow::ensure!(!rows.is_empty(), "no Service of type LoadBalancer is named {name} there");
     }
+    // There is one kind so far.
+    let GetKind::ServiceExternalIp = args.what;
     print!("{}", shown(&rows, args.output)?);
     Ok(())
 }
@@ -59,16 +61,19 @@ fn rows(survey: &Survey) -> Vec<Row> {
         .list("servicel2statuses")
         .iter()
         .map(|status| {
-            let service = (text(status, "/status/serviceNamespace"), text(status, "/status/serviceName"));
+            let service =
+                (text(status, "/status/serviceNamespace"), text(status, "/status/serviceName"));
             (service, text(status, "/status/node"))
         })
         .collect();
     let services = survey.list("services").iter().filter(|service| is_load_balancer(service));
     let mut rows: Vec<Row> = services
         .map(|service| {
-            let (namespace, name) = (text(service, "/metadata/namespace"), text(service, "/metadata/name"));
+            let (namespace, name) =
+                (text(service, "/metadata/namespace"), text(service, "/metadata/name"));
             let annotations = service.pointer("/metadata/annotations");
-            let pool = annotations.and_then(|all| all.get(POOL_ANNOTATION)?.as_str()).unwrap_or_default();
+            let pool =
+                annotations.and_then(|all| all.get(POOL_ANNOTATION)?.as_str()).unwrap_or_default();
             let node = nodes.get(&(namespace, name)).copied().filter(|_| !pool.is_empty());
             Row {
                 namespace: namespace.into(),
@@ -88,16 +93,16 @@ fn shown(rows: &[Row], output: GetOutput) -> anyhow::Result<String> {
         // As Go writes a list that was never made.
         GetOutput::Json if rows.is_empty() => "null\n".to_owned(),
         GetOutput::Json => format!("{}\n", serde_json::to_string_pretty(rows)?),
-        GetOutput::Yaml => serde_saphyr::to_string(rows).context("cannot be written as YAML")?,
+        GetOutput::Yaml => serde_saphyr::to_string(&rows).context("cannot be written as YAML")?,
         GetOutput::Table => table(rows),
     })
 }
 
 fn table(rows: &[Row]) -> String {
     let header = ["NAMESPACE", "NAME", "EXTERNAL-IP-POOL", "EXTERNAL-IP", "ASSIGNED-NODE"];
-    let cells = rows
-        .iter()
-        .map(|row| [&row.namespace, &row.name, &row.pool, &row.ip, &row.node].map(|cell| cell.to_string()));
+    let cells = rows.iter().map(|row| {
+        [&row.namespace, &row.name, &row.pool, &row.ip, &row.node].map(|cell| cell.to_string())
+    });
     crate::table::render(&header, &cells.map(Vec::from).collect::<Vec<_>>())
 }
 
@@ -115,15 +120,16 @@ mod tests {
                 "status": { "loadBalancer": { "ingress": [{ "ip": ip }] } },
             })
         };
-        let status = |name: &str, node: &str| {
-            json!({ "status": { "node": node, "serviceName": name, "serviceNamespace": "default" } })
-        };
+        let status = |name: &str, node: &str| json!({ "status": { "node": node, "serviceName": name, "serviceNamespace": "default" } });
         Survey::of(&[
-            ("services", json!([
-                service("web", json!({ POOL_ANNOTATION: "edge" }), "10.10.0.2"),
-                service("own", json!({}), "192.0.2.1"),
-                { "metadata": { "namespace": "default", "name": "c" }, "spec": { "type": "ClusterIP" } },
-            ])),
+            (
+                "services",
+                json!([
+                    service("web", json!({ POOL_ANNOTATION: "edge" }), "10.10.0.2"),
+                    service("own", json!({}), "192.0.2.1"),
+                    { "metadata": { "namespace": "default", "name": "c" }, "spec": { "type": "ClusterIP" } },
+                ]),
+            ),
             ("servicel2statuses", json!([status("web", "node-1"), status("own", "node-2")])),
         ])
     }
