@@ -22,7 +22,7 @@ use crate::key::ObjectKey;
 pub use crate::kinds::{ConfigScope, Dirty, Kind, Object};
 use crate::model::{
     EndpointSliceObject, Ingress, Node, NodeObject, ResourceVersion, Service, ServiceObject,
-    ServiceType, Slice,
+    ServiceType, Slice, given,
 };
 
 /// Everything that decisions are made from.
@@ -207,6 +207,7 @@ impl Snapshot {
             .iter()
             .map(|address| Ingress { ip: address.to_string().into(), hostname: "".into() })
             .collect();
+        service.allocated = (!addresses.is_empty()).then(given);
         let others = service.annotations.iter().filter(|(key, _)| *key != annotation);
         service.annotations = others.chain(pool.map(|pool| (annotation, pool))).collect();
         self.dirty.services.insert(key.clone());
