@@ -447,3 +447,36 @@ fn the_hostname_follows_the_announcer_with_one_write_a_move() {
     server.settle();
     assert_eq!((hostname(&server).as_str(), server.writes), ("node-2", 2));
 }
+
+/// Milliseconds that a first list of so many Services takes; each is given an address.
+#[allow(clippy::disallowed_methods, reason = "it measures")]
+fn milliseconds(pool: Value, annotations: &Value, number: u32) -> u128 {
+    let mut snapshot = Snapshot::new(ConfigScope::Controller, false);
+    let kind = ConfigKind::from_kind(pool["kind"].as_str().unwrap()).unwrap();
+    snapshot.apply(Object::Config(kind, pool));
+    snapshot.finish(Kind::Config(ConfigKind::ExternalIpPool));
+    for index in 0..number {
+        let mut object = service(&format!("s{index}"), annotations.clone(), json!({}));
+        object["spec"]["clusterIPs"] = json!(["10.96.0.1"]);
+        snapshot.apply(Object::Service(serde_json::from_value(object).unwrap()));
+    }
+    let mut allocator = Allocator::new(None);
+    let dirty = snapshot.take_dirty();
+    let begin = std::time::Instant::now();
+    allocator.reconcile(&snapshot, &dirty);
+    let taken = begin.elapsed().as_millis();
+    assert_eq!(allocator.allocations().iter().count(), number as usize);
+    taken
+}
+
+/// The figures are to be read with `--release --nocapture`; what is asserted leaves room for a slow machine without optimization.
+#[test]
+fn five_thousand_services_take_no_longer_than_metallbs() {
+    let external =
+        milliseconds(pool("a", json!([{ "cidr": "10.0.0.0/16" }])), &json!({ POOL: "a" }), 5_000);
+    let own = milliseconds(own_pool("10.0.0.0/16"), &json!({}), 5_000);
+    println!(
+        "5,000 Services: {external} ms from an ExternalIPPool, {own} ms from an IPAddressPool"
+    );
+    assert!(external < 20_000, "{external} ms");
+}

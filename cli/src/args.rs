@@ -33,6 +33,8 @@ pub enum Command {
     Explain(ExplainArgs),
     /// Show pools, Services and who announces them, sessions and errors of the cluster of the kubeconfig.
     Status(StatusArgs),
+    /// Print what antctl prints: serviceexternalip lists the Services of type LoadBalancer with pool, address and node.
+    Get(GetArgs),
     /// Write a support bundle about the cluster of the kubeconfig: objects, events and logs, without secrets.
     Collect(CollectArgs),
     /// Print a completion script for a shell.
@@ -286,4 +288,42 @@ pub struct CollectArgs {
     /// Where the bundle is written; `ferrolb-report-TIME.tar` here by default.
     #[arg(short, long)]
     pub file: Option<PathBuf>,
+}
+
+/// Flags of `ferrolb get`.
+#[derive(Clone, Debug, ClapArgs)]
+pub struct GetArgs {
+    /// What to list.
+    #[arg(value_enum)]
+    pub what: GetKind,
+    /// Only the Service of this name; needs -n.
+    pub name: Option<String>,
+    /// Only Services of this namespace.
+    #[arg(short, long)]
+    pub namespace: Option<String>,
+    /// The namespace in which ferrolb runs.
+    #[arg(long, default_value = "metallb-system")]
+    pub system_namespace: String,
+    /// table, json or yaml.
+    #[arg(short, long, value_enum, default_value = "table")]
+    pub output: GetOutput,
+}
+
+/// What `ferrolb get` lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum GetKind {
+    /// Services of type LoadBalancer.
+    #[value(name = "serviceexternalip", aliases = ["serviceexternalips", "seip"])]
+    ServiceExternalIp,
+}
+
+/// How `ferrolb get` prints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum GetOutput {
+    /// For people.
+    Table,
+    /// A list of objects.
+    Json,
+    /// The same as YAML.
+    Yaml,
 }

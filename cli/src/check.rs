@@ -124,6 +124,14 @@ fn hint_at_pools(config: &Config, hints: &mut Vec<String>) {
 }
 
 fn hint_at_service(key: &ObjectKey, service: &Service, config: &Config, hints: &mut Vec<String>) {
+    if let Some(pool) = service.external_pool() {
+        if !config.external_pools.contains_key(pool) {
+            hints.push(format!(
+                "Service {key}: its annotation names ExternalIPPool {pool:?}, which is not among these files"
+            ));
+        }
+        return;
+    }
     if let Some(pool) = allocator::requested_pool(service)
         && !config.pools.contains_key(pool)
     {

@@ -104,14 +104,16 @@ fn address(text: &mut String, world: &World, key: &ObjectKey, service: &Service)
         }
         Err(error) => wants.push(format!("a request that makes no sense: {error}")),
     }
-    if let Some(pool) = requested_pool(service) {
+    if let Some(pool) = service.external_pool() {
+        wants.push(format!("ExternalIPPool {pool}"));
+    } else if let Some(pool) = requested_pool(service) {
         wants.push(format!("pool {pool}"));
     }
     if let Some(key) = service.annotation("allow-shared-ip").filter(|key| !key.is_empty()) {
         wants.push(format!("sharing by the key {key:?}"));
     }
     let _ = writeln!(text, "  wants      {}", wants.join(", "));
-    if !service.has_class(world.options.class.as_deref()) {
+    if !service.is_served(world.options.class.as_deref()) {
         let class = service.load_balancer_class.as_deref().unwrap_or_default();
         let _ = writeln!(text, "  address    not ours: loadBalancerClass is {class:?}");
         return;
@@ -133,7 +135,8 @@ fn address(text: &mut String, world: &World, key: &ObjectKey, service: &Service)
                 [] => String::new(),
                 _ => format!(", shared with {}", others.join(", ")),
             };
-            let _ = writeln!(text, "  address    {address} from pool {}{shared}", assigned.pool);
+            let _ =
+                writeln!(text, "  address    {address} from pool {}{shared}", assigned.pool.name);
         }
     }
 }

@@ -7,6 +7,7 @@ pub mod check;
 pub mod collect;
 pub mod explain;
 mod fields;
+pub mod get;
 pub mod import;
 pub mod plan;
 pub mod preflight;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::CommandFactory;
 use cli::args::{Args, Command, Subject};
 use cli::preflight::Severity;
-use cli::{check, collect, explain, import, plan, preflight, run, status, steer};
+use cli::{check, collect, explain, get, import, plan, preflight, run, status, steer};
 use daemon::program::{block_on, parse};
 
 fn main() -> ExitCode {
@@ -35,6 +35,7 @@ fn execute(command: Command) -> anyhow::Result<ExitCode> {
         Command::Drain(args) => print!("{}", block_on(steer::drain(&args))?),
         Command::Import(args) => print!("{}", import::run(&args)?),
         Command::Status(args) => block_on(status::run(&args))?,
+        Command::Get(args) => block_on(get::run(&args))?,
         Command::Collect(args) => print!("{}", block_on(collect::run(&args))?),
         Command::Completion { shell } => {
             clap_complete::generate(shell, &mut Args::command(), "ferrolb", &mut std::io::stdout());

@@ -56,10 +56,10 @@ pub fn planned(world: &World, books: &Books, key: &ObjectKey) -> Planned {
     let assigned = world.allocator.allocations().of(key);
     let mut planned = Planned {
         addresses: assigned.map(|assigned| assigned.addresses.clone()).unwrap_or_default(),
-        pool: assigned.map(|assigned| assigned.pool.to_string()),
+        pool: assigned.map(|assigned| assigned.pool.name.to_string()),
         ..Planned::default()
     };
-    if !service.has_class(world.options.class.as_deref()) {
+    if !service.is_served(world.options.class.as_deref()) {
         let class = service.load_balancer_class.as_deref().unwrap_or_default();
         planned.reason = Some(format!("loadBalancerClass {class:?} is another's"));
         return planned;

@@ -289,7 +289,11 @@ impl Findings {
         for service in services {
             let foreign: Vec<&str> = addresses(service)
                 .into_iter()
-                .filter(|ip| ip.parse().is_ok_and(|ip| config.pool_of(ip).is_none()))
+                .filter(|ip| {
+                    ip.parse().is_ok_and(|ip| {
+                        config.pool_of(ip).is_none() && config.external_pools.holding(ip).is_none()
+                    })
+                })
                 .collect();
             if !foreign.is_empty() && !config.has_no_pools() {
                 self.add(

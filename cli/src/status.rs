@@ -14,10 +14,11 @@ use crate::survey::{Survey, addresses, is_load_balancer, key, text};
 use crate::table::render;
 
 /// What is listed for it.
-const WANTED: [&str; 8] = [
+const WANTED: [&str; 9] = [
     "services",
     "nodes",
     "ipaddresspools",
+    "externalippools",
     "servicel2statuses",
     "servicebgpstatuses",
     "configurationstates",
@@ -129,18 +130,19 @@ impl Status {
         }
         let services = survey.list("services").iter().filter(|service| is_load_balancer(service));
         let mut status = Self {
-            pools: survey.list("ipaddresspools").iter().map(Pool::of).collect(),
+            pools: survey
+                .list("ipaddresspools")
+                .iter()
+                .map(Pool::of)
+                .chain(survey.list("externalippools").iter().map(Pool::of_antrea))
+                .collect(),
             services: services
                 .map(|service| {
                     let key = key(service);
                     let layer2 = layer2.remove(&key).unwrap_or_default();
                     Service {
                         addresses: addresses(service).into_iter().map(Into::into).collect(),
-                        pool: text(
-                            service,
-                            "/metadata/annotations/metallb.io~1ip-allocated-from-pool",
-                        )
-                        .to_owned(),
+                        pool: pool_of(service).to_owned(),
                         layer2: layer2.into_iter().map(str::to_owned).collect(),
                         bgp: bgp.remove(&key).unwrap_or_default(),
                         problem: problem(service),
@@ -150,7 +152,13 @@ impl Status {
                 .collect(),
             sessions: survey.list("bgpsessionstates").iter().map(Session::of).collect(),
             errors: survey.list("configurationstates").iter().flat_map(errors).collect(),
-            unknown: survey.missing().iter().map(|(name, why)| format!("{name}: {why}")).collect(),
+            unknown: survey
+                .missing()
+                .iter()
+                // Only who uses Antrea's pools has their kind.
+                .filter(|(name, _)| **name != "externalippools")
+                .map(|(name, why)| format!("{name}: {why}"))
+                .collect(),
         };
         status.pools.sort_by(|a, b| a.name.cmp(&b.name));
         status.services.sort_by(|a, b| a.service.cmp(&b.service));
@@ -228,6 +236,13 @@ fn subject(status: &Value) -> String {
     format!("{}/{}", text(status, "/status/serviceNamespace"), text(status, "/status/serviceName"))
 }
 
+/// The pool that it asks for in Antrea's world, or that it got in ours.
+fn pool_of(service: &Value) -> &str {
+    let external = text(service, "/metadata/annotations/service.antrea.io~1external-ip-pool");
+    let own = "/metadata/annotations/metallb.io~1ip-allocated-from-pool";
+    if external.is_empty() { text(service, own) } else { external }
+}
+
 /// Of our conditions, the first that is not True.
 fn problem(service: &Value) -> String {
     let conditions = service.pointer("/status/conditions").and_then(Value::as_array);
@@ -256,6 +271,28 @@ impl Pool {
             addresses: addresses.map(str::to_owned).collect(),
             assigned: number("assignedIPv4").saturating_add(number("assignedIPv6")),
             available: number("availableIPv4").saturating_add(number("availableIPv6")),
+        }
+    }
+}
+
+impl Pool {
+    /// An `ExternalIPPool`: its status counts both families together.
+    fn of_antrea(pool: &Value) -> Self {
+        let number = |name: &str| {
+            pool.pointer(&format!("/status/usage/{name}"))
+                .and_then(Value::as_i64)
+                .unwrap_or_default()
+        };
+        let ranges = pool.pointer("/spec/ipRanges").and_then(Value::as_array);
+        let range = |range: &Value| match text(range, "/cidr") {
+            "" => format!("{}-{}", text(range, "/start"), text(range, "/end")),
+            cidr => cidr.to_owned(),
+        };
+        Self {
+            name: format!("ExternalIPPool {}", text(pool, "/metadata/name")),
+            addresses: ranges.into_iter().flatten().map(range).collect(),
+            assigned: number("used"),
+            available: number("total").saturating_sub(number("used")),
         }
     }
 }
@@ -315,6 +352,11 @@ mod tests {
                 } }]),
             ),
             (
+                "externalippools",
+                json!([{ "metadata": { "name": "edge" }, "spec": { "ipRanges": [{ "cidr": "10.10.0.0/28" }] },
+                    "status": { "usage": { "total": 14, "used": 3 } } }]),
+            ),
+            (
                 "ipaddresspools",
                 json!([{ "metadata": { "name": "a" }, "spec": { "addresses": ["192.0.2.0/24"] },
                     "status": { "assignedIPv4": 1, "availableIPv4": 255 } }]),
@@ -330,7 +372,14 @@ mod tests {
         assert_eq!(status.services[1].layer2, ["n1"]);
         assert_eq!(status.errors.len(), 2);
         let text = status.text();
-        for part in ["n2(p,q)", "192.0.2.1", "255", "controller: two"] {
+        for part in [
+            "n2(p,q)",
+            "192.0.2.1",
+            "255",
+            "controller: two",
+            "ExternalIPPool edge",
+            "10.10.0.0/28",
+        ] {
             assert!(text.contains(part), "{part} in\n{text}");
         }
     }

@@ -7,6 +7,7 @@
 mod announcers;
 pub mod folder;
 pub mod key;
+mod kinds;
 pub mod manifest;
 pub mod model;
 #[cfg(feature = "net")]

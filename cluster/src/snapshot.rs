@@ -13,87 +13,17 @@ use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crds::config::{Config, ConfigKind, Objects, PoolId, Rejection, Scope, Secret, validate};
+use crds::config::{Config, ConfigKind, Objects, PoolId, Rejection, Scope, validate};
 use crds::labels::Labels;
 use serde_json::Value;
 
-use crate::announcers::{AnnouncerObject, Announcers};
+use crate::announcers::Announcers;
 use crate::key::ObjectKey;
+pub use crate::kinds::{ConfigScope, Dirty, Kind, Object};
 use crate::model::{
-    EndpointSliceObject, Ingress, NamespaceObject, Node, NodeObject, ResourceVersion, Service,
-    ServiceObject, ServiceType, Slice,
+    EndpointSliceObject, Ingress, Node, NodeObject, ResourceVersion, Service, ServiceObject,
+    ServiceType, Slice, given,
 };
-
-/// The kinds that a snapshot takes in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Kind {
-    /// core/v1 Service.
-    Service,
-    /// discovery.k8s.io/v1 EndpointSlice.
-    EndpointSlice,
-    /// core/v1 Node.
-    Node,
-    /// core/v1 Namespace.
-    Namespace,
-    /// core/v1 Secret of the own namespace.
-    Secret,
-    /// A kind of the configuration.
-    Config(ConfigKind),
-    /// metallb.io ServiceL2Status, which says who announces what.
-    ServiceL2Status,
-}
-
-/// An object for [`Snapshot::apply`].
-#[derive(Debug)]
-pub enum Object {
-    /// A Service of any type.
-    Service(Box<ServiceObject>),
-    /// An EndpointSlice.
-    EndpointSlice(Box<EndpointSliceObject>),
-    /// A Node.
-    Node(Box<NodeObject>),
-    /// A Namespace.
-    Namespace(Box<NamespaceObject>),
-    /// A Secret.
-    Secret(Box<str>, Secret),
-    /// A configuration object, not yet checked against its type.
-    Config(ConfigKind, Value),
-    /// A ServiceL2Status.
-    Announcer(Box<AnnouncerObject>),
-}
-
-impl Object {
-    /// Its kind.
-    #[must_use]
-    pub fn kind(&self) -> Kind {
-        match self {
-            Self::Service(_) => Kind::Service,
-            Self::EndpointSlice(_) => Kind::EndpointSlice,
-            Self::Node(_) => Kind::Node,
-            Self::Namespace(_) => Kind::Namespace,
-            Self::Secret(..) => Kind::Secret,
-            Self::Config(kind, _) => Kind::Config(*kind),
-            Self::Announcer(_) => Kind::ServiceL2Status,
-        }
-    }
-}
-
-/// What has to be decided again.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Dirty {
-    /// Every Service: the configuration, a node or a namespace changed.
-    pub all: bool,
-    /// These Services, deleted ones among them.
-    pub services: BTreeSet<ObjectKey>,
-}
-
-impl Dirty {
-    /// Whether nothing is.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        !self.all && self.services.is_empty()
-    }
-}
 
 /// Everything that decisions are made from.
 pub struct Snapshot {
@@ -127,17 +57,6 @@ pub struct Snapshot {
     announcers: Announcers,
     /// Whether `ExternalIPPool`s were listed at least once: where they cannot be had, nothing is known of Antrea's world.
     external_pools: bool,
-}
-
-/// Whose view of the configuration is validated (contract 6.1).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ConfigScope {
-    /// Pools and communities.
-    Controller,
-    /// Everything, but BGP objects only when they select this node.
-    Speaker(Arc<str>),
-    /// Everything.
-    All,
 }
 
 impl Snapshot {
@@ -288,6 +207,7 @@ impl Snapshot {
             .iter()
             .map(|address| Ingress { ip: address.to_string().into(), hostname: "".into() })
             .collect();
+        service.allocated = (!addresses.is_empty()).then(given);
         let others = service.annotations.iter().filter(|(key, _)| *key != annotation);
         service.annotations = others.chain(pool.map(|pool| (annotation, pool))).collect();
         self.dirty.services.insert(key.clone());

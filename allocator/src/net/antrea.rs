@@ -18,6 +18,8 @@ const CONFIGURATION: &str =
 const REPORT: &str = "/apis/crd.antrea.io/v1beta1/antreacontrollerinfos/antrea-controller";
 /// After so long without one it does not live.
 const SILENT: Duration = Duration::from_secs(300);
+/// The pause after a question that found no API.
+const AGAIN: Duration = Duration::from_secs(1);
 /// How often it is looked for.
 const LOOK: Duration = Duration::from_secs(30);
 
@@ -34,10 +36,12 @@ pub(super) fn look_out(
         }
         while !sender.is_closed() {
             // Who can't look has no reason to stand back; what cannot be reached is asked again.
-            if let Some(lives) = lives(&client).await {
+            let lives = lives(&client).await;
+            if let Some(lives) = lives {
                 sender.send_if_modified(|known| known.replace(lives) != Some(lives));
             }
-            tokio::time::sleep(LOOK).await;
+            // Nothing is decided before it is known.
+            tokio::time::sleep(if lives.is_some() { LOOK } else { AGAIN }).await;
         }
     });
     receiver

@@ -7,6 +7,7 @@ mod node;
 mod service;
 mod version;
 
+pub(crate) use condition::given;
 pub use condition::{ALLOCATED_CONDITION, ANNOUNCED_CONDITION, ServiceCondition};
 pub use endpoints::{EndpointSliceObject, Slice};
 pub use node::{DRAIN_ANNOTATION, EXCLUDE_LABEL, NamespaceObject, Node, NodeObject};

@@ -314,6 +314,14 @@ impl ServiceObject {
             .iter()
             .map(|address| IngressObject { ip: Some(address.to_string()), hostname: None });
         self.status.load_balancer.ingress = Some(ingress.collect());
+        // As the controller would have said it; what it says is fingerprinted as `given`.
+        if !addresses.is_empty() {
+            self.status.conditions = vec![ConditionObject {
+                r#type: ALLOCATED_CONDITION.to_owned(),
+                status: "True".to_owned(),
+                ..ConditionObject::default()
+            }];
+        }
         let annotations = self.metadata.annotations.get_or_insert_default();
         // Services of Antrea's world name their pool themselves.
         let external =

@@ -213,7 +213,8 @@ impl ControlPlane {
                 let plural = plural.unwrap_or_default();
                 // As they are stored: there may be nobody who converts them.
                 let version = if plural == "bgppeers" { "v1beta2" } else { "v1beta1" };
-                self.kube.get(&format!("/apis/metallb.io/{version}/{plural}?limit=1"))?;
+                let group = crd.pointer("/spec/group").and_then(Value::as_str).unwrap_or_default();
+                self.kube.get(&format!("/apis/{group}/{version}/{plural}?limit=1"))?;
             }
             Ok(true)
         })

@@ -11,6 +11,7 @@
 //!     └──────────────────── switch ─────────┴────────────────┘
 //! ```
 
+pub mod antrea;
 pub mod bgp;
 pub mod cleanup;
 pub mod client;

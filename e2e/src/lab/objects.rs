@@ -4,6 +4,7 @@
 use anyhow::Context;
 use serde_json::{Value, json};
 
+use super::antrea::POOLS;
 use super::kube::{Kube, SYSTEM, path};
 use super::webhooks::{CONFIGURATIONS, WEBHOOKS};
 
@@ -125,6 +126,9 @@ pub fn pool_of(service: &Value) -> Option<&str> {
 /// # Errors
 /// When the API refuses.
 pub fn delete_all(kube: &Kube) -> anyhow::Result<()> {
+    for kind in ["clusterroles", "clusterrolebindings"] {
+        kube.delete(&format!("/apis/rbac.authorization.k8s.io/v1/{kind}/antrea-world"))?;
+    }
     // First: nothing answers for it any more.
     kube.delete(&format!("{}/{WEBHOOKS}", CONFIGURATIONS))?;
     for service in kube.list("/api/v1/services")? {
@@ -152,6 +156,10 @@ pub fn delete_all(kube: &Kube) -> anyhow::Result<()> {
     }
     for crd in kube.list("/apis/apiextensions.k8s.io/v1/customresourcedefinitions")? {
         let plural = crd.pointer("/spec/names/plural").and_then(Value::as_str).unwrap_or_default();
+        if plural == "externalippools" {
+            kube.delete(POOLS)?;
+            continue;
+        }
         if crd.pointer("/spec/group").and_then(Value::as_str) != Some("metallb.io") {
             // A scenario brought it.
             let version = "apiextensions.k8s.io/v1";

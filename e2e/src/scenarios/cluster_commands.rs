@@ -68,7 +68,7 @@ pub(super) fn run(lab: &mut Lab) -> anyhow::Result<()> {
 }
 
 /// Whether it ended well, and what it printed.
-fn ferrolb(lab: &Lab, arguments: &[&str]) -> anyhow::Result<(bool, String)> {
+pub(super) fn ferrolb(lab: &Lab, arguments: &[&str]) -> anyhow::Result<(bool, String)> {
     let output = lab
         .plane
         .command(&lab.programs.ferrolb)

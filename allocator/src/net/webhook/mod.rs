@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 use cluster::Kind;
-use cluster::net::source::Journal;
 use cluster::net::source::kubernetes::{Watches, watch_all};
+use cluster::net::source::{Journal, Update};
 use crds::config::ConfigKind;
 use daemon::endpoints::Readiness;
 use daemon::metrics::ClientMetrics;
@@ -153,7 +153,10 @@ async fn follow(
         watch_all(&client, Watches { namespace, kinds, with_external_pools: Vec::new() });
     let mut journal = Journal::default();
     while let Some(update) = updates.recv().await {
-        journal.note(&update);
+        // The controller's own watch says once that there are none.
+        if !matches!(update, Update::Absent(Kind::Config(ConfigKind::ExternalIpPool), _)) {
+            journal.note(&update);
+        }
         let Ok(mut cache) = cache.lock() else { return };
         cache.handle(update);
         if !*listed.borrow() && cache.is_complete() {
