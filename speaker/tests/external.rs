@@ -178,6 +178,7 @@ fn it_is_announced_on_the_interface_with_the_nodes_address() {
             transport: Some(&transport),
             pools: &PoolOrder::of(world.snapshot.config()),
             time: world.time,
+            tenure: None,
         };
         let service = world.snapshot.service(&key("web")).unwrap();
         announce(&key("web"), service, &world.snapshot, &circumstances, &options("node-1")).local

@@ -49,14 +49,8 @@ pub(super) fn look_out(
 
 /// None where the API cannot be reached.
 async fn lives(client: &Client) -> Option<bool> {
-    let configuration = match read(client, CONFIGURATION).await {
-        Ok(configuration) => configuration,
-        Err(()) => return None,
-    };
-    let report = match read(client, REPORT).await {
-        Ok(report) => report,
-        Err(()) => return None,
-    };
+    let configuration = read(client, CONFIGURATION).await.ok()?;
+    let report = read(client, REPORT).await.ok()?;
     Some(is_alive(configuration.as_ref(), report.as_ref(), Timestamp::now()))
 }
 

@@ -53,13 +53,12 @@ impl ExternalWorld {
         match update {
             Update::Finish(POOLS) => drop(self.wanted.send_replace(true)),
             Update::Finish(Kind::Node) | Update::Absent(Kind::Node, _) => self.nodes = true,
-            Update::Absent(Kind::ServiceL2Status, _) => {
-                if !std::mem::replace(&mut self.no_hostnames, true) {
-                    tracing::info!(
-                        event = "hostnameOff",
-                        "ServiceL2Statuses cannot be had here: the status of Services of ExternalIPPools has no hostname"
-                    );
-                }
+            Update::Absent(Kind::ServiceL2Status, _) if !self.no_hostnames => {
+                self.no_hostnames = true;
+                tracing::info!(
+                    event = "hostnameOff",
+                    "ServiceL2Statuses cannot be had here: the status of Services of ExternalIPPools has no hostname"
+                );
             }
             _ => {}
         }

@@ -22,14 +22,16 @@ const TABLE: [u32; 256] = table();
 const fn table() -> [u32; 256] {
     let mut table = [0; 256];
     let mut octet = 0_u32;
-    while octet < 256 {
+    let mut rest: &mut [u32] = &mut table;
+    while let [entry, more @ ..] = rest {
         let (mut crc, mut bit) = (octet, 0);
         while bit < 8 {
             crc = if crc & 1 == 1 { crc >> 1 ^ POLYNOMIAL } else { crc >> 1 };
             bit += 1;
         }
-        table[octet as usize] = crc;
+        *entry = crc;
         octet += 1;
+        rest = more;
     }
     table
 }

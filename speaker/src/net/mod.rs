@@ -14,6 +14,7 @@ mod frr_metrics;
 mod host_routes;
 mod layer2;
 mod membership;
+mod needed;
 mod ring;
 mod run;
 mod service_status;

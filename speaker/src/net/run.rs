@@ -36,11 +36,12 @@ use super::exclusion::{EXCLUSION_FILE, read_exclusion};
 use super::host_routes::{HostRoutes, RouteAction};
 use super::layer2::Layer2Driver;
 use super::membership::Membership;
+use super::needed::{KINDS, has_read};
 use super::ring::{MembershipOptions, RingDriver, RingSignals};
 use super::service_status::{StatusKind, StatusSink, Writer};
 use super::session_events::SessionEvents;
 use super::session_state::SessionStateSink;
-use super::shell::{KINDS, Shell};
+use super::shell::Shell;
 use super::{extras, frr_configuration};
 use crate::advertise::BgpMode;
 use crate::announce::Options;
@@ -48,6 +49,10 @@ use crate::herald::Herald;
 use crate::metrics::{MembershipMetrics, SpeakerMetrics};
 use crate::speaker::Speaker;
 use crate::tenure::Modes;
+
+/// How long joining the ring waits for the cluster's objects. From then on MetalLB's speakers give way to this one, whether it answers or
+/// not; a start waits two seconds for the ring.
+const UNREAD: Duration = Duration::from_secs(1);
 
 /// Runs until a signal ends it.
 ///
@@ -224,6 +229,8 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let mut minute: u64 = 0;
     let terminated = daemon::signals::terminated();
     tokio::pin!(terminated);
+    let unread = tokio::time::sleep(UNREAD);
+    tokio::pin!(unread);
     loop {
         // The engine's events first: a link that is gone matters more than the next Service.
         tokio::select! {
@@ -240,7 +247,8 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
                 return result.context("cannot wait for signals");
             }
             event = RingSignals::next(&mut ring_signals) => shell.handle_ring(event),
-            Some(found) = next_found(&mut found) => {
+            () = &mut unread, if !unread.is_elapsed() => {}
+            Some(found) = next_found(&mut found), if has_read(&shell.snapshot) || unread.is_elapsed() => {
                 shell.membership.find(found.addresses, found.nodes, found.pods > 0);
             },
             () = until(shell.membership_deadline()) => shell.expire(),

@@ -9,8 +9,7 @@ use cluster::model::ServiceCondition;
 use cluster::net::sink::kubernetes::{ConfigurationStateSink, EventSink, ObjectEvent, Regarding};
 use cluster::net::source::kubernetes::slices_of;
 use cluster::net::source::{Journal, Update};
-use cluster::{Dirty, Kind, Object, ObjectKey, Snapshot};
-use crds::config::ConfigKind;
+use cluster::{Dirty, Object, ObjectKey, Snapshot};
 use daemon::endpoints::Readiness;
 use daemon::metrics::ClientMetrics;
 use kube::Client;
@@ -23,6 +22,7 @@ use super::extras;
 use super::host_routes::HostRoutes;
 use super::layer2::Layer2Driver;
 use super::membership::Membership;
+use super::needed::has_read;
 use super::ring::{RingEvent, RingSignals};
 use super::run::until;
 use super::service_status::{StatusSink, interfaces};
@@ -32,22 +32,6 @@ use crate::herald::{self, Herald};
 use crate::metrics::SpeakerMetrics;
 use crate::routes::RouteOutput;
 use crate::speaker::Output;
-
-/// What the speaker must have listed before it announces anything.
-pub(super) const KINDS: [Kind; 12] = [
-    Kind::Service,
-    Kind::EndpointSlice,
-    Kind::Node,
-    Kind::Secret,
-    Kind::Config(ConfigKind::IpAddressPool),
-    Kind::Config(ConfigKind::L2Advertisement),
-    Kind::Config(ConfigKind::BgpAdvertisement),
-    Kind::Config(ConfigKind::BgpPeer),
-    Kind::Config(ConfigKind::BfdProfile),
-    Kind::Config(ConfigKind::Community),
-    Kind::Config(ConfigKind::ExternalIpPool),
-    Kind::Config(ConfigKind::AddressPool),
-];
 
 /// How long another station's claim to an address may be ahead of the news that explain it.
 const UNTOLD: std::time::Duration = std::time::Duration::from_millis(300);
@@ -161,7 +145,7 @@ impl Shell {
     }
 
     pub(super) fn decide(&mut self) {
-        if !self.synced && !KINDS.iter().all(|kind| self.snapshot.is_synced(*kind)) {
+        if !self.synced && !has_read(&self.snapshot) {
             return;
         }
         if self.membership.ring.attendance().is_starting() {
