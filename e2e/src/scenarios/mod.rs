@@ -61,6 +61,7 @@ scenarios! {
     not_announced: Dual,
     cluster_commands: Dual,
     helm_upgrade: Dual,
+    install_manifests: Dual,
     conflict: Dual,
     class: Dual,
     type_change: Dual,
