@@ -70,6 +70,7 @@ scenarios! {
     metrics_access: Dual,
     webhooks: Dual,
     webhook_certificates: Dual,
+    webhook_modes: Dual,
     apply_race: Dual,
     folder_run: Dual,
     folder_ring: Dual,
