@@ -85,7 +85,7 @@ fn refused(lab: &Lab) -> anyhow::Result<()> {
     ensure!(refused.contains("must validate one and only one schema (oneOf)"), "{refused}");
     let cidr = json!({"cidr": "10.1.0.0/24"});
     let refused = refusal(lab.kube().post(POOLS, &pool(cidr.clone(), Some(("10.1.0.1", 32)))))?;
-    ensure!(refused.contains("invalid prefixLength 32"), "{refused}");
+    ensure!(refused.contains("invalid prefixLength"), "{refused}");
     lab.kube().post(POOLS, &pool(cidr, Some(("10.1.0.1", 24))))?;
     Ok(())
 }

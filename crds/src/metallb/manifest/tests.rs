@@ -581,7 +581,7 @@ fn the_external_pools_schema_is_antreas() {
                     },
                     "x-kubernetes-validations": [{
                         "rule": "self.gateway.contains(':') || self.prefixLength <= 31",
-                        "messageExpression": "'invalid prefixLength ' + string(self.prefixLength)",
+                        "message": "invalid prefixLength",
                     }],
                 },
                 "nodeSelector": {
