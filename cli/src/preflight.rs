@@ -119,8 +119,7 @@ impl Findings {
 
     fn kinds(&mut self, survey: &Survey) {
         // Only who uses Antrea's pools has their kind, and only who comes from MetalLB 0.13 that of old pools.
-        let optional = [ConfigKind::ExternalIpPool, ConfigKind::AddressPool];
-        let needed = ConfigKind::ALL.into_iter().filter(|kind| !optional.contains(kind));
+        let needed = ConfigKind::ALL.into_iter().filter(|kind| !kind.is_optional());
         for kind in needed.map(ConfigKind::plural) {
             if let Some(why) = survey.missing().get(kind) {
                 self.add(

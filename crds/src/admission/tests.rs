@@ -229,8 +229,14 @@ fn an_old_pool_is_warned_of() {
     );
     assert!(told.is_allowed());
     assert_eq!(told.warnings.len(), 1);
-    let told = answer(&review(json!({ "addresses": ["nonsense"] })), &Objects::default());
-    assert!(told.refusal.unwrap().contains("invalid CIDR"));
+    let refused = |spec: Value| answer(&review(spec), &Objects::default()).refusal.unwrap();
+    let nonsense = json!({ "protocol": "layer2", "addresses": ["nonsense"] });
+    assert!(refused(nonsense).contains("invalid CIDR"));
+    assert!(refused(json!({ "addresses": ["10.0.0.0/24"] })).contains("protocol"));
+    // It has to agree with the pools of today.
+    let there = known(&[(IpAddressPool, "new", json!({ "addresses": ["10.0.0.0/28"] }))]);
+    let told = answer(&review(json!({ "protocol": "bgp", "addresses": ["10.0.0.0/24"] })), &there);
+    assert!(told.refusal.unwrap().contains("overlap"));
 }
 
 #[test]

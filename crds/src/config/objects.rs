@@ -121,6 +121,12 @@ impl ConfigKind {
         !matches!(self, Self::ExternalIpPool)
     }
 
+    /// Whether many clusters lack it: its CRD is Antrea's, or of MetalLB 0.13.
+    #[must_use]
+    pub const fn is_optional(self) -> bool {
+        matches!(self, Self::ExternalIpPool | Self::AddressPool)
+    }
+
     /// The kind of that name.
     #[must_use]
     pub fn from_kind(kind: &str) -> Option<Self> {

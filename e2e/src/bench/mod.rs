@@ -7,6 +7,7 @@
 mod arp;
 mod bgp;
 mod cluster;
+mod many;
 mod plan;
 mod rest;
 mod usage;
@@ -112,6 +113,10 @@ fn measure(
         cluster::measure(&mut lab, report)?;
         lab.reset()?;
         arp::measure(&mut lab, report)?;
+        lab.reset()?;
+    }
+    if wanted("many") {
+        many::measure(&mut lab, report)?;
         lab.reset()?;
     }
     if wanted("webhook") {

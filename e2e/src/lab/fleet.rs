@@ -31,6 +31,8 @@ pub const ORDERS: [(&str, [&str; 4]); 4] = [
 pub const BOTH: Duration = Duration::from_millis(1_300);
 /// So many questions, one every 10 ms, may stay unanswered while a speaker starts.
 pub const GAP: usize = 20;
+/// The same while one of MetalLB's kind ends in order: it stops when it stops, whether the next one has begun or not.
+pub const STOPPED: usize = 10;
 /// What MetalLB's kind says when it has decided for the first time.
 const READY: &str = r#""event":"ready""#;
 /// So long each address must have its owner alone until a step counts as done.

@@ -16,11 +16,13 @@ use serde_json::{Value, json};
 
 use crate::lab::{Lab, SOON};
 use crate::lab::control_plane::{Identity, kubeconfig};
-use crate::lab::kube::SYSTEM;
+use crate::lab::kube::{SYSTEM, documents};
 use crate::lab::objects::{bgp_peer, pool};
 use crate::lab::wait::eventually_true;
 
 const E2E: &str = env!("CARGO_MANIFEST_DIR");
+const EXTERNAL_POOLS: &str =
+    include_str!("../../../manifests/crds/externalippools.crd.antrea.io.yaml");
 
 pub(super) fn run(lab: &mut Lab) -> anyhow::Result<()> {
     let played = play(lab);
@@ -34,6 +36,10 @@ fn play(lab: &mut Lab) -> anyhow::Result<()> {
     let old = older_chart(lab, &chart)?;
     // The rack's own CRDs and roles are nobody's release.
     delete_crds(lab)?;
+    // That of Antrea's world is there already, and nobody's release.
+    for object in documents(EXTERNAL_POOLS)? {
+        lab.kube().apply(&object)?;
+    }
     let old = old.display().to_string();
     // No controller runs here that could answer the webhooks.
     let ignore = ["--set", "crds.validationFailurePolicy=Ignore"];
@@ -44,7 +50,7 @@ fn play(lab: &mut Lab) -> anyhow::Result<()> {
     let spec = json!({"myASN": 64500, "peerASN": 64501, "peerAddress": "172.30.0.250"});
     lab.kube().apply(&bgp_peer("router", spec))?;
     let before = uids(lab)?;
-    ensure!(before.len() == 13, "{before:?}");
+    ensure!(before.len() == 14, "{before:?}");
 
     helm.run(lab, &[&["upgrade", "metallb", &chart, "--namespace", SYSTEM], &ignore[..]].concat())?;
     ensure!(uids(lab)? == before, "other objects than before:\n{before:?}\n{:?}", uids(lab)?);
@@ -106,6 +112,7 @@ fn older_chart(lab: &Lab, ours: &str) -> anyhow::Result<PathBuf> {
         set -e
         cp -r "$1" "$2"
         sed -i 's/^name: .*/name: metallb/; s/^version: .*/version: 0.15.3/; s/^appVersion: .*/appVersion: v0.15.3/' "$2/Chart.yaml"
+        rm "$2/files/crds/externalippools.crd.antrea.io.yaml"
         sed -i '/resource-policy/d' "$2/templates/crds.yaml"
         sed -i 's|ghcr.io/ferrolb/|quay.io/metallb/|' "$2/values.yaml"
         ! grep -rq resource-policy "$2/templates"

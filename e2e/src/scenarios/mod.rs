@@ -79,6 +79,7 @@ scenarios! {
     antrea_services: Dual,
     antrea_failover: Dual,
     antrea_overlap: Dual,
+    antrea_beside: Dual,
     bgp_routes: Dual,
     bgp_frr: Dual,
     bgp_bird: Dual,

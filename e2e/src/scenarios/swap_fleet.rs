@@ -10,7 +10,7 @@
 
 use anyhow::{Context, ensure};
 
-use crate::lab::fleet::{Fleet, GAP, Kind, ORDERS, judge};
+use crate::lab::fleet::{Fleet, GAP, Kind, ORDERS, STOPPED, judge};
 use crate::lab::load::Load;
 use crate::lab::node::Proxy;
 use crate::lab::wait::eventually_true;
@@ -41,7 +41,8 @@ pub(super) fn run(lab: &mut Lab) -> anyhow::Result<()> {
     for kind in [Kind::Ferrolb, Kind::MetalLb] {
         for node in nodes {
             let passed = fleet.step(lab, &format!("{node} stops"), |fleet, lab| fleet.stop(lab, node))?;
-            judge(&passed, 0)?;
+            // Whoever stops is of the other kind.
+            judge(&passed, if kind == Kind::Ferrolb { STOPPED } else { 0 })?;
             judge_load(&loads).with_context(|| format!("{node} stopped"))?;
             let what = format!("{node} starts as {kind:?}");
             let passed = fleet.step(lab, &what, |fleet, lab| fleet.start(lab, node, kind, &[]))?;

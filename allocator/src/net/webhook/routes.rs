@@ -118,7 +118,16 @@ impl Webhooks {
             } else {
                 Api::all_with(self.client.clone(), &resource(*kind))
             };
-            let found = list.list(&ListParams::default()).await?.items;
+            let found = match list.list(&ListParams::default()).await {
+                Ok(list) => list.items,
+                // Without its CRD, or where the roles are of a time that has none, there is nothing to agree with.
+                Err(kube::Error::Api(status))
+                    if kind.is_optional() && matches!(status.code, 403 | 404) =>
+                {
+                    Vec::new()
+                }
+                Err(error) => return Err(error),
+            };
             let values = found.into_iter().filter_map(|object| serde_json::to_value(object).ok());
             objects.reset(*kind, values.collect());
         }

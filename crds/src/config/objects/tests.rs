@@ -54,7 +54,7 @@ fn kinds_are_found_by_their_names() {
         let version = if kind == ConfigKind::BgpPeer { "v1beta2" } else { "v1beta1" };
         assert_eq!(kind.version(), version);
     }
-    assert_eq!(ConfigKind::from_kind("AddressPool"), None);
+    assert_eq!(ConfigKind::from_kind("ServiceL2Status"), None);
 }
 
 #[test]

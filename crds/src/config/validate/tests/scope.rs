@@ -73,5 +73,5 @@ fn everything_is_looked_at_otherwise() {
             "BFDProfile b",
         ]
     );
-    assert_eq!(ConfigKind::ALL.len(), 7);
+    assert_eq!(ConfigKind::ALL.len(), 8);
 }

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Ten thousand Services: how long a start takes until everything is known and decided, and what the programs hold.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use serde_json::json;
+
+use super::Report;
+use super::cluster::{LOG_LEVEL, addressed, create, quiet, with_own};
+use crate::lab::Lab;
+use crate::lab::node::{Proxy, fetch};
+use crate::lab::objects::{l2_advertisement, pool};
+use crate::lab::wait::now;
+
+const SERVICES: usize = 10_000;
+const METRICS: &str = "http://127.0.0.1:9120/metrics";
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// One node, so that its speaker announces all.
+pub(super) fn measure(lab: &mut Lab, report: &mut Report) -> anyhow::Result<()> {
+    lab.start_controller(&[LOG_LEVEL])?;
+    lab.start_nodes(1, Proxy::Absent)?;
+    lab.start_speakers(&[LOG_LEVEL])?;
+    lab.kube().apply(&pool("pool", &["10.70.0.0/16"]))?;
+    lab.kube().apply(&l2_advertisement("all", json!({})))?;
+    create(lab, 0..SERVICES)?;
+    addressed(lab, SERVICES - 1)?;
+
+    let mut controller = lab.controller.take().context("no controller")?;
+    controller.kill();
+    let start = now();
+    lab.spawn_controller(&[LOG_LEVEL])?;
+    let in_use = "metallb_allocator_addresses_in_use_total{pool=\"pool\"} 10000";
+    let took = until(start, || {
+        Ok(fetch(&lab.plane, METRICS).is_some_and(|text| text.lines().any(|line| line == in_use)))
+    })?;
+    report.add("controller: started -> 10,000 Services known and decided", "3 s", seconds(took));
+    let controller = lab.controller.as_ref().context("no controller")?.pid();
+    quiet(controller)?;
+    report.add(
+        "controller resident, 10,000 Services (own memory of it)",
+        "20 MB",
+        with_own(controller)?,
+    );
+
+    let node = lab.node("node1")?;
+    node.speaker.as_mut().context("no speaker")?.kill();
+    let start = now();
+    node.start_speaker(&[LOG_LEVEL])?;
+    let took = until(start, || {
+        let text = node.metrics().unwrap_or_default();
+        let announced = text.lines().filter(|line| line.starts_with("metallb_speaker_announced{"));
+        Ok(announced.count() >= SERVICES)
+    })?;
+    report.add("speaker: started -> 10,000 Services known and announced", "3 s", seconds(took));
+    let speaker = node.speaker.as_ref().context("no speaker")?.pid();
+    quiet(speaker)?;
+    report.add("speaker resident, 10,000 Services (own memory of it)", "20 MB", with_own(speaker)?);
+    Ok(())
+}
+
+/// How long it is from `start` until `look` is true; looked at without a pause, since a scrape takes its time.
+fn until(
+    start: Instant,
+    mut look: impl FnMut() -> anyhow::Result<bool>,
+) -> anyhow::Result<Duration> {
+    while start.elapsed() < PATIENCE {
+        if look().unwrap_or(false) {
+            return Ok(start.elapsed());
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    anyhow::bail!("not within {PATIENCE:?}")
+}
+
+fn seconds(duration: Duration) -> String {
+    format!("{:.2} s", duration.as_secs_f64())
+}
