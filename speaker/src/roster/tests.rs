@@ -17,7 +17,7 @@ fn metadata_is_read_back() {
         links: PoolLinks { digest: 0x0102_0304, bits: vec![0x80, 1] },
     };
     let bytes = facts.encode();
-    assert_eq!(bytes, b"ferrolb\x01\x15\0\0\0\0\0\0\0\x0a\x01\x02\x03\x04\x80\x01");
+    assert_eq!(bytes, b"ferrolb\x01\x35\0\0\0\0\0\0\0\x0a\x01\x02\x03\x04\x80\x01");
     assert_eq!(Member::parse(&bytes), Member::Ferrolb(facts));
     for foreign in [&b""[..], b"ferrolb", b"ferrolb\x00\x00\x00\x00\x00\x00", b"something else"] {
         assert_eq!(Member::parse(foreign), Member::MetalLb, "{foreign:?}");
@@ -30,7 +30,7 @@ fn metadata_of_a_later_build_is_read_as_far_as_it_is_known_here() {
     let links = PoolLinks { digest: 7, bits: vec![0x80] };
     let facts = Facts { generation: 5, silent: true, links, ..Facts::default() };
     let mut later = facts.encode();
-    later[MAGIC.len() + 1] |= 0xe0;
+    later[MAGIC.len() + 1] |= 0xc0;
     assert_eq!(
         Member::parse(&later),
         Member::Ferrolb(facts.clone()),
