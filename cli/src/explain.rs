@@ -10,7 +10,6 @@ use cluster::net::client::connect;
 use cluster::net::source::Update;
 use cluster::net::source::kubernetes::{Watches, watch_all};
 use cluster::{ConfigScope, Kind, ObjectKey, Snapshot};
-use crds::config::ConfigKind;
 use l2::Scope;
 
 use crate::args::{ExplainServiceArgs, View};
@@ -47,27 +46,19 @@ pub async fn service(args: &ExplainServiceArgs) -> anyhow::Result<String> {
 
 /// Lists what both daemons see, and settles it without writing anything.
 async fn from_cluster(namespace: &str, view: &View) -> anyhow::Result<World> {
-    const KINDS: [Kind; 13] = [
+    let kinds = Kind::with_configuration(&[
         Kind::Service,
         Kind::EndpointSlice,
         Kind::Node,
         Kind::Namespace,
-        Kind::Config(ConfigKind::IpAddressPool),
         Kind::Secret,
-        Kind::Config(ConfigKind::L2Advertisement),
-        Kind::Config(ConfigKind::BgpAdvertisement),
-        Kind::Config(ConfigKind::BgpPeer),
-        Kind::Config(ConfigKind::BfdProfile),
-        Kind::Config(ConfigKind::Community),
-        Kind::Config(ConfigKind::ExternalIpPool),
-        Kind::Config(ConfigKind::AddressPool),
-    ];
+    ]);
     let client = connect().await?;
     let mut updates = watch_all(
         &client,
         Watches {
             namespace: namespace.to_owned(),
-            kinds: KINDS.to_vec(),
+            kinds: kinds.clone(),
             with_external_pools: Vec::new(),
         },
     );
@@ -75,7 +66,7 @@ async fn from_cluster(namespace: &str, view: &View) -> anyhow::Result<World> {
     world.options.assume_endpoints = false;
     world.snapshot = Snapshot::new(ConfigScope::All, true);
     let listed = async {
-        while !KINDS.iter().all(|kind| world.snapshot.is_synced(*kind)) {
+        while !kinds.iter().all(|kind| world.snapshot.is_synced(*kind)) {
             let Some(update) = updates.recv().await else { break };
             if let Update::Trouble(kind, error) | Update::Absent(kind, error) = &update
                 && !(matches!(update, Update::Absent(..)) && matches!(kind, Kind::Config(_)))

@@ -7,7 +7,6 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use crds::config::ConfigKind;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -16,20 +15,9 @@ use crate::model::{NodeObject, ServiceObject};
 use crate::snapshot::{Kind, Object, Snapshot};
 
 /// Every kind that a folder can hold.
-const KINDS: [Kind; 12] = [
-    Kind::Service,
-    Kind::EndpointSlice,
-    Kind::Node,
-    Kind::Namespace,
-    Kind::Config(ConfigKind::IpAddressPool),
-    Kind::Config(ConfigKind::L2Advertisement),
-    Kind::Config(ConfigKind::BgpAdvertisement),
-    Kind::Config(ConfigKind::BgpPeer),
-    Kind::Config(ConfigKind::BfdProfile),
-    Kind::Config(ConfigKind::Community),
-    Kind::Config(ConfigKind::ExternalIpPool),
-    Kind::Config(ConfigKind::AddressPool),
-];
+fn kinds() -> Vec<Kind> {
+    Kind::with_configuration(&[Kind::Service, Kind::EndpointSlice, Kind::Node, Kind::Namespace])
+}
 
 /// What has been given, as the state file keeps it across restarts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,7 +76,7 @@ impl Folder {
         state: &FolderState,
         node: &str,
     ) -> Vec<Mistake> {
-        for kind in KINDS {
+        for kind in kinds() {
             snapshot.restart(kind);
         }
         let mut origins = BTreeMap::new();
@@ -140,7 +128,7 @@ impl Folder {
                 }
             }
         }
-        for kind in KINDS {
+        for kind in kinds() {
             snapshot.finish(kind);
         }
         self.origins = origins;

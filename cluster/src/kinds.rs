@@ -30,6 +30,14 @@ pub enum Kind {
     ServiceL2Status,
 }
 
+impl Kind {
+    /// These, and every kind of the configuration.
+    #[must_use]
+    pub fn with_configuration(others: &[Self]) -> Vec<Self> {
+        others.iter().copied().chain(ConfigKind::ALL.map(Self::Config)).collect()
+    }
+}
+
 /// An object for [`Snapshot::apply`].
 #[derive(Debug)]
 pub enum Object {

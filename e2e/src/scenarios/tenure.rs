@@ -8,7 +8,6 @@
 //! and 13 Services a node is killed and comes back: it gets its share, and every address has one owner.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use serde_json::{Value, json};
@@ -115,7 +114,6 @@ fn expect_loads(
             *seen.entry(owner).or_insert(0_usize) += 1;
         }
         let fits = seen.values().all(|load| *load <= most);
-        std::thread::sleep(Duration::from_millis(50));
         Ok(fits && seen.keys().all(|owner| nodes.contains(owner)))
     })
     .with_context(|| format!("{seen:?}, at most {most} each"))

@@ -36,7 +36,7 @@ use super::exclusion::{EXCLUSION_FILE, read_exclusion};
 use super::host_routes::{HostRoutes, RouteAction};
 use super::layer2::Layer2Driver;
 use super::membership::Membership;
-use super::needed::{KINDS, has_read};
+use super::needed::{has_read, kinds};
 use super::ring::{MembershipOptions, RingDriver, RingSignals};
 use super::service_status::{StatusKind, StatusSink, Writer};
 use super::session_events::SessionEvents;
@@ -221,7 +221,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         sessions_after,
         membership: Membership::new(ring, membership_metrics),
     };
-    let watches = Watches { namespace, kinds: KINDS.to_vec(), with_external_pools: Vec::new() };
+    let watches = Watches { namespace, kinds: kinds(), with_external_pools: Vec::new() };
     let mut updates = watch_all(&client, watches);
     let mut batch = Vec::with_capacity(512);
     let mut minutes = tokio::time::interval(Duration::from_secs(60));
