@@ -145,6 +145,9 @@ impl Told {
                 let (generation, rest) = rest.split_first_chunk::<8>()?;
                 let (part, rest) = rest.split_first_chunk::<2>()?;
                 let (parts, rest) = rest.split_first_chunk::<2>()?;
+                if part >= parts {
+                    return None;
+                }
                 let entries = entries(rest)?;
                 Some(Self::Held(Held {
                     generation: u64::from_be_bytes(*generation),

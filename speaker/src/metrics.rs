@@ -8,6 +8,8 @@ use cluster::ObjectKey;
 use prometheus::core::{AtomicU64, GenericCounter};
 use prometheus::{IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
+use crate::tally::Tally;
+
 /// Gauges of what is announced, counters of what was answered.
 pub struct SpeakerMetrics {
     node: String,
@@ -16,6 +18,7 @@ pub struct SpeakerMetrics {
     responses: IntCounterVec,
     gratuitous: IntCounterVec,
     conflicts: IntCounterVec,
+    withheld: IntGaugeVec,
     series: BTreeMap<(&'static str, ObjectKey), Vec<IpAddr>>,
 }
 
@@ -79,6 +82,14 @@ impl SpeakerMetrics {
             &["service", "protocol", "node", "ip"],
         )?;
         registry.register(Box::new(announced.clone()))?;
+        let withheld = IntGaugeVec::new(
+            Opts::new(
+                "ferrolb_speaker_services_withheld",
+                "Number of Services that this node does not announce by a protocol, by the reason.",
+            ),
+            &["protocol", "reason"],
+        )?;
+        registry.register(Box::new(withheld.clone()))?;
         Ok(Self {
             node: node.to_owned(),
             announced,
@@ -102,6 +113,7 @@ impl SpeakerMetrics {
                 "ferrolb_layer2_conflicts",
                 "Number of frames in which another station answered for or announced an owned IP.",
             )?,
+            withheld,
             series: BTreeMap::new(),
         })
     }
@@ -129,6 +141,13 @@ impl SpeakerMetrics {
             // It was set above, so it is there.
             let _ =
                 self.announced.remove_label_values(&[service.as_str(), protocol, &self.node, &ip]);
+        }
+    }
+
+    /// How many Services are not announced from here by a protocol (`layer2` or `bgp`).
+    pub fn set_withheld(&self, protocol: &'static str, tally: &Tally) {
+        for (reason, count) in tally.iter() {
+            self.withheld.with_label_values(&[protocol, reason]).set(count);
         }
     }
 

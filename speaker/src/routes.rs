@@ -16,6 +16,7 @@ use ipnet::IpNet;
 use crate::advertise::{Path, advertise};
 use crate::announce::Options;
 use crate::reason::Withhold;
+use crate::tally::Tally;
 
 /// Something that changed and has to be told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,6 +69,9 @@ pub struct RouteBooks {
     families: BTreeMap<Arc<str>, Families>,
     /// Why nothing at all is advertised, if that is so.
     closed: Option<Withhold>,
+    /// The name of the reason why a Service is not advertised.
+    withheld: BTreeMap<ObjectKey, &'static str>,
+    tally: Tally,
 }
 
 /// Prefixes with their new attributes; none where a peer is no longer to have it.
@@ -99,6 +103,8 @@ impl RouteBooks {
             changes: BTreeMap::new(),
             families: BTreeMap::new(),
             closed: None,
+            withheld: BTreeMap::new(),
+            tally: Tally::default(),
         }
     }
 
@@ -111,6 +117,12 @@ impl RouteBooks {
     #[must_use]
     pub fn advertised(&self) -> &BTreeMap<ObjectKey, Advertised> {
         &self.advertised
+    }
+
+    /// How many Services this node does not advertise, by the reason.
+    #[must_use]
+    pub fn tally(&self) -> &Tally {
+        &self.tally
     }
 
     /// The table of each peer.
@@ -192,6 +204,12 @@ impl RouteBooks {
             },
             None => Err(Withhold::ServiceDeleted),
         };
+        let is = service.and(verdict.as_ref().err()).map(Withhold::name);
+        let was = match is {
+            Some(name) => self.withheld.insert(key.clone(), name),
+            None => self.withheld.remove(key),
+        };
+        self.tally.change(was, is);
         match (verdict, service) {
             (Ok(mut paths), Some(service)) => {
                 let addresses: Vec<IpAddr> = service.ingress_addresses().collect();

@@ -13,6 +13,7 @@ use l2::{Desired, Scope};
 
 use crate::announce::{Announcement, Circumstances, Options, Verdict, announce};
 use crate::reason::Withhold;
+use crate::tally::Tally;
 
 /// Something that changed and has to be told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,6 +57,7 @@ pub struct Speaker {
     without_interface: BTreeSet<ObjectKey>,
     /// Why this node does not announce a Service, and who does, for every Service that there is.
     withheld: BTreeMap<ObjectKey, (Withhold, Option<Arc<str>>)>,
+    tally: Tally,
     /// Who uses each announced address.
     users: BTreeMap<IpAddr, BTreeSet<ObjectKey>>,
     /// Addresses whose users changed since it was last asked.
@@ -71,6 +73,7 @@ impl Speaker {
             announced: BTreeMap::new(),
             without_interface: BTreeSet::new(),
             withheld: BTreeMap::new(),
+            tally: Tally::default(),
             users: BTreeMap::new(),
             touched: BTreeSet::new(),
         }
@@ -92,6 +95,12 @@ impl Speaker {
     #[must_use]
     pub fn withheld(&self, service: &ObjectKey) -> Option<(&Withhold, Option<&Arc<str>>)> {
         self.withheld.get(service).map(|(reason, announcer)| (reason, announcer.as_ref()))
+    }
+
+    /// How many Services this node does not announce, by the reason.
+    #[must_use]
+    pub fn tally(&self) -> &Tally {
+        &self.tally
     }
 
     /// The Services that announce `address` from here.
@@ -174,7 +183,7 @@ impl Speaker {
     ) {
         match verdict.local {
             Ok(announcement) => {
-                self.withheld.remove(&key);
+                self.withhold(&key, None);
                 self.without_interface.remove(&key);
                 if self.announced.get(&key) == Some(&announcement) {
                     return;
@@ -188,11 +197,8 @@ impl Speaker {
                 outputs.push(Output::Announced { service: key, uid, announcement });
             }
             Err(reason) => {
-                if snapshot.service(&key).is_some() {
-                    self.withheld.insert(key.clone(), (reason.clone(), verdict.announcer.clone()));
-                } else {
-                    self.withheld.remove(&key);
-                }
+                let withheld = snapshot.service(&key).is_some();
+                self.withhold(&key, withheld.then(|| (reason.clone(), verdict.announcer.clone())));
                 if matches!(reason, Withhold::NoInterface(_)) {
                     if self.without_interface.insert(key.clone()) {
                         let service = snapshot.service(&key);
@@ -215,6 +221,15 @@ impl Speaker {
                 }
             }
         }
+    }
+
+    fn withhold(&mut self, key: &ObjectKey, withheld: Option<(Withhold, Option<Arc<str>>)>) {
+        let is = withheld.as_ref().map(|(reason, _)| reason.name());
+        let before = match withheld {
+            Some(withheld) => self.withheld.insert(key.clone(), withheld),
+            None => self.withheld.remove(key),
+        };
+        self.tally.change(before.map(|(reason, _)| reason.name()), is);
     }
 
     fn forget(&mut self, key: &ObjectKey) -> Option<Announcement> {

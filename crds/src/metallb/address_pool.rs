@@ -6,6 +6,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::{BgpAdvertisementSpec, L2AdvertisementSpec};
+
 /// The fields of an AddressPool, as of both versions.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -50,6 +52,43 @@ pub struct PoolAdvertisement {
     pub communities: Vec<String>,
 }
 
+/// The advertisements that an AddressPool stands for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Advertised {
+    /// One by layer 2.
+    Layer2(Box<L2AdvertisementSpec>),
+    /// These by BGP, one at least.
+    Bgp(Vec<BgpAdvertisementSpec>),
+}
+
+impl AddressPoolSpec {
+    /// How the pool of this name and spec is advertised, in the terms of today: what selects this pool alone.
+    #[must_use]
+    pub fn advertised(&self, pool: &str) -> Advertised {
+        let pools = Some(vec![pool.to_owned()]);
+        match self.protocol {
+            Protocol::Layer2 => Advertised::Layer2(Box::new(L2AdvertisementSpec {
+                ip_address_pools: pools,
+                ..L2AdvertisementSpec::default()
+            })),
+            Protocol::Bgp => {
+                let default = [PoolAdvertisement::default()];
+                let own = &self.bgp_advertisements[..];
+                let all = if own.is_empty() { &default[..] } else { own };
+                let today = |one: &PoolAdvertisement| BgpAdvertisementSpec {
+                    aggregation_length: one.aggregation_length,
+                    aggregation_length_v6: one.aggregation_length_v6,
+                    local_pref: one.local_pref,
+                    communities: Some(one.communities.clone()).filter(|all| !all.is_empty()),
+                    ip_address_pools: pools.clone(),
+                    ..BgpAdvertisementSpec::default()
+                };
+                Advertised::Bgp(all.iter().map(today).collect())
+            }
+        }
+    }
+}
+
 /// An AddressPool.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AddressPool {
@@ -88,27 +127,19 @@ impl AddressPool {
     /// Its advertisements as objects of today, which select this pool alone.
     #[must_use]
     pub fn advertisements(&self) -> Vec<Value> {
-        let of_this = json!({ "ipAddressPools": [self.name()] });
-        match self.spec.protocol {
-            Protocol::Layer2 => vec![self.object("L2Advertisement", self.name(), of_this)],
-            Protocol::Bgp => {
-                let default = [PoolAdvertisement::default()];
-                let own = &self.spec.bgp_advertisements;
-                let all = if own.is_empty() { &default[..] } else { own };
+        match self.spec.advertised(self.name()) {
+            Advertised::Layer2(spec) => {
+                vec![self.object("L2Advertisement", self.name(), json!(spec))]
+            }
+            Advertised::Bgp(specs) => {
                 let name = |number: usize| match number {
                     0 => self.name().to_owned(),
                     _ => format!("{}-{}", self.name(), number + 1),
                 };
-                all.iter()
-                    .enumerate()
-                    .map(|(number, advertisement)| {
-                        let mut spec = json!(advertisement);
-                        if let (Some(spec), Value::Object(of_this)) =
-                            (spec.as_object_mut(), of_this.clone())
-                        {
-                            spec.extend(of_this);
-                        }
-                        self.object("BGPAdvertisement", &name(number), spec)
+                let named = specs.iter().enumerate();
+                named
+                    .map(|(number, spec)| {
+                        self.object("BGPAdvertisement", &name(number), json!(spec))
                     })
                     .collect()
             }

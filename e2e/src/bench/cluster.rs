@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Context;
 use serde_json::json;
 
+use super::requests::Requests;
 use super::usage::{cpu, middle_and_tail, own, resident};
 use super::{Report, arp};
 use crate::lab::node::{PodAddresses, Proxy, slice};
@@ -63,7 +64,7 @@ pub(super) fn measure(lab: &mut Lab, report: &mut Report) -> anyhow::Result<()> 
     );
 
     let before = (cpu(speaker)?, cpu(controller)?);
-    let start = now();
+    let (start, asked) = (now(), Requests::of(lab)?);
     create(lab, 0..SERVICES)?;
     addressed(lab, SERVICES)?;
     let took = start.elapsed();
@@ -81,6 +82,11 @@ pub(super) fn measure(lab: &mut Lab, report: &mut Report) -> anyhow::Result<()> 
         format!("{:.2} s", (after.1 - before.1).as_secs_f64()),
     );
     report.add("speaker resident, 1,000 Services (own memory of it)", "10 MB", with_own(speaker)?);
+    report.add(
+        "what the API server was asked for 1,000 Services, one controller and three speakers",
+        "one write per change",
+        Requests::of(lab)?.since(&asked).to_string(),
+    );
     create(lab, SERVICES..2 * SERVICES)?;
     addressed(lab, 2 * SERVICES)?;
     quiet(controller)?;

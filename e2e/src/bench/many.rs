@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Ten thousand Services: how long a start takes until everything is known and decided, and what the programs hold.
+//! Ten thousand Services: how long a start takes until everything is known and decided, and what the programs hold; and five
+//! thousand that wait for an address of either world.
 
 use std::time::{Duration, Instant};
 
@@ -8,13 +9,16 @@ use serde_json::json;
 
 use super::Report;
 use super::cluster::{LOG_LEVEL, addressed, create, quiet, with_own};
+use super::usage::cpu;
 use crate::lab::Lab;
+use crate::lab::antrea::POOLS;
 use crate::lab::node::{Proxy, fetch};
-use crate::lab::objects::{l2_advertisement, pool};
+use crate::lab::objects::{l2_advertisement, pool, service};
 use crate::lab::wait::now;
 
 const SERVICES: usize = 10_000;
 const METRICS: &str = "http://127.0.0.1:9120/metrics";
+const WAITING: usize = 5_000;
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// One node, so that its speaker announces all.
@@ -57,6 +61,41 @@ pub(super) fn measure(lab: &mut Lab, report: &mut Report) -> anyhow::Result<()> 
     let speaker = node.speaker.as_ref().context("no speaker")?.pid();
     quiet(speaker)?;
     report.add("speaker resident, 10,000 Services (own memory of it)", "20 MB", with_own(speaker)?);
+    Ok(())
+}
+
+/// Services of MetalLB's pools and of ExternalIPPools that are there before the controller: what it takes until each has an address.
+pub(super) fn waiting(lab: &mut Lab, report: &mut Report) -> anyhow::Result<()> {
+    for (world, annotations, goal) in [
+        ("IPAddressPool", json!({}), ""),
+        ("ExternalIPPool", json!({"service.antrea.io/external-ip-pool": "external"}), "1 s"),
+    ] {
+        lab.apply_antrea_roles()?;
+        lab.kube().apply(&pool("pool", &["10.70.0.0/16"]))?;
+        lab.kube().post(
+            POOLS,
+            &json!({
+                "apiVersion": "crd.antrea.io/v1beta1", "kind": "ExternalIPPool",
+                "metadata": {"name": "external"},
+                "spec": {"ipRanges": [{"cidr": "10.80.0.0/16"}], "nodeSelector": {}},
+            }),
+        )?;
+        for number in 0..WAITING {
+            let change =
+                json!({"metadata": {"annotations": annotations}, "spec": {"ipFamilies": ["IPv4"]}});
+            lab.kube().create(&service(&format!("s{number}"), change))?;
+        }
+        lab.spawn_controller(&[LOG_LEVEL])?;
+        addressed(lab, WAITING - 1)?;
+        let controller = lab.controller.as_ref().context("no controller")?.pid();
+        quiet(controller)?;
+        report.add(
+            format!("controller CPU from its start until 5,000 waiting Services have addresses of an {world}, written to the API"),
+            goal,
+            seconds(cpu(controller)?),
+        );
+        lab.reset()?;
+    }
     Ok(())
 }
 

@@ -9,6 +9,7 @@ mod bgp;
 mod cluster;
 mod many;
 mod plan;
+mod requests;
 mod rest;
 mod usage;
 mod webhook;
@@ -118,6 +119,7 @@ fn measure(
     if wanted("many") {
         many::measure(&mut lab, report)?;
         lab.reset()?;
+        many::waiting(&mut lab, report)?;
     }
     if wanted("webhook") {
         webhook::measure(&mut lab, report)?;

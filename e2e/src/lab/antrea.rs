@@ -33,7 +33,7 @@ impl Lab {
     /// # Errors
     /// When something does not start.
     pub fn start_for_antrea(&mut self, nodes: usize) -> anyhow::Result<()> {
-        self.apply_text(ROLES)?;
+        self.apply_antrea_roles()?;
         self.client()?.namespace.ip("route add 10.10.0.0/24 dev eth0")?;
         self.start_controller(&[])?;
         self.start_nodes(nodes, Proxy::Nftables)?;
@@ -41,6 +41,14 @@ impl Lab {
             self.label(&format!("node{number}"), &json!("ingress-node"))?;
         }
         self.start_speakers(&[])
+    }
+
+    /// Lets the programs read and write ExternalIPPools, which MetalLB's roles do not.
+    ///
+    /// # Errors
+    /// When the API refuses.
+    pub fn apply_antrea_roles(&self) -> anyhow::Result<()> {
+        self.apply_text(ROLES)
     }
 
     /// Applies manifests as they are written.

@@ -19,7 +19,8 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 /// Namespace of the configuration objects.
 pub const SYSTEM: &str = "metallb-system";
 
-type Answer = Result<Value, Failure>;
+/// What a request brought.
+pub type Answer = Result<Value, Failure>;
 type Call = (Request<Vec<u8>>, answers::Sender<Answer>);
 
 /// Why a request brought nothing.
@@ -76,6 +77,18 @@ impl Kube {
     /// When the API refuses or is not there.
     pub fn get(&self, path: &str) -> Answer {
         self.call(Request::get(path), Vec::new())
+    }
+
+    /// What a path answers that speaks no JSON (`/metrics`).
+    ///
+    /// # Errors
+    /// When the API refuses or is not there.
+    pub fn text(&self, path: &str) -> Result<String, Failure> {
+        let plain = Request::get(path).header("accept", "text/plain");
+        match self.call(plain, Vec::new())? {
+            Value::String(text) => Ok(text),
+            other => Err(Failure { code: None, message: format!("no text: {other}") }),
+        }
     }
 
     /// As [`Kube::get`], with nothing for what does not exist.
@@ -246,7 +259,15 @@ fn serve(
         while let Some((request, answer)) = calls.recv().await {
             let client = client.clone();
             tokio::spawn(async move {
-                let called = tokio::time::timeout(TIMEOUT, client.request::<Value>(request)).await;
+                let plain = request.headers().contains_key("accept");
+                let asked = async {
+                    if plain {
+                        client.request_text(request).await.map(Value::String)
+                    } else {
+                        client.request::<Value>(request).await
+                    }
+                };
+                let called = tokio::time::timeout(TIMEOUT, asked).await;
                 let result = match called {
                     Ok(Ok(value)) => Ok(value),
                     Ok(Err(kube::Error::Api(status))) => {

@@ -80,6 +80,8 @@ scenarios! {
     antrea_failover: Dual,
     antrea_overlap: Dual,
     antrea_beside: Dual,
+    antrea_metallb: Dual,
+    antrea_webhook: Dual,
     bgp_routes: Dual,
     bgp_frr: Dual,
     bgp_bird: Dual,

@@ -169,12 +169,20 @@ impl Shell {
         }
         self.consider_words(&dirty);
         self.reconcile_routes(&dirty);
+        self.count_withheld();
         if dirty.all {
             self.session_states.publish(self.bgp.session_states());
         }
         if !std::mem::replace(&mut self.synced, true) {
             self.l2_statuses.settled();
             self.bgp_statuses.settled();
+        }
+    }
+
+    fn count_withheld(&self) {
+        if let (Ok(driver), Ok(metrics)) = (self.driver.lock(), self.metrics.lock()) {
+            metrics.set_withheld("layer2", driver.speaker().tally());
+            metrics.set_withheld("bgp", self.bgp.books().tally());
         }
     }
 

@@ -10,8 +10,8 @@ use crate::config::community::Community;
 use crate::config::objects::{ConfigKind, Objects};
 use crate::config::pool::{Policy, Pool};
 use crate::labels::Labels;
-use crate::metallb::address_pool::{AddressPoolSpec, PoolAdvertisement, Protocol};
-use crate::metallb::{BgpAdvertisementSpec, IpAddressPoolSpec, L2AdvertisementSpec};
+use crate::metallb::address_pool::{AddressPoolSpec, Advertised};
+use crate::metallb::{BgpAdvertisementSpec, IpAddressPoolSpec};
 
 /// The pool that it is.
 pub(super) fn parse(
@@ -69,29 +69,15 @@ fn entries(
 ) -> Vec<Result<Entry, String>> {
     // No object can have such a name.
     let name = |number: usize| -> Arc<str> { format!("{pool} (AddressPool, {number})").into() };
-    let pools = Some(vec![pool.to_string()]);
-    match spec.protocol {
-        Protocol::Layer2 => {
-            let spec =
-                L2AdvertisementSpec { ip_address_pools: pools, ..L2AdvertisementSpec::default() };
+    match spec.advertised(pool) {
+        Advertised::Layer2(spec) => {
             vec![advertisement::parse_l2(&name(1), &spec).map(Entry::from)]
         }
-        Protocol::Bgp => {
-            let default = [PoolAdvertisement::default()];
-            let own = &spec.bgp_advertisements[..];
-            let all = if own.is_empty() { &default[..] } else { own };
-            let entry = |(number, one): (usize, &PoolAdvertisement)| {
-                let spec = BgpAdvertisementSpec {
-                    aggregation_length: one.aggregation_length,
-                    aggregation_length_v6: one.aggregation_length_v6,
-                    local_pref: one.local_pref,
-                    communities: Some(one.communities.clone()).filter(|all| !all.is_empty()),
-                    ip_address_pools: pools.clone(),
-                    ..BgpAdvertisementSpec::default()
-                };
-                advertisement::parse_bgp(&name(number + 1), &spec, communities).map(Entry::from)
+        Advertised::Bgp(specs) => {
+            let entry = |(number, spec): (usize, &BgpAdvertisementSpec)| {
+                advertisement::parse_bgp(&name(number + 1), spec, communities).map(Entry::from)
             };
-            all.iter().enumerate().map(entry).collect()
+            specs.iter().enumerate().map(entry).collect()
         }
     }
 }
