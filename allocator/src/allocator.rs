@@ -423,7 +423,10 @@ impl<'a> Round<'a> {
             }
         }
         self.tell(key, service, notices);
-        if !matches!(outcome, Outcome::Held(_)) {
+        // What is held is left as it is, unless somebody has taken it out of the status.
+        let is_left =
+            |held: &Assigned| service.ingress_addresses().eq(held.addresses.iter().copied());
+        if !matches!(&outcome, Outcome::Held(held) if is_left(held)) {
             self.write(key, service, &outcome);
         }
     }

@@ -480,3 +480,22 @@ fn five_thousand_services_take_no_longer_than_metallbs() {
     );
     assert!(external < 20_000, "{external} ms");
 }
+
+#[test]
+fn an_address_of_a_pool_that_is_invalid_now_comes_back_when_somebody_takes_it_out_of_the_status() {
+    let mut server = Server::new();
+    server.apply(&pool("a", range("10.0.0.0", "10.0.0.3")));
+    server.apply(&of("web", "a"));
+    assert_eq!(shown(&server, "web"), "10.0.0.0");
+    server.apply(&pool("a", json!([{ "cidr": "nonsense" }])));
+    server.restart();
+    assert_eq!(shown(&server, "web"), "10.0.0.0");
+    let key = ObjectKey::new("default", "web");
+    let mut service = server.services[&key].clone();
+    service["status"] = json!({ "loadBalancer": { "ingress": [] } });
+    server.services.insert(key, service.clone());
+    let object = serde_json::from_value(service).unwrap();
+    server.snapshot.apply(Object::Service(Box::new(object)));
+    server.settle();
+    assert_eq!(shown(&server, "web"), "10.0.0.0");
+}
