@@ -48,6 +48,9 @@ pub enum Command {
     Move(MoveArgs),
     /// Asks for a node to be emptied of what is announced from it, in the cluster of the kubeconfig.
     Drain(DrainArgs),
+    /// Take the addresses out of all Services that have one of a pool, in the cluster of the kubeconfig, after the controller was
+    /// removed. Without it they keep them.
+    Clear(ClearArgs),
 }
 
 /// How a folder is seen.
@@ -233,6 +236,17 @@ pub struct DrainArgs {
     /// Let it announce again.
     #[arg(long)]
     pub undo: bool,
+}
+
+/// Flags of `ferrolb clear`.
+#[derive(Clone, Debug, ClapArgs)]
+pub struct ClearArgs {
+    /// Only print the Services that would be cleared.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Namespace in which the programs ran.
+    #[arg(long, env = "METALLB_NAMESPACE", default_value = "metallb-system")]
+    pub namespace: String,
 }
 
 /// Flags of `ferrolb import`.

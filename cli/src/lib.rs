@@ -4,6 +4,7 @@
 
 pub mod args;
 pub mod check;
+pub mod clear;
 pub mod collect;
 pub mod explain;
 mod fields;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::CommandFactory;
 use cli::args::{Args, Command, Subject};
 use cli::preflight::Severity;
-use cli::{check, collect, explain, get, import, plan, preflight, run, status, steer};
+use cli::{check, clear, collect, explain, get, import, plan, preflight, run, status, steer};
 use daemon::program::{block_on, parse};
 
 fn main() -> ExitCode {
@@ -33,6 +33,7 @@ fn execute(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Move(args) => print!("{}", block_on(steer::move_address(&args))?),
         Command::Drain(args) => print!("{}", block_on(steer::drain(&args))?),
+        Command::Clear(args) => print!("{}", block_on(clear::run(&args))?),
         Command::Import(args) => print!("{}", import::run(&args)?),
         Command::Status(args) => block_on(status::run(&args))?,
         Command::Get(args) => block_on(get::run(&args))?,

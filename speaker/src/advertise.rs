@@ -125,16 +125,24 @@ pub fn advertise(
     Ok(paths)
 }
 
-/// The nodes that advertise a Service, by what any speaker sees: which node has a session with whom is not looked at.
+/// Who advertises a Service to whom, by what any speaker sees: which node has a session with whom is not looked at.
+pub(crate) struct Advertisers {
+    /// The nodes, in order; one at least.
+    pub(crate) nodes: Vec<Arc<str>>,
+    /// The peers that would get it and cannot be used, each with the reason.
+    pub(crate) unusable: Vec<String>,
+}
+
+/// See [`Advertisers`].
 ///
 /// # Errors
-/// Why no node does.
+/// Why no node does, or to nobody.
 pub(crate) fn advertisers(
     key: &ObjectKey,
     service: &Service,
     snapshot: &Snapshot,
     options: &Options,
-) -> Result<Vec<Arc<str>>, Withhold> {
+) -> Result<Advertisers, Withhold> {
     let addresses = addresses(service)?;
     let config = snapshot.config();
     let pool = pool(service, &addresses, config)?;
@@ -172,7 +180,26 @@ pub(crate) fn advertisers(
             nodes.push(Arc::clone(name));
         }
     }
-    if nodes.is_empty() { Err(Withhold::NoCandidates(nobody)) } else { Ok(nodes) }
+    if nodes.is_empty() {
+        return Err(Withhold::NoCandidates(nobody));
+    }
+    let is_meant =
+        |peer: &Arc<str>| own.iter().any(|ad| ad.peers.is_empty() || ad.peers.contains(&**peer));
+    let unusable = config.unusable_peers.iter().filter(|(name, _)| is_meant(name));
+    let unusable: Vec<String> = unusable
+        .map(|(name, peer)| {
+            let reason = peer.reason.lines().next().unwrap_or_default();
+            let reason = reason.strip_prefix(&format!("parsing peer {name} ")).unwrap_or(reason);
+            format!("BGPPeer {name} cannot be used: {reason}")
+        })
+        .collect();
+    if config.peers.keys().any(is_meant) {
+        Ok(Advertisers { nodes, unusable })
+    } else if unusable.is_empty() {
+        Err(Withhold::NoPeer("there is no BGPPeer for it".to_owned()))
+    } else {
+        Err(Withhold::NoPeer(unusable.join("; ")))
+    }
 }
 
 /// Two advertisements that want different LOCAL_PREFs for one prefix of the Service at a common peer (contract 6.3).

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use cluster::model::ServiceCondition;
 use cluster::{ObjectKey, Snapshot};
 
-use crate::advertise::advertisers;
+use crate::advertise::{Advertisers, advertisers};
 use crate::announce::Options;
 use crate::reason::Withhold;
 use crate::roster::Members;
@@ -103,13 +103,15 @@ pub fn word(
         _ => {}
     }
     let by_bgp = match advertisers(service, object, snapshot, options) {
-        Ok(nodes) => {
+        Ok(Advertisers { nodes, unusable }) => {
             let some: Vec<&str> = nodes.iter().take(5).map(|node| &**node).collect();
             let more = match nodes.len().saturating_sub(some.len()) {
                 0 => String::new(),
                 more => format!(" and {more} more"),
             };
-            return Some(announced(format!("by BGP from {}{more}", some.join(", "))));
+            let parts = [format!("by BGP from {}{more}", some.join(", "))];
+            let parts: Vec<String> = parts.into_iter().chain(unusable).collect();
+            return Some(announced(parts.join("; ")));
         }
         Err(reason) => reason,
     };

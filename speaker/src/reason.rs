@@ -71,6 +71,9 @@ pub enum Withhold {
         "BGPAdvertisements {0:?} and {1:?} want different localPref for the same prefix of this Service"
     )]
     ConflictingAdvertisements(Arc<str>, Arc<str>),
+    /// Nobody could be told by BGP.
+    #[error("{0}")]
+    NoPeer(String),
     /// The node is being emptied (`ferrolb.io/drain`), and the time to go elsewhere is over.
     #[error("this node is drained")]
     NodeDrained,
@@ -92,6 +95,29 @@ pub enum Withhold {
 }
 
 impl Withhold {
+    /// The names of all reasons but that of a Service that is gone.
+    pub const NAMES: [&'static str; 19] = [
+        "conflictingAdvertisements",
+        "invalidIP",
+        "ipNotAllowed",
+        "leaving",
+        "noIPAllocated",
+        "noInterface",
+        "noLink",
+        "noLocalEndpoints",
+        "noMatchingAdvertisement",
+        "noPeer",
+        "nodeDrained",
+        "nodeLabeledExcludeBalancers",
+        "nodeNetworkUnavailable",
+        "nodeNotInPool",
+        "notGivenHere",
+        "notOwner",
+        "sharedIPWithServiceSelector",
+        "silent",
+        "unsettled",
+    ];
+
     /// The value of `reason` in the log (contract 7.2).
     #[must_use]
     pub fn name(&self) -> &'static str {
@@ -115,6 +141,7 @@ impl Withhold {
             Self::NodeNetworkUnavailable => "nodeNetworkUnavailable",
             Self::NodeExcluded => "nodeLabeledExcludeBalancers",
             Self::NoLocalEndpoints => "noLocalEndpoints",
+            Self::NoPeer(_) => "noPeer",
             Self::NodeDrained => "nodeDrained",
             Self::Leaving => "leaving",
             Self::Silent => "silent",

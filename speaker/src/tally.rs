@@ -3,9 +3,17 @@
 
 use std::collections::BTreeMap;
 
-/// Counts by the name of a reason ([`crate::Withhold::name`]); a reason that once was there stays with 0.
-#[derive(Clone, Debug, Default)]
+use crate::reason::Withhold;
+
+/// Counts by the name of a reason ([`Withhold::name`]), also of those that are 0.
+#[derive(Clone, Debug)]
 pub struct Tally(BTreeMap<&'static str, i64>);
+
+impl Default for Tally {
+    fn default() -> Self {
+        Self(Withhold::NAMES.map(|name| (name, 0)).into())
+    }
+}
 
 impl Tally {
     /// A Service was withheld for one reason, if it was, and is for another, if it is.
@@ -35,6 +43,10 @@ mod tests {
         tally.change(None, Some("notOwner"));
         tally.change(Some("notOwner"), Some("silent"));
         tally.change(Some("notOwner"), None);
-        assert_eq!(tally.iter().collect::<Vec<_>>(), [("notOwner", 0), ("silent", 1)]);
+        assert_eq!(
+            tally.iter().filter(|(_, count)| *count != 0).collect::<Vec<_>>(),
+            [("silent", 1)]
+        );
+        assert_eq!(tally.iter().count(), Withhold::NAMES.len());
     }
 }

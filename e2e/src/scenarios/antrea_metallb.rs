@@ -22,8 +22,10 @@ const ASN: u32 = 64500;
 const ADDRESS: &str = "10.10.0.2";
 
 pub(super) fn run(lab: &mut Lab) -> anyhow::Result<()> {
-    lab.start_all(2, Proxy::Nftables)?;
     lab.client()?.namespace.ip("route add 10.10.0.0/24 dev eth0")?;
+    lab.start_controller(&[])?;
+    lab.start_nodes(2, Proxy::Nftables)?;
+    lab.start_speakers(&[])?;
     let pod = lab.start_pod(2)?;
     lab.apply_text(METALLB)?;
     lab.set_endpoints("web", &[pod])?;

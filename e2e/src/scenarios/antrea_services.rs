@@ -12,9 +12,12 @@ use serde_json::{Value, json};
 use crate::lab::Lab;
 use crate::lab::antrea::{POOL, POOL_PATH, POOLS, REQUESTED, SERVICE, SHARED};
 use crate::lab::kube::refusal;
-use crate::lab::wait::eventually;
+use crate::lab::node::fetch;
+use crate::lab::wait::{eventually, eventually_true};
 use crate::lab::SOON;
 use crate::scenarios::cluster_commands::ferrolb;
+
+const METRICS: &str = "http://127.0.0.1:9120/metrics";
 
 pub(super) fn run(lab: &mut Lab) -> anyhow::Result<()> {
     lab.start_for_antrea(3)?;
@@ -29,6 +32,10 @@ pub(super) fn run(lab: &mut Lab) -> anyhow::Result<()> {
     ensure!(owner != "node3", "the pool does not select node3");
     lab.expect_hostname("my-service", "10.10.0.2", &owner)?;
     lab.expect_usage(9, 1)?;
+    let in_use = "ferrolb_external_ip_pool_addresses_in_use_total{pool=\"service-external-ip-pool\"} 1";
+    eventually_true("the metric says so too", SOON, || {
+        Ok(fetch(&lab.plane, METRICS).is_some_and(|text| text.lines().any(|line| line == in_use)))
+    })?;
     lab.wait_page("10.10.0.2")?;
     printed(lab, &owner)?;
 

@@ -9,8 +9,9 @@
 use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 
+use super::webhooks::denied;
 use crate::lab::antrea::POOLS;
-use crate::lab::kube::{Answer, documents, refusal};
+use crate::lab::kube::{Answer, documents};
 use crate::lab::wait::eventually_true;
 use crate::lab::webhooks::{CONFIGURATIONS, WEBHOOKS};
 use crate::lab::{Lab, SOON};
@@ -50,17 +51,17 @@ pub(super) fn run(lab: &mut Lab) -> anyhow::Result<()> {
         ),
     ];
     for (ranges, expected) in cases {
-        let said = refusal(create_answer(lab, "second", ranges))?;
+        let said = denied(create_answer(lab, "second", ranges))?;
         ensure!(said.contains(NAME) && said.contains(expected), "{said}");
     }
     let mut outside = pool("second", json!([{"cidr": "10.3.0.0/24"}]));
     let subnet = json!({"gateway": "10.2.0.1", "prefixLength": 24});
     outside.pointer_mut("/spec").and_then(Value::as_object_mut).context("a spec")?.insert("subnetInfo".into(), subnet);
-    let said = refusal(lab.kube().post(POOLS, &outside))?;
+    let said = denied(lab.kube().post(POOLS, &outside))?;
     ensure!(said.contains("range [10.3.0.0/24] must be a strict subset of the subnet 10.2.0.1/24"), "{said}");
 
     for ranges in [json!([{"cidr": "10.1.0.1/24"}]), json!([{"cidr": "10.4.0.0/24"}])] {
-        let said = refusal(change(lab, "first", &ranges))?;
+        let said = denied(change(lab, "first", &ranges))?;
         ensure!(said.contains("existing IPRanges [10.1.0.0/24] cannot be updated or deleted"), "{said}");
     }
     change(lab, "first", &json!([{"cidr": "10.1.0.0/24"}, {"cidr": "10.4.0.0/24"}]))?;

@@ -76,6 +76,7 @@ scenarios! {
     apply_race: Dual,
     folder_run: Dual,
     folder_ring: Dual,
+    cleared: Dual,
     antrea_services: Dual,
     antrea_failover: Dual,
     antrea_overlap: Dual,

@@ -4,7 +4,7 @@
 //! Topology: two nodes with speakers, a controller.
 //! Steps: with MetalLB's roles: a Service without an advertisement for its pool, then with nodes that are all excluded, then without
 //! endpoints, gets a warning with the reason each time. With the permission of our own manifests: the condition
-//! `ferrolb.io/Announced` says the same, and who announces it once somebody does, also by BGP; the condition of the controller and the
+//! `ferrolb.io/Announced` says the same, and who announces it once somebody does, also by BGP, where it is told of a peer whose Secret is missing; the condition of the controller and the
 //! address stay what they were.
 
 use anyhow::Context;
@@ -12,7 +12,9 @@ use serde_json::{Value, json};
 
 use crate::lab::kube::SYSTEM;
 use crate::lab::node::{PodAddresses, Proxy};
-use crate::lab::objects::{bgp_advertisement, l2_advertisement, service};
+use crate::lab::objects::{
+    bgp_advertisement, bgp_peer, l2_advertisement, password_secret, service,
+};
 use crate::lab::wait::eventually_true;
 use crate::lab::{Lab, SOON};
 
@@ -66,6 +68,15 @@ fn play(lab: &mut Lab) -> anyhow::Result<()> {
 
     lab.kube().delete(&format!("{advertisements}/all"))?;
     lab.kube().apply(&bgp_advertisement("all", json!({})))?;
+    warned(lab, "there is no BGPPeer for it")?;
+    // Whether its session comes up is not asked here: nobody listens there.
+    let spec = json!({
+        "myASN": 64512, "peerASN": 64513, "peerAddress": "172.30.0.200", "passwordSecret": {"name": "key"},
+    });
+    lab.kube().apply(&bgp_peer("one", spec))?;
+    warned(lab, "BGPPeer one cannot be used: secret ref not found")?;
+    condition(lab, "False", "BGPPeer one cannot be used: secret ref not found")?;
+    lab.kube().apply(&password_secret("key", "right"))?;
     condition(lab, "True", "by BGP from node1, node2")?;
     lab.set_endpoints("web", &[])?;
     condition(lab, "False", "no endpoint is ready")?;

@@ -38,7 +38,7 @@ fn peer(name: &str, change: Value) -> Value {
 }
 
 /// What the webhook said; an error if it did not refuse.
-fn denied(answer: Result<Value, Failure>) -> anyhow::Result<String> {
+pub(super) fn denied(answer: Result<Value, Failure>) -> anyhow::Result<String> {
     match answer {
         Err(Failure { code: Some(403), message }) if message.contains("denied the request: ") => {
             Ok(message)
