@@ -276,6 +276,12 @@ impl Notice {
             "IPAllocated" => "ipAllocated",
             "ClearAssignment" => "clearAssignment",
             "deprecatedAnnotation" => "deprecatedAnnotation",
+            "nolbIPsIPFamily" | "noclusterIPsIPFamily" | "not enough clusterips" => {
+                "clearAssignment"
+            }
+            "LoadBalancerFailed" => "loadbalancerIP",
+            "AdditionalAssignFailed" => "tryAssignAdditionalIP",
+            "SharedPortConflict" => "sharedPortConflict",
             _ => "allocationFailed",
         }
     }

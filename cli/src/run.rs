@@ -339,11 +339,14 @@ impl Runner {
                 metrics.set_announced(service, "bgp", addresses);
             }
             RouteOutput::Withdrawn { service, reason } => {
-                tracing::info!(event = "serviceWithdrawn", %service, reason = reason.name(), protocol = "bgp", "{reason}");
+                tracing::info!(event = "serviceWithdrawn", %service, reason = reason.name_by_bgp(), protocol = "bgp", "{reason}");
                 metrics.set_withdrawn(service, "bgp");
             }
             RouteOutput::LocalPrefDiffers { prefix } => {
                 println!("{prefix}: Services want different localPref for it; the highest is sent");
+            }
+            RouteOutput::Conflict { service, reason } => {
+                println!("{service}: not advertised by BGP, {reason}");
             }
             RouteOutput::Peers { .. } => {}
         }
@@ -355,7 +358,7 @@ impl Runner {
                 SessionNotice::Up { peer, detail } => {
                     println!("peer {peer}: established, {detail}")
                 }
-                SessionNotice::Down { peer, reason } => println!("peer {peer}: down, {reason}"),
+                SessionNotice::Down { peer, reason, .. } => println!("peer {peer}: down, {reason}"),
                 SessionNotice::SharedSeries { peer, older: Some(older) } => {
                     println!(
                         "peer {peer}: its metrics have the labels of the older peer {older}, whose are shown"

@@ -67,8 +67,18 @@ impl<S: Subscriber> Layer<S> for Lines {
     fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
         let Some(threshold) = self.threshold.0 else { return false };
         // Libraries below are of interest only when something is wrong.
-        let own =
-            ["allocator", "cluster", "cli", "controller", "daemon", "l2", "speaker", "ferrolb"];
+        let own = [
+            "allocator",
+            "bfd",
+            "cluster",
+            "cli",
+            "controller",
+            "daemon",
+            "l2",
+            "members",
+            "speaker",
+            "ferrolb",
+        ];
         let target = metadata.target().split("::").next().unwrap_or_default();
         let least = match target {
             _ if own.contains(&target) => threshold,
@@ -82,6 +92,9 @@ impl<S: Subscriber> Layer<S> for Lines {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let mut fields = Fields::default();
         event.record(&mut fields);
+        if event.metadata().target().split("::").next() == Some("members") {
+            fields.0.insert("component", json!("Memberlist"));
+        }
         let line = match self.format {
             Format::Json => json_line(event.metadata(), fields),
             Format::Text => text_line(event.metadata(), &fields),
@@ -131,7 +144,16 @@ struct Fields(BTreeMap<&'static str, Value>);
 
 impl Visit for Fields {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.record_str(field, &format!("{value:?}"));
+        let text = format!("{value:?}");
+        let list = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
+        match list {
+            // A list, as MetalLB writes it (contract 7.2).
+            Some(list) if field.name() == "ips" => {
+                let items: Vec<&str> = list.split(", ").filter(|item| !item.is_empty()).collect();
+                self.0.insert("ips", json!(items));
+            }
+            _ => self.record_str(field, &text),
+        }
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {

@@ -167,10 +167,15 @@ pub(crate) fn advertisers(
     let mut nobody = "the node selectors of the BGPAdvertisements match no node";
     let mut nodes = Vec::new();
     for (name, node) in snapshot.nodes() {
-        if !own.iter().any(|ad| ad.selects_node(&node.labels)) {
+        let here: Vec<&BgpAdvertisement> =
+            own.iter().copied().filter(|ad| ad.selects_node(&node.labels)).collect();
+        if here.is_empty() {
             continue;
         }
-        if node.network_unavailable {
+        if conflict(&here, &addresses).is_some() {
+            nobody =
+                "BGPAdvertisements want different localPref for the same prefix of this Service";
+        } else if node.network_unavailable {
             nobody = "every such node's network is unavailable";
         } else if node.is_excluded() && !options.ignore_exclude_label {
             nobody = "every such node has the label node.kubernetes.io/exclude-from-external-load-balancers";

@@ -124,7 +124,7 @@ pub fn word(
         (false, false) if *by_l2 == by_bgp => by_l2.to_string(),
         (false, false) => format!("by L2: {by_l2}; by BGP: {by_bgp}"),
     };
-    let reason = if no_l2 && !no_bgp { by_bgp.name() } else { by_l2.name() };
+    let reason = if no_l2 && !no_bgp { by_bgp.name_by_bgp() } else { by_l2.name() };
     Some(not_announced(reason, message))
 }
 

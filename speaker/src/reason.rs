@@ -96,11 +96,12 @@ pub enum Withhold {
 
 impl Withhold {
     /// The names of all reasons but that of a Service that is gone.
-    pub const NAMES: [&'static str; 19] = [
+    pub const NAMES: [&'static str; 20] = [
         "conflictingAdvertisements",
         "invalidIP",
         "ipNotAllowed",
         "leaving",
+        "noEndpoints",
         "noIPAllocated",
         "noInterface",
         "noLink",
@@ -117,6 +118,15 @@ impl Withhold {
         "silent",
         "unsettled",
     ];
+
+    /// The same for BGP, which tells "no endpoint" from "another's" (contract 5.3).
+    #[must_use]
+    pub fn name_by_bgp(&self) -> &'static str {
+        match self {
+            Self::NoEndpoints => "noEndpoints",
+            other => other.name(),
+        }
+    }
 
     /// The value of `reason` in the log (contract 7.2).
     #[must_use]

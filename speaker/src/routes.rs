@@ -37,6 +37,13 @@ pub enum RouteOutput {
         /// Why it ended.
         reason: Withhold,
     },
+    /// The Service's advertisements contradict one another, so that it is not advertised (contract 5.4).
+    Conflict {
+        /// The Service.
+        service: ObjectKey,
+        /// Which ones.
+        reason: Withhold,
+    },
     /// The peers that get a prefix of the Service are others now (contract 5.8); none are left when it is empty.
     Peers {
         /// The Service.
@@ -204,12 +211,17 @@ impl RouteBooks {
             },
             None => Err(Withhold::ServiceDeleted),
         };
-        let is = service.and(verdict.as_ref().err()).map(Withhold::name);
+        let is = service.and(verdict.as_ref().err()).map(Withhold::name_by_bgp);
         let was = match is {
             Some(name) => self.withheld.insert(key.clone(), name),
             None => self.withheld.remove(key),
         };
         self.tally.change(was, is);
+        if let Err(reason @ Withhold::ConflictingAdvertisements(..)) = &verdict
+            && was != is
+        {
+            outputs.push(RouteOutput::Conflict { service: key.clone(), reason: reason.clone() });
+        }
         match (verdict, service) {
             (Ok(mut paths), Some(service)) => {
                 let addresses: Vec<IpAddr> = service.ingress_addresses().collect();

@@ -49,7 +49,7 @@ fn paths(world: &World, options: &Options) -> Result<Vec<Path>, Withhold> {
 }
 
 fn reason(world: &World, node: &str) -> &'static str {
-    paths(world, &options(node)).unwrap_err().name()
+    paths(world, &options(node)).unwrap_err().name_by_bgp()
 }
 
 fn prefixes(world: &World) -> Vec<String> {
@@ -121,7 +121,7 @@ fn the_reasons_come_in_the_contracts_order() {
         ),
         ("nodeLabeledExcludeBalancers", vec![excluded, nowhere.clone()]),
         ("noLocalEndpoints", vec![local.clone(), slice("web", &["node-b"])]),
-        ("notOwner", vec![nowhere]),
+        ("noEndpoints", vec![nowhere]),
     ];
     for (expected, objects) in rows {
         assert_eq!(reason(&changed(&objects), "node-a"), expected, "{objects:?}");
@@ -133,7 +133,7 @@ fn the_reasons_come_in_the_contracts_order() {
 fn an_endpoint_counts_only_with_an_address() {
     let mut without = slice("web", &["node-a"]);
     without["endpoints"][0]["addresses"] = json!([]);
-    assert_eq!(reason(&changed(&[without]), "node-a"), "notOwner");
+    assert_eq!(reason(&changed(&[without]), "node-a"), "noEndpoints");
 }
 
 #[test]

@@ -344,7 +344,11 @@ impl Controller {
                 }
             }
         }
-        for output in self.allocator.reconcile(&self.snapshot, &dirty) {
+        let outputs = self.allocator.reconcile(&self.snapshot, &dirty);
+        if tracing::enabled!(tracing::Level::DEBUG) {
+            tell_unchanged(&dirty, &outputs);
+        }
+        for output in outputs {
             self.carry_out(output);
         }
         let config = self.snapshot.config();
@@ -389,7 +393,13 @@ impl Controller {
             }
             Output::Tell { service, uid, notice } => {
                 let event = notice.event();
-                if notice.warning {
+                if event == "deprecatedAnnotation" {
+                    tracing::warn!(event, %service, "{}", notice.message);
+                } else if event == "ipAllocated" {
+                    let had = self.allocator.allocations().of(&service);
+                    let ips = had.map(|assigned| &assigned.addresses[..]).unwrap_or_default();
+                    tracing::info!(event, %service, ?ips, "{}", notice.message);
+                } else if notice.warning {
                     tracing::error!(event, %service, reason = notice.reason, "{}", notice.message);
                 } else {
                     tracing::info!(event, %service, reason = notice.reason, "{}", notice.message);
@@ -437,5 +447,19 @@ impl Controller {
                     "could not look for Services that are no longer of type LoadBalancer"),
             }
         });
+    }
+}
+
+/// The Services that were decided again and stay as they are.
+fn tell_unchanged(dirty: &Dirty, outputs: &[Output]) {
+    let written: BTreeSet<&ObjectKey> = outputs
+        .iter()
+        .filter_map(|output| match output {
+            Output::Write(write) => Some(&write.service),
+            Output::Tell { .. } => None,
+        })
+        .collect();
+    for service in dirty.services.iter().filter(|service| !written.contains(service)) {
+        tracing::debug!(event = "noChange", %service, "service converged, no change");
     }
 }

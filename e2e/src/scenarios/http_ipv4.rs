@@ -3,10 +3,11 @@
 //!
 //! Topology: three nodes with kube-proxy in nftables mode, pods on node1 and node3, a client.
 //! Steps: apply a Service with endpoints; its address is the pool's first; exactly one node answers ARP, with its
-//! own hardware address; the page of either pod comes back; the Service says which pool and which node it was.
+//! own hardware address; the page of either pod comes back; the Service says which pool and which node it was, and so do
+//! the logs.
 
-use anyhow::ensure;
-use serde_json::json;
+use anyhow::{Context, ensure};
+use serde_json::{Value, json};
 
 use crate::lab::node::Proxy;
 use crate::lab::objects::{pool_of, service};
@@ -44,5 +45,33 @@ pub(super) fn serve_page(lab: &mut Lab, proxy: Proxy) -> anyhow::Result<()> {
             lab.kube().list("/apis/metallb.io/v1beta1/namespaces/metallb-system/servicel2statuses")?;
         let nodes: Vec<_> = statuses.iter().map(|status| status.pointer("/status/node")).collect();
         Ok(nodes == [Some(&json!(owner))])
-    })
+    })?;
+    let controller = lab.controller.as_ref().context("no controller")?.log();
+    let speaker = lab.node(&owner)?.speaker.as_ref().context("no speaker")?.log();
+    let given = json!({"event": "ipAllocated", "service": "default/web", "ips": ["172.30.0.200"]});
+    has_line(&controller, &given)?;
+    has_line(
+        &speaker,
+        &json!({
+            "event": "serviceAnnounced", "service": "default/web", "ips": ["172.30.0.200"],
+            "protocol": "layer2", "msg": "service has IP, announcing",
+        }),
+    )?;
+    let asked = json!({"level": "debug", "ip": "172.30.0.200",
+        "msg": "got ARP request for service IP, sending response"});
+    has_line(&speaker, &asked)
+}
+
+/// Every line is an object, and one has all of these fields (contract 7.2).
+fn has_line(log: &str, wanted: &Value) -> anyhow::Result<()> {
+    let lines: Vec<Value> = log
+        .lines()
+        .map(|line| serde_json::from_str(line).with_context(|| line.to_owned()))
+        .collect::<anyhow::Result<_>>()?;
+    let fits = |line: &&Value| {
+        let fields = wanted.as_object().into_iter().flatten();
+        fields.into_iter().all(|(key, value)| line.get(key) == Some(value))
+    };
+    ensure!(lines.iter().any(|line| fits(&line)), "no line has {wanted}:\n{log}");
+    Ok(())
 }

@@ -100,7 +100,7 @@ fn frr_k8s(lab: &mut Lab) -> anyhow::Result<()> {
     // The connection is refused or not answered; that it is tried shows in the log.
     let tries = |lab: &mut Lab, node: &str| -> anyhow::Result<bool> {
         let speaker = lab.node(node)?.speaker.as_ref().context("no speaker")?;
-        Ok(speaker.log().contains("\"peer\":\"router\""))
+        Ok(speaker.log().contains("\"name\":\"router\""))
     };
     eventually_true("node2 tries to reach its peer", SOON, || tries(lab, "node2"))?;
     always("node1 does not, while FRR may still have the session", SOON / 10, || {

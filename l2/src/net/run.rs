@@ -217,7 +217,17 @@ impl Runner {
                     continue;
                 }
                 match socket.send(reply.frame.as_bytes()) {
-                    Ok(()) => self.engine.answered(&reply),
+                    Ok(()) => {
+                        self.engine.answered(&reply);
+                        if tracing::enabled!(tracing::Level::DEBUG) {
+                            tracing::debug!(
+                                interface = %self.name_of(port.0),
+                                ip = %reply.address,
+                                "got {} request for service IP, sending response",
+                                port.1
+                            );
+                        }
+                    }
                     Err(error) => {
                         add(&self.shared.send_errors, 1);
                         tracing::debug!(link = port.0, %error, "an answer could not be sent");
@@ -228,6 +238,12 @@ impl Runner {
                 return;
             }
         }
+    }
+
+    fn name_of(&self, link: u32) -> Arc<str> {
+        let links = self.engine.links();
+        let report = links.iter().find(|report| report.index == link);
+        report.map(|report| Arc::clone(&report.name)).unwrap_or_default()
     }
 
     /// Whether somebody vouches for this node at this moment.

@@ -14,6 +14,7 @@ mod signals;
 mod way;
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -21,7 +22,7 @@ use std::time::Duration;
 use bgp::net::Engine;
 use bgp::{State, Status, Stop};
 use cluster::{Dirty, Snapshot};
-use crds::config::{Config, Peer, PeerAddress};
+use crds::config::{Config, Peer, PeerAddress, PeerAsn};
 use crds::labels::Labels;
 
 pub use collector::{BgpCollector, Style};
@@ -62,6 +63,8 @@ pub struct BgpDriver {
     bfd_events: signals::BfdSender,
     sessions: BTreeMap<Arc<str>, Session>,
     problems: BTreeMap<Arc<str>, NoSession>,
+    /// The own node's labels, by which peers are chosen.
+    labels: Option<Labels>,
     /// Whose metrics there are.
     roster: Roster,
     style: Style,
@@ -116,6 +119,7 @@ impl BgpDriver {
             bfd_events,
             sessions: BTreeMap::new(),
             problems: BTreeMap::new(),
+            labels: None,
             roster: Roster::default(),
             style,
             told: BTreeMap::new(),
@@ -227,19 +231,41 @@ impl BgpDriver {
         self.books.set_closed(self.drain.is_over().then_some(Withhold::NodeDrained));
     }
 
+    /// How the log names a peer: where it is, our AS number there, and the peer's, 0 for any (contract 7.2).
+    pub(super) fn in_log(&self, name: &str) -> (String, u32, u32) {
+        match self.sessions.get(name) {
+            Some(session) => in_log(&session.peer),
+            None => (name.to_owned(), 0, 0),
+        }
+    }
+
     /// Brings the sessions to what the configuration says for this node.
     fn arrange(&mut self, snapshot: &Snapshot) {
         let config = snapshot.config();
         let labels = snapshot.nodes().get(&self.options.node).map(|node| node.labels.clone());
         let labels = labels.unwrap_or_default();
+        if self.labels.as_ref() != Some(&labels) {
+            if self.labels.is_some() {
+                tracing::info!(
+                    event = "nodeLabelsChanged",
+                    node = &*self.options.node,
+                    "node labels changed, resyncing BGP peers"
+                );
+            }
+            self.labels = Some(labels.clone());
+        }
         let mut sessions = BTreeMap::new();
-        self.problems.clear();
+        let before = std::mem::take(&mut self.problems);
         for (name, peer) in config.peers.iter().filter(|(_, peer)| peer.selects_node(&labels)) {
             let known = self.sessions.remove(name);
-            if known.is_none() {
+            if known.is_none() && !before.contains_key(name) {
+                let (place, own, asn) = in_log(peer);
                 tracing::info!(
                     event = "peerAdded",
-                    peer = &**name,
+                    peer = place,
+                    name = &**name,
+                    localASN = own,
+                    peerASN = asn,
                     "peer configured, starting BGP session"
                 );
             }
@@ -256,11 +282,14 @@ impl BgpDriver {
                 }
             }
         }
-        for name in self.sessions.keys() {
+        for (name, session) in &self.sessions {
+            let kept = config.peers.contains_key(name);
             tracing::info!(
                 event = "peerRemoved",
-                peer = &**name,
-                "peer removed from the configuration"
+                peer = in_log(&session.peer).0,
+                name = &**name,
+                reason = if kept { "filteredByNodeSelector" } else { "removedFromConfig" },
+                "peer deconfigured, closing BGP session"
             );
         }
         self.sessions = sessions;
@@ -490,4 +519,17 @@ impl BgpDriver {
             bfd.stop();
         }
     }
+}
+
+/// See [`BgpDriver::in_log`].
+fn in_log(peer: &Peer) -> (String, u32, u32) {
+    let place = match &peer.address {
+        PeerAddress::Address(address) => SocketAddr::new(*address, peer.port).to_string(),
+        PeerAddress::Interface(interface) => format!("{interface}:{}", peer.port),
+    };
+    let asn = match peer.peer_asn {
+        PeerAsn::Number(asn) => asn,
+        PeerAsn::Internal | PeerAsn::External => 0,
+    };
+    (place, peer.my_asn, asn)
 }

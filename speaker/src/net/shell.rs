@@ -355,17 +355,32 @@ impl Shell {
     fn tell_session(&self, notice: SessionNotice) {
         let (peer, warning, reason, message) = match notice {
             SessionNotice::Up { peer, detail } => {
+                let (place, own, asn) = self.bgp.in_log(&peer);
                 tracing::info!(
                     event = "sessionUp",
-                    peer = &*peer,
+                    peer = place,
+                    name = &*peer,
+                    localASN = own,
+                    peerASN = asn,
                     detail,
                     "BGP session established"
                 );
                 let message = format!("session from node {:?} is established: {detail}", self.node);
                 (peer, false, "sessionUp", message)
             }
-            SessionNotice::Down { peer, reason } => {
-                tracing::error!(event = "sessionDown", peer = &*peer, %reason, "BGP session down");
+            SessionNotice::Down { peer, reason, was_up } => {
+                let (place, own, asn) = self.bgp.in_log(&peer);
+                if let bgp::DownReason::NotificationReceived(text) = &reason {
+                    tracing::error!(event = "peerNotification", peer = place, name = &*peer, error = %text,
+                        "peer sent notification, closing session");
+                }
+                if was_up {
+                    tracing::warn!(event = "sessionDown", peer = place, name = &*peer, localASN = own,
+                        peerASN = asn, %reason, "BGP session down");
+                } else {
+                    tracing::error!(op = "connect", peer = place, name = &*peer, localASN = own,
+                        peerASN = asn, error = %reason, "failed to connect to peer");
+                }
                 let message = format!("session from node {:?} is down: {reason}", self.node);
                 (peer, true, "sessionDown", message)
             }
@@ -435,9 +450,13 @@ impl Shell {
                 self.events.publish(self.assigned(service, uid, "bgp"));
             }
             RouteOutput::Withdrawn { service, reason } => {
-                tracing::info!(event = "serviceWithdrawn", %service, reason = reason.name(), detail = %reason,
+                tracing::info!(event = "serviceWithdrawn", %service, reason = reason.name_by_bgp(), detail = %reason,
                     protocol = "bgp", "withdrawing service announcement");
                 metrics.set_withdrawn(&service, "bgp");
+            }
+            RouteOutput::Conflict { service, reason } => {
+                tracing::error!(op = "setBalancer", %service, reason = reason.name(), error = %reason,
+                    protocol = "bgp", "failed to announce service");
             }
             RouteOutput::Peers { service, peers } => {
                 let wish = peers.iter().map(|peer| (**peer).into()).collect();

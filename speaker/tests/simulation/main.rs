@@ -14,6 +14,7 @@ mod events;
 mod history;
 mod host;
 mod judge;
+mod lossy;
 mod modes;
 mod network;
 mod table;

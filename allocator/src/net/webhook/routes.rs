@@ -63,7 +63,7 @@ async fn validate(State(webhooks): State<Webhooks>, body: Body) -> Response {
     let answer = webhooks.answer(&review).await;
     if let Some(message) = &answer.refusal {
         tracing::info!(event = "refused", kind = %review.kind, operation = ?review.operation,
-            namespace = review.namespace, name = review.name, message, "a change was refused");
+            namespace = review.namespace, name = review.name, error = message, "a change was refused");
     }
     json(&review.answered(&answer))
 }

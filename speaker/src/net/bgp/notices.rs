@@ -25,6 +25,8 @@ pub enum SessionNotice {
         peer: Arc<str>,
         /// Why.
         reason: DownReason,
+        /// Whether there was a session; else an attempt failed.
+        was_up: bool,
     },
     /// Its metrics cannot be told from those of an older peer, whose series they would be; none when that is over.
     SharedSeries {
@@ -68,7 +70,8 @@ impl BgpDriver {
             if let Some(down) = dropped.or(failed) {
                 let reason = down.reason.clone();
                 told.reason = Some(reason.clone());
-                notices.push(SessionNotice::Down { peer: Arc::clone(name), reason });
+                let was_up = dropped.is_some();
+                notices.push(SessionNotice::Down { peer: Arc::clone(name), reason, was_up });
             }
             if status.established > told.established && status.state == State::Established {
                 let detail = describe(status);
