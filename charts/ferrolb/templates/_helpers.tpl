@@ -63,6 +63,52 @@ native
 {{ .image.repository }}:{{ .image.tag | default .appVersion }}
 {{- end -}}
 
+{{/* Maps as one; of those that have a key the first wins. */}}
+{{- define "ferrolb.merged" -}}
+{{- $all := dict -}}
+{{- range . -}}
+{{- $all = merge $all (deepCopy (. | default dict)) -}}
+{{- end -}}
+{{- with $all -}}
+{{- toYaml . -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Annotations of a workload's Pods: (list $ values). */}}
+{{- define "ferrolb.podAnnotations" -}}
+{{- $prometheus := (index . 0).Values.prometheus -}}
+{{- $scrape := dict -}}
+{{- if $prometheus.scrapeAnnotations -}}
+{{- $scrape = dict "prometheus.io/scrape" "true" "prometheus.io/scheme" "https" "prometheus.io/port" ($prometheus.metricsPort | toString) -}}
+{{- end -}}
+{{- include "ferrolb.merged" (list (index . 1).podAnnotations $scrape) -}}
+{{- end -}}
+
+{{/* Labels that somebody asked for; numbers and booleans among them as text. */}}
+{{- define "ferrolb.moreLabels" -}}
+{{- range $key, $value := . }}
+{{ $key | quote }}: {{ $value | quote }}
+{{- end }}
+{{- end -}}
+
+{{/* The port of /healthz and /readyz that a workload's probes ask. */}}
+{{- define "ferrolb.healthPort" -}}
+{{- if .livenessProbe.enabled -}}
+{{- .livenessProbe.port | default 17472 -}}
+{{- else -}}
+{{- .readinessProbe.port | default 17472 -}}
+{{- end -}}
+{{- end -}}
+
+{{/* How often to scrape; numbers are seconds. */}}
+{{- define "ferrolb.interval" -}}
+{{- if kindIs "string" . -}}
+{{- . | quote -}}
+{{- else -}}
+{{- printf "%ds" (int .) -}}
+{{- end -}}
+{{- end -}}
+
 {{/* Flags of both programs. */}}
 {{- define "ferrolb.commonArgs" -}}
 - --port={{ .Values.prometheus.metricsPort }}
@@ -84,7 +130,7 @@ native
 {{- define "ferrolb.probe" -}}
 httpGet:
   path: {{ .path }}
-  port: {{ .probe.port }}
+  port: {{ .probe.port | default 17472 }}
   {{- with .host }}
   host: {{ . }}
   {{- end }}
