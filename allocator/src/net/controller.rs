@@ -7,6 +7,7 @@
 //! ServiceSink's reports ──>└──────────────────────────────┘ ──> PoolSink
 //! ```
 
+use std::collections::BTreeSet;
 use std::hash::{BuildHasher, RandomState};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::Pin;
@@ -23,7 +24,7 @@ use cluster::net::sink::kubernetes::{
 };
 use cluster::net::source::kubernetes::{Watches, watch_all};
 use cluster::net::source::{Journal, Update};
-use cluster::{ConfigScope, Kind, Object, Snapshot};
+use cluster::{ConfigScope, Dirty, Kind, Object, ObjectKey, Snapshot};
 use crds::config::ConfigKind;
 use daemon::access::Access;
 use daemon::endpoints::{Readiness, serve_health};
@@ -434,8 +435,7 @@ impl Controller {
     fn sweep(&self) {
         let Some(sink) = self.services.clone() else { return };
         let client = self.client.clone();
-        let listed: std::collections::BTreeSet<_> =
-            self.snapshot.services().keys().cloned().collect();
+        let listed: BTreeSet<_> = self.snapshot.services().keys().cloned().collect();
         tokio::spawn(async move {
             match list_formerly_allocated(&client, POOL_ANNOTATION).await {
                 Ok(found) => {
