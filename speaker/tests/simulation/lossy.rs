@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Half hours in which a fifth of all datagrams is lost and each node stands still now and then, for up to 200 ms: nothing moves, and
-//! every address has its one owner all the time. `FERROLB_HALF_HOURS=N` plays N; a usual run a few minutes of one.
+//! Half hours in which a fifth of all datagrams is lost while something else takes the processor for some milliseconds again and again, and
+//! others in which nodes stand still for up to 200 ms: nothing moves. How long nobody answers is counted.
+//! `FERROLB_HALF_HOURS=N` plays N; a usual run a few minutes of each kind.
 
 use std::time::Duration;
 
 use crate::events::Chance;
-use crate::history::History;
+use crate::history::{CLEAN, History};
 use crate::host::Pause;
 use crate::number;
 use crate::world::MS;
@@ -14,40 +15,75 @@ const HALF_HOUR: Duration = Duration::from_secs(1_800);
 /// What a usual run plays.
 const SHORT: Duration = Duration::from_secs(300);
 const NODES: usize = 3;
-/// Of a thousand datagrams.
-const LOST: u64 = 200;
-/// What the heartbeat takes for nothing.
-const STALL: u64 = 200_000;
 
-/// What moved, and when.
-fn play(seed: u64, length: Duration) -> Result<(), String> {
+/// What goes on all the time.
+#[derive(Clone, Copy, Debug)]
+struct Trouble {
+    /// Of a thousand datagrams.
+    lost: u64,
+    /// How long a node does not run, in microseconds, at most.
+    stall: u64,
+    /// How long all run between two such times, in microseconds, at most.
+    between: u64,
+}
+
+/// As a process that takes all it gets of the same processor, on a bad network.
+const LOSS_AND_HOG: Trouble = Trouble { lost: 200, stall: 30_000, between: 200_000 };
+const STALLS: Trouble = Trouble { lost: 0, stall: 200_000, between: 1_500_000 };
+
+/// How often and how long nobody answered for an address.
+#[derive(Clone, Copy, Debug, Default)]
+struct Silence {
+    times: u32,
+    longest: Duration,
+    sum: Duration,
+}
+
+impl Silence {
+    fn add(&mut self, other: Self) {
+        self.times += other.times;
+        self.longest = self.longest.max(other.longest);
+        self.sum += other.sum;
+    }
+}
+
+/// The silence of all addresses together; an error says what moved, and when.
+fn play(seed: u64, length: Duration, trouble: Trouble) -> Result<Silence, String> {
     let mut chance = Chance(seed ^ 0x10_55);
     let mut history = History::begin(seed, NODES);
     let world = &mut history.world;
     let owners: Vec<Vec<usize>> = world.addresses.iter().map(|it| world.owners(*it)).collect();
     let settled = world.now;
-    world.loss = LOST;
+    world.loss = trouble.lost;
     while world.now < settled + length {
-        world.run(chance.micros(1, 1_500_000));
+        world.run(chance.micros(1, trouble.between));
         let host = chance.index(NODES);
         world.pause(host, Pause::Stopped);
-        world.run(chance.micros(1_000, STALL));
+        world.run(chance.micros(1_000, trouble.stall));
         world.resume(host);
         world.run(MS);
         for (address, before) in world.addresses.iter().zip(&owners) {
             let now = world.owners(*address);
-            if now != *before {
+            if !now.is_empty() && now != *before {
                 return Err(format!(
-                    "{address} was at {before:?} and is at {now:?} at {:?}",
+                    "{address} was at {before:?}, is at {now:?} at {:?}",
                     world.now
                 ));
             }
         }
     }
-    match world.judge.intervals.iter().find(|interval| interval.to > settled) {
-        Some(interval) => Err(format!("{interval:?}")),
-        None => Ok(()),
+    let mut silence = Silence::default();
+    for interval in world.judge.intervals.iter().filter(|interval| interval.to > settled) {
+        if !interval.owners.is_empty() {
+            return Err(format!("two answered: {interval:?}"));
+        }
+        let time = interval.to - interval.from;
+        silence.add(Silence { times: 1, longest: time, sum: time });
     }
+    if silence.longest > CLEAN {
+        return Err(format!("nobody answered for {:?}", silence.longest));
+    }
+    Ok(silence)
 }
 
 #[test]
@@ -56,8 +92,16 @@ fn loss_and_stalls_move_nothing() {
         Some(count) => (count, HALF_HOUR),
         None => (1, SHORT),
     };
-    let moved: Vec<String> = (0..count)
-        .filter_map(|seed| play(seed, length).err().map(|text| format!("seed {seed}: {text}")))
-        .collect();
-    assert!(moved.is_empty(), "in {} of {count}: {moved:#?}", moved.len());
+    for trouble in [LOSS_AND_HOG, STALLS] {
+        let mut silence = Silence::default();
+        let mut moved = Vec::new();
+        for seed in 0..count {
+            match play(seed, length, trouble) {
+                Ok(more) => silence.add(more),
+                Err(text) => moved.push(format!("seed {seed}: {text}")),
+            }
+        }
+        println!("{trouble:?}, {count} of {length:?}: nobody answered for an address {silence:?}");
+        assert!(moved.is_empty(), "{trouble:?}, in {} of {count}: {moved:#?}", moved.len());
+    }
 }
