@@ -79,7 +79,10 @@ fn was_given(service: &Value) -> bool {
     let named = [POOL_ANNOTATION, OLDER_ANNOTATION]
         .iter()
         .any(|name| annotations.is_some_and(|all| all.get(name).is_some()));
-    named || conditions(service).any(|condition| kind(condition) == ALLOCATED_CONDITION)
+    named
+        || conditions(service).any(|condition| {
+            kind(condition) == ALLOCATED_CONDITION && text(condition, "/status") == "True"
+        })
 }
 
 fn conditions(service: &Value) -> impl Iterator<Item = &Value> {
@@ -117,9 +120,9 @@ async fn delete_all(client: &Client, namespace: &str, kind: &str) -> Result<(), 
     let path = format!("/apis/metallb.io/v1beta1/namespaces/{namespace}/{kind}");
     let request = Request::delete(path).body(Vec::new()).map_err(kube::Error::HttpError)?;
     match client.request::<Value>(request).await {
-        Err(kube::Error::Api(status)) if status.code != 404 => Err(kube::Error::Api(status)),
-        Err(error @ (kube::Error::HyperError(_) | kube::Error::Service(_))) => Err(error),
-        _ => Ok(()),
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+        Err(error) => Err(error),
     }
 }
 
@@ -147,8 +150,9 @@ mod tests {
             })
         );
         assert!(!was_given(&service));
-        let antreas = json!({"status": {"conditions": [{"type": ALLOCATED_CONDITION}]}});
-        assert!(was_given(&antreas));
+        let of = |status: &str| json!({"status": {"conditions": [{"type": ALLOCATED_CONDITION, "status": status}]}});
+        assert!(was_given(&of("True")), "Antrea's world has no annotation for it");
+        assert!(!was_given(&of("False")), "what it shows, somebody else gave");
     }
 
     #[test]
