@@ -5,6 +5,7 @@
 
 mod lab;
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv6Addr};
 
 use l2::{ConflictSource, Event, NoResponder, Options, Protocol, Scope};
@@ -186,14 +187,18 @@ fn another_station_with_the_address_is_found_by_asking() {
     lab.peer(&["addr", "add", &format!("{V4}/32"), "dev", "peer0"]);
     lab.peer(&["addr", "add", &format!("{V6}/128"), "nodad", "dev", "peer0"]);
     running.own(&[V4, V6]);
-    for wanted in [V4, V6] {
-        let wanted: IpAddr = wanted.parse().unwrap();
+    // In either order: the kernel answers each question when it comes to it.
+    let mut missing: BTreeSet<IpAddr> = [V4, V6].map(|text| text.parse().unwrap()).into();
+    while !missing.is_empty() {
         let event = running.event(
-            "conflict",
-            |event| matches!(event, Event::Conflict { address, .. } if *address == wanted),
+            &format!("conflict of {missing:?}"),
+            |event| matches!(event, Event::Conflict { address, .. } if missing.contains(address)),
         );
-        let Event::Conflict { interface, found_by, .. } = &event else { panic!("{event:?}") };
+        let Event::Conflict { address, interface, found_by, .. } = &event else {
+            panic!("{event:?}")
+        };
         assert_eq!((&**interface, *found_by), ("eth0", ConflictSource::Probe), "{event:?}");
+        missing.remove(address);
     }
 }
 
