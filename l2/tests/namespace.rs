@@ -220,6 +220,31 @@ fn an_announcement_of_another_station_is_heard() {
 
 #[test]
 #[ignore = "needs root and network namespaces; make test runs it"]
+fn a_claim_that_had_to_wait_is_heard_and_a_question_not_answered() {
+    let lab = Lab::joined();
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    let running = lab.start_with(Options::default(), move |event| {
+        if matches!(event, Event::Done(_)) {
+            let _ = held.recv_timeout(lab::DEADLINE);
+        }
+    });
+    running.ready("eth0");
+    running.own(&[V4]);
+    eventually("an answer", || arping(&lab, "peer0", V4));
+    running.layer2.tell(1);
+    running.event("that the thread is held", |event| matches!(event, Event::Done(1)));
+    assert_eq!(arping(&lab, "peer0", V4), None, "nobody answers");
+    lab.peer(&["addr", "add", &format!("{V4}/32"), "dev", "peer0"]);
+    lab.beside_peer(&["arping", "-U", "-P", "-c", "1", "-i", "peer0", "-S", V4, V4]);
+    // Until both frames are older than what is still answered.
+    std::thread::sleep(std::time::Duration::from_millis(150));
+    release.send(()).unwrap();
+    running.event("conflict", |event| matches!(event, Event::Conflict { .. }));
+    assert!(running.layer2.statistics().stale_dropped > 0);
+}
+
+#[test]
+#[ignore = "needs root and network namespaces; make test runs it"]
 fn a_thousand_ipv6_addresses_are_answered_on_three_links() {
     let lab = Lab::joined();
     lab.join(1);

@@ -205,13 +205,20 @@ impl Runner {
             // Asked here, after the frames were taken: a standstill may lie right before this line.
             let silent = !self.may_speak();
             for (frame, age) in self.batch.frames() {
-                if age > STALE {
+                let stale = age > STALE;
+                // What came during a standstill is of a time when others had to take over.
+                if stale && silent {
                     add(&self.shared.stale_dropped, 1);
                     continue;
                 }
+                // Also of a late frame it counts what it claims: the answer to our own question may be among them.
                 let Some(reply) = self.engine.handle_frame(now, port.0, port.1, frame) else {
                     continue;
                 };
+                if stale {
+                    add(&self.shared.stale_dropped, 1);
+                    continue;
+                }
                 if silent {
                     add(&self.shared.silenced, 1);
                     continue;

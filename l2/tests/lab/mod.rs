@@ -133,11 +133,22 @@ impl Lab {
     }
 
     pub(crate) fn start(&self, options: Options) -> Running {
+        self.start_with(options, |_| {})
+    }
+
+    /// As `start`; `beside` runs in the answering thread with each event, after it was told.
+    pub(crate) fn start_with(
+        &self,
+        options: Options,
+        beside: impl Fn(&Event) + Send + 'static,
+    ) -> Running {
         let (sender, events): (Sender<Event>, _) = channel();
-        let sender = std::sync::Mutex::new(sender);
+        let told = std::sync::Mutex::new((sender, beside));
         let layer2 = inside(&self.node, move || {
             Layer2::start(options, move |event| {
-                let _ = sender.lock().unwrap().send(event);
+                let (sender, beside) = &*told.lock().unwrap();
+                let _ = sender.send(event.clone());
+                beside(&event);
             })
         });
         Running { layer2: layer2.unwrap(), events }

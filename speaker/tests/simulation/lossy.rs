@@ -86,6 +86,19 @@ fn play(seed: u64, length: Duration, trouble: Trouble) -> Result<Silence, String
     Ok(silence)
 }
 
+/// All of them, shared out among the processors; what came of each seed.
+fn play_all(count: u64, length: Duration, trouble: Trouble) -> Vec<(u64, Result<Silence, String>)> {
+    let threads = std::thread::available_parallelism().map_or(1, |number| number.get() as u64);
+    std::thread::scope(|scope| {
+        let share = |first: u64| {
+            let seeds = (first..count).step_by(usize::try_from(threads).unwrap_or(1));
+            move || seeds.map(|seed| (seed, play(seed, length, trouble))).collect::<Vec<_>>()
+        };
+        let running: Vec<_> = (0..threads).map(|first| scope.spawn(share(first))).collect();
+        running.into_iter().flat_map(|thread| thread.join().expect("a history panicked")).collect()
+    })
+}
+
 #[test]
 fn loss_and_stalls_move_nothing() {
     let (count, length) = match number("FERROLB_HALF_HOURS") {
@@ -95,8 +108,8 @@ fn loss_and_stalls_move_nothing() {
     for trouble in [LOSS_AND_HOG, STALLS] {
         let mut silence = Silence::default();
         let mut moved = Vec::new();
-        for seed in 0..count {
-            match play(seed, length, trouble) {
+        for (seed, outcome) in play_all(count, length, trouble) {
+            match outcome {
                 Ok(more) => silence.add(more),
                 Err(text) => moved.push(format!("seed {seed}: {text}")),
             }
