@@ -16,16 +16,15 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
+use super::socket::Batch;
 use super::streams::{StreamEvent, Streams};
 use super::{COMPANION, Command, Companion, CompanionOutput, Snapshot, StartError, socket};
 use crate::{Config, DecodeError, Envelope, Event, Input, Output, Ring};
 
 /// Streams that others opened, at the same time.
 const STREAMS: usize = 32;
-/// Datagrams taken in one turn.
-const PORTION: usize = 64;
-/// More than any datagram.
-const BUFFER: usize = 0x1_0000;
+/// Batches of datagrams taken in one turn.
+const PORTION: usize = 16;
 /// What cannot be read is told this often at most, and numbers are published without a change of members.
 const PAUSE: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(1));
 /// How long accepting pauses when the system has no descriptor left.
@@ -53,7 +52,6 @@ pub(super) struct Runner {
     more: bool,
     unreadable: u64,
     complained: Option<Instant>,
-    buffer: Vec<u8>,
 }
 
 impl Runner {
@@ -95,7 +93,6 @@ impl Runner {
             more: false,
             unreadable: 0,
             complained: None,
-            buffer: vec![0; BUFFER],
         };
         runner.publish();
         Ok(runner)
@@ -103,37 +100,43 @@ impl Runner {
 
     /// The thread.
     pub(super) async fn run(mut self) {
+        let mut batch = Batch::new();
         loop {
             self.carry_out();
             self.publish();
             if let Some(companion) = &mut self.companion {
                 companion.published();
             }
-            if !self.turn().await {
+            if !self.turn(&mut batch).await {
                 return;
             }
             let current = now();
             if self.deadline().is_some_and(|at| at <= current) {
                 // What arrived before this moment counts, also if the thread was held up since the wait ended.
-                self.receive();
+                self.receive(&mut batch);
                 self.expire(current);
             }
         }
     }
 
     /// Waits for one thing and handles it; whether to go on.
-    async fn turn(&mut self) -> bool {
+    async fn turn(&mut self, batch: &mut Batch) -> bool {
         let deadline = self.deadline().map(tokio::time::Instant::from_std);
         let may_accept = self.free.available_permits() > 0;
         tokio::select! {
             command = self.commands.recv() => return self.command(command),
             // Readiness is told once.
-            () = std::future::ready(()), if self.more => self.receive(),
+            () = std::future::ready(()), if self.more => self.receive(batch),
             ready = self.udp.ready(Interest::READABLE | Interest::ERROR) => {
+                let mut failed = false;
                 if let Ok(mut ready) = ready {
+                    failed = ready.ready().is_error();
                     ready.clear_ready();
                 }
-                self.receive();
+                if failed {
+                    self.receive_errors();
+                }
+                self.receive(batch);
             }
             Some(event) = self.stream_events.recv() => self.stream_event(event),
             accepted = self.tcp.accept(), if may_accept => match accepted {
@@ -194,26 +197,26 @@ impl Runner {
         true
     }
 
-    /// Takes what is there, first the errors, but not for ever.
-    fn receive(&mut self) {
-        self.receive_errors();
-        let mut buffer = std::mem::take(&mut self.buffer);
+    /// Takes what is there, but not for ever.
+    fn receive(&mut self, batch: &mut Batch) {
         self.more = true;
         for _ in 0..PORTION {
-            match self.udp.get_ref().recv_from(&mut buffer) {
-                Ok((length, from)) => {
-                    self.datagram(from, buffer.get_mut(..length).unwrap_or_default());
-                    self.carry_out();
+            match batch.receive(self.udp.get_ref()) {
+                Ok(more) => {
+                    for (from, octets) in batch.datagrams() {
+                        self.datagram(from, octets);
+                        self.carry_out();
+                    }
+                    self.more = more;
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.more = false;
-                    break;
-                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.more = false,
                 // An error of an earlier datagram, which also is in the queue.
                 Err(_) => self.receive_errors(),
             }
+            if !self.more {
+                break;
+            }
         }
-        self.buffer = buffer;
     }
 
     fn receive_errors(&mut self) {

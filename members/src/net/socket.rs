@@ -8,7 +8,7 @@ use std::mem::{size_of, zeroed};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::AsRawFd;
 
-use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, Socket, Type};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -20,6 +20,10 @@ const BACKLOG: i32 = 128;
 const ATTEMPTS: usize = 10;
 /// Room for the control message: the error and the address of who reported it; in words, for their alignment.
 const CONTROL: usize = 32;
+/// Datagrams taken by one call: at rest they come one by one, and a call that finds fewer than it could take has emptied the queue.
+const BATCH: usize = 4;
+/// More than any datagram.
+const DATAGRAM: usize = 0x1_0000;
 
 /// An ICMP error, or one of our own host, about a datagram that was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,6 +93,70 @@ pub(super) fn register(socket: UdpSocket) -> io::Result<AsyncFd<UdpSocket>> {
     let registered =
         unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE | Interest::ERROR) };
     registered.map_err(io::Error::from)
+}
+
+/// Room for the datagrams of one call.
+pub(super) struct Batch {
+    /// One behind the other.
+    octets: Vec<u8>,
+    received: [Option<(SocketAddr, usize)>; BATCH],
+}
+
+impl Batch {
+    pub(super) fn new() -> Self {
+        Self { octets: vec![0; BATCH * DATAGRAM], received: [None; BATCH] }
+    }
+
+    /// Takes what is there, at most a batch, without waiting; whether there may be more.
+    pub(super) fn receive(&mut self, socket: &UdpSocket) -> io::Result<bool> {
+        self.received = [None; BATCH];
+        // SAFETY: all-zero is valid for these structures of integers and pointers.
+        let mut headers: [libc::mmsghdr; BATCH] = unsafe { zeroed() };
+        // SAFETY: as above.
+        let mut vectors: [libc::iovec; BATCH] = unsafe { zeroed() };
+        let mut from = [(); BATCH].map(|()| SockAddrStorage::zeroed());
+        let buffers = self.octets.chunks_exact_mut(DATAGRAM).zip(from.iter_mut());
+        for ((header, vector), (octets, from)) in
+            headers.iter_mut().zip(vectors.iter_mut()).zip(buffers)
+        {
+            vector.iov_base = octets.as_mut_ptr().cast();
+            vector.iov_len = octets.len();
+            header.msg_hdr.msg_iov = vector;
+            header.msg_hdr.msg_iovlen = 1;
+            header.msg_hdr.msg_namelen = from.size_of();
+            header.msg_hdr.msg_name = std::ptr::from_mut(from).cast();
+        }
+        let length = libc::c_uint::try_from(BATCH).map_err(io::Error::other)?;
+        // SAFETY: every header points to a vector and an address of the stated sizes, all of which live through the call; there are
+        // BATCH of them, all filled in.
+        let count = unsafe {
+            libc::recvmmsg(
+                socket.as_raw_fd(),
+                headers.as_mut_ptr(),
+                length,
+                libc::MSG_DONTWAIT as _,
+                std::ptr::null_mut(),
+            )
+        };
+        let count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
+        let received = self.received.iter_mut().zip(headers).zip(from).take(count);
+        for ((received, header), from) in received {
+            let length = usize::try_from(header.msg_len).unwrap_or(0).min(DATAGRAM);
+            // SAFETY: the kernel has written the address and its length.
+            let from = unsafe { SockAddr::new(from, header.msg_hdr.msg_namelen) };
+            *received = from.as_socket().map(|from| (from, length));
+        }
+        Ok(count == BATCH)
+    }
+
+    /// The datagrams of the last call and where they come from.
+    pub(super) fn datagrams(&mut self) -> impl Iterator<Item = (SocketAddr, &mut [u8])> {
+        let octets = self.octets.chunks_exact_mut(DATAGRAM);
+        self.received.iter().zip(octets).filter_map(|(received, octets)| {
+            let (from, length) = (*received)?;
+            Some((from, octets.get_mut(..length)?))
+        })
+    }
 }
 
 /// Takes one error from the queue, without waiting; `None` in it for one that tells nothing of use.
@@ -171,6 +239,33 @@ unsafe fn report(message: *const libc::cmsghdr) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_batch_takes_what_is_there_with_its_senders() {
+        for address in ["127.0.0.1:0", "[::1]:0"] {
+            let (udp, _tcp) = bind(address.parse().unwrap()).unwrap();
+            let senders = [(); 2].map(|()| UdpSocket::bind(address).unwrap());
+            let largest = vec![7; 60_000];
+            let sent = [b"".to_vec(), largest, b"3".to_vec(), b"4".to_vec(), b"5".to_vec()];
+            for (octets, sender) in sent.iter().zip(senders.iter().cycle()) {
+                sender.send_to(octets, udp.local_addr().unwrap()).unwrap();
+            }
+            let mut batch = Batch::new();
+            let mut taken = Vec::new();
+            for more in [true, false] {
+                assert_eq!(batch.receive(&udp).unwrap(), more);
+                taken.extend(batch.datagrams().map(|(from, octets)| (from, octets.to_vec())));
+            }
+            let expected: Vec<_> = sent
+                .into_iter()
+                .zip(senders.iter().cycle())
+                .map(|(octets, sender)| (sender.local_addr().unwrap(), octets))
+                .collect();
+            assert_eq!(taken, expected);
+            assert_eq!(batch.receive(&udp).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+            assert_eq!(batch.datagrams().count(), 0);
+        }
+    }
 
     #[test]
     fn a_closed_port_is_told_with_its_address_and_both_protocols_have_one_port() {
