@@ -32,8 +32,30 @@ struct Entry {
 struct AddressUse {
     pool: PoolId,
     sharing: Arc<Sharing>,
-    users: BTreeSet<ObjectKey>,
-    ports: BTreeMap<ServicePort, ObjectKey>,
+    /// Sorted, as the next: mostly one, for which a tree would take room for eleven.
+    users: Vec<ObjectKey>,
+    ports: Vec<(ServicePort, ObjectKey)>,
+}
+
+impl AddressUse {
+    fn user_of(&self, port: &ServicePort) -> Option<&ObjectKey> {
+        let index = self.ports.binary_search_by(|(taken, _)| taken.cmp(port)).ok()?;
+        self.ports.get(index).map(|(_, user)| user)
+    }
+
+    fn admit(&mut self, service: &ObjectKey, claim: &Claim) {
+        if let Err(index) = self.users.binary_search(service) {
+            self.users.insert(index, service.clone());
+        }
+        for port in &*claim.ports {
+            let found = self.ports.binary_search_by(|(taken, _)| taken.cmp(port));
+            match found.map(|index| self.ports.get_mut(index)) {
+                Ok(Some((_, user))) => *user = service.clone(),
+                Ok(None) => {}
+                Err(index) => self.ports.insert(index, (port.clone(), service.clone())),
+            }
+        }
+    }
 }
 
 /// How much of a pool is in use: distinct addresses by family, and Services.
@@ -108,8 +130,7 @@ impl Allocations {
         if !usage.sharing.is_allowed() || usage.sharing != claim.sharing {
             return Err(SharingError::sharing(service, others()));
         }
-        let taken =
-            |port: &&ServicePort| usage.ports.get(*port).is_some_and(|user| user != service);
+        let taken = |port: &&ServicePort| usage.user_of(port).is_some_and(|user| user != service);
         match claim.ports.iter().find(taken) {
             Some(port) => Err(SharingError::Port { port: port.clone(), address }),
             None => Ok(()),
@@ -218,13 +239,10 @@ impl Allocations {
             let usage = self.addresses.entry(*address).or_insert_with(|| AddressUse {
                 pool: assigned.pool.clone(),
                 sharing: Arc::clone(&claim.sharing),
-                users: BTreeSet::new(),
-                ports: BTreeMap::new(),
+                users: Vec::with_capacity(1),
+                ports: Vec::with_capacity(claim.ports.len()),
             });
-            usage.users.insert(service.clone());
-            for port in &claim.ports {
-                usage.ports.insert(port.clone(), service.clone());
-            }
+            usage.admit(service, &claim);
             if claim.sharing.is_allowed() {
                 self.shareable.entry(Arc::clone(&usage.sharing)).or_default().insert(*address);
             }
@@ -242,8 +260,8 @@ impl Allocations {
         }
         for address in &entry.assigned.addresses {
             let Some(usage) = self.addresses.get_mut(address) else { continue };
-            usage.users.remove(service);
-            usage.ports.retain(|_, user| user != service);
+            usage.users.retain(|user| user != service);
+            usage.ports.retain(|(_, user)| user != service);
             if usage.users.is_empty() {
                 if let Some(addresses) = self.shareable.get_mut(&usage.sharing) {
                     addresses.remove(address);

@@ -2,7 +2,7 @@
 //! When two Services may use one address (contract 2.7).
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use cluster::ObjectKey;
 use cluster::model::{Service, ServicePort, TrafficPolicy};
@@ -37,7 +37,7 @@ pub struct Claim {
     /// With whom it shares.
     pub sharing: Arc<Sharing>,
     /// Which ports it takes.
-    pub ports: Box<[ServicePort]>,
+    pub ports: Arc<[ServicePort]>,
 }
 
 impl Claim {
@@ -47,29 +47,39 @@ impl Claim {
     #[must_use]
     pub fn of(service: &Service) -> Self {
         let world = service.pool_kind();
-        if world == PoolKind::ExternalIpPool {
-            let key = if service.may_share_external() { "true" } else { "" };
-            let sharing = Sharing { world, key: key.into(), backend: "".into() };
-            return Self { sharing: Arc::new(sharing), ports: service.ports.clone() };
+        let key = match world {
+            PoolKind::ExternalIpPool if service.may_share_external() => "true",
+            PoolKind::ExternalIpPool => "",
+            PoolKind::IpAddressPool => service.annotation("allow-shared-ip").unwrap_or_default(),
+        };
+        if key.is_empty() {
+            return Self { sharing: unshared(world), ports: service.ports.clone() };
         }
-        let backend = match service.traffic_policy {
-            TrafficPolicy::Cluster => String::new(),
-            TrafficPolicy::Local => service
+        let backend = match (world, service.traffic_policy) {
+            (PoolKind::IpAddressPool, TrafficPolicy::Local) => service
                 .selector
                 .iter()
                 .map(|(key, value)| format!("{key}={value}"))
                 .collect::<Vec<_>>()
                 .join(","),
+            _ => String::new(),
         };
-        Self {
-            sharing: Arc::new(Sharing {
-                world,
-                key: service.annotation("allow-shared-ip").unwrap_or_default().into(),
-                backend: backend.into(),
-            }),
-            ports: service.ports.clone(),
-        }
+        let sharing = Sharing { world, key: key.into(), backend: backend.into() };
+        Self { sharing: Arc::new(sharing), ports: service.ports.clone() }
     }
+}
+
+/// What all hold who share nothing: most Services, so that they hold the same.
+fn unshared(world: PoolKind) -> Arc<Sharing> {
+    static OF_METALLB: LazyLock<Arc<Sharing>> = LazyLock::new(|| none(PoolKind::IpAddressPool));
+    static OF_ANTREA: LazyLock<Arc<Sharing>> = LazyLock::new(|| none(PoolKind::ExternalIpPool));
+    fn none(world: PoolKind) -> Arc<Sharing> {
+        Arc::new(Sharing { world, ..Sharing::default() })
+    }
+    Arc::clone(match world {
+        PoolKind::IpAddressPool => &OF_METALLB,
+        PoolKind::ExternalIpPool => &OF_ANTREA,
+    })
 }
 
 /// Why a Service may not use an address that others use.

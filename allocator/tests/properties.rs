@@ -214,7 +214,7 @@ fn check_sharing(server: &Server) {
             let claim = allocator::Claim::of(&server.snapshot.services()[*key]);
             assert!(claim.sharing.is_allowed(), "{address} is held by {keys:?}");
             sharing.insert(claim.sharing);
-            for port in claim.ports {
+            for port in claim.ports.iter().cloned() {
                 assert!(ports.insert(port), "{address} is held by {keys:?} on one port");
             }
         }

@@ -27,7 +27,8 @@ use crate::model::{
 
 /// Everything that decisions are made from.
 pub struct Snapshot {
-    services: BTreeMap<ObjectKey, Service>,
+    /// Boxed: half of a tree's room is empty.
+    services: BTreeMap<ObjectKey, Box<Service>>,
     /// The slices of each Service by their own key, in order: mostly one or two, so no map.
     slices: BTreeMap<ObjectKey, Vec<(ObjectKey, Slice)>>,
     /// The Service of each slice that is kept: its label may come to name another.
@@ -91,7 +92,7 @@ impl Snapshot {
 
     /// The Services of type LoadBalancer.
     #[must_use]
-    pub fn services(&self) -> &BTreeMap<ObjectKey, Service> {
+    pub fn services(&self) -> &BTreeMap<ObjectKey, Box<Service>> {
         &self.services
     }
 
@@ -104,7 +105,7 @@ impl Snapshot {
     /// One Service of type LoadBalancer.
     #[must_use]
     pub fn service(&self, key: &ObjectKey) -> Option<&Service> {
-        self.services.get(key)
+        self.services.get(key).map(|service| &**service)
     }
 
     /// The slices of a Service.
@@ -369,11 +370,11 @@ impl Snapshot {
             return;
         }
         match known {
-            Some(known) if *known == service => return,
+            Some(known) if **known == service => return,
             Some(known) => {
                 // A write that changes nothing which is kept only moves the version.
                 let unchanged = Service { version: known.version.clone(), ..service.clone() };
-                if *known != unchanged {
+                if **known != unchanged {
                     self.dirty.services.insert(key.clone());
                 }
             }
@@ -384,7 +385,7 @@ impl Snapshot {
                 self.dirty.services.insert(key.clone());
             }
         }
-        self.services.insert(key, service);
+        self.services.insert(key, Box::new(service));
     }
 
     fn remove_service(&mut self, key: &ObjectKey) {

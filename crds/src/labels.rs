@@ -6,21 +6,22 @@
 
 use std::collections::BTreeMap;
 
+use compact_str::CompactString;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use serde::{Deserialize, Deserializer};
 
 /// A sorted, immutable map of strings: labels, annotations or a Service's selector.
 ///
-/// An empty map takes no heap memory; another takes one allocation and its strings.
+/// An empty map takes no heap memory; another takes one allocation, and one for each string of more than 24 octets.
 #[derive(Clone, Default, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Labels(Box<[(Box<str>, Box<str>)]>);
+pub struct Labels(Box<[(CompactString, CompactString)]>);
 
 impl Labels {
     /// The value of `key`.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&str> {
-        let index = self.0.binary_search_by(|(k, _)| (**k).cmp(key)).ok()?;
-        self.0.get(index).map(|(_, value)| &**value)
+        let index = self.0.binary_search_by(|(k, _)| k.as_str().cmp(key)).ok()?;
+        self.0.get(index).map(|(_, value)| value.as_str())
     }
 
     /// Whether `key` is present, whatever its value.
@@ -31,7 +32,7 @@ impl Labels {
 
     /// Keys and values in ascending order of the keys.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(key, value)| (&**key, &**value))
+        self.0.iter().map(|(key, value)| (key.as_str(), value.as_str()))
     }
 
     /// Whether there is no entry.
@@ -52,12 +53,7 @@ impl<K: Into<String>, V: Into<String>> FromIterator<(K, V)> for Labels {
     fn from_iter<I: IntoIterator<Item = (K, V)>>(entries: I) -> Self {
         let sorted: BTreeMap<String, String> =
             entries.into_iter().map(|(key, value)| (key.into(), value.into())).collect();
-        Self(
-            sorted
-                .into_iter()
-                .map(|(key, value)| (key.into_boxed_str(), value.into_boxed_str()))
-                .collect(),
-        )
+        Self(sorted.into_iter().map(|(key, value)| (key.into(), value.into())).collect())
     }
 }
 

@@ -23,7 +23,7 @@ pub(crate) fn addresses(service: &Service) -> Result<Vec<IpAddr>, Withhold> {
         .iter()
         .map(|entry| {
             let text = if entry.ip.is_empty() { &entry.hostname } else { &entry.ip };
-            entry.ip.parse().map_err(|_| Withhold::InvalidAddress(text.clone()))
+            entry.ip.parse().map_err(|_| Withhold::InvalidAddress(text.as_str().into()))
         })
         .collect()
 }

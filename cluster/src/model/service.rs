@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What ferrolb keeps of a Service.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use compact_str::CompactString;
 use crds::antrea;
 use crds::config::{Family, PoolKind};
 use crds::labels::Labels;
@@ -50,11 +52,46 @@ pub enum FamilyPolicy {
     RequireDualStack,
 }
 
+/// `spec.ports[].protocol`; it is written as Kubernetes does.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Protocol {
+    /// `SCTP`.
+    Sctp,
+    /// `TCP`. The default.
+    Tcp,
+    /// `UDP`.
+    Udp,
+    /// None that Kubernetes knows today.
+    Other(Box<str>),
+}
+
+impl From<&str> for Protocol {
+    fn from(text: &str) -> Self {
+        match text {
+            "SCTP" => Self::Sctp,
+            "TCP" => Self::Tcp,
+            "UDP" => Self::Udp,
+            other => Self::Other(other.into()),
+        }
+    }
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Sctp => "SCTP",
+            Self::Tcp => "TCP",
+            Self::Udp => "UDP",
+            Self::Other(other) => other,
+        })
+    }
+}
+
 /// A protocol and port of `spec.ports`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ServicePort {
-    /// `TCP`, `UDP` or `SCTP`.
-    pub protocol: Box<str>,
+    /// The port's protocol.
+    pub protocol: Protocol,
     /// The Service's own port, not the node port.
     pub port: u16,
 }
@@ -79,7 +116,7 @@ pub struct Service {
     /// `spec.loadBalancerIP`, unparsed; empty means unset.
     pub load_balancer_ip: Box<str>,
     /// `spec.clusterIPs`, else `spec.clusterIP`, as written (`None` for a headless Service).
-    pub cluster_ips: Box<[Box<str>]>,
+    pub cluster_ips: Box<[CompactString]>,
     /// The family of `spec.ipFamilies[0]`.
     pub primary_family: Family,
     /// `spec.ipFamilyPolicy`.
@@ -89,7 +126,7 @@ pub struct Service {
     /// `spec.selector`.
     pub selector: Labels,
     /// `spec.ports`.
-    pub ports: Box<[ServicePort]>,
+    pub ports: Arc<[ServicePort]>,
     /// `status.loadBalancer.ingress`, in order.
     pub ingress: Box<[Ingress]>,
     /// The fingerprint of its condition `ferrolb.io/Allocated`, if it has one.
@@ -102,9 +139,9 @@ pub struct Service {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ingress {
     /// As written; empty when the entry has only a hostname.
-    pub ip: Box<str>,
+    pub ip: CompactString,
     /// The hostname, which ferrolb does not set for a MetalLB pool.
-    pub hostname: Box<str>,
+    pub hostname: CompactString,
 }
 
 /// The `hostname` that is to stand beside each address of `status.loadBalancer.ingress`.
@@ -340,12 +377,11 @@ impl ServiceObject {
             Some("LoadBalancer") => ServiceType::LoadBalancer,
             _ => ServiceType::Other,
         };
-        let mut cluster_ips: Vec<Box<str>> =
+        let mut cluster_ips: Vec<CompactString> =
             spec.cluster_ips.unwrap_or_default().into_iter().map(Into::into).collect();
         if cluster_ips.is_empty() {
-            cluster_ips.extend(
-                spec.cluster_ip.filter(|text| !text.is_empty()).map(String::into_boxed_str),
-            );
+            cluster_ips
+                .extend(spec.cluster_ip.filter(|text| !text.is_empty()).map(CompactString::from));
         }
         let primary_family = match spec.ip_families.unwrap_or_default().first().map(String::as_str)
         {

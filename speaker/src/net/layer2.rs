@@ -115,7 +115,7 @@ impl Layer2Driver {
         let earliest =
             |ends: &mut dyn Iterator<Item = Timestamp>| ends.filter(|end| *end > time).min();
         self.preferences_end = if dirty.all {
-            earliest(&mut snapshot.services().values().filter_map(preference_ends))
+            earliest(&mut snapshot.services().values().filter_map(|it| preference_ends(it)))
         } else {
             let changed = dirty.services.iter().filter_map(|key| snapshot.service(key));
             earliest(&mut changed.filter_map(preference_ends).chain(self.preferences_end))
