@@ -16,7 +16,7 @@ use crds::labels::Labels;
 
 use crate::allocations::{Allocations, Assigned};
 use crate::decide::{Decision, Loss, Outcome, POOL_ANNOTATION, World, decide, keep};
-use crate::reason::{Notice, Reason};
+use crate::reason::{Change, Notice, Reason};
 use crate::sharing::Claim;
 
 /// Something for the sink to carry out.
@@ -32,6 +32,15 @@ pub enum Output {
         uid: Box<str>,
         /// What happened.
         notice: Notice,
+    },
+    /// Its addresses are taken back for a reason that is no event.
+    Cleared {
+        /// The Service.
+        service: ObjectKey,
+        /// Its addresses until now.
+        addresses: Vec<IpAddr>,
+        /// What changed.
+        change: Change,
     },
 }
 
@@ -221,6 +230,13 @@ impl<'a> Round<'a> {
                 let world = self.world(&key);
                 decide(&key, service, &current, world, &self.books.allocations)
             };
+            if let Some(change) = decision.cleared {
+                self.outputs.push(Output::Cleared {
+                    service: key.clone(),
+                    addresses: current,
+                    change,
+                });
+            }
             self.commit(&key, service, decision);
         }
     }
@@ -329,7 +345,7 @@ impl<'a> Round<'a> {
             self.commit(key, service, decision);
         } else if let Some(assigned) = self.books.allocations.of(key).cloned() {
             let outcome = Outcome::Assigned(assigned);
-            self.commit(key, service, Decision { outcome, notices: Vec::new() });
+            self.commit(key, service, Decision::kept(outcome, Vec::new()));
         }
         true
     }
@@ -401,7 +417,7 @@ impl<'a> Round<'a> {
     }
 
     fn commit(&mut self, key: &ObjectKey, service: &Service, decision: Decision) {
-        let Decision { outcome, notices } = decision;
+        let Decision { outcome, notices, cleared: _ } = decision;
         let external = service.external_pool().is_some();
         let wants_two = (external && service.load_balancer_ip.is_empty()
             || crate::request::prefers_dual(service))

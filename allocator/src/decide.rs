@@ -16,7 +16,7 @@ use crds::labels::Labels;
 
 use crate::allocations::{Allocations, Assigned};
 use crate::external;
-use crate::reason::{Names, Notice, Reason};
+use crate::reason::{Change, Names, Notice, Reason};
 use crate::request::{
     Families, check_families, prefers_dual, quoted, requested_addresses, requested_pool,
 };
@@ -88,12 +88,19 @@ pub struct Decision {
     pub outcome: Outcome,
     /// What users are told.
     pub notices: Vec<Notice>,
+    /// What took its addresses back, where no notice says so.
+    pub cleared: Option<Change>,
 }
 
 impl Decision {
     pub(crate) fn pending(key: &ObjectKey, reason: Reason) -> Self {
         let notices = reason.notice(key).into_iter().collect();
-        Self { outcome: Outcome::Pending(reason), notices }
+        Self { outcome: Outcome::Pending(reason), notices, cleared: None }
+    }
+
+    /// It goes on with what it has.
+    pub(crate) fn kept(outcome: Outcome, notices: Vec<Notice>) -> Self {
+        Self { outcome, notices, cleared: None }
     }
 }
 
@@ -102,10 +109,24 @@ impl Decision {
 pub enum Loss {
     /// There were none.
     Nothing,
-    /// Silently: the Service asks for something else now.
-    Changed,
+    /// Without an event: the Service asks for something else now.
+    Changed(Change),
     /// With an event.
     Told(Notice),
+}
+
+impl Loss {
+    /// An event for `notices`, or what changed.
+    pub(crate) fn divide(self, notices: &mut Vec<Notice>) -> Option<Change> {
+        match self {
+            Self::Nothing => None,
+            Self::Changed(change) => Some(change),
+            Self::Told(notice) => {
+                notices.push(notice);
+                None
+            }
+        }
+    }
 }
 
 /// Whether the Service may keep `current`: it gets them as they are, or the reason why not.
@@ -130,13 +151,15 @@ pub fn keep(
             Loss::Nothing
         });
     }
-    let Some(families) = Families::of_service(service) else { return Err(Loss::Changed) };
+    let Some(families) = Families::of_service(service) else {
+        return Err(Loss::Changed(Change::Families));
+    };
     let Some(current_families) = Families::of(current) else {
         return Err(Loss::Told(unknown_families(service)));
     };
     let fewer_is_fine = families == Families::Dual && prefers_dual(service);
     if current_families != families && !fewer_is_fine {
-        return Err(Loss::Changed);
+        return Err(Loss::Changed(Change::Families));
     }
     let assigned = check(key, service, current, world, allocations).map_err(|reason| {
         Loss::Told(Notice::normal(
@@ -148,13 +171,13 @@ pub fn keep(
         ))
     })?;
     if requested_pool(service).is_some_and(|pool| pool != &*assigned.pool.name) {
-        return Err(Loss::Changed);
+        return Err(Loss::Changed(Change::Pool));
     }
     match requested_addresses(service) {
         // Nonsense takes nothing away: the addresses stay until the request can be understood.
         Err(_) => Ok(assigned),
         Ok(requested) if requested.is_empty() || requested == assigned.addresses => Ok(assigned),
-        Ok(_) => Err(Loss::Changed),
+        Ok(_) => Err(Loss::Changed(Change::Addresses)),
     }
 }
 
@@ -186,10 +209,11 @@ pub fn decide(
         return Decision::pending(key, Reason::NoPools);
     }
     if let Some(assigned) = held(key, service, current, world.config, allocations) {
-        return Decision { outcome: Outcome::Held(assigned), notices };
+        return Decision::kept(Outcome::Held(assigned), notices);
     }
     if service.cluster_ips.is_empty() {
-        return Decision::pending(key, Reason::NoClusterIps);
+        let cleared = (!current.is_empty()).then_some(Change::NoClusterIps);
+        return Decision { cleared, ..Decision::pending(key, Reason::NoClusterIps) };
     }
     let cluster_ips = format!("[{}]", service.cluster_ips.join(" "));
     if service.family_policy == FamilyPolicy::RequireDualStack && service.cluster_ips.len() < 2 {
@@ -209,22 +233,20 @@ pub fn decide(
             {
                 notices.push(add_family(key, service, &mut assigned, world, allocations));
             }
-            Decision { outcome: Outcome::Assigned(assigned), notices }
+            Decision::kept(Outcome::Assigned(assigned), notices)
         }
         Err(loss) => {
-            if let Loss::Told(notice) = loss {
-                notices.push(notice);
-            }
+            let cleared = loss.divide(&mut notices);
             match allocate(key, service, families, world, allocations) {
                 Ok(assigned) => {
                     let message = format!("Assigned IP {}", quoted(&assigned.addresses));
                     notices.push(Notice::normal("IPAllocated", message));
                     notices.extend(deprecated_annotations(service));
-                    Decision { outcome: Outcome::Assigned(assigned), notices }
+                    Decision { outcome: Outcome::Assigned(assigned), notices, cleared }
                 }
                 Err(reason) => {
                     notices.extend(reason.notice(key));
-                    Decision { outcome: Outcome::Pending(reason), notices }
+                    Decision { outcome: Outcome::Pending(reason), notices, cleared }
                 }
             }
         }

@@ -11,7 +11,7 @@ use crds::config::{Family, Policy, Pool, PoolId, PoolKind};
 
 use crate::allocations::{Allocations, Assigned};
 use crate::decide::{Decision, Loss, Outcome, World};
-use crate::reason::{Notice, Reason};
+use crate::reason::{Change, Notice, Reason};
 use crate::request::{Families, RequestError, quoted};
 use crate::sharing::Claim;
 
@@ -28,12 +28,18 @@ pub(crate) fn keep(
         return Err(Loss::Nothing);
     }
     let name = service.external_pool().unwrap_or_default();
-    let pool = world.config.external_pools.get(name).ok_or(Loss::Changed)?;
-    if !current.iter().all(|address| pool.contains(*address)) || Families::of(current).is_none() {
-        return Err(Loss::Changed);
+    let pool = world.config.external_pools.get(name);
+    let pool = pool.ok_or(Loss::Changed(Change::NotInExternalPool))?;
+    if !current.iter().all(|address| pool.contains(*address)) {
+        let is_other = allocations.of(key).is_some_and(|had| had.pool != pool.id());
+        let change = if is_other { Change::Pool } else { Change::NotInExternalPool };
+        return Err(Loss::Changed(change));
+    }
+    if Families::of(current).is_none() {
+        return Err(Loss::Changed(Change::Families));
     }
     if !service.load_balancer_ip.is_empty() && !is_requested(service, current) {
-        return Err(Loss::Changed);
+        return Err(Loss::Changed(Change::Addresses));
     }
     // Whom the other world gave it decides by the better right, as between any two.
     if let Some(error) = current
@@ -77,24 +83,21 @@ pub(crate) fn decide(
                 notices.push(Notice::normal("IPAllocated", message));
             }
             notices.extend(seeker.clash(&assigned.addresses));
-            Decision { outcome: Outcome::Assigned(assigned), notices }
+            Decision::kept(Outcome::Assigned(assigned), notices)
         }
         Err(loss) => {
-            notices.extend(match loss {
-                Loss::Told(notice) => Some(notice),
-                Loss::Nothing | Loss::Changed => None,
-            });
+            let cleared = loss.divide(&mut notices);
             match seeker.allocate() {
                 Ok(addresses) => {
                     let message = format!("Assigned IP {}", quoted(&addresses));
                     notices.push(Notice::normal("IPAllocated", message));
                     notices.extend(seeker.clash(&addresses));
                     let assigned = Assigned { pool: pool.id(), addresses };
-                    Decision { outcome: Outcome::Assigned(assigned), notices }
+                    Decision { outcome: Outcome::Assigned(assigned), notices, cleared }
                 }
                 Err(reason) => {
                     notices.extend(reason.notice(key));
-                    Decision { outcome: Outcome::Pending(reason), notices }
+                    Decision { outcome: Outcome::Pending(reason), notices, cleared }
                 }
             }
         }
@@ -120,7 +123,7 @@ fn without_pool(
     };
     if booked && !current.is_empty() && current.iter().all(free) {
         let assigned = Assigned { pool, addresses: current.to_vec() };
-        return Decision { outcome: Outcome::Held(assigned), notices: Vec::new() };
+        return Decision::kept(Outcome::Held(assigned), Vec::new());
     }
     let reason = Arc::clone(&invalid.reason);
     Decision::pending(key, Reason::InvalidPool { pool: Arc::clone(name), reason })

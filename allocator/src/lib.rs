@@ -23,6 +23,6 @@ mod sharing;
 pub use allocations::{Allocations, Assigned, Usage};
 pub use allocator::{Allocator, Output, Write};
 pub use decide::{Decision, Loss, Outcome, POOL_ANNOTATION, World, decide, keep};
-pub use reason::{Names, Notice, Reason};
+pub use reason::{Change, Names, Notice, Reason};
 pub use request::{Families, RequestError, requested_addresses, requested_pool};
 pub use sharing::{Claim, Sharing, SharingError};

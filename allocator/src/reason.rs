@@ -257,6 +257,41 @@ impl Reason {
     }
 }
 
+/// What about a Service changed, so that its addresses are taken back without an event: who changed it knows. Its text is the
+/// log's, in MetalLB's words where MetalLB says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Change {
+    /// It has lost its cluster addresses.
+    #[error("No ClusterIPs")]
+    NoClusterIps,
+    /// Its families are others than those of its addresses.
+    #[error("the addresses that are currently assigned are not of the families of the service")]
+    Families,
+    /// It asks for another pool.
+    #[error("user requested a different pool than the one currently assigned")]
+    Pool,
+    /// It asks for other addresses.
+    #[error("user requested a different IP than the one currently assigned")]
+    Addresses,
+    /// Its `ExternalIPPool` holds its addresses no longer.
+    #[error("the ExternalIPPool does not hold the IP currently assigned")]
+    NotInExternalPool,
+}
+
+impl Change {
+    /// The value of `reason` in the log (contract 7.2).
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::NoClusterIps => "noClusterIPs",
+            Self::Families => "differentIPFamily",
+            Self::Pool => "differentPoolRequested",
+            Self::Addresses => "differentIPRequested",
+            Self::NotInExternalPool => "notInExternalPool",
+        }
+    }
+}
+
 /// An event on the Service (contract 2.9).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Notice {

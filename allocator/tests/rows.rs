@@ -57,7 +57,7 @@ fn told(objects: &[Value]) -> Vec<(bool, &'static str, String)> {
         Output::Tell { notice: Notice { warning, reason, message }, .. } => {
             Some((warning, reason, message))
         }
-        Output::Write(_) => None,
+        Output::Write(_) | Output::Cleared { .. } => None,
     });
     notices.collect()
 }

@@ -70,6 +70,13 @@ pub enum Event<'a> {
         /// What failed.
         error: Option<String>,
     },
+    /// TCP did not take what [`Peer::transmit`] gave: the connection has ended.
+    Unsent {
+        /// Which.
+        direction: Direction,
+        /// What failed.
+        error: String,
+    },
     /// Our attempt to connect found no way to the peer: it is asked again soon, however often that was in vain.
     Unreachable {
         /// What failed.
@@ -237,6 +244,16 @@ impl Peer {
             Event::Disconnected { direction, error } => {
                 let reason = error.map_or(DownReason::ClosedByPeer, DownReason::Tcp);
                 self.with(now, direction, |session, around| session.failed(around, reason));
+            }
+            Event::Unsent { direction, error } => {
+                self.with(now, direction, |session, around| {
+                    let reason = if session.holds_update() {
+                        DownReason::UpdateUnsent(error)
+                    } else {
+                        DownReason::Tcp(error)
+                    };
+                    session.failed(around, reason);
+                });
             }
             Event::Unreachable { error } => {
                 self.unreachable = true;

@@ -177,6 +177,11 @@ impl Session {
         self.outbox.waiting()
     }
 
+    /// Whether an UPDATE, or a part of one, has not been taken yet.
+    pub(crate) fn holds_update(&self) -> bool {
+        self.outbox.holds(MessageType::Update)
+    }
+
     /// Where UPDATEs may be appended now; `None` if the session is not up or enough is waiting.
     pub(crate) fn room(&mut self) -> Option<&mut Vec<u8>> {
         (self.state == State::Established && !self.outbox.is_full()).then(|| self.outbox.end())

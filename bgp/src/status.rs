@@ -108,6 +108,9 @@ pub enum DownReason {
     /// TCP failed, or could not connect.
     #[error("TCP: {0}")]
     Tcp(String),
+    /// The same, while an UPDATE was being sent.
+    #[error("TCP: {0}")]
+    UpdateUnsent(String),
     /// The peer closed the connection without a NOTIFICATION.
     #[error("the peer closed the connection")]
     ClosedByPeer,

@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex};
 use anyhow::Context;
 use cluster::folder::{FolderState, ServiceState};
 use cluster::manifest::Mistake;
+use cluster::net::rounds;
 use cluster::net::sink::folder::StateFile;
 use cluster::net::source::folder::FolderWatch;
 use cluster::{Dirty, ObjectKey};
@@ -308,6 +309,7 @@ impl Runner {
         for output in self.bgp.reconcile(&self.world.snapshot, &dirty) {
             self.note_route(&output);
         }
+        rounds::note_end(&dirty);
         let allocations = self.world.allocator.allocations();
         let pending = self.world.allocator.pending();
         self.metrics.allocator.update(self.world.snapshot.config(), allocations, pending);
@@ -338,7 +340,7 @@ impl Runner {
             RouteOutput::Advertised { service, addresses, .. } => {
                 metrics.set_announced(service, "bgp", addresses);
             }
-            RouteOutput::Withdrawn { service, reason } => {
+            RouteOutput::Withdrawn { service, reason, .. } => {
                 tracing::info!(event = "serviceWithdrawn", %service, reason = reason.name_by_bgp(), protocol = "bgp", "{reason}");
                 metrics.set_withdrawn(service, "bgp");
             }

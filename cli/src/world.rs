@@ -127,6 +127,7 @@ impl World {
                         self.allocator.observed(&write.service);
                     }
                     Output::Tell { service, notice, .. } => told.push((service, notice)),
+                    Output::Cleared { .. } => {}
                 }
             }
             if !written {

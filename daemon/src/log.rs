@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::Write;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::{Value, json};
 use tracing::field::{Field, Visit};
@@ -54,16 +55,33 @@ impl std::str::FromStr for Threshold {
 
 /// Starts to log; a second call does nothing.
 pub fn start(threshold: Threshold, format: Format) {
+    let write = |line: &str| {
+        // There is no other place to say that standard output is gone.
+        let _ = std::io::stdout().lock().write_all(line.as_bytes());
+    };
     // It fails only where a logger is set already.
-    let _ = tracing_subscriber::registry().with(Lines { threshold, format }).try_init();
+    let _ = tracing_subscriber::registry().with(Lines { threshold, format, write }).try_init();
 }
 
-struct Lines {
+/// The lines that `run` makes in this thread, instead of writing them: for tests.
+pub fn lines_of(threshold: Threshold, format: Format, run: impl FnOnce()) -> Vec<String> {
+    let lines = Arc::new(Mutex::new(Vec::new()));
+    let kept = Arc::clone(&lines);
+    let write = move |line: &str| {
+        kept.lock().unwrap_or_else(PoisonError::into_inner).push(line.to_owned());
+    };
+    let subscriber = tracing_subscriber::registry().with(Lines { threshold, format, write });
+    tracing::subscriber::with_default(subscriber, run);
+    std::mem::take(&mut *lines.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+struct Lines<W> {
     threshold: Threshold,
     format: Format,
+    write: W,
 }
 
-impl<S: Subscriber> Layer<S> for Lines {
+impl<S: Subscriber, W: Fn(&str) + 'static> Layer<S> for Lines<W> {
     fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
         let Some(threshold) = self.threshold.0 else { return false };
         // Libraries below are of interest only when something is wrong.
@@ -99,8 +117,7 @@ impl<S: Subscriber> Layer<S> for Lines {
             Format::Json => json_line(event.metadata(), fields),
             Format::Text => text_line(event.metadata(), &fields),
         };
-        // There is no other place to say that standard output is gone.
-        let _ = std::io::stdout().lock().write_all(line.as_bytes());
+        (self.write)(&line);
     }
 }
 

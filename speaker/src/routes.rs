@@ -16,6 +16,7 @@ use ipnet::IpNet;
 use crate::advertise::{Path, advertise};
 use crate::announce::Options;
 use crate::reason::Withhold;
+use crate::subject::replaced;
 use crate::tally::Tally;
 
 /// Something that changed and has to be told.
@@ -29,11 +30,15 @@ pub enum RouteOutput {
         uid: Box<str>,
         /// Its addresses.
         addresses: Vec<IpAddr>,
+        /// Those until now, if they were others.
+        former: Vec<IpAddr>,
     },
     /// The Service was advertised from here and is no longer.
     Withdrawn {
         /// The Service.
         service: ObjectKey,
+        /// What its addresses were.
+        addresses: Vec<IpAddr>,
         /// Why it ended.
         reason: Withhold,
     },
@@ -233,7 +238,7 @@ impl RouteBooks {
                 for path in &mut paths {
                     path.attributes = self.intern(Arc::clone(&path.attributes));
                 }
-                self.forget(key, touched);
+                let former = self.forget(key, touched).unwrap_or_default();
                 for path in &paths {
                     let users = self.users.entry(path.prefix).or_default();
                     if !users.contains(key) {
@@ -246,13 +251,15 @@ impl RouteBooks {
                     service: key.clone(),
                     uid: uid.clone(),
                     addresses: addresses.clone(),
+                    former: replaced(former, &addresses),
                 });
                 self.advertised.insert(key.clone(), Advertised { paths, addresses, uid });
             }
             (verdict, _) => {
-                if self.forget(key, touched) {
+                if let Some(addresses) = self.forget(key, touched) {
                     let reason = verdict.err().unwrap_or(Withhold::ServiceDeleted);
-                    outputs.push(RouteOutput::Withdrawn { service: key.clone(), reason });
+                    let service = key.clone();
+                    outputs.push(RouteOutput::Withdrawn { service, addresses, reason });
                     if self.peers_of.remove(key).is_some() {
                         outputs
                             .push(RouteOutput::Peers { service: key.clone(), peers: Vec::new() });
@@ -262,8 +269,9 @@ impl RouteBooks {
         }
     }
 
-    fn forget(&mut self, key: &ObjectKey, touched: &mut BTreeSet<IpNet>) -> bool {
-        let Some(known) = self.advertised.remove(key) else { return false };
+    /// Nothing is advertised of it any more; returns its addresses if something was.
+    fn forget(&mut self, key: &ObjectKey, touched: &mut BTreeSet<IpNet>) -> Option<Vec<IpAddr>> {
+        let known = self.advertised.remove(key)?;
         for path in known.paths {
             if let Some(users) = self.users.get_mut(&path.prefix) {
                 users.retain(|user| user != key);
@@ -273,7 +281,7 @@ impl RouteBooks {
             }
             touched.insert(path.prefix);
         }
-        true
+        Some(known.addresses)
     }
 
     fn intern(&mut self, attributes: Arc<Attributes>) -> Arc<Attributes> {

@@ -13,6 +13,7 @@ use l2::{Desired, Scope};
 
 use crate::announce::{Announcement, Circumstances, Options, Verdict, announce};
 use crate::reason::Withhold;
+use crate::subject;
 use crate::tally::Tally;
 
 /// Something that changed and has to be told.
@@ -26,6 +27,8 @@ pub enum Output {
         uid: Box<str>,
         /// What is announced.
         announcement: Announcement,
+        /// Its addresses until now, if they were others.
+        former: Vec<IpAddr>,
     },
     /// The Service was announced from here and is no longer.
     Withdrawn {
@@ -188,13 +191,14 @@ impl Speaker {
                 if self.announced.get(&key) == Some(&announcement) {
                     return;
                 }
-                self.forget(&key);
+                let former = self.forget(&key).map(|before| before.addresses).unwrap_or_default();
                 for address in &announcement.addresses {
                     self.users.entry(*address).or_default().insert(key.clone());
                     self.touched.insert(*address);
                 }
                 self.announced.insert(key.clone(), announcement.clone());
-                outputs.push(Output::Announced { service: key, uid, announcement });
+                let former = subject::replaced(former, &announcement.addresses);
+                outputs.push(Output::Announced { service: key, uid, announcement, former });
             }
             Err(reason) => {
                 let withheld = snapshot.service(&key).is_some();

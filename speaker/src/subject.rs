@@ -28,6 +28,12 @@ pub(crate) fn addresses(service: &Service) -> Result<Vec<IpAddr>, Withhold> {
         .collect()
 }
 
+/// The addresses that a Service had, if they were others than now (contract 2.10); their order does not count.
+pub(crate) fn replaced(before: Vec<IpAddr>, now: &[IpAddr]) -> Vec<IpAddr> {
+    let same = before.len() == now.len() && before.iter().all(|address| now.contains(address));
+    if same { Vec::new() } else { before }
+}
+
 /// What advertisements select a pool by.
 pub(crate) struct PoolOf<'a> {
     pub(crate) kind: PoolKind,

@@ -92,7 +92,8 @@ fn a_change_of_address_moves_what_is_answered_for() {
     world.stage(&service("web", &["10.0.0.2", "fd00::2"]));
     let dirty = world.snapshot.take_dirty();
     let told = reconcile(&mut speaker, &world, &dirty);
-    assert!(matches!(told.as_slice(), [Output::Announced { .. }]), "{told:?}");
+    let [Output::Announced { former, .. }] = told.as_slice() else { panic!("{told:?}") };
+    assert_eq!(*former, ["10.0.0.1".parse::<std::net::IpAddr>().unwrap()]);
     let addresses: Vec<String> = speaker.desired().keys().map(ToString::to_string).collect();
     assert_eq!(addresses, ["10.0.0.2", "fd00::2"]);
     assert_eq!(speaker.users("10.0.0.1".parse().unwrap()).count(), 0);

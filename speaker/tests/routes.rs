@@ -211,7 +211,11 @@ fn equal_prefixes_are_merged_and_stay_until_the_last_service_goes() {
     assert_eq!(
         outputs,
         [
-            RouteOutput::Withdrawn { service: key("web"), reason: Withhold::ServiceDeleted },
+            RouteOutput::Withdrawn {
+                service: key("web"),
+                addresses: vec!["10.0.0.1".parse().unwrap()],
+                reason: Withhold::ServiceDeleted
+            },
             RouteOutput::Peers { service: key("web"), peers: Vec::new() },
         ]
     );
@@ -287,12 +291,11 @@ fn a_closed_node_withdraws_everything_with_its_reason() {
     books.reconcile(&world.snapshot, &everything(), &names(&["one"]));
     books.set_closed(Some(Withhold::NodeDrained));
     let outputs = books.reconcile(&world.snapshot, &everything(), &names(&["one"]));
-    assert!(
-        outputs.contains(&RouteOutput::Withdrawn {
-            service: key("web"),
-            reason: Withhold::NodeDrained
-        })
-    );
+    assert!(outputs.contains(&RouteOutput::Withdrawn {
+        service: key("web"),
+        addresses: vec!["10.0.0.1".parse().unwrap(), "2001:db8::1".parse().unwrap()],
+        reason: Withhold::NodeDrained
+    }));
     assert!(table(&books, "one").is_empty());
 }
 
@@ -305,8 +308,11 @@ fn another_address_within_an_aggregate_is_told() {
     world.stage(&service("web", &["10.0.0.9"]));
     let dirty = world.snapshot.take_dirty();
     let outputs = books.reconcile(&world.snapshot, &dirty, &names(&["one"]));
-    assert!(matches!(&outputs[..], [RouteOutput::Advertised { addresses, .. }]
-        if addresses == &["10.0.0.9".parse::<std::net::IpAddr>().unwrap()]));
+    let [RouteOutput::Advertised { addresses, former, .. }] = &outputs[..] else {
+        panic!("{outputs:?}")
+    };
+    assert_eq!(*addresses, ["10.0.0.9".parse::<std::net::IpAddr>().unwrap()]);
+    assert_eq!(*former, ["10.0.0.1".parse::<std::net::IpAddr>().unwrap()]);
 }
 
 #[derive(Clone, Debug)]

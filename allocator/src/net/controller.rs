@@ -18,13 +18,14 @@ use cluster::net::access::may_get;
 use cluster::net::client::connect;
 use cluster::net::fence::Fence;
 use cluster::net::pod::{Search, own_pod};
+use cluster::net::rounds;
 use cluster::net::sink::kubernetes::{
     Component, ConfigurationStateSink, EventSink, ObjectEvent, PoolCounters, PoolSink, Regarding,
     ServiceReport, ServiceSink, ServiceStatus, list_formerly_allocated,
 };
 use cluster::net::source::kubernetes::{Watches, watch_all};
 use cluster::net::source::{Journal, Update};
-use cluster::{ConfigScope, Dirty, Kind, Object, ObjectKey, Snapshot};
+use cluster::{ConfigScope, Kind, Object, Snapshot};
 use crds::config::ConfigKind;
 use daemon::access::Access;
 use daemon::endpoints::{Readiness, serve_health};
@@ -37,6 +38,7 @@ use tokio::time::Instant;
 use super::args::Args;
 use super::external::ExternalWorld;
 use super::leader::Leadership;
+use super::log;
 use super::memberlist_secret::MemberlistSecret;
 use super::webhook;
 use crate::metrics::AllocatorMetrics;
@@ -345,13 +347,15 @@ impl Controller {
                 }
             }
         }
+        rounds::note_start(&dirty);
         let outputs = self.allocator.reconcile(&self.snapshot, &dirty);
         if tracing::enabled!(tracing::Level::DEBUG) {
-            tell_unchanged(&dirty, &outputs);
+            log::note_unchanged(&dirty, &outputs);
         }
         for output in outputs {
             self.carry_out(output);
         }
+        rounds::note_end(&dirty);
         let config = self.snapshot.config();
         let allocations = self.allocator.allocations();
         self.metrics.update(config, allocations, self.allocator.pending());
@@ -376,11 +380,9 @@ impl Controller {
     }
 
     fn carry_out(&self, output: Output) {
+        log::note(&output, self.allocator.allocations());
         match output {
             Output::Write(write) => {
-                tracing::info!(event = "serviceUpdated", service = %write.service,
-                    ips = ?write.addresses, pool = write.pool.as_deref().unwrap_or_default(),
-                    "updated service object");
                 if let Some(sink) = &self.services {
                     let status = ServiceStatus {
                         addresses: write.addresses,
@@ -393,18 +395,6 @@ impl Controller {
                 }
             }
             Output::Tell { service, uid, notice } => {
-                let event = notice.event();
-                if event == "deprecatedAnnotation" {
-                    tracing::warn!(event, %service, "{}", notice.message);
-                } else if event == "ipAllocated" {
-                    let had = self.allocator.allocations().of(&service);
-                    let ips = had.map(|assigned| &assigned.addresses[..]).unwrap_or_default();
-                    tracing::info!(event, %service, ?ips, "{}", notice.message);
-                } else if notice.warning {
-                    tracing::error!(event, %service, reason = notice.reason, "{}", notice.message);
-                } else {
-                    tracing::info!(event, %service, reason = notice.reason, "{}", notice.message);
-                }
                 self.events.publish(ObjectEvent {
                     regarding: Regarding::service(service, uid),
                     warning: notice.warning,
@@ -412,6 +402,7 @@ impl Controller {
                     message: notice.message,
                 });
             }
+            Output::Cleared { .. } => {}
         }
     }
 
@@ -447,19 +438,5 @@ impl Controller {
                     "could not look for Services that are no longer of type LoadBalancer"),
             }
         });
-    }
-}
-
-/// The Services that were decided again and stay as they are.
-fn tell_unchanged(dirty: &Dirty, outputs: &[Output]) {
-    let written: BTreeSet<&ObjectKey> = outputs
-        .iter()
-        .filter_map(|output| match output {
-            Output::Write(write) => Some(&write.service),
-            Output::Tell { .. } => None,
-        })
-        .collect();
-    for service in dirty.services.iter().filter(|service| !written.contains(service)) {
-        tracing::debug!(event = "noChange", %service, "service converged, no change");
     }
 }

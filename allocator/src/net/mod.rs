@@ -6,6 +6,7 @@ pub mod args;
 mod controller;
 mod external;
 mod leader;
+mod log;
 mod memberlist_secret;
 mod webhook;
 

@@ -118,6 +118,7 @@ impl Server {
                             notice.reason.to_owned(),
                         ));
                     }
+                    Output::Cleared { .. } => {}
                 }
             }
         }

@@ -393,7 +393,8 @@ impl Driver {
                 }
                 Err(error) => {
                     drop(peer);
-                    self.lost(direction, Some(error.to_string()));
+                    *self.lane(direction) = Lane::default();
+                    self.handle(Event::Unsent { direction, error: error.to_string() });
                     return false;
                 }
             }

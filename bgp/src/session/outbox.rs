@@ -2,7 +2,7 @@
 //! Octets on their way to TCP. It always begins with a whole message, of which a part may be gone already, so that a last
 //! message can be put at the next boundary instead of behind everything that waits.
 
-use crate::wire::HEADER_LENGTH;
+use crate::wire::{HEADER_LENGTH, MessageType};
 
 /// UPDATEs are only made while fewer octets than this wait: a peer that does not read costs no more.
 const FULL: usize = 16 * 1024;
@@ -51,6 +51,18 @@ impl Outbox {
         self.octets.get(self.written..end).unwrap_or_default().to_vec()
     }
 
+    /// Whether a message of this kind, or the rest of one, is among what has not been taken yet.
+    pub(crate) fn holds(&self, kind: MessageType) -> bool {
+        let mut start = 0;
+        while let Some(length) = self.message_at(start) {
+            if self.octets.get(start + HEADER_LENGTH - 1) == Some(&kind.octet()) {
+                return true;
+            }
+            start += length;
+        }
+        false
+    }
+
     fn message_at(&self, start: usize) -> Option<usize> {
         let header = self.octets.get(start..start + HEADER_LENGTH)?;
         let [.., high, low, _] = header else { return None };
@@ -84,6 +96,18 @@ mod tests {
             }
             assert_eq!(out, whole);
         }
+    }
+
+    #[test]
+    fn a_message_is_held_until_its_last_octet_is_taken() {
+        let mut outbox = outbox();
+        assert!(!outbox.holds(MessageType::Update));
+        for taken in 0..19 + 21 {
+            assert!(outbox.holds(MessageType::Notification), "{taken} taken");
+            outbox.take(1);
+        }
+        assert!(!outbox.holds(MessageType::Notification));
+        assert!(outbox.holds(MessageType::Keepalive));
     }
 
     #[test]

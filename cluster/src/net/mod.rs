@@ -6,5 +6,6 @@ pub mod client;
 pub mod fence;
 pub mod pod;
 pub mod request;
+pub mod rounds;
 pub mod sink;
 pub mod source;

@@ -14,7 +14,6 @@ mod signals;
 mod way;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -22,12 +21,13 @@ use std::time::Duration;
 use bgp::net::Engine;
 use bgp::{State, Status, Stop};
 use cluster::{Dirty, Snapshot};
-use crds::config::{Config, Peer, PeerAddress, PeerAsn};
+use crds::config::{Config, Peer, PeerAddress};
 use crds::labels::Labels;
 
 pub use collector::{BgpCollector, Style};
 use collector::{Labelled, Roster};
 use drain::Drain;
+pub(super) use notices::InLog;
 pub use notices::SessionNotice;
 use notices::Told;
 pub use signals::{Signal, Signals};
@@ -231,11 +231,11 @@ impl BgpDriver {
         self.books.set_closed(self.drain.is_over().then_some(Withhold::NodeDrained));
     }
 
-    /// How the log names a peer: where it is, our AS number there, and the peer's, 0 for any (contract 7.2).
-    pub(super) fn in_log(&self, name: &str) -> (String, u32, u32) {
+    /// How the log names a peer.
+    pub(super) fn in_log(&self, name: &str) -> InLog {
         match self.sessions.get(name) {
-            Some(session) => in_log(&session.peer),
-            None => (name.to_owned(), 0, 0),
+            Some(session) => InLog::of(&session.peer),
+            None => InLog { place: name.to_owned(), own_asn: 0, peer_asn: 0 },
         }
     }
 
@@ -259,13 +259,13 @@ impl BgpDriver {
         for (name, peer) in config.peers.iter().filter(|(_, peer)| peer.selects_node(&labels)) {
             let known = self.sessions.remove(name);
             if known.is_none() && !before.contains_key(name) {
-                let (place, own, asn) = in_log(peer);
+                let InLog { place, own_asn, peer_asn } = InLog::of(peer);
                 tracing::info!(
                     event = "peerAdded",
                     peer = place,
                     name = &**name,
-                    localASN = own,
-                    peerASN = asn,
+                    localASN = own_asn,
+                    peerASN = peer_asn,
                     "peer configured, starting BGP session"
                 );
             }
@@ -286,7 +286,7 @@ impl BgpDriver {
             let kept = config.peers.contains_key(name);
             tracing::info!(
                 event = "peerRemoved",
-                peer = in_log(&session.peer).0,
+                peer = InLog::of(&session.peer).place,
                 name = &**name,
                 reason = if kept { "filteredByNodeSelector" } else { "removedFromConfig" },
                 "peer deconfigured, closing BGP session"
@@ -519,17 +519,4 @@ impl BgpDriver {
             bfd.stop();
         }
     }
-}
-
-/// See [`BgpDriver::in_log`].
-fn in_log(peer: &Peer) -> (String, u32, u32) {
-    let place = match &peer.address {
-        PeerAddress::Address(address) => SocketAddr::new(*address, peer.port).to_string(),
-        PeerAddress::Interface(interface) => format!("{interface}:{}", peer.port),
-    };
-    let asn = match peer.peer_asn {
-        PeerAsn::Number(asn) => asn,
-        PeerAsn::Internal | PeerAsn::External => 0,
-    };
-    (place, peer.my_asn, asn)
 }

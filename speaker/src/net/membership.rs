@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use cluster::net::rounds;
 use cluster::{Dirty, Snapshot};
 use members::watch::Standing;
 
@@ -130,7 +131,8 @@ impl Membership {
         }
     }
 
-    /// Decides, as [`Layer2Driver::reconcile`]; then this node speaks again, if it may.
+    /// Decides, as [`Layer2Driver::reconcile`]; then this node speaks again, if it may. The log has the start of the round: its end
+    /// is for the caller to say, by [`rounds::note_end`].
     pub fn decide(
         &mut self,
         snapshot: &Snapshot,
@@ -138,6 +140,7 @@ impl Membership {
         dirty: &mut Dirty,
     ) -> Vec<Output> {
         self.consider(snapshot, driver, dirty);
+        rounds::note_start(dirty);
         let (members, passes) = (self.ring.attendance().members(), self.passes());
         let tenure = self.ring.participation().tenure();
         let (outputs, orders) =

@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What the speaker's one task does with each thing that comes in. Not the waiting, which is in `run`.
 
+mod log;
+
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use cluster::model::ServiceCondition;
+use cluster::net::rounds;
 use cluster::net::sink::kubernetes::{ConfigurationStateSink, EventSink, ObjectEvent, Regarding};
 use cluster::net::source::kubernetes::slices_of;
 use cluster::net::source::{Journal, Update};
@@ -32,6 +36,7 @@ use crate::herald::{self, Herald};
 use crate::metrics::SpeakerMetrics;
 use crate::routes::RouteOutput;
 use crate::speaker::Output;
+use crate::subject;
 
 /// How long another station's claim to an address may be ahead of the news that explain it.
 const UNTOLD: std::time::Duration = std::time::Duration::from_millis(300);
@@ -169,6 +174,7 @@ impl Shell {
         }
         self.consider_words(&dirty);
         self.reconcile_routes(&dirty);
+        rounds::note_end(&dirty);
         self.count_withheld();
         if dirty.all {
             self.session_states.publish(self.bgp.session_states());
@@ -353,78 +359,36 @@ impl Shell {
 
     /// The log, and an event on the BGPPeer.
     fn tell_session(&self, notice: SessionNotice) {
+        log::note_session(&notice, &self.bgp.in_log(notice.peer()));
+        let node = &self.node;
         let (peer, warning, reason, message) = match notice {
             SessionNotice::Up { peer, detail } => {
-                let (place, own, asn) = self.bgp.in_log(&peer);
-                tracing::info!(
-                    event = "sessionUp",
-                    peer = place,
-                    name = &*peer,
-                    localASN = own,
-                    peerASN = asn,
-                    detail,
-                    "BGP session established"
-                );
-                let message = format!("session from node {:?} is established: {detail}", self.node);
+                let message = format!("session from node {node:?} is established: {detail}");
                 (peer, false, "sessionUp", message)
             }
-            SessionNotice::Down { peer, reason, was_up } => {
-                let (place, own, asn) = self.bgp.in_log(&peer);
-                if let bgp::DownReason::NotificationReceived(text) = &reason {
-                    tracing::error!(event = "peerNotification", peer = place, name = &*peer, error = %text,
-                        "peer sent notification, closing session");
-                }
-                if was_up {
-                    tracing::warn!(event = "sessionDown", peer = place, name = &*peer, localASN = own,
-                        peerASN = asn, %reason, "BGP session down");
-                } else {
-                    tracing::error!(op = "connect", peer = place, name = &*peer, localASN = own,
-                        peerASN = asn, error = %reason, "failed to connect to peer");
-                }
-                let message = format!("session from node {:?} is down: {reason}", self.node);
+            SessionNotice::Down { peer, reason, .. } => {
+                let message = format!("session from node {node:?} is down: {reason}");
                 (peer, true, "sessionDown", message)
             }
             SessionNotice::SharedSeries { peer, older: Some(older) } => {
                 let message = format!(
-                    "node {:?}: the metrics of this peer have the labels of the older BGPPeer {older:?}, whose are shown",
-                    self.node
-                );
-                tracing::warn!(
-                    event = "metricsShared",
-                    peer = &*peer,
-                    older = &*older,
-                    "{message}"
+                    "node {node:?}: the metrics of this peer have the labels of the older BGPPeer {older:?}, whose are shown"
                 );
                 (peer, true, "metricsShared", message)
             }
-            SessionNotice::SharedSeries { peer, older: None } => {
-                tracing::info!(
-                    event = "metricsSharedOver",
-                    peer = &*peer,
-                    "the metrics of this peer are its own again"
-                );
-                return;
-            }
             SessionNotice::Problem { peer, problem: Some(problem) } => {
-                tracing::error!(
-                    event = "sessionProblem",
-                    peer = &*peer,
-                    problem,
-                    "BGP session cannot work"
-                );
-                let message = format!("node {:?}: {problem}", self.node);
-                (peer, true, "sessionProblem", message)
+                (peer, true, "sessionProblem", format!("node {node:?}: {problem}"))
             }
-            SessionNotice::Problem { peer, problem: None } => {
-                tracing::info!(
-                    event = "sessionProblemOver",
-                    peer = &*peer,
-                    "nothing keeps this BGP session from working any more"
-                );
-                return;
-            }
+            SessionNotice::SharedSeries { older: None, .. }
+            | SessionNotice::Problem { problem: None, .. } => return,
         };
         self.session_events.publish(SessionEvent { peer, warning, reason, message });
+    }
+
+    /// The pool that holds these addresses of a Service, for the log.
+    fn pool_of(&self, service: &ObjectKey, addresses: &[IpAddr]) -> Option<Arc<str>> {
+        let service = self.snapshot.service(service)?;
+        Some(subject::pool(service, addresses, self.snapshot.config()).ok()?.name)
     }
 
     fn assigned(&self, service: ObjectKey, uid: Box<str>, protocol: &str) -> ObjectEvent {
@@ -438,51 +402,48 @@ impl Shell {
 
     fn carry_out_route(&self, output: RouteOutput) {
         let Ok(mut metrics) = self.metrics.lock() else { return };
-        match output {
-            RouteOutput::Advertised { service, uid, addresses } => {
-                tracing::info!(event = "serviceAnnounced", %service, ips = ?addresses, protocol = "bgp",
-                    "service has IP, announcing");
-                let paths = self.bgp.books().advertised().get(&service);
+        match &output {
+            RouteOutput::Advertised { service, addresses, .. }
+            | RouteOutput::Withdrawn { service, addresses, .. } => {
+                let paths = self.bgp.books().advertised().get(service);
                 let count = paths.map_or(0, |advertised| advertised.paths.len());
-                tracing::info!(event = "updatedAdvertisements", %service, numAds = count, protocol = "bgp",
-                    "making advertisements using BGP");
+                log::note_route(&output, self.pool_of(service, addresses).as_deref(), count);
+            }
+            RouteOutput::Conflict { .. }
+            | RouteOutput::Peers { .. }
+            | RouteOutput::LocalPrefDiffers { .. } => log::note_route(&output, None, 0),
+        }
+        match output {
+            RouteOutput::Advertised { service, uid, addresses, .. } => {
                 metrics.set_announced(&service, "bgp", &addresses);
                 self.events.publish(self.assigned(service, uid, "bgp"));
             }
-            RouteOutput::Withdrawn { service, reason } => {
-                tracing::info!(event = "serviceWithdrawn", %service, reason = reason.name_by_bgp(), detail = %reason,
-                    protocol = "bgp", "withdrawing service announcement");
-                metrics.set_withdrawn(&service, "bgp");
-            }
-            RouteOutput::Conflict { service, reason } => {
-                tracing::error!(op = "setBalancer", %service, reason = reason.name(), error = %reason,
-                    protocol = "bgp", "failed to announce service");
-            }
+            RouteOutput::Withdrawn { service, .. } => metrics.set_withdrawn(&service, "bgp"),
             RouteOutput::Peers { service, peers } => {
                 let wish = peers.iter().map(|peer| (**peer).into()).collect();
                 self.bgp_statuses.publish(service, (!peers.is_empty()).then_some(wish));
             }
-            RouteOutput::LocalPrefDiffers { prefix } => {
-                tracing::warn!(event = "localPrefDiffers", %prefix,
-                    "Services want different localPref for one prefix; the highest is sent");
-            }
+            RouteOutput::Conflict { .. } | RouteOutput::LocalPrefDiffers { .. } => {}
         }
     }
 
     fn carry_out(&self, output: Output) {
         let Ok(mut metrics) = self.metrics.lock() else { return };
+        match &output {
+            Output::Announced { service, announcement, .. }
+            | Output::Withdrawn { service, announcement, .. } => {
+                let pool = self.pool_of(service, &announcement.addresses);
+                log::note(&output, pool.as_deref());
+            }
+            Output::NoInterface { .. } => {}
+        }
         match output {
-            Output::Announced { service, uid, announcement } => {
-                tracing::info!(event = "serviceAnnounced", %service, ips = ?announcement.addresses,
-                    protocol = "layer2", "service has IP, announcing");
+            Output::Announced { service, uid, announcement, .. } => {
                 metrics.set_announced(&service, "layer2", &announcement.addresses);
                 self.l2_statuses.publish(service.clone(), Some(interfaces(&announcement.scope)));
                 self.events.publish(self.assigned(service, uid, "layer2"));
             }
-            Output::Withdrawn { service, announcement, reason, .. } => {
-                tracing::info!(event = "serviceWithdrawn", %service, ips = ?announcement.addresses,
-                    reason = reason.name(), detail = %reason, protocol = "layer2",
-                    "withdrawing service announcement");
+            Output::Withdrawn { service, .. } => {
                 metrics.set_withdrawn(&service, "layer2");
                 self.l2_statuses.publish(service, None);
             }

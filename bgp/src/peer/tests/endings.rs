@@ -265,3 +265,25 @@ fn another_key_on_a_running_session_is_tried_at_once() {
     scripted.handle(Event::Configure(with_key(b"next")));
     assert_eq!((scripted.sent(), scripted.peer.status().dropped), (Vec::new(), 0));
 }
+
+#[test]
+fn a_connection_that_breaks_over_an_update_says_so() {
+    let unsent = || Event::Unsent { direction: Direction::Outgoing, error: "reset".to_owned() };
+    let mut scripted = Scripted::established(|_| {});
+    scripted.sent();
+    let prefix = ipnet::Ipv4Net::new([10, 0, 0, 1].into(), 32).unwrap().into();
+    let table = [(prefix, Arc::new(Attributes::default()))].into();
+    scripted.handle(Event::Routes(Arc::new(table)));
+    assert!(!scripted.peer.transmit(scripted.now, Direction::Outgoing).is_empty());
+    scripted.handle(unsent());
+    assert_eq!(scripted.downs, [DownReason::UpdateUnsent("reset".to_owned())]);
+
+    // What was sent whole does not count: here only a KEEPALIVE is lost.
+    let mut scripted = Scripted::established(|_| {});
+    scripted.sent();
+    while scripted.peer.transmit(scripted.now, Direction::Outgoing).is_empty() {
+        scripted.timer();
+    }
+    scripted.handle(unsent());
+    assert_eq!(scripted.downs, [DownReason::Tcp("reset".to_owned())]);
+}

@@ -2,9 +2,11 @@
 //! What people want to hear of the sessions: each thing once.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError};
 
 use bgp::{DownReason, State, Status};
+use crds::config::{Peer, PeerAddress, PeerAsn};
 
 use super::BgpDriver;
 use super::collector::Labelled;
@@ -42,6 +44,43 @@ pub enum SessionNotice {
         /// Why; none when that is over.
         problem: Option<String>,
     },
+}
+
+impl SessionNotice {
+    /// Whose session it is.
+    pub(in crate::net) fn peer(&self) -> &Arc<str> {
+        match self {
+            Self::Up { peer, .. }
+            | Self::Down { peer, .. }
+            | Self::SharedSeries { peer, .. }
+            | Self::Problem { peer, .. } => peer,
+        }
+    }
+}
+
+/// How the log names a peer (contract 7.2).
+#[derive(Clone, Debug)]
+pub(in crate::net) struct InLog {
+    /// Its address or interface, and the port.
+    pub(in crate::net) place: String,
+    /// Our AS number there.
+    pub(in crate::net) own_asn: u32,
+    /// The peer's; 0 for any.
+    pub(in crate::net) peer_asn: u32,
+}
+
+impl InLog {
+    pub(super) fn of(peer: &Peer) -> Self {
+        let place = match &peer.address {
+            PeerAddress::Address(address) => SocketAddr::new(*address, peer.port).to_string(),
+            PeerAddress::Interface(interface) => format!("{interface}:{}", peer.port),
+        };
+        let peer_asn = match peer.peer_asn {
+            PeerAsn::Number(asn) => asn,
+            PeerAsn::Internal | PeerAsn::External => 0,
+        };
+        Self { place, own_asn: peer.my_asn, peer_asn }
+    }
 }
 
 /// What was last told of a peer.
