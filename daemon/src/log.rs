@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::Write;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::{Value, json};
@@ -73,6 +74,27 @@ pub fn lines_of(threshold: Threshold, format: Format, run: impl FnOnce()) -> Vec
     let subscriber = tracing_subscriber::registry().with(Lines { threshold, format, write });
     tracing::subscriber::with_default(subscriber, run);
     std::mem::take(&mut *lines.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// The addresses of a Service: `ips = %Addresses(..)` makes a list of them, as MetalLB's lines have (contract 7.2).
+pub struct Addresses<'a>(pub &'a [IpAddr]);
+
+impl Addresses<'_> {
+    const FIELD: &'static str = "ips";
+    /// No address has it in its text.
+    const SEPARATOR: char = ',';
+
+    /// What [`fmt::Display`] wrote.
+    fn list(text: &str) -> Value {
+        // Of no addresses the text is empty.
+        text.split_terminator(Self::SEPARATOR).collect()
+    }
+}
+
+impl fmt::Display for Addresses<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|address| write!(f, "{address}{}", Self::SEPARATOR))
+    }
 }
 
 struct Lines<W> {
@@ -162,14 +184,10 @@ struct Fields(BTreeMap<&'static str, Value>);
 impl Visit for Fields {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         let text = format!("{value:?}");
-        let list = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
-        match list {
-            // A list, as MetalLB writes it (contract 7.2).
-            Some(list) if field.name() == "ips" => {
-                let items: Vec<&str> = list.split(", ").filter(|item| !item.is_empty()).collect();
-                self.0.insert("ips", json!(items));
-            }
-            _ => self.record_str(field, &text),
+        if field.name() == Addresses::FIELD {
+            self.0.insert(Addresses::FIELD, Addresses::list(&text));
+        } else {
+            self.record_str(field, &text);
         }
     }
 
@@ -188,5 +206,48 @@ impl Visit for Fields {
 
     fn record_bool(&mut self, field: &Field, value: bool) {
         self.0.insert(field.name(), json!(value));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn addresses(texts: &[&str]) -> Vec<IpAddr> {
+        texts.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn addresses_are_a_list_and_nothing_else_is() {
+        for texts in [&[] as &[&str], &["10.0.0.1"], &["10.0.0.1", "fd00::1", "::ffff:10.0.0.1"]] {
+            let ips = addresses(texts);
+            let lines = lines_of(Threshold(Some(Level::INFO)), Format::Json, || {
+                tracing::info!(ips = %Addresses(&ips), others = ?["a, b", "c"], "with addresses");
+            });
+            let [line] = lines.as_slice() else { panic!("{lines:?}") };
+            let line: Value = serde_json::from_str(line).unwrap();
+            assert_eq!(line["ips"], json!(texts));
+            assert_eq!(line["others"], json!(r#"["a, b", "c"]"#));
+            assert_eq!(line["msg"], "with addresses");
+        }
+    }
+
+    #[test]
+    fn people_see_addresses_as_a_list_too() {
+        let ips = addresses(&["10.0.0.1", "fd00::1"]);
+        let lines = lines_of(Threshold(Some(Level::INFO)), Format::Text, || {
+            tracing::info!(ips = %Addresses(&ips), "with addresses");
+        });
+        assert_eq!(lines, ["info  with addresses ips=[\"10.0.0.1\",\"fd00::1\"]\n"]);
+    }
+
+    #[test]
+    fn lines_below_the_threshold_are_not_made() {
+        let lines = lines_of(Threshold(Some(Level::INFO)), Format::Json, || {
+            tracing::debug!("too much");
+            tracing::warn!("enough");
+        });
+        let [line] = lines.as_slice() else { panic!("{lines:?}") };
+        assert!(line.contains("\"level\":\"warn\"") && line.contains("enough"), "{line}");
     }
 }

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use cluster::{Dirty, ObjectKey};
+use daemon::log::Addresses;
 
 use crate::{Allocations, Output};
 
@@ -12,7 +13,7 @@ pub(super) fn note(output: &Output, allocations: &Allocations) {
     match output {
         Output::Write(write) => {
             tracing::info!(event = "serviceUpdated", service = %write.service,
-                ips = ?write.addresses, pool = write.pool.as_deref().unwrap_or_default(),
+                ips = %Addresses(&write.addresses), pool = write.pool.as_deref().unwrap_or_default(),
                 "updated service object");
         }
         Output::Tell { service, notice, .. } => {
@@ -22,7 +23,7 @@ pub(super) fn note(output: &Output, allocations: &Allocations) {
             } else if event == "ipAllocated" {
                 let had = allocations.of(service);
                 let ips = had.map(|assigned| &assigned.addresses[..]).unwrap_or_default();
-                tracing::info!(event, %service, ?ips, "{}", notice.message);
+                tracing::info!(event, %service, ips = %Addresses(ips), "{}", notice.message);
             } else if notice.warning {
                 tracing::error!(event, %service, reason = notice.reason, "{}", notice.message);
             } else {
@@ -30,7 +31,7 @@ pub(super) fn note(output: &Output, allocations: &Allocations) {
             }
         }
         Output::Cleared { service, addresses, change } => {
-            tracing::info!(event = "clearAssignment", %service, ips = ?addresses,
+            tracing::info!(event = "clearAssignment", %service, ips = %Addresses(addresses),
                 reason = change.name(), "{change}");
         }
     }

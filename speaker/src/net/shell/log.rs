@@ -5,6 +5,7 @@
 use std::net::IpAddr;
 
 use cluster::ObjectKey;
+use daemon::log::Addresses;
 
 use crate::net::bgp::{InLog, SessionNotice};
 use crate::routes::RouteOutput;
@@ -15,11 +16,11 @@ pub(super) fn note(output: &Output, pool: Option<&str>) {
     match output {
         Output::Announced { service, announcement, former, .. } => {
             note_former(service, former, "layer2");
-            tracing::info!(event = "serviceAnnounced", %service, ips = ?announcement.addresses, pool,
+            tracing::info!(event = "serviceAnnounced", %service, ips = %Addresses(&announcement.addresses), pool,
                 protocol = "layer2", "service has IP, announcing");
         }
         Output::Withdrawn { service, announcement, reason, .. } => {
-            tracing::info!(event = "serviceWithdrawn", %service, ips = ?announcement.addresses, pool,
+            tracing::info!(event = "serviceWithdrawn", %service, ips = %Addresses(&announcement.addresses), pool,
                 reason = reason.name(), detail = %reason, protocol = "layer2",
                 "withdrawing service announcement");
         }
@@ -32,13 +33,13 @@ pub(super) fn note_route(output: &RouteOutput, pool: Option<&str>, paths: usize)
     match output {
         RouteOutput::Advertised { service, addresses, former, .. } => {
             note_former(service, former, "bgp");
-            tracing::info!(event = "serviceAnnounced", %service, ips = ?addresses, pool,
+            tracing::info!(event = "serviceAnnounced", %service, ips = %Addresses(addresses), pool,
                 protocol = "bgp", "service has IP, announcing");
-            tracing::info!(event = "updatedAdvertisements", %service, ips = ?addresses, pool,
+            tracing::info!(event = "updatedAdvertisements", %service, ips = %Addresses(addresses), pool,
                 numAds = paths, protocol = "bgp", "making advertisements using BGP");
         }
         RouteOutput::Withdrawn { service, addresses, reason } => {
-            tracing::info!(event = "serviceWithdrawn", %service, ips = ?addresses, pool,
+            tracing::info!(event = "serviceWithdrawn", %service, ips = %Addresses(addresses), pool,
                 reason = reason.name_by_bgp(), detail = %reason, protocol = "bgp",
                 "withdrawing service announcement");
         }
@@ -57,7 +58,7 @@ pub(super) fn note_route(output: &RouteOutput, pool: Option<&str>, paths: usize)
 /// Addresses that are announced no longer because the Service has others now.
 fn note_former(service: &ObjectKey, former: &[IpAddr], protocol: &str) {
     if !former.is_empty() {
-        tracing::info!(event = "serviceWithdrawn", %service, ips = ?former,
+        tracing::info!(event = "serviceWithdrawn", %service, ips = %Addresses(former),
             reason = "loadBalancerIPChanged", protocol, "withdrawing service announcement");
     }
 }
