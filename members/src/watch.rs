@@ -184,7 +184,7 @@ impl Watch {
         self.held.retain(|name, _| members.contains_key(name));
         self.members = members;
         self.admit();
-        self.expect();
+        self.count_expected();
         let peers = self.members.values().filter(|member| member.heartbeat);
         let peers: Vec<_> =
             peers.map(|member| (Arc::clone(&member.name), member.address)).collect();
@@ -209,11 +209,12 @@ impl Watch {
     /// Who is a member by what the API says. Whoever has just started and meets only a part of them is not with the majority for that.
     pub fn set_expected(&mut self, now: Instant, expected: BTreeSet<Arc<str>>) {
         self.expected = expected;
-        self.expect();
+        self.count_expected();
         self.settle(now);
     }
 
-    fn expect(&mut self) {
+    /// The expected count as members, once there is another.
+    fn count_expected(&mut self) {
         self.recount = true;
         if self.members.is_empty() {
             return;

@@ -42,9 +42,6 @@ impl Journal {
                     tracing::info!(event = "watchRecovered", ?kind, "a watch is complete again");
                 }
             }
-            Update::Unparsable(kind, error) => {
-                tracing::error!(event = "unparsable", ?kind, %error, "an object was left out");
-            }
             Update::Restart(_) | Update::Apply(_) | Update::Delete(..) => {}
         }
     }

@@ -26,8 +26,6 @@ pub enum Update {
     Absent(Kind, String),
     /// The source has trouble with the kind, and goes on trying. What was known stays.
     Trouble(Kind, String),
-    /// An object that does not parse as its type: it is named, and the rest goes on.
-    Unparsable(Kind, String),
 }
 
 impl Snapshot {
@@ -39,7 +37,7 @@ impl Snapshot {
             Update::Delete(kind, key) => self.delete(kind, &key),
             Update::Finish(kind) => self.finish(kind),
             Update::Absent(kind, _) => self.set_absent(kind),
-            Update::Trouble(..) | Update::Unparsable(..) => {}
+            Update::Trouble(..) => {}
         }
     }
 }
