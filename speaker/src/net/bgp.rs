@@ -7,6 +7,7 @@
 //!                   └─────── sessions ──> bfd::net::Bfd ─────┘
 //! ```
 
+mod bfd_sessions;
 mod collector;
 mod drain;
 mod notices;
@@ -14,7 +15,7 @@ mod signals;
 mod way;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -24,6 +25,7 @@ use cluster::{Dirty, Snapshot};
 use crds::config::{Config, Peer, PeerAddress};
 use crds::labels::Labels;
 
+use bfd_sessions::BfdTold;
 pub use collector::{BgpCollector, Style};
 use collector::{Labelled, Roster};
 use drain::Drain;
@@ -32,13 +34,13 @@ pub use notices::SessionNotice;
 use notices::Told;
 pub use signals::{Signal, Signals};
 pub use way::bfd_choice;
-use way::{as_label, is_link_local, way};
+use way::{as_label, way};
 
 use super::session_state::{SessionState, SessionStates};
 use crate::announce::Options;
 use crate::reason::Withhold;
 use crate::routes::{RouteBooks, RouteOutput};
-use crate::sessions::{NoSession, Way, bfd_hops, bfd_profile, identifier, session};
+use crate::sessions::{NoSession, identifier, session};
 
 /// What withdrawals get to reach the peers before the sessions close.
 const WITHDRAWAL: Duration = Duration::from_millis(500);
@@ -92,14 +94,6 @@ pub struct BgpOptions {
     pub style: Style,
 }
 
-/// What a BFD session last said.
-#[derive(Clone, Debug, Default)]
-struct BfdTold {
-    state: Option<bfd::State>,
-    downs: u64,
-    problem: Option<Arc<str>>,
-}
-
 impl BgpDriver {
     /// Starts without peers; to be called within a runtime.
     #[must_use]
@@ -150,22 +144,6 @@ impl BgpDriver {
     pub fn collector(&self) -> BgpCollector {
         let roster = Arc::clone(&self.roster);
         BgpCollector::new(self.engine.clone(), Arc::clone(&self.bfd), roster, self.style)
-    }
-
-    /// The BFD session of each peer that has one.
-    #[must_use]
-    pub fn bfd_statuses(&self) -> BTreeMap<Arc<str>, (bfd::SessionKey, bfd::Status)> {
-        let guard = self.bfd.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(bfd) = guard.as_ref() else { return BTreeMap::new() };
-        let statuses = bfd.statuses();
-        self.sessions
-            .iter()
-            .filter_map(|(name, session)| {
-                let key = session.bfd.clone()?;
-                let status = statuses.get(&key)?.clone();
-                Some((Arc::clone(name), (key, status)))
-            })
-            .collect()
     }
 
     /// Every session as a BGPSessionState says it.
@@ -331,52 +309,6 @@ impl BgpDriver {
         statuses.get(peer).is_some_and(|status| status.state == State::Established)
     }
 
-    /// The BFD session that the peer should have. One that is up is kept as it is: whether the way to the peer is still
-    /// there is for it to find out.
-    fn bfd_key(
-        &self,
-        peer: &Peer,
-        way: Option<Way>,
-        known: Option<&Session>,
-    ) -> Option<bfd::SessionKey> {
-        peer.bfd_profile.as_ref()?;
-        let same = known.filter(|known| {
-            known.peer.address == peer.address
-                && known.peer.vrf == peer.vrf
-                && known.peer.source_address == peer.source_address
-                && known.peer.ebgp_multi_hop == peer.ebgp_multi_hop
-        });
-        let kept = same.and_then(|known| known.bfd.clone());
-        let is_up = kept.as_ref().is_some_and(|key| {
-            self.bfd_told.get(key).and_then(|told| told.state) == Some(bfd::State::Up)
-        });
-        if is_up {
-            return kept;
-        }
-        match way {
-            Some(way) => self.fresh_bfd_key(peer, &way).or(kept),
-            None => kept.or_else(|| self.fresh_bfd_key(peer, &Way::default())),
-        }
-    }
-
-    fn fresh_bfd_key(&self, peer: &Peer, way: &Way) -> Option<bfd::SessionKey> {
-        peer.bfd_profile.as_ref()?;
-        let (address, interface) = match &peer.address {
-            PeerAddress::Address(address) => (*address, peer.vrf.as_deref().map(Into::into)),
-            PeerAddress::Interface(name) => {
-                // Known as soon as the neighbour's router advertisement has been heard.
-                let remote = self.engine.statuses().get(&peer.name)?.remote?;
-                (remote.ip(), Some((**name).into()))
-            }
-        };
-        Some(bfd::SessionKey {
-            peer: address,
-            local: peer.source_address,
-            interface,
-            hops: bfd_hops(peer, way),
-        })
-    }
-
     /// Hands peers to the engine and sessions to BFD; what did not change notices nothing.
     fn publish(&mut self) {
         let configs = self
@@ -384,32 +316,7 @@ impl BgpDriver {
             .iter()
             .map(|(name, session)| (Arc::clone(name), Arc::clone(&session.config)));
         self.engine.set_peers(configs.collect());
-        let sessions: BTreeMap<bfd::SessionKey, bfd::Profile> = self
-            .sessions
-            .values()
-            .filter_map(|session| {
-                let profile = session.peer.bfd_profile.as_ref()?;
-                Some((session.bfd.clone()?, bfd_profile(profile)))
-            })
-            .collect();
-        let mut bfd = self.bfd.lock().unwrap_or_else(PoisonError::into_inner);
-        if bfd.is_none() && !sessions.is_empty() {
-            let events = self.bfd_events.clone();
-            let started = bfd::net::Bfd::spawn(move |key, status| {
-                // The receiver lives as long as the program.
-                let _ = events.send((key.clone(), status.clone()));
-            });
-            match started {
-                Ok(started) => *bfd = Some(started),
-                Err(error) => tracing::error!(event = "bfdOff", %error, "BFD cannot run"),
-            }
-        }
-        self.bfd_told.retain(|key, _| sessions.contains_key(key));
-        let by_route = sessions.keys().any(|key| !is_link_local(key.peer));
-        self.follow_routes.store(by_route, Ordering::Relaxed);
-        if let Some(bfd) = bfd.as_ref() {
-            bfd.set_sessions(sessions);
-        }
+        self.publish_bfd();
     }
 
     /// Acts on what came from the sessions, from BFD, from the host's routes or from the clock.
@@ -435,64 +342,6 @@ impl BgpDriver {
     #[must_use]
     pub fn deadline(&self) -> Option<tokio::time::Instant> {
         self.drain.deadline()
-    }
-
-    fn handle_bfd(&mut self, key: &bfd::SessionKey, status: &bfd::Status) -> Vec<SessionNotice> {
-        let told = self.bfd_told.entry(key.clone()).or_default();
-        let changed = told.state.replace(status.state) != Some(status.state);
-        // Only the way from Up to Down says that the path was lost.
-        let lost = status.counters.session_down_events > told.downs;
-        told.downs = status.counters.session_down_events;
-        let problem_changed = told.problem != status.problem;
-        told.problem.clone_from(&status.problem);
-        let mut notices = Vec::new();
-        let of_key = self.sessions.iter().filter(|(_, session)| session.bfd.as_ref() == Some(key));
-        for (name, _) in of_key {
-            if problem_changed {
-                let problem = status.problem.as_ref().map(|problem| format!("BFD: {problem}"));
-                notices.push(SessionNotice::Problem { peer: Arc::clone(name), problem });
-            }
-            if changed {
-                tracing::info!(event = "bfdState", peer = &**name, session = %key, state = %status.state,
-                    diagnostic = %status.diagnostic, "BFD session changed");
-            }
-            // A peer that switches BFD off says nothing about the path (RFC 5882 section 4.2).
-            if lost && status.remote_state != bfd::State::AdminDown {
-                self.engine.bfd_state(name, bgp::net::Bfd::Down);
-            } else if changed && status.state == bfd::State::Up {
-                self.engine.bfd_state(name, bgp::net::Bfd::Up);
-            }
-        }
-        if changed && status.state == bfd::State::Down {
-            self.follow_ways(|_| true);
-        }
-        notices
-    }
-
-    /// Decides again which BFD session peers with such an address have: their way changed, or their neighbour was found.
-    fn follow_ways(&mut self, which: impl Fn(&PeerAddress) -> bool) {
-        let keys: Vec<(Arc<str>, Option<bfd::SessionKey>)> = self
-            .sessions
-            .iter()
-            .filter(|(_, session)| session.peer.bfd_profile.is_some())
-            .filter(|(_, session)| which(&session.peer.address))
-            .map(|(name, session)| {
-                let key = self.bfd_key(&session.peer, way(&session.peer), Some(session));
-                (Arc::clone(name), key)
-            })
-            .collect();
-        let mut changed = false;
-        for (name, key) in keys {
-            if let Some(session) = self.sessions.get_mut(&name)
-                && session.bfd != key
-            {
-                session.bfd = key;
-                changed = true;
-            }
-        }
-        if changed {
-            self.publish();
-        }
     }
 
     /// Ends all sessions. A node that is being emptied leaves for good; else the process is expected back, and peers with

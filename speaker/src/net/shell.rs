@@ -2,13 +2,13 @@
 //! What the speaker's one task does with each thing that comes in. Not the waiting, which is in `run`.
 
 mod log;
+mod notices;
+mod words;
 
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use cluster::model::ServiceCondition;
 use cluster::net::rounds;
 use cluster::net::sink::kubernetes::{ConfigurationStateSink, EventSink, ObjectEvent, Regarding};
 use cluster::net::source::kubernetes::slices_of;
@@ -20,8 +20,7 @@ use kube::Client;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::announced::AnnouncedSink;
-use super::bgp::{BgpDriver, SessionNotice, Signal};
-use super::conflict::{describe, stations};
+use super::bgp::{BgpDriver, Signal};
 use super::extras;
 use super::host_routes::HostRoutes;
 use super::layer2::Layer2Driver;
@@ -30,16 +29,13 @@ use super::needed::has_read;
 use super::ring::{RingEvent, RingSignals};
 use super::run::until;
 use super::service_status::{StatusSink, interfaces};
-use super::session_events::{SessionEvent, SessionEvents};
+use super::session_events::SessionEvents;
 use super::session_state::SessionStateSink;
-use crate::herald::{self, Herald};
+use crate::herald::Herald;
 use crate::metrics::SpeakerMetrics;
 use crate::routes::RouteOutput;
 use crate::speaker::Output;
 use crate::subject;
-
-/// How long another station's claim to an address may be ahead of the news that explain it.
-const UNTOLD: std::time::Duration = std::time::Duration::from_millis(300);
 
 /// Everything that the task has.
 pub(super) struct Shell {
@@ -81,71 +77,6 @@ impl Shell {
     pub(super) fn handle_answer(&mut self, slices: Vec<Update>) {
         for update in slices {
             self.snapshot.handle(update);
-        }
-    }
-
-    pub(super) fn handle_notice(&mut self, event: l2::Event) {
-        match event {
-            l2::Event::Conflict { address, interface, hardware_address, .. } => {
-                let moving = self.driver.lock().is_ok_and(|driver| driver.is_moving(address));
-                if moving || self.membership.just_changed() {
-                    // An address that moves is announced by two for a moment.
-                    return;
-                }
-                let users: Vec<(ObjectKey, Box<str>)> = self
-                    .driver
-                    .lock()
-                    .map(|driver| driver.speaker().users(address).cloned().collect::<Vec<_>>())
-                    .unwrap_or_default()
-                    .into_iter()
-                    .map(|key| {
-                        let uid = self.snapshot.service(&key).map(|service| service.uid.clone());
-                        (key, uid.unwrap_or_default())
-                    })
-                    .collect();
-                let nodes = self.snapshot.nodes().clone();
-                let (events, driver) = (self.events.clone(), Arc::clone(&self.driver));
-                tokio::spawn(async move {
-                    // The next owner's frame may be here before its word that the address moves.
-                    tokio::time::sleep(UNTOLD).await;
-                    if driver.lock().is_ok_and(|driver| driver.is_moving(address)) {
-                        return;
-                    }
-                    let node = stations(&nodes, hardware_address).await;
-                    let message = describe(address, &interface, hardware_address, node.as_deref());
-                    tracing::warn!(event = "addressConflict", ip = %address, %interface,
-                        mac = %hardware_address, node = node.as_deref().unwrap_or_default(), "{message}");
-                    for (service, uid) in users {
-                        events.publish(ObjectEvent {
-                            regarding: Regarding::service(service, uid),
-                            warning: true,
-                            reason: "addressConflict",
-                            message: message.clone(),
-                        });
-                    }
-                });
-            }
-            l2::Event::LinksChanged => self.membership.note_links(),
-            l2::Event::Done(number) => {
-                if let Ok(mut driver) = self.driver.lock() {
-                    self.membership.claim(number, &mut driver);
-                }
-            }
-            l2::Event::ResponderCreated { interface, protocol } => {
-                tracing::info!(event = format!("create{protocol}Responder"), %interface,
-                    "created {protocol} responder for interface");
-            }
-            l2::Event::ResponderClosed { interface, protocol } => {
-                tracing::info!(event = format!("delete{protocol}Responder"), %interface,
-                    "deleted {protocol} responder for interface");
-            }
-            l2::Event::SocketFailed { interface, error } => {
-                tracing::error!(event = "socketFailed", %interface, %error,
-                    "this interface cannot be used; it is tried again, the others go on");
-            }
-            l2::Event::SocketRecovered { interface } => {
-                tracing::info!(event = "socketRecovered", %interface, "this interface works again");
-            }
         }
     }
 
@@ -277,57 +208,6 @@ impl Shell {
         }
     }
 
-    /// What is to be said of the Services that were decided again.
-    fn consider_words(&mut self, dirty: &Dirty) {
-        let Ok(driver) = self.driver.lock() else { return };
-        let members = self.membership.ring.attendance().members();
-        let (snapshot, speaker, now) = (&self.snapshot, driver.speaker(), now());
-        let mut consider = |service: &ObjectKey| {
-            let word = herald::word(service, snapshot, speaker, members, speaker.options());
-            self.herald.consider(now, service, word);
-        };
-        if dirty.all {
-            snapshot.services().keys().for_each(&mut consider);
-        }
-        dirty.services.iter().for_each(consider);
-    }
-
-    /// Says what has lasted: in the condition, unless it is there already, and as an event while nobody announces the Service.
-    pub(super) fn say(&mut self) {
-        for (service, word) in self.herald.due(now()) {
-            let Some(object) = self.snapshot.service(&service) else { continue };
-            if object.announced == Some(word.fingerprint()) {
-                continue;
-            }
-            if !word.met && !object.ingress.is_empty() {
-                self.warn(&service, &word);
-            }
-            self.announced.publish(service, word);
-        }
-    }
-
-    /// Tells again which Services nobody announces, each in a minute of its own of every hour: events expire.
-    pub(super) fn remind(&self, minute: u64) {
-        for (service, word) in self.herald.warnings() {
-            let mut hasher = DefaultHasher::new();
-            service.hash(&mut hasher);
-            if hasher.finish() % 60 == minute % 60 {
-                self.warn(service, word);
-            }
-        }
-    }
-
-    fn warn(&self, service: &ObjectKey, word: &ServiceCondition) {
-        let uid = self.snapshot.service(service).map(|service| service.uid.clone());
-        tracing::warn!(event = "notAnnounced", %service, reason = word.reason, "{}", word.message);
-        self.events.publish(ObjectEvent {
-            regarding: Regarding::service(service.clone(), uid.unwrap_or_default()),
-            warning: true,
-            reason: "notAnnounced",
-            message: format!("nobody announces it: {}", word.message),
-        });
-    }
-
     /// What is wrong with the configuration, in the metric and in ConfigurationState.
     fn tell_configuration(&mut self) {
         let mut errors: Vec<String> =
@@ -355,34 +235,6 @@ impl Shell {
             self.routes_changed = true;
             self.carry_out_route(output);
         }
-    }
-
-    /// The log, and an event on the BGPPeer.
-    fn tell_session(&self, notice: SessionNotice) {
-        log::note_session(&notice, &self.bgp.in_log(notice.peer()));
-        let node = &self.node;
-        let (peer, warning, reason, message) = match notice {
-            SessionNotice::Up { peer, detail } => {
-                let message = format!("session from node {node:?} is established: {detail}");
-                (peer, false, "sessionUp", message)
-            }
-            SessionNotice::Down { peer, reason, .. } => {
-                let message = format!("session from node {node:?} is down: {reason}");
-                (peer, true, "sessionDown", message)
-            }
-            SessionNotice::SharedSeries { peer, older: Some(older) } => {
-                let message = format!(
-                    "node {node:?}: the metrics of this peer have the labels of the older BGPPeer {older:?}, whose are shown"
-                );
-                (peer, true, "metricsShared", message)
-            }
-            SessionNotice::Problem { peer, problem: Some(problem) } => {
-                (peer, true, "sessionProblem", format!("node {node:?}: {problem}"))
-            }
-            SessionNotice::SharedSeries { older: None, .. }
-            | SessionNotice::Problem { problem: None, .. } => return,
-        };
-        self.session_events.publish(SessionEvent { peer, warning, reason, message });
     }
 
     /// The pool that holds these addresses of a Service, for the log.
@@ -464,9 +316,4 @@ impl Shell {
             }
         }
     }
-}
-
-#[allow(clippy::disallowed_methods, reason = "a shell: it reads the clock")]
-fn now() -> Instant {
-    Instant::now()
 }

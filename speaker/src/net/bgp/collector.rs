@@ -210,7 +210,7 @@ impl BgpCollector {
         let mut sessions = BTreeMap::new();
         for (key, status) in bfd.statuses() {
             // That of an unnumbered peer is its link, and no VRF.
-            let vrf = key.interface.as_deref().filter(|_| !super::is_link_local(key.peer));
+            let vrf = key.interface.as_deref().filter(|_| !super::way::is_link_local(key.peer));
             let values = vec![key.peer.to_string(), vrf.unwrap_or("default").to_owned()];
             sessions.entry(values).or_insert(status);
         }
