@@ -168,7 +168,7 @@ impl Allocator {
                 queue.extend(round.books.growing.iter().cloned());
             }
         }
-        round.outputs
+        round.into_outputs()
     }
 }
 
@@ -195,6 +195,23 @@ impl<'a> Round<'a> {
             freed: false,
             no_labels,
         }
+    }
+
+    /// Of the writes of one Service that was decided more than once only the last.
+    fn into_outputs(self) -> Vec<Output> {
+        let mut outputs = self.outputs;
+        let mut written: BTreeMap<&ObjectKey, usize> = BTreeMap::new();
+        let mut superseded = BTreeSet::new();
+        for (index, output) in outputs.iter().enumerate() {
+            if let Output::Write(write) = output {
+                superseded.extend(written.insert(&write.service, index));
+            }
+        }
+        if !superseded.is_empty() {
+            let mut index = 0..;
+            outputs.retain(|_| index.next().is_none_or(|index| !superseded.contains(&index)));
+        }
+        outputs
     }
 
     fn run(&mut self, queue: BTreeSet<ObjectKey>) {

@@ -317,6 +317,31 @@ fn an_invalid_pool_takes_nothing_back_also_after_a_restart() {
 }
 
 #[test]
+fn a_service_that_is_decided_twice_in_one_round_is_written_once() {
+    let mut snapshot = Snapshot::new(ConfigScope::Controller, false);
+    let mut allocator = Allocator::new(None);
+    let mut round = |objects: &[Value]| {
+        for object in objects {
+            snapshot.apply(match object["kind"].as_str().unwrap() {
+                "Service" => Object::Service(serde_json::from_value(object.clone()).unwrap()),
+                _ => Object::Config(ConfigKind::IpAddressPool, object.clone()),
+            });
+        }
+        let dirty = snapshot.take_dirty();
+        let outputs = allocator.reconcile(&snapshot, &dirty);
+        outputs.into_iter().filter(|output| matches!(output, Output::Write(_))).count()
+    };
+    let cluster_ips = json!({ "clusterIPs": ["10.96.0.1"] });
+    let given = service("s", json!({}), cluster_ips.clone());
+    assert_eq!(round(&[pool("p", &["10.0.0.0/30"], json!({})), given]), 1);
+    // Its address is taken back, which lets all who wait try again, itself among them.
+    let wanted = json!({ "metallb.io/loadBalancerIPs": "10.9.9.9" });
+    let mut changed = service("s", wanted, cluster_ips);
+    changed["status"] = json!({ "loadBalancer": { "ingress": [{ "ip": "10.0.0.0" }] } });
+    assert_eq!(round(&[changed]), 1);
+}
+
+#[test]
 fn sharers_of_an_invalid_pool_keep_their_address_only_while_they_may_share() {
     let mut server = Server::new();
     server.apply(&pool("p", &["10.0.0.0/30"], json!({})));
