@@ -8,9 +8,9 @@ host := $(shell rustc -vV | sed -n 's/^host: //p')
 export bin := $(CARGO_TARGET_DIR)/$(host)/ci
 export static := RUSTFLAGS="-C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs" cargo build --profile ci --target $(host)
 
-.PHONY: help demo test check build crds manifests image e2e soak fuzz bench bins lint unit packages deny
+.PHONY: help demo test check build crds manifests image release-images e2e soak fuzz bench bins lint unit packages deny
 help: ## this list
-	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
 demo: ## the main job on one node, without Kubernetes (root; a few minutes the first time)
 	@scripts/packages.sh iproute2 arping ndisc6 curl busybox procps
@@ -45,6 +45,11 @@ manifests: ## the all-in-one manifests and the copies of the CRDs, from their so
 image: bins ## the images of controller and speaker as OCI archives, and their file systems (root; buildah)
 	@scripts/packages.sh buildah binutils
 	@scripts/image.sh $(bin) $(bin)/images
+
+release-images: ## the images as they are shipped, optimized over everything (root; buildah; ten minutes)
+	@scripts/packages.sh buildah binutils
+	@scripts/timed.sh "building the programs of the images" env $(subst --profile ci,--release,$(static)) -q -p allocator -p speaker --bins
+	@scripts/image.sh $(CARGO_TARGET_DIR)/$(host)/release $(CARGO_TARGET_DIR)/$(host)/release/images
 
 e2e: image ## scenarios on a real API server; FILTER=name runs some of them (root; Go >= 1.25)
 	@scripts/packages.sh $$(cat e2e/packages)

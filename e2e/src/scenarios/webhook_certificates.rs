@@ -5,7 +5,7 @@
 //! Load: pools are created (dry run) and a peer is read in its old version through the API server; and connections are
 //! made anew all the time with the authorities that the API server is told to trust at that moment.
 //! Steps: the Secret is deleted; it is filled by another rotator, with an RSA authority as MetalLB's makes it; its server's
-//! certificate is one that ends in 30 days; each time the webhooks show what the Secret holds, and the load saw no failure. What is
+//! certificate is one that ends in 30 days, then one that has ended; each time the webhooks show what the Secret holds, and the load saw no failure. What is
 //! made can be used by MetalLB's rotator. Two controllers that start with an empty Secret agree.
 
 use std::path::Path;
@@ -64,16 +64,18 @@ fn play(lab: &mut Lab, folder: &Path) -> anyhow::Result<()> {
     ensure!(secret(lab)?.get("data") == Some(&theirs), "what another rotator made is left as it is");
     load.wait()?;
 
-    let ending = other_rotator(folder, 30)?;
-    put(lab, &ending)?;
-    eventually_true("the server's certificate is renewed", SOON, || {
+    for days in [30, -1] {
+        let ending = other_rotator(folder, days)?;
+        put(lab, &ending)?;
+        eventually_true("the server's certificate is renewed", SOON, || {
+            let data = secret(lab)?.get("data").cloned().unwrap_or_default();
+            Ok(data.get("tls.crt").is_some() && data.get("tls.crt") != ending.get("tls.crt"))
+        })?;
+        shown(lab, folder)?;
         let data = secret(lab)?.get("data").cloned().unwrap_or_default();
-        Ok(data.get("tls.crt").is_some() && data.get("tls.crt") != ending.get("tls.crt"))
-    })?;
-    shown(lab, folder)?;
-    let data = secret(lab)?.get("data").cloned().unwrap_or_default();
-    ensure!(data.get("ca.crt") == ending.get("ca.crt"), "the authority stays");
-    load.wait()?;
+        ensure!(data.get("ca.crt") == ending.get("ca.crt"), "the authority stays");
+        load.wait()?;
+    }
     load.end()?;
     two_controllers(lab, folder)
 }
@@ -147,7 +149,7 @@ fn usable_by_metallb(lab: &Lab, folder: &Path) -> anyhow::Result<()> {
 }
 
 /// What the rotator that MetalLB uses would write: RSA everywhere.
-fn other_rotator(folder: &Path, days: u32) -> anyhow::Result<Value> {
+fn other_rotator(folder: &Path, days: i32) -> anyhow::Result<Value> {
     let script = format!(
         "set -e
          if [ ! -e their.key ]; then
