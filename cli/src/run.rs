@@ -91,15 +91,15 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     let driver = Arc::new(Mutex::new(driver));
     if args.port != 0 {
         let (driver, speaker) = (Arc::clone(&driver), Arc::clone(&metrics.speaker));
-        let refresh = move || {
+        let series = move |text: &mut String| {
             if let (Ok(driver), Ok(metrics)) = (driver.lock(), speaker.lock()) {
-                metrics.set_counters(&driver.layer2().counters());
+                metrics.write(&driver.layer2().counters(), text);
             }
         };
         daemon::endpoints::serve_metrics(
             (Ipv4Addr::UNSPECIFIED, args.port).into(),
             registry,
-            refresh,
+            series,
         )
         .await
         .with_context(|| format!("cannot serve metrics on port {}", args.port))?;

@@ -12,7 +12,7 @@ use axum::Router;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
-use prometheus::{Encoder, Registry, TextEncoder};
+use prometheus::{Registry, TextEncoder};
 use tokio::net::TcpListener;
 
 /// Whether the program can do its work; shared between its loop and the endpoint.
@@ -51,29 +51,28 @@ pub async fn serve_health(address: SocketAddr, readiness: Readiness) -> std::io:
     serve(address, routes).await
 }
 
-/// Serves `/metrics` on `address` until the runtime ends. `refresh` runs before each scrape.
+/// Serves `/metrics` on `address` until the runtime ends. `more` appends families that no registry holds, in the text format.
 ///
 /// # Errors
 /// When the address cannot be bound.
 pub async fn serve_metrics(
     address: SocketAddr,
     registry: Registry,
-    refresh: impl Fn() + Clone + Send + Sync + 'static,
+    more: impl Fn(&mut String) + Clone + Send + Sync + 'static,
 ) -> std::io::Result<()> {
     let metrics = move || {
-        let (registry, refresh) = (registry.clone(), refresh.clone());
-        async move {
-            refresh();
-            text(&registry)
-        }
+        let (registry, more) = (registry.clone(), more.clone());
+        async move { text(&registry, more) }
     };
     serve(address, Router::new().route("/metrics", get(metrics))).await
 }
 
 /// All metrics in the text format 0.0.4.
-pub(crate) fn text(registry: &Registry) -> axum::response::Response {
-    let mut body = Vec::new();
-    match TextEncoder::new().encode(&registry.gather(), &mut body) {
+pub(crate) fn text(registry: &Registry, more: impl Fn(&mut String)) -> axum::response::Response {
+    let mut body = String::new();
+    let encoded = TextEncoder::new().encode_utf8(&registry.gather(), &mut body);
+    more(&mut body);
+    match encoded {
         Ok(()) => ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], body).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }

@@ -31,14 +31,15 @@ const LIMITS: Limits = Limits {
     head_octets: 16 << 10,
 };
 
-/// Serves `/metrics` on the port of the flags until the runtime ends; port 0 is none. `refresh` runs before each scrape.
+/// Serves `/metrics` on the port of the flags until the runtime ends; port 0 is none. `more` appends families that
+/// no registry holds, in the text format.
 ///
 /// # Errors
 /// When the flags cannot be followed, the certificate cannot be read, or the port is taken.
 pub async fn start(
     flags: &Common,
     registry: Registry,
-    refresh: impl Fn() + Clone + Send + Sync + 'static,
+    more: impl Fn(&mut String) + Clone + Send + Sync + 'static,
     access: Access,
 ) -> anyhow::Result<()> {
     let tls = TlsOptions::parse(
@@ -62,10 +63,7 @@ pub async fn start(
     let listener = TcpListener::bind(address)
         .await
         .with_context(|| format!("cannot serve metrics on port {}", flags.port))?;
-    let page = move || {
-        refresh();
-        text(&registry)
-    };
+    let page = move || text(&registry, &more);
     let open = page.clone();
     let guarded = async move |State(access): State<Access>, headers: HeaderMap| {
         let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());

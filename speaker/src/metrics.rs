@@ -2,25 +2,53 @@
 //! The speaker's metrics (contract 7.1), names and labels exact.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::net::IpAddr;
 
 use cluster::ObjectKey;
-use prometheus::core::{AtomicU64, GenericCounter};
-use prometheus::{IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
+use prometheus::{IntGauge, IntGaugeVec, Opts, Registry};
 
 use crate::tally::Tally;
 
 /// Gauges of what is announced, counters of what was answered.
 pub struct SpeakerMetrics {
     node: String,
-    announced: IntGaugeVec,
-    requests: IntCounterVec,
-    responses: IntCounterVec,
-    gratuitous: IntCounterVec,
-    conflicts: IntCounterVec,
     withheld: IntGaugeVec,
-    series: BTreeMap<(&'static str, ObjectKey), Vec<IpAddr>>,
+    /// What is announced by each protocol. These series, and those of addresses, are written from here: a registry would hold five of them
+    /// for an address, a kilobyte each.
+    announced: BTreeMap<(&'static str, ObjectKey), Box<[IpAddr]>>,
 }
+
+/// A family of counters with the label `ip`.
+struct OfAddresses {
+    name: &'static str,
+    help: &'static str,
+    /// None where there is no series.
+    value: fn(&l2::CounterValues) -> Option<u64>,
+}
+
+const OF_ADDRESSES: [OfAddresses; 4] = [
+    OfAddresses {
+        name: "ferrolb_layer2_conflicts",
+        help: "Number of frames in which another station answered for or announced an owned IP.",
+        value: |values| (values.conflicts > 0).then_some(values.conflicts),
+    },
+    OfAddresses {
+        name: "metallb_layer2_gratuitous_sent",
+        help: "Number of gratuitous layer2 packets sent for owned IPs as a result of failovers.",
+        value: |values| Some(values.gratuitous_sent),
+    },
+    OfAddresses {
+        name: "metallb_layer2_requests_received",
+        help: "Number of layer2 requests received for owned IPs.",
+        value: |values| Some(values.requests_received),
+    },
+    OfAddresses {
+        name: "metallb_layer2_responses_sent",
+        help: "Number of layer2 responses sent for owned IPs in response to requests.",
+        value: |values| Some(values.responses_sent),
+    },
+];
 
 /// Gauges of the ring; there only where there is one.
 pub struct MembershipMetrics {
@@ -58,14 +86,9 @@ impl MembershipMetrics {
     }
 }
 
-fn counters(registry: &Registry, name: &str, help: &str) -> prometheus::Result<IntCounterVec> {
-    let counter = IntCounterVec::new(Opts::new(name, help), &["ip"])?;
-    registry.register(Box::new(counter.clone()))?;
-    Ok(counter)
-}
-
-fn raise(counter: &GenericCounter<AtomicU64>, total: u64) {
-    counter.inc_by(total.saturating_sub(counter.get()));
+/// A label's value as the text format wants it.
+fn escaped(value: &str) -> String {
+    value.replace('\\', "\\\\").replace('\n', "\\n").replace('"', "\\\"")
 }
 
 impl SpeakerMetrics {
@@ -74,14 +97,6 @@ impl SpeakerMetrics {
     /// # Errors
     /// When a name is taken in `registry`.
     pub fn register(registry: &Registry, node: &str) -> prometheus::Result<Self> {
-        let announced = IntGaugeVec::new(
-            Opts::new(
-                "metallb_speaker_announced",
-                "Services being announced from this node. This is desired state, it does not guarantee that the routing protocols have converged.",
-            ),
-            &["service", "protocol", "node", "ip"],
-        )?;
-        registry.register(Box::new(announced.clone()))?;
         let withheld = IntGaugeVec::new(
             Opts::new(
                 "ferrolb_speaker_services_withheld",
@@ -90,32 +105,7 @@ impl SpeakerMetrics {
             &["protocol", "reason"],
         )?;
         registry.register(Box::new(withheld.clone()))?;
-        Ok(Self {
-            node: node.to_owned(),
-            announced,
-            requests: counters(
-                registry,
-                "metallb_layer2_requests_received",
-                "Number of layer2 requests received for owned IPs.",
-            )?,
-            responses: counters(
-                registry,
-                "metallb_layer2_responses_sent",
-                "Number of layer2 responses sent for owned IPs in response to requests.",
-            )?,
-            gratuitous: counters(
-                registry,
-                "metallb_layer2_gratuitous_sent",
-                "Number of gratuitous layer2 packets sent for owned IPs as a result of failovers.",
-            )?,
-            conflicts: counters(
-                registry,
-                "ferrolb_layer2_conflicts",
-                "Number of frames in which another station answered for or announced an owned IP.",
-            )?,
-            withheld,
-            series: BTreeMap::new(),
-        })
+        Ok(Self { node: escaped(node), withheld, announced: BTreeMap::new() })
     }
 
     /// A Service is announced with these addresses by a protocol (`layer2` or `bgp`).
@@ -125,23 +115,12 @@ impl SpeakerMetrics {
         protocol: &'static str,
         addresses: &[IpAddr],
     ) {
-        self.set_withdrawn(service, protocol);
-        for address in addresses {
-            let ip = address.to_string();
-            self.announced.with_label_values(&[service.as_str(), protocol, &self.node, &ip]).set(1);
-        }
-        self.series.insert((protocol, service.clone()), addresses.to_vec());
+        self.announced.insert((protocol, service.clone()), addresses.into());
     }
 
     /// A Service is no longer announced by a protocol.
     pub fn set_withdrawn(&mut self, service: &ObjectKey, protocol: &'static str) {
-        let series = self.series.remove(&(protocol, service.clone()));
-        for address in series.unwrap_or_default() {
-            let ip = address.to_string();
-            // It was set above, so it is there.
-            let _ =
-                self.announced.remove_label_values(&[service.as_str(), protocol, &self.node, &ip]);
-        }
+        self.announced.remove(&(protocol, service.clone()));
     }
 
     /// How many Services are not announced from here by a protocol (`layer2` or `bgp`).
@@ -151,16 +130,88 @@ impl SpeakerMetrics {
         }
     }
 
-    /// Takes over the l2 engine's counters, which only grow.
-    pub fn set_counters(&self, counters: &[(IpAddr, l2::CounterValues)]) {
-        for (address, values) in counters {
-            let ip = address.to_string();
-            raise(&self.requests.with_label_values(&[&ip]), values.requests_received);
-            raise(&self.responses.with_label_values(&[&ip]), values.responses_sent);
-            raise(&self.gratuitous.with_label_values(&[&ip]), values.gratuitous_sent);
-            if values.conflicts > 0 {
-                raise(&self.conflicts.with_label_values(&[&ip]), values.conflicts);
+    /// Appends what the registry does not hold: the series of Services and, from the l2 engine's counters, those of addresses.
+    pub fn write(&self, counters: &[(IpAddr, l2::CounterValues)], text: &mut String) {
+        for OfAddresses { name, help, value } in &OF_ADDRESSES {
+            let mut head = Some(format!("# HELP {name} {help}\n# TYPE {name} counter\n"));
+            for (address, values) in counters {
+                if let Some(value) = value(values) {
+                    text.extend(head.take());
+                    let _ = writeln!(text, "{name}{{ip=\"{address}\"}} {value}");
+                }
             }
         }
+        if self.announced.is_empty() {
+            return;
+        }
+        let (name, node) = ("metallb_speaker_announced", &self.node);
+        let help = "Services being announced from this node. This is desired state, it does not guarantee that the routing protocols have \
+            converged.";
+        let _ = write!(text, "# HELP {name} {help}\n# TYPE {name} gauge\n");
+        for ((protocol, service), addresses) in &self.announced {
+            let service = escaped(service.as_str());
+            for ip in addresses {
+                let _ = writeln!(
+                    text,
+                    "{name}{{ip=\"{ip}\",node=\"{node}\",protocol=\"{protocol}\",service=\"{service}\"}} 1"
+                );
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn series_of_services_and_addresses_are_written_as_a_registry_would() {
+        let registry = Registry::new();
+        let mut metrics = SpeakerMetrics::register(&registry, "a\"b").unwrap();
+        let mut text = String::new();
+        metrics.write(&[], &mut text);
+        assert_eq!(text, "", "a family without series has no head");
+        let key = |name| ObjectKey::new("default", name);
+        let addresses = ["192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap()];
+        metrics.set_announced(&key("web"), "layer2", &addresses);
+        metrics.set_announced(&key("web"), "bgp", &addresses[..1]);
+        metrics.set_announced(&key("gone"), "bgp", &addresses);
+        metrics.set_withdrawn(&key("gone"), "bgp");
+        let values = |conflicts| l2::CounterValues {
+            requests_received: 3,
+            responses_sent: 2,
+            gratuitous_sent: 10,
+            conflicts,
+        };
+        metrics.write(&[(addresses[0], values(0)), (addresses[1], values(1))], &mut text);
+
+        // The judge: the library's own encoder.
+        let judge = Registry::new();
+        let announced = IntGaugeVec::new(
+            Opts::new("metallb_speaker_announced", "Services being announced from this node. This is desired state, it does not guarantee that the routing protocols have converged."),
+            &["service", "protocol", "node", "ip"],
+        ).unwrap();
+        judge.register(Box::new(announced.clone())).unwrap();
+        for (protocol, ip) in
+            [("layer2", "192.0.2.1"), ("layer2", "2001:db8::1"), ("bgp", "192.0.2.1")]
+        {
+            announced.with_label_values(&["default/web", protocol, "a\"b", ip]).set(1);
+        }
+        for OfAddresses { name, help, value } in &OF_ADDRESSES {
+            let counter = prometheus::IntCounterVec::new(Opts::new(*name, *help), &["ip"]).unwrap();
+            judge.register(Box::new(counter.clone())).unwrap();
+            for (address, conflicts) in addresses.iter().zip([0, 1]) {
+                if let Some(value) = value(&values(conflicts)) {
+                    counter.with_label_values(&[&address.to_string()]).inc_by(value);
+                }
+            }
+        }
+        let expected = prometheus::TextEncoder::new().encode_to_string(&judge.gather()).unwrap();
+        let lines = |text: &str| {
+            let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+            lines.sort();
+            lines
+        };
+        assert_eq!(lines(&text), lines(&expected));
     }
 }

@@ -213,7 +213,7 @@ pub(super) async fn serve_metrics(
 ) -> anyhow::Result<()> {
     let client = client.clone();
     let access = Access::new(move |token| may_get(client.clone(), token, "/metrics"));
-    daemon::metrics_server::start(&args.common, registry, || (), access).await
+    daemon::metrics_server::start(&args.common, registry, |_| (), access).await
 }
 
 struct Controller {

@@ -157,17 +157,17 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     };
     let client_metrics = ClientMetrics::register(&registry)?;
     registry.register(Box::new(bgp.collector()))?;
-    let refresh = {
+    let series = {
         let (driver, metrics) = (Arc::clone(&driver), Arc::clone(&metrics));
-        move || {
+        move |text: &mut String| {
             if let (Ok(driver), Ok(metrics)) = (driver.lock(), metrics.lock()) {
-                metrics.set_counters(&driver.layer2().counters());
+                metrics.write(&driver.layer2().counters(), text);
             }
         }
     };
     let asked = client.clone();
     let access = Access::new(move |token| may_get(asked.clone(), token, "/metrics"));
-    daemon::metrics_server::start(&args.common, registry, refresh, access).await?;
+    daemon::metrics_server::start(&args.common, registry, series, access).await?;
     let pod = find_own_pod(&client, &namespace, &args, &node).await;
     let writer = |kind| Writer {
         kind,
