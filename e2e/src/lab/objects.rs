@@ -5,7 +5,7 @@ use anyhow::Context;
 use serde_json::{Value, json};
 
 use super::antrea::POOLS;
-use super::kube::{Kube, SYSTEM, path};
+use super::kube::{Failure, Kube, SYSTEM, path};
 use super::webhooks::{CONFIGURATIONS, WEBHOOKS};
 
 /// The IPv4 addresses of the usual pool.
@@ -152,7 +152,7 @@ pub fn delete_all(kube: &Kube) -> anyhow::Result<()> {
     kube.delete("/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations")?;
     kube.delete(&format!("/api/v1/namespaces/{SYSTEM}/configmaps"))?;
     for path in ["/api/v1/nodes", "/api/v1/namespaces/default/events"].into_iter().chain(system) {
-        kube.delete(path)?;
+        empty(kube, path)?;
     }
     for crd in kube.list("/apis/apiextensions.k8s.io/v1/customresourcedefinitions")? {
         let plural = crd.pointer("/spec/names/plural").and_then(Value::as_str).unwrap_or_default();
@@ -167,9 +167,21 @@ pub fn delete_all(kube: &Kube) -> anyhow::Result<()> {
             continue;
         }
         let version = if plural == "bgppeers" { "v1beta2" } else { "v1beta1" };
-        kube.delete(&format!("/apis/metallb.io/{version}/namespaces/{SYSTEM}/{plural}"))?;
+        empty(kube, &format!("/apis/metallb.io/{version}/namespaces/{SYSTEM}/{plural}"))?;
     }
     Ok(())
+}
+
+/// Deletes a collection; thousands of objects take longer than one request may.
+fn empty(kube: &Kube, path: &str) -> anyhow::Result<()> {
+    const TRIES: usize = 20;
+    for _ in 1..TRIES {
+        match kube.delete(path) {
+            Err(Failure { code: None, .. }) => {}
+            answer => return Ok(answer.map(drop)?),
+        }
+    }
+    Ok(kube.delete(path).map(drop)?)
 }
 
 /// The path of an item of a list, which carries neither version nor kind.
