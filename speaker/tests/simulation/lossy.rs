@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Half hours in which a fifth of all datagrams is lost while something else takes the processor for some milliseconds again and again, and
 //! others in which nodes stand still for up to 200 ms: nothing moves. How long nobody answers is counted.
-//! `FERROLB_HALF_HOURS=N` plays N; a usual run a few minutes of each kind.
+//! `FERROLB_HALF_HOURS=N` plays N, of the seeds from `FERROLB_FIRST_SEED` on (0); a usual run a few minutes of each kind.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use crate::events::Chance;
@@ -87,11 +88,16 @@ fn play(seed: u64, length: Duration, trouble: Trouble) -> Result<Silence, String
 }
 
 /// All of them, shared out among the processors; what came of each seed.
-fn play_all(count: u64, length: Duration, trouble: Trouble) -> Vec<(u64, Result<Silence, String>)> {
+fn play_all(
+    seeds: Range<u64>,
+    length: Duration,
+    trouble: Trouble,
+) -> Vec<(u64, Result<Silence, String>)> {
     let threads = std::thread::available_parallelism().map_or(1, |number| number.get() as u64);
     std::thread::scope(|scope| {
         let share = |first: u64| {
-            let seeds = (first..count).step_by(usize::try_from(threads).unwrap_or(1));
+            let seeds = seeds.start + first..seeds.end;
+            let seeds = seeds.step_by(usize::try_from(threads).unwrap_or(1));
             move || seeds.map(|seed| (seed, play(seed, length, trouble))).collect::<Vec<_>>()
         };
         let running: Vec<_> = (0..threads).map(|first| scope.spawn(share(first))).collect();
@@ -105,10 +111,11 @@ fn loss_and_stalls_move_nothing() {
         Some(count) => (count, HALF_HOUR),
         None => (1, SHORT),
     };
+    let first = number("FERROLB_FIRST_SEED").unwrap_or(0);
     for trouble in [LOSS_AND_HOG, STALLS] {
         let mut silence = Silence::default();
         let mut moved = Vec::new();
-        for (seed, outcome) in play_all(count, length, trouble) {
+        for (seed, outcome) in play_all(first..first + count, length, trouble) {
             match outcome {
                 Ok(more) => silence.add(more),
                 Err(text) => moved.push(format!("seed {seed}: {text}")),
