@@ -156,6 +156,17 @@ impl Guard {
         self.resumed = self.watch.standing().speaks();
     }
 
+    /// As [`Watch::set_time_of_day`].
+    pub fn set_time_of_day(&mut self, now: Instant, since_epoch: Duration) {
+        self.watch.set_time_of_day(now, since_epoch);
+    }
+
+    /// As [`Watch::gathers_until`].
+    #[must_use]
+    pub fn gathers_until(&self, now: Instant) -> Option<Instant> {
+        self.watch.gathers_until(now)
+    }
+
     /// As [`Watch::tick`].
     pub fn tick(&mut self, now: Instant) {
         self.watch.tick(now);

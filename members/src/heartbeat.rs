@@ -14,6 +14,7 @@
 mod circle;
 mod detector;
 mod notices;
+mod pace;
 mod peer;
 pub mod robustness;
 pub mod wire;

@@ -315,6 +315,18 @@ impl Watch {
         [start, held].into_iter().flatten().fold(self.detector.deadline(), Instant::min)
     }
 
+    /// As [`Detector::set_time_of_day`].
+    pub fn set_time_of_day(&mut self, now: Instant, since_epoch: Duration) {
+        self.detector.set_time_of_day(now, since_epoch);
+    }
+
+    /// As [`Detector::gathers_until`], and not before this member may speak or while somebody's death is to be told.
+    #[must_use]
+    pub fn gathers_until(&self, now: Instant) -> Option<Instant> {
+        let at_rest = self.standing.speaks() && self.held.is_empty();
+        if at_rest { self.detector.gathers_until(now) } else { None }
+    }
+
     /// Whether this member may speak.
     #[must_use]
     pub fn standing(&self) -> Standing {

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use super::circle::Circle;
 use super::notices::Notices;
+use super::pace::Pace;
 use super::peer::Peer;
 use super::wire::{Body, Mark, Message, NOTICE_LIMIT, Stamp, View};
 use doubt::Doubt;
@@ -142,7 +143,7 @@ pub struct Detector {
     presence_changed: bool,
     /// Whether anybody is absent, until somebody's presence changes.
     absence: Cell<Option<bool>>,
-    next_heartbeat: Instant,
+    pace: Pace,
     roll_call: Option<RollCall>,
     last_roll_call: Option<Instant>,
     last_death: Option<Instant>,
@@ -168,9 +169,11 @@ impl Detector {
             circle: Circle::default(),
             presence_changed: true,
             absence: Cell::new(None),
-            // Members that start together shall not all send at the same moment.
-            next_heartbeat: now
-                + options.interval.mul_f64(f64::from((session >> 32) as u32) / f64::from(u32::MAX)),
+            pace: Pace::new(
+                options.interval,
+                f64::from((session >> 32) as u32) / f64::from(u32::MAX),
+                now,
+            ),
             roll_call: None,
             last_roll_call: None,
             last_death: None,
@@ -365,11 +368,7 @@ impl Detector {
     /// Does what has become due.
     pub fn tick(&mut self, now: Instant) {
         self.forgive(now);
-        if now >= self.next_heartbeat {
-            self.next_heartbeat += self.options.interval;
-            if self.next_heartbeat <= now {
-                self.next_heartbeat = now + self.options.interval;
-            }
+        if self.pace.advance(now) {
             let partners: Vec<Arc<str>> =
                 self.partners(now).map(|(name, _)| Arc::clone(name)).collect();
             for name in partners {
@@ -397,7 +396,24 @@ impl Detector {
         [suspicion, call, doubt, self.notices.deadline()]
             .into_iter()
             .flatten()
-            .fold(self.next_heartbeat, Instant::min)
+            .fold(self.pace.next(), Instant::min)
+    }
+
+    /// The time of day, since the epoch: members that have it in common send their heartbeats at the same moments. Without it, or if it
+    /// differs, they are sent as often.
+    pub fn set_time_of_day(&mut self, now: Instant, since_epoch: Duration) {
+        self.pace.set_time_of_day(now, since_epoch);
+    }
+
+    /// Until when datagrams may lie unread, to be read together: a 25th of an interval before and after the own heartbeat, while nothing
+    /// is being found out or told.
+    #[must_use]
+    pub fn gathers_until(&self, now: Instant) -> Option<Instant> {
+        let busy = self.pursued().next().is_some()
+            || self.roll_call.is_some()
+            || self.doubt.is_some()
+            || self.is_notifying();
+        if busy { None } else { self.pace.gathers_until(now) }
     }
 
     /// Whether this member counts as present: it was heard lately, or nothing speaks against it. A stranger doesn't.
@@ -467,7 +483,7 @@ impl Detector {
         if let Some(call) = &mut self.roll_call {
             call.postpone(late);
         }
-        self.next_heartbeat = self.next_heartbeat.max(now);
+        self.pace.postpone(now);
     }
 
     fn send(&mut self, name: &Arc<str>, body: Body) {

@@ -75,4 +75,8 @@ pub trait Companion: Send {
     fn poll(&mut self) -> Option<CompanionOutput>;
     /// When [`Companion::expire`] is to be called.
     fn deadline(&self) -> Option<Instant>;
+    /// Until when the thread may leave everything unread, for a few milliseconds at most, because more is expected by then.
+    fn gathers_until(&self, _now: Instant) -> Option<Instant> {
+        None
+    }
 }

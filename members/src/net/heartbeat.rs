@@ -5,7 +5,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -180,6 +180,7 @@ impl Companion for Heartbeat {
 
     fn expire(&mut self, now: Instant) {
         self.wake(now);
+        self.guard.set_time_of_day(now, time_of_day());
         self.guard.tick(now);
         self.settle();
     }
@@ -224,6 +225,16 @@ impl Companion for Heartbeat {
     fn deadline(&self) -> Option<Instant> {
         Some(self.guard.deadline())
     }
+
+    fn gathers_until(&self, now: Instant) -> Option<Instant> {
+        self.guard.gathers_until(now)
+    }
+}
+
+/// Since the epoch, as far as this machine knows.
+#[allow(clippy::disallowed_methods, reason = "this is the shell: it reads the clocks")]
+fn time_of_day() -> Duration {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
 }
 
 /// The clock that goes on while the system is suspended.

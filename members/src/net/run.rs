@@ -107,6 +107,7 @@ impl Runner {
             if let Some(companion) = &mut self.companion {
                 companion.published();
             }
+            self.gather();
             if !self.turn(&mut batch).await {
                 return;
             }
@@ -157,6 +158,16 @@ impl Runner {
             () = until(deadline) => {}
         }
         true
+    }
+
+    /// Lets come what is expected at about this time. The thread sleeps: the runtime would be woken by each datagram.
+    fn gather(&mut self) {
+        let current = now();
+        let Some(companion) = &self.companion else { return };
+        if let Some(until) = companion.gathers_until(current) {
+            std::thread::sleep(until.saturating_duration_since(current));
+            self.more = true;
+        }
     }
 
     fn deadline(&self) -> Option<Instant> {

@@ -202,7 +202,15 @@ impl Process {
         self.ring.deadline().into_iter().fold(self.guard.deadline(), Instant::min)
     }
 
-    pub(crate) fn thread_expire(&mut self, now: Instant, boot: Duration) {
+    pub(crate) fn thread_expire(
+        &mut self,
+        now: Instant,
+        boot: Duration,
+        time_of_day: Option<Duration>,
+    ) {
+        if let Some(time) = time_of_day {
+            self.guard.set_time_of_day(now, time);
+        }
         if self.ring.deadline().is_some_and(|at| at <= now) {
             self.ring.handle(now, Input::Deadline);
         }
@@ -420,6 +428,8 @@ pub(crate) struct Host {
     pub(crate) kernel: bool,
     pub(crate) monotonic: Clock,
     pub(crate) boot: Clock,
+    /// What the time of day was here at the beginning, if the nodes have it in common.
+    pub(crate) time_of_day: Option<Duration>,
     pub(crate) paused: Option<Pause>,
     /// What came while the process was stopped.
     pub(crate) waiting: Vec<crate::events::Arrival>,
@@ -460,6 +470,12 @@ impl Host {
             Permit::Until(boot) => Some(self.boot.when(boot)),
             Permit::Unlimited => Some(Duration::MAX),
         }
+    }
+
+    /// Until when the members' thread leaves everything unread.
+    pub(crate) fn gathers_until(&self, start: Instant, now: Duration) -> Option<Duration> {
+        let until = self.process.as_ref()?.guard.gathers_until(self.now(start, now))?;
+        Some(self.monotonic.when(until.saturating_duration_since(start)))
     }
 
     pub(crate) fn may_answer(&self, now: Duration) -> bool {

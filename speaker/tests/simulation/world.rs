@@ -22,6 +22,11 @@ use crate::judge::Judge;
 pub(crate) const MS: Duration = Duration::from_millis(1);
 /// What a socket holds while nobody reads it.
 const BUFFER: usize = 400;
+/// How far the times of day of nodes that have it in common are apart, in microseconds.
+const APART: u64 = 3_000;
+/// What a thread does first and what second when it goes on, at the same time.
+const BEFORE: Duration = Duration::from_micros(1);
+
 pub(crate) fn name(index: usize) -> Arc<str> {
     format!("node-{index:02}").into()
 }
@@ -73,6 +78,12 @@ impl World {
         let addresses: Vec<IpAddr> = (0..addresses)
             .map(|number| Ipv4Addr::new(192, 0, 2, u8::try_from(number + 1).unwrap()).into())
             .collect();
+        // Every other history is of nodes that have the time of day in common, and send their heartbeats together.
+        let mut offset = Chance(seed ^ 0x_c10c);
+        let mut time_of_day = || {
+            let apart = Duration::from_micros(offset.below(APART));
+            (seed % 2 == 1).then_some(Duration::from_secs(1_700_000_000) + apart)
+        };
         let hosts = (0..count)
             .map(|_| {
                 // Up to a thousandth fast or slow; any beginning.
@@ -84,6 +95,7 @@ impl World {
                     kernel: true,
                     monotonic: Clock::new(shown, rate),
                     boot: Clock::new(shown + Duration::from_secs(5), rate),
+                    time_of_day: time_of_day(),
                     paused: None,
                     waiting: Vec::new(),
                     api: true,
@@ -375,6 +387,32 @@ impl World {
             }
             return;
         }
+        let for_thread = matches!(
+            arrival,
+            Arrival::Packet(..)
+                | Arrival::Beat(..)
+                | Arrival::Request(..)
+                | Arrival::Response(..)
+                | Arrival::Closed(_)
+                | Arrival::Commands
+                | Arrival::ThreadWake
+        );
+        if for_thread && let Some(until) = host.gathers_until(self.start, now) {
+            let after = until - now;
+            match arrival {
+                Arrival::ThreadWake if host.thread_woken == Some(now) => {
+                    host.thread_woken = Some(until);
+                    self.push(after, index, arrival);
+                    return;
+                }
+                Arrival::ThreadWake => return,
+                _ if after > BEFORE => {
+                    self.push(after - BEFORE, index, arrival);
+                    return;
+                }
+                _ => {}
+            }
+        }
         match arrival {
             Arrival::ThreadWake if host.thread_woken == Some(now) => host.thread_woken = None,
             Arrival::TaskWake if host.task_woken == Some(now) => host.task_woken = None,
@@ -412,6 +450,7 @@ impl World {
         let boot = self.hosts[index].boot.at(self.now);
         let time = self.time();
         let api = self.hosts[index].api;
+        let time_of_day = self.hosts[index].time_of_day.map(|time| time + self.now);
         match arrival {
             Arrival::Task => self.hosts[index].awake[0] = false,
             Arrival::Commands => self.hosts[index].awake[1] = false,
@@ -435,7 +474,7 @@ impl World {
                 process.packet(now, Input::Response { stream, result });
             }
             Arrival::Closed(to) => process.port_closed(now, boot, to),
-            Arrival::ThreadWake => process.thread_expire(now, boot),
+            Arrival::ThreadWake => process.thread_expire(now, boot, time_of_day),
             Arrival::Commands => process.thread_commands(now, boot),
             Arrival::Task | Arrival::TaskWake => process.task(now, time),
             Arrival::Engine => {
