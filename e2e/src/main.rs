@@ -63,6 +63,9 @@ enum Command {
         /// With how many nodes, one size after the other.
         #[arg(long, value_delimiter = ',', default_value = "3,10")]
         nodes: Vec<usize>,
+        /// With how many nodes faults strike the owner of an ExternalIPPool's address.
+        #[arg(long, value_delimiter = ',', default_value = "3")]
+        antrea_nodes: Vec<usize>,
         /// For how many minutes packets are lost; none at all with 0.
         #[arg(long, default_value_t = 30)]
         minutes: u32,
@@ -114,12 +117,28 @@ fn main() -> ExitCode {
             let (criterion, simulated) = (criterion.as_deref(), simulated.as_deref());
             bench(&out, only.as_deref(), bin_dir, criterion, simulated)
         }
-        Command::Soak { out, trials, nodes, minutes, loss_nodes, faults, bin_dir } => {
+        Command::Soak {
+            out,
+            trials,
+            nodes,
+            antrea_nodes,
+            minutes,
+            loss_nodes,
+            faults,
+            bin_dir,
+        } => {
             let loss = Duration::from_secs(60) * minutes;
             beside(bin_dir).and_then(|binaries| {
-                let plan =
-                    e2e::soak::Plan { binaries, trials, nodes, faults, loss, loss_nodes, out };
-                e2e::soak::run(&plan)
+                e2e::soak::run(&e2e::soak::Plan {
+                    binaries,
+                    trials,
+                    nodes,
+                    antrea_nodes,
+                    faults,
+                    loss,
+                    loss_nodes,
+                    out,
+                })
             })
         }
         Command::Arp { arguments } => e2e::bench::arp_client(&arguments).map(|()| true),

@@ -61,8 +61,8 @@ pub struct Speaker {
     /// Why this node does not announce a Service, and who does, for every Service that there is.
     withheld: BTreeMap<ObjectKey, (Withhold, Option<Arc<str>>)>,
     tally: Tally,
-    /// Who uses each announced address.
-    users: BTreeMap<IpAddr, BTreeSet<ObjectKey>>,
+    /// Who uses each announced address, sorted; mostly one.
+    users: BTreeMap<IpAddr, Vec<ObjectKey>>,
     /// Addresses whose users changed since it was last asked.
     touched: BTreeSet<IpAddr>,
 }
@@ -193,7 +193,12 @@ impl Speaker {
                 }
                 let former = self.forget(&key).map(|before| before.addresses).unwrap_or_default();
                 for address in &announcement.addresses {
-                    self.users.entry(*address).or_default().insert(key.clone());
+                    let users = self.users.entry(*address).or_default();
+                    if let Err(place) = users.binary_search(&key) {
+                        // Exactly as many as there are: for one a Vec would make room for four.
+                        users.reserve_exact(1);
+                        users.insert(place, key.clone());
+                    }
                     self.touched.insert(*address);
                 }
                 self.announced.insert(key.clone(), announcement.clone());
@@ -241,7 +246,7 @@ impl Speaker {
         for address in &announcement.addresses {
             self.touched.insert(*address);
             if let Some(users) = self.users.get_mut(address) {
-                users.remove(key);
+                users.retain(|user| user != key);
                 if users.is_empty() {
                     self.users.remove(address);
                 }

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::Lab;
 use super::SOON;
+use super::fault::Watched;
 use super::kube::documents;
 use super::node::{PodAddresses, Proxy, slice};
 use super::wait::eventually_true;
@@ -20,6 +21,8 @@ pub const REQUESTED: &str = include_str!("../../manifests/antrea/service-request
 pub const SHARED: &str = include_str!("../../manifests/antrea/services-shared.yaml");
 /// The same addresses as a pool of MetalLB's.
 pub const METALLB: &str = include_str!("../../manifests/antrea/metallb-layer2.yaml");
+/// The first of the pool's addresses.
+pub const ADDRESS: &str = "10.10.0.2";
 const ROLES: &str = include_str!("../../manifests/antrea/roles.yaml");
 /// Where pools are.
 pub const POOLS: &str = "/apis/crd.antrea.io/v1beta1/externalippools";
@@ -41,6 +44,24 @@ impl Lab {
             self.label(&format!("node{number}"), &json!("ingress-node"))?;
         }
         self.start_speakers(&[])
+    }
+
+    /// As [`Watched::start`], with an ExternalIPPool of which all nodes are.
+    ///
+    /// # Errors
+    /// When something does not start.
+    pub fn watch_for_antrea(&mut self, nodes: usize, flags: &[&str]) -> anyhow::Result<Watched> {
+        self.apply_antrea_roles()?;
+        self.client()?.namespace.ip("route add 10.10.0.0/24 dev eth0")?;
+        self.start_controller(&[])?;
+        self.start_nodes(nodes, Proxy::Absent)?;
+        for number in 1..=nodes {
+            self.label(&format!("node{number}"), &json!("ingress-node"))?;
+        }
+        self.start_speakers(flags)?;
+        self.apply_text(POOL)?;
+        self.apply_text(SERVICE)?;
+        Watched::of(self, ADDRESS.parse()?)
     }
 
     /// Lets the programs read and write ExternalIPPools, which MetalLB's roles do not.

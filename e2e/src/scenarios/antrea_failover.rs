@@ -8,9 +8,7 @@
 use serde_json::{Value, json};
 
 use crate::lab::Lab;
-use crate::lab::antrea::{POOL, SERVICE};
-
-const ADDRESS: &str = "10.10.0.2";
+use crate::lab::antrea::{ADDRESS, POOL, SERVICE};
 
 pub(super) fn run(lab: &mut Lab) -> anyhow::Result<()> {
     lab.start_for_antrea(3)?;

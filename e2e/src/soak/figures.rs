@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 
+use super::World;
 use crate::lab::fault::{Fault, Outcome};
 
 /// Where the table stands in the document.
@@ -32,7 +33,7 @@ fn goal(fault: Fault) -> (Duration, Duration) {
 
 impl Figures {
     /// What became of one kind of fault.
-    pub(super) fn add(&mut self, nodes: usize, fault: Fault, outcomes: &[Outcome]) {
+    pub(super) fn add(&mut self, nodes: usize, world: World, fault: Fault, outcomes: &[Outcome]) {
         let mut took: Vec<Duration> = outcomes.iter().map(|outcome| outcome.took).collect();
         took.sort();
         let middle = took.get(took.len() / 2).copied().unwrap_or_default();
@@ -44,7 +45,8 @@ impl Figures {
         self.missed |= middle > middle_goal || worst > worst_goal || nobodys;
         let late = outcomes.iter().filter_map(|outcome| outcome.overlap.last()).max();
         self.rows.push(format!(
-            "| {nodes} | {} | {} | {} | {} | < {} ms | {most} | {} |",
+            "| {nodes}{} | {} | {} | {} | {} | < {} ms | {most} | {} |",
+            world.mark(),
             fault.name(),
             outcomes.len(),
             milliseconds(middle),

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Failover over and over, and long loss: here times are judged, which no test of a change does.
 //!
-//! Topology: one lane, first with three nodes and then with ten (no kube-proxy, no pods), a client that asks for the address
+//! Topology: one lane, first with three nodes and then with ten (no kube-proxy, no pods), and with three for an ExternalIPPool, a client that asks for the address
 //! every 10 ms.
 
 mod figures;
@@ -30,6 +30,8 @@ pub struct Plan {
     pub trials: usize,
     /// With how many nodes, one size after the other.
     pub nodes: Vec<usize>,
+    /// With how many nodes faults strike the owner of an ExternalIPPool's address.
+    pub antrea_nodes: Vec<usize>,
     /// Only these faults; all, if none is named.
     pub faults: Vec<String>,
     /// How long packets are lost.
@@ -38,6 +40,23 @@ pub struct Plan {
     pub loss_nodes: usize,
     /// The file whose figures are written anew.
     pub out: PathBuf,
+}
+
+/// Whose address is watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum World {
+    MetalLb,
+    Antrea,
+}
+
+impl World {
+    /// What stands beside the number of nodes.
+    fn mark(self) -> &'static str {
+        match self {
+            Self::MetalLb => "",
+            Self::Antrea => ", ExternalIPPool",
+        }
+    }
 }
 
 impl Plan {
@@ -72,8 +91,13 @@ fn strikes(plan: &Plan, cluster: &Path, figures: &mut Figures) -> anyhow::Result
 
 fn strike_all(plan: &Plan, lab: &mut Lab, figures: &mut Figures) -> anyhow::Result<()> {
     let strikes = Fault::ALL.into_iter().any(|fault| plan.wants(fault));
-    for nodes in plan.nodes.iter().filter(|_| strikes) {
-        let watched = Watched::start(lab, *nodes, FLAGS)?;
+    let metallb = plan.nodes.iter().map(|nodes| (*nodes, World::MetalLb));
+    let antrea = plan.antrea_nodes.iter().map(|nodes| (*nodes, World::Antrea));
+    for (nodes, world) in metallb.chain(antrea).filter(|_| strikes) {
+        let watched = match world {
+            World::MetalLb => Watched::start(lab, nodes, FLAGS)?,
+            World::Antrea => lab.watch_for_antrea(nodes, FLAGS)?,
+        };
         for fault in Fault::ALL.into_iter().filter(|fault| plan.wants(*fault)) {
             let mut outcomes = Vec::new();
             for trial in 1..=plan.trials {
@@ -87,7 +111,7 @@ fn strike_all(plan: &Plan, lab: &mut Lab, figures: &mut Figures) -> anyhow::Resu
                     eventually_true("the speaker is confirmed", SOON, || Ok(is_confirmed(node)))?;
                 }
             }
-            figures.add(*nodes, fault, &outcomes);
+            figures.add(nodes, world, fault, &outcomes);
         }
         drop(watched);
         lab.reset()?;
