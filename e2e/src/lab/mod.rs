@@ -20,6 +20,7 @@ pub mod control_plane;
 pub mod fault;
 pub mod fleet;
 pub mod generation;
+pub mod helm;
 pub mod images;
 pub mod kube;
 pub mod load;

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What the cluster has installed for the webhooks: the names of their Service and Secret, which MetalLB's manifests say by no
-//! flag and named otherwise before 0.14.
+//! flag and named otherwise before 0.14; and whether somebody converts BGPPeers where this program does not.
 
 use std::time::Duration;
 
 use kube::Client;
-use kube::api::{Api, DynamicObject};
+use kube::api::{Api, ApiResource, DynamicObject, ListParams};
 use serde_json::Value;
 
 use super::super::args::Args;
@@ -17,6 +17,8 @@ const SERVICE: &str = "metallb-webhook-service";
 const SECRET: &str = "metallb-webhook-cert";
 /// How often a start asks for the names when the API does not answer.
 const AGAIN: Duration = Duration::from_secs(2);
+/// How often it is tried whether BGPPeers can be converted.
+const LOOK: Duration = Duration::from_secs(600);
 
 /// The names: those of the flags, else those that the cluster has installed, else those of today's manifests.
 pub(super) async fn names(client: &Client, namespace: &str, args: &Args) -> Names {
@@ -91,6 +93,31 @@ fn secret_of(deployment: &Value, folder: &str) -> Option<String> {
 
 fn text<'a>(object: &'a Value, pointer: &str) -> Option<&'a str> {
     object.pointer(pointer).and_then(Value::as_str)
+}
+
+/// Where webhooks are disabled: says once when the API server cannot read BGPPeers of the older version, as their CRD names a
+/// webhook and nobody answers. The CRD is left alone: another program may be meant to answer, and a MetalLB that comes
+/// back needs it as it is.
+pub(super) async fn warn_of_conversion(client: Client, namespace: String) {
+    let kind = ApiResource {
+        api_version: "metallb.io/v1beta1".into(),
+        group: "metallb.io".into(),
+        version: "v1beta1".into(),
+        kind: "BGPPeer".into(),
+        plural: "bgppeers".into(),
+    };
+    let peers: Api<DynamicObject> = Api::namespaced_with(client, &namespace, &kind);
+    loop {
+        // An empty list needs no conversion.
+        if let Err(error) = peers.list(&ListParams::default().limit(1)).await
+            && is_code(&error, 500)
+        {
+            tracing::warn!(event = "conversionUnanswered", %error,
+                "webhooks are disabled, and the CRD bgppeers.metallb.io names one for conversion: BGPPeers cannot be read as v1beta1 until somebody answers or spec.conversion is {{strategy: None}}");
+            return;
+        }
+        tokio::time::sleep(LOOK).await;
+    }
 }
 
 #[cfg(test)]

@@ -58,6 +58,7 @@ pub(super) async fn start(
 ) -> anyhow::Result<watch::Receiver<bool>> {
     let (ready, receiver) = watch::channel(args.webhook_mode == "disabled");
     if args.webhook_mode == "disabled" {
+        tokio::spawn(installed::warn_of_conversion(client.clone(), namespace.to_owned()));
         return Ok(receiver);
     }
     let tls = TlsOptions::parse(
