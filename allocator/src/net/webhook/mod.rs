@@ -168,7 +168,7 @@ async fn follow(
 /// Shows the certificate of a folder that somebody else fills.
 async fn own_certificate(folder: PathBuf, slot: Slot, on_ready: impl Fn()) {
     let mut said = false;
-    while let Err(error) = follow_folder(folder.clone(), slot.clone()) {
+    while let Err(error) = follow_folder(&folder, slot.clone()) {
         if !std::mem::replace(&mut said, true) {
             tracing::warn!(event = "certificateMissing", folder = %folder.display(), %error,
                 "the webhooks wait for their certificate");
