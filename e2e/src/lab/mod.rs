@@ -34,6 +34,7 @@ pub mod topology;
 pub mod wait;
 pub mod watcher;
 pub mod webhooks;
+pub mod workload;
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
