@@ -25,8 +25,14 @@ pub(super) async fn names(client: &Client, namespace: &str, args: &Args) -> Name
     let service = match filled(args.cert_service_name.as_ref()) {
         Some(name) => name,
         None => {
-            let configuration = get(Target::Webhooks.api(client), Target::Webhooks.name()).await;
-            let named = configuration.and_then(|found| service_of(&found, namespace));
+            let mut named = None;
+            // The CRD comes first where manifests are applied: the configuration may be yet to come.
+            for target in [Target::Webhooks, Target::Crd("bgppeers.metallb.io")] {
+                if named.is_none() {
+                    let object = get(target.api(client), target.name()).await;
+                    named = object.and_then(|found| service_of(&found, namespace));
+                }
+            }
             named.unwrap_or_else(|| SERVICE.to_owned())
         }
     };
@@ -68,10 +74,12 @@ async fn get(api: Api<DynamicObject>, name: &str) -> Option<Value> {
     }
 }
 
-/// The Service of this namespace that a ValidatingWebhookConfiguration leads to.
-fn service_of(configuration: &Value, namespace: &str) -> Option<String> {
-    let webhooks = configuration.get("webhooks")?.as_array()?;
-    let services = webhooks.iter().filter_map(|one| one.pointer("/clientConfig/service"));
+/// The Service of this namespace that a ValidatingWebhookConfiguration leads to, or the conversion of a CRD.
+fn service_of(object: &Value, namespace: &str) -> Option<String> {
+    let webhooks = object.get("webhooks").and_then(Value::as_array).into_iter().flatten();
+    let conversion = object.pointer("/spec/conversion/webhook");
+    let services =
+        webhooks.chain(conversion).filter_map(|one| one.pointer("/clientConfig/service"));
     let mut own = services.filter(|one| text(one, "/namespace") == Some(namespace));
     own.find_map(|one| text(one, "/name").map(str::to_owned))
 }
@@ -138,6 +146,10 @@ mod tests {
         assert_eq!(found.as_deref(), Some("webhook-service"));
         assert_eq!(service_of(&configuration, "elsewhere"), None);
         assert_eq!(service_of(&json!({}), "metallb-system"), None);
+        let conversion = service("metallb-system", "webhook-service");
+        let crd = json!({"spec": {"conversion": {"strategy": "Webhook", "webhook": conversion}}});
+        let found = service_of(&crd, "metallb-system");
+        assert_eq!(found.as_deref(), Some("webhook-service"));
     }
 
     #[test]
