@@ -145,6 +145,10 @@ shown networkpolicies '{networkpolicies: {enabled: true}, controller: {webhookMo
 shown networkpolicies '{networkpolicies: {enabled: true}}' '- port: webhook-server'
 shown controller '{controller: {webhookMode: ""}}' '!--webhook-mode' 'name: webhook-server'
 shown webhooks '{controller: {webhookMode: disabled}}' '!ValidatingWebhookConfiguration'
+shown crds '{controller: {webhookMode: disabled}}' 'conversion: strategy: None' '!strategy: Webhook' '!/convert'
+for mode in enabled onlywebhook '""' null; do
+  shown crds "{controller: {webhookMode: $mode}}" 'strategy: Webhook' 'path: /convert' '!strategy: None'
+done
 shown webhooks '{crds: {validationFailurePolicy: Ignore}}' 'failurePolicy: Ignore' '!failurePolicy: Fail'
 shown controller '{speaker: {secretName: own}}' 'name: METALLB_ML_SECRET_NAME value: own '
 shown controller '{speaker: {memberlist: {enabled: false}}}' '!METALLB_ML_SECRET_NAME' '!METALLB_DEPLOYMENT'

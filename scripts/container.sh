@@ -29,4 +29,11 @@ mount -o remount,ro "$merged"
 drop=$(capsh --print | sed -n 's/^Bounding set =//p' | tr , '\n' | grep -v -x -e "$(echo "$keep" | sed 's/,/\\|/g')" | paste -sd,)
 program=$1
 shift
-exec capsh --chroot="$merged" --drop="$drop" --no-new-privs --gid="$uid" --groups="$uid" --uid="$uid" --shell="$program" -- "$@"
+# As runc: a user that is not root keeps the capabilities as permitted until the program is executed, which loses them unless
+# its file permits them too.
+if [ "$uid" = 0 ] || [ "$keep" = none ]; then
+  set -- --uid="$uid" --shell="$program" -- "$@"
+else
+  set -- --keep=1 --uid="$uid" --caps="$keep=p" --shell="$program" -- "$@"
+fi
+exec capsh --chroot="$merged" --drop="$drop" --no-new-privs --gid="$uid" --groups="$uid" "$@"

@@ -23,6 +23,9 @@ for name in controller speaker; do
     for other in cp-tool frr-metrics frr-reloader frr-reloader.sh; do
       ln -s speaker "$root/$other"
     done
+    # For a speaker that is not root: of these it is permitted what its container may have. Not made effective by the file (+e):
+    # then it would not start where one of them is lacking.
+    setcap cap_net_admin,cap_net_bind_service,cap_net_raw+p "$root/speaker"
   fi
   container=$(buildah from --arch "$arch" scratch)
   buildah add --quiet "$container" "$root" / >/dev/null

@@ -15,7 +15,8 @@ use crds::config::{Config, PoolKind};
 use crds::labels::Labels;
 
 use crate::allocations::{Allocations, Assigned};
-use crate::decide::{Decision, Loss, Outcome, POOL_ANNOTATION, World, decide, keep};
+use crate::decide::{POOL_ANNOTATION, World, decide, keep};
+use crate::decision::{Decision, Loss, Outcome};
 use crate::reason::{Change, Notice, Reason};
 use crate::sharing::Claim;
 

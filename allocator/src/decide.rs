@@ -10,16 +10,15 @@ use std::sync::Arc;
 
 use cluster::ObjectKey;
 pub use cluster::model::POOL_ANNOTATION;
-use cluster::model::{FamilyPolicy, Node, Service, ServiceCondition};
+use cluster::model::{FamilyPolicy, Node, Service};
 use crds::config::{Config, Family, Pool, PoolId, PoolKind};
 use crds::labels::Labels;
 
 use crate::allocations::{Allocations, Assigned};
+use crate::decision::{Decision, Loss, Outcome, assigned_too};
 use crate::external;
 use crate::reason::{Change, Names, Notice, Reason};
-use crate::request::{
-    Families, check_families, prefers_dual, quoted, requested_addresses, requested_pool,
-};
+use crate::request::{Families, check_families, prefers_dual, requested_addresses, requested_pool};
 use crate::sharing::Claim;
 
 /// What a decision looks at besides the Service and what others have.
@@ -38,94 +37,6 @@ impl World<'_> {
     #[must_use]
     pub fn is_of_node(&self, address: IpAddr) -> bool {
         self.nodes.values().any(|node| node.internal_addresses.contains(&address))
-    }
-}
-
-/// The outcome for one Service.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// It has these addresses.
-    Assigned(Assigned),
-    /// Its pool is present but invalid: what it has is left as it is.
-    Held(Assigned),
-    /// It has none, and why.
-    Pending(Reason),
-}
-
-impl Outcome {
-    /// The addresses, if any.
-    #[must_use]
-    pub fn assigned(&self) -> Option<&Assigned> {
-        match self {
-            Self::Assigned(assigned) | Self::Held(assigned) => Some(assigned),
-            Self::Pending(_) => None,
-        }
-    }
-
-    /// What the condition `ferrolb.io/Allocated` says of it.
-    #[must_use]
-    pub fn condition(&self) -> ServiceCondition {
-        match self {
-            Self::Assigned(Assigned { pool, addresses })
-            | Self::Held(Assigned { pool, addresses }) => ServiceCondition {
-                met: true,
-                reason: "Assigned".into(),
-                message: format!("Assigned IP {} from pool {:?}", quoted(addresses), pool.name),
-            },
-            Self::Pending(reason) => ServiceCondition {
-                met: false,
-                reason: reason.condition(),
-                message: reason.to_string(),
-            },
-        }
-    }
-}
-
-/// An outcome and the events that tell about it, in order.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Decision {
-    /// What the Service has from now on.
-    pub outcome: Outcome,
-    /// What users are told.
-    pub notices: Vec<Notice>,
-    /// What took its addresses back, where no notice says so.
-    pub cleared: Option<Change>,
-}
-
-impl Decision {
-    pub(crate) fn pending(key: &ObjectKey, reason: Reason) -> Self {
-        let notices = reason.notice(key).into_iter().collect();
-        Self { outcome: Outcome::Pending(reason), notices, cleared: None }
-    }
-
-    /// It goes on with what it has.
-    pub(crate) fn kept(outcome: Outcome, notices: Vec<Notice>) -> Self {
-        Self { outcome, notices, cleared: None }
-    }
-}
-
-/// Why current addresses cannot be kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Loss {
-    /// There were none.
-    Nothing,
-    /// Without an event: the Service asks for something else now.
-    Changed(Change),
-    /// With an event.
-    Told(Notice),
-}
-
-impl Loss {
-    /// An event for `notices`, or what changed.
-    pub(crate) fn divide(self, notices: &mut Vec<Notice>) -> Option<Change> {
-        match self {
-            Self::Nothing => None,
-            Self::Changed(change) => Some(change),
-            Self::Told(notice) => {
-                notices.push(notice);
-                None
-            }
-        }
     }
 }
 
@@ -204,12 +115,11 @@ pub fn decide(
     if service.external_pool().is_some() {
         return external::decide(key, service, current, world, allocations);
     }
-    let mut notices = Vec::new();
     if world.config.has_no_pools() {
         return Decision::pending(key, Reason::NoPools);
     }
     if let Some(assigned) = held(key, service, current, world.config, allocations) {
-        return Decision::kept(Outcome::Held(assigned), notices);
+        return Decision::kept(Outcome::Held(assigned), Vec::new());
     }
     if service.cluster_ips.is_empty() {
         let cleared = (!current.is_empty()).then_some(Change::NoClusterIps);
@@ -224,6 +134,7 @@ pub fn decide(
     };
     match keep(key, service, current, world, allocations) {
         Ok(mut assigned) => {
+            let mut notices = Vec::new();
             if let Err(error) = requested_addresses(service) {
                 let reason = Reason::from(error);
                 notices.push(Notice::warning("LoadBalancerFailed", reason.to_string()));
@@ -236,19 +147,8 @@ pub fn decide(
             Decision::kept(Outcome::Assigned(assigned), notices)
         }
         Err(loss) => {
-            let cleared = loss.divide(&mut notices);
-            match allocate(key, service, families, world, allocations) {
-                Ok(assigned) => {
-                    let message = format!("Assigned IP {}", quoted(&assigned.addresses));
-                    notices.push(Notice::normal("IPAllocated", message));
-                    notices.extend(deprecated_annotations(service));
-                    Decision { outcome: Outcome::Assigned(assigned), notices, cleared }
-                }
-                Err(reason) => {
-                    notices.extend(reason.notice(key));
-                    Decision { outcome: Outcome::Pending(reason), notices, cleared }
-                }
-            }
+            let found = allocate(key, service, families, world, allocations);
+            Decision::anew(key, loss, found, |_| deprecated_annotations(service))
         }
     }
 }
@@ -296,11 +196,7 @@ fn add_family(
         allocations.first_usable(key, &Claim::of(service), pool, Family::of(*have).other())
     });
     match added {
-        Some(address) => {
-            assigned.addresses.push(address);
-            assigned.addresses.sort();
-            Notice::normal("IPAllocated", format!("Assigned additional IP \"{address}\""))
-        }
+        Some(address) => assigned_too(assigned, address),
         None => Notice::normal(
             "AdditionalAssignFailed",
             format!(

@@ -10,9 +10,10 @@ use cluster::model::Service;
 use crds::config::{Family, Policy, Pool, PoolId, PoolKind};
 
 use crate::allocations::{Allocations, Assigned};
-use crate::decide::{Decision, Loss, Outcome, World};
+use crate::decide::World;
+use crate::decision::{Decision, Loss, Outcome, assigned_too};
 use crate::reason::{Change, Notice, Reason};
-use crate::request::{Families, RequestError, quoted};
+use crate::request::{Families, RequestError};
 use crate::sharing::Claim;
 
 /// Whether the Service may go on with `current` (contract C.5 step 3): it is of the pool that the annotation names, and of the
@@ -73,33 +74,18 @@ pub(crate) fn decide(
         return without_pool(key, name, current, world, allocations);
     };
     let seeker = Seeker { key, service, claim: Claim::of(service), pool, world, allocations };
-    let mut notices = Vec::new();
     match keep(key, service, current, world, allocations) {
         Ok(mut assigned) => {
-            if let Some(address) = seeker.second(&assigned) {
-                assigned.addresses.push(address);
-                assigned.addresses.sort();
-                let message = format!("Assigned additional IP \"{address}\"");
-                notices.push(Notice::normal("IPAllocated", message));
-            }
+            let second = seeker.second(&assigned);
+            let mut notices: Vec<Notice> =
+                second.map(|address| assigned_too(&mut assigned, address)).into_iter().collect();
             notices.extend(seeker.clash(&assigned.addresses));
             Decision::kept(Outcome::Assigned(assigned), notices)
         }
         Err(loss) => {
-            let cleared = loss.divide(&mut notices);
-            match seeker.allocate() {
-                Ok(addresses) => {
-                    let message = format!("Assigned IP {}", quoted(&addresses));
-                    notices.push(Notice::normal("IPAllocated", message));
-                    notices.extend(seeker.clash(&addresses));
-                    let assigned = Assigned { pool: pool.id(), addresses };
-                    Decision { outcome: Outcome::Assigned(assigned), notices, cleared }
-                }
-                Err(reason) => {
-                    notices.extend(reason.notice(key));
-                    Decision { outcome: Outcome::Pending(reason), notices, cleared }
-                }
-            }
+            let found = seeker.allocate();
+            let found = found.map(|addresses| Assigned { pool: pool.id(), addresses });
+            Decision::anew(key, loss, found, |assigned| seeker.clash(&assigned.addresses))
         }
     }
 }

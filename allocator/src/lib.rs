@@ -10,6 +10,7 @@
 mod allocations;
 mod allocator;
 mod decide;
+mod decision;
 mod external;
 mod interval_set;
 pub mod metrics;
@@ -22,7 +23,8 @@ mod sharing;
 
 pub use allocations::{Allocations, Assigned, Usage};
 pub use allocator::{Allocator, Output, Write};
-pub use decide::{Decision, Loss, Outcome, POOL_ANNOTATION, World, decide, keep};
+pub use decide::{POOL_ANNOTATION, World, decide, keep};
+pub use decision::{Decision, Loss, Outcome};
 pub use reason::{Change, Names, Notice, Reason};
 pub use request::{Families, RequestError, requested_addresses, requested_pool};
 pub use sharing::{Claim, Sharing, SharingError};

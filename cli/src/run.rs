@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex};
 
+use allocator::net::log::note;
 use anyhow::Context;
 use cluster::folder::{FolderState, ServiceState};
 use cluster::manifest::Mistake;
@@ -203,8 +204,8 @@ impl Runner {
         let told = self.world.take_in(read(&self.args.folder), &self.known);
         self.metrics.client.updates.inc();
         self.metrics.client.set_config(self.world.snapshot.rejections().len());
-        for (service, notice) in told {
-            tracing::info!(event = notice.event(), %service, reason = notice.reason, "{}", notice.message);
+        for output in told {
+            note(&output, self.world.allocator.allocations());
         }
         self.say_mistakes();
         let dirty = Dirty { all: true, ..Dirty::default() };

@@ -72,12 +72,8 @@ impl World {
         self.folder.set_hosts(hosts);
     }
 
-    /// Takes in manifests and settles; returns the events that the decisions tell of.
-    pub fn take_in(
-        &mut self,
-        mut manifests: Manifests,
-        state: &FolderState,
-    ) -> Vec<(ObjectKey, allocator::Notice)> {
+    /// Takes in manifests and settles; returns what the decisions tell of.
+    pub fn take_in(&mut self, mut manifests: Manifests, state: &FolderState) -> Vec<Output> {
         self.mistakes = std::mem::take(&mut manifests.mistakes);
         let node = &self.options.node;
         self.mistakes.extend(self.folder.feed(&mut self.snapshot, manifests, state, node));
@@ -107,8 +103,8 @@ impl World {
         announce(key, service, &self.snapshot, &circumstances, &options)
     }
 
-    /// Decides until nothing changes, with every decision written back at once.
-    pub fn settle(&mut self) -> Vec<(ObjectKey, allocator::Notice)> {
+    /// Decides until nothing changes, with every decision written back at once; returns what else the decisions tell of.
+    pub fn settle(&mut self) -> Vec<Output> {
         let mut told = Vec::new();
         loop {
             let dirty = self.snapshot.take_dirty();
@@ -126,8 +122,7 @@ impl World {
                         );
                         self.allocator.observed(&write.service);
                     }
-                    Output::Tell { service, notice, .. } => told.push((service, notice)),
-                    Output::Cleared { .. } => {}
+                    Output::Tell { .. } | Output::Cleared { .. } => told.push(output),
                 }
             }
             if !written {

@@ -1,25 +1,67 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The endpoint of a program that only has to be alive: `/livez`, and metrics without a series.
+//! The endpoint of a program that only has to be alive: `/livez` for everybody, and metrics without a series for whoever may
+//! read them.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
 
+use anyhow::Context;
 use axum::Router;
 use axum::routing::get;
 use tokio::net::TcpListener;
 
-/// Serves both on `address` until the runtime ends.
-///
-/// # Errors
-/// When the address cannot be bound.
-pub async fn serve_companion(address: SocketAddr, metrics_path: &str) -> std::io::Result<()> {
-    let listener = TcpListener::bind(address).await?;
-    let routes = Router::new()
-        .route("/livez", get(async || "ok"))
-        .route(metrics_path, get(async || "# The speaker exports the sessions.\n"));
-    tokio::spawn(async move {
-        if let Err(error) = axum::serve(listener, routes).await {
-            tracing::error!(%error, %address, "the endpoint ended");
-        }
-    });
-    Ok(())
+use crate::access::Access;
+use crate::metrics_server::{LIMITS, guarded, own_certificate};
+use crate::tls::{Plain, Server, Slot, TlsOptions, follow_files};
+
+/// Where and how it is served.
+#[derive(Clone, Debug)]
+pub struct Companion {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// The path of the metrics.
+    pub metrics_path: String,
+    /// Whether plain HTTP is answered as well, to everybody.
+    pub plain: bool,
+    /// The files of a certificate and its key; without them nobody has signed it.
+    pub certificate: Option<(PathBuf, PathBuf)>,
+    /// How TLS is spoken.
+    pub tls: TlsOptions,
+}
+
+impl Companion {
+    /// Serves both until the runtime ends.
+    ///
+    /// # Errors
+    /// When the certificate cannot be read, the flags cannot be followed, or the address cannot be bound.
+    pub async fn start(self, access: Access) -> anyhow::Result<()> {
+        let slot = match self.certificate {
+            Some((chain, key)) => {
+                let slot = Slot::default();
+                follow_files(chain, key, slot.clone())?;
+                slot
+            }
+            None => own_certificate()?,
+        };
+        let livez = Router::new().route("/livez", get(async || "ok"));
+        let plain = if self.plain {
+            Plain::Routes(livez.clone().route(&self.metrics_path, get(async || page())))
+        } else {
+            Plain::Refused
+        };
+        let server = Server {
+            tls: Arc::new(self.tls.server(Arc::new(slot), &["http/1.1"])?),
+            routes: livez.merge(guarded(&self.metrics_path, page, access)),
+            plain,
+            limits: LIMITS,
+        };
+        let listener = TcpListener::bind(self.address).await;
+        server.start(listener.with_context(|| format!("cannot listen on {}", self.address))?);
+        Ok(())
+    }
+}
+
+fn page() -> &'static str {
+    "# The speaker exports the sessions.\n"
 }

@@ -24,7 +24,7 @@ use crate::tls::{Limits, Plain, Server, Slot, TlsOptions, follow_folder, self_si
 const OLD_PORT: u16 = 7472;
 
 /// What scrapers and probes need, with room to spare.
-const LIMITS: Limits = Limits {
+pub(crate) const LIMITS: Limits = Limits {
     connections: 32,
     greeting: Duration::from_secs(5),
     head: Duration::from_secs(30),
@@ -50,29 +50,20 @@ pub async fn start(
     if flags.port == 0 {
         return Ok(());
     }
-    let slot = Slot::default();
-    if flags.metrics_cert_dir.is_empty() {
-        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-        let (chain, key) = self_signed(host.trim())?;
-        slot.set(chain.as_bytes(), key.as_bytes())?;
+    let slot = if flags.metrics_cert_dir.is_empty() {
+        own_certificate()?
     } else {
-        follow_folder(flags.metrics_cert_dir.clone().into(), slot.clone())
+        let slot = Slot::default();
+        follow_folder(flags.metrics_cert_dir.as_ref(), slot.clone())
             .context("--metrics-cert-dir")?;
-    }
+        slot
+    };
     let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, flags.port));
     let listener = TcpListener::bind(address)
         .await
         .with_context(|| format!("cannot serve metrics on port {}", flags.port))?;
     let page = move || text(&registry, &more);
     let open = page.clone();
-    let guarded = async move |State(access): State<Access>, headers: HeaderMap| {
-        let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-        match access.verdict(given).await {
-            Verdict::Allowed => page(),
-            Verdict::Unauthenticated => unauthenticated(),
-            Verdict::Forbidden => (StatusCode::FORBIDDEN, "Forbidden\n").into_response(),
-        }
-    };
     let plain = if flags.port == OLD_PORT || flags.metrics_plain_http {
         Plain::Routes(Router::new().route("/metrics", get(async move || open())))
     } else {
@@ -80,12 +71,38 @@ pub async fn start(
     };
     let server = Server {
         tls: Arc::new(tls.server(Arc::new(slot), &["http/1.1"])?),
-        routes: Router::new().route("/metrics", get(guarded)).with_state(access),
+        routes: guarded("/metrics", page, access),
         plain,
         limits: LIMITS,
     };
     server.start(listener);
     Ok(())
+}
+
+/// A certificate that nobody signed, for this host.
+pub(crate) fn own_certificate() -> anyhow::Result<Slot> {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let (chain, key) = self_signed(host.trim())?;
+    let slot = Slot::default();
+    slot.set(chain.as_bytes(), key.as_bytes())?;
+    Ok(slot)
+}
+
+/// A page at this path, for whoever has access.
+pub(crate) fn guarded<P: IntoResponse>(
+    path: &str,
+    page: impl Fn() -> P + Clone + Send + Sync + 'static,
+    access: Access,
+) -> Router {
+    let judged = async move |State(access): State<Access>, headers: HeaderMap| {
+        let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        match access.verdict(given).await {
+            Verdict::Allowed => page().into_response(),
+            Verdict::Unauthenticated => unauthenticated(),
+            Verdict::Forbidden => (StatusCode::FORBIDDEN, "Forbidden\n").into_response(),
+        }
+    };
+    Router::new().route(path, get(judged)).with_state(access)
 }
 
 fn unauthenticated() -> Response {

@@ -4,7 +4,7 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use speaker::net::{Companion, args::Args, run};
+use speaker::net::{Companion, args::Args, capabilities, run};
 
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
@@ -17,5 +17,9 @@ fn main() -> ExitCode {
         Err(code) => return code,
     };
     daemon::log::start(args.common.log_level, args.common.log_format);
+    if let Err(error) = capabilities::raise() {
+        // What needs them says so itself.
+        tracing::warn!(event = "capabilitiesRefused", %error, "capabilities are not effective");
+    }
     daemon::program::run("speaker", run(args))
 }

@@ -23,15 +23,15 @@ pub struct Args {
     /// Folder of the webhook certificates.
     #[arg(long, default_value = "/tmp/k8s-webhook-server/serving-certs")]
     pub cert_dir: String,
-    /// Service whose name the webhook certificate carries.
-    #[arg(long, default_value = "metallb-webhook-service")]
-    pub cert_service_name: String,
+    /// Service whose name the webhook certificate carries; by default the one that the webhooks' configuration names.
+    #[arg(long)]
+    pub cert_service_name: Option<String>,
     /// enabled, disabled or onlywebhook.
     #[arg(long, default_value = "enabled", value_parser = ["enabled", "disabled", "onlywebhook"])]
     pub webhook_mode: String,
-    /// Secret of the webhook certificates.
-    #[arg(long, default_value = "metallb-webhook-cert")]
-    pub webhook_secret: String,
+    /// Secret of the webhook certificates; by default the one that the own Deployment mounts for them.
+    #[arg(long)]
+    pub webhook_secret: Option<String>,
     /// HTTP/2 for webhooks.
     #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true")]
     pub webhook_http2: bool,

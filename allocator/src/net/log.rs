@@ -9,7 +9,7 @@ use daemon::log::Addresses;
 use crate::{Allocations, Output};
 
 /// What is to be carried out.
-pub(super) fn note(output: &Output, allocations: &Allocations) {
+pub fn note(output: &Output, allocations: &Allocations) {
     match output {
         Output::Write(write) => {
             tracing::info!(event = "serviceUpdated", service = %write.service,

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The program `controller`: flags, and the loop that drives the allocator.
+//! The program `controller`: flags, and the loop that drives the allocator; and what its log says, which `ferrolb run` says as well.
 
 mod antrea;
 pub mod args;
 mod controller;
 mod external;
 mod leader;
-mod log;
+pub mod log;
 mod memberlist_secret;
 mod webhook;
 

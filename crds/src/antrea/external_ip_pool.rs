@@ -108,9 +108,28 @@ fn address(description: &str) -> Value {
     })
 }
 
+/// An end of a range. No text of an address is longer: the API server wants a limit where a rule looks into a text.
+fn end(description: &str) -> Value {
+    let mut end = address(description);
+    if let Some(schema) = end.as_object_mut() {
+        schema.insert("maxLength".into(), 45.into());
+    }
+    end
+}
+
+/// The rule is one of Antrea's webhook (contract C.3 rule 2), without the addresses. An IPv6 text with an IPv4 address in it (::ffff:a00:1)
+/// counts as IPv4 there: what may be one is left to the webhook. The limits are for the API server, which multiplies the rule by
+/// them: what is longer is more than etcd takes.
 fn ranges(_: &mut SchemaGenerator) -> Schema {
+    let mapped = ["self.start", "self.end"]
+        .map(|end| format!("{end}.startsWith(':') || {end}.startsWith('0')"))
+        .join(" || ");
+    let rule = format!(
+        "!has(self.start) || !has(self.end) || self.start.contains(':') == self.end.contains(':') || {mapped}"
+    );
     json_schema!({
         "type": "array",
+        "maxItems": 100_000,
         "items": {
             "type": "object",
             "description": "A CIDR, or a range from the first to the last address.",
@@ -121,9 +140,13 @@ fn ranges(_: &mut SchemaGenerator) -> Schema {
                     "format": "cidr",
                     "description": "A CIDR such as 10.10.0.0/24: its first address, and of IPv4 its last, are left out.",
                 },
-                "start": address("The first address."),
-                "end": address("The last address."),
+                "start": end("The first address."),
+                "end": end("The last address."),
             },
+            "x-kubernetes-validations": [{
+                "rule": rule,
+                "message": "range start and range end should belong to same family",
+            }],
         },
     })
 }

@@ -80,32 +80,39 @@ pub fn self_signed(host: &str) -> Result<(String, String), CertificateError> {
     Ok((made.cert.pem(), made.signing_key.serialize_pem()))
 }
 
-/// Reads `tls.crt` and `tls.key` of a folder.
-fn read(folder: &Path) -> Result<(Vec<u8>, Vec<u8>), CertificateError> {
-    let file = |name| {
-        let path = folder.join(name);
-        std::fs::read(&path).map_err(|cause| CertificateError::Read { path, cause })
+/// Reads a certificate and its key.
+fn read(chain: &Path, key: &Path) -> Result<(Vec<u8>, Vec<u8>), CertificateError> {
+    let file = |path: &Path| {
+        std::fs::read(path).map_err(|cause| CertificateError::Read { path: path.to_owned(), cause })
     };
-    Ok((file("tls.crt")?, file("tls.key")?))
+    Ok((file(chain)?, file(key)?))
 }
 
-/// Shows what `tls.crt` and `tls.key` of a folder hold, now and, looking every five seconds, whenever it has changed. A
+/// Shows what `tls.crt` and `tls.key` of a folder hold, as [`follow_files`] does.
+///
+/// # Errors
+/// When there is nothing usable at the start.
+pub fn follow_folder(folder: &Path, slot: Slot) -> Result<(), CertificateError> {
+    follow_files(folder.join("tls.crt"), folder.join("tls.key"), slot)
+}
+
+/// Shows what the files of a certificate and its key hold, now and, looking every five seconds, whenever it has changed. A
 /// half-written pair is not taken.
 ///
 /// # Errors
 /// When there is nothing usable at the start.
-pub fn follow_folder(folder: PathBuf, slot: Slot) -> Result<(), CertificateError> {
-    let mut shown = read(&folder)?;
+pub fn follow_files(chain: PathBuf, key: PathBuf, slot: Slot) -> Result<(), CertificateError> {
+    let mut shown = read(&chain, &key)?;
     slot.set(&shown.0, &shown.1)?;
     tokio::spawn(async move {
         let mut refused = None;
         loop {
             tokio::time::sleep(LOOK).await;
-            let taken = read(&folder).and_then(|found| {
+            let taken = read(&chain, &key).and_then(|found| {
                 if found != shown && Some(&found) != refused.as_ref() {
                     refused = Some(found.clone());
                     slot.set(&found.0, &found.1)?;
-                    tracing::info!(event = "certificateReloaded", folder = %folder.display(),
+                    tracing::info!(event = "certificateReloaded", file = %chain.display(),
                         "the certificate was exchanged");
                     shown = found;
                     refused = None;
@@ -113,7 +120,7 @@ pub fn follow_folder(folder: PathBuf, slot: Slot) -> Result<(), CertificateError
                 Ok(())
             });
             if let Err(error) = taken {
-                tracing::warn!(event = "certificateRefused", folder = %folder.display(), %error,
+                tracing::warn!(event = "certificateRefused", file = %chain.display(), %error,
                     "the certificate cannot be used; the one before stays");
             }
         }
@@ -143,13 +150,13 @@ mod tests {
     async fn a_folder_is_followed() {
         let folder = tempfile::tempdir().unwrap();
         let slot = Slot::default();
-        assert!(follow_folder(folder.path().into(), slot.clone()).is_err(), "nothing is there");
+        assert!(follow_folder(folder.path(), slot.clone()).is_err(), "nothing is there");
         let write = |(chain, key): (String, String)| {
             std::fs::write(folder.path().join("tls.crt"), chain).unwrap();
             std::fs::write(folder.path().join("tls.key"), key).unwrap();
         };
         write(self_signed("a").unwrap());
-        follow_folder(folder.path().into(), slot.clone()).unwrap();
+        follow_folder(folder.path(), slot.clone()).unwrap();
         let first = slot.0.load_full().unwrap();
         std::fs::write(folder.path().join("tls.crt"), self_signed("c").unwrap().0).unwrap();
         tokio::time::sleep(2 * LOOK).await;

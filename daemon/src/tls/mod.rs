@@ -6,6 +6,6 @@ mod certificate;
 mod options;
 mod serve;
 
-pub use certificate::{CertificateError, Slot, follow_folder, self_signed};
+pub use certificate::{CertificateError, Slot, follow_files, follow_folder, self_signed};
 pub use options::{OptionsError, TlsOptions};
 pub use serve::{Limits, Plain, Server};

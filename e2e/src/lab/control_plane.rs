@@ -6,13 +6,14 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::generation::Generation;
 use super::kube::{Kube, documents};
 use super::netns::{Namespace, succeeded};
 use super::process::{Process, Rights, Start, tail};
 use super::wait::eventually_true;
+use super::webhooks::PEERS_CRD;
 
 const START: Duration = Duration::from_secs(60);
 const RBAC: &str = include_str!("../../manifests/rbac.yaml");
@@ -230,6 +231,9 @@ impl ControlPlane {
         for object in generation.roles().into_iter().chain(generation.webhook_objects()) {
             self.kube.apply(&object)?;
         }
+        let service = json!({"name": generation.webhook_names().1});
+        let conversion = json!({"webhook": {"clientConfig": {"service": service}}});
+        self.kube.patch(PEERS_CRD, &json!({"spec": {"conversion": conversion}}))?;
         let crds = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
         for plural in generation.absent_kinds() {
             self.kube.delete(&format!("{crds}/{plural}.metallb.io"))?;

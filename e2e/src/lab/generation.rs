@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::kube::SYSTEM;
 use super::objects::merge;
+use super::webhooks::slice_of;
 
 /// A generation of manifests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -112,7 +113,8 @@ impl Generation {
         }
     }
 
-    /// The Secret and the webhook configuration, as they are before any controller has filled them in.
+    /// The Secret, the Service with its way to the controller, and the webhook configuration, as they are before any controller
+    /// has filled them in.
     #[must_use]
     pub fn webhook_objects(self) -> Vec<Value> {
         let (secret, service) = self.webhook_names();
@@ -135,7 +137,7 @@ impl Generation {
                     "name": format!("{name}validationwebhook.metallb.io"),
                     "admissionReviewVersions": ["v1"],
                     "sideEffects": "None",
-                    // The rack has no way from the API server to a Pod; with Fail nothing could be applied.
+                    // Objects are applied before a controller runs; with Fail they could not be.
                     "failurePolicy": "Ignore",
                     "clientConfig": {"service": {
                         "name": service, "namespace": SYSTEM,
@@ -153,6 +155,12 @@ impl Generation {
                 "apiVersion": "v1", "kind": "Secret",
                 "metadata": {"name": secret, "namespace": SYSTEM},
             }),
+            json!({
+                "apiVersion": "v1", "kind": "Service",
+                "metadata": {"name": service, "namespace": SYSTEM},
+                "spec": {"ports": [{"port": 443, "targetPort": 9443}]},
+            }),
+            slice_of(service),
             json!({
                 "apiVersion": "admissionregistration.k8s.io/v1",
                 "kind": "ValidatingWebhookConfiguration",

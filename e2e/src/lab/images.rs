@@ -41,11 +41,14 @@ pub fn is_next_version(process: &Process) -> bool {
     Path::new(&format!("/proc/{}/root/{NEXT}", process.pid())).exists()
 }
 
+/// The folder of the webhooks' certificates.
+const CERTIFICATES: &str = "/tmp/k8s-webhook-server/serving-certs";
+
 /// The controller's Deployment and its Pod.
 ///
 /// # Errors
 /// When the API refuses.
-pub fn create_workload(lab: &Lab) -> anyhow::Result<()> {
+pub fn create_workload(lab: &Lab, generation: Generation) -> anyhow::Result<()> {
     lab.kube().create(&json!({
         "apiVersion": "v1", "kind": "Pod",
         "metadata": {"name": "controller", "namespace": SYSTEM},
@@ -58,7 +61,15 @@ pub fn create_workload(lab: &Lab) -> anyhow::Result<()> {
             "selector": {"matchLabels": {"app": "metallb"}},
             "template": {
                 "metadata": {"labels": {"app": "metallb"}},
-                "spec": {"containers": [{"name": "controller", "image": "controller"}]},
+                "spec": {
+                    "containers": [{
+                        "name": "controller", "image": "controller",
+                        "volumeMounts": [{"name": "cert", "mountPath": CERTIFICATES, "readOnly": true}],
+                    }],
+                    "volumes": [{
+                        "name": "cert", "secret": {"secretName": generation.webhook_names().0},
+                    }],
+                },
             },
         },
     }))?;
@@ -93,7 +104,7 @@ pub fn start_controller(
         program: "/controller",
         arguments: generation.controller_arguments(),
         environment: generation.controller_environment(),
-        volumes: vec![(certificates, "/tmp/k8s-webhook-server/serving-certs")],
+        volumes: vec![(certificates, CERTIFICATES)],
         user: 65534,
         capabilities: &[],
     };

@@ -20,6 +20,7 @@ pub mod control_plane;
 pub mod fault;
 pub mod fleet;
 pub mod generation;
+pub mod helm;
 pub mod images;
 pub mod kube;
 pub mod load;
@@ -33,6 +34,7 @@ pub mod topology;
 pub mod wait;
 pub mod watcher;
 pub mod webhooks;
+pub mod workload;
 
 use std::collections::BTreeSet;
 use std::fmt::Write;

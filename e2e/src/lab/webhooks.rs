@@ -32,19 +32,25 @@ pub fn manifests(policy: &str) -> anyhow::Result<Vec<Value>> {
         let webhook = webhook.as_object_mut().context("a webhook that is no object")?;
         webhook.insert("failurePolicy".into(), policy.into());
     }
-    objects.push(json!({
+    objects.push(slice_of("metallb-webhook-service"));
+    Ok(objects)
+}
+
+/// The EndpointSlice of the webhooks' Service.
+#[must_use]
+pub fn slice_of(service: &str) -> Value {
+    json!({
         "apiVersion": "discovery.k8s.io/v1",
         "kind": "EndpointSlice",
         "metadata": {
-            "name": "metallb-webhook-service",
+            "name": service,
             "namespace": SYSTEM,
-            "labels": {"kubernetes.io/service-name": "metallb-webhook-service"},
+            "labels": {"kubernetes.io/service-name": service},
         },
         "addressType": "IPv4",
         "ports": [{"name": "", "port": 9443, "protocol": "TCP"}],
         "endpoints": [{"addresses": ["172.30.0.2"], "conditions": {"ready": true}}],
-    }));
-    Ok(objects)
+    })
 }
 
 impl Lab {

@@ -3,15 +3,15 @@
 //!
 //! Topology: control plane and controller with our webhooks' manifest for this kind.
 //! Steps: a range of two families, one that runs backwards, one outside its subnet, two that overlap within a pool and with another pool's, a
-//! range that is taken away or written anew: each is refused with Antrea's words; what is added to a pool, and a pool as
-//! it was, are accepted.
+//! range that is taken away or written anew: each is refused with Antrea's words, two families already by the schema where the texts leave no
+//! doubt; what is added to a pool, a pool as it was, and an IPv4 address in IPv6's writing are accepted.
 
 use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 
 use super::webhooks::denied;
 use crate::lab::antrea::POOLS;
-use crate::lab::kube::{Answer, documents};
+use crate::lab::kube::{Answer, documents, refusal};
 use crate::lab::wait::eventually_true;
 use crate::lab::webhooks::{CONFIGURATIONS, WEBHOOKS};
 use crate::lab::{Lab, SOON};
@@ -34,8 +34,9 @@ pub(super) fn run(lab: &mut Lab) -> anyhow::Result<()> {
     create(lab, "first", json!([{"cidr": "10.1.0.0/24"}]))?;
     let cases = [
         (
-            json!([{"start": "10.2.0.1", "end": "fd00::1"}]),
-            "range start 10.2.0.1 and range end fd00::1 should belong to same family",
+            // The schema does not look into a text that may be an IPv4 address.
+            json!([{"start": "10.2.0.1", "end": "::1"}]),
+            "range start 10.2.0.1 and range end ::1 should belong to same family",
         ),
         (
             json!([{"start": "10.2.0.9", "end": "10.2.0.1"}]),
@@ -54,6 +55,12 @@ pub(super) fn run(lab: &mut Lab) -> anyhow::Result<()> {
         let said = denied(create_answer(lab, "second", ranges))?;
         ensure!(said.contains(NAME) && said.contains(expected), "{said}");
     }
+    for (start, end) in [("10.2.0.1", "fd00::1"), ("2001:db8::1", "10.2.0.1")] {
+        let said = refusal(create_answer(lab, "second", json!([{"start": start, "end": end}])))?;
+        ensure!(said.contains("range start and range end should belong to same family"), "{said}");
+    }
+    // These are two IPv4 addresses, for Antrea and here.
+    create(lab, "mapped", json!([{"start": "10.5.0.1", "end": "::ffff:a05:2"}]))?;
     let mut outside = pool("second", json!([{"cidr": "10.3.0.0/24"}]));
     let subnet = json!({"gateway": "10.2.0.1", "prefixLength": 24});
     outside.pointer_mut("/spec").and_then(Value::as_object_mut).context("a spec")?.insert("subnetInfo".into(), subnet);

@@ -2,7 +2,7 @@
 //! `ferrolb run` on a folder of manifests, without any control plane: the folder is edited, the program is killed.
 //!
 //! Topology: a node without Kubernetes that runs a web server on port 80, a client.
-//! Steps: two Services get addresses and are served; one asks for another address: it moves there and the old one is silent;
+//! Steps: two Services get addresses and are served; one asks for another address: it moves there, which the log says, and the old one is silent;
 //! the program is killed; while it is away a Service that comes first by name is added and another removed: after the
 //! restart all have kept their addresses, and nobody answers for the removed one; a Service is removed: silence; a file that is no YAML takes nothing down; on
 //! SIGTERM nobody answers any more.
@@ -52,6 +52,10 @@ pub(super) fn run(lab: &mut Lab) -> anyhow::Result<()> {
     write(&manifests, "web", &moved)?;
     expect_served(lab, &state, "web", "172.30.0.210")?;
     lab.expect_silence("172.30.0.200")?;
+    let said = ferrolb.log();
+    let cleared = said.lines().find(|line| line.contains("clearAssignment"));
+    let cleared = cleared.context("it does not say that an address was taken back")?;
+    ensure!(cleared.contains("differentIPRequested") && cleared.contains("172.30.0.200"), "{cleared}");
     write(&manifests, "other", &service("other", json!({})))?;
     expect_served(lab, &state, "other", "172.30.0.200")?;
 
@@ -92,6 +96,7 @@ fn start(lab: &Lab, node: &Namespace, manifests: &Path, state: &Path) -> anyhow:
             "--node=node1".into(),
             format!("--folder-state={}", text(state)),
             "--accept".into(),
+            "--log-level=info".into(),
         ],
         environment: Vec::new(),
         rights: Rights::All,

@@ -4,23 +4,24 @@
 //! Topology: a control plane; helm by a pinned Go module.
 //! Steps: a release `metallb` is installed from a chart that has what MetalLB's has: CRDs as templates without the annotation that
 //! keeps them, and the workloads under its names and selectors; a pool and a peer are made; the release is upgraded to our chart:
-//! CRDs, pool, peer, Deployment and DaemonSet are the same objects as before (by their uid); then it is uninstalled: CRDs, pool and peer
+//! CRDs, pool, peer, Deployment and DaemonSet are the same objects as before (by their uid), also when webhooks are disabled, which leaves peers
+//! readable in both versions, and enabled again; then it is uninstalled: CRDs, pool and peer
 //! stay. Values that contradict one another are refused.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use anyhow::{Context, bail, ensure};
 use serde_json::{Value, json};
 
 use crate::lab::{Lab, SOON};
-use crate::lab::control_plane::{Identity, kubeconfig};
+use crate::lab::helm::{CHART, Helm};
 use crate::lab::kube::{SYSTEM, documents};
 use crate::lab::objects::{bgp_peer, pool};
 use crate::lab::wait::eventually_true;
+use crate::lab::webhooks::PEERS_CRD;
 
-const E2E: &str = env!("CARGO_MANIFEST_DIR");
 const EXTERNAL_POOLS: &str =
     include_str!("../../../manifests/crds/externalippools.crd.antrea.io.yaml");
 
@@ -32,8 +33,7 @@ pub(super) fn run(lab: &mut Lab) -> anyhow::Result<()> {
 
 fn play(lab: &mut Lab) -> anyhow::Result<()> {
     let helm = Helm::new(lab)?;
-    let chart = format!("{E2E}/../charts/ferrolb");
-    let old = older_chart(lab, &chart)?;
+    let old = older_chart(lab)?;
     // The rack's own CRDs and roles are nobody's release.
     delete_crds(lab)?;
     // That of Antrea's world is there already, and nobody's release.
@@ -52,16 +52,19 @@ fn play(lab: &mut Lab) -> anyhow::Result<()> {
     let before = uids(lab)?;
     ensure!(before.len() == 14, "{before:?}");
 
-    helm.run(lab, &[&["upgrade", "metallb", &chart, "--namespace", SYSTEM], &ignore[..]].concat())?;
+    helm.run(lab, &[&["upgrade", "metallb", CHART, "--namespace", SYSTEM], &ignore[..]].concat())?;
     ensure!(uids(lab)? == before, "other objects than before:\n{before:?}\n{:?}", uids(lab)?);
     let deployment = format!("/apis/apps/v1/namespaces/{SYSTEM}/deployments/metallb-controller");
     let image = lab.kube().get(&deployment)?;
     let image = image.pointer("/spec/template/spec/containers/0/image").and_then(Value::as_str);
     ensure!(image.is_some_and(|image| image.contains("ferrolb")), "the image is {image:?}");
 
+    unconverted(lab, &helm)?;
+    ensure!(uids(lab)? == before, "other objects than before:\n{before:?}\n{:?}", uids(lab)?);
+
     let refused = helm.run(
         lab,
-        &["template", "x", &chart, "--set", "speaker.frr.enabled=true", "--kube-version", "1.33.0"],
+        &["template", "x", CHART, "--set", "speaker.frr.enabled=true", "--kube-version", "1.33.0"],
     );
     let Err(error) = refused else { bail!("values that contradict one another are accepted") };
     ensure!(format!("{error:#}").contains("exclude one another"), "{error:#}");
@@ -72,6 +75,21 @@ fn play(lab: &mut Lab) -> anyhow::Result<()> {
     ensure!(uids(lab)? == kept, "CRDs or their objects are gone: {:?}", uids(lab)?);
     // The rack installs its own.
     delete_crds(lab)?;
+    Ok(())
+}
+
+/// With webhooks disabled peers can be read in both versions, though nobody converts them; without that they are converted again.
+fn unconverted(lab: &Lab, helm: &Helm) -> anyhow::Result<()> {
+    let old = format!("/apis/metallb.io/v1beta1/namespaces/{SYSTEM}/bgppeers/router");
+    ensure!(lab.kube().get(&old).is_err(), "somebody converts peers");
+    let release = ["upgrade", "metallb", CHART, "--namespace", SYSTEM];
+    let disabled = ["--set", "controller.webhookMode=disabled"];
+    helm.run(lab, &[&release[..], &disabled[..]].concat())?;
+    eventually_true("peers can be read as v1beta1", SOON, || Ok(lab.kube().get(&old).is_ok()))?;
+    helm.run(lab, &[&release[..], &["--set", "crds.validationFailurePolicy=Ignore"]].concat())?;
+    let crd = lab.kube().get(PEERS_CRD)?;
+    let path = crd.pointer("/spec/conversion/webhook/clientConfig/service/path");
+    ensure!(path == Some(&json!("/convert")), "the webhook is not named again: {path:?}");
     Ok(())
 }
 
@@ -105,7 +123,7 @@ fn uids(lab: &Lab) -> anyhow::Result<BTreeMap<String, String>> {
 }
 
 /// A chart as MetalLB's is: made of ours, since the names and selectors are the same, with CRDs that are not kept.
-fn older_chart(lab: &Lab, ours: &str) -> anyhow::Result<PathBuf> {
+fn older_chart(lab: &Lab) -> anyhow::Result<PathBuf> {
     let old = lab.folder().join("old-chart");
     let _ = std::fs::remove_dir_all(&old);
     let script = r#"
@@ -117,42 +135,7 @@ fn older_chart(lab: &Lab, ours: &str) -> anyhow::Result<PathBuf> {
         sed -i 's|ghcr.io/ferrolb/|quay.io/metallb/|' "$2/values.yaml"
         ! grep -rq resource-policy "$2/templates"
     "#;
-    let status = Command::new("sh").args(["-c", script, "sh", ours]).arg(&old).status()?;
+    let status = Command::new("sh").args(["-c", script, "sh", CHART]).arg(&old).status()?;
     ensure!(status.success(), "the older chart cannot be made");
     Ok(old)
-}
-
-struct Helm {
-    program: String,
-    kubeconfig: String,
-}
-
-impl Helm {
-    fn new(lab: &Lab) -> anyhow::Result<Self> {
-        let output = Command::new(format!("{E2E}/helm/build.sh")).stderr(Stdio::inherit()).output()?;
-        ensure!(output.status.success(), "helm cannot be built");
-        let folder = String::from_utf8(output.stdout)?;
-        let kubeconfig = kubeconfig(lab.folder(), Identity::Admin).display().to_string();
-        Ok(Self { program: format!("{}/helm", folder.trim()), kubeconfig })
-    }
-
-    fn run(&self, lab: &Lab, arguments: &[&str]) -> anyhow::Result<()> {
-        let home = lab.folder().join("helm").display().to_string();
-        let output = lab
-            .plane
-            .command(&self.program)
-            .args(arguments)
-            .args(["--kubeconfig", &self.kubeconfig])
-            .env("HELM_CACHE_HOME", &home)
-            .env("HELM_CONFIG_HOME", &home)
-            .env("HELM_DATA_HOME", &home)
-            .output()?;
-        ensure!(
-            output.status.success(),
-            "helm {}: {}",
-            arguments.join(" "),
-            String::from_utf8_lossy(&output.stderr)
-        );
-        Ok(())
-    }
 }

@@ -90,7 +90,8 @@ fn expect(lab: &Lab, url: &str, token: Option<&str>, code: &str) -> anyhow::Resu
     Ok(())
 }
 
-fn code(namespace: &Namespace, url: &str, token: Option<&str>) -> anyhow::Result<String> {
+/// The code that a URL answers with; 000 where nobody does.
+pub(super) fn code(namespace: &Namespace, url: &str, token: Option<&str>) -> anyhow::Result<String> {
     let header = format!("Authorization: Bearer {}", token.unwrap_or_default());
     let mut arguments =
         vec!["--silent", "--insecure", "--max-time", "10", "--output", "/dev/null", "--write-out", "%{http_code}"];
@@ -120,14 +121,16 @@ fn certificate(folder: &Path, name: &str) -> anyhow::Result<()> {
     succeeded(&output).context("openssl")
 }
 
-fn account(name: &str) -> Value {
+/// A service account.
+pub(super) fn account(name: &str) -> Value {
     json!({
         "apiVersion": "v1", "kind": "ServiceAccount",
         "metadata": {"name": name, "namespace": SYSTEM},
     })
 }
 
-fn token(lab: &Lab, name: &str) -> anyhow::Result<String> {
+/// A token of it.
+pub(super) fn token(lab: &Lab, name: &str) -> anyhow::Result<String> {
     let request = json!({
         "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest",
         "spec": {"expirationSeconds": 3600},
@@ -139,7 +142,7 @@ fn token(lab: &Lab, name: &str) -> anyhow::Result<String> {
 }
 
 /// What MetalLB's Prometheus overlays add, and what Prometheus has.
-fn permissions() -> Vec<Value> {
+pub(super) fn permissions() -> Vec<Value> {
     let role = |name: &str, rules: Value| {
         json!({
             "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",

@@ -64,6 +64,7 @@ scenarios! {
     cluster_commands: Dual,
     helm_upgrade: Dual,
     install_manifests: Dual,
+    install_chart: Dual,
     conflict: Dual,
     class: Dual,
     type_change: Dual,

@@ -32,7 +32,7 @@ const NODES: usize = 3;
 
 pub(super) fn run(lab: &mut Lab) -> anyhow::Result<()> {
     lab.start_nodes(NODES, Proxy::Nftables)?;
-    create_workload(lab)?;
+    create_workload(lab, GENERATION)?;
     lab.kube().apply(&pool("pool", &[POOL_V4]))?;
     let kind = Kind::Frr;
     let neighbours = (1..=NODES).map(|node| {

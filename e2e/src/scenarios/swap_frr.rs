@@ -4,14 +4,16 @@
 //! Topology: two nodes with a speaker's container each, in mode frr-k8s.
 //! Steps: FRRConfigurations are there, MetalLB's for each node and a user's; the speakers start: MetalLB's are gone, the user's stays,
 //! also when one has a finalizer for a while; no session is opened before. Then what Pods of the mode frr call: cp-tool copies
-//! frr-metrics out of the image, and the copy answers /livez.
+//! frr-metrics out of the image; with the arguments of 0.15 and its proxy the copy answers plain HTTP on 7473, with those of 0.16 it
+//! answers probes over TLS on 9121, and scrapes with a token that may read the metrics.
 
 use anyhow::{Context, ensure};
 use serde_json::json;
 
+use super::metrics_access::{account, code, permissions, token};
 use crate::lab::container::Container;
 use crate::lab::generation::Generation;
-use crate::lab::kube::SYSTEM;
+use crate::lab::kube::{SYSTEM, path};
 use crate::lab::node::{Proxy, fetch};
 use crate::lab::objects::bgp_peer;
 use crate::lab::wait::{always, eventually_true};
@@ -21,6 +23,9 @@ const CRD: &str = "frrconfigurations.frrk8s.metallb.io";
 
 pub(super) fn run(lab: &mut Lab) -> anyhow::Result<()> {
     let played = frr_k8s(lab).and_then(|()| frr(lab));
+    for object in permissions() {
+        lab.kube().delete(&path(&object))?;
+    }
     let restored = lab.control.install();
     played.and(restored)
 }
@@ -136,8 +141,39 @@ fn frr(lab: &mut Lab) -> anyhow::Result<()> {
         .start(lab.folder(), lab.kube(), lab.control.families)?;
     eventually_true("cp-tool ends", SOON, || Ok(copy.ended().is_some()))?;
     ensure!(copy.ended().is_some_and(|status| status.success()), "cp-tool: {}", copy.log());
-    let mut exporter = container("frr-metrics", "/etc/frr_metrics/frr-metrics", &["--metrics-port=7473"])
+    let exporter = "/etc/frr_metrics/frr-metrics";
+    let expect = |url: &str, token: Option<&str>, expected: &str| {
+        let said = code(&node.namespace, url, token)?;
+        ensure!(said == expected, "{url}: {said} instead of {expected}");
+        anyhow::Ok(())
+    };
+
+    let plain = ["--metrics-port=7473", "--host=localhost"];
+    let mut running = container("frr-metrics-0.15", exporter, &plain)
         .start(lab.folder(), lab.kube(), lab.control.families)?;
-    exporter.wait_ready(SOON, || Ok(fetch(&node.namespace, "http://127.0.0.1:7473/livez").is_some()))?;
-    Ok(())
+    let livez = "http://127.0.0.1:7473/livez";
+    running.wait_ready(SOON, || Ok(fetch(&node.namespace, livez).is_some()))?;
+    expect("http://127.0.0.1:7473/metrics", None, "200")?;
+    expect("http://172.30.0.11:7473/metrics", None, "000")?;
+    drop(running);
+
+    for object in permissions() {
+        lab.kube().apply(&object)?;
+    }
+    for name in ["prometheus", "stranger"] {
+        lab.kube().apply(&account(name))?;
+    }
+    let (reader, stranger) = (token(lab, "prometheus")?, token(lab, "stranger")?);
+    let guarded = ["--metrics-port=9121", "--metrics-bind-address=0.0.0.0"];
+    let mut running = container("frr-metrics-0.16", exporter, &guarded)
+        .start(lab.folder(), lab.kube(), lab.control.families)?;
+    let livez = "https://172.30.0.11:9121/livez";
+    running.wait_ready(SOON, || Ok(code(&node.namespace, livez, None)? == "200"))?;
+    let metrics = "https://172.30.0.11:9121/metrics";
+    eventually_true("Prometheus reads the metrics", SOON, || {
+        Ok(code(&node.namespace, metrics, Some(&reader))? == "200")
+    })?;
+    expect(metrics, Some(&stranger), "403")?;
+    expect(metrics, None, "401")?;
+    expect("http://172.30.0.11:9121/livez", None, "400")
 }

@@ -4,7 +4,7 @@
 //! Topology: a controller's container, two nodes with a speaker's container each, a client.
 //! Steps, for each generation: its roles and kinds are installed; Services are there as MetalLB left them (a full pool, two that
 //! share an address, one that waits); the containers start, each with a token of its own service account, on a read-only root,
-//! with the manifest's capabilities; every probe succeeds; everyone keeps its address; the one that waits gets the next that
+//! with the manifest's capabilities; every probe succeeds; the webhooks answer under the generation's names; everyone keeps its address; the one that waits gets the next that
 //! becomes free; one node answers for each address; the objects that the generation knows are written.
 
 use std::collections::BTreeSet;
@@ -13,14 +13,15 @@ use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 
 use crate::lab::generation::Generation;
-use crate::lab::kube::SYSTEM;
+use crate::lab::kube::{SYSTEM, path};
 use crate::lab::images::{
     create_workload, memberlist_key, probes, start_controller, start_speaker,
 };
 use crate::lab::node::{PodAddresses, Proxy};
-use crate::lab::objects::{l2_advertisement, pool, pool_of, service};
-use crate::lab::wait::eventually_true;
+use crate::lab::objects::{bgp_peer, l2_advertisement, pool, pool_of, service};
+use crate::lab::wait::{eventually, eventually_true};
 use crate::lab::{Lab, SOON};
+use crate::scenarios::webhooks::denied;
 
 const SERVICES: &str = "/api/v1/namespaces/default/services";
 
@@ -43,13 +44,14 @@ fn play(lab: &mut Lab, generation: Generation) -> anyhow::Result<()> {
     lab.control.install_generation(generation)?;
     lab.client()?;
     lab.start_nodes(2, Proxy::Absent)?;
-    create_workload(lab)?;
+    create_workload(lab, generation)?;
     as_metallb_left_it(lab, generation)?;
 
     let images = lab.programs.images.clone();
     let controller = start_controller(lab, &images, generation)?;
     lab.controller = Some(controller);
     probes(lab, generation, None)?;
+    webhooks_answer(lab, generation).context("the webhooks")?;
     let key = memberlist_key(lab)?;
     for number in 0..lab.nodes.len() {
         let speaker = start_speaker(lab, &images, generation, number, &key)?;
@@ -76,6 +78,32 @@ fn play(lab: &mut Lab, generation: Generation) -> anyhow::Result<()> {
         ensure!(pool_of(&service) == Some("pool"), "{name} does not name its pool");
     }
     written(lab, generation)
+}
+
+/// What is wrong is refused and peers are converted, by a webhook whose names no flag says.
+fn webhooks_answer(lab: &Lab, generation: Generation) -> anyhow::Result<()> {
+    let rival = pool("rival", &["172.30.0.201-172.30.0.202"]);
+    let said = eventually("a pool that overlaps another one is refused", SOON, || {
+        let answer = lab.kube().create(&rival);
+        if answer.is_ok() {
+            // Nobody was asked yet.
+            lab.kube().delete(&path(&rival))?;
+            return Ok(None);
+        }
+        denied(answer).map(Some)
+    })?;
+    ensure!(said.contains("overlaps with already defined CIDR"), "{said}");
+    let spec = json!({"myASN": 64500, "peerASN": 64501, "peerAddress": "172.30.0.250"});
+    let router = bgp_peer("router", spec);
+    lab.kube().apply(&router)?;
+    let old = format!("/apis/metallb.io/v1beta1/namespaces/{SYSTEM}/bgppeers/router");
+    eventually_true("the peer can be read as v1beta1", SOON, || Ok(lab.kube().get(&old).is_ok()))?;
+    lab.kube().delete(&path(&router))?;
+    let (secret, _) = generation.webhook_names();
+    let secret = lab.kube().get(&format!("/api/v1/namespaces/{SYSTEM}/secrets/{secret}"))?;
+    // Where a MetalLB that is rolled back looks for it.
+    ensure!(secret.pointer("/data/tls.crt").is_some(), "no certificate in {secret}");
+    Ok(())
 }
 
 /// Who has which address before the swap, besides the one that waits.

@@ -33,7 +33,7 @@ const GRACE: Duration = Duration::from_secs(2);
 pub(super) fn run(lab: &mut Lab) -> anyhow::Result<()> {
     lab.client()?;
     lab.start_nodes(3, Proxy::Nftables)?;
-    create_workload(lab)?;
+    create_workload(lab, GENERATION)?;
     lab.kube().apply(&pool("pool", &[POOL_V4]))?;
     lab.kube().apply(&l2_advertisement("all", json!({})))?;
     let pod = lab.start_pod(1)?;

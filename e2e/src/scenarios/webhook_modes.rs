@@ -3,8 +3,8 @@
 //! `--disable-cert-rotation` with a certificate of the user's.
 //!
 //! Topology: control plane and controller.
-//! Steps: onlywebhook with HTTP/2 refuses what is wrong and gives no addresses; disabled gives them and listens for nobody; a certificate of the
-//! user's is shown, by HTTP/1.1 only, and the Secret is left alone; a mode that there is not ends the program.
+//! Steps: onlywebhook with HTTP/2 refuses what is wrong and gives no addresses; disabled gives them and listens for nobody, and says that
+//! peers cannot be converted, until their CRD names no webhook; a certificate of the user's is shown, by HTTP/1.1 only, and the Secret is left alone; a mode that there is not ends the program.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -14,16 +14,22 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use serde_json::json;
 
-use crate::lab::kube::{Failure, path};
+use crate::lab::kube::{Failure, SYSTEM, path};
 use crate::lab::netns::succeeded;
-use crate::lab::objects::{POOL_V4, pool, service};
+use crate::lab::objects::{POOL_V4, bgp_peer, pool, service};
 use crate::lab::wait::{always, eventually, eventually_true};
-use crate::lab::webhooks::manifests;
+use crate::lab::webhooks::{PEERS_CRD, manifests};
 use crate::lab::{Lab, SOON};
 
 const SECRET: &str = "/api/v1/namespaces/metallb-system/secrets/metallb-webhook-cert";
 
 pub(super) fn run(lab: &mut Lab) -> anyhow::Result<()> {
+    let played = play(lab);
+    let restored = lab.control.install();
+    played.and(restored)
+}
+
+fn play(lab: &mut Lab) -> anyhow::Result<()> {
     for object in manifests("Ignore")? {
         lab.kube().apply(&object)?;
     }
@@ -63,7 +69,29 @@ fn disabled(lab: &mut Lab) -> anyhow::Result<()> {
     lab.expect_addresses("web", &["172.30.0.200"])?;
     ensure!(!handshake(lab)?.contains("BEGIN CERTIFICATE"), "somebody listens on the port");
     ensure!(!is_refused(lab)?, "somebody was asked");
-    Ok(())
+    let spec = json!({"myASN": 64500, "peerASN": 64501, "peerAddress": "172.30.0.250", "vrf": "red"});
+    lab.kube().apply(&bgp_peer("router", spec))?;
+    // It looks at its start, and after that but rarely.
+    lab.controller = None;
+    lab.start_controller(&["--webhook-mode=disabled"])?;
+    let controller = lab.controller.as_ref().context("no controller")?;
+    eventually_true("it says that nobody converts peers", SOON, || {
+        Ok(controller.log().contains("conversionUnanswered"))
+    })?;
+    let old = format!("/apis/metallb.io/v1beta1/namespaces/{SYSTEM}/bgppeers/router");
+    ensure!(lab.kube().get(&old).is_err(), "somebody converts peers");
+    let strategy = lab.kube().get(PEERS_CRD)?;
+    let strategy = strategy.pointer("/spec/conversion/strategy");
+    ensure!(strategy == Some(&json!("Webhook")), "the CRD was changed: {strategy:?}");
+    // As docs/endpoints.md says.
+    let none = json!({"spec": {"conversion": {"strategy": "None", "webhook": null}}});
+    lab.kube().patch(PEERS_CRD, &none)?;
+    eventually_true("peers can be read as v1beta1", SOON, || {
+        let Ok(peer) = lab.kube().get(&old) else { return Ok(false) };
+        let says = |pointer| peer.pointer(pointer);
+        ensure!(says("/spec/peerASN") == Some(&json!(64501)) && says("/spec/vrf").is_none(), "{peer}");
+        Ok(true)
+    })
 }
 
 fn own_certificate(lab: &mut Lab) -> anyhow::Result<()> {

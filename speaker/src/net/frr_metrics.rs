@@ -1,13 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `frr-metrics`: in Pods of MetalLB's FRR mode it exports FRR's metrics, and the probes of FRR's container ask it. FRR has no
-//! peers here, and the speaker exports the sessions itself: what is left is that the probes pass.
+//! peers here, and the speaker exports the sessions itself: what is left is that the probes and the scrapes succeed.
+//!
+//! Manifests before MetalLB 0.16 ask by plain HTTP on 7473; since then by TLS on 9121, for metrics with a token.
 
 use std::ffi::OsString;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr};
 
-use anyhow::Context;
 use clap::Parser;
-use daemon::companion::serve_companion;
+use cluster::net::access::may_get;
+use cluster::net::client::connect;
+use daemon::access::Access;
+use daemon::companion::Companion;
+use daemon::log::{Format, Threshold};
+use daemon::tls::TlsOptions;
 
 /// Answers /livez and /metrics in place of MetalLB's exporter.
 #[derive(Debug, Parser)]
@@ -16,9 +22,12 @@ struct Args {
     /// Port to listen on.
     #[arg(long, default_value_t = 9121)]
     metrics_port: u16,
-    /// Address to listen on.
-    #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::UNSPECIFIED))]
-    metrics_bind_address: IpAddr,
+    /// Address to listen on. Manifests that name it speak TLS only.
+    #[arg(long)]
+    metrics_bind_address: Option<IpAddr>,
+    /// Address to listen on, or localhost, by the name of manifests before 0.16.
+    #[arg(long)]
+    host: Option<String>,
     /// Path of the metrics.
     #[arg(long, default_value = "/metrics")]
     metrics_path: String,
@@ -37,6 +46,35 @@ struct Args {
     /// As of the speaker.
     #[arg(long, default_value = "")]
     tls_min_version: String,
+    /// As of the speaker.
+    #[arg(long, default_value = "warn")]
+    log_level: Threshold,
+}
+
+impl Args {
+    fn endpoint(&self) -> anyhow::Result<Companion> {
+        let named = match self.host.as_deref().filter(|host| !host.is_empty()) {
+            Some("localhost") => Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+            Some(host) => Some(host.parse()?),
+            None => None,
+        };
+        let address = self.metrics_bind_address.or(named);
+        let files = [&self.tls_cert_file, &self.tls_private_key_file];
+        let has_files = files.iter().all(|file| !file.is_empty());
+        Ok(Companion {
+            address: (address.unwrap_or(Ipv4Addr::UNSPECIFIED.into()), self.metrics_port).into(),
+            metrics_path: self.metrics_path.clone(),
+            plain: self.metrics_bind_address.is_none(),
+            certificate: has_files.then(|| {
+                (self.tls_cert_file.as_str().into(), self.tls_private_key_file.as_str().into())
+            }),
+            tls: TlsOptions::parse(
+                &self.tls_min_version,
+                &self.tls_cipher_suites,
+                &self.tls_curve_preferences,
+            )?,
+        })
+    }
 }
 
 /// Runs until a signal ends it.
@@ -44,9 +82,50 @@ pub(super) async fn run(arguments: &[OsString]) -> anyhow::Result<()> {
     let name = OsString::from("frr-metrics");
     let arguments = std::iter::once(name).chain(arguments.iter().cloned());
     let args = Args::try_parse_from(daemon::flags::two_dashes(arguments))?;
-    let address = SocketAddr::new(args.metrics_bind_address, args.metrics_port);
-    serve_companion(address, &args.metrics_path)
-        .await
-        .with_context(|| format!("cannot listen on {address}"))?;
+    daemon::log::start(args.log_level, Format::Json);
+    let path = args.metrics_path.clone();
+    let access = match connect().await {
+        Ok(client) => Access::new(move |token| {
+            let (client, path) = (client.clone(), path.clone());
+            async move { may_get(client, token, &path).await }
+        }),
+        // The probes need no API.
+        Err(error) => {
+            let error = format!("{error:#}");
+            Access::new(move |_| std::future::ready(Err::<Option<bool>, _>(error.clone())))
+        }
+    };
+    args.endpoint()?.start(access).await?;
     Ok(daemon::signals::terminated().await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn endpoint(arguments: &[&str]) -> Companion {
+        let arguments = std::iter::once(&"frr-metrics").chain(arguments);
+        Args::try_parse_from(arguments).unwrap().endpoint().unwrap()
+    }
+
+    #[test]
+    fn each_generation_of_manifests_is_answered_as_it_asks() {
+        // v0.14.9, v0.15.3, and their chart with a proxy in front.
+        let old = endpoint(&["--metrics-port=7473"]);
+        assert_eq!((old.address, old.plain), ("0.0.0.0:7473".parse().unwrap(), true));
+        let old = endpoint(&["--metrics-port=7473", "--host=localhost"]);
+        assert_eq!((old.address, old.plain), ("127.0.0.1:7473".parse().unwrap(), true));
+        // v0.16.1, and its chart with a certificate.
+        let new = endpoint(&["--metrics-port=9121", "--metrics-bind-address=0.0.0.0"]);
+        assert_eq!((new.address, new.plain), ("0.0.0.0:9121".parse().unwrap(), false));
+        assert_eq!(new.certificate, None);
+        let new = endpoint(&[
+            "--metrics-bind-address=0.0.0.0",
+            "--tls-cert-file=/etc/metrics/tls.crt",
+            "--tls-private-key-file=/etc/metrics/tls.key",
+            "--tls-min-version=VersionTLS12",
+        ]);
+        let files = ("/etc/metrics/tls.crt".into(), "/etc/metrics/tls.key".into());
+        assert_eq!(new.certificate, Some(files));
+    }
 }

@@ -4,6 +4,7 @@
 mod announced;
 pub mod args;
 mod bgp;
+pub mod capabilities;
 mod companions;
 mod conflict;
 mod discovery;

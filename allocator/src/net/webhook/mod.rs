@@ -4,6 +4,7 @@
 mod authority;
 mod bundle;
 mod cache;
+mod installed;
 mod rotation;
 mod routes;
 
@@ -28,7 +29,6 @@ use tokio::sync::watch;
 use super::args::Args;
 use super::controller::serve_metrics;
 use cache::Cache;
-use rotation::Names;
 use routes::{Webhooks, routes};
 
 /// Where the Service of the webhooks leads (contract 3.3).
@@ -58,6 +58,7 @@ pub(super) async fn start(
 ) -> anyhow::Result<watch::Receiver<bool>> {
     let (ready, receiver) = watch::channel(args.webhook_mode == "disabled");
     if args.webhook_mode == "disabled" {
+        tokio::spawn(installed::warn_of_conversion(client.clone(), namespace.to_owned()));
         return Ok(receiver);
     }
     let tls = TlsOptions::parse(
@@ -89,12 +90,11 @@ pub(super) async fn start(
     if args.disable_cert_rotation {
         tokio::spawn(own_certificate(args.cert_dir.clone().into(), slot, on_ready));
     } else {
-        let names = Names {
-            namespace: namespace.to_owned(),
-            secret: args.webhook_secret.clone(),
-            service: args.cert_service_name.clone(),
-        };
-        tokio::spawn(rotation::run(client.clone(), names, slot, on_ready));
+        let (client, namespace, args) = (client.clone(), namespace.to_owned(), args.clone());
+        tokio::spawn(async move {
+            let names = installed::names(&client, &namespace, &args).await;
+            rotation::run(client, names, slot, on_ready).await;
+        });
     }
     tokio::spawn(async move {
         let both = async {
@@ -168,7 +168,7 @@ async fn follow(
 /// Shows the certificate of a folder that somebody else fills.
 async fn own_certificate(folder: PathBuf, slot: Slot, on_ready: impl Fn()) {
     let mut said = false;
-    while let Err(error) = follow_folder(folder.clone(), slot.clone()) {
+    while let Err(error) = follow_folder(&folder, slot.clone()) {
         if !std::mem::replace(&mut said, true) {
             tracing::warn!(event = "certificateMissing", folder = %folder.display(), %error,
                 "the webhooks wait for their certificate");

@@ -42,9 +42,9 @@ type Metadata = PartialObjectMeta<DynamicObject>;
 pub(super) struct Names {
     /// The namespace of Secret and Service.
     pub(super) namespace: String,
-    /// `--webhook-secret`
+    /// Of the Secret with the certificates.
     pub(super) secret: String,
-    /// `--cert-service-name`
+    /// Of the Service that leads to the webhooks.
     pub(super) service: String,
 }
 
@@ -57,7 +57,7 @@ impl Names {
 
 /// What tells the API server whom to trust.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Target {
+pub(super) enum Target {
     /// The ValidatingWebhookConfiguration.
     Webhooks,
     /// A CRD that is converted, by name.
@@ -69,7 +69,7 @@ const TARGETS: [Target; 3] =
     [Target::Webhooks, Target::Crd("bgppeers.metallb.io"), Target::Crd("addresspools.metallb.io")];
 
 impl Target {
-    fn api(self, client: &Client) -> Api<DynamicObject> {
+    pub(super) fn api(self, client: &Client) -> Api<DynamicObject> {
         Api::all_with(client.clone(), &self.resource())
     }
 
@@ -87,7 +87,7 @@ impl Target {
         resource(group, kind, plural)
     }
 
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::Webhooks => "metallb-webhook-configuration",
             Self::Crd(name) => name,
@@ -102,7 +102,8 @@ impl Target {
     }
 }
 
-fn resource(group: &str, kind: &str, plural: &str) -> ApiResource {
+/// A resource of version v1.
+pub(super) fn resource(group: &str, kind: &str, plural: &str) -> ApiResource {
     let api_version = if group.is_empty() { "v1".to_owned() } else { format!("{group}/v1") };
     ApiResource {
         group: group.into(),
@@ -114,7 +115,7 @@ fn resource(group: &str, kind: &str, plural: &str) -> ApiResource {
 }
 
 /// Whether an error is the API's refusal with this code.
-fn is_code(error: &kube::Error, code: u16) -> bool {
+pub(super) fn is_code(error: &kube::Error, code: u16) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == code)
 }
 
