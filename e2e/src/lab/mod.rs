@@ -24,6 +24,7 @@ pub mod images;
 pub mod kube;
 pub mod load;
 pub mod loss;
+pub mod metallb;
 pub mod netns;
 pub mod node;
 pub mod objects;
@@ -33,6 +34,7 @@ pub mod topology;
 pub mod wait;
 pub mod watcher;
 pub mod webhooks;
+pub mod workload;
 
 use std::collections::BTreeSet;
 use std::fmt::Write;

@@ -32,7 +32,14 @@ pub fn manifests(policy: &str) -> anyhow::Result<Vec<Value>> {
         let webhook = webhook.as_object_mut().context("a webhook that is no object")?;
         webhook.insert("failurePolicy".into(), policy.into());
     }
-    objects.push(json!({
+    objects.push(endpoint());
+    Ok(objects)
+}
+
+/// Leads from the webhooks' Service to the controller.
+#[must_use]
+pub fn endpoint() -> Value {
+    json!({
         "apiVersion": "discovery.k8s.io/v1",
         "kind": "EndpointSlice",
         "metadata": {
@@ -43,8 +50,7 @@ pub fn manifests(policy: &str) -> anyhow::Result<Vec<Value>> {
         "addressType": "IPv4",
         "ports": [{"name": "", "port": 9443, "protocol": "TCP"}],
         "endpoints": [{"addresses": ["172.30.0.2"], "conditions": {"ready": true}}],
-    }));
-    Ok(objects)
+    })
 }
 
 impl Lab {

@@ -240,6 +240,23 @@ fn an_announcement_of_another_station_is_a_conflict_but_not_of_our_own_links() {
 }
 
 #[test]
+fn an_announcement_of_an_address_that_passes_on_is_what_was_waited_for() {
+    let mut bench = Bench::new(&[2, 3]);
+    bench.own(&everywhere(&[V4, V6]));
+    let (IpAddr::V4(v4), IpAddr::V6(v6)) = (V4, V6) else { panic!() };
+    bench.events();
+    bench.engine.linger(V4);
+    bench.engine.linger(V6);
+    for station in [mac(3), STATION] {
+        let arp = Arp::announcement(Operation::Request, station, v4).emit();
+        assert!(bench.engine.handle_frame(bench.now, 2, Protocol::Arp, arp.as_bytes()).is_none());
+        let ndp = Ndp::unsolicited(station, "fe80::9".parse().unwrap(), v6).emit();
+        assert!(bench.engine.handle_frame(bench.now, 2, Protocol::Ndp, ndp.as_bytes()).is_none());
+    }
+    assert_eq!(bench.events(), [Event::Claimed(V4), Event::Claimed(V6)]);
+}
+
+#[test]
 fn a_dad_probe_of_another_host_is_answered_and_no_conflict() {
     let mut bench = Bench::new(&[2]);
     bench.own(&everywhere(&[V6]));
