@@ -55,6 +55,7 @@ e2e: image ## scenarios on a real API server; FILTER=name runs some of them (roo
 	@scripts/packages.sh $$(cat e2e/packages)
 	@e2e/cluster/build.sh >/dev/null
 	@e2e/ring/build.sh >/dev/null
+	@e2e/metallb/build.sh >/dev/null
 	@$(bin)/e2e run $(FILTER)
 
 soak: bins build ## failover again and again and half an hour of loss; writes docs/failover.md (root; two hours)

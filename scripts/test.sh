@@ -34,6 +34,7 @@ part "Debian packages" scripts/packages.sh $(cat e2e/packages) || exit 1
 part "control plane (Go)" e2e/cluster/build.sh || exit 1
 part "helm and kustomize (Go)" e2e/helm/build.sh || exit 1
 part "member by HashiCorp's memberlist (Go)" e2e/ring/build.sh || exit 1
+part "MetalLB 0.15.2 (Go)" e2e/metallb/build.sh || exit 1
 part "programs (profile ci)" make --no-print-directory bins || exit 1
 part "images" make --no-print-directory image || exit 1
 part "format and lints" make --no-print-directory lint

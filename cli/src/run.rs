@@ -473,6 +473,8 @@ impl Runner {
 
     async fn handle_notice(&mut self, event: l2::Event) {
         match event {
+            // All hosts of a folder run this program, and say themselves what they claim.
+            l2::Event::Claimed(_) => {}
             // An address that moves is announced by two for a moment.
             l2::Event::Conflict { address, .. } if self.is_moving(address) => {}
             l2::Event::Conflict { address, interface, hardware_address, .. } => {

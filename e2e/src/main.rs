@@ -39,7 +39,7 @@ enum Command {
         /// The file to write.
         #[arg(long)]
         out: PathBuf,
-        /// Only this part: plan, l2, many, webhook, rest or bgp.
+        /// Only this part: plan, l2, many, webhook, rest, bgp, or metallb, which is measured only so.
         #[arg(long)]
         only: Option<String>,
         /// Where controller, speaker and ferrolb are; by default beside this program.

@@ -119,6 +119,8 @@ struct Owned {
     counters: Option<Arc<AddressCounters>>,
     /// Answered until the next owner is heard of; not announced, and no cause of a conflict.
     lingers: bool,
+    /// While it lingers: whether it was told that another station claims it. A flood of claims is told once.
+    claimed: bool,
 }
 
 impl Engine {
@@ -183,7 +185,7 @@ impl Engine {
     /// [`Self::change`] of it.
     pub fn linger(&mut self, address: IpAddr) {
         if let Some(owned) = self.owned.get_mut(&address) {
-            owned.lingers = true;
+            (owned.lingers, owned.claimed) = (true, false);
             self.announcer.disown(address);
             self.outbox.retain(|transmit| transmit.address != address);
         }
@@ -284,8 +286,10 @@ impl Engine {
             self.pass(now, *link, address);
         }
         self.announcer.own(now, address, Arc::clone(&links));
-        self.owned
-            .insert(address, Owned { scope: scope.clone(), links, counters: None, lingers: false });
+        self.owned.insert(
+            address,
+            Owned { scope: scope.clone(), links, counters: None, lingers: false, claimed: false },
+        );
         if let IpAddr::V6(v6) = address {
             let group = solicited_node(v6);
             let users = self.groups.entry(group).or_default();

@@ -59,6 +59,8 @@ pub enum Event {
         /// By listening or by asking.
         found_by: ConflictSource,
     },
+    /// Another station claims an address that is only answered until its next owner has it.
+    Claimed(IpAddr),
     /// Everything that was wished before [`crate::Layer2::tell`] is in force, and announced for the first time.
     Done(u64),
     /// The report of links is another one than before.

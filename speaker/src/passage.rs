@@ -38,11 +38,15 @@ pub struct Passage {
     claims: u64,
     /// Addresses that have just come from another speaker or go to one: two announce them for a moment.
     moving: BTreeMap<IpAddr, Instant>,
+    /// What passes to speakers of MetalLB, who say nothing but on the network that they have it.
+    mute: BTreeSet<IpAddr>,
+    /// Addresses that another station claimed on the network while they were announced here, and when.
+    heard: BTreeMap<IpAddr, Instant>,
 }
 
 impl Passage {
-    /// After a decision, of which these are the outputs. What goes to another of our speakers is answered for until that one claims it,
-    /// if `passes`.
+    /// After a decision, of which these are the outputs. What goes to another speaker is answered for until that one claims it, if `passes`:
+    /// MetalLB's joins the ring before it has read what it is to announce.
     pub fn carry_out(
         &mut self,
         now: Instant,
@@ -55,7 +59,8 @@ impl Passage {
             .iter()
             .filter_map(|output| match output {
                 Output::Withdrawn { announcement, successor: Some(successor), .. }
-                    if passes && members.is_ferrolb(successor) =>
+                    if passes
+                        && (members.is_ferrolb(successor) || members.is_metallb(successor)) =>
                 {
                     Some(&announcement.addresses)
                 }
@@ -72,15 +77,38 @@ impl Passage {
             .flatten()
             .copied()
             .collect();
+        let mute: BTreeSet<IpAddr> = outputs
+            .iter()
+            .filter_map(|output| match output {
+                Output::Withdrawn { announcement, successor: Some(successor), .. }
+                    if members.is_metallb(successor) =>
+                {
+                    Some(&announcement.addresses)
+                }
+                Output::Withdrawn { .. }
+                | Output::Announced { .. }
+                | Output::NoInterface { .. } => None,
+            })
+            .flatten()
+            .copied()
+            .collect();
         self.moving.retain(|_, since| now < *since + MOVING);
         let mut orders = Orders::default();
         let mut gained = Vec::new();
         for (address, scope) in speaker.take_changes() {
             if scope.is_some() {
                 self.handover.end(address);
+                self.mute.remove(&address);
                 gained.push(address);
             } else if passing.contains(&address) {
                 self.moving.insert(address, now);
+                let early = self.heard.remove(&address).is_some_and(|at| now < at + MOVING);
+                if mute.contains(&address) {
+                    self.mute.insert(address);
+                    if early {
+                        self.handover.claimed(now, &[address], |_| true);
+                    }
+                }
                 self.handover.begin(now, address);
                 orders.linger.push(address);
                 continue;
@@ -123,6 +151,17 @@ impl Passage {
         self.handover.claimed(now, addresses, owned)
     }
 
+    /// Another station claims an address on the network: returns it if that is the word that was waited for. One of ours has to say so
+    /// itself, and a claim to what is announced here is remembered, as it may come before the news that explain it.
+    pub fn heard(&mut self, now: Instant, address: IpAddr) -> Vec<IpAddr> {
+        if self.mute.remove(&address) {
+            return self.handover.claimed(now, &[address], |_| false);
+        }
+        self.heard.retain(|_, at| now < *at + MOVING);
+        self.heard.insert(address, now);
+        Vec::new()
+    }
+
     /// Whether an address passes from one speaker to another, or has just done so.
     #[must_use]
     pub fn is_moving(&self, now: Instant, address: IpAddr) -> bool {
@@ -131,7 +170,11 @@ impl Passage {
 
     /// Those that nobody claimed in time, to let go of.
     pub fn expired(&mut self, now: Instant) -> Vec<IpAddr> {
-        self.handover.expired(now)
+        let expired = self.handover.expired(now);
+        for address in &expired {
+            self.mute.remove(address);
+        }
+        expired
     }
 
     /// When [`Self::expired`] has something to say.

@@ -18,7 +18,7 @@ const FOREIGN: usize = 3_000;
 const SERVICES: usize = 1_000;
 /// What MetalLB's manifests run with; the scenarios ask for more.
 pub(super) const LOG_LEVEL: &str = "--log-level=info";
-const MINUTES: Duration = Duration::from_secs(180);
+pub(super) const MINUTES: Duration = Duration::from_secs(180);
 
 pub(super) fn measure(lab: &mut Lab, report: &mut Report) -> anyhow::Result<()> {
     lab.client()?;

@@ -8,6 +8,7 @@ mod arp;
 mod bgp;
 mod cluster;
 mod many;
+mod metallb;
 mod plan;
 mod requests;
 mod rest;
@@ -131,6 +132,9 @@ fn measure(
         if let Some(file) = simulated {
             rest::simulated(file, report)?;
         }
+    }
+    if only == Some("metallb") {
+        metallb::measure(&mut lab, report)?;
     }
     if wanted("bgp") {
         bgp::measure(&mut lab, binaries, report)?;

@@ -48,16 +48,18 @@ pub enum Kind {
 }
 
 /// What a fleet does.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Fleet {
-    /// The member by HashiCorp's library.
-    program: PathBuf,
+    /// The member by HashiCorp's library, if there are any.
+    program: Option<PathBuf>,
     /// Each address as the client sees it.
     watched: Vec<(&'static str, [&'static str; 4], Watched)>,
     /// Who speaks.
     alive: BTreeSet<String>,
     /// How often MetalLB's kind was started on each node.
     starts: BTreeMap<String, usize>,
+    /// Who may claim what is not its own for a while.
+    hasty: Option<String>,
 }
 
 /// How one address passed from one node to another.
@@ -67,11 +69,11 @@ pub struct Passing {
     pub address: &'static str,
     /// Who had it.
     pub from: String,
-    /// Who has it.
+    /// Who has it. The same if another only claimed it for a while.
     pub to: String,
     /// From the beginning of the step to the first frame of the new owner.
     pub after: Duration,
-    /// From the first frame of the new owner to the last one of the old.
+    /// From the first frame of the new owner to the last one of the old; or so long the other claimed it.
     pub overlap: Duration,
     /// How many questions nobody answered: one is asked every 10 ms.
     pub unanswered: usize,
@@ -86,8 +88,8 @@ impl Fleet {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/ring/build.sh");
         let output = Command::new(script).stderr(Stdio::inherit()).output()?;
         ensure!(output.status.success(), "the member by HashiCorp's memberlist cannot be built");
-        let program = PathBuf::from(String::from_utf8(output.stdout)?.trim());
-        Ok(Self { program, watched: Vec::new(), alive: BTreeSet::new(), starts: BTreeMap::new() })
+        let program = Some(PathBuf::from(String::from_utf8(output.stdout)?.trim()));
+        Ok(Self { program, ..Self::default() })
     }
 
     /// As [`Fleet::new`], with controller, nodes without kube-proxy, and the Services.
@@ -151,7 +153,8 @@ impl Fleet {
                 // The log of an earlier one goes on.
                 let starts = self.starts.entry(name.to_owned()).or_default();
                 *starts += 1;
-                node.start_metallb(&self.program, &addresses, extra)?;
+                let program = self.program.as_deref().context("a fleet without members")?;
+                node.start_metallb(program, &addresses, extra)?;
                 let log = lab.folder().join(format!("metallb-{name}.log"));
                 let speaker = lab.node(name)?.speaker.as_mut().context("no speaker")?;
                 speaker.wait_ready(SOON, || {
@@ -159,8 +162,18 @@ impl Fleet {
                 })?;
             }
         }
-        self.alive.insert(name.to_owned());
+        self.started(name);
         Ok(())
+    }
+
+    /// A node's speaker was started by somebody else.
+    pub fn started(&mut self, name: &str) {
+        self.alive.insert(name.to_owned());
+    }
+
+    /// From now on this node may claim every address for a while: MetalLB's speaker decides before it has met the others.
+    pub fn may_claim(&mut self, node: Option<&str>) {
+        self.hasty = node.map(str::to_owned);
     }
 
     /// Asks a node's speaker to end and waits until it has.
@@ -237,18 +250,26 @@ impl Fleet {
             let from = std::mem::replace(&mut watched.owner, to.clone());
             let told = || format!("{what}: {address} from {from} to {to}");
             let seen = watched.watcher.with(|record| record.stations(began, ended));
+            let hasty = self.hasty.clone().filter(|hasty| seen.contains_key(hasty));
+            let allowed = |station: &String| {
+                *station == from || *station == to || Some(station) == hasty.as_ref()
+            };
             ensure!(
-                seen.keys().all(|station| *station == from || *station == to),
+                seen.keys().all(allowed),
                 "{}: {seen:?}\n{}",
                 told(),
                 watched.watcher.with(|record| story(record, began, ended))
             );
             let passing = watched.watcher.with(|record| {
-                let first = match from == to {
-                    true => began,
-                    false => record.of(&to, began).next().context("no frame")?.at,
+                let (new, old) = match &hasty {
+                    Some(hasty) if from == to => (hasty, hasty),
+                    Some(_) | None => (&to, &from),
                 };
-                let last = record.of(&from, first).last().filter(|_| from != to);
+                let first = match from == to && hasty.is_none() {
+                    true => began,
+                    false => record.of(new, began).next().context("no frame")?.at,
+                };
+                let last = record.of(old, first).last().filter(|_| from != to || hasty.is_some());
                 // The last questions may still be on their way.
                 let asked = ended.checked_sub(Duration::from_millis(100)).unwrap_or(ended);
                 anyhow::Ok(Passing {
@@ -261,11 +282,10 @@ impl Fleet {
                 })
             });
             let passing = passing.with_context(told)?;
-            if from != to {
+            ensure!(from != to || passing.unanswered == 0, "{}: {passing}", told());
+            if from != to || hasty.is_some() {
                 println!("     {what}: {passing}");
                 passed.push(passing);
-            } else {
-                ensure!(passing.unanswered == 0, "{}: {passing}", told());
             }
         }
         Ok(passed)
@@ -289,6 +309,13 @@ impl std::fmt::Display for Passing {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { address, from, to, after, overlap, unanswered } = self;
         let milliseconds = |time: &Duration| time.as_secs_f64() * 1e3;
+        if from == to {
+            let (after, overlap) = (milliseconds(after), milliseconds(overlap));
+            return write!(
+                formatter,
+                "{address} stays with {to}; claimed after {after:.1} ms for {overlap:.1} ms"
+            );
+        }
         write!(
             formatter,
             "{address} from {from} to {to} after {:.1} ms, both for {:.1} ms, {unanswered} questions unanswered",

@@ -25,6 +25,7 @@ pub mod images;
 pub mod kube;
 pub mod load;
 pub mod loss;
+pub mod metallb;
 pub mod netns;
 pub mod node;
 pub mod objects;

@@ -29,9 +29,11 @@ use crate::lab::objects::{POOL_V4, bgp_advertisement, bgp_peer, l2_advertisement
 use crate::lab::process::{Process, Rights, Start};
 use crate::lab::router::{Kind, Neighbour, Setup};
 use crate::lab::wait::{eventually, eventually_true};
-use crate::lab::workload::{Place, start, start_from};
+use crate::lab::workload::Pod;
 use crate::lab::{Lab, SOON};
 
+const CONTROLLER: &str = "deployments/metallb-controller";
+const SPEAKER: &str = "daemonsets/metallb-speaker";
 const METRICS: &str = "https://127.0.0.1:9120/metrics";
 /// NET_RAW, as /proc shows it.
 const NET_RAW: &str = "0000000000002000";
@@ -55,13 +57,13 @@ fn play(lab: &mut Lab, helm: &Helm) -> anyhow::Result<()> {
     lab.start_nodes(2, Proxy::Absent)?;
     let _manager = token_controller(lab)?;
     install(lab, helm)?;
-    lab.controller = Some(start(lab, "deployments/metallb-controller", &Place::plane(lab))?);
+    let images = lab.programs.images.clone();
+    lab.controller = Some(Pod::controller(lab).of(CONTROLLER).start(lab, &images)?);
     probes(lab, Generation::V0_16, None)?;
     let key = format!("/api/v1/namespaces/{SYSTEM}/secrets/metallb-memberlist");
     eventually("the memberlist's Secret is there", SOON, || Ok(lab.kube().find(&key)?))?;
     for number in 0..lab.nodes.len() {
-        let node = lab.nodes.get(number).context("no such node")?;
-        let speaker = start(lab, "daemonsets/metallb-speaker", &Place::of(node))?;
+        let speaker = Pod::speaker(lab, number)?.of(SPEAKER).start(lab, &images)?;
         lab.nodes.get_mut(number).context("no such node")?.speaker = Some(speaker);
         probes(lab, Generation::V0_16, Some(number))?;
     }
@@ -191,8 +193,7 @@ fn lacking(lab: &mut Lab) -> anyhow::Result<()> {
     ensure!(status.success(), "setcap: {status}");
     let node = lab.nodes.first_mut().context("no node")?;
     node.speaker = None;
-    let node = lab.nodes.first().context("no node")?;
-    let mut speaker = start_from(lab, &images, "daemonsets/metallb-speaker", &Place::of(node))?;
+    let mut speaker = Pod::speaker(lab, 0)?.of(SPEAKER).start(lab, &images)?;
     let ended = eventually("a speaker without NET_RAW ends", SOON, || Ok(speaker.ended()))?;
     ensure!(!ended.success(), "it ended with {ended}");
     ensure!(speaker.log().contains("CAP_NET_RAW"), "it does not say what it lacks");

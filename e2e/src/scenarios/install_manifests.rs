@@ -17,7 +17,7 @@ use crate::lab::netns::succeeded;
 use crate::lab::node::Proxy;
 use crate::lab::objects::{POOL_V4, l2_advertisement, pool, service};
 use crate::lab::wait::{eventually, eventually_true};
-use crate::lab::workload::{Place, start};
+use crate::lab::workload::Pod;
 use crate::lab::{Lab, SOON};
 
 const MANIFEST: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../manifests/ferrolb.yaml");
@@ -46,13 +46,13 @@ fn play(lab: &mut Lab) -> anyhow::Result<()> {
         "metadata": {"name": "controller", "namespace": SYSTEM},
         "spec": {"nodeName": "node1", "containers": [{"name": "controller", "image": "controller"}]},
     }))?;
-    lab.controller = Some(start(lab, "deployments/controller", &Place::plane(lab))?);
+    let images = lab.programs.images.clone();
+    lab.controller = Some(Pod::controller(lab).start(lab, &images)?);
     probes(lab, PROBES, None)?;
     let key = format!("/api/v1/namespaces/{SYSTEM}/secrets/memberlist");
     eventually("the memberlist's Secret is there", SOON, || Ok(lab.kube().find(&key)?))?;
     for number in 0..lab.nodes.len() {
-        let node = lab.nodes.get(number).context("no such node")?;
-        let speaker = start(lab, "daemonsets/speaker", &Place::of(node))?;
+        let speaker = Pod::speaker(lab, number)?.start(lab, &images)?;
         lab.nodes.get_mut(number).context("no such node")?.speaker = Some(speaker);
         probes(lab, PROBES, Some(number))?;
     }

@@ -59,6 +59,8 @@ scenarios! {
     swap_fleet: Dual,
     swap_versions: Dual,
     swap_bgp: Dual,
+    swap_metallb_l2: Dual,
+    swap_metallb_bgp: Dual,
     configuration_state: Dual,
     not_announced: Dual,
     cluster_commands: Dual,

@@ -121,7 +121,7 @@ impl Engine {
         Some(address)
     }
 
-    /// A station says that it has the address; if the address is ours and the station not, that is a conflict.
+    /// A station says that it has the address; if the address is ours and the station not, that is a conflict, or what was waited for.
     fn claimed(
         &mut self,
         now: Instant,
@@ -134,7 +134,13 @@ impl Engine {
         else {
             return;
         };
-        if self.own.contains(&station) || owned.lingers {
+        if self.own.contains(&station) {
+            return;
+        }
+        if owned.lingers {
+            if !std::mem::replace(&mut owned.claimed, true) {
+                self.events.push_back(Event::Claimed(address));
+            }
             return;
         }
         count(&owned.counters(&self.counters, address).conflicts);

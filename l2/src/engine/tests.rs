@@ -229,7 +229,7 @@ fn an_announcement_of_another_station_is_a_conflict_but_not_of_our_own_links() {
     let mut bench = Bench::new(&[2, 3]);
     bench.own(&everywhere(&[V4, V6]));
     let (IpAddr::V4(v4), IpAddr::V6(v6)) = (V4, V6) else { panic!() };
-    for station in [mac(3), STATION] {
+    for station in [mac(3), STATION, STATION] {
         let arp = Arp::announcement(Operation::Request, station, v4).emit();
         let reply = bench.engine.handle_frame(bench.now, 2, Protocol::Arp, arp.as_bytes());
         assert_eq!(reply.is_some(), station == STATION);
@@ -237,6 +237,23 @@ fn an_announcement_of_another_station_is_a_conflict_but_not_of_our_own_links() {
         assert!(bench.engine.handle_frame(bench.now, 2, Protocol::Ndp, ndp.as_bytes()).is_none());
     }
     assert_eq!(bench.conflicts(), [(ConflictSource::Heard, STATION); 2]);
+}
+
+#[test]
+fn an_announcement_of_an_address_that_passes_on_is_what_was_waited_for() {
+    let mut bench = Bench::new(&[2, 3]);
+    bench.own(&everywhere(&[V4, V6]));
+    let (IpAddr::V4(v4), IpAddr::V6(v6)) = (V4, V6) else { panic!() };
+    bench.events();
+    bench.engine.linger(V4);
+    bench.engine.linger(V6);
+    for station in [mac(3), STATION, STATION] {
+        let arp = Arp::announcement(Operation::Request, station, v4).emit();
+        assert!(bench.engine.handle_frame(bench.now, 2, Protocol::Arp, arp.as_bytes()).is_none());
+        let ndp = Ndp::unsolicited(station, "fe80::9".parse().unwrap(), v6).emit();
+        assert!(bench.engine.handle_frame(bench.now, 2, Protocol::Ndp, ndp.as_bytes()).is_none());
+    }
+    assert_eq!(bench.events(), [Event::Claimed(V4), Event::Claimed(V6)]);
 }
 
 #[test]

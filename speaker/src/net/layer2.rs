@@ -142,6 +142,12 @@ impl Layer2Driver {
         self.release(released);
     }
 
+    /// The network says that another station has this address.
+    pub fn heard(&mut self, address: IpAddr) {
+        let released = self.passage.heard(now(), address);
+        self.release(released);
+    }
+
     /// Whether an address passes from one speaker to another, or has just done so.
     #[must_use]
     pub fn is_moving(&self, address: IpAddr) -> bool {

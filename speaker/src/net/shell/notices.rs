@@ -18,7 +18,15 @@ const UNTOLD: std::time::Duration = std::time::Duration::from_millis(300);
 impl Shell {
     pub(in crate::net) fn handle_notice(&mut self, event: l2::Event) {
         match event {
+            l2::Event::Claimed(address) => {
+                if let Ok(mut driver) = self.driver.lock() {
+                    driver.heard(address);
+                }
+            }
             l2::Event::Conflict { address, interface, hardware_address, .. } => {
+                if let Ok(mut driver) = self.driver.lock() {
+                    driver.heard(address);
+                }
                 let moving = self.driver.lock().is_ok_and(|driver| driver.is_moving(address));
                 if moving || self.membership.just_changed() {
                     // An address that moves is announced by two for a moment.
