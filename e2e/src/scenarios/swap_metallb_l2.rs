@@ -165,7 +165,10 @@ fn swap(
         swap_speaker(fleet, metallb, lab, number, [other, kind], clients)?;
         same(lab, &before, clients)?;
     }
-    statuses(lab)?;
+    if kind == Kind::Ferrolb {
+        // MetalLB's speakers take the object of one another for their own while an address moves, and may be left without any.
+        statuses(lab)?;
+    }
     let six = lab.wait_addresses("six")?;
     for address in six.iter().map(String::as_str).chain([SHARED]) {
         lab.wait_owner(address)?;
