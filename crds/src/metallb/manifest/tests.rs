@@ -554,6 +554,19 @@ fn the_external_pools_schema_is_antreas() {
     let mut schema = version["schema"]["openAPIV3Schema"].clone();
     assert_eq!(schema["required"], json!(["spec"]));
     without_texts(&mut schema);
+    // What a rule of the webhook (contract C.3 rule 2) takes that is in the schema here.
+    let ranges = &mut schema["properties"]["spec"]["properties"]["ipRanges"];
+    let mut take = |pointer: &str, field: &str| {
+        let object = ranges.pointer_mut(pointer).unwrap().as_object_mut().unwrap();
+        object.remove(field).unwrap()
+    };
+    let rule = take("/items", "x-kubernetes-validations");
+    assert_eq!(rule[0]["message"], "range start and range end should belong to same family");
+    assert_eq!(take("", "maxItems"), 100_000);
+    for end in ["/items/properties/start", "/items/properties/end"] {
+        // The longest text of an address: an IPv6 address that ends with an IPv4 address.
+        assert_eq!(take(end, "maxLength"), 45);
+    }
     let address =
         json!({ "type": "string", "oneOf": [{ "format": "ipv4" }, { "format": "ipv6" }] });
     let text =
