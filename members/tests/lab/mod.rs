@@ -223,13 +223,29 @@ impl Host {
             label: ring.label.to_owned(),
             meta: meta.to_vec(),
         };
-        let (members, events) = self.inside(move || Members::spawn(options, companion)).unwrap();
+        let start = move || {
+            wait_for_port(options.bind);
+            Members::spawn(options, companion)
+        };
+        let (members, events) = self.inside(start).unwrap();
         Ours { members, events }
     }
 
     /// One of HashiCorp's.
     pub(crate) fn judge(&self, ring: &Ring, meta: &[u8]) -> Judge {
         Judge::start(self, ring, meta)
+    }
+}
+
+/// A process that another test is just starting has copies of all sockets until it is the other program: a port can be in use for a
+/// moment after whoever had it has ended.
+fn wait_for_port(address: SocketAddr) {
+    let deadline = now() + DEADLINE;
+    let free =
+        || std::net::UdpSocket::bind(address).and(std::net::TcpListener::bind(address).map(drop));
+    while let Err(error) = free() {
+        assert!(error.kind() == std::io::ErrorKind::AddrInUse && now() < deadline, "{error}");
+        std::thread::yield_now();
     }
 }
 
