@@ -10,7 +10,8 @@
 //! other way round.
 //!
 //! MetalLB's speaker decides before it has met the others of its ring, so that one that starts claims addresses of others for a moment, also among
-//! its own kind, and a request to one may be reset twice; ours never does. It says that it leaves the ring while it still answers.
+//! its own kind, and a request to one may be reset twice; ours never does. It says that it leaves the ring while it still answers, beside the next owner,
+//! with the same outcome.
 //!
 //! A connection that is open when its address moves may be reset, as the next node's kernel does not know it, and is asked again once.
 
@@ -75,7 +76,7 @@ fn play(lab: &mut Lab) -> anyhow::Result<()> {
     }
     let tallies: Vec<_> = clients.loads.iter().map(Load::tally).collect();
     println!(
-        "     {} requests, the longest {:.0} ms, {} slow, {} asked again, {} reset twice while MetalLB started, none failed otherwise",
+        "     {} requests, the longest {:.0} ms, {} slow, {} asked again, {} reset twice while one of MetalLB's started or stopped, none failed otherwise",
         tallies.iter().map(|tally| tally.served).sum::<usize>(),
         tallies.iter().map(|tally| tally.longest).max().unwrap_or_default().as_secs_f64() * 1e3,
         tallies.iter().map(|tally| tally.slow.len()).sum::<usize>(),
@@ -188,11 +189,15 @@ fn swap_speaker(
 ) -> anyhow::Result<()> {
     let name = format!("node{}", number + 1);
     let what = format!("{name} of {from:?} stops");
+    let began = now();
     let passed = fleet.step(lab, &what, |fleet, lab| {
         fleet.stop(lab, &name)?;
         metallb.collect(lab, &name)
     })?;
     judge(&passed, if from == Kind::MetalLb { STOPPED } else { 0 })?;
+    if from == Kind::MetalLb {
+        clients.hasty.push((began, now()));
+    }
     clients.served().context(what)?;
     fleet.may_claim((to == Kind::MetalLb).then_some(&name));
     let began = now();
@@ -246,14 +251,15 @@ fn same(lab: &Lab, before: &BTreeMap<String, Value>, clients: &Clients) -> anyho
     clients.served().map(drop)
 }
 
-/// The load, and when one of MetalLB's speakers was starting.
+/// The load, and when one of MetalLB's speakers was starting or stopping.
 struct Clients {
     loads: Vec<Load>,
     hasty: Vec<(Instant, Instant)>,
 }
 
 impl Clients {
-    /// No request failed. While a speaker of MetalLB starts, one may be reset twice: an address that it claims in haste moves there and back.
+    /// No request failed. While a speaker of MetalLB starts, one may be reset twice: an address that it claims in haste moves there and back; and
+    /// while one stops, which answers beside the next owner until its process has ended.
     /// How many were.
     fn served(&self) -> anyhow::Result<usize> {
         let mut twice = 0;
