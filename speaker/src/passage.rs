@@ -55,43 +55,24 @@ impl Passage {
         members: &Members,
         passes: bool,
     ) -> Orders {
-        let passing: BTreeSet<IpAddr> = outputs
-            .iter()
-            .filter_map(|output| match output {
-                Output::Withdrawn { announcement, successor: Some(successor), .. }
-                    if passes
-                        && (members.is_ferrolb(successor) || members.is_metallb(successor)) =>
-                {
-                    Some(&announcement.addresses)
+        // What passes on, and whether to a speaker of MetalLB.
+        let mut passing: BTreeMap<IpAddr, bool> = BTreeMap::new();
+        for output in outputs.iter().filter(|_| passes) {
+            let Output::Withdrawn { announcement, reason, successor, .. } = output else {
+                continue;
+            };
+            let to = |is: fn(&Members, &str) -> bool| {
+                successor.as_ref().is_some_and(|successor| is(members, successor))
+            };
+            let (to_ours, to_metallb) = (to(Members::is_ferrolb), to(Members::is_metallb));
+            // Nobody can take over yet; somebody who has just started may in a moment.
+            let to_somebody = matches!(reason, Withhold::Leaving) && members.has_others();
+            if to_ours || to_metallb || to_somebody {
+                for address in &announcement.addresses {
+                    *passing.entry(*address).or_default() |= to_metallb;
                 }
-                // Nobody can take over yet; somebody who has just started may in a moment.
-                Output::Withdrawn { announcement, reason: Withhold::Leaving, .. }
-                    if passes && members.has_others() =>
-                {
-                    Some(&announcement.addresses)
-                }
-                Output::Withdrawn { .. }
-                | Output::Announced { .. }
-                | Output::NoInterface { .. } => None,
-            })
-            .flatten()
-            .copied()
-            .collect();
-        let mute: BTreeSet<IpAddr> = outputs
-            .iter()
-            .filter_map(|output| match output {
-                Output::Withdrawn { announcement, successor: Some(successor), .. }
-                    if members.is_metallb(successor) =>
-                {
-                    Some(&announcement.addresses)
-                }
-                Output::Withdrawn { .. }
-                | Output::Announced { .. }
-                | Output::NoInterface { .. } => None,
-            })
-            .flatten()
-            .copied()
-            .collect();
+            }
+        }
         self.moving.retain(|_, since| now < *since + MOVING);
         let mut orders = Orders::default();
         let mut gained = Vec::new();
@@ -100,10 +81,10 @@ impl Passage {
                 self.handover.end(address);
                 self.mute.remove(&address);
                 gained.push(address);
-            } else if passing.contains(&address) {
+            } else if let Some(to_metallb) = passing.get(&address) {
                 self.moving.insert(address, now);
                 let early = self.heard.remove(&address).is_some_and(|at| now < at + MOVING);
-                if mute.contains(&address) {
+                if *to_metallb {
                     self.mute.insert(address);
                     if early {
                         self.handover.claimed(now, &[address], |_| true);
