@@ -128,6 +128,18 @@ fn one_message_that_the_port_is_closed_is_enough() {
 }
 
 #[test]
+fn the_second_message_that_the_port_is_closed_is_not_wasted_on_what_was_sent_before_the_first() {
+    for seed in 0..60 {
+        let mut field = quiet(2, seed);
+        let kill = field.now;
+        field.nodes[0].killed = true;
+        field.unreachable = 3;
+        let found = field.run_until(kill + 118 * MS, |field| field.nodes[1].dead.contains(&0));
+        assert!(found, "seed {seed}: {:?}", field.verdicts);
+    }
+}
+
+#[test]
 fn a_fifth_of_all_datagrams_lost_kills_nobody() {
     for count in [2, 3, 4, 10] {
         for seed in 0..4 {

@@ -35,8 +35,10 @@ impl Detector {
         let probing = peer.probing.get_or_insert(Probing { since: now, next: now, closed: None });
         match probing.closed {
             None => {
-                // From now, whatever it was suspected of before.
-                *probing = Probing { since: now, next: now, closed: Some(now) };
+                // From now, whatever it was suspected of before. It is asked again when what comes back will count; asked at once, it
+                // would use up what may be said about it.
+                let next = now + SAME_PROBE;
+                *probing = Probing { since: now, next, closed: Some(now) };
             }
             Some(last) if now < last + SAME_PROBE => {}
             // It was asked again after the first message, and the same came back.
