@@ -405,7 +405,7 @@ impl Detector {
         self.pace.set_time_of_day(now, since_epoch);
     }
 
-    /// Until when datagrams may lie unread, to be read together: a 25th of an interval before and after the own heartbeat, while nothing
+    /// Until when datagrams may lie unread, to be read together: a 20th of an interval before and after the own heartbeat, while nothing
     /// is being found out or told.
     #[must_use]
     pub fn gathers_until(&self, now: Instant) -> Option<Instant> {

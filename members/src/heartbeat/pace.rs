@@ -11,7 +11,7 @@ const HASTE: u32 = 10;
 /// the intervals that they miss.
 const DELAY: u32 = 200;
 /// One part of the interval for which it is worth waiting for the heartbeats of others.
-const GATHERING: u32 = 25;
+const GATHERING: u32 = 20;
 
 /// See the module's head.
 #[derive(Clone, Copy, Debug)]
