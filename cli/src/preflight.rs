@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::survey::{Survey, addresses, is_load_balancer, key, text};
 
 /// What is listed for it.
-const WANTED: [&str; 16] = [
+const WANTED: [&str; 17] = [
     "services",
     "nodes",
     "configmaps",
@@ -20,6 +20,7 @@ const WANTED: [&str; 16] = [
     "l2advertisements",
     "bgpadvertisements",
     "bgppeers",
+    "bgppeers.v1beta1",
     "bfdprofiles",
     "communities",
     "configurationstates",
@@ -100,6 +101,7 @@ pub async fn run(namespace: &str) -> anyhow::Result<Vec<Finding>> {
 pub fn findings(survey: &Survey) -> Vec<Finding> {
     let mut found = Findings(Vec::new());
     found.kinds(survey);
+    found.conversion(survey);
     found.proxy(survey.kube_proxy.as_ref());
     found.nodes(survey.list("nodes"));
     found.others(survey);
@@ -132,6 +134,19 @@ impl Findings {
             self.add(
                 Severity::Note,
                 "configurationstates.metallb.io cannot be listed: what is wrong with the configuration is in logs, events and metrics only",
+            );
+        }
+    }
+
+    /// An API server says with status 500 that nobody converts; where the older version is not served at all it says 404.
+    fn conversion(&mut self, survey: &Survey) {
+        let why = survey.missing().get("bgppeers.v1beta1");
+        if let Some(why) = why.filter(|why| why.contains("conversion webhook")) {
+            self.add(
+                Severity::Warning,
+                format!(
+                    "BGPPeers cannot be read as metallb.io/v1beta1, as the webhook that the CRD names does not convert them: {why}; if none is to answer (--webhook-mode=disabled), set spec.conversion of CRD bgppeers.metallb.io to {{strategy: None}}"
+                ),
             );
         }
     }
@@ -367,6 +382,18 @@ mod tests {
         assert!(with("mode: \"ipvs\"\n"));
         assert!(!with("mode: ipvs\nipvs:\n  strictARP: true\n"));
         assert!(!with("mode: nftables\n"));
+    }
+
+    #[test]
+    fn a_conversion_that_nobody_answers_is_named() {
+        let why = |why| {
+            has(&Survey::without("bgppeers.v1beta1", why), "cannot be read as metallb.io/v1beta1")
+        };
+        assert!(why(
+            "conversion webhook for metallb.io/v1beta2, Kind=BGPPeer failed: connection refused"
+        ));
+        assert!(!why("the server could not find the requested resource"));
+        assert!(!has(&Survey::of(&[]), "cannot be read as"));
     }
 
     #[test]

@@ -94,7 +94,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
         let (driver, speaker) = (Arc::clone(&driver), Arc::clone(&metrics.speaker));
         let series = move |text: &mut String| {
             if let (Ok(driver), Ok(metrics)) = (driver.lock(), speaker.lock()) {
-                metrics.write(&driver.layer2().counters(), text);
+                driver.write_metrics(&metrics, text);
             }
         };
         daemon::endpoints::serve_metrics(
@@ -305,7 +305,7 @@ impl Runner {
             Err(_) => return,
         };
         for output in outputs {
-            self.note(&output);
+            Self::note(&output);
         }
         for output in self.bgp.reconcile(&self.world.snapshot, &dirty) {
             self.note_route(&output);
@@ -319,15 +319,11 @@ impl Runner {
         self.show();
     }
 
-    fn note(&self, output: &Output) {
-        let Ok(mut metrics) = self.metrics.speaker.lock() else { return };
+    fn note(output: &Output) {
         match output {
-            Output::Announced { service, announcement, .. } => {
-                metrics.set_announced(service, "layer2", &announcement.addresses);
-            }
+            Output::Announced { .. } => {}
             Output::Withdrawn { service, reason, .. } => {
                 tracing::info!(event = "serviceWithdrawn", %service, reason = reason.name(), "{reason}");
-                metrics.set_withdrawn(service, "layer2");
             }
             Output::NoInterface { service, addresses, .. } => {
                 println!("{service}: the interfaces named for {addresses:?} do not exist here");
@@ -339,11 +335,11 @@ impl Runner {
         let Ok(mut metrics) = self.metrics.speaker.lock() else { return };
         match output {
             RouteOutput::Advertised { service, addresses, .. } => {
-                metrics.set_announced(service, "bgp", addresses);
+                metrics.set_advertised(service, addresses);
             }
             RouteOutput::Withdrawn { service, reason, .. } => {
                 tracing::info!(event = "serviceWithdrawn", %service, reason = reason.name_by_bgp(), protocol = "bgp", "{reason}");
-                metrics.set_withdrawn(service, "bgp");
+                metrics.set_withdrawn(service);
             }
             RouteOutput::LocalPrefDiffers { prefix } => {
                 println!("{prefix}: Services want different localPref for it; the highest is sent");

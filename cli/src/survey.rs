@@ -8,7 +8,7 @@ use kube::Client;
 use serde_json::Value;
 
 /// Kinds of our own groups and of Kubernetes, by a short name, and where they are listed. `NS` stands for MetalLB's namespace.
-const LISTS: [(&str, &str); 23] = [
+const LISTS: [(&str, &str); 24] = [
     ("services", "/api/v1/services"),
     ("nodes", "/api/v1/nodes"),
     ("pods", "/api/v1/namespaces/NS/pods"),
@@ -17,6 +17,7 @@ const LISTS: [(&str, &str); 23] = [
     ("l2advertisements", "/apis/metallb.io/v1beta1/namespaces/NS/l2advertisements"),
     ("bgpadvertisements", "/apis/metallb.io/v1beta1/namespaces/NS/bgpadvertisements"),
     ("bgppeers", "/apis/metallb.io/v1beta2/namespaces/NS/bgppeers"),
+    ("bgppeers.v1beta1", "/apis/metallb.io/v1beta1/namespaces/NS/bgppeers"),
     ("bfdprofiles", "/apis/metallb.io/v1beta1/namespaces/NS/bfdprofiles"),
     ("communities", "/apis/metallb.io/v1beta1/namespaces/NS/communities"),
     ("servicel2statuses", "/apis/metallb.io/v1beta1/namespaces/NS/servicel2statuses"),
@@ -75,6 +76,12 @@ impl Survey {
     pub(crate) fn of(lists: &[(&'static str, Value)]) -> Self {
         let lists = lists.iter().map(|(name, items)| (*name, items.as_array().unwrap().clone()));
         Self { namespace: "metallb-system".into(), lists: lists.collect(), ..Self::default() }
+    }
+
+    /// One in which this could not be listed, for tests.
+    #[cfg(test)]
+    pub(crate) fn without(name: &'static str, why: &str) -> Self {
+        Self { missing: BTreeMap::from([(name, why.to_owned())]), ..Self::of(&[]) }
     }
 
     /// The objects of a kind; none of one that could not be listed.

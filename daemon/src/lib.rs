@@ -7,6 +7,7 @@ pub mod companion;
 pub mod endpoints;
 pub mod flags;
 pub mod log;
+mod memory;
 pub mod metrics;
 pub mod metrics_server;
 pub mod program;

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::EXIT_USAGE;
+use crate::{EXIT_USAGE, memory};
 
 /// Parses the flags; the exit code of a call that asks for help or cannot be understood.
 ///
@@ -33,6 +33,12 @@ pub fn block_on<T>(future: impl Future<Output = anyhow::Result<T>>) -> anyhow::R
 
 /// Runs a daemon to its end.
 pub fn run(name: &str, daemon: impl Future<Output = anyhow::Result<()>>) -> ExitCode {
+    memory::return_large_pieces();
+    let daemon = async {
+        // Aborted with the runtime.
+        let _releasing = tokio::spawn(memory::release());
+        daemon.await
+    };
     match block_on(daemon) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

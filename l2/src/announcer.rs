@@ -135,6 +135,7 @@ impl Announcer {
             if let Some(burst) = self.due.pop_front() {
                 return Some(burst);
             }
+            crate::shrink(&mut self.due);
             let (at, job) = self.queue.first().copied().filter(|(at, _)| *at <= now)?;
             self.queue.remove(&(at, job));
             match job {

@@ -66,6 +66,7 @@ impl Conflicts {
                 self.probes.remove(&(address, link));
             }
         }
+        crate::shrink(&mut self.probe_order);
     }
 }
 

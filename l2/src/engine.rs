@@ -226,6 +226,7 @@ impl Engine {
             if let Some(transmit) = self.outbox.pop_front() {
                 return Some(transmit);
             }
+            crate::shrink(&mut self.outbox);
             let burst = self.announcer.poll(now)?;
             self.compose(now, burst);
         }

@@ -40,5 +40,14 @@ pub use options::Options;
 pub use owned::{Desired, Scope, solicited_node};
 pub use permit::Permit;
 
+/// Gives back the room of a queue that was much longer: a start with thousands of addresses must not be paid for ever.
+fn shrink<T>(queue: &mut std::collections::VecDeque<T>) {
+    /// What stays in any case.
+    const LEAST: usize = 64;
+    if queue.capacity() > LEAST && queue.len() < queue.capacity() / 4 {
+        queue.shrink_to(LEAST.max(queue.len() * 2));
+    }
+}
+
 #[cfg(feature = "net")]
 pub use net::{Layer2, StartError, Statistics, StrictArpProblem, strict_arp_problem};

@@ -23,54 +23,53 @@ const LINGER: Duration = Duration::from_secs(3);
 /// What is to be said of each Service.
 #[derive(Debug, Default)]
 pub struct Herald {
-    words: BTreeMap<ObjectKey, Pending>,
-}
-
-#[derive(Debug)]
-struct Pending {
-    word: ServiceCondition,
-    since: Instant,
-    said: bool,
+    /// What has not lasted long enough, and since when it is so.
+    waiting: BTreeMap<ObjectKey, (Instant, ServiceCondition)>,
+    /// The fingerprints of what was said: with thousands of Services the texts would be most of this.
+    said: BTreeMap<ObjectKey, u64>,
+    /// What was said and is a warning.
+    warnings: BTreeMap<ObjectKey, ServiceCondition>,
 }
 
 impl Herald {
     /// What is to be said of a Service now; none if it is another speaker's to say.
     pub fn consider(&mut self, now: Instant, service: &ObjectKey, word: Option<ServiceCondition>) {
-        let Some(word) = word else {
-            self.words.remove(service);
-            return;
-        };
-        match self.words.get_mut(service) {
-            Some(pending) if pending.word == word => {}
-            Some(pending) => *pending = Pending { word, since: now, said: false },
-            None => {
-                self.words.insert(service.clone(), Pending { word, since: now, said: false });
+        if let Some(word) = &word {
+            let waits = self.waiting.get(service).is_some_and(|(_, waiting)| waiting == word);
+            if waits || self.said.get(service) == Some(&word.fingerprint()) {
+                return;
             }
+        }
+        self.waiting.remove(service);
+        self.said.remove(service);
+        self.warnings.remove(service);
+        if let Some(word) = word {
+            self.waiting.insert(service.clone(), (now, word));
         }
     }
 
     /// What has lasted long enough and was not said yet.
     pub fn due(&mut self, now: Instant) -> Vec<(ObjectKey, ServiceCondition)> {
-        let due = self.words.iter_mut().filter(|(_, pending)| !pending.said);
-        let due = due.filter(|(_, pending)| now >= pending.since + LINGER);
-        due.map(|(service, pending)| {
-            pending.said = true;
-            (service.clone(), pending.word.clone())
-        })
-        .collect()
+        let due = self.waiting.extract_if(.., |_, (since, _)| now >= *since + LINGER);
+        let due: Vec<_> = due.map(|(service, (_, word))| (service, word)).collect();
+        for (service, word) in &due {
+            self.said.insert(service.clone(), word.fingerprint());
+            if !word.met {
+                self.warnings.insert(service.clone(), word.clone());
+            }
+        }
+        due
     }
 
     /// When [`Self::due`] has something.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        let waiting = self.words.values().filter(|pending| !pending.said);
-        waiting.map(|pending| pending.since + LINGER).min()
+        self.waiting.values().map(|(since, _)| *since + LINGER).min()
     }
 
     /// What was said and is a warning: told again from time to time, since events expire.
     pub fn warnings(&self) -> impl Iterator<Item = (&ObjectKey, &ServiceCondition)> {
-        let said = self.words.iter().filter(|(_, pending)| pending.said && !pending.word.met);
-        said.map(|(service, pending)| (service, &pending.word))
+        self.warnings.iter()
     }
 }
 

@@ -14,9 +14,9 @@ use crate::tally::Tally;
 pub struct SpeakerMetrics {
     node: String,
     withheld: IntGaugeVec,
-    /// What is announced by each protocol. These series, and those of addresses, are written from here: a registry would hold five of them
-    /// for an address, a kilobyte each.
-    announced: BTreeMap<(&'static str, ObjectKey), Box<[IpAddr]>>,
+    /// What is advertised by BGP. These series, and those of addresses, are written without a registry: it would hold five of them for
+    /// an address, a kilobyte each.
+    advertised: BTreeMap<ObjectKey, Box<[IpAddr]>>,
 }
 
 /// A family of counters with the label `ip`.
@@ -105,22 +105,17 @@ impl SpeakerMetrics {
             &["protocol", "reason"],
         )?;
         registry.register(Box::new(withheld.clone()))?;
-        Ok(Self { node: escaped(node), withheld, announced: BTreeMap::new() })
+        Ok(Self { node: escaped(node), withheld, advertised: BTreeMap::new() })
     }
 
-    /// A Service is announced with these addresses by a protocol (`layer2` or `bgp`).
-    pub fn set_announced(
-        &mut self,
-        service: &ObjectKey,
-        protocol: &'static str,
-        addresses: &[IpAddr],
-    ) {
-        self.announced.insert((protocol, service.clone()), addresses.into());
+    /// A Service is advertised with these addresses by BGP.
+    pub fn set_advertised(&mut self, service: &ObjectKey, addresses: &[IpAddr]) {
+        self.advertised.insert(service.clone(), addresses.into());
     }
 
-    /// A Service is no longer announced by a protocol.
-    pub fn set_withdrawn(&mut self, service: &ObjectKey, protocol: &'static str) {
-        self.announced.remove(&(protocol, service.clone()));
+    /// A Service is no longer advertised by BGP.
+    pub fn set_withdrawn(&mut self, service: &ObjectKey) {
+        self.advertised.remove(service);
     }
 
     /// How many Services are not announced from here by a protocol (`layer2` or `bgp`).
@@ -130,8 +125,14 @@ impl SpeakerMetrics {
         }
     }
 
-    /// Appends what the registry does not hold: the series of Services and, from the l2 engine's counters, those of addresses.
-    pub fn write(&self, counters: &[(IpAddr, l2::CounterValues)], text: &mut String) {
+    /// Appends what the registry does not hold: the series of Services, by L2 those that `announced` gives, and, from the l2 engine's
+    /// counters, those of addresses.
+    pub fn write<'a>(
+        &'a self,
+        announced: impl Iterator<Item = (&'a ObjectKey, &'a [IpAddr])>,
+        counters: &[(IpAddr, l2::CounterValues)],
+        text: &mut String,
+    ) {
         for OfAddresses { name, help, value } in &OF_ADDRESSES {
             let mut head = Some(format!("# HELP {name} {help}\n# TYPE {name} counter\n"));
             for (address, values) in counters {
@@ -141,14 +142,15 @@ impl SpeakerMetrics {
                 }
             }
         }
-        if self.announced.is_empty() {
-            return;
-        }
         let (name, node) = ("metallb_speaker_announced", &self.node);
         let help = "Services being announced from this node. This is desired state, it does not guarantee that the routing protocols have \
             converged.";
-        let _ = write!(text, "# HELP {name} {help}\n# TYPE {name} gauge\n");
-        for ((protocol, service), addresses) in &self.announced {
+        let mut head = Some(format!("# HELP {name} {help}\n# TYPE {name} gauge\n"));
+        let by_bgp =
+            self.advertised.iter().map(|(service, addresses)| ("bgp", service, &**addresses));
+        let by_l2 = announced.map(|(service, addresses)| ("layer2", service, addresses));
+        for (protocol, service, addresses) in by_bgp.chain(by_l2) {
+            text.extend(head.take());
             let service = escaped(service.as_str());
             for ip in addresses {
                 let _ = writeln!(
@@ -169,21 +171,22 @@ mod tests {
         let registry = Registry::new();
         let mut metrics = SpeakerMetrics::register(&registry, "a\"b").unwrap();
         let mut text = String::new();
-        metrics.write(&[], &mut text);
+        metrics.write(std::iter::empty(), &[], &mut text);
         assert_eq!(text, "", "a family without series has no head");
         let key = |name| ObjectKey::new("default", name);
         let addresses = ["192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap()];
-        metrics.set_announced(&key("web"), "layer2", &addresses);
-        metrics.set_announced(&key("web"), "bgp", &addresses[..1]);
-        metrics.set_announced(&key("gone"), "bgp", &addresses);
-        metrics.set_withdrawn(&key("gone"), "bgp");
+        metrics.set_advertised(&key("web"), &addresses[..1]);
+        metrics.set_advertised(&key("gone"), &addresses);
+        metrics.set_withdrawn(&key("gone"));
         let values = |conflicts| l2::CounterValues {
             requests_received: 3,
             responses_sent: 2,
             gratuitous_sent: 10,
             conflicts,
         };
-        metrics.write(&[(addresses[0], values(0)), (addresses[1], values(1))], &mut text);
+        let web = key("web");
+        let counters = [(addresses[0], values(0)), (addresses[1], values(1))];
+        metrics.write([(&web, &addresses[..])].into_iter(), &counters, &mut text);
 
         // The judge: the library's own encoder.
         let judge = Registry::new();

@@ -154,6 +154,20 @@ pub(super) fn quiet(pid: u32) -> anyhow::Result<()> {
     })
 }
 
+/// Waits until a process has used no CPU for a second, and then until it has taken or given back no memory for as long as it may
+/// keep what is free (10 s, see docs/benchmarks.md).
+pub(super) fn settled(pid: u32) -> anyhow::Result<()> {
+    quiet(pid)?;
+    let mut last = (own(pid)?.to_bits(), now());
+    eventually("the process takes and gives back no memory", MINUTES, || {
+        let held = own(pid)?.to_bits();
+        if held != last.0 {
+            last = (held, now());
+        }
+        Ok((last.1.elapsed() > Duration::from_secs(11)).then_some(()))
+    })
+}
+
 fn endpoint() -> PodAddresses {
     PodAddresses { node: "node1".into(), v4: "10.244.1.10".into(), v6: "fd00:244:1::10".into() }
 }

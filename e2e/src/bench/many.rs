@@ -8,7 +8,7 @@ use anyhow::Context;
 use serde_json::json;
 
 use super::Report;
-use super::cluster::{LOG_LEVEL, addressed, create, quiet, with_own};
+use super::cluster::{LOG_LEVEL, addressed, create, quiet, settled, with_own};
 use super::usage::cpu;
 use crate::lab::Lab;
 use crate::lab::antrea::POOLS;
@@ -43,7 +43,7 @@ pub(super) fn measure(lab: &mut Lab, report: &mut Report) -> anyhow::Result<()> 
     let took = seconds(start.elapsed());
     report.add("controller: started -> 10,000 Services known and decided", "3 s", took);
     let controller = lab.controller.as_ref().context("no controller")?.pid();
-    quiet(controller)?;
+    settled(controller)?;
     report.add(
         "controller resident, 10,000 Services (own memory of it)",
         "20 MB",
@@ -62,7 +62,7 @@ pub(super) fn measure(lab: &mut Lab, report: &mut Report) -> anyhow::Result<()> 
     let took = seconds(start.elapsed());
     report.add("speaker: started -> 10,000 Services known and announced", "3 s", took);
     let speaker = node.speaker.as_ref().context("no speaker")?.pid();
-    quiet(speaker)?;
+    settled(speaker)?;
     report.add("speaker resident, 10,000 Services (own memory of it)", "20 MB", with_own(speaker)?);
     Ok(())
 }

@@ -14,6 +14,7 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use serde_json::json;
 
+use super::cluster_commands::ferrolb;
 use crate::lab::kube::{Failure, SYSTEM, path};
 use crate::lab::netns::succeeded;
 use crate::lab::objects::{POOL_V4, bgp_peer, pool, service};
@@ -80,6 +81,11 @@ fn disabled(lab: &mut Lab) -> anyhow::Result<()> {
     })?;
     let old = format!("/apis/metallb.io/v1beta1/namespaces/{SYSTEM}/bgppeers/router");
     ensure!(lab.kube().get(&old).is_err(), "somebody converts peers");
+    let named = |lab: &Lab| {
+        let (_, text) = ferrolb(lab, &["check", "--cluster"])?;
+        anyhow::Ok(text.contains("BGPPeers cannot be read as metallb.io/v1beta1"))
+    };
+    ensure!(named(lab)?, "ferrolb check does not name it");
     let strategy = lab.kube().get(PEERS_CRD)?;
     let strategy = strategy.pointer("/spec/conversion/strategy");
     ensure!(strategy == Some(&json!("Webhook")), "the CRD was changed: {strategy:?}");
@@ -91,7 +97,9 @@ fn disabled(lab: &mut Lab) -> anyhow::Result<()> {
         let says = |pointer| peer.pointer(pointer);
         ensure!(says("/spec/peerASN") == Some(&json!(64501)) && says("/spec/vrf").is_none(), "{peer}");
         Ok(true)
-    })
+    })?;
+    ensure!(!named(lab)?, "ferrolb check still names it");
+    Ok(())
 }
 
 fn own_certificate(lab: &mut Lab) -> anyhow::Result<()> {

@@ -11,6 +11,7 @@ use l2::{Layer2, LinkReport, NoResponder};
 use tokio::sync::mpsc;
 
 use crate::announce::{Circumstances, preference_ends, transport};
+use crate::metrics::SpeakerMetrics;
 use crate::passage::{Orders, Passage};
 use crate::roster::{Members, PoolOrder};
 use crate::speaker::{Output, Speaker};
@@ -57,6 +58,13 @@ impl Layer2Driver {
     #[must_use]
     pub fn speaker(&self) -> &Speaker {
         &self.speaker
+    }
+
+    /// Appends the series of what is announced, and of its addresses.
+    pub fn write_metrics(&self, metrics: &SpeakerMetrics, text: &mut String) {
+        let announced = self.speaker.announced().iter();
+        let announced = announced.map(|(service, it)| (service, &*it.addresses));
+        metrics.write(announced, &self.layer2.counters(), text);
     }
 
     /// The engine.

@@ -131,8 +131,6 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         }
         None => (RingDriver::disabled(node.as_str().into()), None, None),
     };
-    // After the ring: the kernel closes a killed program's files in the order in which they were opened, and takes some 20 ms for
-    // each packet socket. The others notice by the ring's port being closed.
     let (driver, mut noticed) = Layer2Driver::start(speaker, l2_options)?;
     if let Some(problem) = l2::strict_arp_problem() {
         tracing::warn!(
@@ -161,7 +159,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         let (driver, metrics) = (Arc::clone(&driver), Arc::clone(&metrics));
         move |text: &mut String| {
             if let (Ok(driver), Ok(metrics)) = (driver.lock(), metrics.lock()) {
-                metrics.write(&driver.layer2().counters(), text);
+                driver.write_metrics(&metrics, text);
             }
         }
     };

@@ -267,10 +267,10 @@ impl Shell {
         }
         match output {
             RouteOutput::Advertised { service, uid, addresses, .. } => {
-                metrics.set_announced(&service, "bgp", &addresses);
+                metrics.set_advertised(&service, &addresses);
                 self.events.publish(self.assigned(service, uid, "bgp"));
             }
-            RouteOutput::Withdrawn { service, .. } => metrics.set_withdrawn(&service, "bgp"),
+            RouteOutput::Withdrawn { service, .. } => metrics.set_withdrawn(&service),
             RouteOutput::Peers { service, peers } => {
                 let wish = peers.iter().map(|peer| (**peer).into()).collect();
                 self.bgp_statuses.publish(service, (!peers.is_empty()).then_some(wish));
@@ -280,7 +280,6 @@ impl Shell {
     }
 
     fn carry_out(&self, output: Output) {
-        let Ok(mut metrics) = self.metrics.lock() else { return };
         match &output {
             Output::Announced { service, announcement, .. }
             | Output::Withdrawn { service, announcement, .. } => {
@@ -291,14 +290,10 @@ impl Shell {
         }
         match output {
             Output::Announced { service, uid, announcement, .. } => {
-                metrics.set_announced(&service, "layer2", &announcement.addresses);
                 self.l2_statuses.publish(service.clone(), Some(interfaces(&announcement.scope)));
                 self.events.publish(self.assigned(service, uid, "layer2"));
             }
-            Output::Withdrawn { service, .. } => {
-                metrics.set_withdrawn(&service, "layer2");
-                self.l2_statuses.publish(service, None);
-            }
+            Output::Withdrawn { service, .. } => self.l2_statuses.publish(service, None),
             Output::NoInterface { service, uid, addresses } => {
                 for address in addresses {
                     let message = format!(
