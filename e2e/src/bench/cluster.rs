@@ -154,14 +154,14 @@ pub(super) fn quiet(pid: u32) -> anyhow::Result<()> {
     })
 }
 
-/// Waits until a process has used no CPU for a second, and then until it has taken or given back no memory for as long as it may
-/// keep what is free (10 s, see docs/benchmarks.md).
+/// Waits until a process has used no CPU for a second, and then until what memory it holds is the same, but for a hundredth, for as long as
+/// it may keep what is free (10 s).
 pub(super) fn settled(pid: u32) -> anyhow::Result<()> {
     quiet(pid)?;
-    let mut last = (own(pid)?.to_bits(), now());
+    let mut last = (own(pid)?, now());
     eventually("the process takes and gives back no memory", MINUTES, || {
-        let held = own(pid)?.to_bits();
-        if held != last.0 {
+        let held = own(pid)?;
+        if (held - last.0).abs() > last.0 / 100.0 {
             last = (held, now());
         }
         Ok((last.1.elapsed() > Duration::from_secs(11)).then_some(()))
