@@ -161,8 +161,8 @@ mod tests {
         assert_eq!(pace.gathers_until(at(46)), Some(at(50)));
         assert_eq!(pace.gathers_until(at(50)), None, "it is due");
         assert!(pace.advance(at(51)));
-        assert_eq!(pace.gathers_until(at(52)), Some(at(55)));
-        assert_eq!(pace.gathers_until(at(55)), None);
+        assert_eq!(pace.gathers_until(at(52)), Some(at(56)));
+        assert_eq!(pace.gathers_until(at(56)), None);
         assert_eq!(pace.gathers_until(at(147)), Some(at(150)));
     }
 }
