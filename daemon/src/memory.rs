@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Gives memory back to the system. A start, and each scrape with many Services, takes several times what stays; glibc keeps what was
-//! freed behind anything that lives on, which with 10,000 Services is a third of the resident memory.
+//! Gives memory back to the system. A start, and each scrape with many Services, takes more than what stays; glibc keeps what was
+//! freed behind anything that lives on.
 
-/// The time between two times that freed memory is given back. It costs a walk over the free pieces, some microseconds at rest.
+/// The time between two times that freed memory is given back. Each costs a walk over the free pieces.
 #[cfg(target_env = "gnu")]
 const PAUSE: std::time::Duration = std::time::Duration::from_secs(10);
 /// Octets from which on a piece of memory is one of the system's own, which goes back at once (mallopt(3), `M_MMAP_THRESHOLD`). This is glibc's
