@@ -30,7 +30,8 @@ pub struct Plan {
 
 struct Played {
     name: &'static str,
-    passed: bool,
+    /// Why it failed, if it did.
+    failure: Option<String>,
     took: Duration,
 }
 
@@ -69,9 +70,15 @@ pub fn run(plan: &Plan) -> anyhow::Result<bool> {
         .map(|played| format!("{} {:.1} s", played.name, played.took.as_secs_f32()))
         .collect();
     println!("slowest: {}", slowest.join(", "));
-    let passed = played.iter().filter(|played| played.passed).count();
-    println!("{passed} passed, {} failed", played.len() - passed);
-    Ok(passed == played.len())
+    // Once more at the end: what a CI keeps of a long log is its end.
+    let failures =
+        || played.iter().filter_map(|played| Some((played.name, played.failure.as_ref()?)));
+    for (name, failure) in failures() {
+        println!("FAIL {name}: {failure}");
+    }
+    let failed = failures().count();
+    println!("{} passed, {failed} failed", played.len() - failed);
+    Ok(failed == 0)
 }
 
 fn play_lane(
@@ -121,7 +128,8 @@ fn play_lane(
             lab = None;
         }
         print!("{report}");
-        let result = Played { name: scenario.name, passed: result.is_ok(), took };
+        let failure = result.err().map(|error| format!("{error:#}"));
+        let result = Played { name: scenario.name, failure, took };
         played.lock().unwrap_or_else(PoisonError::into_inner).push(result);
     }
 }

@@ -22,7 +22,8 @@ pub(crate) struct Judge {
 fn binary() -> String {
     let built = BINARY.get_or_init(|| {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../e2e/ring/build.sh");
-        let output = Command::new(script).output().map_err(|error| format!("{script}: {error}"))?;
+        let output = super::output(&mut Command::new(script))
+            .map_err(|error| format!("{script}: {error}"))?;
         if output.status.success() {
             Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
         } else {
@@ -47,8 +48,8 @@ impl Judge {
         if !ring.compressed {
             command.arg("-no-compression");
         }
-        let mut child =
-            command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("ip runs");
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = super::start(&mut command).expect("ip runs");
         let (input, output) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
         let (sender, lines) = channel();
         std::thread::spawn(move || {

@@ -14,8 +14,9 @@ mod judge;
 
 use std::fs::File;
 use std::net::SocketAddr;
-use std::process::Command;
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use members::net::{Companion, Members, Options};
@@ -80,8 +81,24 @@ pub(crate) struct Known {
     pub(crate) meta: String,
 }
 
+/// Between its fork and its exec, a process that a test starts has copies of all sockets, those of other tests in this program
+/// among them: a port that was just given back would be in use. So nobody starts a process while a member binds its port.
+static STARTS: Mutex<()> = Mutex::new(());
+
+/// Starts a process; it is the other program when this returns.
+pub(crate) fn start(command: &mut Command) -> std::io::Result<Child> {
+    let _guard = STARTS.lock().unwrap_or_else(PoisonError::into_inner);
+    command.spawn()
+}
+
+/// Runs a process to its end, and gives what it printed.
+pub(crate) fn output(command: &mut Command) -> std::io::Result<Output> {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    start(command)?.wait_with_output()
+}
+
 pub(crate) fn run(program: &str, arguments: &[&str]) -> String {
-    let output = Command::new(program).args(arguments).output().unwrap();
+    let output = output(Command::new(program).args(arguments)).unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{program} {arguments:?}: {text}{error}");
@@ -223,11 +240,8 @@ impl Host {
             label: ring.label.to_owned(),
             meta: meta.to_vec(),
         };
-        let start = move || {
-            wait_for_port(options.bind);
-            Members::spawn(options, companion)
-        };
-        let (members, events) = self.inside(start).unwrap();
+        let _guard = STARTS.lock().unwrap_or_else(PoisonError::into_inner);
+        let (members, events) = self.inside(|| Members::spawn(options, companion)).unwrap();
         Ours { members, events }
     }
 
@@ -237,21 +251,9 @@ impl Host {
     }
 }
 
-/// A process that another test is just starting has copies of all sockets until it is the other program: a port can be in use for a
-/// moment after whoever had it has ended.
-fn wait_for_port(address: SocketAddr) {
-    let deadline = now() + DEADLINE;
-    let free =
-        || std::net::UdpSocket::bind(address).and(std::net::TcpListener::bind(address).map(drop));
-    while let Err(error) = free() {
-        assert!(error.kind() == std::io::ErrorKind::AddrInUse && now() < deadline, "{error}");
-        std::thread::yield_now();
-    }
-}
-
 impl Drop for Host {
     fn drop(&mut self) {
-        drop(Command::new("ip").args(["netns", "del", &self.name]).output());
+        drop(output(Command::new("ip").args(["netns", "del", &self.name])));
     }
 }
 
