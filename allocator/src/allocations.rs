@@ -34,20 +34,27 @@ struct AddressUse {
     sharing: Arc<Sharing>,
     /// Sorted, as the next: mostly one, for which a tree would take room for eleven.
     users: Vec<ObjectKey>,
+    /// Who has which port. Empty while there is only one user: its claim says it.
     ports: Vec<(ServicePort, ObjectKey)>,
 }
 
 impl AddressUse {
-    fn user_of(&self, port: &ServicePort) -> Option<&ObjectKey> {
-        let index = self.ports.binary_search_by(|(taken, _)| taken.cmp(port)).ok()?;
-        self.ports.get(index).map(|(_, user)| user)
-    }
-
-    fn admit(&mut self, service: &ObjectKey, claim: &Claim) {
+    /// `first` are the ports of the only user until now.
+    fn admit(&mut self, service: &ObjectKey, claim: &Claim, first: Option<&[ServicePort]>) {
+        if let ([only], Some(ports)) = (self.users.as_slice(), first) {
+            let only = only.clone();
+            self.note(&only, ports);
+        }
         if let Err(index) = self.users.binary_search(service) {
             self.users.insert(index, service.clone());
         }
-        for port in &*claim.ports {
+        if self.users.len() > 1 {
+            self.note(service, &claim.ports);
+        }
+    }
+
+    fn note(&mut self, service: &ObjectKey, ports: &[ServicePort]) {
+        for port in ports {
             let found = self.ports.binary_search_by(|(taken, _)| taken.cmp(port));
             match found.map(|index| self.ports.get_mut(index)) {
                 Ok(Some((_, user))) => *user = service.clone(),
@@ -130,10 +137,23 @@ impl Allocations {
         if !usage.sharing.is_allowed() || usage.sharing != claim.sharing {
             return Err(SharingError::sharing(service, others()));
         }
-        let taken = |port: &&ServicePort| usage.user_of(port).is_some_and(|user| user != service);
+        let taken =
+            |port: &&ServicePort| self.user_of(usage, port).is_some_and(|user| user != service);
         match claim.ports.iter().find(taken) {
             Some(port) => Err(SharingError::Port { port: port.clone(), address }),
             None => Ok(()),
+        }
+    }
+
+    fn user_of<'a>(&'a self, usage: &'a AddressUse, port: &ServicePort) -> Option<&'a ObjectKey> {
+        match usage.users.as_slice() {
+            [only] => {
+                self.claim_of(only).is_some_and(|claim| claim.ports.contains(port)).then_some(only)
+            }
+            _ => {
+                let index = usage.ports.binary_search_by(|(taken, _)| taken.cmp(port)).ok()?;
+                usage.ports.get(index).map(|(_, user)| user)
+            }
         }
     }
 
@@ -236,13 +256,15 @@ impl Allocations {
             if !self.addresses.contains_key(address) {
                 self.count(&assigned.pool, *address, 1);
             }
+            let first = self.users(*address).next().and_then(|user| self.claim_of(user));
+            let first = first.map(|claim| Arc::clone(&claim.ports));
             let usage = self.addresses.entry(*address).or_insert_with(|| AddressUse {
                 pool: assigned.pool.clone(),
                 sharing: Arc::clone(&claim.sharing),
                 users: Vec::with_capacity(1),
-                ports: Vec::with_capacity(claim.ports.len()),
+                ports: Vec::new(),
             });
-            usage.admit(service, &claim);
+            usage.admit(service, &claim, first.as_deref());
             if claim.sharing.is_allowed() {
                 self.shareable.entry(Arc::clone(&usage.sharing)).or_default().insert(*address);
             }
@@ -262,6 +284,9 @@ impl Allocations {
             let Some(usage) = self.addresses.get_mut(address) else { continue };
             usage.users.retain(|user| user != service);
             usage.ports.retain(|(_, user)| user != service);
+            if usage.users.len() < 2 {
+                usage.ports = Vec::new();
+            }
             if usage.users.is_empty() {
                 if let Some(addresses) = self.shareable.get_mut(&usage.sharing) {
                     addresses.remove(address);

@@ -13,6 +13,7 @@ pub mod model;
 #[cfg(feature = "net")]
 pub mod net;
 pub mod robustness;
+mod shared;
 pub mod snapshot;
 
 pub use announcers::AnnouncerObject;

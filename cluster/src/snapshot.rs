@@ -22,20 +22,25 @@ use crate::key::ObjectKey;
 pub use crate::kinds::{ConfigScope, Dirty, Kind, Object};
 use crate::model::{
     EndpointSliceObject, Ingress, Node, NodeObject, ResourceVersion, Service, ServiceObject,
-    ServiceType, Slice, given,
+    ServicePort, ServiceType, Slice, given,
 };
+use crate::shared::Shared;
 
 /// Everything that decisions are made from.
 pub struct Snapshot {
     /// Boxed: half of a tree's room is empty.
     services: BTreeMap<ObjectKey, Box<Service>>,
     /// The slices of each Service by their own key, in order: mostly one or two, so no map.
-    slices: BTreeMap<ObjectKey, Vec<(ObjectKey, Slice)>>,
+    slices: BTreeMap<ObjectKey, Vec<(ObjectKey, Arc<Slice>)>>,
+    /// Of few nodes there are few sets: what slices say is mostly the same.
+    said: Shared<Arc<Slice>>,
     /// The Service of each slice that is kept: its label may come to name another.
     slice_owners: BTreeMap<ObjectKey, ObjectKey>,
     /// Hashes of the Services whose slices came while the Service was unknown, and were dropped.
     dropped_slices: HashSet<u64>,
     hasher: RandomState,
+    ports: Shared<Arc<[ServicePort]>>,
+    annotations: Shared<Labels>,
     /// Services whose slices were dropped and are needed now.
     wanted_slices: BTreeSet<ObjectKey>,
     /// The newest resourceVersion among the slices that came.
@@ -68,9 +73,12 @@ impl Snapshot {
         Self {
             services: BTreeMap::new(),
             slices: BTreeMap::new(),
+            said: Shared::new(|slice| Arc::strong_count(slice) == 1),
             slice_owners: BTreeMap::new(),
             dropped_slices: HashSet::new(),
             hasher: RandomState::new(),
+            ports: Shared::new(|ports| Arc::strong_count(ports) == 1),
+            annotations: Shared::new(Labels::is_alone),
             wanted_slices: BTreeSet::new(),
             slice_version: ResourceVersion::default(),
             keep_all_slices,
@@ -110,7 +118,7 @@ impl Snapshot {
 
     /// The slices of a Service.
     pub fn slices(&self, key: &ObjectKey) -> impl Iterator<Item = &Slice> {
-        self.slices.get(key).into_iter().flatten().map(|(_, slice)| slice)
+        self.slices.get(key).into_iter().flatten().map(|(_, slice)| &**slice)
     }
 
     /// The nodes by name.
@@ -358,7 +366,9 @@ impl Snapshot {
     fn apply_service(&mut self, object: ServiceObject) {
         let key = object.key();
         self.seen(Kind::Service, key.as_str());
-        let service = object.reduce();
+        let mut service = object.reduce();
+        self.ports.share(&mut service.ports);
+        self.annotations.share(&mut service.annotations);
         let known = self.services.get(&key);
         if known.is_some_and(|known| {
             known.uid == service.uid && service.version.is_older_than(&known.version)
@@ -427,9 +437,10 @@ impl Snapshot {
             return;
         }
         let nodes = &self.nodes;
-        let slice = object.reduce(|name| {
+        let mut slice = Arc::new(object.reduce(|name| {
             nodes.get_key_value(name).map_or_else(|| name.into(), |(known, _)| Arc::clone(known))
-        });
+        }));
+        self.said.share(&mut slice);
         // The Service's own key, so that its text is in memory once.
         let service = self.services.get_key_value(&service).map_or(service, |(key, _)| key.clone());
         let slices = self.slices.entry(service.clone()).or_default();

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use crate::key::ObjectKey;
 
 /// The usable endpoints of one slice (contract 2.10): ready is true or unset, else serving is true.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Slice {
     /// Nodes with a usable endpoint, in order.
     pub nodes: Box<[Arc<str>]>,

@@ -123,7 +123,7 @@ pub struct Service {
     pub family_policy: FamilyPolicy,
     /// `spec.externalTrafficPolicy`.
     pub traffic_policy: TrafficPolicy,
-    /// `spec.selector`.
+    /// `spec.selector`, of a Service that may share its addresses: nothing else looks at it.
     pub selector: Labels,
     /// `spec.ports`.
     pub ports: Arc<[ServicePort]>,
@@ -388,17 +388,19 @@ impl ServiceObject {
             Some("IPv6") => Family::V6,
             _ => Family::V4,
         };
+        let annotations: Labels = metadata
+            .annotations
+            .unwrap_or_default()
+            .into_iter()
+            .filter(|(key, _)| ANNOTATION_PREFIXES.iter().any(|prefix| key.starts_with(prefix)))
+            .collect();
+        let shares = annotations.iter().any(|(key, _)| key.ends_with("/allow-shared-ip"));
         Service {
             uid: metadata.uid.unwrap_or_default().into(),
             version: ResourceVersion::new(metadata.resource_version.as_deref().unwrap_or_default()),
             created: metadata.creation_timestamp.map(|time| time.0.as_second()),
             labels: metadata.labels.unwrap_or_default().into(),
-            annotations: metadata
-                .annotations
-                .unwrap_or_default()
-                .into_iter()
-                .filter(|(key, _)| ANNOTATION_PREFIXES.iter().any(|prefix| key.starts_with(prefix)))
-                .collect(),
+            annotations,
             service_type,
             load_balancer_class: spec.load_balancer_class.map(String::into_boxed_str),
             load_balancer_ip: spec.load_balancer_ip.unwrap_or_default().into(),
@@ -413,7 +415,7 @@ impl ServiceObject {
                 Some("Local") => TrafficPolicy::Local,
                 _ => TrafficPolicy::Cluster,
             },
-            selector: spec.selector,
+            selector: if shares { spec.selector } else { Labels::default() },
             ports: spec
                 .ports
                 .unwrap_or_default()
