@@ -65,6 +65,8 @@ pub struct Allocator {
     class: Option<Box<str>>,
     allocations: Allocations,
     pending: BTreeMap<ObjectKey, Reason>,
+    /// Services that keep what they have while something else that they ask for is refused.
+    refused: BTreeMap<ObjectKey, Notice>,
     /// Services that have one address and would take one of the other family as well.
     growing: BTreeSet<ObjectKey>,
     /// Addresses decided but not yet seen in the status.
@@ -88,6 +90,7 @@ impl Allocator {
             class: class.map(Into::into),
             allocations: Allocations::default(),
             pending: BTreeMap::new(),
+            refused: BTreeMap::new(),
             growing: BTreeSet::new(),
             unseen: HashMap::new(),
             first_list: BTreeSet::new(),
@@ -135,6 +138,12 @@ impl Allocator {
     #[must_use]
     pub fn pending(&self) -> &BTreeMap<ObjectKey, Reason> {
         &self.pending
+    }
+
+    /// Services that keep what they have while something else that they ask for is refused, and what they were told.
+    #[must_use]
+    pub fn refused(&self) -> &BTreeMap<ObjectKey, Notice> {
+        &self.refused
     }
 
     /// The write of a Service's status has been carried out, or its Service is gone: from now on the
@@ -284,6 +293,7 @@ impl<'a> Round<'a> {
             _ => self.freed |= self.books.allocations.release(key).is_some(),
         }
         self.books.pending.remove(key);
+        self.books.refused.remove(key);
         self.books.growing.remove(key);
         self.books.unseen.remove(key);
     }
@@ -415,6 +425,7 @@ impl<'a> Round<'a> {
     fn forget(&mut self, key: &ObjectKey) {
         self.freed |= self.books.allocations.release(key).is_some();
         self.books.pending.remove(key);
+        self.books.refused.remove(key);
         self.books.growing.remove(key);
         self.books.unseen.remove(key);
         self.books.told.remove(key);
@@ -456,6 +467,11 @@ impl<'a> Round<'a> {
                 self.books.pending.insert(key.clone(), reason.clone());
             }
         }
+        let has_any = outcome.assigned().is_some();
+        match notices.iter().find(|notice| has_any && notice.lasts()) {
+            Some(notice) => drop(self.books.refused.insert(key.clone(), notice.clone())),
+            None => drop(self.books.refused.remove(key)),
+        }
         self.tell(key, service, notices);
         // What is held is left as it is, unless somebody has taken it out of the status.
         let is_left =
@@ -483,7 +499,13 @@ impl<'a> Round<'a> {
 
     fn write(&mut self, key: &ObjectKey, service: &Service, outcome: &Outcome) {
         let assigned = outcome.assigned();
-        let condition = self.books.conditions.then(|| outcome.condition());
+        let condition = self.books.conditions.then(|| {
+            let mut condition = outcome.condition();
+            if let Some(Notice { reason, message, .. }) = self.books.refused.get(key) {
+                condition.message.push_str(&format!("; {reason}: {message}"));
+            }
+            condition
+        });
         let addresses = assigned.map(|assigned| assigned.addresses.clone()).unwrap_or_default();
         let external = service.external_pool().is_some();
         let pool = assigned.filter(|_| !external);

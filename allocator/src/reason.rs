@@ -321,6 +321,15 @@ impl Notice {
         }
     }
 
+    /// Whether it goes on being true while the Service keeps the address that it has: something else that it asks for is refused.
+    #[must_use]
+    pub fn lasts(&self) -> bool {
+        matches!(
+            self.reason,
+            "LoadBalancerFailed" | "AdditionalAssignFailed" | "SharedPortConflict"
+        )
+    }
+
     pub(crate) fn normal(reason: &'static str, message: String) -> Self {
         Self { warning: false, reason, message }
     }

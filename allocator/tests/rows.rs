@@ -428,3 +428,20 @@ fn ten_thousand_services_in_a_slash_16_stay_linear() {
     );
     assert_eq!(allocator.pending().len(), 0);
 }
+
+#[test]
+fn a_request_that_is_refused_while_the_address_is_kept_stays_known() {
+    let mut server = Server::new();
+    server.apply(&pool("p", &["10.0.0.0/30"], json!({})));
+    let cluster_ips = json!({ "clusterIPs": ["10.96.0.1"] });
+    server.apply(&service("s", json!({}), cluster_ips.clone()));
+    assert!(server.allocator.refused().is_empty());
+    let wrong = json!({ "metallb.io/loadBalancerIPs": "nonsense" });
+    server.apply(&service("s", wrong, cluster_ips.clone()));
+    let key = cluster::ObjectKey::new("default", "s");
+    let notice = &server.allocator.refused()[&key];
+    assert_eq!((notice.warning, notice.reason), (true, "LoadBalancerFailed"));
+    assert!(server.allocator.pending().is_empty(), "its address is kept");
+    server.apply(&service("s", json!({}), cluster_ips));
+    assert!(server.allocator.refused().is_empty());
+}
