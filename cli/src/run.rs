@@ -8,7 +8,7 @@
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 
 use allocator::net::log::note;
@@ -97,13 +97,9 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
                 driver.write_metrics(&metrics, text);
             }
         };
-        daemon::endpoints::serve_metrics(
-            (Ipv4Addr::UNSPECIFIED, args.port).into(),
-            registry,
-            series,
-        )
-        .await
-        .with_context(|| format!("cannot serve metrics on port {}", args.port))?;
+        let listener = daemon::listen::everywhere(args.port)
+            .with_context(|| format!("cannot serve metrics on port {}", args.port))?;
+        daemon::endpoints::serve_metrics(listener, registry, series);
     }
     println!("ferrolb serves {} as node {}", args.folder.display(), world.options.node);
     println!("status in {}", state.path().display());

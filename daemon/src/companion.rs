@@ -2,7 +2,7 @@
 //! The endpoint of a program that only has to be alive: `/livez` for everybody, and metrics without a series for whoever may
 //! read them.
 
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -12,14 +12,17 @@ use axum::routing::get;
 use tokio::net::TcpListener;
 
 use crate::access::Access;
+use crate::listen;
 use crate::metrics_server::{LIMITS, guarded, own_certificate};
 use crate::tls::{Plain, Server, Slot, TlsOptions, follow_files};
 
 /// Where and how it is served.
 #[derive(Clone, Debug)]
 pub struct Companion {
-    /// Where it listens.
-    pub address: SocketAddr,
+    /// At which address it listens; none: at all, of both families.
+    pub address: Option<IpAddr>,
+    /// The port.
+    pub port: u16,
     /// The path of the metrics.
     pub metrics_path: String,
     /// Whether plain HTTP is answered as well, to everybody.
@@ -56,8 +59,11 @@ impl Companion {
             plain,
             limits: LIMITS,
         };
-        let listener = TcpListener::bind(self.address).await;
-        server.start(listener.with_context(|| format!("cannot listen on {}", self.address))?);
+        let listener = match self.address {
+            Some(address) => TcpListener::bind((address, self.port)).await,
+            None => listen::everywhere(self.port),
+        };
+        server.start(listener.with_context(|| format!("cannot listen on port {}", self.port))?);
         Ok(())
     }
 }

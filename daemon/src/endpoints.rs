@@ -4,7 +4,6 @@
 //! Health is true: `/healthz` answers as long as the program's one loop turns, `/readyz` once that loop says
 //! that it can do its work.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -32,11 +31,8 @@ impl Readiness {
     }
 }
 
-/// Serves `/healthz` and `/readyz` on `address` until the runtime ends.
-///
-/// # Errors
-/// When the address cannot be bound.
-pub async fn serve_health(address: SocketAddr, readiness: Readiness) -> std::io::Result<()> {
+/// Serves `/healthz` and `/readyz` until the runtime ends.
+pub fn serve_health(listener: TcpListener, readiness: Readiness) {
     let ready = move || {
         let readiness = readiness.clone();
         async move {
@@ -48,23 +44,20 @@ pub async fn serve_health(address: SocketAddr, readiness: Readiness) -> std::io:
         }
     };
     let routes = Router::new().route("/healthz", get(async || "ok")).route("/readyz", get(ready));
-    serve(address, routes).await
+    serve(listener, routes);
 }
 
-/// Serves `/metrics` on `address` until the runtime ends. `more` appends families that no registry holds, in the text format.
-///
-/// # Errors
-/// When the address cannot be bound.
-pub async fn serve_metrics(
-    address: SocketAddr,
+/// Serves `/metrics` until the runtime ends. `more` appends families that no registry holds, in the text format.
+pub fn serve_metrics(
+    listener: TcpListener,
     registry: Registry,
     more: impl Fn(&mut String) + Clone + Send + Sync + 'static,
-) -> std::io::Result<()> {
+) {
     let metrics = move || {
         let (registry, more) = (registry.clone(), more.clone());
         async move { text(&registry, more) }
     };
-    serve(address, Router::new().route("/metrics", get(metrics))).await
+    serve(listener, Router::new().route("/metrics", get(metrics)));
 }
 
 /// All metrics in the text format 0.0.4.
@@ -78,12 +71,10 @@ pub(crate) fn text(registry: &Registry, more: impl Fn(&mut String)) -> axum::res
     }
 }
 
-async fn serve(address: SocketAddr, routes: Router) -> std::io::Result<()> {
-    let listener = TcpListener::bind(address).await?;
+fn serve(listener: TcpListener, routes: Router) {
     tokio::spawn(async move {
         if let Err(error) = axum::serve(listener, routes).await {
-            tracing::error!(%address, %error, "an endpoint ended");
+            tracing::error!(%error, "an endpoint ended");
         }
     });
-    Ok(())
 }

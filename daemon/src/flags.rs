@@ -47,8 +47,14 @@ pub struct Common {
     #[arg(long, default_value = "")]
     pub metrics_cert_dir: String,
     /// Answer plain HTTP on the metrics port too, to everybody; on port 7472 that is always so.
-    #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true")]
+    #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true", value_parser = go_bool)]
     pub metrics_plain_http: bool,
+    /// A flag of MetalLB 0.13: Endpoints instead of EndpointSlices, which are served in every cluster of today.
+    #[arg(long, hide = true, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true", value_parser = go_bool)]
+    pub disable_epslices: bool,
+    /// A flag of MetalLB 0.13: an endpoint for profiles on the metrics port.
+    #[arg(long, hide = true, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true", value_parser = go_bool)]
+    pub enable_pprof: bool,
     /// The BGP implementation of MetalLB's; one engine serves all here.
     #[arg(long, env = "METALLB_BGP_TYPE", hide = true)]
     pub bgp_type: Option<String>,
@@ -64,6 +70,20 @@ impl Common {
     /// Says in the log which of these flags are understood and not acted upon yet.
     pub fn say_what_is_missing(&self) {
         without_effect("pprof-bind-address", !self.pprof_bind_address.is_empty());
+        without_effect("enable-pprof", self.enable_pprof);
+        without_effect("disable-epslices", self.disable_epslices);
+    }
+}
+
+/// A boolean as Go's `flag` package reads it.
+///
+/// # Errors
+/// For any other word.
+pub fn go_bool(text: &str) -> Result<bool, String> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
+        _ => Err("true or false is wanted".to_owned()),
     }
 }
 
@@ -106,13 +126,21 @@ pub fn namespace(given: Option<String>) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::two_dashes;
+    use super::{go_bool, two_dashes};
 
     fn turned(arguments: &[&str]) -> Vec<String> {
         two_dashes(arguments.iter().map(Into::into))
             .into_iter()
             .map(|argument| argument.into_string().unwrap())
             .collect()
+    }
+
+    #[test]
+    fn booleans_are_those_of_go() {
+        for (word, is) in [("1", true), ("T", true), ("True", true), ("0", false), ("f", false)] {
+            assert_eq!(go_bool(word), Ok(is), "{word}");
+        }
+        assert!(go_bool("yes").is_err() && go_bool("").is_err());
     }
 
     #[test]

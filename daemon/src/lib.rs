@@ -6,6 +6,7 @@ pub mod access;
 pub mod companion;
 pub mod endpoints;
 pub mod flags;
+pub mod listen;
 pub mod log;
 mod memory;
 pub mod metrics;

@@ -2,7 +2,6 @@
 //! `/metrics` of the daemons: over TLS for whoever may read it; without TLS for everybody where that is wanted
 //! (contract 3.3).
 
-use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,11 +12,11 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use prometheus::Registry;
-use tokio::net::TcpListener;
 
 use crate::access::{Access, Verdict};
 use crate::endpoints::text;
 use crate::flags::Common;
+use crate::listen;
 use crate::tls::{Limits, Plain, Server, Slot, TlsOptions, follow_folder, self_signed};
 
 /// Where metrics were before they spoke TLS: what asks there asks without it, probes of old manifests among them.
@@ -36,7 +35,7 @@ pub(crate) const LIMITS: Limits = Limits {
 ///
 /// # Errors
 /// When the flags cannot be followed, the certificate cannot be read, or the port is taken.
-pub async fn start(
+pub fn start(
     flags: &Common,
     registry: Registry,
     more: impl Fn(&mut String) + Clone + Send + Sync + 'static,
@@ -58,9 +57,7 @@ pub async fn start(
             .context("--metrics-cert-dir")?;
         slot
     };
-    let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, flags.port));
-    let listener = TcpListener::bind(address)
-        .await
+    let listener = listen::everywhere(flags.port)
         .with_context(|| format!("cannot serve metrics on port {}", flags.port))?;
     let page = move || text(&registry, &more);
     let open = page.clone();

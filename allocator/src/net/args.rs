@@ -2,7 +2,7 @@
 //! The controller's flags and environment (contract 3.1).
 
 use clap::{ArgAction, Parser};
-use daemon::flags::Common;
+use daemon::flags::{Common, go_bool};
 
 /// Gives Services of type LoadBalancer their addresses.
 #[derive(Clone, Debug, Parser)]
@@ -18,7 +18,7 @@ pub struct Args {
     #[arg(long, env = "METALLB_DEPLOYMENT")]
     pub deployment: Option<String>,
     /// Bring your own webhook certificates.
-    #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true")]
+    #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true", value_parser = go_bool)]
     pub disable_cert_rotation: bool,
     /// Folder of the webhook certificates.
     #[arg(long, default_value = "/tmp/k8s-webhook-server/serving-certs")]
@@ -33,7 +33,7 @@ pub struct Args {
     #[arg(long)]
     pub webhook_secret: Option<String>,
     /// HTTP/2 for webhooks.
-    #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true")]
+    #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true", value_parser = go_bool)]
     pub webhook_http2: bool,
 }
 

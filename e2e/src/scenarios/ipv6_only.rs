@@ -2,18 +2,21 @@
 //! A cluster without IPv4.
 //!
 //! Topology: a control plane whose Services have IPv6 only; two nodes without IPv4, a pod on each, a client.
-//! Steps: a Service gets an IPv6 address of a pool that has both families; one node answers NDP; a page is served; a
+//! Steps: the controller is ready at its IPv6 address, which is where kubelet asks; a Service gets an IPv6 address of a pool that has both families; one node answers NDP; a page is served; a
 //! Service that asks for an IPv4 address is refused with a reason.
 
 use anyhow::ensure;
 use serde_json::json;
 
-use crate::lab::Lab;
-use crate::lab::node::Proxy;
+use crate::lab::node::{Proxy, fetch};
 use crate::lab::objects::service;
+use crate::lab::wait::eventually_true;
+use crate::lab::{Lab, SOON};
 
 pub(super) fn run(lab: &mut Lab) -> anyhow::Result<()> {
     lab.start_all(2, Proxy::Nftables)?;
+    let ready = format!("http://[{}]:17472/readyz", lab.control.families.address());
+    eventually_true("the controller is ready", SOON, || Ok(fetch(&lab.plane, &ready).is_some()))?;
     let pods = [lab.start_pod(1)?, lab.start_pod(2)?];
     lab.set_endpoints("web", &pods)?;
     lab.kube().create(&service("web", json!({})))?;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::{ArgAction, Parser};
-use daemon::flags::{Common, without_effect};
+use daemon::flags::{Common, go_bool, without_effect};
 use members::quorum::Fencing;
 use members::{Key, Settings};
 
@@ -37,19 +37,19 @@ pub struct Args {
     #[arg(long, env = "METALLB_ML_SECRET_KEY_PATH")]
     pub ml_secret_key_path: Option<PathBuf>,
     /// Defaults of the memberlist for wide-area networks.
-    #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true")]
+    #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true", value_parser = go_bool)]
     pub ml_wan_config: bool,
     /// Name of the own node.
     #[arg(long, env = "METALLB_NODE_NAME")]
     pub node_name: Option<String>,
     /// Announce from nodes with the label node.kubernetes.io/exclude-from-external-load-balancers as well.
-    #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true")]
+    #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true", value_parser = go_bool)]
     pub ignore_exclude_lb: bool,
     /// Namespace of BGPSessionState objects, where it is not the own one. (FRRConfiguration objects are not written.)
     #[arg(long, env = "FRRK8S_NAMESPACE")]
     pub frrk8s_namespace: Option<String>,
     /// Passing Secrets on to frr-k8s, which nothing here does.
-    #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true")]
+    #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true", value_parser = go_bool)]
     pub frrk8s_secret_passthrough: bool,
     /// Announce every owned address again once in this time, such as 60s; 0s turns it off.
     #[arg(long, default_value = "60s", value_parser = humantime::parse_duration)]
@@ -58,23 +58,23 @@ pub struct Args {
     #[arg(long, default_value = "5s", value_parser = humantime::parse_duration)]
     pub drain_time: Duration,
     /// Drain a node when it is cordoned, as if it had the annotation ferrolb.io/drain.
-    #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true")]
+    #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true", value_parser = go_bool)]
     pub drain_on_cordon: bool,
     /// What makes this speaker fall silent: majority (being with fewer than half of the speakers, or having stood still), stall
     /// (only the latter), off.
     #[arg(long, default_value = "majority")]
     pub fencing: Fencing,
     /// Of two speakers that lost one another only that with the smaller node name goes on; without it both do.
-    #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true")]
+    #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true", value_parser = go_bool)]
     pub fence_two: bool,
     /// Owners of L2 addresses stay: a node that comes back takes nothing back. Only while every speaker has this flag.
-    #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true")]
+    #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true", value_parser = go_bool)]
     pub sticky: bool,
     /// Spread L2 addresses: no node owns more than 1.25 times the mean, rounded up. Only while every speaker has this flag.
-    #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true")]
+    #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true", value_parser = go_bool)]
     pub spread: bool,
     /// Add a route for each advertised aggregate that discards what no Service owns; needs the capability NET_ADMIN.
-    #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true")]
+    #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true", value_parser = go_bool)]
     pub discard_aggregates: bool,
 }
 

@@ -58,11 +58,13 @@ impl Args {
             Some(host) => Some(host.parse()?),
             None => None,
         };
-        let address = self.metrics_bind_address.or(named);
+        // As Go listens: an unspecified address of either family is every one of both.
+        let address = self.metrics_bind_address.or(named).filter(|one| !one.is_unspecified());
         let files = [&self.tls_cert_file, &self.tls_private_key_file];
         let has_files = files.iter().all(|file| !file.is_empty());
         Ok(Companion {
-            address: (address.unwrap_or(Ipv4Addr::UNSPECIFIED.into()), self.metrics_port).into(),
+            address,
+            port: self.metrics_port,
             metrics_path: self.metrics_path.clone(),
             plain: self.metrics_bind_address.is_none(),
             certificate: has_files.then(|| {
@@ -112,12 +114,12 @@ mod tests {
     fn each_generation_of_manifests_is_answered_as_it_asks() {
         // v0.14.9, v0.15.3, and their chart with a proxy in front.
         let old = endpoint(&["--metrics-port=7473"]);
-        assert_eq!((old.address, old.plain), ("0.0.0.0:7473".parse().unwrap(), true));
+        assert_eq!((old.address, old.port, old.plain), (None, 7473, true));
         let old = endpoint(&["--metrics-port=7473", "--host=localhost"]);
-        assert_eq!((old.address, old.plain), ("127.0.0.1:7473".parse().unwrap(), true));
+        assert_eq!((old.address, old.port), (Some(Ipv4Addr::LOCALHOST.into()), 7473));
         // v0.16.1, and its chart with a certificate.
         let new = endpoint(&["--metrics-port=9121", "--metrics-bind-address=0.0.0.0"]);
-        assert_eq!((new.address, new.plain), ("0.0.0.0:9121".parse().unwrap(), false));
+        assert_eq!((new.address, new.port, new.plain), (None, 9121, false));
         assert_eq!(new.certificate, None);
         let new = endpoint(&[
             "--metrics-bind-address=0.0.0.0",

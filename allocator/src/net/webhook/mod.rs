@@ -8,7 +8,6 @@ mod installed;
 mod rotation;
 mod routes;
 
-use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -19,11 +18,11 @@ use cluster::net::source::kubernetes::{Watches, watch_all};
 use cluster::net::source::{Journal, Update};
 use crds::config::ConfigKind;
 use daemon::endpoints::Readiness;
+use daemon::listen;
 use daemon::metrics::ClientMetrics;
 use daemon::tls::{Limits, Plain, Server, Slot, TlsOptions, follow_folder};
 use kube::Client;
 use prometheus::Registry;
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use super::args::Args;
@@ -79,7 +78,8 @@ pub(super) async fn start(
         plain: Plain::Refused,
         limits: LIMITS,
     };
-    server.start(listen().await.with_context(|| format!("cannot serve webhooks on port {PORT}"))?);
+    let listener = listen::everywhere(PORT);
+    server.start(listener.with_context(|| format!("cannot serve webhooks on port {PORT}"))?);
 
     let (listed, mut is_listed) = watch::channel(false);
     tokio::spawn(follow(client.clone(), namespace.to_owned(), cache, listed));
@@ -122,23 +122,15 @@ pub(super) async fn alone(
     mut ready: watch::Receiver<bool>,
     readiness: Readiness,
 ) -> anyhow::Result<()> {
-    ClientMetrics::register(&registry)?;
-    serve_metrics(client, args, registry).await?;
+    let metrics = ClientMetrics::register(&registry)?;
+    serve_metrics(client, args, registry)?;
     tokio::select! {
         result = daemon::signals::terminated() => return result.context("cannot wait for signals"),
         can = ready.wait_for(|can| *can) => drop(can.context("the webhooks ended")?),
     }
+    metrics.set_config(0);
     readiness.set(true);
     daemon::signals::terminated().await.context("cannot wait for signals")
-}
-
-/// Both families where there are both.
-async fn listen() -> std::io::Result<TcpListener> {
-    match TcpListener::bind(SocketAddr::from((Ipv6Addr::UNSPECIFIED, PORT))).await {
-        Ok(listener) => Ok(listener),
-        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => Err(error),
-        Err(_) => TcpListener::bind(("0.0.0.0", PORT)).await,
-    }
 }
 
 /// Keeps the cache as the cluster is.
