@@ -7,9 +7,8 @@
 //! ServiceSink's reports ──>└──────────────────────────────┘ ──> PoolSink
 //! ```
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher, RandomState};
-use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -17,7 +16,7 @@ use anyhow::Context;
 use cluster::net::access::may_get;
 use cluster::net::client::connect;
 use cluster::net::fence::Fence;
-use cluster::net::pod::{Search, own_pod};
+use cluster::net::pod::{Owner, Search};
 use cluster::net::rounds;
 use cluster::net::sink::kubernetes::{
     Component, ConfigurationStateSink, EventSink, ObjectEvent, PoolCounters, PoolSink, Regarding,
@@ -25,10 +24,11 @@ use cluster::net::sink::kubernetes::{
 };
 use cluster::net::source::kubernetes::{Watches, watch_all};
 use cluster::net::source::{Journal, Update};
-use cluster::{ConfigScope, Kind, Object, Snapshot};
-use crds::config::ConfigKind;
+use cluster::{ConfigScope, Kind, Object, ObjectKey, Snapshot};
+use crds::config::{Config, ConfigKind};
 use daemon::access::Access;
 use daemon::endpoints::{Readiness, serve_health};
+use daemon::listen;
 use daemon::metrics::ClientMetrics;
 use kube::Client;
 use prometheus::Registry;
@@ -43,7 +43,7 @@ use super::memberlist_secret::MemberlistSecret;
 use super::webhook;
 use crate::metrics::AllocatorMetrics;
 use crate::pool_status::PoolStatus;
-use crate::{Allocator, Output, POOL_ANNOTATION};
+use crate::{Allocations, Allocator, Output, POOL_ANNOTATION};
 
 /// What the controller must have listed before it decides anything.
 const KINDS: [Kind; 6] = [
@@ -80,10 +80,10 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let client = connect().await?;
     let registry = Registry::new();
     let readiness = Readiness::default();
-    let everywhere = |port| SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
-    serve_health(everywhere(args.common.health_probe_port), readiness.clone()).await.with_context(
-        || format!("cannot serve health on port {}", args.common.health_probe_port),
-    )?;
+    let port = args.common.health_probe_port;
+    let listener = listen::everywhere(port);
+    let listener = listener.with_context(|| format!("cannot serve health on port {port}"))?;
+    serve_health(listener, readiness.clone());
     let webhooks = webhook::start(&client, &namespace, &args).await?;
     if args.webhook_mode == "onlywebhook" {
         return webhook::alone(&client, &args, registry, webhooks, readiness).await;
@@ -91,20 +91,18 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     // Manifests before MetalLB 0.16 do not say the Pod's name; the host's name is that of the Pod.
     let pod_name = args.common.pod_name.clone().or_else(|| std::env::var("HOSTNAME").ok());
     let pod_name = pod_name.filter(|name| !name.is_empty());
-    let pod = match &pod_name {
-        Some(name) => own_pod(&client, &namespace, &Search::Name(name.clone())).await,
-        None => None,
-    };
+    let search = pod_name.clone().map(Search::Name);
+    let owner = Owner::find(client.clone(), namespace.clone(), search);
     let configuration = ConfigurationStateSink::start(
         client.clone(),
         namespace.clone(),
         Component::controller(),
-        pod,
+        owner,
     );
     let mut controller =
         Controller::new(&client, &namespace, &args, &registry, readiness, configuration)?;
     controller.webhooks = Some(webhooks.clone());
-    serve_metrics(&client, &args, registry).await?;
+    serve_metrics(&client, &args, registry)?;
     if let Some(name) = args.ml_secret_name.clone().filter(|name| !name.is_empty()) {
         let deployment = args.deployment.clone().filter(|name| !name.is_empty());
         MemberlistSecret { namespace: namespace.clone(), name, deployment }.ensure(client.clone());
@@ -121,8 +119,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
             term = leadership.elected() => Ok(term),
             // Whoever could take over at any time is ready.
             _ = standing_by.tick() => {
-                controller.synced = true;
-                controller.tell_readiness();
+                controller.stand_by();
                 continue;
             }
         };
@@ -177,7 +174,7 @@ async fn lead(
             biased;
             result = &mut terminated => return Ok(Some(result)),
             () = &mut lost => {
-                controller.services = None;
+                controller.end_term();
                 return Ok(None);
             }
             Some(report) = reports.recv() => {
@@ -206,14 +203,14 @@ async fn lead(
 }
 
 /// Serves the metrics to whoever the API says may read them.
-pub(super) async fn serve_metrics(
+pub(super) fn serve_metrics(
     client: &Client,
     args: &Args,
     registry: Registry,
 ) -> anyhow::Result<()> {
     let client = client.clone();
     let access = Access::new(move |token| may_get(client.clone(), token, "/metrics"));
-    daemon::metrics_server::start(&args.common, registry, |_| (), access).await
+    daemon::metrics_server::start(&args.common, registry, |_| (), access)
 }
 
 struct Controller {
@@ -270,6 +267,20 @@ impl Controller {
     fn tell_readiness(&self) {
         let can_answer = self.webhooks.as_ref().is_none_or(|can| *can.borrow());
         self.readiness.set(self.synced && can_answer);
+    }
+
+    /// Another controller decides, and says what there is to say.
+    fn end_term(&mut self) {
+        self.services = None;
+        self.configuration.pause();
+        self.metrics.update(&Config::default(), &Allocations::default(), &BTreeMap::new());
+    }
+
+    /// Whoever could take over at any time is ready, and nothing is wrong with its configuration.
+    fn stand_by(&mut self) {
+        self.synced = true;
+        self.tell_readiness();
+        self.client_metrics.set_config(0);
     }
 
     /// Forgets everything: another controller may have decided meanwhile.
@@ -406,19 +417,24 @@ impl Controller {
         }
     }
 
-    /// Tells again why Services have no address, each in a minute of its own of every hour: events expire.
+    /// Tells again why Services have no address, or not all that they ask for, each in a minute of its own of every hour: events
+    /// expire.
     fn remind(&self, minute: u64) {
-        for (service, reason) in self.allocator.pending() {
-            let due = self.reminders.hash_one(service) % MINUTES == minute;
-            let (Some(known), true) = (self.snapshot.service(service), due) else { continue };
-            if let Some(notice) = reason.notice(service) {
-                self.events.publish(ObjectEvent {
-                    regarding: Regarding::service(service.clone(), known.uid.clone()),
-                    warning: notice.warning,
-                    reason: notice.reason,
-                    message: notice.message,
-                });
-            }
+        let due = |service: &ObjectKey| self.reminders.hash_one(service) % MINUTES == minute;
+        let pending = self.allocator.pending().iter();
+        let pending = pending.filter(|(service, _)| due(service));
+        let pending =
+            pending.filter_map(|(service, reason)| Some((service, reason.notice(service)?)));
+        let refused = self.allocator.refused().iter().filter(|(service, _)| due(service));
+        let refused = refused.map(|(service, notice)| (service, notice.clone()));
+        for (service, notice) in pending.chain(refused) {
+            let Some(known) = self.snapshot.service(service) else { continue };
+            self.events.publish(ObjectEvent {
+                regarding: Regarding::service(service.clone(), known.uid.clone()),
+                warning: notice.warning,
+                reason: notice.reason,
+                message: notice.message,
+            });
         }
     }
 

@@ -1,9 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The own Pod: what owns the objects that are to go with it.
 
+use std::time::Duration;
+
 use kube::Client;
 use kube::api::ListParams;
 use serde::Deserialize;
+use tokio::sync::watch;
+
+/// The pause after a list that failed.
+const RETRY: Duration = Duration::from_secs(2);
+/// So often a refusal is not believed: an API server that starts refuses everything, and of objects that are applied together a
+/// role may come last.
+const REFUSALS: u32 = 30;
 
 /// Name and uid of a Pod, for owner references.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,9 +64,58 @@ struct Metadata {
     deletion_timestamp: Option<String>,
 }
 
-/// Finds the own Pod in `namespace` by a list, which roles of every generation of MetalLB's permit (contract 8.2).
-/// None if there is no such Pod, or more than one; what prevented it is said in the log.
-pub async fn own_pod(client: &Client, namespace: &str, search: &Search) -> Option<OwnPod> {
+/// The own Pod, shared by all who write objects that go with it. It is looked for until the API has answered.
+#[derive(Clone, Debug)]
+pub struct Owner(watch::Receiver<Option<Option<OwnPod>>>);
+
+impl Owner {
+    /// Begins to look for it in `namespace`, by a list, which roles of every generation of MetalLB's permit (contract 8.2). Without
+    /// anything to search by there is none.
+    #[must_use]
+    pub fn find(client: Client, namespace: String, search: Option<Search>) -> Self {
+        let (sender, receiver) = watch::channel(None);
+        tokio::spawn(async move {
+            let pod = match search {
+                Some(search) => look(&client, &namespace, &search).await,
+                None => None,
+            };
+            sender.send_replace(Some(pod));
+        });
+        Self(receiver)
+    }
+
+    /// The Pod, as soon as that is known. None if there is no such Pod, or more than one, or if it may not be read; that is said in
+    /// the log.
+    pub async fn pod(&self) -> Option<OwnPod> {
+        let mut found = self.0.clone();
+        // Its task ends when it has an answer.
+        found.wait_for(Option::is_some).await.ok()?.clone().flatten()
+    }
+}
+
+async fn look(client: &Client, namespace: &str, search: &Search) -> Option<OwnPod> {
+    let mut refused = 0;
+    let mut told = false;
+    loop {
+        let error = match list(client, namespace, search).await {
+            Ok(pods) => return only(pods, search),
+            Err(error) => error,
+        };
+        refused += u32::from(matches!(&error, kube::Error::Api(status) if status.code == 403));
+        if refused > REFUSALS {
+            tracing::warn!(event = "ownPodUnknown", ?search, %error,
+                "the own Pod cannot be read: status objects get no owner and stay after it");
+            return None;
+        }
+        if !std::mem::replace(&mut told, true) {
+            tracing::info!(event = "ownPodFailed", ?search, %error,
+                "the own Pod cannot be read; it is tried again before status objects are written");
+        }
+        tokio::time::sleep(RETRY).await;
+    }
+}
+
+async fn list(client: &Client, namespace: &str, search: &Search) -> Result<Vec<Pod>, kube::Error> {
     let parameters = match search {
         Search::Name(name) => ListParams::default().fields(&format!("metadata.name={name}")),
         Search::Node { node, labels } => {
@@ -65,16 +123,13 @@ pub async fn own_pod(client: &Client, namespace: &str, search: &Search) -> Optio
         }
     };
     let path = format!("/api/v1/namespaces/{namespace}/pods");
-    let request = kube::core::Request::new(path).list(&parameters).ok()?;
-    let found: Result<List, kube::Error> = client.request(request).await;
-    let mut pods = match found {
-        Ok(list) => list.items,
-        Err(error) => {
-            tracing::warn!(event = "ownPodUnknown", ?search, %error,
-                "the own Pod cannot be read: status objects get no owner and stay after it");
-            return None;
-        }
-    };
+    let request =
+        kube::core::Request::new(path).list(&parameters).map_err(kube::Error::BuildRequest)?;
+    let list: List = client.request(request).await?;
+    Ok(list.items)
+}
+
+fn only(mut pods: Vec<Pod>, search: &Search) -> Option<OwnPod> {
     pods.retain(|pod| pod.metadata.deletion_timestamp.is_none());
     match <[Pod; 1]>::try_from(pods) {
         Ok([pod]) => Some(OwnPod { name: pod.metadata.name, uid: pod.metadata.uid }),

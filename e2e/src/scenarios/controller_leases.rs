@@ -5,7 +5,8 @@
 //! Steps: with the permission for leases: the first one leads, the second does nothing; the first is killed: within three seconds the
 //! second gives an address; a third starts, the second ends in order: the third leads at once; it is stopped, the next takes over, and
 //! it goes on: it writes nothing any more and no address is given twice. Then without the permission: both decide while 200 Services
-//! come and go for 30 seconds; no address is in two Services in the end, nor twice in a row while it lasts.
+//! come and go for 30 seconds; no address is in two Services in the end, nor twice in a row while it lasts, and once it is quiet neither
+//! takes the ConfigurationState from the other. The permission comes: one of them stops deciding.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,7 +19,7 @@ use crate::lab::control_plane::{Identity, kubeconfig};
 use crate::lab::kube::SYSTEM;
 use crate::lab::objects::{ingress, pool, service};
 use crate::lab::process::{Process, Rights, Start};
-use crate::lab::wait::{eventually_true, now};
+use crate::lab::wait::{always, eventually_true, now};
 use crate::lab::{Lab, SOON};
 
 const SERVICES: &str = "/api/v1/namespaces/default/services";
@@ -60,7 +61,8 @@ fn leads(process: &Process) -> bool {
     process.log().contains("leaderElected")
 }
 
-fn with_leases(lab: &mut Lab) -> anyhow::Result<()> {
+/// Lets controllers have a Lease.
+fn permit(lab: &Lab) -> anyhow::Result<()> {
     lab.kube().apply(&json!({
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
         "metadata": {"name": "leases", "namespace": SYSTEM},
@@ -73,6 +75,11 @@ fn with_leases(lab: &mut Lab) -> anyhow::Result<()> {
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "leases"},
         "subjects": [{"kind": "ServiceAccount", "name": "controller", "namespace": SYSTEM}],
     }))?;
+    Ok(())
+}
+
+fn with_leases(lab: &mut Lab) -> anyhow::Result<()> {
+    permit(lab)?;
     lab.kube().apply(&pool("pool", &["172.30.1.0/24"]))?;
     let mut first = controller(lab, 1)?;
     eventually_true("the first leads", SOON, || Ok(leads(&first)))?;
@@ -123,6 +130,14 @@ fn without_leases(lab: &mut Lab) -> anyhow::Result<()> {
     let binding = "/apis/rbac.authorization.k8s.io/v1/namespaces/metallb-system/rolebindings/leases";
     lab.kube().delete(binding)?;
     lab.kube().apply(&pool("pool", &["172.30.1.0/24"]))?;
+    for number in [1, 2] {
+        // Nobody runs them; they own what the two processes write.
+        lab.kube().apply(&json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": {"name": format!("controller{number}"), "namespace": SYSTEM},
+            "spec": {"containers": [{"name": "controller", "image": "none"}]},
+        }))?;
+    }
     let both = [controller(lab, 1)?, controller(lab, 2)?];
     for process in &both {
         eventually_true("it runs without a lease", SOON, || Ok(process.log().contains("leaseOff")))?;
@@ -151,7 +166,33 @@ fn without_leases(lab: &mut Lab) -> anyhow::Result<()> {
         let services = lab.kube().list(SERVICES)?;
         Ok(services.iter().filter(|service| is_ours(service)).all(|s| !ingress(s).is_empty()))
     })?;
-    eventually_true("no address is given twice", SOON, || Ok(given_twice(&all(lab)?).is_empty()))
+    eventually_true("no address is given twice", SOON, || Ok(given_twice(&all(lab)?).is_empty()))?;
+    let owned = state(lab)?;
+    ensure!(owned.contains("ownerReferences"), "the ConfigurationState has no owner: {owned}");
+    always("nobody writes the ConfigurationState", Duration::from_secs(5), || {
+        Ok(state(lab)? == owned)
+    })?;
+
+    permit(lab)?;
+    let deadline = Duration::from_secs(60);
+    for process in &both {
+        eventually_true("it sees the permission", deadline, || Ok(process.log().contains("leaseOn")))?;
+    }
+    let lost = |process: &&Process| process.log().contains("leaderLost");
+    eventually_true("one of them stops deciding", SOON, || Ok(both.iter().filter(lost).count() == 1))?;
+    lab.kube().create(&service("last", json!({"spec": {"ipFamilies": ["IPv4"]}})))?;
+    lab.wait_addresses("last")?;
+    ensure!(both.iter().filter(lost).count() == 1, "both of them stopped deciding");
+    for number in [1, 2] {
+        lab.kube().delete(&format!("/api/v1/namespaces/{SYSTEM}/pods/controller{number}"))?;
+    }
+    Ok(())
+}
+
+/// The controller's ConfigurationState, with its version.
+fn state(lab: &Lab) -> anyhow::Result<String> {
+    let path = format!("/apis/metallb.io/v1beta1/namespaces/{SYSTEM}/configurationstates/controller");
+    Ok(lab.kube().get(&path)?.to_string())
 }
 
 fn is_ours(service: &Value) -> bool {

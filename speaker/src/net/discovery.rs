@@ -64,8 +64,10 @@ struct Status {
 pub(super) struct Wanted {
     pub(super) namespace: String,
     pub(super) labels: String,
-    /// The own pod, which is not wanted.
+    /// The name of the own pod, which is not wanted.
     pub(super) own: Option<String>,
+    /// The own node: where the own pod's name is not known, the pod there is taken for the own one.
+    pub(super) node: String,
     /// The port of the ring.
     pub(super) port: u16,
 }
@@ -124,7 +126,10 @@ async fn list(client: &Client, wanted: &Wanted) -> Result<Found, kube::Error> {
     let request =
         kube::core::Request::new(path).list(&parameters).map_err(kube::Error::BuildRequest)?;
     let pods: List = client.request(request).await?;
-    let own = |pod: &Pod| Some(&pod.metadata.name) == wanted.own.as_ref();
+    let own = |pod: &Pod| match &wanted.own {
+        Some(own) => pod.metadata.name == *own,
+        None => pod.spec.node_name.as_ref() == Some(&wanted.node),
+    };
     let others: Vec<Pod> = pods.items.into_iter().filter(|pod| !own(pod)).collect();
     Ok(Found {
         pods: others.len(),

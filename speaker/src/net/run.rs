@@ -16,7 +16,7 @@ use std::time::Duration;
 use anyhow::Context;
 use cluster::net::access::may_get;
 use cluster::net::client::connect;
-use cluster::net::pod::{OwnPod, Search, own_pod};
+use cluster::net::pod::{Owner, Search};
 use cluster::net::sink::kubernetes::{Component, ConfigurationStateSink, EventSink};
 use cluster::net::source::Journal;
 use cluster::net::source::kubernetes::{Watches, watch_all};
@@ -24,8 +24,8 @@ use cluster::{ConfigScope, Snapshot};
 use daemon::access::Access;
 use daemon::endpoints::{Readiness, serve_health};
 use daemon::metrics::ClientMetrics;
-use kube::Client;
 use prometheus::Registry;
+use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 
 use super::announced::AnnouncedSink;
@@ -75,11 +75,10 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let exclude = read_exclusion(Path::new(EXCLUSION_FILE))?;
     let client = connect().await?;
     let readiness = Readiness::default();
-    serve_health((Ipv4Addr::LOCALHOST, args.common.health_probe_port).into(), readiness.clone())
-        .await
-        .with_context(|| {
-            format!("cannot serve health on port {}", args.common.health_probe_port)
-        })?;
+    let port = args.common.health_probe_port;
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await;
+    let listener = listener.with_context(|| format!("cannot serve health on port {port}"))?;
+    serve_health(listener, readiness.clone());
 
     let membership = args.membership()?;
     let options = Options {
@@ -112,7 +111,8 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
             let wanted = Wanted {
                 namespace: namespace.clone(),
                 labels: flags.labels,
-                own: args.common.pod_name.clone(),
+                own: args.common.pod_name.clone().filter(|name| !name.is_empty()),
+                node: node.clone(),
                 port: flags.bind.port(),
             };
             let (ring, signals) = RingDriver::start(MembershipOptions {
@@ -165,21 +165,22 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     };
     let asked = client.clone();
     let access = Access::new(move |token| may_get(asked.clone(), token, "/metrics"));
-    daemon::metrics_server::start(&args.common, registry, series, access).await?;
-    let pod = find_own_pod(&client, &namespace, &args, &node).await;
+    daemon::metrics_server::start(&args.common, registry, series, access)?;
+    let owner = Owner::find(client.clone(), namespace.clone(), search_for_own_pod(&args, &node));
     let writer = |kind| Writer {
         kind,
         client: client.clone(),
         namespace: namespace.clone(),
         node: node.clone(),
         told_off: std::sync::atomic::AtomicBool::new(false),
-        pod: pod.clone(),
+        owner: owner.clone(),
+        pod: None,
     };
     let session_states = SessionStateSink::start(
         client.clone(),
         args.frrk8s_namespace(&namespace),
         node.clone(),
-        pod.clone(),
+        owner.clone(),
     );
     let events = EventSink::start(client.clone(), "metallb-speaker", Some(node.clone()));
     let session_events = SessionEvents::start(client.clone(), namespace.clone(), events.clone());
@@ -211,7 +212,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
             client.clone(),
             namespace.clone(),
             component,
-            pod,
+            owner,
         ),
         herald: Herald::default(),
         announced: AnnouncedSink::start(client.clone()),
@@ -299,12 +300,11 @@ async fn answered(question: &mut Option<oneshot::Receiver<()>>) {
     }
 }
 
-/// The own Pod, for owner references.
-async fn find_own_pod(client: &Client, namespace: &str, args: &Args, node: &str) -> Option<OwnPod> {
+/// By what the own Pod is found, for owner references.
+fn search_for_own_pod(args: &Args, node: &str) -> Option<Search> {
     let filled = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
-    let search = match filled(&args.common.pod_name) {
-        Some(name) => Search::Name(name),
-        None => Search::Node { node: node.to_owned(), labels: filled(&args.ml_labels)? },
-    };
-    own_pod(client, namespace, &search).await
+    match filled(&args.common.pod_name) {
+        Some(name) => Some(Search::Name(name)),
+        None => Some(Search::Node { node: node.to_owned(), labels: filled(&args.ml_labels)? }),
+    }
 }

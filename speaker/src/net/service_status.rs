@@ -56,7 +56,7 @@ impl StatusSink {
     }
 
     pub(super) fn publish(&self, service: ObjectKey, wish: Wish) {
-        // The task ends only with the process, or where the kind is absent.
+        // The task ends only with the process.
         let _ = self.0.send(Message::Wish(service, wish));
     }
 
@@ -81,7 +81,8 @@ impl Sweep {
     }
 }
 
-async fn run(writer: Writer, mut messages: mpsc::UnboundedReceiver<Message>) {
+async fn run(mut writer: Writer, mut messages: mpsc::UnboundedReceiver<Message>) {
+    writer.pod = writer.owner.pod().await;
     let mut written: HashMap<ObjectKey, Written> = HashMap::new();
     let mut waiting: BTreeMap<ObjectKey, Wish> = BTreeMap::new();
     let mut sweep = Sweep::default();
@@ -109,7 +110,7 @@ async fn run(writer: Writer, mut messages: mpsc::UnboundedReceiver<Message>) {
                 match writer.left_behind().await {
                     Ok(found) => break found,
                     // An API server that starts refuses everything; or the kind comes later.
-                    Err(Off) => tokio::time::sleep(ABSENT).await,
+                    Err(Off) => settled |= take_for(ABSENT, &mut messages, &mut waiting).await,
                 }
             };
             while let Ok(message) = messages.try_recv() {
@@ -155,6 +156,23 @@ async fn until(due: Option<Instant>) {
 #[allow(clippy::disallowed_methods, reason = "this is a shell: it reads the clock")]
 fn now() -> Instant {
     Instant::now()
+}
+
+/// Takes what comes in this time, so that no more than one wish for each Service is kept. Whether the word that all has been said
+/// was among it.
+async fn take_for(
+    time: Duration,
+    messages: &mut mpsc::UnboundedReceiver<Message>,
+    waiting: &mut BTreeMap<ObjectKey, Wish>,
+) -> bool {
+    let end = now() + time;
+    let mut settled = false;
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep_until(end) => return settled,
+            Some(message) = messages.recv() => settled |= take(message, waiting),
+        }
+    }
 }
 
 /// Whether this was the word that all has been said.

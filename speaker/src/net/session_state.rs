@@ -12,7 +12,7 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use cluster::net::pod::OwnPod;
+use cluster::net::pod::{OwnPod, Owner};
 use cluster::net::request::send;
 
 const RETRY: Duration = Duration::from_secs(2);
@@ -39,16 +39,14 @@ pub(super) type SessionStates = BTreeMap<(String, String), SessionState>;
 pub(super) struct SessionStateSink(watch::Sender<SessionStates>);
 
 impl SessionStateSink {
-    /// `pod` owns the objects: they go with it.
-    pub(super) fn start(
-        client: Client,
-        namespace: String,
-        node: String,
-        pod: Option<OwnPod>,
-    ) -> Self {
+    /// `owner` owns the objects: they go with it.
+    pub(super) fn start(client: Client, namespace: String, node: String, owner: Owner) -> Self {
         let (sender, desired) = watch::channel(SessionStates::new());
-        let writer = Writer { client, namespace, node, pod, objects: BTreeMap::new() };
-        tokio::spawn(writer.run(desired));
+        tokio::spawn(async move {
+            let pod = owner.pod().await;
+            let writer = Writer { client, namespace, node, pod, objects: BTreeMap::new() };
+            writer.run(desired).await;
+        });
         Self(sender)
     }
 

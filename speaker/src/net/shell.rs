@@ -17,6 +17,7 @@ use cluster::{Dirty, Object, ObjectKey, Snapshot};
 use daemon::endpoints::Readiness;
 use daemon::metrics::ClientMetrics;
 use kube::Client;
+use l2::LinkReport;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::announced::AnnouncedSink;
@@ -94,8 +95,7 @@ impl Shell {
         let outputs = match self.driver.lock() {
             Ok(mut driver) => {
                 let outputs = self.membership.decide(&self.snapshot, &mut driver, &mut dirty);
-                let answers = driver.layer2().links().iter().any(|link| link.arp || link.ndp);
-                self.readiness.set(answers);
+                self.readiness.set(can_work(&driver.layer2().links()));
                 outputs
             }
             Err(_) => return,
@@ -310,5 +310,40 @@ impl Shell {
                 }
             }
         }
+    }
+}
+
+/// Whether the links are known, and something answers by L2, unless none of them could: a node may have nothing but links that are
+/// excluded, in a VRF or without ARP, and announce by BGP.
+fn can_work(links: &[LinkReport]) -> bool {
+    let answers = links.iter().any(|link| link.arp || link.ndp);
+    let could = links.iter().any(|link| link.arp_reason.is_none() || link.ndp_reason.is_none());
+    answers || (!links.is_empty() && !could)
+}
+
+#[cfg(test)]
+mod tests {
+    use l2::NoResponder;
+
+    use super::*;
+
+    #[test]
+    fn a_node_is_ready_once_a_link_answers_or_none_could() {
+        let link = |answers, reason: Option<NoResponder>| LinkReport {
+            name: "eth0".into(),
+            index: 1,
+            hardware_address: None,
+            up: true,
+            carrier: true,
+            addresses: [].into(),
+            arp: answers,
+            ndp: false,
+            arp_reason: reason,
+            ndp_reason: Some(NoResponder::NoLinkLocal),
+        };
+        assert!(!can_work(&[]), "no link is known yet");
+        assert!(can_work(&[link(true, None), link(false, None)]));
+        assert!(!can_work(&[link(false, None)]), "its socket could not be opened");
+        assert!(can_work(&[link(false, Some(NoResponder::Excluded))]));
     }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Of several controllers one decides: a Lease (coordination.k8s.io/v1) in the own namespace says which. Where leases are not
-//! permitted, as with MetalLB's roles, every controller takes itself for the only one.
+//! permitted, as with MetalLB's roles, every controller takes itself for the only one, until they are.
 //!
 //! ```text
 //! GET, PUT of the Lease every 0.5 s ──> Term (watch) ──> the program's loop: begins anew with each term
@@ -8,6 +8,7 @@
 //! ```
 
 mod candidate;
+mod permission;
 
 use std::time::{Duration, Instant};
 
@@ -16,11 +17,14 @@ use cluster::net::fence::Fence;
 use cluster::net::request::send;
 use http::Method;
 use kube::Client;
+use permission::Permission;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
 /// The Lease's name.
 const NAME: &str = "ferrolb-controller";
+/// How soon after a refusal it is tried whether there is permission now.
+const AGAIN: Duration = Duration::from_secs(30);
 /// A request takes no longer than this: the lease would be over.
 const PATIENCE: Duration = Duration::from_millis(1_500);
 
@@ -50,6 +54,7 @@ impl Leadership {
             term: sender,
             terms: 0,
             held: None,
+            permission: Permission::default(),
         };
         Self { term, fence, end, task: tokio::spawn(task.run(ending)) }
     }
@@ -90,23 +95,29 @@ struct Task {
     terms: u64,
     /// The Lease as it was last written by this process, and until when it holds.
     held: Option<(Value, Instant)>,
+    permission: Permission,
 }
 
 impl Task {
     async fn run(mut self, mut ending: watch::Receiver<bool>) {
         let mut told = false;
         loop {
-            let round = tokio::time::timeout(PATIENCE, self.round()).await;
-            match round {
-                Ok(Ok(())) => told = false,
-                Ok(Err(kube::Error::Api(status))) if matches!(status.code, 403 | 404) => {
-                    tracing::info!(event = "leaseOff", error = %status.message,
-                        "leases are not permitted here: this controller takes itself for the only one");
-                    self.fence.open_for_good();
-                    self.begin();
-                    // Nothing to hold, and nothing to give back.
-                    let _ = ending.changed().await;
-                    return;
+            let mut pause = PERIOD;
+            match tokio::time::timeout(PATIENCE, self.round()).await {
+                Ok(Ok(())) => {
+                    told = false;
+                    if self.permission.granted() {
+                        tracing::info!(
+                            event = "leaseOn",
+                            "leases are permitted: one of the controllers decides"
+                        );
+                    }
+                }
+                Ok(Err(kube::Error::Api(status)))
+                    if matches!(status.code, 403 | 404) && self.permission.refused(now()) =>
+                {
+                    pause = AGAIN;
+                    self.go_alone(&status.message);
                 }
                 Ok(Err(error)) => {
                     if !std::mem::replace(&mut told, true) {
@@ -117,7 +128,7 @@ impl Task {
             }
             self.expire();
             tokio::select! {
-                () = tokio::time::sleep(PERIOD) => {}
+                () = tokio::time::sleep(pause) => {}
                 changed = ending.changed() => {
                     // Who asks is gone only when the process ends.
                     if changed.is_err() || *ending.borrow() {
@@ -211,6 +222,20 @@ impl Task {
         }
     }
 
+    /// Without a Lease, until there may be one.
+    fn go_alone(&mut self, error: &str) {
+        if self.term.borrow().is_none() {
+            tracing::info!(
+                event = "leaseOff",
+                error,
+                "leases are not permitted here: this controller takes itself for the only one; it is tried again"
+            );
+            self.begin();
+        }
+        self.held = None;
+        self.fence.open_for_good();
+    }
+
     fn begin(&mut self) {
         self.terms += 1;
         self.term.send_replace(Some(self.terms));
@@ -218,6 +243,9 @@ impl Task {
 
     /// Whether the time is over, or another one holds it: then the term ends. Whoever comes back begins with a fresh list.
     fn expire(&mut self) {
+        if self.permission.is_absent() {
+            return;
+        }
         let over = self.held.as_ref().is_none_or(|(_, until)| now() >= *until);
         if over && self.term.borrow().is_some() {
             tracing::warn!(

@@ -13,7 +13,7 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::{Value, json};
 
 use super::{RETRY, Sweep, Wish, now};
-use cluster::net::pod::OwnPod;
+use cluster::net::pod::{OwnPod, Owner};
 use cluster::net::request::send;
 
 /// Up to so many Services are looked at one by one; for more, all objects are listed.
@@ -79,7 +79,9 @@ pub(in crate::net) struct Writer {
     pub(in crate::net) node: String,
     /// Whether it was told that they are off.
     pub(in crate::net) told_off: AtomicBool,
-    /// The own pod: the owner of the objects.
+    /// The own pod, which owns the objects, as soon as it is known.
+    pub(in crate::net) owner: Owner,
+    /// The same, once it is known.
     pub(in crate::net) pod: Option<OwnPod>,
 }
 
@@ -358,11 +360,11 @@ struct Metadata {
     #[serde(default)]
     labels: BTreeMap<Box<str>, Box<str>>,
     #[serde(default)]
-    owner_references: Vec<Owner>,
+    owner_references: Vec<OwnerReference>,
 }
 
 #[derive(Deserialize)]
-struct Owner {
+struct OwnerReference {
     uid: Box<str>,
 }
 

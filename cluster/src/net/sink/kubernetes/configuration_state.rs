@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch as desired;
 
 use super::rewrite::{apply_status, send, timestamp};
-use crate::net::pod::OwnPod;
+use crate::net::pod::{OwnPod, Owner};
 
 /// The pause after a failure.
 const RETRY: Duration = Duration::from_secs(2);
@@ -101,7 +101,8 @@ impl Component {
         })
     }
 
-    /// Whether `live` says what it is to say; conditions of others do not count.
+    /// Whether `live` says what it is to say; conditions of others do not count. The owner may be another Pod of the component: the
+    /// object goes with that one and is made anew then, and two that take it from one another would never end.
     fn is_up_to_date(&self, live: &Value, wanted: &Value, metadata: &Value) -> bool {
         let holds = |whole: Option<&Value>, part: &Value| match (whole, part) {
             (Some(Value::Object(whole)), Value::Object(part)) => {
@@ -113,11 +114,10 @@ impl Component {
             value.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
         };
         let condition = wanted.pointer("/conditions/0").cloned().unwrap_or_default();
+        let owned = live.pointer("/metadata/ownerReferences/0").is_some();
         let conditions = live.pointer("/status/conditions").and_then(Value::as_array);
         holds(live.pointer("/metadata/labels"), metadata.get("labels").unwrap_or(&Value::Null))
-            && metadata
-                .pointer("/ownerReferences/0/uid")
-                .is_none_or(|uid| live.pointer("/metadata/ownerReferences/0/uid") == Some(uid))
+            && (owned || metadata.get("ownerReferences").is_none())
             && text(live, "/status/result") == text(wanted, "/result")
             && text(live, "/status/errorSummary") == text(wanted, "/errorSummary")
             && conditions.into_iter().flatten().any(|live| holds(Some(live), &condition))
@@ -147,17 +147,20 @@ fn message(errors: &[String]) -> String {
 pub struct ConfigurationStateSink(desired::Sender<Option<Vec<String>>>);
 
 impl ConfigurationStateSink {
-    /// Starts the task on the current runtime. `pod` owns the object.
+    /// Starts the task on the current runtime. `owner` owns the object.
     #[must_use]
-    pub fn start(
-        client: Client,
-        namespace: String,
-        component: Component,
-        pod: Option<OwnPod>,
-    ) -> Self {
+    pub fn start(client: Client, namespace: String, component: Component, owner: Owner) -> Self {
         let (sender, wish) = desired::channel(None);
-        tokio::spawn(Writer { client, namespace, component, pod }.run(wish));
+        tokio::spawn(async move {
+            let pod = owner.pod().await;
+            Writer { client, namespace, component, pod }.run(wish).await;
+        });
         Self(sender)
+    }
+
+    /// Says nothing until something is published again: another process has the word.
+    pub fn pause(&self) {
+        self.0.send_replace(None);
     }
 
     /// What is wrong with the configuration now, each in the contract's text.
@@ -184,13 +187,13 @@ fn is_absent(error: &kube::Error) -> bool {
 
 impl Writer {
     async fn run(self, mut wish: desired::Receiver<Option<Vec<String>>>) {
-        if wish.wait_for(Option::is_some).await.is_err() {
-            return;
-        }
-        let mut changes = Box::pin(self.changes());
+        let mut changes = None;
         let mut told = false;
         loop {
-            let errors = wish.borrow_and_update().clone().unwrap_or_default();
+            if wish.wait_for(Option::is_some).await.is_err() {
+                return;
+            }
+            let Some(errors) = wish.borrow_and_update().clone() else { continue };
             let pause = match self.write(&errors).await {
                 Ok(()) => {
                     told = false;
@@ -211,14 +214,15 @@ impl Writer {
                     Some(RETRY)
                 }
             };
-            match pause {
-                Some(pause) => tokio::time::sleep(pause).await,
-                None => {
-                    tokio::select! {
-                        changed = wish.changed() => if changed.is_err() { return },
-                        Some(()) = changes.next() => {}
-                    }
-                }
+            if let Some(pause) = pause {
+                tokio::time::sleep(pause).await;
+                continue;
+            }
+            let changes = changes.get_or_insert_with(|| Box::pin(self.changes()));
+            tokio::select! {
+                changed = wish.changed() => if changed.is_err() { return },
+                // Another process that has other errors, as two controllers without a Lease may, is not answered at once.
+                Some(()) = changes.next() => tokio::time::sleep(RETRY).await,
             }
         }
     }
