@@ -269,6 +269,13 @@ impl Findings {
     /// What the daemons would say of the objects, and Services whose addresses nobody here gave.
     fn configuration(&mut self, survey: &Survey) {
         let mut snapshot = Snapshot::new(ConfigScope::All, true);
+        // Advertisements that share no node do not contradict one another.
+        for node in survey.list("nodes") {
+            if let Ok(node) = serde_json::from_value(node.clone()) {
+                snapshot.apply(Object::Node(node));
+            }
+        }
+        snapshot.finish(Kind::Node);
         for kind in ConfigKind::ALL {
             for object in survey.list(kind.plural()) {
                 snapshot.apply(Object::Config(kind, object.clone()));
@@ -313,9 +320,13 @@ impl Findings {
                 self.add(
                     Severity::Warning,
                     format!(
-                        "Service {} has {} of no pool: another load balancer may write its status, and the controller will give it an address of a pool",
+                        "Service {} has {} of no pool: another load balancer may write its status; {}",
                         key(service),
-                        foreign.join(", ")
+                        foreign.join(", "),
+                        match text(service, "/spec/loadBalancerClass") {
+                            "" => "a controller without --lb-class will give it an address of a pool".to_owned(),
+                            class => format!("only a controller with --lb-class={class} would give it one of a pool"),
+                        },
                     ),
                 );
             }
@@ -339,7 +350,7 @@ impl Findings {
                 self.add(
                     Severity::Warning,
                     format!(
-                        "FRRConfiguration {} is a user's: it is left to frr-k8s, and peers in it are not sessions of the speakers",
+                        "FRRConfiguration {} is a user's: it is left to frr-k8s, and peers in it are not sessions of the speakers; a `helm upgrade` of a release that has frr-k8s as its sub-chart deletes it with its CRD (docs/migrate-from-metallb.md)",
                         key(configuration)
                     ),
                 );

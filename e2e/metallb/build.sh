@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Builds MetalLB's own controller and speaker from its Go modules once per state of the sources, into the user's cache, and prints the
-# folder: the file systems of its two images in controller/ and speaker/, and the manifest that MetalLB ships with them.
+# folder: the file systems of its two images in controller/ and speaker/, the manifest that MetalLB ships with them, and its chart in
+# chart/, with that of frr-k8s in it.
 set -euo pipefail
 
 cd "$(dirname "$0")"
@@ -25,7 +26,9 @@ for name in controller speaker; do
   mkdir "$partial/$name"
   CGO_ENABLED=0 go build -trimpath -ldflags "-s -w" -o "$partial/$name/$name" "$module/$name"
 done
-install -m 644 "$(go list -m -f '{{.Dir}}' "$module")/config/manifests/metallb-native.yaml" "$partial/"
+sources=$(go list -m -f '{{.Dir}}' "$module")
+install -m 644 "$sources/config/manifests/metallb-native.yaml" "$partial/"
+cp -r --no-preserve=mode "$sources/charts/metallb" "$partial/chart"
 # Another build may have been faster.
 mv -T "$partial" "$folder" 2>/dev/null || [ -d "$folder" ]
 echo "$folder"

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, ensure};
+use serde_json::Value;
 
 use super::fleet::Kind;
 use super::generation::Generation;
@@ -41,13 +42,26 @@ impl MetalLb {
         Ok(Self { folder: PathBuf::from(String::from_utf8(output.stdout)?.trim()) })
     }
 
+    /// The objects of its manifest for native mode.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn manifest(&self) -> anyhow::Result<Vec<Value>> {
+        documents(&std::fs::read_to_string(self.folder.join("metallb-native.yaml"))?)
+    }
+
+    /// Its chart.
+    #[must_use]
+    pub fn chart(&self) -> String {
+        self.folder.join("chart").display().to_string()
+    }
+
     /// Applies its manifest, and takes away the kinds that came later. Whoever calls this calls `control.install()` in the end.
     ///
     /// # Errors
     /// When the API refuses.
     pub fn install(&self, lab: &Lab) -> anyhow::Result<()> {
-        let manifest = std::fs::read_to_string(self.folder.join("metallb-native.yaml"))?;
-        for object in documents(&manifest)? {
+        for object in self.manifest()? {
             lab.kube().apply(&object)?;
         }
         lab.kube().apply(&webhooks::slice_of("metallb-webhook-service"))?;

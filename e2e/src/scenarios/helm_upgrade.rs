@@ -1,16 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `helm upgrade` of a release of MetalLB's chart to ours keeps every object.
 //!
-//! Topology: a control plane; helm by a pinned Go module.
-//! Steps: a release `metallb` is installed from a chart that has what MetalLB's has: CRDs as templates without the annotation that
-//! keeps them, and the workloads under its names and selectors; a pool and a peer are made; the release is upgraded to our chart:
-//! CRDs, pool, peer, Deployment and DaemonSet are the same objects as before (by their uid), also when webhooks are disabled, which leaves peers
+//! Topology: a control plane; helm by a pinned Go module; MetalLB 0.15.2's own chart, with the sub-chart frr-k8s.
+//! Steps: a release `metallb` is installed from MetalLB's chart, whose CRDs are templates without the annotation that keeps them; a pool, a
+//! peer and a configuration of frr-k8s are made, and the CRD of the latter is annotated as docs/migrate-from-metallb.md says; the release is
+//! upgraded to our chart: CRDs, pool, peer, Deployment and DaemonSet are the same objects as before (by their uid), frr-k8s is gone, and
+//! with it its CRDs but the annotated one. They are the same also when webhooks are disabled, which leaves peers
 //! readable in both versions, and enabled again; then it is uninstalled: CRDs, pool and peer
 //! stay. Values that contradict one another are refused.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::process::Command;
 
 use anyhow::{Context, bail, ensure};
 use serde_json::{Value, json};
@@ -18,9 +17,24 @@ use serde_json::{Value, json};
 use crate::lab::{Lab, SOON};
 use crate::lab::helm::{CHART, Helm};
 use crate::lab::kube::{SYSTEM, documents};
+use crate::lab::metallb::MetalLb;
 use crate::lab::objects::{bgp_peer, pool};
 use crate::lab::wait::eventually_true;
 use crate::lab::webhooks::PEERS_CRD;
+
+const CRDS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+
+/// As of MetalLB 0.16's release by default; and no controller runs here that could answer the webhooks.
+const VALUES: [&str; 4] = [
+    "frrk8s.enabled=true",
+    "speaker.frr.enabled=false",
+    "crds.validationFailurePolicy=Ignore",
+    "frr-k8s.crds.validationFailurePolicy=Ignore",
+];
+
+/// Kinds of frr-k8s that nobody keeps.
+const STATES: [&str; 2] =
+    ["crds/bgpsessionstates.frrk8s.metallb.io", "crds/frrnodestates.frrk8s.metallb.io"];
 
 const EXTERNAL_POOLS: &str =
     include_str!("../../../manifests/crds/externalippools.crd.antrea.io.yaml");
@@ -33,27 +47,40 @@ pub(super) fn run(lab: &mut Lab) -> anyhow::Result<()> {
 
 fn play(lab: &mut Lab) -> anyhow::Result<()> {
     let helm = Helm::new(lab)?;
-    let old = older_chart(lab)?;
+    let old = MetalLb::new()?.chart();
     // The rack's own CRDs and roles are nobody's release.
     delete_crds(lab)?;
     // That of Antrea's world is there already, and nobody's release.
     for object in documents(EXTERNAL_POOLS)? {
         lab.kube().apply(&object)?;
     }
-    let old = old.display().to_string();
-    // No controller runs here that could answer the webhooks.
-    let ignore = ["--set", "crds.validationFailurePolicy=Ignore"];
-    helm.run(lab, &[&["install", "metallb", &old, "--namespace", SYSTEM], &ignore[..]].concat())?;
+    let values = VALUES.map(|value| ["--set", value]).concat();
+    helm.run(lab, &[&["install", "metallb", &old, "--namespace", SYSTEM], &values[..]].concat())?;
     eventually_true("pools can be made", SOON, || {
         Ok(lab.kube().apply(&pool("pool", &["172.30.0.200/32"])).is_ok())
     })?;
     let spec = json!({"myASN": 64500, "peerASN": 64501, "peerAddress": "172.30.0.250"});
     lab.kube().apply(&bgp_peer("router", spec))?;
-    let before = uids(lab)?;
-    ensure!(before.len() == 14, "{before:?}");
+    lab.kube().apply(&json!({
+        "apiVersion": "frrk8s.metallb.io/v1beta1", "kind": "FRRConfiguration",
+        "metadata": {"name": "mine", "namespace": SYSTEM}, "spec": {},
+    }))?;
+    let keep = json!({"metadata": {"annotations": {"helm.sh/resource-policy": "keep"}}});
+    lab.kube().patch(&format!("{CRDS}/frrconfigurations.frrk8s.metallb.io"), &keep)?;
+    let mut before = uids(lab)?;
+    // What goes with frr-k8s.
+    let count = before.len();
+    before.retain(|name, _| !name.contains("frr-k8s") && !STATES.contains(&name.as_str()));
+    ensure!(before.len() + 4 == count && before.len() == 15, "{before:?} of {count}");
 
-    helm.run(lab, &[&["upgrade", "metallb", CHART, "--namespace", SYSTEM], &ignore[..]].concat())?;
-    ensure!(uids(lab)? == before, "other objects than before:\n{before:?}\n{:?}", uids(lab)?);
+    helm.run(lab, &[&["upgrade", "metallb", CHART, "--namespace", SYSTEM], &values[..]].concat())?;
+    eventually_true("the CRDs of frr-k8s are gone", SOON, || {
+        Ok(STATES.iter().all(|name| !uids(lab).unwrap_or_default().contains_key(*name)))
+    })?;
+    let mut after = uids(lab)?;
+    let new = after.remove("crds/configurationstates.metallb.io");
+    ensure!(new.is_some() && after == before, "other objects than before:\n{before:?}\n{after:?}");
+    let before = uids(lab)?;
     let deployment = format!("/apis/apps/v1/namespaces/{SYSTEM}/deployments/metallb-controller");
     let image = lab.kube().get(&deployment)?;
     let image = image.pointer("/spec/template/spec/containers/0/image").and_then(Value::as_str);
@@ -93,8 +120,8 @@ fn unconverted(lab: &Lab, helm: &Helm) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn delete_crds(lab: &Lab) -> anyhow::Result<()> {
-    const CRDS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+/// Takes every kind away, with its objects.
+pub(super) fn delete_crds(lab: &Lab) -> anyhow::Result<()> {
     for crd in lab.kube().list(CRDS)? {
         let name = crd.pointer("/metadata/name").and_then(Value::as_str).context("a name")?;
         lab.kube().delete(&format!("{CRDS}/{name}"))?;
@@ -106,8 +133,9 @@ fn delete_crds(lab: &Lab) -> anyhow::Result<()> {
 /// What must stay the same, by a name of ours.
 fn uids(lab: &Lab) -> anyhow::Result<BTreeMap<String, String>> {
     let lists = [
-        ("crds", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions".to_owned()),
+        ("crds", CRDS.to_owned()),
         ("pools", format!("/apis/metallb.io/v1beta1/namespaces/{SYSTEM}/ipaddresspools")),
+        ("frr", format!("/apis/frrk8s.metallb.io/v1beta1/namespaces/{SYSTEM}/frrconfigurations")),
         ("peers", format!("/apis/metallb.io/v1beta2/namespaces/{SYSTEM}/bgppeers")),
         ("apps/deployments", format!("/apis/apps/v1/namespaces/{SYSTEM}/deployments")),
         ("apps/daemonsets", format!("/apis/apps/v1/namespaces/{SYSTEM}/daemonsets")),
@@ -120,22 +148,4 @@ fn uids(lab: &Lab) -> anyhow::Result<BTreeMap<String, String>> {
         }
     }
     Ok(uids)
-}
-
-/// A chart as MetalLB's is: made of ours, since the names and selectors are the same, with CRDs that are not kept.
-fn older_chart(lab: &Lab) -> anyhow::Result<PathBuf> {
-    let old = lab.folder().join("old-chart");
-    let _ = std::fs::remove_dir_all(&old);
-    let script = r#"
-        set -e
-        cp -r "$1" "$2"
-        sed -i 's/^name: .*/name: metallb/; s/^version: .*/version: 0.15.3/; s/^appVersion: .*/appVersion: v0.15.3/' "$2/Chart.yaml"
-        rm "$2/files/crds/externalippools.crd.antrea.io.yaml"
-        sed -i '/resource-policy/d' "$2/templates/crds.yaml"
-        sed -i 's|ghcr.io/ferrolb/|quay.io/metallb/|' "$2/values.yaml"
-        ! grep -rq resource-policy "$2/templates"
-    "#;
-    let status = Command::new("sh").args(["-c", script, "sh", CHART]).arg(&old).status()?;
-    ensure!(status.success(), "the older chart cannot be made");
-    Ok(old)
 }
