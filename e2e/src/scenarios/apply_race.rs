@@ -2,42 +2,56 @@
 //! A newcomer's installation in one apply: the CRDs are there, everything else comes in random order, custom resources
 //! included.
 //!
-//! Topology: control plane; the controller runs, or starts after the apply.
-//! Steps: some rounds (APPLY_ROUNDS) of `kubectl apply` of webhooks, with failure policy Ignore, Service, Secret, roles and one
-//! object of each kind, shuffled: exit 0, all objects are there, and what is wrong is refused once the controller is ready.
+//! Topology: control plane; the controller runs, or starts after the apply (`APPLY_LATE` seconds, 0 if not given).
+//! Steps: some rounds (`APPLY_ROUNDS`) of `kubectl apply` of our own manifest without its CRDs, and one object of each kind, shuffled:
+//! exit 0, all objects are there, and what is wrong is refused once the controller is ready.
 
-use anyhow::{Context, ensure};
+use std::time::Duration;
+
+use anyhow::Context;
 use serde_json::{Value, json};
 
-use crate::lab::control_plane::{Identity, kubeconfig};
-use crate::lab::kube::{Failure, documents, path};
+use crate::lab::kube::{Failure, SYSTEM, documents, path};
 use crate::lab::objects::{
     bfd_profile, bgp_advertisement, bgp_peer, community, delete_all, l2_advertisement, password_secret, pool,
 };
 use crate::lab::wait::eventually_true;
-use crate::lab::webhooks::manifests;
+use crate::lab::webhooks::slice_of;
 use crate::lab::{Lab, SOON};
 
-const RBAC: &str = include_str!("../../manifests/rbac.yaml");
+const MANIFEST: &str = include_str!("../../../manifests/ferrolb.yaml");
 const ROUNDS: u64 = 6;
 
 pub(super) fn run(lab: &mut Lab) -> anyhow::Result<()> {
-    let rounds = std::env::var("APPLY_ROUNDS").ok().and_then(|text| text.parse().ok());
-    for round in 0..rounds.unwrap_or(ROUNDS) {
+    let played = play(lab);
+    lab.controller = None;
+    lab.kube().delete(&format!("/apis/coordination.k8s.io/v1/namespaces/{SYSTEM}/leases"))?;
+    // The lane goes on with MetalLB's roles in any case.
+    let restored = lab.control.install();
+    played.and(restored)
+}
+
+fn play(lab: &mut Lab) -> anyhow::Result<()> {
+    let number = |name| std::env::var(name).ok().and_then(|text| text.parse().ok());
+    let late = Duration::from_secs(number("APPLY_LATE").unwrap_or(0));
+    for round in 0..number("APPLY_ROUNDS").unwrap_or(ROUNDS) {
         let is_late = round % 2 == 0;
-        one(lab, round, is_late).with_context(|| format!("round {round}, late: {is_late}"))?;
+        one(lab, round, is_late.then_some(late))
+            .with_context(|| format!("round {round}, late: {is_late}"))?;
     }
     Ok(())
 }
 
-fn one(lab: &mut Lab, round: u64, is_late: bool) -> anyhow::Result<()> {
+fn one(lab: &mut Lab, round: u64, late: Option<Duration>) -> anyhow::Result<()> {
     lab.controller = None;
     delete_all(lab.kube())?;
-    if !is_late {
+    if late.is_none() {
         lab.spawn_controller(&[])?;
     }
-    let mut objects = manifests("Ignore")?;
-    objects.extend(documents(RBAC)?);
+    let mut objects = documents(MANIFEST)?;
+    let kind = |object: &Value| object.get("kind").and_then(Value::as_str).map(str::to_owned);
+    objects.retain(|object| kind(object).as_deref() != Some("CustomResourceDefinition"));
+    objects.push(slice_of("metallb-webhook-service"));
     let own = [
         pool("one", &["198.51.100.0/24"]),
         pool("two", &["203.0.113.0/25", "fd00::1-fd00::ff"]),
@@ -53,22 +67,12 @@ fn one(lab: &mut Lab, round: u64, is_late: bool) -> anyhow::Result<()> {
     ];
     objects.extend(own.iter().cloned());
     shuffle(&mut objects, round);
-    let file = lab.folder().join("apply.json");
-    let list = json!({"apiVersion": "v1", "kind": "List", "items": objects});
-    std::fs::write(&file, list.to_string())?;
-    let config = format!("--kubeconfig={}", kubeconfig(lab.folder(), Identity::Admin).display());
-    let name = format!("--filename={}", file.display());
-    let output = lab.plane.output("kubectl", [&*config, "apply", &*name])?;
-    ensure!(
-        output.status.success(),
-        "{}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
+    lab.kubectl_apply(&objects)?;
     for object in &own {
         lab.kube().get(&path(object)).with_context(|| object.to_string())?;
     }
-    if is_late {
+    if let Some(late) = late {
+        std::thread::sleep(late);
         lab.spawn_controller(&[])?;
     }
     lab.wait_controller()?;
