@@ -14,9 +14,10 @@ use nix::sys::signal::Signal;
 use serde_json::json;
 
 use super::fault::{Watched, story};
+use super::load::Load;
 use super::node::{PodAddresses, Proxy};
 use super::objects::{POOL_V4, l2_advertisement, pool, service};
-use super::wait::{eventually, now};
+use super::wait::{eventually, eventually_true, now};
 use super::watcher::Watcher;
 use super::{Lab, SOON};
 
@@ -33,6 +34,8 @@ pub const BOTH: Duration = Duration::from_millis(1_300);
 pub const GAP: usize = 20;
 /// The same while one of MetalLB's kind ends in order: it stops when it stops, whether the next one has begun or not.
 pub const STOPPED: usize = 10;
+/// Requests a second to all addresses together.
+const RATE: u32 = 1_000;
 /// What MetalLB's kind says when it has decided for the first time.
 const READY: &str = r#""event":"ready""#;
 /// So long each address must have its owner alone until a step counts as done.
@@ -290,6 +293,21 @@ impl Fleet {
         }
         Ok(passed)
     }
+}
+
+/// Begins with requests from the client, to each address a part of them, in the order of [`ORDERS`].
+///
+/// # Errors
+/// When the pages do not come.
+pub fn start_loads(lab: &mut Lab) -> anyhow::Result<Vec<Load>> {
+    let rate = RATE / u32::try_from(ORDERS.len())?;
+    let client = &lab.client()?.namespace;
+    let start = |(address, _)| Load::start(client, format!("{address}:80").parse()?, rate);
+    let loads = ORDERS.map(start).into_iter().collect::<anyhow::Result<Vec<_>>>()?;
+    eventually_true("the load runs", SOON, || {
+        Ok(loads.iter().all(|load| load.tally().served > 50))
+    })?;
+    Ok(loads)
 }
 
 /// Something moved, and each address was answered for by two no longer than [`BOTH`] and by nobody for at most so many questions.

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use nix::sched::{CloneFlags, setns};
 
 use super::netns::Namespace;
@@ -34,6 +34,45 @@ pub struct Tally {
     pub slow: Vec<Instant>,
     /// The longest time to a page.
     pub longest: Duration,
+}
+
+impl Tally {
+    /// Of all of these together.
+    #[must_use]
+    pub fn sum(loads: &[Load]) -> Self {
+        let mut sum = Self::default();
+        for tally in loads.iter().map(Load::tally) {
+            sum.served += tally.served;
+            sum.failed.extend(tally.failed);
+            sum.repeated.extend(tally.repeated);
+            sum.slow.extend(tally.slow);
+            sum.longest = sum.longest.max(tally.longest);
+        }
+        sum
+    }
+
+    /// Every request got its page.
+    ///
+    /// # Errors
+    /// Those that did not.
+    pub fn none_failed(&self) -> anyhow::Result<()> {
+        ensure!(self.failed.is_empty(), "{} requests failed: {:?}", self.failed.len(), self.failed);
+        Ok(())
+    }
+}
+
+impl std::fmt::Display for Tally {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { served, failed, repeated, slow, longest } = self;
+        write!(
+            formatter,
+            "{served} requests, the longest {:.0} ms, {} slow, {} asked again, {} failed",
+            longest.as_secs_f64() * 1e3,
+            slow.len(),
+            repeated.len(),
+            failed.len(),
+        )
+    }
 }
 
 /// Requests that go on until they are ended.

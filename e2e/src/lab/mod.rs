@@ -42,7 +42,7 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 
 use client::Client;
@@ -415,6 +415,31 @@ impl Lab {
             let events = self.kube().events(service)?;
             Ok(events.into_iter().find(|event| event.reason == reason))
         })
+    }
+
+    /// No move of a Service of the namespace default was told as a conflict.
+    ///
+    /// # Errors
+    /// The events that say otherwise.
+    pub fn expect_no_conflict(&self, service: &str) -> anyhow::Result<()> {
+        let mut conflicts = self.kube().events(service)?;
+        conflicts.retain(|event| event.reason == "addressConflict");
+        ensure!(conflicts.is_empty(), "{service}: a move was told as a conflict: {conflicts:?}");
+        Ok(())
+    }
+
+    /// `kubectl apply` of these objects in one file, as the administrator.
+    ///
+    /// # Errors
+    /// When it exits with another code than 0; with all that it printed.
+    pub fn kubectl_apply(&self, objects: &[Value]) -> anyhow::Result<()> {
+        let file = self.folder().join("apply.json");
+        let list = serde_json::json!({"apiVersion": "v1", "kind": "List", "items": objects});
+        std::fs::write(&file, list.to_string())?;
+        let config = kubeconfig(self.folder(), Identity::Admin);
+        let config = format!("--kubeconfig={}", config.display());
+        let name = format!("--filename={}", file.display());
+        netns::succeeded(&self.plane.output("kubectl", [&*config, "apply", &*name])?)
     }
 
     /// Makes an object of the namespace default disappear.

@@ -58,10 +58,7 @@ pub(super) fn run(lab: &mut Lab) -> anyhow::Result<()> {
     step(lab, &watched, &load, "none is preferred", true, |lab| {
         patch(lab, web, &prefer(Value::Null))
     })?;
-    let conflicts = lab.kube().events("web")?;
-    let conflicts = conflicts.iter().filter(|event| event.reason == "addressConflict").count();
-    ensure!(conflicts == 0, "a planned move was told as a conflict");
-    Ok(())
+    lab.expect_no_conflict("web")
 }
 
 fn patch(lab: &Lab, path: &str, change: &Value) -> anyhow::Result<Instant> {

@@ -8,16 +8,13 @@
 //!
 //! A connection that is open when its address moves may be reset, as the next node's kernel does not know it, and is asked again once.
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 
-use crate::lab::fleet::{Fleet, GAP, Kind, ORDERS, STOPPED, judge};
-use crate::lab::load::Load;
+use crate::lab::fleet::{Fleet, GAP, Kind, ORDERS, STOPPED, judge, start_loads};
+use crate::lab::load::{Load, Tally};
 use crate::lab::node::Proxy;
-use crate::lab::wait::eventually_true;
-use crate::lab::{Lab, SOON};
+use crate::lab::Lab;
 
-/// Of all requests together, to each address a part.
-const RATE: u32 = 1_000;
 pub(super) fn run(lab: &mut Lab) -> anyhow::Result<()> {
     lab.client()?;
     lab.start_controller(&[])?;
@@ -33,11 +30,7 @@ pub(super) fn run(lab: &mut Lab) -> anyhow::Result<()> {
     for (address, _) in ORDERS {
         lab.serves_through_all(address)?;
     }
-    let loads = ORDERS.map(|(address, _)| start_load(lab, address));
-    let loads = loads.into_iter().collect::<anyhow::Result<Vec<Load>>>()?;
-    eventually_true("the load runs", SOON, || {
-        Ok(loads.iter().all(|load| load.tally().served > 50))
-    })?;
+    let loads = start_loads(lab)?;
     for kind in [Kind::Ferrolb, Kind::MetalLb] {
         for node in nodes {
             let passed = fleet.step(lab, &format!("{node} stops"), |fleet, lab| fleet.stop(lab, node))?;
@@ -50,32 +43,16 @@ pub(super) fn run(lab: &mut Lab) -> anyhow::Result<()> {
             judge_load(&loads).with_context(|| what.clone())?;
         }
     }
-    let tallies: Vec<_> = loads.iter().map(Load::tally).collect();
-    println!(
-        "     {} requests, the longest {:.0} ms, {} slow, {} asked again, none failed",
-        tallies.iter().map(|tally| tally.served).sum::<usize>(),
-        tallies.iter().map(|tally| tally.longest).max().unwrap_or_default().as_secs_f64() * 1e3,
-        tallies.iter().map(|tally| tally.slow.len()).sum::<usize>(),
-        tallies.iter().map(|tally| tally.repeated.len()).sum::<usize>(),
-    );
+    println!("     {}", Tally::sum(&loads));
     for index in 0..ORDERS.len() {
-        let events = lab.kube().events(&format!("web{index}"))?;
-        let conflicts: Vec<_> =
-            events.iter().filter(|event| event.reason == "addressConflict").collect();
-        ensure!(conflicts.is_empty(), "a move was told as a conflict: {conflicts:?}");
+        lab.expect_no_conflict(&format!("web{index}"))?;
     }
     Ok(())
 }
 
-fn start_load(lab: &mut Lab, address: &str) -> anyhow::Result<Load> {
-    let parts = u32::try_from(ORDERS.len())?;
-    Load::start(&lab.client()?.namespace, format!("{address}:80").parse()?, RATE / parts)
-}
-
 fn judge_load(loads: &[Load]) -> anyhow::Result<()> {
     for (load, (address, _)) in loads.iter().zip(ORDERS) {
-        let failed = load.tally().failed;
-        ensure!(failed.is_empty(), "{} requests to {address} failed: {failed:?}", failed.len());
+        load.tally().none_failed().with_context(|| format!("to {address}"))?;
     }
     Ok(())
 }

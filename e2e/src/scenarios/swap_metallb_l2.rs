@@ -21,16 +21,14 @@ use std::time::Instant;
 use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 
-use crate::lab::fleet::{Fleet, GAP, Kind, ORDERS, STOPPED, judge};
-use crate::lab::load::Load;
+use crate::lab::fleet::{Fleet, GAP, Kind, ORDERS, STOPPED, judge, start_loads};
+use crate::lab::load::{Load, Tally};
 use crate::lab::metallb::{MetalLb, STATUSES};
 use crate::lab::node::{PodAddresses, Proxy};
 use crate::lab::objects::{POOL_V6, pool, pool_of, service};
 use crate::lab::wait::{eventually_true, now};
 use crate::lab::{Lab, SOON};
 
-/// Of all requests together, to each address a part.
-const RATE: u32 = 1_000;
 const SERVICES: &str = "/api/v1/namespaces/default/services";
 const NODES: usize = 3;
 /// Two Services have it.
@@ -62,39 +60,20 @@ fn play(lab: &mut Lab) -> anyhow::Result<()> {
     for (address, _) in ORDERS {
         lab.serves_through_all(address)?;
     }
-    let loads = ORDERS.map(|(address, _)| start_load(lab, address));
-    let loads = loads.into_iter().collect::<anyhow::Result<Vec<Load>>>()?;
-    let mut clients = Clients { loads, hasty: Vec::new() };
-    eventually_true("the load runs", SOON, || {
-        Ok(clients.loads.iter().all(|load| load.tally().served > 50))
-    })?;
+    let mut clients = Clients { loads: start_loads(lab)?, hasty: Vec::new() };
     // What MetalLB does with its own.
     swap_speaker(&mut fleet, &metallb, lab, 1, [Kind::MetalLb; 2], &mut clients)?;
     for kind in [Kind::Ferrolb, Kind::MetalLb] {
         swap(&mut fleet, &metallb, lab, kind, &mut clients).with_context(|| format!("to {kind:?}"))?;
         free_the_scarce_one(lab, &pod, kind).with_context(|| format!("after the swap to {kind:?}"))?;
     }
-    let tallies: Vec<_> = clients.loads.iter().map(Load::tally).collect();
-    println!(
-        "     {} requests, the longest {:.0} ms, {} slow, {} asked again, {} reset twice while one of MetalLB's started or stopped, none failed otherwise",
-        tallies.iter().map(|tally| tally.served).sum::<usize>(),
-        tallies.iter().map(|tally| tally.longest).max().unwrap_or_default().as_secs_f64() * 1e3,
-        tallies.iter().map(|tally| tally.slow.len()).sum::<usize>(),
-        tallies.iter().map(|tally| tally.repeated.len()).sum::<usize>(),
-        clients.served()?,
-    );
+    let twice = clients.served()?;
+    let tally = Tally::sum(&clients.loads);
+    println!("     {tally}; {twice} of them reset twice while one of MetalLB's started or stopped");
     for service in kept(lab)?.keys() {
-        let events = lab.kube().events(service)?;
-        let conflicts: Vec<_> =
-            events.iter().filter(|event| event.reason == "addressConflict").collect();
-        ensure!(conflicts.is_empty(), "a move was told as a conflict: {conflicts:?}");
+        lab.expect_no_conflict(service)?;
     }
     Ok(())
-}
-
-fn start_load(lab: &mut Lab, address: &str) -> anyhow::Result<Load> {
-    let parts = u32::try_from(ORDERS.len())?;
-    Load::start(&lab.client()?.namespace, format!("{address}:80").parse()?, RATE / parts)
 }
 
 /// Those beside the ones under load.
