@@ -93,7 +93,6 @@ fn each_thing_that_is_kept_of_a_service_makes_it_dirty() {
         ("/spec/ipFamilyPolicy", json!("PreferDualStack")),
         ("/spec/ipFamilies", json!(["IPv6"])),
         ("/spec/externalTrafficPolicy", json!("Local")),
-        ("/spec/selector", json!({ "app": "web" })),
         ("/spec/ports", json!([{ "port": 81 }])),
         ("/status", json!({ "loadBalancer": { "ingress": [{ "ip": "10.0.0.1" }] } })),
     ];
@@ -104,6 +103,25 @@ fn each_thing_that_is_kept_of_a_service_makes_it_dirty() {
         changed.pointer_mut(parent).unwrap()[field] = value;
         apply(&mut snapshot, &changed);
         assert_eq!(snapshot.take_dirty(), dirty(&["web"]), "{pointer}");
+    }
+}
+
+#[test]
+fn a_selector_matters_to_a_service_that_may_share() {
+    for (annotations, matters) in [
+        (json!({}), false),
+        (json!({ "metallb.io/allow-shared-ip": "key" }), true),
+        (json!({ "metallb.universe.tf/allow-shared-ip": "key" }), true),
+    ] {
+        let with = |version, selector| {
+            let mut service = service("web", version, json!({}));
+            service["metadata"]["annotations"] = annotations.clone();
+            service["spec"]["selector"] = selector;
+            service
+        };
+        let mut snapshot = settled(false, &[with(1, json!({ "app": "one" }))]);
+        apply(&mut snapshot, &with(2, json!({ "app": "two" })));
+        assert_eq!(!snapshot.take_dirty().is_empty(), matters, "{annotations}");
     }
 }
 
