@@ -110,9 +110,17 @@ impl Guard {
                 self.note_standing();
                 return;
             }
+            Event::Exchanged { name, began } => {
+                self.watch.exchanged(now, name, *began);
+                self.note_standing();
+                return;
+            }
+            Event::Refuted(_) => {
+                self.watch.contradicted(now);
+                return;
+            }
             Event::Joined(_)
             | Event::Updated(_)
-            | Event::Refuted(_)
             | Event::Suspected { .. }
             | Event::Conflict { .. }
             | Event::Contacted { .. }

@@ -51,6 +51,8 @@ pub enum CompanionOutput {
     Vouch(String),
     /// As [`Ring::reappear`](crate::Ring::reappear).
     Reappear,
+    /// As [`Ring::exchange`](crate::Ring::exchange).
+    Exchange(String),
     /// As [`Ring::set_meta`](crate::Ring::set_meta).
     SetMeta(Vec<u8>),
 }

@@ -54,6 +54,8 @@ pub(crate) struct World {
     pub(crate) loss: u64,
     /// Pairs (from, to) that nothing passes.
     pub(crate) cut: BTreeSet<(usize, usize)>,
+    /// Pairs (from, to) that no datagram passes, though streams do.
+    pub(crate) mute: BTreeSet<(usize, usize)>,
     /// Nodes as the API has them.
     nodes: Vec<Value>,
     pub(crate) addresses: Vec<IpAddr>,
@@ -120,6 +122,7 @@ impl World {
             steps: 0,
             loss: 0,
             cut: BTreeSet::new(),
+            mute: BTreeSet::new(),
             nodes: (0..count).map(node).collect(),
             addresses,
             lag: 200 * MS,
@@ -271,6 +274,16 @@ impl World {
             for other in (0..self.hosts.len()).filter(|other| !some.contains(other)) {
                 self.cut.insert((*one, other));
                 self.cut.insert((other, *one));
+            }
+        }
+    }
+
+    /// Port 7946 is open over TCP alone, at these.
+    pub(crate) fn block_datagrams(&mut self, some: &[usize]) {
+        for one in some {
+            for other in (0..self.hosts.len()).filter(|other| other != one) {
+                self.mute.insert((*one, other));
+                self.mute.insert((other, *one));
             }
         }
     }
