@@ -11,6 +11,7 @@
 mod advertise;
 mod announce;
 mod attendance;
+pub mod blockage;
 mod claims;
 pub mod election;
 mod handover;
