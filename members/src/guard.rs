@@ -147,6 +147,12 @@ impl Guard {
         self.note_standing();
     }
 
+    /// As [`Watch::forget`].
+    pub fn forget(&mut self, now: Instant, names: &BTreeSet<Arc<str>>) {
+        self.watch.forget(now, names);
+        self.note_standing();
+    }
+
     /// As [`Watch::set_expected`].
     pub fn set_expected(&mut self, now: Instant, expected: BTreeSet<Arc<str>>) {
         self.watch.set_expected(now, expected);

@@ -17,7 +17,8 @@ const FRESH: Duration = Duration::from_millis(150);
 const VOUCH: Duration = Duration::from_millis(500);
 /// How often the ring is told anew because somebody doesn't count this member.
 const REAPPEAR: Duration = Duration::from_millis(200);
-/// The lease ends so much before this member could have been declared dead.
+/// The lease is so much shorter than the least time from a sign of life to the verdict. It is renewed whenever the thread wakes, up to a heartbeat
+/// after the last sign of life: if only this thread stands still, it may end about 90 ms after the verdict.
 const MARGIN: Duration = Duration::from_millis(10);
 /// How often the ring is asked for an exchange that settles a doubt.
 const EXCHANGE: Duration = Duration::from_secs(1);
@@ -230,6 +231,16 @@ impl Watch {
     /// Of whom the API says that they are no members any more.
     pub fn set_gone(&mut self, now: Instant, gone: BTreeSet<Arc<str>>) {
         self.quorum.set_gone(gone);
+        self.recount = true;
+        self.settle(now);
+    }
+
+    /// Nothing is to be kept of these, unless they are members of the ring.
+    pub fn forget(&mut self, now: Instant, names: &BTreeSet<Arc<str>>) {
+        for name in names.iter().filter(|name| !self.members.contains_key(*name)) {
+            self.quorum.left(name);
+            self.expected.remove(name);
+        }
         self.recount = true;
         self.settle(now);
     }
@@ -751,5 +762,9 @@ mod tests {
         assert_eq!(watch.count(now).known, 3);
         watch.set_gone(now, names(&["b"]));
         assert_eq!(watch.count(now).known, 2, "its Node is gone");
+        watch.set_members(now, Vec::new(), &[]);
+        watch.forget(now, &names(&["b", "m"]));
+        watch.set_gone(now, names(&[]));
+        assert_eq!(watch.count(now).known, 1, "nothing is kept of them");
     }
 }

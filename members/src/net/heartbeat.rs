@@ -174,6 +174,7 @@ impl Companion for Heartbeat {
             }
             CompanionCommand::Mark(mark) => self.guard.set_mark(mark),
             CompanionCommand::Gone(gone) => self.guard.set_gone(now, gone),
+            CompanionCommand::Forget(names) => self.guard.forget(now, &names),
             CompanionCommand::Expected(names) => self.guard.set_expected(now, names),
             CompanionCommand::Alone => self.guard.alone(now),
             CompanionCommand::Resume => self.guard.resume(),

@@ -15,6 +15,7 @@ use super::layer2::Layer2Driver;
 use super::ring::{RingDriver, RingEvent, time};
 use crate::blockage::{Blockage, Blocked};
 use crate::metrics::MembershipMetrics;
+use crate::register::Listing;
 use crate::speaker::Output;
 
 /// How long MetalLB's speakers get to take over from one that has left, which they do not say.
@@ -153,10 +154,22 @@ impl Membership {
     }
 
     /// Where other speakers should be, on which nodes as far as that is known, and whether there are any.
-    pub fn find(&mut self, addresses: Vec<SocketAddr>, nodes: BTreeSet<Arc<str>>, any: bool) {
-        self.ring.with(|participation| participation.find(&addresses, nodes, any));
+    pub fn find(
+        &mut self,
+        addresses: Vec<SocketAddr>,
+        nodes: BTreeSet<Arc<str>>,
+        any: bool,
+        listing: Listing,
+    ) {
+        self.ring.with(|participation| participation.find(&addresses, nodes, any, listing));
         self.found = addresses;
         self.look(false);
+    }
+
+    /// Whether a list of the speakers' pods would decide who counts.
+    #[must_use]
+    pub fn wants_list(&self) -> bool {
+        self.ring.participation().wants_list(now())
     }
 
     /// Before a decision: what the members say, and what they are told.

@@ -226,6 +226,7 @@ impl RingDriver {
                 }
                 RingCommand::Mark(mark) => ring.companion(CompanionCommand::Mark(mark)),
                 RingCommand::Gone(gone) => ring.companion(CompanionCommand::Gone(gone)),
+                RingCommand::Forget(names) => ring.companion(CompanionCommand::Forget(names)),
                 RingCommand::Expect(nodes) => ring.companion(CompanionCommand::Expected(nodes)),
                 RingCommand::Alone => ring.companion(CompanionCommand::Alone),
                 RingCommand::Resume => ring.companion(CompanionCommand::Resume),

@@ -238,6 +238,9 @@ impl Process {
                 RingCommand::Gone(gone) => {
                     self.guarded(now, boot, |guard| guard.set_gone(now, gone));
                 }
+                RingCommand::Forget(names) => {
+                    self.guarded(now, boot, |guard| guard.forget(now, &names));
+                }
                 RingCommand::Expect(names) => {
                     self.guarded(now, boot, |guard| guard.set_expected(now, names));
                 }
@@ -444,6 +447,8 @@ pub(crate) struct Host {
     pub(crate) api: bool,
     /// Objects that it has not heard of since the API is away.
     pub(crate) unheard: Vec<serde_json::Value>,
+    /// A list of the pods is under way because it decides something.
+    pub(crate) hurried: bool,
     pub(crate) thread_woken: Option<Duration>,
     pub(crate) task_woken: Option<Duration>,
     pub(crate) check: Option<Duration>,

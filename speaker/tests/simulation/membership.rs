@@ -86,3 +86,81 @@ fn one_that_only_tcp_reaches_costs_no_rollout_an_owner() {
         }
     }
 }
+
+/// Five nodes, of which the last three lost power.
+fn two_of_five(seed: u64) -> World {
+    let mut world = world(seed, 5);
+    for node in 0..5 {
+        world.boot(node);
+    }
+    world.run(SECOND * 5);
+    for node in 2..5 {
+        world.kill(node, false);
+    }
+    world.run(SECOND * 5);
+    assert!(world.addresses.iter().all(|it| world.owners(*it).is_empty()), "seed {seed}");
+    world
+}
+
+#[test]
+fn nodes_that_are_not_ready_for_a_minute_count_neither_now_nor_after_a_rollout() {
+    for seed in 0..4 {
+        let mut world = two_of_five(seed);
+        for node in 2..5 {
+            world.set_ready(node, Some(Duration::ZERO));
+        }
+        world.run(SECOND * 55);
+        assert!(world.addresses.iter().all(|it| world.owners(*it).is_empty()), "seed {seed}");
+        world.run(SECOND * 12);
+        assert!(settled(&world), "seed {seed}");
+        // Whoever starts believes the API since when they are not ready.
+        for node in 2..5 {
+            world.set_ready(node, Some(SECOND * 3_600));
+        }
+        world.run(SECOND);
+        roll(&mut world, [0, 1]);
+        assert!(settled(&world), "seed {seed}, after the rollout");
+    }
+}
+
+#[test]
+fn without_the_api_no_node_is_given_up() {
+    for seed in 0..4 {
+        let mut world = two_of_five(seed);
+        for node in 2..5 {
+            world.set_ready(node, Some(Duration::ZERO));
+        }
+        world.run(SECOND * 5);
+        for node in 0..2 {
+            world.set_api(node, false);
+        }
+        world.run(SECOND * 120);
+        assert!(world.addresses.iter().all(|it| world.owners(*it).is_empty()), "seed {seed}");
+        for node in 0..2 {
+            world.set_api(node, true);
+        }
+        world.run(SECOND * 10);
+        assert!(settled(&world), "seed {seed}");
+    }
+}
+
+#[test]
+fn nodes_and_pods_that_are_deleted_do_not_count() {
+    for seed in 0..4 {
+        for nodes in [true, false] {
+            let mut world = two_of_five(seed);
+            for node in 2..5 {
+                if nodes {
+                    world.delete_node(node);
+                } else {
+                    world.pods.remove(&node);
+                }
+            }
+            // The next usual list is at most 16 s away here.
+            world.run(SECOND * if nodes { 2 } else { 17 });
+            assert!(settled(&world), "seed {seed}, nodes {nodes}");
+            roll(&mut world, [0, 1]);
+            assert!(settled(&world), "seed {seed}, nodes {nodes}, after the rollout");
+        }
+    }
+}
