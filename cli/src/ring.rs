@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use anyhow::{Context, ensure};
 use l2::Permit;
-use speaker::Modes;
 use speaker::net::args::{MEMBERLIST_PORT, key, settings};
 use speaker::net::{Membership, MembershipOptions, RingDriver, RingSignals};
+use speaker::{Listing, Modes};
 
 use crate::args::RingArgs;
 
@@ -49,7 +49,7 @@ pub(crate) fn start(
     let mut membership = Membership::new(ring, None);
     let others: Vec<SocketAddr> = others.into_iter().filter(|other| *other != bind).collect();
     let any = !others.is_empty();
-    membership.find(others, BTreeSet::new(), any);
+    membership.find(others, BTreeSet::new(), any, Listing::NoApi);
     Ok((membership, Some(signals)))
 }
 

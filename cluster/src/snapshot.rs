@@ -481,8 +481,8 @@ impl Snapshot {
         match self.nodes.get_mut(&name) {
             Some(known) if *known == node => return,
             // No decision depends on it; only who is patient with a silent speaker wants to know.
-            Some(known) if (Node { ready: node.ready, ..known.clone() }) == node => {
-                known.ready = node.ready;
+            Some(known) if known.differs_in_readiness_only(&node) => {
+                (known.ready, known.not_ready_since) = (node.ready, node.not_ready_since);
                 self.readiness += 1;
                 return;
             }

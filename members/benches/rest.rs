@@ -250,8 +250,9 @@ impl Rack {
             WatchOutput::DeclareDead { name, .. } => panic!("nobody is dead: {name}"),
             WatchOutput::Vouch(name) => self.nodes[from].ring.vouch(now, &name),
             WatchOutput::Reappear => self.nodes[from].ring.reappear(now),
+            WatchOutput::Exchange(name) => self.nodes[from].ring.exchange(now, &name),
             WatchOutput::Standing(_) => self.nodes[from].guard.resume(),
-            WatchOutput::Marked { .. } | WatchOutput::Notice { .. } => {}
+            WatchOutput::Marked { .. } | WatchOutput::Notice { .. } | WatchOutput::Unheard(_) => {}
         }
         self.spent += began.elapsed();
     }

@@ -110,9 +110,17 @@ impl Guard {
                 self.note_standing();
                 return;
             }
+            Event::Exchanged { name, began } => {
+                self.watch.exchanged(now, name, *began);
+                self.note_standing();
+                return;
+            }
+            Event::Refuted(_) => {
+                self.watch.contradicted(now);
+                return;
+            }
             Event::Joined(_)
             | Event::Updated(_)
-            | Event::Refuted(_)
             | Event::Suspected { .. }
             | Event::Conflict { .. }
             | Event::Contacted { .. }
@@ -136,6 +144,12 @@ impl Guard {
     /// As [`Watch::set_gone`].
     pub fn set_gone(&mut self, now: Instant, gone: BTreeSet<Arc<str>>) {
         self.watch.set_gone(now, gone);
+        self.note_standing();
+    }
+
+    /// As [`Watch::forget`].
+    pub fn forget(&mut self, now: Instant, names: &BTreeSet<Arc<str>>) {
+        self.watch.forget(now, names);
         self.note_standing();
     }
 

@@ -49,6 +49,8 @@ pub struct Quorum {
     of_two: bool,
     /// Who was a member and has not left, and whether it takes part in the count itself.
     known: BTreeMap<Arc<str>, bool>,
+    /// Who should be a member by what the API says, and was not met.
+    expected: BTreeSet<Arc<str>>,
     /// Who is a member no longer by what the API says.
     gone: BTreeSet<Arc<str>>,
 }
@@ -58,7 +60,8 @@ impl Quorum {
     #[must_use]
     pub fn new(own: Arc<str>, fencing: Fencing, of_two: bool) -> Self {
         let known = BTreeMap::from([(Arc::clone(&own), true)]);
-        Self { own, fencing, of_two, known, gone: BTreeSet::new() }
+        let (expected, gone) = (BTreeSet::new(), BTreeSet::new());
+        Self { own, fencing, of_two, known, expected, gone }
     }
 
     /// What it was started with.
@@ -75,16 +78,18 @@ impl Quorum {
         }
     }
 
-    /// Whether it is known.
-    #[must_use]
-    pub fn knows(&self, name: &str) -> bool {
-        self.known.contains_key(name)
+    /// These should be members; they count like those that were met, until others are named.
+    pub fn expect(&mut self, names: &BTreeSet<Arc<str>>) {
+        if self.expected != *names {
+            self.expected.clone_from(names);
+        }
     }
 
-    /// It has left in order.
+    /// It has left in order, or is to be forgotten.
     pub fn left(&mut self, name: &str) {
         if *name != *self.own {
             self.known.remove(name);
+            self.expected.remove(name);
         }
     }
 
@@ -93,21 +98,21 @@ impl Quorum {
         self.gone = gone;
     }
 
-    /// All that are known.
-    pub fn known(&self) -> impl Iterator<Item = &Arc<str>> {
-        self.known.keys()
-    }
-
     /// Counts. Exactly half is enough for those who have the smallest name on their side. Nobody is too few where only the stall rule holds:
     /// by choice, with up to two members, or while somebody is present who would not fall silent.
     #[must_use]
     pub fn count(&self, present: impl Fn(&str) -> bool) -> Count {
         let present = |name: &Arc<str>| *name == self.own || present(name);
-        let electorate =
-            || self.known.iter().filter(|(name, _)| present(name) || !self.gone.contains(*name));
+        let strangers = || self.expected.iter().filter(|name| !self.known.contains_key(*name));
+        let electorate = || {
+            let all = self.known.iter().map(|(name, counts)| (name, *counts));
+            let all = all.chain(strangers().map(|name| (name, true)));
+            all.filter(|(name, _)| present(name) || !self.gone.contains(*name))
+        };
         let known = electorate().count();
         let here = electorate().filter(|(name, _)| present(name)).count();
-        let smallest_is_here = electorate().next().is_some_and(|(name, _)| present(name));
+        let smallest = electorate().min_by_key(|(name, _)| *name);
+        let smallest_is_here = smallest.is_some_and(|(name, _)| present(name));
         let by_count = here * 2 > known || here * 2 == known && smallest_is_here;
         let few = known == 1 || known == 2 && !self.of_two;
         let mixed = electorate().any(|(name, counts)| !counts && present(name));

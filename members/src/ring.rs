@@ -266,6 +266,14 @@ impl Ring {
         self.tell(to, &name);
     }
 
+    /// Exchanges states with this member over a stream, now; [`Event::Exchanged`] follows if it answers. Nothing happens if it is none, or while too
+    /// many streams are open.
+    pub fn exchange(&mut self, now: Instant, name: &str) {
+        if self.departure == Departure::Staying && !self.is_us(name) {
+            self.exchange_with(now, name);
+        }
+    }
+
     /// Somebody is known to count us as dead or not at all: we are told anew, to everyone at once.
     pub fn reappear(&mut self, now: Instant) {
         if self.departure == Departure::Staying {

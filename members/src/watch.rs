@@ -17,8 +17,14 @@ const FRESH: Duration = Duration::from_millis(150);
 const VOUCH: Duration = Duration::from_millis(500);
 /// How often the ring is told anew because somebody doesn't count this member.
 const REAPPEAR: Duration = Duration::from_millis(200);
-/// The lease ends so much before this member could have been declared dead.
+/// The lease is so much shorter than the least time from a sign of life to the verdict. It is renewed whenever the thread wakes, up to a heartbeat
+/// after the last sign of life: if only this thread stands still, it may end about 90 ms after the verdict.
 const MARGIN: Duration = Duration::from_millis(10);
+/// How often the ring is asked for an exchange that settles a doubt.
+const EXCHANGE: Duration = Duration::from_secs(1);
+/// How often a member that sends no heartbeat is asked over a stream, and how many are at a time.
+const TRY: Duration = Duration::from_secs(10);
+const TRIES: usize = 4;
 
 /// How it is set up.
 #[derive(Clone, Debug)]
@@ -106,6 +112,10 @@ pub enum WatchOutput {
     Vouch(Arc<str>),
     /// Some member doesn't count this one: the ring shall tell it anew.
     Reappear,
+    /// The ring shall exchange states with this member, and say when it has.
+    Exchange(Arc<str>),
+    /// These members speak the heartbeat and are not heard by it, although they answer over a stream; told when they are others.
+    Unheard(BTreeSet<Arc<str>>),
     /// [`Watch::standing`] is another one.
     Standing(Standing),
     /// A member's mark is another one.
@@ -134,6 +144,15 @@ pub struct Watch {
     held: BTreeMap<Arc<str>, Cause>,
     /// Who should be there by what the API says; they count as soon as anybody was met.
     expected: BTreeSet<Arc<str>>,
+    met: bool,
+    /// Members that answered over a stream when no datagram of theirs had come for long; the memberlist judges those.
+    reached: BTreeSet<Arc<str>>,
+    /// When they were asked to.
+    tried: BTreeMap<Arc<str>, Instant>,
+    /// Of them, those that were told.
+    unheard: BTreeSet<Arc<str>>,
+    /// With whom an exchange was wanted last to settle a doubt, and when.
+    exchange: Option<(Arc<str>, Instant)>,
     /// The last count, and whether something has changed since that it depends on.
     counted: Count,
     recount: bool,
@@ -159,6 +178,11 @@ impl Watch {
             members: BTreeMap::new(),
             held: BTreeMap::new(),
             expected: BTreeSet::new(),
+            met: false,
+            reached: BTreeSet::new(),
+            tried: BTreeMap::new(),
+            unheard: BTreeSet::new(),
+            exchange: None,
             counted: Count { present: 1, known: 1, enough: true },
             recount: true,
             starting_until,
@@ -182,19 +206,24 @@ impl Watch {
         let first = self.members.is_empty() && !members.is_empty();
         let died = self.members.keys().filter(|name| !members.contains_key(*name)).count();
         self.held.retain(|name, _| members.contains_key(name));
+        self.reached.retain(|name| members.contains_key(name));
+        self.tried.retain(|name, _| members.contains_key(name));
+        self.met |= !members.is_empty();
         self.members = members;
         self.admit();
         self.count_expected();
         let peers = self.members.values().filter(|member| member.heartbeat);
         let peers: Vec<_> =
             peers.map(|member| (Arc::clone(&member.name), member.address)).collect();
+        let nobody = peers.is_empty();
+        self.detector.set_mixed(peers.len() < self.members.len());
         self.detector.set_peers(now, peers);
         for _ in 0..died.saturating_sub(left.len()) {
             self.detector.news_of_death(now);
         }
-        if first && self.starting_until.take().is_some() {
+        if first && self.starting_until.take().is_some() && !nobody {
             // The ring is met; what remains is what the others say of this member.
-            self.detector.doubt(now);
+            self.doubt(now);
         }
         self.settle(now);
     }
@@ -206,6 +235,16 @@ impl Watch {
         self.settle(now);
     }
 
+    /// Nothing is to be kept of these, unless they are members of the ring.
+    pub fn forget(&mut self, now: Instant, names: &BTreeSet<Arc<str>>) {
+        for name in names.iter().filter(|name| !self.members.contains_key(*name)) {
+            self.quorum.left(name);
+            self.expected.remove(name);
+        }
+        self.recount = true;
+        self.settle(now);
+    }
+
     /// Who is a member by what the API says. Whoever has just started and meets only a part of them is not with the majority for that.
     pub fn set_expected(&mut self, now: Instant, expected: BTreeSet<Arc<str>>) {
         self.expected = expected;
@@ -213,17 +252,35 @@ impl Watch {
         self.settle(now);
     }
 
-    /// The expected count as members, once there is another.
+    /// The expected count as members, once there was another; those who are not expected any more and were never met do not.
     fn count_expected(&mut self) {
         self.recount = true;
-        if self.members.is_empty() {
-            return;
+        if self.met {
+            self.quorum.expect(&self.expected);
         }
-        for name in &self.expected {
-            if !self.quorum.knows(name) {
-                self.quorum.joined(name, true);
-            }
+    }
+
+    /// This member may count as dead; with `--fencing=off` that silences nobody.
+    fn doubt(&mut self, now: Instant) {
+        if self.options.fencing != Fencing::Off {
+            self.detector.doubt(now);
         }
+    }
+
+    /// States were exchanged with a member over a stream that was opened at `began`.
+    pub fn exchanged(&mut self, now: Instant, name: &Arc<str>, began: Instant) {
+        self.detector.exchanged(now, began);
+        if self.detector.is_stranger(began, name) {
+            self.reached.insert(Arc::clone(name));
+            self.recount = true;
+            self.tell_unheard(now);
+        }
+        self.settle(now);
+    }
+
+    /// As [`Detector::contradicted`].
+    pub fn contradicted(&mut self, now: Instant) {
+        self.detector.contradicted(now);
     }
 
     /// What every heartbeat from now carries.
@@ -253,16 +310,14 @@ impl Watch {
 
     /// Somebody says that this member is dead.
     pub fn accused(&mut self, now: Instant) {
-        if self.options.fencing != Fencing::Off {
-            self.detector.doubt(now);
-        }
+        self.doubt(now);
         self.settle(now);
     }
 
     /// This member stood still until now, for so long by a clock that goes on in suspend.
     pub fn stalled(&mut self, now: Instant, time: Duration) {
-        if time >= self.lease_time() && self.options.fencing != Fencing::Off {
-            self.detector.doubt(now);
+        if time >= self.lease_time() {
+            self.doubt(now);
         }
         self.settle(now);
     }
@@ -297,6 +352,8 @@ impl Watch {
                     self.outputs.push_back(WatchOutput::Vouch(Arc::clone(name)));
                 }
             }
+            self.try_strangers(now);
+            self.tell_unheard(now);
         }
         self.settle(now);
     }
@@ -358,9 +415,48 @@ impl Watch {
     /// on the same side.
     fn admit(&mut self) {
         for (name, member) in &self.members {
-            if !member.heartbeat || self.detector.was_heard(name) {
+            if !member.heartbeat || self.detector.was_heard(name) || self.reached.contains(name) {
                 self.quorum.joined(name, member.heartbeat);
             }
+        }
+    }
+
+    /// Asks those over a stream that were never heard by the heartbeat: datagrams may be all that does not pass.
+    fn try_strangers(&mut self, now: Instant) {
+        let due = |name: &&Arc<str>| {
+            self.detector.is_stranger(now, name)
+                && !self.reached.contains(*name)
+                && self.tried.get(*name).is_none_or(|last| now >= *last + TRY)
+        };
+        let names: Vec<Arc<str>> =
+            self.members.keys().filter(due).take(TRIES).map(Arc::clone).collect();
+        for name in names {
+            self.tried.insert(Arc::clone(&name), now);
+            self.outputs.push_back(WatchOutput::Exchange(name));
+        }
+    }
+
+    fn tell_unheard(&mut self, now: Instant) {
+        let unheard: BTreeSet<Arc<str>> =
+            self.reached.iter().filter(|name| self.is_reached(now, name)).map(Arc::clone).collect();
+        if unheard != self.unheard {
+            self.unheard.clone_from(&unheard);
+            self.outputs.push_back(WatchOutput::Unheard(unheard));
+        }
+    }
+
+    /// If only the ring can settle a doubt, one member after the other is asked.
+    fn ask_ring(&mut self, now: Instant) {
+        let paused = self.exchange.as_ref().is_none_or(|(_, last)| now >= *last + EXCHANGE);
+        if !paused || !self.detector.wants_exchange(now) {
+            return;
+        }
+        let last = self.exchange.as_ref().map(|(name, _)| name);
+        let after = |name: &&Arc<str>| last.is_none_or(|last| **name > *last);
+        let next = self.members.keys().find(after).or_else(|| self.members.keys().next());
+        if let Some(name) = next.map(Arc::clone) {
+            self.exchange = Some((Arc::clone(&name), now));
+            self.outputs.push_back(WatchOutput::Exchange(name));
         }
     }
 
@@ -368,11 +464,17 @@ impl Watch {
         self.options.heartbeat.detection_time().saturating_sub(MARGIN)
     }
 
-    /// A member of the ring counts unless it speaks the heartbeat and is not heard.
+    /// A member of the ring counts unless it speaks the heartbeat and is not heard, though datagrams of it have come, or could.
     fn is_present(&self, now: Instant, name: &str) -> bool {
-        self.members
-            .get(name)
-            .is_some_and(|member| !member.heartbeat || self.is_heard_and_confirmed(now, name))
+        self.members.get(name).is_some_and(|member| {
+            !member.heartbeat
+                || self.is_heard_and_confirmed(now, name)
+                || self.is_reached(now, name)
+        })
+    }
+
+    fn is_reached(&self, now: Instant, name: &str) -> bool {
+        self.reached.contains(name) && self.detector.is_stranger(now, name)
     }
 
     fn is_heard_and_confirmed(&self, now: Instant, name: &str) -> bool {
@@ -396,11 +498,7 @@ impl Watch {
                 heartbeat::Output::Back { name } => {
                     self.held.remove(&name);
                 }
-                heartbeat::Output::Forgotten => {
-                    if self.options.fencing != Fencing::Off {
-                        self.detector.doubt(now);
-                    }
-                }
+                heartbeat::Output::Forgotten => self.doubt(now),
                 heartbeat::Output::Marked { name, mark } => {
                     self.outputs.push_back(WatchOutput::Marked { name, mark });
                 }
@@ -410,6 +508,7 @@ impl Watch {
             }
         }
         self.declare(now);
+        self.ask_ring(now);
         let standing = self.stand(now);
         if standing != self.standing {
             self.standing = standing;
@@ -453,7 +552,7 @@ impl Watch {
         let Count { present, known, enough } = self.counted;
         if enough && matches!(self.standing, Standing::Minority { .. }) {
             // It hears them again; they may have declared it dead meanwhile, and somebody else acts in its place.
-            self.detector.doubt(now);
+            self.doubt(now);
             if self.detector.is_in_doubt() {
                 return Standing::Doubtful;
             }
@@ -510,5 +609,162 @@ mod tests {
         assert_eq!((count.known, count.enough), (5, false));
         watch.set_members(now, vec![], &["b".into()]);
         assert_eq!(watch.count(now).known, 4, "it has left in order");
+    }
+
+    /// Lets time pass as the thread does; a member answers an exchange at once if `over_tcp` says so. What else was wanted.
+    fn pass(
+        watch: &mut Watch,
+        from: Instant,
+        time: Duration,
+        over_tcp: impl Fn(&str) -> bool,
+    ) -> Vec<WatchOutput> {
+        let (mut now, mut others) = (from, Vec::new());
+        loop {
+            while let Some(output) = watch.poll() {
+                match output {
+                    WatchOutput::Exchange(name) if over_tcp(&name) => {
+                        watch.exchanged(now, &name, now);
+                    }
+                    WatchOutput::Send { .. } => {}
+                    other => others.push(other),
+                }
+            }
+            let next = watch.deadline().max(now + Duration::from_millis(1));
+            if next > from + time {
+                return others;
+            }
+            now = next;
+            watch.tick(now);
+        }
+    }
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn members_that_only_tcp_reaches_silence_nobody_for_ever_and_are_told() {
+        for others in [1, 2, 4] {
+            let now = beginning();
+            let mut watch = watch(now);
+            let neighbours: Vec<Neighbour> =
+                (2..2 + others).map(|last| neighbour(&format!("b{last}"), last, true)).collect();
+            let names: BTreeSet<Arc<str>> =
+                neighbours.iter().map(|it| Arc::clone(&it.name)).collect();
+            watch.set_expected(now, names.clone());
+            watch.set_members(now, neighbours, &[]);
+            assert_eq!(watch.standing(), Standing::Doubtful, "they may say something yet");
+            let told = pass(&mut watch, now, SECOND * 3, |_| true);
+            assert_eq!(watch.standing(), Standing::Confirmed, "with {others} others");
+            assert_eq!(watch.count(now + SECOND * 3).present, usize::from(others) + 1);
+            let unheard = told.iter().rfind(|it| matches!(it, WatchOutput::Unheard(_)));
+            assert_eq!(unheard, Some(&WatchOutput::Unheard(names)));
+        }
+    }
+
+    #[test]
+    fn whoever_only_others_have_met_is_neither_present_nor_awaited() {
+        let now = beginning();
+        let mut watch = watch(now);
+        watch.set_expected(now, ["b", "c"].map(Arc::from).into());
+        watch.set_members(now, vec![neighbour("b", 2, true), neighbour("c", 3, true)], &[]);
+        pass(&mut watch, now, SECOND * 10, |_| false);
+        assert_eq!(watch.standing(), Standing::Minority { present: 1, known: 3 });
+    }
+
+    #[test]
+    fn what_was_exchanged_before_somebody_could_be_a_stranger_says_nothing() {
+        let now = beginning();
+        let mut watch = watch(now);
+        watch.set_expected(now, ["b", "c"].map(Arc::from).into());
+        watch.set_members(now, vec![neighbour("b", 2, true), neighbour("c", 3, true)], &[]);
+        // It joined by that, and the network parted at once.
+        for name in ["b", "c"] {
+            watch.exchanged(now + SECOND, &name.into(), now + SECOND);
+        }
+        pass(&mut watch, now, SECOND * 10, |_| false);
+        assert_eq!(watch.count(now + SECOND * 10).present, 1);
+    }
+
+    #[test]
+    fn without_fencing_no_doubt_silences() {
+        let now = beginning();
+        let mut watch = watch(now);
+        watch.options.fencing = Fencing::Off;
+        watch.set_members(now, vec![neighbour("b", 2, true)], &[]);
+        assert_eq!(watch.standing(), Standing::Confirmed);
+        watch.accused(now);
+        watch.stalled(now, SECOND * 20);
+        assert_eq!(watch.standing(), Standing::Confirmed);
+    }
+
+    /// One that is confirmed among MetalLB's.
+    fn beside_metallb(now: Instant, metallb: &[&str]) -> Watch {
+        let mut watch = watch(now);
+        let others = metallb.iter().zip(2..).map(|(name, last)| neighbour(name, last, false));
+        watch.set_members(now, others.collect(), &[]);
+        assert_eq!(watch.standing(), Standing::Confirmed);
+        pass(&mut watch, now, SECOND, |_| false);
+        watch
+    }
+
+    #[test]
+    fn after_a_standstill_beside_metallb_the_ring_has_to_confirm() {
+        let now = beginning();
+        let mut watch = beside_metallb(now, &["m", "n"]);
+        let woken = now + SECOND * 21;
+        watch.stalled(woken, SECOND * 20);
+        assert_eq!(watch.standing(), Standing::Doubtful);
+        assert_eq!(watch.lease(), Some(Duration::ZERO));
+        let mut asked = |now| {
+            watch.tick(now);
+            let outputs = std::iter::from_fn(|| watch.poll());
+            let asked = outputs.filter_map(|it| match it {
+                WatchOutput::Exchange(name) => Some(name),
+                _ => None,
+            });
+            asked.collect::<Vec<_>>()
+        };
+        assert_eq!(asked(woken), ["m".into()]);
+        assert_eq!(asked(woken + EXCHANGE), ["n".into()], "the first may be dead");
+        let answered = woken + EXCHANGE * 3 / 2;
+        watch.exchanged(answered, &"n".into(), woken - SECOND);
+        assert_eq!(watch.standing(), Standing::Doubtful, "that began before the standstill");
+        watch.contradicted(answered);
+        watch.exchanged(answered, &"n".into(), woken + EXCHANGE);
+        assert_eq!(watch.standing(), Standing::Doubtful, "it had this member for dead");
+        watch.exchanged(answered + EXCHANGE, &"m".into(), answered);
+        assert_eq!(watch.standing(), Standing::Confirmed);
+    }
+
+    #[test]
+    fn a_ring_that_says_nothing_silences_nobody_for_ever() {
+        let now = beginning();
+        let mut watch = beside_metallb(now, &["m"]);
+        watch.stalled(now + SECOND, SECOND);
+        pass(&mut watch, now + SECOND, SECOND * 4, |_| false);
+        assert_eq!(watch.standing(), Standing::Doubtful);
+        pass(&mut watch, now + SECOND * 5, SECOND * 3, |_| false);
+        assert_eq!(watch.standing(), Standing::Confirmed);
+        // Nor does one without any other.
+        watch.set_members(now + SECOND * 9, Vec::new(), &[]);
+        watch.stalled(now + SECOND * 10, SECOND);
+        assert_eq!(watch.standing(), Standing::Confirmed);
+    }
+
+    #[test]
+    fn whoever_was_expected_and_never_met_is_forgotten_with_the_list() {
+        let now = beginning();
+        let mut watch = watch(now);
+        let names = |names: &[&str]| names.iter().map(|name| Arc::from(*name)).collect();
+        watch.set_expected(now, names(&["b", "c", "d"]));
+        watch.set_members(now, vec![neighbour("m", 4, false)], &[]);
+        assert_eq!(watch.count(now).known, 5);
+        watch.set_expected(now, names(&["b"]));
+        assert_eq!(watch.count(now).known, 3);
+        watch.set_gone(now, names(&["b"]));
+        assert_eq!(watch.count(now).known, 2, "its Node is gone");
+        watch.set_members(now, Vec::new(), &[]);
+        watch.forget(now, &names(&["b", "m"]));
+        watch.set_gone(now, names(&[]));
+        assert_eq!(watch.count(now).known, 1, "nothing is kept of them");
     }
 }

@@ -55,6 +55,7 @@ impl Companion for Heartbeat {
             | Event::Suspected { .. }
             | Event::Refuted(_)
             | Event::Accused
+            | Event::Exchanged { .. }
             | Event::Conflict { .. }
             | Event::Contacted { .. }
             | Event::Departed => {}

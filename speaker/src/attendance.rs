@@ -2,19 +2,17 @@
 //! Who takes part as this speaker sees it: what the ring says, what the others say of themselves directly, and whether this node may
 //! speak at all. A synchronous value; the ring itself is somebody else's.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use cluster::model::Node;
 use members::State;
 use members::watch::Standing;
 
+use crate::register::Register;
 use crate::roster::{Facts, Member, Members};
 
-/// After this time without being ready a node's speaker no longer counts, if it is silent as well.
-const NOT_READY: Duration = Duration::from_secs(60);
 /// How long the addresses of those that died are tried again.
 const LOST: Duration = Duration::from_secs(300);
 /// How often they are.
@@ -31,13 +29,10 @@ pub struct Attendance {
     standing: Standing,
     /// This node may speak again, and has not looked at everything since.
     resuming: bool,
-    /// Everybody who ever took part.
-    seen: BTreeSet<Arc<str>>,
+    register: Register,
     /// Where those were that died, and since when.
     lost: BTreeMap<SocketAddr, Instant>,
     next_join: Option<Instant>,
-    /// Since when nodes are not ready.
-    not_ready: BTreeMap<Arc<str>, Instant>,
 }
 
 impl Attendance {
@@ -45,16 +40,15 @@ impl Attendance {
     #[must_use]
     pub fn disabled(node: Arc<str>) -> Self {
         Self {
+            register: Register::new(Arc::clone(&node)),
             node,
             facts: Facts::default(),
             told: BTreeMap::new(),
             members: Members::Disabled,
             standing: Standing::Confirmed,
             resuming: false,
-            seen: BTreeSet::new(),
             lost: BTreeMap::new(),
             next_join: None,
-            not_ready: BTreeMap::new(),
         }
     }
 
@@ -104,7 +98,18 @@ impl Attendance {
 
     /// Everybody who ever took part.
     pub fn seen(&self) -> impl Iterator<Item = &Arc<str>> {
-        self.seen.iter()
+        self.register.seen()
+    }
+
+    /// Who counts although silent.
+    pub(crate) fn register(&mut self) -> &mut Register {
+        &mut self.register
+    }
+
+    /// As [`Register::wants_list`].
+    #[must_use]
+    pub fn wants_list(&self, now: Instant) -> bool {
+        self.register.wants_list(now)
     }
 
     /// How many others take part.
@@ -159,32 +164,23 @@ impl Attendance {
                 }
                 State::Left => {
                     self.lost.remove(&member.address);
+                    self.register.left(&member.name);
                 }
                 State::Dead => {
                     self.lost.entry(member.address).or_insert(now);
+                    self.register.died(now, &member.name);
                 }
             }
         }
         if !self.lost.is_empty() {
             self.next_join.get_or_insert(now);
         }
-        self.seen.extend(counted.keys().cloned());
+        self.register.count(counted.keys());
         self.told.retain(|name, _| counted.contains_key(name));
         let members = self.counted(counted);
         let changed = members != self.members;
         self.members = members;
         changed
-    }
-
-    /// Of whom the API says that they are no nodes any more, or not ready for a minute.
-    pub fn gone(&mut self, now: Instant, nodes: &BTreeMap<Arc<str>, Node>) -> BTreeSet<Arc<str>> {
-        self.not_ready.retain(|name, _| nodes.get(name).is_some_and(|node| !node.ready));
-        for (name, _) in nodes.iter().filter(|(_, node)| !node.ready) {
-            self.not_ready.entry(Arc::clone(name)).or_insert(now);
-        }
-        let long = |name| self.not_ready.get(name).is_some_and(|since| now >= *since + NOT_READY);
-        let seen = self.seen.iter();
-        seen.filter(|name| !nodes.contains_key(*name) || long(*name)).cloned().collect()
     }
 
     /// Those who died lately and are to be joined again now.
@@ -197,11 +193,10 @@ impl Attendance {
         self.lost.keys().copied().collect()
     }
 
-    /// When [`Self::rejoin`] or [`Self::gone`] has something to say.
+    /// When [`Self::rejoin`] or [`Register::look`] has something to say.
     #[must_use]
     pub fn deadline(&self, now: Instant) -> Option<Instant> {
-        let not_ready = self.not_ready.values().map(|since| *since + NOT_READY);
-        not_ready.filter(|at| *at > now).chain(self.next_join).min()
+        self.register.deadline(now).into_iter().chain(self.next_join).min()
     }
 
     fn counted(&self, mut counted: BTreeMap<Arc<str>, Member>) -> Members {

@@ -54,6 +54,7 @@ const OF_ADDRESSES: [OfAddresses; 4] = [
 pub struct MembershipMetrics {
     members: IntGauge,
     silent: IntGaugeVec,
+    blocked: IntGauge,
 }
 
 impl MembershipMetrics {
@@ -75,7 +76,17 @@ impl MembershipMetrics {
             &["reason"],
         )?;
         registry.register(Box::new(silent.clone()))?;
-        Ok(Self { members, silent })
+        let blocked = IntGauge::new(
+            "ferrolb_memberlist_blocked",
+            "1 while the memberlist's port seems to be blocked: no other speaker answers, or some by TCP only.",
+        )?;
+        registry.register(Box::new(blocked.clone()))?;
+        Ok(Self { members, silent, blocked })
+    }
+
+    /// Whether the memberlist's port seems to be blocked.
+    pub fn set_blocked(&self, blocked: bool) {
+        self.blocked.set(i64::from(blocked));
     }
 
     /// How many take part, and why this node is silent, if it is.

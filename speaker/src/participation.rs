@@ -16,6 +16,7 @@ use crate::attendance::Attendance;
 use crate::claims::Told;
 use crate::holdings::Holdings;
 use crate::passage::{MOVING, Orders};
+use crate::register::{Judgement, Listing};
 use crate::roster::{Facts, Member, Members, PoolLinks, PoolOrder};
 use crate::tenure::{Modes, Tenure};
 
@@ -40,6 +41,8 @@ pub enum RingCommand {
     Mark([u8; 16]),
     /// These are no members any more, by what the API says.
     Gone(BTreeSet<Arc<str>>),
+    /// Nothing is to be kept of these, if they are no members of the ring.
+    Forget(BTreeSet<Arc<str>>),
     /// These should be members, by what the API says.
     Expect(BTreeSet<Arc<str>>),
     /// There is nobody to wait for.
@@ -72,8 +75,10 @@ pub struct Participation {
     links_changed: bool,
     /// Since when this node has not been to speak, if the others don't know that yet.
     untold: Option<Instant>,
-    /// Of the snapshot, when it was last considered.
-    readiness: u64,
+    /// Of the snapshot, when it was last considered; none before the cluster's objects have been read.
+    readiness: Option<u64>,
+    /// There is a list of the pods that was not considered.
+    listed: bool,
     commands: VecDeque<RingCommand>,
 }
 
@@ -115,7 +120,8 @@ impl Participation {
             changed_at: None,
             links_changed: true,
             untold: None,
-            readiness: 0,
+            readiness: None,
+            listed: false,
             commands: VecDeque::new(),
         }
     }
@@ -295,8 +301,22 @@ impl Participation {
         }
     }
 
+    /// Whether a list of the speakers' pods would decide who counts.
+    #[must_use]
+    pub fn wants_list(&self, now: Instant) -> bool {
+        self.takes_part && self.attendance.wants_list(now)
+    }
+
     /// Where other speakers should be, on which nodes as far as that is known, and whether there are any.
-    pub fn find(&mut self, addresses: &[SocketAddr], nodes: BTreeSet<Arc<str>>, any: bool) {
+    pub fn find(
+        &mut self,
+        addresses: &[SocketAddr],
+        nodes: BTreeSet<Arc<str>>,
+        any: bool,
+        listing: Listing,
+    ) {
+        self.attendance.register().take_list(nodes.clone(), listing);
+        self.listed = true;
         if !any {
             self.commands.push_back(RingCommand::Alone);
         }
@@ -334,9 +354,10 @@ impl Participation {
         }
         dirty.all |= std::mem::take(&mut self.changed);
         self.consider_holdings(snapshot, dirty);
-        if dirty.all || self.readiness != snapshot.readiness() {
-            self.readiness = snapshot.readiness();
-            self.consider_gone(now, snapshot);
+        let readiness = Some(snapshot.readiness());
+        if dirty.all || self.readiness != readiness || self.listed {
+            self.readiness = readiness;
+            self.consider_gone(now, time, snapshot);
         }
     }
 
@@ -431,7 +452,10 @@ impl Participation {
         }
         let lost = self.attendance.rejoin(now);
         self.join(&lost);
-        self.consider_gone(now, snapshot);
+        // Before it has been read no Node is known, which says nothing.
+        if self.readiness.is_some() {
+            self.consider_gone(now, time, snapshot);
+        }
     }
 
     /// This speaker is about to end. Whether what it announces passes to others now, who say when they have it; MetalLB's speakers take
@@ -478,9 +502,14 @@ impl Participation {
         self.commands.push_back(RingCommand::SetMeta(meta));
     }
 
-    /// Nodes that the API does not know any more, or not as ready for a minute.
-    fn consider_gone(&mut self, now: Instant, snapshot: &Snapshot) {
-        let gone = self.attendance.gone(now, snapshot.nodes());
+    /// Nodes that the API does not know any more, or not as ready for a minute, or without a speaker's pod.
+    fn consider_gone(&mut self, now: Instant, time: u64, snapshot: &Snapshot) {
+        self.listed = false;
+        let Judgement { gone, forgotten } =
+            self.attendance.register().look(now, time, snapshot.nodes());
+        if self.takes_part && !forgotten.is_empty() {
+            self.commands.push_back(RingCommand::Forget(forgotten));
+        }
         if self.takes_part && self.gone != gone {
             self.gone.clone_from(&gone);
             self.commands.push_back(RingCommand::Gone(gone));

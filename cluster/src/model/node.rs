@@ -22,6 +22,8 @@ pub struct Node {
     pub network_unavailable: bool,
     /// Whether the condition `Ready` is `True`, or nothing is said of it.
     pub ready: bool,
+    /// Seconds since the epoch of `lastTransitionTime` of the condition `Ready`, if that is not `True`.
+    pub not_ready_since: Option<i64>,
     /// `spec.unschedulable`: the node is cordoned.
     pub cordoned: bool,
     /// Whether the annotation `ferrolb.io/drain` is there: what is announced from here is to move away.
@@ -35,6 +37,13 @@ impl Node {
     #[must_use]
     pub fn is_excluded(&self) -> bool {
         self.labels.contains_key(EXCLUDE_LABEL)
+    }
+
+    /// Whether all but the readiness is equal.
+    #[must_use]
+    pub(crate) fn differs_in_readiness_only(&self, other: &Self) -> bool {
+        let (ready, not_ready_since) = (other.ready, other.not_ready_since);
+        Self { ready, not_ready_since, ..self.clone() } == *other
     }
 }
 
@@ -68,6 +77,8 @@ struct Condition {
     condition_type: String,
     #[serde(default)]
     status: String,
+    #[serde(default, rename = "lastTransitionTime")]
+    last_transition_time: Option<String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -83,12 +94,15 @@ impl NodeObject {
     #[must_use]
     pub fn reduce(self) -> Node {
         let annotations = self.metadata.annotations.unwrap_or_default();
-        let ready = !self
-            .status
-            .conditions
-            .iter()
-            .flatten()
-            .any(|condition| condition.condition_type == "Ready" && condition.status != "True");
+        let not_ready =
+            self.status.conditions.iter().flatten().find(|condition| {
+                condition.condition_type == "Ready" && condition.status != "True"
+            });
+        let ready = not_ready.is_none();
+        let not_ready_since = not_ready
+            .and_then(|condition| condition.last_transition_time.as_deref())
+            .and_then(|time| time.parse::<jiff::Timestamp>().ok())
+            .map(jiff::Timestamp::as_second);
         Node {
             cordoned: self.spec.unschedulable.unwrap_or(false),
             draining: annotations.contains_key(DRAIN_ANNOTATION),
@@ -99,6 +113,7 @@ impl NodeObject {
                 },
             ),
             ready,
+            not_ready_since,
             internal_addresses: self
                 .status
                 .addresses
@@ -116,4 +131,29 @@ impl NodeObject {
 pub struct NamespaceObject {
     /// Standard metadata.
     pub metadata: ObjectMeta,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn node(ready: &serde_json::Value) -> Node {
+        let object = json!({ "metadata": { "name": "a" }, "status": { "conditions": [ready] } });
+        serde_json::from_value::<NodeObject>(object).unwrap().reduce()
+    }
+
+    #[test]
+    fn since_when_a_node_is_not_ready() {
+        let time = "1970-01-01T00:01:00Z";
+        let with = |status: &str, time: &str| {
+            let node =
+                node(&json!({ "type": "Ready", "status": status, "lastTransitionTime": time }));
+            (node.ready, node.not_ready_since)
+        };
+        assert_eq!(with("True", time), (true, None));
+        assert_eq!(with("Unknown", time), (false, Some(60)));
+        assert_eq!(with("False", "yesterday"), (false, None), "it is a node all the same");
+    }
 }

@@ -148,6 +148,8 @@ pub struct Detector {
     last_roll_call: Option<Instant>,
     last_death: Option<Instant>,
     doubt: Option<Doubt>,
+    /// Whether the ring has members that do not speak the heartbeat.
+    mixed: bool,
     notices: Notices,
     /// How many datagrams were sent, to anybody.
     sent: u64,
@@ -178,6 +180,7 @@ impl Detector {
             last_roll_call: None,
             last_death: None,
             doubt: None,
+            mixed: false,
             notices: Notices::default(),
             sent: 0,
             last_stranger: None,
@@ -428,6 +431,12 @@ impl Detector {
         self.peers.get(name).is_some_and(|peer| peer.heard.is_some())
     }
 
+    /// Whether this member was there for two seconds by then, and was never heard itself.
+    #[must_use]
+    pub fn is_stranger(&self, at: Instant, name: &str) -> bool {
+        self.peers.get(name).is_some_and(|peer| peer.is_stranger(at))
+    }
+
     /// How long ago this member was heard itself; none if it never was.
     #[must_use]
     pub fn silent_for(&self, now: Instant, name: &str) -> Option<Duration> {
@@ -474,6 +483,7 @@ impl Detector {
         };
         for peer in self.peers.values_mut() {
             peer.evidence = (peer.evidence + late).min(now);
+            peer.since = (peer.since + late).min(now);
             if let Some(probing) = &mut peer.probing {
                 probing.since = (probing.since + late).min(now);
                 probing.next = now;

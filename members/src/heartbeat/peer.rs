@@ -14,6 +14,8 @@ const REMEMBERED_NOTICES: usize = 64;
 /// How many askers wait for news of one member; each watcher asks, so that there are few.
 const ASKERS: usize = 8;
 
+/// Whoever was not heard for so long since it is a member is not reached by datagrams; as long as a start waits for the ring.
+pub(crate) const ACQUAINTANCE: Duration = Duration::from_secs(2);
 /// How often a new member is greeted; more often would be noise for one that doesn't speak after all.
 const GREETINGS: u8 = 50;
 
@@ -46,6 +48,8 @@ pub(crate) struct Peer {
     hears: Instant,
     /// The newest stamp of it, proven or not; it is what we echo.
     stamp: Option<Stamp>,
+    /// Since when it is a member.
+    pub(crate) since: Instant,
     /// When it was last heard itself.
     pub(crate) heard: Option<Instant>,
     /// Since when nothing spoke for its life: heard by us or by somebody who told us.
@@ -84,6 +88,7 @@ impl Peer {
             echoed: sent,
             hears: now,
             stamp: None,
+            since: now,
             heard: None,
             evidence: now,
             spoke: false,
@@ -165,6 +170,11 @@ impl Peer {
     pub(crate) fn is_deaf(&mut self) {
         self.evidence = self.evidence.min(self.hears);
         self.heard = self.heard.map(|heard| heard.min(self.hears));
+    }
+
+    /// Whether it was a member long enough by then to be heard, and never was: nothing of what it thinks of us can be known.
+    pub(crate) fn is_stranger(&self, at: Instant) -> bool {
+        self.heard.is_none() && at >= self.since + ACQUAINTANCE
     }
 
     /// Whether it gets heartbeats.

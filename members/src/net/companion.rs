@@ -27,6 +27,8 @@ pub enum CompanionCommand {
     Mark(Mark),
     /// These are no members any more, by what the API says.
     Gone(BTreeSet<Arc<str>>),
+    /// Nothing is to be kept of these, unless they are members.
+    Forget(BTreeSet<Arc<str>>),
     /// These should be members, by what the API says.
     Expected(BTreeSet<Arc<str>>),
     /// There is nobody to wait for.
@@ -51,6 +53,8 @@ pub enum CompanionOutput {
     Vouch(String),
     /// As [`Ring::reappear`](crate::Ring::reappear).
     Reappear,
+    /// As [`Ring::exchange`](crate::Ring::exchange).
+    Exchange(String),
     /// As [`Ring::set_meta`](crate::Ring::set_meta).
     SetMeta(Vec<u8>),
 }

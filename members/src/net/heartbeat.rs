@@ -2,6 +2,7 @@
 //! The heartbeat as the companion of a ring: opens and seals its datagrams, keeps the permit of this member, and tells who
 //! listens.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -55,6 +56,8 @@ pub enum HeartbeatEvent {
         /// The mark.
         mark: Mark,
     },
+    /// These members answer over TCP, and no datagram of theirs comes; told when they are others.
+    Unheard(BTreeSet<Arc<str>>),
     /// A member tells something.
     Notice {
         /// Its name.
@@ -171,6 +174,7 @@ impl Companion for Heartbeat {
             }
             CompanionCommand::Mark(mark) => self.guard.set_mark(mark),
             CompanionCommand::Gone(gone) => self.guard.set_gone(now, gone),
+            CompanionCommand::Forget(names) => self.guard.forget(now, &names),
             CompanionCommand::Expected(names) => self.guard.set_expected(now, names),
             CompanionCommand::Alone => self.guard.alone(now),
             CompanionCommand::Resume => self.guard.resume(),
@@ -205,6 +209,10 @@ impl Companion for Heartbeat {
                     return Some(CompanionOutput::Vouch((*name).to_owned()));
                 }
                 WatchOutput::Reappear => return Some(CompanionOutput::Reappear),
+                WatchOutput::Exchange(name) => {
+                    return Some(CompanionOutput::Exchange((*name).to_owned()));
+                }
+                WatchOutput::Unheard(names) => HeartbeatEvent::Unheard(names),
                 WatchOutput::Standing(standing) => HeartbeatEvent::Standing(standing),
                 WatchOutput::Marked { name, mark } => HeartbeatEvent::Marked { name, mark },
                 WatchOutput::Notice { from, bytes } => {

@@ -331,6 +331,7 @@ impl Runner {
             CompanionOutput::DeclareDead(name) => self.ring.declare_dead(now, &name),
             CompanionOutput::Vouch(name) => self.ring.vouch(now, &name),
             CompanionOutput::Reappear => self.ring.reappear(now),
+            CompanionOutput::Exchange(name) => self.ring.exchange(now, &name),
             CompanionOutput::SetMeta(meta) => {
                 if let Err(error) = self.ring.set_meta(now, &meta) {
                     tracing::error!(%error, "meta data was not told");
@@ -357,7 +358,10 @@ impl Runner {
                     let _ = done.try_send(());
                 }
             }
-            Event::Contacted { .. } | Event::Conflict { .. } | Event::Accused => {}
+            Event::Contacted { .. }
+            | Event::Conflict { .. }
+            | Event::Accused
+            | Event::Exchanged { .. } => {}
             Event::Joined(_)
             | Event::Left(_)
             | Event::Updated(_)

@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::{State, Versions};
 
@@ -135,6 +135,13 @@ pub enum Event {
         to: SocketAddr,
         /// Why it was in vain; `None` if we are in one ring now.
         error: Option<Arc<str>>,
+    },
+    /// A member that we asked over a stream has told all that it knows, and got all that we know. Whatever it said of us was told before this.
+    Exchanged {
+        /// Its name.
+        name: Arc<str>,
+        /// When the stream was opened.
+        began: Instant,
     },
     /// The others have been told that we leave.
     Departed,

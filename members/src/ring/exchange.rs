@@ -24,8 +24,8 @@ const NODES: u32 = 4 * 4096;
 pub(super) enum Purpose {
     /// A caller wants to be in one ring with whoever is there.
     Join { to: SocketAddr },
-    /// It was time.
-    PushPull,
+    /// It was time, or a caller wants it.
+    PushPull { with: Arc<str>, began: Instant },
     /// A probed member did not answer over UDP.
     Ping { sequence: u32 },
 }
@@ -49,11 +49,18 @@ impl Ring {
             return;
         }
         let chosen = self.choose(1, |record| record.state == State::Alive);
-        let Some(record) = chosen.first().and_then(|name| self.records.get(name)) else { return };
+        if let Some(name) = chosen.first() {
+            self.exchange_with(now, name);
+        }
+    }
+
+    pub(super) fn exchange_with(&mut self, now: Instant, name: &str) {
+        let Some(record) = self.records.get(name) else { return };
         let to = record.to();
+        let purpose = Purpose::PushPull { with: Arc::clone(&record.name), began: now };
         if self.exchanges.len() < STREAMS {
             let octets = self.local_state(false);
-            self.open(Purpose::PushPull, to, octets, self.settings.tcp_timeout);
+            self.open(purpose, to, octets, self.settings.tcp_timeout);
         }
     }
 
@@ -105,11 +112,12 @@ impl Ring {
         let Some(purpose) = self.exchanges.remove(&stream) else { return };
         match purpose {
             Purpose::Ping { sequence } => self.answered_over_tcp(sequence, result),
-            Purpose::PushPull => {
-                if self.exchanged(now, result).is_err() {
-                    self.discarded += 1;
+            Purpose::PushPull { with: name, began } => match self.exchanged(now, result) {
+                Ok(()) => {
+                    self.outputs.push_back(Output::Event(Event::Exchanged { name, began }));
                 }
-            }
+                Err(_) => self.discarded += 1,
+            },
             Purpose::Join { to } => {
                 let error = self.exchanged(now, result).err();
                 if error.is_none() {

@@ -9,7 +9,9 @@ use std::time::Duration;
 use kube::Client;
 use kube::api::ListParams;
 use serde::Deserialize;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
+
+use crate::register::Listing;
 
 /// How often the pods are listed.
 const LIST: Duration = Duration::from_secs(300);
@@ -23,6 +25,10 @@ const FIRST: [Duration; 5] = [
     Duration::from_secs(4),
     Duration::from_secs(8),
 ];
+/// The least time between two lists where one would decide who counts.
+const HURRY: Duration = Duration::from_secs(5);
+/// After a failure the watches may still be away for so long: their longest pause is 10 s, and a list takes time.
+const SETTLED: Duration = Duration::from_secs(30);
 /// The pause after a list that failed.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -81,33 +87,49 @@ pub(super) struct Found {
     pub(super) nodes: BTreeSet<Arc<str>>,
     /// How many other pods there are, those without an address included.
     pub(super) pods: usize,
+    /// What may be concluded from it.
+    pub(super) listing: Listing,
 }
 
-/// Tells again and again where the other speakers are.
-pub(super) fn discover(client: Client, wanted: Wanted) -> mpsc::Receiver<Found> {
+/// Tells again and again where the other speakers are; with a fresh list soon while `hurried`.
+pub(super) fn discover(
+    client: Client,
+    wanted: Wanted,
+    mut hurried: watch::Receiver<bool>,
+) -> mpsc::Receiver<Found> {
     let (sender, receiver) = mpsc::channel(1);
     tokio::spawn(async move {
         let mut first = FIRST.iter();
         let mut told_off = false;
+        let mut failed: Option<tokio::time::Instant> = None;
         loop {
+            let asked = tokio::time::Instant::now();
             match list(&client, &wanted).await {
                 Ok(found) => {
                     told_off = false;
+                    let settled = failed.is_none_or(|last| asked >= last + SETTLED);
+                    let listing =
+                        if settled { Listing::Asked(asked.into()) } else { Listing::Unsettled };
+                    let found = Found { listing, ..found };
                     let mut waited = Duration::ZERO;
                     while waited < LIST {
                         if sender.send(found.clone()).await.is_err() {
                             return;
                         }
                         let pause = first.next().copied().unwrap_or(JOIN);
-                        tokio::time::sleep(pause).await;
+                        let early = tokio::select! {
+                            () = tokio::time::sleep(pause) => false,
+                            () = hurry(&mut hurried, asked) => true,
+                        };
                         waited += pause;
-                        if pause < JOIN {
+                        if pause < JOIN || early {
                             // Pods of a fresh cluster get their addresses one by one.
                             break;
                         }
                     }
                 }
                 Err(error) => {
+                    failed = Some(tokio::time::Instant::now());
                     if !std::mem::replace(&mut told_off, true) {
                         tracing::warn!(event = "podListFailed", %error,
                             "the other speakers' pods cannot be listed; it is tried again");
@@ -118,6 +140,14 @@ pub(super) fn discover(client: Client, wanted: Wanted) -> mpsc::Receiver<Found> 
         }
     });
     receiver
+}
+
+/// Waits until there may be another list because one would decide something.
+async fn hurry(hurried: &mut watch::Receiver<bool>, asked: tokio::time::Instant) {
+    tokio::time::sleep_until(asked + HURRY).await;
+    if hurried.wait_for(|hurried| *hurried).await.is_err() {
+        std::future::pending::<()>().await;
+    }
 }
 
 async fn list(client: &Client, wanted: &Wanted) -> Result<Found, kube::Error> {
@@ -132,6 +162,7 @@ async fn list(client: &Client, wanted: &Wanted) -> Result<Found, kube::Error> {
     };
     let others: Vec<Pod> = pods.items.into_iter().filter(|pod| !own(pod)).collect();
     Ok(Found {
+        listing: Listing::Unsettled,
         pods: others.len(),
         nodes: others
             .iter()

@@ -13,7 +13,9 @@ use members::watch::Standing;
 
 use super::layer2::Layer2Driver;
 use super::ring::{RingDriver, RingEvent, time};
+use crate::blockage::{Blockage, Blocked};
 use crate::metrics::MembershipMetrics;
+use crate::register::Listing;
 use crate::speaker::Output;
 
 /// How long MetalLB's speakers get to take over from one that has left, which they do not say.
@@ -27,7 +29,7 @@ pub struct Membership {
     standing: Standing,
     /// Where speakers are by what the API says.
     found: Vec<SocketAddr>,
-    blocked: bool,
+    blockage: Blockage,
     metrics: Option<MembershipMetrics>,
 }
 
@@ -36,7 +38,8 @@ impl Membership {
     #[must_use]
     pub fn new(ring: RingDriver, metrics: Option<MembershipMetrics>) -> Self {
         let standing = ring.attendance().standing();
-        let membership = Self { metrics, ring, standing, found: Vec::new(), blocked: false };
+        let (found, blockage) = (Vec::new(), Blockage::default());
+        let membership = Self { metrics, ring, standing, found, blockage };
         membership.measure();
         membership
     }
@@ -46,6 +49,7 @@ impl Membership {
             let attendance = self.ring.attendance();
             let standing = attendance.standing();
             metrics.set(attendance.others() + 1, (!standing.speaks()).then(|| standing.name()));
+            metrics.set_blocked(self.blockage.is_blocked());
         }
     }
 
@@ -72,11 +76,50 @@ impl Membership {
         if !claims.is_empty() {
             driver.claimed(&claims);
         }
-        self.measure();
         let standing = self.ring.attendance().standing();
         if standing != self.standing {
             self.standing = standing;
             self.tell_standing(standing);
+        }
+        if let Some(blocked) = self.blockage.set_unheard(self.ring.unheard()) {
+            self.tell_blocked(&blocked);
+        }
+        self.measure();
+    }
+
+    /// Whether the port seems to be blocked; `awaited`: whether those that are listed have had their time to answer.
+    fn look(&mut self, awaited: bool) {
+        let attendance = self.ring.attendance();
+        let (speaks, others) = (attendance.standing().speaks(), attendance.others());
+        let listed = !self.found.is_empty();
+        if let Some(blocked) = self.blockage.look(now(), speaks, others, listed, awaited) {
+            self.tell_blocked(&blocked);
+            self.measure();
+        }
+    }
+
+    fn tell_blocked(&self, blocked: &Blocked) {
+        match blocked {
+            Blocked::Everybody => {
+                tracing::error!(event = "memberlistBlocked", speakers = ?self.found,
+                    "no other speaker answers, although there should be some: is the memberlist's port (7946 over UDP and TCP) blocked? This node announces as if it were alone");
+            }
+            Blocked::Some(nodes) if nodes.is_empty() => {
+                tracing::info!(
+                    event = "memberlistOpen",
+                    "all speakers that answer over TCP answer over UDP as well"
+                );
+            }
+            Blocked::Some(nodes) => {
+                tracing::error!(
+                    event = "memberlistBlocked",
+                    ?nodes,
+                    "these nodes' speakers answer over TCP only: is the memberlist's port blocked over UDP (7946)? Whether they live is judged by the memberlist alone, which takes seconds"
+                );
+            }
+            Blocked::Nobody => {
+                tracing::info!(event = "memberlistOpen", "other speakers answer");
+            }
         }
     }
 
@@ -88,11 +131,7 @@ impl Membership {
                     standing = "confirmed",
                     "this node may announce by L2"
                 );
-                if self.ring.attendance().others() == 0 && !self.found.is_empty() {
-                    self.blocked = true;
-                    tracing::error!(event = "memberlistBlocked", speakers = ?self.found,
-                        "no other speaker answers, although there should be some: is the memberlist's port (7946 over UDP and TCP) blocked? This node announces as if it were alone");
-                }
+                self.look(true);
             }
             Standing::Starting => {}
             Standing::Doubtful => {
@@ -115,9 +154,22 @@ impl Membership {
     }
 
     /// Where other speakers should be, on which nodes as far as that is known, and whether there are any.
-    pub fn find(&mut self, addresses: Vec<SocketAddr>, nodes: BTreeSet<Arc<str>>, any: bool) {
-        self.ring.with(|participation| participation.find(&addresses, nodes, any));
+    pub fn find(
+        &mut self,
+        addresses: Vec<SocketAddr>,
+        nodes: BTreeSet<Arc<str>>,
+        any: bool,
+        listing: Listing,
+    ) {
+        self.ring.with(|participation| participation.find(&addresses, nodes, any, listing));
         self.found = addresses;
+        self.look(false);
+    }
+
+    /// Whether a list of the speakers' pods would decide who counts.
+    #[must_use]
+    pub fn wants_list(&self) -> bool {
+        self.ring.participation().wants_list(now())
     }
 
     /// Before a decision: what the members say, and what they are told.
@@ -125,10 +177,7 @@ impl Membership {
         self.ring.with(|participation| {
             participation.consider(now(), time(), snapshot, &driver.links(), dirty);
         });
-        if self.blocked && self.ring.attendance().others() > 0 {
-            self.blocked = false;
-            tracing::info!(event = "memberlistOpen", "other speakers answer");
-        }
+        self.look(false);
     }
 
     /// Decides, as [`Layer2Driver::reconcile`]; then this node speaks again, if it may. The log has the start of the round: its end

@@ -7,6 +7,7 @@
 //!                             └────────────────────┘
 //! ```
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -67,13 +68,15 @@ pub struct RingSignals {
 pub struct RingDriver {
     ring: Option<Ring>,
     participation: Participation,
+    /// Members that answer over TCP, and of which no datagram comes.
+    unheard: BTreeSet<Arc<str>>,
 }
 
 impl RingDriver {
     /// Without a ring: every known node counts as running a speaker.
     #[must_use]
     pub fn disabled(node: Arc<str>) -> Self {
-        Self { participation: Participation::disabled(node), ring: None }
+        Self { participation: Participation::disabled(node), ring: None, unheard: BTreeSet::new() }
     }
 
     /// Opens the sockets and begins.
@@ -131,7 +134,7 @@ impl RingDriver {
         let (ring, _) = Ring::spawn(options, Some(Box::new(heartbeat)))?;
         let snapshots = ring.watch();
         let participation = Participation::new(node, facts, alone, drain_on_cordon);
-        let mut driver = Self { ring: Some(ring), participation };
+        let mut driver = Self { ring: Some(ring), participation, unheard: BTreeSet::new() };
         driver.handle_members();
         driver.carry_out();
         Ok((driver, RingSignals { snapshots, told }))
@@ -147,6 +150,12 @@ impl RingDriver {
     #[must_use]
     pub fn participation(&self) -> &Participation {
         &self.participation
+    }
+
+    /// Members that answer over TCP, and of which no datagram comes.
+    #[must_use]
+    pub fn unheard(&self) -> &BTreeSet<Arc<str>> {
+        &self.unheard
     }
 
     /// Lets the ring do what follows from this.
@@ -172,6 +181,7 @@ impl RingDriver {
                     claims = self.participation.handle_notice(now(), from, &octets, members);
                 }
             }
+            RingEvent::Heartbeat(HeartbeatEvent::Unheard(names)) => self.unheard = names,
             RingEvent::Heartbeat(HeartbeatEvent::Marked { name, mark }) => {
                 self.participation.handle_mark(now(), &name, mark);
             }
@@ -216,6 +226,7 @@ impl RingDriver {
                 }
                 RingCommand::Mark(mark) => ring.companion(CompanionCommand::Mark(mark)),
                 RingCommand::Gone(gone) => ring.companion(CompanionCommand::Gone(gone)),
+                RingCommand::Forget(names) => ring.companion(CompanionCommand::Forget(names)),
                 RingCommand::Expect(nodes) => ring.companion(CompanionCommand::Expected(nodes)),
                 RingCommand::Alone => ring.companion(CompanionCommand::Alone),
                 RingCommand::Resume => ring.companion(CompanionCommand::Resume),

@@ -106,6 +106,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         announce_interval: args.announce_interval,
         seed: std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), &node),
     };
+    let (hurry, hurried) = tokio::sync::watch::channel(false);
     let (ring, mut ring_signals, mut found) = match membership {
         Some(flags) => {
             let wanted = Wanted {
@@ -127,7 +128,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
                 alone: false,
                 permit,
             })?;
-            (ring, Some(signals), Some(discover(client.clone(), wanted)))
+            (ring, Some(signals), Some(discover(client.clone(), wanted, hurried)))
         }
         None => (RingDriver::disabled(node.as_str().into()), None, None),
     };
@@ -248,7 +249,8 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
             event = RingSignals::next(&mut ring_signals) => shell.handle_ring(event),
             () = &mut unread, if !unread.is_elapsed() => {}
             Some(found) = next_found(&mut found), if has_read(&shell.snapshot) || unread.is_elapsed() => {
-                shell.membership.find(found.addresses, found.nodes, found.pods > 0);
+                let any = found.pods > 0;
+                shell.membership.find(found.addresses, found.nodes, any, found.listing);
             },
             () = until(shell.membership_deadline()) => shell.expire(),
             signal = signals.next(shell.bgp.deadline()) => shell.handle_signal(signal),
@@ -271,6 +273,8 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
             }
         }
         shell.decide();
+        let wanted = shell.membership.wants_list();
+        hurry.send_if_modified(|before| std::mem::replace(before, wanted) != wanted);
         shell.say();
         shell.discard_aggregates().await;
     }

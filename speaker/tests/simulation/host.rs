@@ -107,6 +107,8 @@ pub(crate) struct Process {
     pub(crate) engine_tells: VecDeque<u64>,
     pub(crate) permit: Permit,
     pub(crate) leaving: Leaving,
+    /// Members that answer over TCP only.
+    pub(crate) unheard: BTreeSet<Arc<str>>,
     links: Vec<LinkReport>,
     interfaces: BTreeSet<Box<str>>,
     /// Counts changes of what is answered for.
@@ -169,6 +171,7 @@ impl Process {
             engine_tells: VecDeque::new(),
             permit: Permit::None,
             leaving: Leaving::No,
+            unheard: BTreeSet::new(),
             links: start.links,
             interfaces: ["eth0".into()].into(),
             version: 0,
@@ -235,6 +238,9 @@ impl Process {
                 RingCommand::Gone(gone) => {
                     self.guarded(now, boot, |guard| guard.set_gone(now, gone));
                 }
+                RingCommand::Forget(names) => {
+                    self.guarded(now, boot, |guard| guard.forget(now, &names));
+                }
                 RingCommand::Expect(names) => {
                     self.guarded(now, boot, |guard| guard.set_expected(now, names));
                 }
@@ -282,6 +288,8 @@ impl Process {
                     WatchOutput::DeclareDead { name, .. } => self.ring.declare_dead(now, &name),
                     WatchOutput::Vouch(name) => self.ring.vouch(now, &name),
                     WatchOutput::Reappear => self.ring.reappear(now),
+                    WatchOutput::Exchange(name) => self.ring.exchange(now, &name),
+                    WatchOutput::Unheard(names) => self.unheard = names,
                     WatchOutput::Standing(standing) => self.telling.push(Told::Standing(standing)),
                     WatchOutput::Marked { name, mark } => self.telling.push(Told::Mark(name, mark)),
                     WatchOutput::Notice { from, bytes } => {
@@ -302,7 +310,10 @@ impl Process {
                     self.leaving = Leaving::Done;
                 }
             }
-            Event::Contacted { .. } | Event::Conflict { .. } | Event::Accused => {}
+            Event::Contacted { .. }
+            | Event::Conflict { .. }
+            | Event::Accused
+            | Event::Exchanged { .. } => {}
             Event::Joined(_)
             | Event::Left(_)
             | Event::Updated(_)
@@ -436,6 +447,8 @@ pub(crate) struct Host {
     pub(crate) api: bool,
     /// Objects that it has not heard of since the API is away.
     pub(crate) unheard: Vec<serde_json::Value>,
+    /// A list of the pods is under way because it decides something.
+    pub(crate) hurried: bool,
     pub(crate) thread_woken: Option<Duration>,
     pub(crate) task_woken: Option<Duration>,
     pub(crate) check: Option<Duration>,

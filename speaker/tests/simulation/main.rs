@@ -15,6 +15,7 @@ mod history;
 mod host;
 mod judge;
 mod lossy;
+mod membership;
 mod modes;
 mod network;
 mod table;

@@ -94,6 +94,7 @@ impl World {
         self.datagrams += 1;
         let lost = self.loss > 0 && self.chance.below(1_000) < self.loss;
         let delay = self.delay();
-        (!lost && !self.cut.contains(&(from, to))).then_some(delay)
+        let pair = (from, to);
+        (!lost && !self.cut.contains(&pair) && !self.mute.contains(&pair)).then_some(delay)
     }
 }

@@ -117,6 +117,10 @@ fn of_two_that_count_the_smaller_name_goes_on() {
         (2, Fault::Part, &[1], Others),
         (2, Fault::Power, &[1], Others),
         (2, Fault::Power, &[0], Nobody),
+        (2, Fault::Killed, &[1], Others),
+        (2, Fault::Killed, &[0], Nobody),
+        (2, Fault::Stopped, &[1], Others),
+        (2, Fault::Stopped, &[0], Nobody),
     ];
     check(rows, Fencing::Majority, true);
 }
@@ -135,7 +139,7 @@ fn by_the_stall_rule_alone_each_part_answers() {
 #[test]
 fn without_the_api_all_stays_as_it_is() {
     for count in 1..=5 {
-        for seed in 0..4 {
+        for seed in 0..8 {
             let mut history = History::begin(seed, count);
             let all: Vec<usize> = (0..count).collect();
             let before: Vec<_> =

@@ -7,13 +7,13 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use cluster::{ConfigScope, Object, Snapshot};
+use cluster::{ConfigScope, Kind, Object, Snapshot};
 use crds::config::ConfigKind;
 use l2::LinkReport;
 use members::quorum::Fencing;
 use members::{Input, State};
 use serde_json::{Value, json};
-use speaker::{BgpMode, Modes, Options};
+use speaker::{BgpMode, Listing, Modes, Options};
 
 use crate::events::{Arrival, Chance, Pending};
 use crate::host::{Clock, Host, Hosts, Leaving, Pause, Process, Start};
@@ -24,6 +24,8 @@ pub(crate) const MS: Duration = Duration::from_millis(1);
 const BUFFER: usize = 400;
 /// How far the times of day of nodes that have it in common are apart, in microseconds.
 const APART: u64 = 3_000;
+/// The round of a list of the pods that is had because it decides something.
+const HURRIED: u64 = u64::MAX;
 /// What a thread does first and what second when it goes on, at the same time.
 const BEFORE: Duration = Duration::from_micros(1);
 
@@ -54,8 +56,12 @@ pub(crate) struct World {
     pub(crate) loss: u64,
     /// Pairs (from, to) that nothing passes.
     pub(crate) cut: BTreeSet<(usize, usize)>,
+    /// Pairs (from, to) that no datagram passes, though streams do.
+    pub(crate) mute: BTreeSet<(usize, usize)>,
     /// Nodes as the API has them.
     nodes: Vec<Value>,
+    /// Those on which a speaker's pod is.
+    pub(crate) pods: BTreeSet<usize>,
     pub(crate) addresses: Vec<IpAddr>,
     /// How long news of the API take at most.
     pub(crate) lag: Duration,
@@ -100,6 +106,7 @@ impl World {
                     waiting: Vec::new(),
                     api: true,
                     unheard: Vec::new(),
+                    hurried: false,
                     thread_woken: None,
                     task_woken: None,
                     check: None,
@@ -120,7 +127,9 @@ impl World {
             steps: 0,
             loss: 0,
             cut: BTreeSet::new(),
+            mute: BTreeSet::new(),
             nodes: (0..count).map(node).collect(),
+            pods: (0..count).collect(),
             addresses,
             lag: 200 * MS,
             asked: BTreeMap::new(),
@@ -203,6 +212,7 @@ impl World {
         host.process = Some(process);
         host.kernel = true;
         host.unheard.clear();
+        host.hurried = false;
         (host.thread_woken, host.task_woken, host.check) = (None, None, None);
         host.awake = [false; 3];
         host.waiting.clear();
@@ -275,11 +285,41 @@ impl World {
         }
     }
 
+    /// Port 7946 is open over TCP alone, at these.
+    pub(crate) fn block_datagrams(&mut self, some: &[usize]) {
+        for one in some {
+            for other in (0..self.hosts.len()).filter(|other| other != one) {
+                self.mute.insert((*one, other));
+                self.mute.insert((other, *one));
+            }
+        }
+    }
+
     /// An object of the API changes.
     pub(crate) fn drain(&mut self, index: usize, drained: bool) {
         let annotations = if drained { json!({ "ferrolb.io/drain": "true" }) } else { json!({}) };
         self.nodes[index] = json!({ "kind": "Node",
             "metadata": { "name": &*name(index), "annotations": annotations } });
+        self.tell_all(&self.nodes[index].clone());
+    }
+
+    /// A Node is not ready since then, by what the API says; or it is.
+    pub(crate) fn set_ready(&mut self, index: usize, not_since: Option<Duration>) {
+        let status = if not_since.is_some() { "Unknown" } else { "True" };
+        let since = self.time() / 1_000_000 - not_since.map_or(0, |since| since.as_secs());
+        let since = jiff::Timestamp::from_second(i64::try_from(since).unwrap()).unwrap();
+        let ready =
+            json!({ "type": "Ready", "status": status, "lastTransitionTime": since.to_string() });
+        self.nodes[index] = json!({ "kind": "Node", "metadata": { "name": &*name(index) },
+            "status": { "conditions": [ready] } });
+        self.tell_all(&self.nodes[index].clone());
+    }
+
+    /// A Node is deleted, its pods with it.
+    pub(crate) fn delete_node(&mut self, index: usize) {
+        self.pods.remove(&index);
+        self.nodes[index] = json!({ "kind": "Node", "metadata": { "name": &*name(index) },
+            "deleted": true });
         self.tell_all(&self.nodes[index].clone());
     }
 
@@ -501,13 +541,18 @@ impl World {
             }
             Arrival::Discover(round) => {
                 if api {
-                    let others: Vec<SocketAddr> =
-                        (0..self.hosts.len()).filter(|it| *it != index).map(address).collect();
+                    let pods = || self.pods.iter().copied().filter(|it| *it != index);
+                    let others: Vec<SocketAddr> = pods().map(address).collect();
                     let any = !others.is_empty();
-                    let names = (0..self.hosts.len()).filter(|it| *it != index).map(name).collect();
+                    let names = pods().map(name).collect();
                     let Some(process) = &mut self.hosts[index].process else { return };
-                    process.participation.find(&others, names, any);
+                    process.participation.find(&others, names, any, Listing::Asked(now));
                     process.task(now, time);
+                }
+                if round == HURRIED {
+                    self.hosts[index].hurried = false;
+                    self.settle(index);
+                    return;
                 }
                 // As discovery: after 0.5, 1, 2, 4, 8 seconds, then each minute.
                 let pause = if api { 500 << round.min(5) } else { 1_000 };
@@ -545,6 +590,7 @@ impl World {
         let commanded = !process.commands.is_empty();
         let telling = !process.engine_tells.is_empty();
         let done = process.leaving == Leaving::Done;
+        let hurries = process.participation.wants_list(now);
         let sent = std::mem::take(&mut process.sent);
         let awake = self.hosts[index].awake;
         self.hosts[index].awake = [awake[0] | told, awake[1] | commanded, awake[2] | telling];
@@ -559,6 +605,10 @@ impl World {
         if telling && !awake[2] {
             let after = self.chance.micros(50, 300);
             self.push(after, index, Arrival::Engine);
+        }
+        if hurries && !std::mem::replace(&mut self.hosts[index].hurried, true) {
+            let pause = self.chance.micros(1_000_000, 5_000_000);
+            self.push(pause, index, Arrival::Discover(HURRIED));
         }
         for sent in sent {
             self.send(index, sent);
@@ -651,6 +701,10 @@ fn apply(snapshot: &mut Snapshot, value: &Value) {
     let typed = value.clone();
     snapshot.apply(match value["kind"].as_str().unwrap() {
         "Service" => Object::Service(serde_json::from_value(typed).unwrap()),
+        "Node" if value["deleted"] == true => {
+            snapshot.delete(Kind::Node, value["metadata"]["name"].as_str().unwrap());
+            return;
+        }
         "Node" => Object::Node(serde_json::from_value(typed).unwrap()),
         other => Object::Config(ConfigKind::from_kind(other).unwrap(), typed),
     });

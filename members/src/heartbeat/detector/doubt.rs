@@ -1,16 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Doubt of oneself: after a standstill, or when somebody had declared this member dead, it asks its partners what they think of it.
+//! Doubt of oneself: after a standstill, or when somebody had declared this member dead, it asks its partners what they think of it;
+//! without any that can be asked, the ring.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Detector;
+use crate::heartbeat::peer::{ACQUAINTANCE, Peer};
 use crate::heartbeat::wire::{Body, View};
 
 /// How long answers are awaited at least: one that says no shall not come after those that say yes.
 const LEAST: Duration = Duration::from_millis(20);
 /// The time between two rounds of asking.
 const PAUSE: Duration = Duration::from_millis(20);
+/// How long the ring is asked at most: a member that takes no streams says nothing, and nobody shall be silent for ever for that.
+const LIMIT: Duration = Duration::from_secs(5);
 
 /// A doubt that is not settled.
 #[derive(Clone, Copy, Debug)]
@@ -19,18 +23,32 @@ pub(crate) struct Doubt {
     /// Only an echo of something sent later shows a view of now.
     after: u64,
     next: Instant,
+    /// Only an exchange of states that began at this time or later shows what the ring thinks now.
+    contradicted: Instant,
+    /// There was one, and it did not have this member for dead.
+    exchanged: bool,
 }
 
 impl Doubt {
     pub(crate) fn deadline(&self) -> Instant {
         self.next
     }
+
+    /// Whether an answer of this one is awaited: not of one that is dead, nor of one that no datagram reaches; whether it lives is for the
+    /// memberlist to say.
+    fn awaits(&self, now: Instant, peer: &Peer) -> bool {
+        let mute =
+            now >= self.since + ACQUAINTANCE && peer.heard.is_none_or(|heard| heard < self.since);
+        !peer.condemned && !peer.is_stranger(now) && !mute
+    }
 }
 
 impl Detector {
     /// This member has stood still for longer than it takes to be declared dead, or has heard that it was.
     pub fn doubt(&mut self, now: Instant) {
-        self.doubt = Some(Doubt { since: now, after: self.sent, next: now });
+        let (since, after) = (now, self.sent);
+        let doubt = Doubt { since, after, next: now, contradicted: now, exchanged: false };
+        self.doubt = Some(doubt);
         self.settle_doubt(now);
     }
 
@@ -40,30 +58,66 @@ impl Detector {
         self.doubt.is_some()
     }
 
-    /// Settled when more than half of the partners that still count as present say that they see this member alive, and none
+    /// Whether the ring has members that do not speak the heartbeat: if they are all there is, what they think counts.
+    pub fn set_mixed(&mut self, mixed: bool) {
+        self.mixed = mixed;
+    }
+
+    /// Whether nobody can be asked by the heartbeat, so that only an exchange of states can settle the doubt.
+    #[must_use]
+    pub fn wants_exchange(&self, now: Instant) -> bool {
+        let awaits = |doubt: &Doubt| self.partners(now).any(|(_, peer)| doubt.awaits(now, peer));
+        self.doubt.is_some_and(|doubt| !doubt.exchanged && !awaits(&doubt)) && self.has_company(now)
+    }
+
+    /// States were exchanged with a member of the ring, over a stream that was opened then.
+    pub fn exchanged(&mut self, now: Instant, began: Instant) {
+        if let Some(doubt) = &mut self.doubt {
+            doubt.exchanged |= began >= doubt.contradicted;
+        }
+        self.settle_doubt(now);
+    }
+
+    /// The ring has just been told that this member is no suspect: what it said before is void.
+    pub fn contradicted(&mut self, now: Instant) {
+        if let Some(doubt) = &mut self.doubt {
+            (doubt.contradicted, doubt.exchanged) = (now, false);
+        }
+    }
+
+    /// Whether there is anybody whose word might come by the ring.
+    fn has_company(&self, now: Instant) -> bool {
+        self.mixed || self.partners(now).any(|(_, peer)| !peer.condemned)
+    }
+
+    /// Settled when more than half of the partners whose answer is awaited say that they see this member alive, and none
     /// of those who answered says otherwise.
     pub(super) fn settle_doubt(&mut self, now: Instant) {
         let Some(doubt) = &mut self.doubt else { return };
-        let after = doubt.after;
-        let since = doubt.since;
         let due = now >= doubt.next;
         if due {
             doubt.next = now + PAUSE;
         }
+        let doubt = *doubt;
         let asked: Vec<Arc<str>> = self
             .partners(now)
-            .filter(|(_, peer)| !peer.condemned)
+            .filter(|(_, peer)| doubt.awaits(now, peer))
             .map(|(name, _)| Arc::clone(name))
             .collect();
         let answered = || {
             asked
                 .iter()
                 .filter_map(|name| self.peers.get(name))
-                .filter(|peer| peer.echoed() > after)
+                .filter(|peer| peer.echoed() > doubt.after)
         };
         let yes = answered().filter(|peer| matches!(peer.view, View::Alive)).count();
         let no = answered().any(|peer| matches!(peer.view, View::Dead | View::Unknown));
-        if now >= since + LEAST && !no && yes * 2 > asked.len() || asked.is_empty() {
+        let settled = if asked.is_empty() {
+            doubt.exchanged || now >= doubt.since + LIMIT || !self.has_company(now)
+        } else {
+            now >= doubt.since + LEAST && !no && yes * 2 > asked.len()
+        };
+        if settled {
             self.doubt = None;
             return;
         }

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Whether the memberlist's port seems to be blocked: speakers are listed, and none of them answers, or some answer over TCP only. A
+//! synchronous value.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long speakers that were listed may take to answer; as long as a start waits for the ring.
+const ANSWER: Duration = Duration::from_secs(2);
+
+/// See the module's head.
+#[derive(Debug, Default)]
+pub struct Blockage {
+    /// Since when speakers are listed and none answers.
+    since: Option<Instant>,
+    blocked: bool,
+    /// Those that answer over TCP only.
+    unheard: BTreeSet<Arc<str>>,
+}
+
+/// What has changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Blocked {
+    /// Speakers are listed, and none answers.
+    Everybody,
+    /// Those answer over TCP only, now; it may be nobody.
+    Some(BTreeSet<Arc<str>>),
+    /// Somebody answers again.
+    Nobody,
+}
+
+impl Blockage {
+    /// How it is now: whether this speaker has the standing to announce, how many others answer, whether others are `listed`, and whether it was
+    /// `awaited` already that they answer.
+    pub fn look(
+        &mut self,
+        now: Instant,
+        speaks: bool,
+        others: usize,
+        listed: bool,
+        awaited: bool,
+    ) -> Option<Blocked> {
+        if others > 0 || !listed {
+            self.since = None;
+            let opens = others > 0 && std::mem::take(&mut self.blocked);
+            return opens.then_some(Blocked::Nobody);
+        }
+        let since = *self.since.get_or_insert(now);
+        let late = awaited || now >= since + ANSWER;
+        if self.blocked || !speaks || !late {
+            return None;
+        }
+        self.blocked = true;
+        Some(Blocked::Everybody)
+    }
+
+    /// These answer over TCP only.
+    pub fn set_unheard(&mut self, names: &BTreeSet<Arc<str>>) -> Option<Blocked> {
+        if self.unheard == *names {
+            return None;
+        }
+        self.unheard.clone_from(names);
+        Some(Blocked::Some(names.clone()))
+    }
+
+    /// Whether the port seems to be blocked, for anybody.
+    #[must_use]
+    pub fn is_blocked(&self) -> bool {
+        self.blocked || !self.unheard.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[allow(clippy::disallowed_methods, reason = "a test's beginning of time")]
+    fn beginning() -> Instant {
+        Instant::now()
+    }
+
+    #[test]
+    fn a_list_that_comes_after_the_wait_is_looked_at_too() {
+        let now = beginning();
+        let mut blockage = Blockage::default();
+        assert_eq!(blockage.look(now, true, 0, false, true), None, "nobody is listed yet");
+        assert_eq!(blockage.look(now, true, 0, true, false), None, "they get time to answer");
+        let later = now + ANSWER;
+        assert_eq!(blockage.look(later, true, 0, true, false), Some(Blocked::Everybody));
+        assert!(blockage.is_blocked());
+        assert_eq!(blockage.look(later, true, 0, true, false), None, "it is told once");
+        assert_eq!(blockage.look(later, true, 1, true, false), Some(Blocked::Nobody));
+        assert!(!blockage.is_blocked());
+        assert_eq!(blockage.look(later, true, 0, true, false), None, "they get time again");
+    }
+
+    #[test]
+    fn at_the_end_of_the_wait_it_is_told_at_once_and_never_of_one_that_is_silent() {
+        let now = beginning();
+        let mut blockage = Blockage::default();
+        assert_eq!(blockage.look(now, false, 0, true, true), None);
+        assert_eq!(blockage.look(now, true, 0, true, true), Some(Blocked::Everybody));
+    }
+
+    #[test]
+    fn those_that_answer_over_tcp_only_are_told_when_they_are_others() {
+        let mut blockage = Blockage::default();
+        let some: BTreeSet<Arc<str>> = ["b".into()].into();
+        assert_eq!(blockage.set_unheard(&BTreeSet::new()), None);
+        assert_eq!(blockage.set_unheard(&some), Some(Blocked::Some(some.clone())));
+        assert!(blockage.is_blocked());
+        assert_eq!(blockage.set_unheard(&some), None);
+        assert_eq!(blockage.set_unheard(&BTreeSet::new()), Some(Blocked::Some(BTreeSet::new())));
+        assert!(!blockage.is_blocked());
+    }
+}
