@@ -16,6 +16,7 @@ pub mod election;
 mod handover;
 pub mod herald;
 mod holdings;
+mod joining;
 pub mod metrics;
 #[cfg(feature = "net")]
 pub mod net;

@@ -15,6 +15,7 @@ use crate::announce::is_drained;
 use crate::attendance::Attendance;
 use crate::claims::Told;
 use crate::holdings::Holdings;
+use crate::joining::Joining;
 use crate::passage::{MOVING, Orders};
 use crate::roster::{Facts, Member, Members, PoolLinks, PoolOrder};
 use crate::tenure::{Modes, Tenure};
@@ -58,6 +59,7 @@ pub struct Participation {
     drain_on_cordon: bool,
     /// Where those are that are there.
     living: BTreeSet<SocketAddr>,
+    joining: Joining,
     gone: BTreeSet<Arc<str>>,
     expected: BTreeSet<Arc<str>>,
     /// Those who were told what this speaker says of itself.
@@ -106,6 +108,7 @@ impl Participation {
             takes_part,
             drain_on_cordon: false,
             living: BTreeSet::new(),
+            joining: Joining::default(),
             gone: BTreeSet::new(),
             expected: BTreeSet::new(),
             greeted: BTreeSet::new(),
@@ -295,8 +298,15 @@ impl Participation {
         }
     }
 
-    /// Where other speakers should be, on which nodes as far as that is known, and whether there are any.
-    pub fn find(&mut self, addresses: &[SocketAddr], nodes: BTreeSet<Arc<str>>, any: bool) {
+    /// Where other speakers should be, on which nodes as far as that is known, and whether there are any. They are joined now, and
+    /// again and again whenever they are no members.
+    pub fn find(
+        &mut self,
+        now: Instant,
+        addresses: &[SocketAddr],
+        nodes: BTreeSet<Arc<str>>,
+        any: bool,
+    ) {
         if !any {
             self.commands.push_back(RingCommand::Alone);
         }
@@ -304,7 +314,10 @@ impl Participation {
             self.expected.clone_from(&nodes);
             self.commands.push_back(RingCommand::Expect(nodes));
         }
-        self.join(addresses);
+        if self.takes_part {
+            self.joining.find(now, addresses);
+        }
+        self.join(now);
     }
 
     /// Before a decision: what the members say, and what they are told. `time` is that of the wall, in microseconds since 1970.
@@ -411,7 +424,8 @@ impl Participation {
         let untold = self.untold.map(|since| since + DOUBT);
         let holdings = self.holdings.as_ref().filter(|_| self.has_tenure());
         let behind = holdings.and_then(|holdings| holdings.deadline(now));
-        self.attendance.deadline(now).into_iter().chain(untold).chain(behind).min()
+        let joins = self.joining.deadline();
+        self.attendance.deadline(now).into_iter().chain(untold).chain(behind).chain(joins).min()
     }
 
     /// Does what has become due.
@@ -429,8 +443,7 @@ impl Participation {
                 self.notify(Some(&name), &rival);
             }
         }
-        let lost = self.attendance.rejoin(now);
-        self.join(&lost);
+        self.join(now);
         self.consider_gone(now, snapshot);
     }
 
@@ -487,11 +500,13 @@ impl Participation {
         }
     }
 
-    /// Joins those that are no members.
-    fn join(&mut self, addresses: &[SocketAddr]) {
-        let strangers = addresses.iter().filter(|address| !self.living.contains(address));
-        let strangers: Vec<SocketAddr> = strangers.copied().collect();
-        if self.takes_part && !strangers.is_empty() {
+    /// Joins those that should be members, or were lately, and are not. Joining would end a departure.
+    fn join(&mut self, now: Instant) {
+        let mut strangers = self.attendance.rejoin(now);
+        strangers.extend(self.joining.due(now));
+        strangers.retain(|address| !self.living.contains(address));
+        let stays = self.takes_part && !self.attendance.facts().leaving;
+        if stays && !strangers.is_empty() {
             self.commands.push_back(RingCommand::Join(strangers));
         }
     }

@@ -357,7 +357,10 @@ impl Runner {
                     let _ = done.try_send(());
                 }
             }
-            Event::Contacted { .. } | Event::Conflict { .. } | Event::Accused => {}
+            Event::Contacted { to, error: Some(ref error) } => {
+                tracing::debug!(%to, %error, "joining was in vain");
+            }
+            Event::Contacted { error: None, .. } | Event::Conflict { .. } | Event::Accused => {}
             Event::Joined(_)
             | Event::Left(_)
             | Event::Updated(_)

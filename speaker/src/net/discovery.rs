@@ -13,9 +13,7 @@ use tokio::sync::mpsc;
 
 /// How often the pods are listed.
 const LIST: Duration = Duration::from_secs(300);
-/// How often the speakers found are joined.
-const JOIN: Duration = Duration::from_secs(60);
-/// The pauses before the first joins are repeated: speakers that start together find one another only then.
+/// The pauses before the first lists are repeated: pods of a fresh cluster get their addresses one by one.
 const FIRST: [Duration; 5] = [
     Duration::from_millis(500),
     Duration::from_secs(1),
@@ -81,7 +79,7 @@ pub(super) struct Found {
     pub(super) pods: usize,
 }
 
-/// Tells again and again where the other speakers are.
+/// Tells again and again where the other speakers are. While they cannot be listed nothing is told, and what was told last holds.
 pub(super) fn discover(client: Client, wanted: Wanted) -> mpsc::Receiver<Found> {
     let (sender, receiver) = mpsc::channel(1);
     tokio::spawn(async move {
@@ -91,19 +89,10 @@ pub(super) fn discover(client: Client, wanted: Wanted) -> mpsc::Receiver<Found> 
             match list(&client, &wanted).await {
                 Ok(found) => {
                     told_off = false;
-                    let mut waited = Duration::ZERO;
-                    while waited < LIST {
-                        if sender.send(found.clone()).await.is_err() {
-                            return;
-                        }
-                        let pause = first.next().copied().unwrap_or(JOIN);
-                        tokio::time::sleep(pause).await;
-                        waited += pause;
-                        if pause < JOIN {
-                            // Pods of a fresh cluster get their addresses one by one.
-                            break;
-                        }
+                    if sender.send(found).await.is_err() {
+                        return;
                     }
+                    tokio::time::sleep(first.next().copied().unwrap_or(LIST)).await;
                 }
                 Err(error) => {
                     if !std::mem::replace(&mut told_off, true) {

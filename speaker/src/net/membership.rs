@@ -116,7 +116,7 @@ impl Membership {
 
     /// Where other speakers should be, on which nodes as far as that is known, and whether there are any.
     pub fn find(&mut self, addresses: Vec<SocketAddr>, nodes: BTreeSet<Arc<str>>, any: bool) {
-        self.ring.with(|participation| participation.find(&addresses, nodes, any));
+        self.ring.with(|participation| participation.find(now(), &addresses, nodes, any));
         self.found = addresses;
     }
 
