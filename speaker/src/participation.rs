@@ -358,6 +358,10 @@ impl Participation {
         let active = self.has_tenure();
         let Some(holdings) = &mut self.holdings else { return };
         let (changed, resettled) = holdings.take_changes();
+        holdings.forget(|| {
+            let services = snapshot.services().values();
+            services.flat_map(|service| service.ingress_addresses()).collect()
+        });
         if !active || dirty.all || changed.is_empty() && !resettled {
             return;
         }
