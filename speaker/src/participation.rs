@@ -17,7 +17,7 @@ use crate::claims::Told;
 use crate::holdings::Holdings;
 use crate::joining::Joining;
 use crate::passage::{MOVING, Orders};
-use crate::roster::{Facts, Member, Members, PoolLinks, PoolOrder};
+use crate::roster::{Facts, Member, Members, NodeLinks, PoolLinks, PoolOrder};
 use crate::tenure::{Modes, Tenure};
 
 /// How long a doubt may last until the others are told: most are settled sooner, and moving an address costs more.
@@ -331,8 +331,9 @@ impl Participation {
     ) {
         let mut facts = self.attendance.facts().clone();
         if dirty.all || std::mem::take(&mut self.links_changed) {
-            facts.links = self.links(snapshot, links);
             let node = snapshot.nodes().get(&self.node);
+            let said = NodeLinks::of(snapshot.config(), links, node);
+            facts.set_links(self.links(snapshot, links), said);
             facts.drained = node.is_some_and(|node| is_drained(node, self.drain_on_cordon));
         }
         facts.behind = self.has_tenure()
@@ -357,11 +358,11 @@ impl Participation {
     fn consider_holdings(&mut self, snapshot: &Snapshot, dirty: &mut Dirty) {
         let active = self.has_tenure();
         let Some(holdings) = &mut self.holdings else { return };
-        let (changed, resettled) = holdings.take_changes();
         holdings.forget(|| {
             let services = snapshot.services().values();
             services.flat_map(|service| service.ingress_addresses()).collect()
         });
+        let (changed, resettled) = holdings.take_changes();
         if !active || dirty.all || changed.is_empty() && !resettled {
             return;
         }
