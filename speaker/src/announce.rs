@@ -8,6 +8,7 @@ use std::sync::Arc;
 use cluster::model::{Node, Service, TrafficPolicy};
 use cluster::{ObjectKey, Snapshot};
 use crds::config::L2Advertisement;
+use crds::labels::Labels;
 use jiff::Timestamp;
 use l2::Scope;
 
@@ -18,8 +19,8 @@ pub use external::transport;
 use crate::advertise::BgpMode;
 use crate::election::{Candidate, Strategy, winner};
 use crate::reason::Withhold;
-use crate::roster::{Members, PoolOrder};
-use crate::subject::{Endpoints, addresses, pool};
+use crate::roster::{Allowed, Members, PoolOrder};
+use crate::subject::{Endpoints, PoolOf, addresses, pool};
 use crate::tenure::{Choice, Tenure};
 
 /// The Service annotation of `ferrolb move`: `NODE`, or `NODE@` and an RFC 3339 time until which it holds.
@@ -180,7 +181,7 @@ fn contest<'a>(
     }
     // MetalLB's speakers know nothing of this; beside them every election is theirs.
     if !members.is_mixed() {
-        contest.prefer_those_with_links(circumstances, &pool.name, &options.node);
+        contest.prefer_those_with_links(circumstances, snapshot, &pool, &options.node);
         contest.prefer_those_that_stay(snapshot, members, options);
         contest.prefer_the_one_asked_for(service, circumstances.time);
     }
@@ -210,7 +211,7 @@ pub fn preference_ends(service: &Service) -> Option<Timestamp> {
     service.annotations.get(PREFERRED_NODE_ANNOTATION)?.split_once('@')?.1.trim().parse().ok()
 }
 
-impl Contest<'_> {
+impl<'a> Contest<'a> {
     /// What keeps a node from announcing, for that node and for the whole cluster.
     fn barrier(
         &self,
@@ -255,17 +256,61 @@ impl Contest<'_> {
         (!members.contains(name)).then_some((Withhold::NodeUnknown, nobody))
     }
 
-    /// A node whose links for the pool are down is passed over while another has one.
+    /// A node whose links for the first address are down is passed over while another has one; then one that has none for another
+    /// address of the Service.
     fn prefer_those_with_links(
         &mut self,
         circumstances: &Circumstances<'_>,
-        pool: &str,
+        snapshot: &Snapshot,
+        pool: &PoolOf<'_>,
         own: &str,
     ) {
         let Circumstances { members, pools, .. } = circumstances;
-        self.prefer(own, &Withhold::NoLink(pool.into()), |node| {
-            members.has_link(node, pools, pool)
-        });
+        let reason = Withhold::NoLink(Arc::clone(&pool.name));
+        let (valid, for_pool) = match self.strategy {
+            Strategy::Hash => (&snapshot.config().pools, true),
+            Strategy::Ring => (&snapshot.config().external_pools, false),
+        };
+        if !members.say_links() {
+            // Among them are builds that tell only of pools, and decide by that.
+            if for_pool {
+                self.prefer(own, &reason, |node| members.has_link(node, pools, &pool.name));
+            }
+            return;
+        }
+        // What is known of an invalid pool does not suffice to take anything away.
+        if !valid.contains_key(&pool.name) {
+            return;
+        }
+        let first = self.addresses.get(..1).unwrap_or_default().to_vec();
+        let all = if self.addresses.len() > 1 { self.addresses.clone() } else { Vec::new() };
+        for addresses in [first, all] {
+            let has = |node: &&str| match members.links(node) {
+                Some(links) => {
+                    let labels = snapshot.nodes().get(*node).map(|node| &node.labels);
+                    self.with_allowed(labels, |allowed| {
+                        addresses.iter().all(|address| links.reach(*address, allowed))
+                    })
+                }
+                None => !for_pool || members.has_link(node, pools, &pool.name),
+            };
+            let nodes = self.candidates.iter().map(|candidate| candidate.node);
+            let preferred: BTreeSet<&'a str> = nodes.filter(has).collect();
+            self.prefer(own, &reason, |node| preferred.contains(node));
+        }
+    }
+
+    /// Where a node with these labels announces the Service's addresses.
+    fn with_allowed<R>(&self, labels: Option<&Labels>, act: impl FnOnce(Allowed<'_>) -> R) -> R {
+        if self.strategy == Strategy::Ring {
+            return act(Allowed::Internal);
+        }
+        let selects = |ad: &&&L2Advertisement| labels.is_some_and(|labels| ad.selects_node(labels));
+        let own = || self.advertisements.iter().filter(selects);
+        if own().any(|ad| ad.interfaces.is_empty()) {
+            return act(Allowed::Any);
+        }
+        act(Allowed::Named(&|name| own().any(|ad| ad.interfaces.contains(name))))
     }
 
     /// A node that is being emptied is passed over while another stays.

@@ -23,6 +23,11 @@ const DISPUTE: Duration = Duration::from_millis(300);
 /// How long it is waited for. After that whoever is behind leaves addresses without an owner to others.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
 
+/// Of so many addresses at most it is believed that one speaker holds them. Of one that says more it counts as unknown what it holds.
+const ADDRESSES: usize = 65_536;
+/// Terms of addresses that are of no account any more are forgotten when there are this many more than were kept the last time.
+const FORGOTTEN: usize = 1_024;
+
 /// What every heartbeat carries: the generation, then the digest.
 pub(crate) type Mark = [u8; 16];
 
@@ -104,6 +109,8 @@ pub struct Holdings {
     own: Stock,
     /// The highest term of each address that is known of.
     terms: BTreeMap<IpAddr, Term>,
+    /// How many terms were kept when it was last looked which are of account.
+    kept: usize,
     /// Those that take part and speak.
     peers: BTreeMap<Arc<str>, Peer>,
     /// Addresses of which it is said that others hold them, or no more, since it was last asked.
@@ -225,6 +232,20 @@ impl Holdings {
         steps.into_iter().map(Told::Changed).collect()
     }
 
+    /// Forgets the terms of addresses that nobody holds and no Service has, from time to time.
+    pub fn forget(&mut self, given: impl FnOnce() -> BTreeSet<IpAddr>) {
+        if self.terms.len() <= self.kept * 2 + FORGOTTEN {
+            return;
+        }
+        let mut of_account = given();
+        of_account.extend(self.own.addresses.keys());
+        let said = self.peers.values().filter_map(|peer| peer.said.as_ref());
+        of_account.extend(said.flat_map(|said| said.addresses.keys()));
+        self.terms.retain(|address, _| of_account.contains(address));
+        self.rivals.retain(|address, _| of_account.contains(address));
+        self.kept = self.terms.len();
+    }
+
     fn note_term(&mut self, address: IpAddr, term: Term) {
         let known = self.terms.entry(address).or_default();
         *known = (*known).max(term);
@@ -278,9 +299,14 @@ impl Holdings {
                 said.gain(*address, *term);
             }
             let mut changed: BTreeSet<IpAddr> = change.lost.iter().copied().collect();
-            for (address, term) in &change.gained {
-                changed.insert(*address);
-                self.note_term(*address, *term);
+            changed.extend(change.gained.iter().map(|(address, _)| *address));
+            if said.addresses.len() > ADDRESSES {
+                changed.extend(said.addresses.keys());
+                peer.said = None;
+            } else {
+                for (address, term) in &change.gained {
+                    self.note_term(*address, *term);
+                }
             }
             self.note_changed(now, from, changed);
         }
@@ -296,9 +322,14 @@ impl Holdings {
         let fits = |(stock, _): &(Stock, _)| stock.generation == held.generation;
         let fresh = || (Stock { generation: held.generation, ..Stock::default() }, BTreeSet::new());
         let (mut stock, mut parts) = peer.arriving.take().filter(fits).unwrap_or_else(fresh);
-        parts.insert(held.part);
-        for (address, term) in &held.addresses {
-            stock.gain(*address, *term);
+        // What comes twice says nothing new, whatever it says.
+        if parts.insert(held.part) {
+            for (address, term) in &held.addresses {
+                stock.gain(*address, *term);
+            }
+        }
+        if stock.addresses.len() > ADDRESSES {
+            return;
         }
         if parts.len() < usize::from(held.parts) {
             peer.arriving = Some((stock, parts));

@@ -17,6 +17,7 @@ pub mod election;
 mod handover;
 pub mod herald;
 mod holdings;
+mod joining;
 pub mod metrics;
 #[cfg(feature = "net")]
 pub mod net;
@@ -46,7 +47,7 @@ pub use participation::{Participation, RingCommand};
 pub use passage::{Orders, Passage};
 pub use reason::Withhold;
 pub use register::Listing;
-pub use roster::{Facts, Member, Members, PoolLinks, PoolOrder};
+pub use roster::{Facts, Links, Member, Members, NodeLinks, PoolLinks, PoolOrder};
 pub use routes::{Advertised, RouteBooks, RouteChanges, RouteOutput};
 pub use sessions::{NoSession, Way, bfd_hops, bfd_profile, families, identifier, session};
 pub use speaker::{Output, Speaker};

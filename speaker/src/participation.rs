@@ -15,9 +15,10 @@ use crate::announce::is_drained;
 use crate::attendance::Attendance;
 use crate::claims::Told;
 use crate::holdings::Holdings;
+use crate::joining::Joining;
 use crate::passage::{MOVING, Orders};
 use crate::register::{Judgement, Listing};
-use crate::roster::{Facts, Member, Members, PoolLinks, PoolOrder};
+use crate::roster::{Facts, Member, Members, NodeLinks, PoolLinks, PoolOrder};
 use crate::tenure::{Modes, Tenure};
 
 /// How long a doubt may last until the others are told: most are settled sooner, and moving an address costs more.
@@ -61,6 +62,7 @@ pub struct Participation {
     drain_on_cordon: bool,
     /// Where those are that are there.
     living: BTreeSet<SocketAddr>,
+    joining: Joining,
     gone: BTreeSet<Arc<str>>,
     expected: BTreeSet<Arc<str>>,
     /// Those who were told what this speaker says of itself.
@@ -111,6 +113,7 @@ impl Participation {
             takes_part,
             drain_on_cordon: false,
             living: BTreeSet::new(),
+            joining: Joining::default(),
             gone: BTreeSet::new(),
             expected: BTreeSet::new(),
             greeted: BTreeSet::new(),
@@ -307,9 +310,11 @@ impl Participation {
         self.takes_part && self.attendance.wants_list(now)
     }
 
-    /// Where other speakers should be, on which nodes as far as that is known, and whether there are any.
+    /// Where other speakers should be, on which nodes as far as that is known, and whether there are any. They are joined now, and
+    /// again and again whenever they are no members.
     pub fn find(
         &mut self,
+        now: Instant,
         addresses: &[SocketAddr],
         nodes: BTreeSet<Arc<str>>,
         any: bool,
@@ -324,7 +329,10 @@ impl Participation {
             self.expected.clone_from(&nodes);
             self.commands.push_back(RingCommand::Expect(nodes));
         }
-        self.join(addresses);
+        if self.takes_part {
+            self.joining.find(now, addresses);
+        }
+        self.join(now);
     }
 
     /// Before a decision: what the members say, and what they are told. `time` is that of the wall, in microseconds since 1970.
@@ -338,8 +346,9 @@ impl Participation {
     ) {
         let mut facts = self.attendance.facts().clone();
         if dirty.all || std::mem::take(&mut self.links_changed) {
-            facts.links = self.links(snapshot, links);
             let node = snapshot.nodes().get(&self.node);
+            let said = NodeLinks::of(snapshot.config(), links, node);
+            facts.set_links(self.links(snapshot, links), said);
             facts.drained = node.is_some_and(|node| is_drained(node, self.drain_on_cordon));
         }
         facts.behind = self.has_tenure()
@@ -365,6 +374,10 @@ impl Participation {
     fn consider_holdings(&mut self, snapshot: &Snapshot, dirty: &mut Dirty) {
         let active = self.has_tenure();
         let Some(holdings) = &mut self.holdings else { return };
+        holdings.forget(|| {
+            let services = snapshot.services().values();
+            services.flat_map(|service| service.ingress_addresses()).collect()
+        });
         let (changed, resettled) = holdings.take_changes();
         if !active || dirty.all || changed.is_empty() && !resettled {
             return;
@@ -432,7 +445,8 @@ impl Participation {
         let untold = self.untold.map(|since| since + DOUBT);
         let holdings = self.holdings.as_ref().filter(|_| self.has_tenure());
         let behind = holdings.and_then(|holdings| holdings.deadline(now));
-        self.attendance.deadline(now).into_iter().chain(untold).chain(behind).min()
+        let joins = self.joining.deadline();
+        self.attendance.deadline(now).into_iter().chain(untold).chain(behind).chain(joins).min()
     }
 
     /// Does what has become due.
@@ -450,8 +464,7 @@ impl Participation {
                 self.notify(Some(&name), &rival);
             }
         }
-        let lost = self.attendance.rejoin(now);
-        self.join(&lost);
+        self.join(now);
         // Before it has been read no Node is known, which says nothing.
         if self.readiness.is_some() {
             self.consider_gone(now, time, snapshot);
@@ -516,11 +529,13 @@ impl Participation {
         }
     }
 
-    /// Joins those that are no members.
-    fn join(&mut self, addresses: &[SocketAddr]) {
-        let strangers = addresses.iter().filter(|address| !self.living.contains(address));
-        let strangers: Vec<SocketAddr> = strangers.copied().collect();
-        if self.takes_part && !strangers.is_empty() {
+    /// Joins those that should be members, or were lately, and are not. Joining would end a departure.
+    fn join(&mut self, now: Instant) {
+        let mut strangers = self.attendance.rejoin(now);
+        strangers.extend(self.joining.due(now));
+        strangers.retain(|address| !self.living.contains(address));
+        let stays = self.takes_part && !self.attendance.facts().leaving;
+        if stays && !strangers.is_empty() {
             self.commands.push_back(RingCommand::Join(strangers));
         }
     }

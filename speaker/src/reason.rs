@@ -86,7 +86,7 @@ pub enum Withhold {
     /// Owners stay or are spread, and it is not known yet whether this speaker has the address.
     #[error("nobody is known to have it, and what the speaker of node {0} has is not known yet")]
     Unsettled(Arc<str>),
-    /// The node's links for the pool carry nothing, and another node has one that does.
+    /// The node's links for the Service's addresses, which are of this pool, carry nothing, and another node has one that does.
     #[error("this node has no link that carries for pool {0:?}")]
     NoLink(Arc<str>),
     /// The interfaces that the advertisements name do not exist here. Nobody else takes over.

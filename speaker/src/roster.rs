@@ -2,8 +2,11 @@
 //! Who takes part in the elections, and what each says of itself: the text that a speaker puts into its metadata in the ring.
 //!
 //! ```text
-//!   metadata: "ferrolb", version (1), flags (1: leaving, 2: sticky, 4: spread, 8: silent, 16: drained, 32: behind), generation (8), digest of the pools' names (4), one bit per pool
+//!   metadata: "ferrolb", version (1), flags (1: leaving, 2: sticky, 4: spread, 8: silent, 16: drained, 32: behind, 64: links), generation (8), digest of the pools' names (4), one bit per pool,
+//!             with the flag of links: those of the node, as roster/links.rs has it, and their number of octets (2)
 //! ```
+//! The bits are for builds that know no more, and for who has more links than fit. Links count as they are only while all of ours say
+//! them, so that a fleet that is upgraded node by node has one election.
 //! Numbers are big-endian. MetalLB's speakers have no metadata. The version is that of all that our speakers say to one another: metadata,
 //! heartbeat and notices. A build that only adds flags, or octets at the end, keeps it; one of another version is to this one what
 //! MetalLB's is: both fall back to what the memberlist alone says.
@@ -14,10 +17,15 @@ use std::sync::Arc;
 use crds::config::Config;
 use l2::LinkReport;
 
+mod links;
+
+pub(crate) use links::Allowed;
+pub use links::{Links, NodeLinks};
+
 const MAGIC: &[u8] = b"ferrolb";
 /// As the heartbeat's (`members::heartbeat::wire::VERSION`), which it stands for.
 const VERSION: u8 = members::heartbeat::wire::VERSION;
-/// With what stands before it the bitmap stays below the 512 bytes that metadata may have.
+/// With what stands before it, and the number behind the links, the bitmap stays below the 512 bytes that metadata may have.
 const BITMAP_LIMIT: usize = 480;
 const LEAVING: u8 = 1;
 const STICKY: u8 = 2;
@@ -25,6 +33,7 @@ const SPREAD: u8 = 4;
 const SILENT: u8 = 8;
 const DRAINED: u8 = 16;
 const BEHIND: u8 = 32;
+const LINKS: u8 = 64;
 
 /// Which nodes run a speaker.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -66,6 +75,8 @@ pub struct Facts {
     pub spread: bool,
     /// For which pools it has a link that carries.
     pub links: PoolLinks,
+    /// Which links it has.
+    pub node_links: NodeLinks,
 }
 
 /// For each pool, in the order of their names, whether the node has a link for it.
@@ -152,6 +163,28 @@ impl Members {
         }
     }
 
+    /// Whether all of our speakers are of builds that say which links they have.
+    #[must_use]
+    pub fn say_links(&self) -> bool {
+        match self {
+            Self::Disabled => false,
+            Self::Alive(members) => members.values().all(|member| match member {
+                Member::Ferrolb(facts) => facts.node_links != NodeLinks::Unknown,
+                Member::MetalLb => true,
+            }),
+        }
+    }
+
+    /// Which links this node's speaker says it has, if it does.
+    #[must_use]
+    pub fn links(&self, node: &str) -> Option<&Links> {
+        let Self::Alive(members) = self else { return None };
+        match members.get(node)? {
+            Member::Ferrolb(Facts { node_links: NodeLinks::Said(links), .. }) => Some(links),
+            Member::Ferrolb(_) | Member::MetalLb => None,
+        }
+    }
+
     /// Whether any other of our speakers takes part.
     #[must_use]
     pub fn has_others(&self) -> bool {
@@ -187,15 +220,31 @@ impl Facts {
                 | flag(self.spread, SPREAD)
                 | flag(self.silent, SILENT)
                 | flag(self.drained, DRAINED)
-                | flag(self.behind, BEHIND),
+                | flag(self.behind, BEHIND)
+                | flag(self.node_links != NodeLinks::Unknown, LINKS),
         );
         out.extend_from_slice(&self.generation.to_be_bytes());
         out.extend_from_slice(&self.links.digest.to_be_bytes());
         out.extend_from_slice(&self.links.bits);
+        if self.node_links != NodeLinks::Unknown {
+            let links = self.node_links.encode();
+            // More would not be said: see [`Self::set_links`].
+            let octets = u16::try_from(links.len()).unwrap_or_default();
+            out.extend(links.into_iter().take(octets.into()));
+            out.extend(octets.to_be_bytes());
+        }
         out
     }
 
-    /// Reads metadata; none if it isn't ours, or of another version. What a later build adds at the end is passed over; its bits are read.
+    /// Says this of the links. Of the node's it says nothing if there is no room.
+    pub fn set_links(&mut self, pools: PoolLinks, node: NodeLinks) {
+        (self.links, self.node_links) = (pools, NodeLinks::Unsaid);
+        let room = members::META.saturating_sub(self.encode().len());
+        self.node_links = node.within(room);
+    }
+
+    /// Reads metadata; none if it isn't ours, or of another version. What a later build adds in front of the links is passed over; its
+    /// bits are read.
     #[must_use]
     pub fn decode(metadata: &[u8]) -> Option<Self> {
         let rest = metadata.strip_prefix(MAGIC)?;
@@ -205,6 +254,10 @@ impl Facts {
         if *version != VERSION {
             return None;
         }
+        let (bits, node_links) = match flags & LINKS {
+            0 => (bits, NodeLinks::Unknown),
+            _ => split_links(bits).unwrap_or((bits, NodeLinks::Unsaid)),
+        };
         Some(Self {
             generation: u64::from_be_bytes(*generation),
             leaving: flags & LEAVING != 0,
@@ -214,8 +267,17 @@ impl Facts {
             sticky: flags & STICKY != 0,
             spread: flags & SPREAD != 0,
             links: PoolLinks { digest: u32::from_be_bytes(*digest), bits: bits.to_vec() },
+            node_links,
         })
     }
+}
+
+/// The bits, and the links that stand at the end.
+fn split_links(octets: &[u8]) -> Option<(&[u8], NodeLinks)> {
+    let (octets, length) = octets.split_last_chunk::<2>()?;
+    let length = usize::from(u16::from_be_bytes(*length));
+    let (bits, links) = octets.split_at_checked(octets.len().checked_sub(length)?)?;
+    Some((bits, NodeLinks::decode(links)))
 }
 
 /// The pools in the order in which bits stand for them.

@@ -358,7 +358,10 @@ impl Runner {
                     let _ = done.try_send(());
                 }
             }
-            Event::Contacted { .. }
+            Event::Contacted { to, error: Some(ref error) } => {
+                tracing::debug!(%to, %error, "joining was in vain");
+            }
+            Event::Contacted { error: None, .. }
             | Event::Conflict { .. }
             | Event::Accused
             | Event::Exchanged { .. } => {}

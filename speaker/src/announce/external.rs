@@ -50,6 +50,7 @@ pub(super) fn contest<'a>(
             None => contest.candidates.push(Candidate { node: name, score: 0 }),
         }
     }
+    contest.prefer_those_with_links(circumstances, snapshot, &pool, &options.node);
     contest.prefer_those_that_stay(snapshot, circumstances.members, options);
     contest.prefer_the_one_asked_for(service, circumstances.time);
     Ok(contest)

@@ -170,3 +170,77 @@ fn a_third_tells_those_that_do_not_hear_one_another() {
     hear(now, &mut third, "b", &b.list());
     assert!(third.disputes(now + AGAIN * 3).is_empty());
 }
+
+fn many(count: u32) -> Vec<(IpAddr, Term)> {
+    (0..count).map(|number| (std::net::Ipv4Addr::from_bits(number).into(), 1)).collect()
+}
+
+#[test]
+fn a_part_is_taken_once() {
+    let now = beginning();
+    let mut b = Holdings::new(2_000);
+    b.attend(now, [name("a")].iter());
+    let part = |part, last| Held { generation: 7, part, parts: 2, addresses: vec![(ip(last), 1)] };
+    for last in 1..200 {
+        b.take_list(now, "a", &part(0, last));
+    }
+    b.take_list(now, "a", &part(1, 250));
+    assert_eq!((b.unknown(), b.counts().next()), (None, Some((&name("a"), 2))));
+    assert_eq!(held(&b, ip(1)), [(1, "a")]);
+    assert!(held(&b, ip(2)).is_empty());
+}
+
+#[test]
+fn of_one_that_says_too_much_it_is_unknown_what_it_holds() {
+    let now = beginning();
+    let most = u32::try_from(ADDRESSES).unwrap();
+    for (count, known) in [(most, true), (most + 1, false)] {
+        let mut b = Holdings::new(2_000);
+        b.attend(now, [name("a")].iter());
+        for part in Held::split(7, &many(count)) {
+            b.take_list(now, "a", &part);
+        }
+        assert_eq!(b.unknown().is_none(), known, "{count}");
+        let kept = if known { ADDRESSES } else { 0 };
+        assert_eq!((b.counts().next(), b.terms.len()), (Some((&name("a"), kept)), kept));
+        if known {
+            // One step more.
+            let step = Changed {
+                generation: 8,
+                gained: vec![("fd00::1".parse().unwrap(), 1)],
+                lost: vec![],
+            };
+            let _ = b.take_changes();
+            b.take_change(now, "a", &step);
+            assert_eq!((b.unknown(), b.counts().next()), (Some(&name("a")), Some((&name("a"), 0))));
+            assert_eq!(b.take_changes().0.len(), ADDRESSES + 1);
+        }
+    }
+}
+
+#[test]
+fn terms_of_addresses_that_nobody_has_are_forgotten() {
+    let now = beginning();
+    let (mut a, mut b) = (Holdings::new(1_000), Holdings::new(2_000));
+    b.attend(now, [name("a")].iter());
+    hear(now, &mut b, "a", &a.list());
+    change(&mut b, &[1], &[]);
+    for (address, _) in many(10_000) {
+        let steps = a.change([address].into_iter(), [].into_iter());
+        hear(now, &mut b, "a", &steps);
+        let steps = a.change([ip(2)].into_iter(), [address].into_iter());
+        hear(now, &mut b, "a", &steps);
+        b.forget(|| [ip(3)].into());
+        a.forget(BTreeSet::new);
+        assert!(b.terms.len() <= FORGOTTEN + 10 && a.terms.len() <= FORGOTTEN + 10);
+    }
+    change(&mut a, &[3], &[]);
+    let steps = change(&mut a, &[], &[3]);
+    let list = a.list();
+    hear(now, &mut b, "a", &steps);
+    hear(now, &mut b, "a", &list);
+    // What is held or given keeps its term.
+    change(&mut b, &[], &[1]);
+    change(&mut b, &[1], &[]);
+    assert_eq!((b.term(ip(1)), held(&b, ip(2))), (Some(2), vec![(1, "a")]));
+}

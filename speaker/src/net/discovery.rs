@@ -15,9 +15,7 @@ use crate::register::Listing;
 
 /// How often the pods are listed.
 const LIST: Duration = Duration::from_secs(300);
-/// How often the speakers found are joined.
-const JOIN: Duration = Duration::from_secs(60);
-/// The pauses before the first joins are repeated: speakers that start together find one another only then.
+/// The pauses before the first lists are repeated: pods of a fresh cluster get their addresses one by one.
 const FIRST: [Duration; 5] = [
     Duration::from_millis(500),
     Duration::from_secs(1),
@@ -91,7 +89,8 @@ pub(super) struct Found {
     pub(super) listing: Listing,
 }
 
-/// Tells again and again where the other speakers are; with a fresh list soon while `hurried`.
+/// Tells again and again where the other speakers are; with a fresh list soon while `hurried`. While they cannot be listed nothing is
+/// told, and what was told last holds.
 pub(super) fn discover(
     client: Client,
     wanted: Wanted,
@@ -110,22 +109,14 @@ pub(super) fn discover(
                     let settled = failed.is_none_or(|last| asked >= last + SETTLED);
                     let listing =
                         if settled { Listing::Asked(asked.into()) } else { Listing::Unsettled };
-                    let found = Found { listing, ..found };
-                    let mut waited = Duration::ZERO;
-                    while waited < LIST {
-                        if sender.send(found.clone()).await.is_err() {
-                            return;
-                        }
-                        let pause = first.next().copied().unwrap_or(JOIN);
-                        let early = tokio::select! {
-                            () = tokio::time::sleep(pause) => false,
-                            () = hurry(&mut hurried, asked) => true,
-                        };
-                        waited += pause;
-                        if pause < JOIN || early {
-                            // Pods of a fresh cluster get their addresses one by one.
-                            break;
-                        }
+                    if sender.send(Found { listing, ..found }).await.is_err() {
+                        return;
+                    }
+                    // Pods of a fresh cluster get their addresses one by one.
+                    let pause = first.next().copied().unwrap_or(LIST);
+                    tokio::select! {
+                        () = tokio::time::sleep(pause) => {}
+                        () = hurry(&mut hurried, asked) => {}
                     }
                 }
                 Err(error) => {

@@ -13,6 +13,7 @@
 mod events;
 mod history;
 mod host;
+mod joins;
 mod judge;
 mod lossy;
 mod membership;

@@ -546,7 +546,7 @@ impl World {
                     let any = !others.is_empty();
                     let names = pods().map(name).collect();
                     let Some(process) = &mut self.hosts[index].process else { return };
-                    process.participation.find(&others, names, any, Listing::Asked(now));
+                    process.participation.find(now, &others, names, any, Listing::Asked(now));
                     process.task(now, time);
                 }
                 if round == HURRIED {
@@ -554,8 +554,12 @@ impl World {
                     self.settle(index);
                     return;
                 }
-                // As discovery: after 0.5, 1, 2, 4, 8 seconds, then each minute.
-                let pause = if api { 500 << round.min(5) } else { 1_000 };
+                // As discovery: after 0.5, 1, 2, 4, 8 seconds, then every five minutes.
+                let pause = match (api, round) {
+                    (false, _) => 1_000,
+                    (true, 0..5) => 500 << round,
+                    (true, _) => 300_000,
+                };
                 self.push(
                     Duration::from_millis(pause),
                     index,
