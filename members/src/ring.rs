@@ -210,7 +210,7 @@ impl Ring {
         }
         if *self.meta != *meta {
             self.meta = meta.into();
-            let due = self.meta_told.map_or(now, |told| now.max(told + META_INTERVAL));
+            let due = self.meta_due(now);
             self.timers.set(Timer::Meta, due);
             if due <= now {
                 self.tell_meta(now);

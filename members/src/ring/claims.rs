@@ -9,32 +9,45 @@ use std::time::Instant;
 use super::record::Record;
 use super::suspicion::Suspicion;
 use super::timers::Timer;
-use super::{Departure, Event, MEMBERS, Output, Ring, VERSIONS};
+use super::{Departure, Event, MEMBERS, META_INTERVAL, Output, Ring, VERSIONS};
 use crate::wire::message::{Accusation, Alive, Message};
 use crate::{State, Versions};
 
 impl Ring {
-    /// We are a member, under a new incarnation.
+    /// We are a member, under a new incarnation. Meta data that may not be told yet is told when it may.
     pub(super) fn appear(&mut self, now: Instant) {
         let name = Arc::clone(&self.name);
         if !self.records.contains_key(&name) {
             self.enter(now, &name, self.address, Versions::default());
         }
         self.incarnation = self.incarnation.saturating_add(1);
+        let due = self.meta_due(now);
         let (incarnation, meta, address) = (self.incarnation, Arc::clone(&self.meta), self.address);
         if let Some(us) = self.records.get_mut(&name) {
             us.incarnation = incarnation;
             us.address = address.ip();
             us.port = address.port();
-            us.meta = meta;
+            if *us.meta != *meta {
+                if due <= now {
+                    us.meta = meta;
+                    self.meta_told = Some(now);
+                    self.timers.cancel(&Timer::Meta);
+                } else {
+                    self.timers.set(Timer::Meta, due);
+                }
+            }
             us.versions = VERSIONS;
             if us.state != State::Alive {
                 us.state = State::Alive;
                 us.changed = now;
             }
         }
-        self.meta_told = Some(now);
         self.pass_on_alive(&name);
+    }
+
+    /// When the newest meta data may be told.
+    pub(super) fn meta_due(&self, now: Instant) -> Instant {
+        self.meta_told.map_or(now, |told| now.max(told + META_INTERVAL))
     }
 
     /// Tells the newest meta data.

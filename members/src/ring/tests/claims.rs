@@ -157,6 +157,35 @@ fn meta_data_is_told_once_a_second_at_most_and_the_newest_counts() {
     assert_eq!(one.ring.set_meta(one.now, &[0; 513]), Err(ConfigError::Meta));
 }
 
+/// Whatever we say of ourselves for another reason, others see no second change within the second.
+#[test]
+fn what_is_said_of_us_for_another_reason_does_not_hurry_meta_data() {
+    let again: [fn(&mut One); 2] = [
+        |one| one.ring.reappear(one.now),
+        |one| {
+            one.ring.leave(one.now);
+            one.ring.join(one.now, []);
+        },
+    ];
+    for say in again {
+        let mut one = One::new(1);
+        let told = |one: &One| one.ring.member("us").unwrap().meta[0];
+        one.pass(SECOND * 2);
+        one.ring.set_meta(one.now, &[5]).unwrap();
+        one.ring.set_meta(one.now, &[6]).unwrap();
+        let before = one.state("us").1;
+        say(&mut one);
+        assert_eq!((one.state("us"), told(&one)), ((State::Alive, before + 1), 5));
+        one.pass(Duration::from_millis(990));
+        assert_eq!(told(&one), 5);
+        one.pass(Duration::from_millis(20));
+        assert_eq!(told(&one), 6);
+        say(&mut one);
+        one.ring.set_meta(one.now, &[7]).unwrap();
+        assert_eq!(told(&one), 6);
+    }
+}
+
 #[test]
 fn a_certain_death_goes_to_everyone_and_to_the_dead() {
     let mut one = One::new(4);
