@@ -161,8 +161,7 @@ impl Membership {
         any: bool,
         listing: Listing,
     ) {
-        self.ring
-            .with(|participation| participation.find(now(), &addresses, nodes, any, listing));
+        self.ring.with(|participation| participation.find(now(), &addresses, nodes, any, listing));
         self.found = addresses;
         self.look(false);
     }
