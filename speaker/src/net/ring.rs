@@ -39,6 +39,8 @@ pub struct MembershipOptions {
     pub node: Arc<str>,
     /// Where to listen, and where the others reach this node.
     pub bind: SocketAddr,
+    /// Where the others reach this node, if that is known and `bind` does not say it.
+    pub advertise: Option<SocketAddr>,
     /// The ring's key.
     pub key: Option<Key>,
     /// The ring's times.
@@ -84,6 +86,7 @@ impl RingDriver {
         let MembershipOptions {
             node,
             bind,
+            advertise,
             key,
             settings,
             fencing,
@@ -122,7 +125,7 @@ impl RingDriver {
         let options = RingOptions {
             name: (*node).to_owned(),
             bind,
-            advertise: None,
+            advertise,
             settings,
             key,
             label: String::new(),
