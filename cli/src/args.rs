@@ -117,7 +117,8 @@ pub struct RingArgs {
     /// address.
     #[arg(long, value_name = "ADDR")]
     pub join: Vec<String>,
-    /// The own address in the ring; without it, the one that is used towards the others.
+    /// The own address in the ring; without it, and with 0.0.0.0 or ::, which listen on every address, the one that is used towards the
+    /// others.
     #[arg(long, requires = "join")]
     pub ml_bindaddr: Option<IpAddr>,
     /// The own port in the ring, over UDP and TCP.

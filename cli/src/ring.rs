@@ -29,14 +29,21 @@ pub(crate) fn start(
     }
     let others: Vec<SocketAddr> =
         args.join.iter().map(|text| address(text)).collect::<Result<_, _>>()?;
-    let own = match args.ml_bindaddr {
-        Some(own) => own,
-        None => towards(&others)?,
+    let (listen, own) = match args.ml_bindaddr {
+        // The others are to be told more than that it is any.
+        Some(any) if any.is_unspecified() => {
+            let reached = others.iter().filter(|other| other.is_ipv4() == any.is_ipv4());
+            (any, towards(&reached.copied().collect::<Vec<_>>())?)
+        }
+        Some(own) => (own, own),
+        None => towards(&others).map(|own| (own, own))?,
     };
-    let bind = SocketAddr::new(own, args.ml_bindport);
+    let bind = SocketAddr::new(listen, args.ml_bindport);
+    let own = SocketAddr::new(own, args.ml_bindport);
     let (ring, signals) = RingDriver::start(MembershipOptions {
         node,
         bind,
+        advertise: Some(own),
         key: key(args.ml_secret_key_path.as_deref().filter(|path| *path != Path::new("")))?,
         settings: settings(false)?,
         fencing: args.fencing,
@@ -47,7 +54,7 @@ pub(crate) fn start(
         permit,
     })?;
     let mut membership = Membership::new(ring, None);
-    let others: Vec<SocketAddr> = others.into_iter().filter(|other| *other != bind).collect();
+    let others: Vec<SocketAddr> = others.into_iter().filter(|other| *other != own).collect();
     let any = !others.is_empty();
     membership.find(others, BTreeSet::new(), any, Listing::NoApi);
     Ok((membership, Some(signals)))

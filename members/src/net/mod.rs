@@ -10,12 +10,13 @@
 
 mod companion;
 mod heartbeat;
+mod own_address;
 mod run;
 mod socket;
 mod streams;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
@@ -40,7 +41,7 @@ pub struct Options {
     pub name: String,
     /// Where it listens, over UDP and TCP; port 0 takes any. MetalLB's port is 7946.
     pub bind: SocketAddr,
-    /// What the others are told instead of `bind`; needed if that is unspecified.
+    /// What the others are told instead of `bind`. If that is unspecified and this is none, it is a private address of the host.
     pub advertise: Option<SocketAddr>,
     /// Times and numbers.
     pub settings: Settings,
@@ -64,6 +65,11 @@ pub enum StartError {
         #[source]
         error: io::Error,
     },
+    /// It listens on every address, and none of them can be told to the others.
+    #[error(
+        "cannot take part in the ring: {0} is no address at which the others reach this host, and it has no private address of that family (RFC 1918, 6598, 4193): give the address to listen on"
+    )]
+    NoAddress(IpAddr),
     /// The name or the meta data is impossible.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -141,7 +147,14 @@ impl Members {
         )?;
         let (udp, tcp) = socket::bind(bind).map_err(failed("binding the UDP and TCP port"))?;
         let bound = tcp.local_addr().map_err(failed("getsockname"))?;
-        let address = advertise.unwrap_or(bound);
+        let address = match advertise {
+            Some(address) => address,
+            None if bound.ip().is_unspecified() => {
+                let own = own_address::private(bound.ip()).map_err(failed("getifaddrs"))?;
+                SocketAddr::new(own.ok_or(StartError::NoAddress(bound.ip()))?, bound.port())
+            }
+            None => bound,
+        };
         let seed = run::random().ok_or_else(|| io::Error::from(io::ErrorKind::Other));
         let config = Config {
             name: name.into(),

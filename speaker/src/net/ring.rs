@@ -40,6 +40,8 @@ pub struct MembershipOptions {
     pub node: Arc<str>,
     /// Where to listen, and where the others reach this node.
     pub bind: SocketAddr,
+    /// Where the others reach this node, if that is known and `bind` does not say it.
+    pub advertise: Option<SocketAddr>,
     /// The ring's key.
     pub key: Option<Key>,
     /// The ring's times.
@@ -87,6 +89,7 @@ impl RingDriver {
         let MembershipOptions {
             node,
             bind,
+            advertise,
             key,
             settings,
             fencing,
@@ -125,7 +128,7 @@ impl RingDriver {
         let options = RingOptions {
             name: (*node).to_owned(),
             bind,
-            advertise: None,
+            advertise,
             settings,
             key,
             label: String::new(),

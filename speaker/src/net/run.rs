@@ -119,6 +119,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
             let (ring, signals) = RingDriver::start(MembershipOptions {
                 node: node.as_str().into(),
                 bind: flags.bind,
+                advertise: None,
                 key: flags.key,
                 settings: flags.settings,
                 fencing: args.fencing,
