@@ -127,7 +127,13 @@ pub(super) fn delete_crds(lab: &Lab) -> anyhow::Result<()> {
         lab.kube().delete(&format!("{CRDS}/{name}"))?;
     }
     // What is applied to one that is being deleted goes with it.
-    eventually_true("the CRDs are gone", SOON, || Ok(lab.kube().list(CRDS)?.is_empty()))
+    let mut left = Vec::new();
+    // The API server deletes the objects of a kind by and by.
+    eventually_true("the CRDs are gone", SOON * 4, || {
+        left = lab.kube().list(CRDS)?;
+        Ok(left.is_empty())
+    })
+    .with_context(|| format!("left: {left:?}"))
 }
 
 /// What must stay the same, by a name of ours.
