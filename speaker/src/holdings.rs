@@ -18,6 +18,8 @@ use crate::claims::{Changed, Held, Term, Told};
 const UNDER_WAY: Duration = Duration::from_millis(30);
 /// How often it is asked for.
 const AGAIN: Duration = Duration::from_millis(400);
+/// How often somebody is asked of whom only a third tells that it holds something.
+const HEARSAY: Duration = Duration::from_secs(1);
 /// For so long several may say that they hold an address, as one passes it to the other.
 const DISPUTE: Duration = Duration::from_millis(300);
 /// How long it is waited for. After that whoever is behind leaves addresses without an owner to others.
@@ -117,6 +119,8 @@ pub struct Holdings {
     changed: BTreeSet<IpAddr>,
     /// Addresses that this speaker and another hold, or did, as a third has told: that one may not be heard here.
     rivals: BTreeMap<IpAddr, (Term, Arc<str>)>,
+    /// When those are to be asked themselves of whom a third has told: its word may have come late.
+    hearsay: BTreeMap<Arc<str>, Instant>,
     /// Addresses that several of the others hold, and when they are to be told (again).
     contested: BTreeMap<IpAddr, Instant>,
     /// Somebody has caught up, or is not waited for any more.
@@ -283,6 +287,16 @@ impl Holdings {
         }
         peer.mark = Some((generation, u64::from_be_bytes(*digest)));
         peer.settle(now);
+        // It is heard, and says itself what it holds: what a third told of it, which may have come late, is void.
+        let Some(said) = peer.said.as_ref().filter(|_| peer.behind.is_none()) else { return };
+        let told = self.rivals.iter().filter(|(_, (_, name))| **name == *from);
+        let void: BTreeSet<IpAddr> = told
+            .map(|(address, _)| *address)
+            .filter(|address| !said.addresses.contains_key(address))
+            .collect();
+        if !void.is_empty() {
+            self.note_changed(now, from, void);
+        }
     }
 
     /// Another speaker tells a step.
@@ -391,10 +405,11 @@ impl Holdings {
     }
 
     /// A third tells that another one holds an address of this speaker's too.
-    pub fn take_rival(&mut self, address: IpAddr, term: Term, node: &Arc<str>) {
+    pub fn take_rival(&mut self, now: Instant, address: IpAddr, term: Term, node: &Arc<str>) {
         if self.peers.contains_key(node) && self.own.addresses.contains_key(&address) {
             self.note_term(address, term);
             self.rivals.insert(address, (term, Arc::clone(node)));
+            self.hearsay.entry(Arc::clone(node)).or_insert(now + AGAIN);
             self.changed.insert(address);
         }
     }
@@ -407,7 +422,7 @@ impl Holdings {
         }
     }
 
-    /// Those that are to be asked for their list now.
+    /// Those that are to be asked for their list now: of whom it is not known what they hold, or only by a third.
     pub fn questions(&mut self, now: Instant) -> Vec<Arc<str>> {
         let mut asked = Vec::new();
         for (name, peer) in &mut self.peers {
@@ -418,6 +433,12 @@ impl Holdings {
                 asked.push(Arc::clone(name));
             }
         }
+        let rivals: BTreeSet<&Arc<str>> = self.rivals.values().map(|(_, name)| name).collect();
+        self.hearsay.retain(|name, _| rivals.contains(name));
+        for (name, next) in self.hearsay.iter_mut().filter(|(_, next)| now >= **next) {
+            *next = now + HEARSAY;
+            asked.push(Arc::clone(name));
+        }
         asked
     }
 
@@ -427,7 +448,7 @@ impl Holdings {
         let behind = self.peers.values().filter_map(|peer| peer.behind);
         let late = |since: Instant| Some(since + PATIENCE).filter(|at| *at > now);
         let asked = behind.flat_map(|(since, next)| late(since).into_iter().chain([next]));
-        asked.chain(self.contested.values().copied()).min()
+        asked.chain(self.contested.values().copied()).chain(self.hearsay.values().copied()).min()
     }
 
     /// Which addresses others hold, or no more, since this was last asked; and whether it is known of more speakers than then what they

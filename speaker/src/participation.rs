@@ -292,7 +292,7 @@ impl Participation {
             }
             Some(Told::Rival { address, term, node }) => {
                 if let Some(holdings) = &mut self.holdings {
-                    holdings.take_rival(address, term, &node);
+                    holdings.take_rival(now, address, term, &node);
                 }
                 Vec::new()
             }

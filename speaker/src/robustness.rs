@@ -64,7 +64,7 @@ fn take(holdings: &mut Holdings, now: Instant, from: &str, told: &Told) -> usize
             change.gained.len()
         }
         Told::Rival { address, term, node } => {
-            holdings.take_rival(*address, *term, node);
+            holdings.take_rival(now, *address, *term, node);
             0
         }
         Told::Facts(_) | Told::Claims(_) | Told::Question => 0,

@@ -20,7 +20,7 @@ fn hear(now: Instant, hearer: &mut Holdings, from: &str, told: &[Told]) {
         match told {
             Told::Held(held) => hearer.take_list(now, from, held),
             Told::Changed(changed) => hearer.take_change(now, from, changed),
-            Told::Rival { address, term, node } => hearer.take_rival(*address, *term, node),
+            Told::Rival { address, term, node } => hearer.take_rival(now, *address, *term, node),
             Told::Facts(_) | Told::Claims(_) | Told::Question => panic!("{told:?}"),
         }
     }
@@ -169,6 +169,36 @@ fn a_third_tells_those_that_do_not_hear_one_another() {
     assert!(held(&a, ip(1)).is_empty());
     hear(now, &mut third, "b", &b.list());
     assert!(third.disputes(now + AGAIN * 3).is_empty());
+}
+
+#[test]
+fn what_a_third_tells_too_late_is_void_once_the_other_is_heard() {
+    let now = beginning();
+    for by_mark in [true, false] {
+        let (mut a, mut b) = (Holdings::new(1_000), Holdings::new(2_000));
+        a.attend(now, [name("b")].iter());
+        change(&mut a, &[1], &[]);
+        change(&mut b, &[1], &[]);
+        change(&mut b, &[], &[1]);
+        hear(now, &mut a, "b", &b.list());
+        // It was true when it was sent.
+        hear(now, &mut a, "third", &[Told::Rival { address: ip(1), term: 3, node: name("b") }]);
+        assert_eq!(held(&a, ip(1)), [(3, "b")]);
+        a.take_changes();
+        if by_mark {
+            a.take_mark(now, "b", b.mark());
+        } else {
+            // No heartbeat comes from there.
+            assert!(a.questions(now).is_empty());
+            assert_eq!(a.deadline(now), Some(now + AGAIN));
+            assert_eq!(a.questions(now + AGAIN), [name("b")]);
+            assert!(a.questions(now + AGAIN).is_empty());
+            hear(now, &mut a, "b", &b.list());
+            assert!(a.questions(now + AGAIN + HEARSAY).is_empty());
+        }
+        assert!(held(&a, ip(1)).is_empty());
+        assert!(a.take_changes().0.contains(&ip(1)), "it is decided again");
+    }
 }
 
 fn many(count: u32) -> Vec<(IpAddr, Term)> {

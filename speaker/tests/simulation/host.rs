@@ -513,7 +513,8 @@ impl Host {
         let speaker::Members::Alive(members) = attendance.members() else { return String::new() };
         let others = members.iter().map(|(name, member)| match member {
             speaker::Member::Ferrolb(facts) => format!(
-                "{name}{}{}{}",
+                "{name}{}{}{}{}",
+                if facts.behind { " behind" } else { "" },
                 if facts.silent { " silent" } else { "" },
                 if facts.leaving { " leaving" } else { "" },
                 if facts.drained { " drained" } else { "" }
@@ -521,8 +522,14 @@ impl Host {
             speaker::Member::MetalLb => "MetalLB".to_owned(),
         });
         let others: Vec<String> = others.collect();
+        let leaves = process.snapshot.services().iter().filter_map(|(key, service)| {
+            let (reason, announcer) = process.speaker.withheld(key)?;
+            let address = service.ingress_addresses().next()?;
+            Some(format!("{address} to {announcer:?} ({})", reason.name()))
+        });
+        let leaves: Vec<String> = leaves.collect();
         format!(
-            "{:?}, synced {}, permit {:?}, owns {:?}, says {}, knows {others:?}",
+            "{:?}, synced {}, permit {:?}, owns {:?}, leaves {leaves:?}, says {}, knows {others:?}",
             attendance.standing(),
             process.synced,
             process.permit,
