@@ -9,7 +9,8 @@
 use anyhow::{Context, ensure};
 use serde_json::json;
 
-use crate::lab::Lab;
+use crate::lab::wait::eventually;
+use crate::lab::{Lab, SOON};
 use crate::lab::node::{PodAddresses, Proxy};
 use crate::lab::objects::{POOL_V4, POOL_V6, l2_advertisement, pool, service};
 
@@ -50,7 +51,11 @@ pub(super) fn run(lab: &mut Lab) -> anyhow::Result<()> {
 }
 
 fn expect_conflict(lab: &Lab, service: &str, node: &str, mac: &str) -> anyhow::Result<()> {
-    let event = lab.wait_event(service, "addressConflict")?;
+    // Seen at the latest when the owner probes, once per announce interval (60 s).
+    let event = eventually("an event addressConflict", SOON * 4, || {
+        let events = lab.kube().events(service)?;
+        Ok(events.into_iter().find(|event| event.reason == "addressConflict"))
+    })?;
     ensure!(event.kind == "Warning", "{event:?}");
     ensure!(event.message.contains(node) && event.message.contains(mac), "{event:?}");
     Ok(())
