@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 
 /// How often they are joined (contract 3.4).
 const JOIN: Duration = Duration::from_secs(60);
-/// The pauses before the first joins are repeated: hosts that start together are not there yet, or their switch does not forward yet.
-const FIRST: [Duration; 5] = [
+/// The pauses before the first joins, and the first lists of whom to join, are repeated: hosts that start together are not there yet, their
+/// switch does not forward yet, and pods of a fresh cluster get their addresses one by one.
+pub(crate) const FIRST: [Duration; 5] = [
     Duration::from_millis(500),
     Duration::from_secs(1),
     Duration::from_secs(2),

@@ -11,18 +11,11 @@ use kube::api::ListParams;
 use serde::Deserialize;
 use tokio::sync::{mpsc, watch};
 
+use crate::joining::FIRST;
 use crate::register::Listing;
 
 /// How often the pods are listed.
 const LIST: Duration = Duration::from_secs(300);
-/// The pauses before the first lists are repeated: pods of a fresh cluster get their addresses one by one.
-const FIRST: [Duration; 5] = [
-    Duration::from_millis(500),
-    Duration::from_secs(1),
-    Duration::from_secs(2),
-    Duration::from_secs(4),
-    Duration::from_secs(8),
-];
 /// The least time between two lists where one would decide who counts.
 const HURRY: Duration = Duration::from_secs(5);
 /// After a failure the watches may still be away for so long: their longest pause is 10 s, and a list takes time.
