@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use l2::Scope;
 
-use crate::handover::Handover;
+use crate::handover::{Handover, LONGEST};
 use crate::reason::Withhold;
 use crate::roster::Members;
 use crate::speaker::{Output, Speaker};
@@ -42,6 +42,8 @@ pub struct Passage {
     mute: BTreeSet<IpAddr>,
     /// Addresses that another station claimed on the network while they were announced here, and when.
     heard: BTreeMap<IpAddr, Instant>,
+    /// When addresses last came here: who had them before may answer for them a little longer, to our own probe for example.
+    gained: Option<Instant>,
 }
 
 impl Passage {
@@ -99,6 +101,9 @@ impl Passage {
             orders.change.push((address, scope));
         }
         if members.has_others() {
+            if !gained.is_empty() {
+                self.gained = Some(now);
+            }
             // More at once come from members that are new or gone, which is known otherwise.
             self.moving.extend(gained.iter().take(FEW).map(|address| (*address, now)));
             orders.tell = self.claim(gained);
@@ -133,12 +138,16 @@ impl Passage {
     }
 
     /// Another station claims an address on the network: returns it if that is the word that was waited for. One of ours has to say so
-    /// itself, and a claim to what is announced here is remembered, as it may come before the news that explain it.
+    /// itself, and a claim to what is announced here is remembered, as it may come before the news that explain it; not if the last owner
+    /// may have made it.
     pub fn heard(&mut self, now: Instant, address: IpAddr) -> Vec<IpAddr> {
         if self.mute.remove(&address) {
             return self.handover.claimed(now, &[address], |_| false);
         }
         self.heard.retain(|_, at| now < *at + MOVING);
+        if self.gained.is_some_and(|at| now < at + LONGEST) {
+            return Vec::new();
+        }
         self.heard.insert(address, now);
         Vec::new()
     }
