@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 /// How long an address is kept at most without a word of the next owner.
-pub(crate) const LONGEST: Duration = Duration::from_secs(1);
+const LONGEST: Duration = Duration::from_secs(1);
 /// The same if the next owner has spoken already: it may have been before this node had the address back.
 const SPOKEN: Duration = Duration::from_millis(100);
 

@@ -8,13 +8,15 @@ use std::time::{Duration, Instant};
 
 use l2::Scope;
 
-use crate::handover::{Handover, LONGEST};
+use crate::handover::Handover;
 use crate::reason::Withhold;
 use crate::roster::Members;
 use crate::speaker::{Output, Speaker};
 
 /// How long after a planned move, or a change of the members, two may announce one address.
 pub(crate) const MOVING: Duration = Duration::from_secs(2);
+/// How long after addresses came here a claim to one may be the last owner's: one of ours lets go at once, one of MetalLB's within 0.4 s.
+const AFTER: Duration = Duration::from_millis(500);
 /// So many addresses that have moved are remembered of one decision.
 const FEW: usize = 256;
 
@@ -145,7 +147,7 @@ impl Passage {
             return self.handover.claimed(now, &[address], |_| false);
         }
         self.heard.retain(|_, at| now < *at + MOVING);
-        if self.gained.is_some_and(|at| now < at + LONGEST) {
+        if self.gained.is_some_and(|at| now < at + AFTER) {
             return Vec::new();
         }
         self.heard.insert(address, now);

@@ -3,14 +3,13 @@
 //! others in which nodes stand still for up to 200 ms: nothing moves. How long nobody answers is counted.
 //! `FERROLB_HALF_HOURS=N` plays N, of the seeds from `FERROLB_FIRST_SEED` on (0); a usual run a few minutes of each kind.
 
-use std::ops::Range;
 use std::time::Duration;
 
 use crate::events::Chance;
 use crate::history::{CLEAN, History};
 use crate::host::Pause;
-use crate::number;
 use crate::world::MS;
+use crate::{number, share_out};
 
 const HALF_HOUR: Duration = Duration::from_secs(1_800);
 /// What a usual run plays.
@@ -87,33 +86,16 @@ fn play(seed: u64, length: Duration, trouble: Trouble) -> Result<Silence, String
     Ok(silence)
 }
 
-/// All of them, shared out among the processors; what came of each seed.
-fn play_all(
-    seeds: Range<u64>,
-    length: Duration,
-    trouble: Trouble,
-) -> Vec<(u64, Result<Silence, String>)> {
-    let threads = std::thread::available_parallelism().map_or(1, |number| number.get() as u64);
-    std::thread::scope(|scope| {
-        let share = |first: u64| {
-            let seeds = seeds.start + first..seeds.end;
-            let seeds = seeds.step_by(usize::try_from(threads).unwrap_or(1));
-            move || seeds.map(|seed| (seed, play(seed, length, trouble))).collect::<Vec<_>>()
-        };
-        let running: Vec<_> = (0..threads).map(|first| scope.spawn(share(first))).collect();
-        running.into_iter().flat_map(|thread| thread.join().expect("a history panicked")).collect()
-    })
-}
-
 fn moves_nothing(trouble: Trouble) {
     let (count, length) = match number("FERROLB_HALF_HOURS") {
         Some(count) => (count, HALF_HOUR),
         None => (1, SHORT),
     };
     let first = number("FERROLB_FIRST_SEED").unwrap_or(0);
+    let seeds = first..first + count;
     let mut silence = Silence::default();
     let mut moved = Vec::new();
-    for (seed, outcome) in play_all(first..first + count, length, trouble) {
+    for (seed, outcome) in share_out(seeds, |seed| play(seed, length, trouble)) {
         match outcome {
             Ok(more) => silence.add(more),
             Err(text) => moved.push(format!("seed {seed}: {text}")),
