@@ -2,7 +2,8 @@
 //! When to announce: the opening window of an address on a link (MetalLB's timing) and the periodic repetition. Not what an
 //! announcement looks like, and no clock: it says what is due at the moment it is given.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -31,15 +32,20 @@ pub struct Burst {
     pub probe: bool,
 }
 
-/// The schedule of all owned addresses.
+/// So much room for stale moments and empty places stays in any case.
+const FEW: usize = 64;
+
+/// The schedule of all owned addresses. Everything lies in a few large pieces: what thousands of addresses need for the seconds after a start
+/// would otherwise leave holes between what stays, which do not go back to the system.
 #[derive(Debug)]
 pub struct Announcer {
     interval: Duration,
     seed: u64,
     born: u32,
-    addresses: BTreeMap<IpAddr, Address>,
-    windows: BTreeMap<(IpAddr, u32), Window>,
-    queue: BTreeSet<(Instant, Job)>,
+    addresses: HashMap<IpAddr, Address>,
+    windows: HashMap<(IpAddr, u32), Window>,
+    /// Moments, the next one first. Those that are stale stay until they come to the front, or are too many.
+    queue: BinaryHeap<Reverse<(Instant, Job)>>,
     due: VecDeque<Burst>,
 }
 
@@ -78,9 +84,9 @@ impl Announcer {
             interval,
             seed,
             born: 0,
-            addresses: BTreeMap::new(),
-            windows: BTreeMap::new(),
-            queue: BTreeSet::new(),
+            addresses: HashMap::new(),
+            windows: HashMap::new(),
+            queue: BinaryHeap::new(),
             due: VecDeque::new(),
         }
     }
@@ -102,6 +108,7 @@ impl Announcer {
         for link in links.iter().filter(|link| !before.contains(link)) {
             self.open_window(now, address, *link);
         }
+        self.tidy();
     }
 
     /// The address is owned no more: nothing of it is sent from now.
@@ -110,23 +117,26 @@ impl Announcer {
         for link in known.links.iter() {
             self.close_window(address, *link);
         }
-        if let Some(periodic) = known.periodic {
-            self.queue.remove(&(periodic.at, Job::Periodic(address)));
-        }
         self.due.retain(|burst| burst.address != address);
+        if self.addresses.len() < self.addresses.capacity() / 4 {
+            self.addresses.shrink_to(FEW.max(2 * self.addresses.len()));
+        }
+        self.tidy();
     }
 
     /// Everything on this link is to be announced anew: its hardware address changed, or it was plugged in.
     pub fn rearm(&mut self, now: Instant, link: u32, which: impl Fn(IpAddr) -> bool) {
-        let addresses: Vec<IpAddr> = self
+        let mut addresses: Vec<IpAddr> = self
             .addresses
             .iter()
             .filter(|(address, known)| known.links.contains(&link) && which(**address))
             .map(|(address, _)| *address)
             .collect();
+        addresses.sort_unstable();
         for address in addresses {
             self.open_window(now, address, link);
         }
+        self.tidy();
     }
 
     /// The next burst that is due, until there is none. What comes too late is sent once, not as often as it was missed.
@@ -136,12 +146,13 @@ impl Announcer {
                 return Some(burst);
             }
             crate::shrink(&mut self.due);
-            let (at, job) = self.queue.first().copied().filter(|(at, _)| *at <= now)?;
-            self.queue.remove(&(at, job));
+            let Reverse((_, job)) = self.queue.peek().copied().filter(|next| next.0.0 <= now)?;
+            self.queue.pop();
             match job {
                 Job::Window(address, link) => self.window_due(now, address, link),
                 Job::Periodic(address) => self.periodic_due(now, address),
             }
+            self.tidy();
         }
     }
 
@@ -149,20 +160,44 @@ impl Announcer {
     /// once (a new address) is found by polling without waiting for this.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        self.queue.first().map(|(at, _)| *at + SLACK)
+        self.queue.peek().map(|next| next.0.0 + SLACK)
+    }
+
+    /// The next moment is one at which something is due, and room that was needed for a while is given back.
+    fn tidy(&mut self) {
+        let (addresses, windows) = (&self.addresses, &self.windows);
+        let is_due = |(at, job): (Instant, Job)| match job {
+            Job::Window(address, link) => {
+                windows.get(&(address, link)).is_some_and(|window| window.next == at)
+            }
+            Job::Periodic(address) => {
+                let periodic = addresses.get(&address).and_then(|known| known.periodic.as_ref());
+                periodic.is_some_and(|periodic| periodic.at == at)
+            }
+        };
+        while self.queue.peek().is_some_and(|next| !is_due(next.0)) {
+            self.queue.pop();
+        }
+        if self.queue.len() > FEW + 2 * (addresses.len() + windows.len()) {
+            self.queue.retain(|next| is_due(next.0));
+        }
+        if self.queue.capacity() > FEW && self.queue.len() < self.queue.capacity() / 2 {
+            self.queue.shrink_to(FEW.max(self.queue.len() * 5 / 4));
+        }
+        if self.windows.is_empty() && self.windows.capacity() > FEW {
+            self.windows = HashMap::new();
+        }
     }
 
     fn open_window(&mut self, now: Instant, address: IpAddr, link: u32) {
         self.close_window(address, link);
         let window = Window { next: now, until: now + WINDOW, first: true };
         self.windows.insert((address, link), window);
-        self.queue.insert((now, Job::Window(address, link)));
+        self.queue.push(Reverse((now, Job::Window(address, link))));
     }
 
     fn close_window(&mut self, address: IpAddr, link: u32) {
-        if let Some(window) = self.windows.remove(&(address, link)) {
-            self.queue.remove(&(window.next, Job::Window(address, link)));
-        }
+        self.windows.remove(&(address, link));
         self.due.retain(|burst| burst.address != address || burst.link != link);
     }
 
@@ -175,7 +210,7 @@ impl Announcer {
             window.next = now + PAUSE;
         }
         if window.next < window.until {
-            self.queue.insert((window.next, Job::Window(address, link)));
+            self.queue.push(Reverse((window.next, Job::Window(address, link))));
         } else {
             self.windows.remove(&(address, link));
         }
@@ -193,7 +228,7 @@ impl Announcer {
         }
         periodic.times += 1;
         periodic.at = jittered(periodic.base, interval, (seed, address, periodic.times));
-        self.queue.insert((periodic.at, Job::Periodic(address)));
+        self.queue.push(Reverse((periodic.at, Job::Periodic(address))));
     }
 
     fn first_periodic(&mut self, now: Instant, address: IpAddr) -> Option<Periodic> {
@@ -207,7 +242,7 @@ impl Announcer {
             base += self.interval;
         }
         let at = jittered(base, self.interval, (self.seed, address, 0));
-        self.queue.insert((at, Job::Periodic(address)));
+        self.queue.push(Reverse((at, Job::Periodic(address))));
         Some(Periodic { base, at, times: 0 })
     }
 }

@@ -4,6 +4,7 @@
 
 use super::*;
 use proptest::prelude::*;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 fn address(n: u32) -> IpAddr {
@@ -136,7 +137,29 @@ proptest! {
             }
             prop_assert!(announcer.deadline().is_none_or(|at| at > now));
             prop_assert_eq!(announcer.addresses.len(), model.len());
-            prop_assert!(announcer.queue.len() <= announcer.windows.len() + model.len());
+            prop_assert!(announcer.queue.len() <= FEW + 2 * (announcer.windows.len() + model.len()));
         }
     }
+}
+
+#[test]
+fn what_a_start_needs_is_given_back_and_so_is_what_flapping_leaves() {
+    let (mut announcer, mut now) = (Announcer::new(Duration::from_secs(60), 7), Instant::now());
+    for n in 0..10_000 {
+        announcer.own(now, address(n), links(&[2]));
+    }
+    let room = announcer.queue.capacity();
+    run(&mut announcer, now, Duration::from_secs(10));
+    assert_eq!(announcer.windows.capacity(), 0);
+    assert!(announcer.queue.capacity() < room, "{room}");
+    for n in 1..10_000 {
+        announcer.disown(address(n));
+    }
+    for _ in 0..10_000 {
+        now += Duration::from_millis(1);
+        announcer.own(now, address(1), links(&[2]));
+        announcer.disown(address(1));
+    }
+    assert!(announcer.queue.capacity() <= 8 * FEW, "{}", announcer.queue.capacity());
+    assert!(announcer.addresses.capacity() <= 8 * FEW, "{}", announcer.addresses.capacity());
 }
