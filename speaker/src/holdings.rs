@@ -125,6 +125,8 @@ pub struct Holdings {
     contested: BTreeMap<IpAddr, Instant>,
     /// Somebody has caught up, or is not waited for any more.
     resettled: bool,
+    /// This speaker holds more or less than when it last decided who takes what nobody holds.
+    own_changed: bool,
 }
 
 impl Holdings {
@@ -232,6 +234,7 @@ impl Holdings {
             new.push((address, term));
         }
         let steps = Changed::split(self.own.generation, &new, &lost);
+        self.own_changed |= !steps.is_empty();
         self.own.generation += steps.len() as u64;
         steps.into_iter().map(Told::Changed).collect()
     }
@@ -442,13 +445,19 @@ impl Holdings {
         asked
     }
 
-    /// When [`Self::questions`] or [`Self::disputes`] has something to say, or [`Self::is_behind`] becomes true.
+    /// When [`Self::questions`] or [`Self::disputes`] has something to say, or [`Self::is_behind`] becomes true, or [`Self::reconsider`] is due.
     #[must_use]
     pub fn deadline(&self, now: Instant) -> Option<Instant> {
         let behind = self.peers.values().filter_map(|peer| peer.behind);
         let late = |since: Instant| Some(since + PATIENCE).filter(|at| *at > now);
         let asked = behind.flat_map(|(since, next)| late(since).into_iter().chain([next]));
-        asked.chain(self.contested.values().copied()).chain(self.hearsay.values().copied()).min()
+        let asked = asked.chain(self.contested.values().copied());
+        asked.chain(self.hearsay.values().copied()).chain(self.own_changed.then_some(now)).min()
+    }
+
+    /// What nobody holds is to be decided again if this speaker holds more or less since: who has room depends on that.
+    pub fn reconsider(&mut self) {
+        self.resettled |= std::mem::take(&mut self.own_changed);
     }
 
     /// Which addresses others hold, or no more, since this was last asked; and whether it is known of more speakers than then what they

@@ -459,7 +459,10 @@ impl Participation {
             for name in asked.unwrap_or_default() {
                 self.notify(Some(&name), &Told::Question);
             }
-            let disputes = self.holdings.as_mut().map(|holdings| holdings.disputes(now));
+            let disputes = self.holdings.as_mut().map(|holdings| {
+                holdings.reconsider();
+                holdings.disputes(now)
+            });
             for (name, rival) in disputes.unwrap_or_default() {
                 self.notify(Some(&name), &rival);
             }

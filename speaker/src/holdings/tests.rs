@@ -274,3 +274,20 @@ fn terms_of_addresses_that_nobody_has_are_forgotten() {
     change(&mut b, &[1], &[]);
     assert_eq!((b.term(ip(1)), held(&b, ip(2))), (Some(2), vec![(1, "a")]));
 }
+
+/// Who has room depends on what this speaker holds itself: it names the one who takes what nobody holds anew, at once and once.
+#[test]
+fn what_nobody_holds_is_decided_again_when_this_speaker_holds_less() {
+    let now = beginning();
+    let mut a = Holdings::new(1_000);
+    change(&mut a, &[1, 2], &[]);
+    a.reconsider();
+    a.take_changes();
+    assert_eq!(a.deadline(now), None);
+    change(&mut a, &[], &[1]);
+    assert_eq!(a.deadline(now), Some(now));
+    a.reconsider();
+    assert_eq!((a.take_changes(), a.deadline(now)), ((BTreeSet::new(), true), None));
+    change(&mut a, &[], &[1]);
+    assert_eq!(a.deadline(now), None, "it had gone already");
+}

@@ -213,7 +213,7 @@ impl History {
             }
         }
         self.connect();
-        self.require(fault);
+        self.require(fault, true);
     }
 
     pub(crate) fn end(&mut self, number: usize) {
@@ -223,6 +223,7 @@ impl History {
         let Incident { fault, nodes, .. } = self.incidents[number].clone();
         self.world.note(format!("end {number} {fault:?} {nodes:?}"));
         let first = nodes[0];
+        let mut fault = fault;
         match fault {
             Fault::Part | Fault::OneWay | Fault::Link => {}
             Fault::Stopped | Fault::Suspended | Fault::Machine => self.world.resume(first),
@@ -230,6 +231,10 @@ impl History {
                 // Whoever is stopped in order may still be there; or it was started again already.
                 let process = self.world.hosts[first].process.as_ref();
                 if process.is_none_or(|process| process.leaving != Leaving::No) {
+                    if process.is_some() {
+                        // It was not given the time to hand over.
+                        fault = Fault::Killed;
+                    }
                     self.world.kill(first, true);
                     self.world.boot(first);
                 }
@@ -243,7 +248,7 @@ impl History {
             }
         }
         self.connect();
-        self.require(fault);
+        self.require(fault, false);
     }
 
     /// All is well again.
@@ -256,7 +261,7 @@ impl History {
                 self.world.boot(index);
             }
         }
-        self.require(Fault::Part);
+        self.require(Fault::Part, false);
     }
 
     /// What passes, by the faults that are open.
@@ -304,18 +309,16 @@ impl History {
         })
     }
 
-    /// Notes what is required from now.
-    fn require(&mut self, fault: Fault) {
-        // What is planned, and what the API does, costs nobody an owner.
+    /// Notes what is required from now, when a fault begins or ends.
+    fn require(&mut self, fault: Fault, begins: bool) {
         self.partial.push((self.world.now, !self.world.cut.is_empty() && self.is_divided()));
         let planned = matches!(fault, Fault::Drain | Fault::Planned | Fault::Api | Fault::Loss);
         let world = &self.world;
-        if planned && world.cut.is_empty() {
-            return;
-        }
         let ready = |index: &usize| {
             let host = &world.hosts[*index];
-            host.paused.is_none() && host.process.as_ref().is_some_and(|it| it.synced)
+            let process = host.process.as_ref();
+            host.paused.is_none()
+                && process.is_some_and(|it| it.synced && it.leaving == Leaving::No)
         };
         let running: Vec<usize> = (0..self.count).filter(ready).collect();
         let joined = |one: usize, other: usize| {
@@ -331,7 +334,16 @@ impl History {
                 clique.push(one);
             }
         }
-        let majority = clique.len() * 2 > self.count;
+        // Whoever leaves in order counts no more.
+        let left = |number: &&usize| self.incidents[**number].fault == Fault::Planned;
+        let left = self.open.iter().filter(left).count();
+        let majority = clique.len() * 2 > self.count - left;
+        // What is planned, and what the API does, costs nobody an owner; but who leaves may take the majority along, until he is back.
+        let before = self.required.last().is_some_and(|it| it.1.is_some());
+        let turns = fault == Fault::Planned && if begins { !majority } else { majority };
+        if planned && world.cut.is_empty() && !(turns && before == begins) {
+            return;
+        }
         let clean = running.iter().filter(|one| !clique.contains(one)).all(|one| {
             clique.iter().all(|other| {
                 world.cut.contains(&(*one, *other)) && world.cut.contains(&(*other, *one))
