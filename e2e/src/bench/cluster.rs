@@ -33,6 +33,9 @@ pub(super) fn measure(lab: &mut Lab, report: &mut Report) -> anyhow::Result<()> 
     let speaker = pid(lab)?;
     let controller = lab.controller.as_ref().context("no controller")?.pid();
 
+    // What only a start needs is given back.
+    settled(speaker)?;
+    settled(controller)?;
     let idle = resident(speaker)?;
     report.add("speaker resident, idle (own memory of it)", "8 MB", with_own(speaker)?);
     report.add("controller resident, idle (own memory of it)", "8 MB", with_own(controller)?);

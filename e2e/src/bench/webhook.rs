@@ -7,7 +7,7 @@ use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 
 use super::Report;
-use super::cluster::{LOG_LEVEL, with_own};
+use super::cluster::{LOG_LEVEL, settled, with_own};
 use super::usage::middle_and_tail;
 use crate::lab::Lab;
 use crate::lab::kube::{Kube, SYSTEM};
@@ -21,6 +21,7 @@ pub(super) fn measure(lab: &mut Lab, report: &mut Report) -> anyhow::Result<()> 
     lab.install_webhooks()?;
     lab.start_controller(&[LOG_LEVEL])?;
     let controller = lab.controller.as_ref().context("no controller")?.pid();
+    settled(controller)?;
     report.add(
         "controller resident, idle, webhooks and TLS metrics on (own memory of it)",
         "8 MB",
