@@ -39,7 +39,7 @@ part "programs (profile ci)" make --no-print-directory bins || exit 1
 part "images" make --no-print-directory image || exit 1
 part "format and lints" make --no-print-directory lint
 part "unit and property tests" make --no-print-directory unit
-part "whole speakers, simulated" env FERROLB_SEEDS=3000 \
+part "whole speakers, simulated" env FERROLB_SEEDS=2000 \
   cargo test -q --profile ci -p speaker --no-default-features --test simulation whatever_happens
 part "ARP and NDP in namespaces" cargo test -q -p l2 --test namespace -- --ignored --test-threads 2
 part "BFD in namespaces" cargo test -q -p bfd --test namespace --test routers -- --ignored --test-threads 2
