@@ -25,6 +25,9 @@ const DISPUTE: Duration = Duration::from_millis(300);
 /// How long it is waited for. After that whoever is behind leaves addresses without an owner to others.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
 
+/// For so long a speaker keeps what it had given away and nobody took: what it knows of the others differs from what they know.
+const KEPT: Duration = Duration::from_secs(10);
+
 /// Of so many addresses at most it is believed that one speaker holds them. Of one that says more it counts as unknown what it holds.
 const ADDRESSES: usize = 65_536;
 /// Terms of addresses that are of no account any more are forgotten when there are this many more than were kept the last time.
@@ -119,6 +122,8 @@ pub struct Holdings {
     changed: BTreeSet<IpAddr>,
     /// Addresses that this speaker and another hold, or did, as a third has told: that one may not be heard here.
     rivals: BTreeMap<IpAddr, (Term, Arc<str>)>,
+    /// Addresses that nobody took when this speaker gave them away, and until when it keeps them.
+    unwanted: BTreeMap<IpAddr, Instant>,
     /// When those are to be asked themselves of whom a third has told: its word may have come late.
     hearsay: BTreeMap<Arc<str>, Instant>,
     /// Addresses that several of the others hold, and when they are to be told (again).
@@ -190,6 +195,22 @@ impl Holdings {
         self.peers
             .values()
             .any(|peer| peer.behind.is_some_and(|(since, _)| now >= since + PATIENCE))
+    }
+
+    /// Nobody has claimed these within the time for which whoever gives something away waits.
+    pub fn note_unclaimed(&mut self, now: Instant, addresses: &[IpAddr]) {
+        for address in addresses {
+            if self.said(*address).next().is_none() {
+                self.unwanted.insert(*address, now + KEPT);
+                self.changed.insert(*address);
+            }
+        }
+    }
+
+    /// Whether nobody took it when this speaker gave it away.
+    #[must_use]
+    pub fn is_unwanted(&self, address: IpAddr) -> bool {
+        self.unwanted.contains_key(&address)
     }
 
     /// These others take part and speak. Of whoever does not, nothing is kept.
@@ -372,6 +393,16 @@ impl Holdings {
     /// A speaker has said something else of these.
     fn note_changed(&mut self, now: Instant, from: &str, addresses: BTreeSet<IpAddr>) {
         self.rivals.retain(|address, (_, name)| **name != *from || !addresses.contains(address));
+        let taken = |address: &IpAddr| self.said(*address).next().is_some();
+        let taken: Vec<IpAddr> = self
+            .unwanted
+            .keys()
+            .copied()
+            .filter(|it| addresses.contains(it) && taken(it))
+            .collect();
+        for address in taken {
+            self.unwanted.remove(&address);
+        }
         self.changed.extend(&addresses);
         self.contest(now, addresses);
     }
@@ -452,12 +483,16 @@ impl Holdings {
         let late = |since: Instant| Some(since + PATIENCE).filter(|at| *at > now);
         let asked = behind.flat_map(|(since, next)| late(since).into_iter().chain([next]));
         let asked = asked.chain(self.contested.values().copied());
-        asked.chain(self.hearsay.values().copied()).chain(self.own_changed.then_some(now)).min()
+        let asked = asked.chain(self.hearsay.values().copied());
+        asked.chain(self.unwanted.values().copied()).chain(self.own_changed.then_some(now)).min()
     }
 
-    /// What nobody holds is to be decided again if this speaker holds more or less since: who has room depends on that.
-    pub fn reconsider(&mut self) {
+    /// What nobody holds is to be decided again if this speaker holds more or less since, as who has room depends on that; and so is what it
+    /// has kept for long enough.
+    pub fn reconsider(&mut self, now: Instant) {
         self.resettled |= std::mem::take(&mut self.own_changed);
+        let over = self.unwanted.extract_if(.., |_, until| *until <= now);
+        self.changed.extend(over.map(|(address, _)| address));
     }
 
     /// Which addresses others hold, or no more, since this was last asked; and whether it is known of more speakers than then what they

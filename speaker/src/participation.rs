@@ -433,6 +433,13 @@ impl Participation {
         }
     }
 
+    /// These were given away, and nobody has claimed them in time.
+    pub fn unclaimed(&mut self, now: Instant, addresses: &[IpAddr]) {
+        if let Some(holdings) = &mut self.holdings {
+            holdings.note_unclaimed(now, addresses);
+        }
+    }
+
     /// Tells the others which addresses are answered for here from now.
     pub fn claim(&mut self, addresses: Vec<IpAddr>) {
         self.claimed.extend(&addresses);
@@ -460,7 +467,7 @@ impl Participation {
                 self.notify(Some(&name), &Told::Question);
             }
             let disputes = self.holdings.as_mut().map(|holdings| {
-                holdings.reconsider();
+                holdings.reconsider(now);
                 holdings.disputes(now)
             });
             for (name, rival) in disputes.unwrap_or_default() {

@@ -138,6 +138,10 @@ impl<'a> Tenure<'a> {
             }
             return node(keeper);
         }
+        // It has named another one, who did not think so.
+        if self.spread && eligible && self.holdings.is_unwanted(address) {
+            return node(own);
+        }
         let settled: Vec<Candidate<'_>> = candidates
             .iter()
             .copied()
@@ -183,7 +187,7 @@ impl<'a> Tenure<'a> {
         address: IpAddr,
     ) -> Option<&'c str> {
         let limit = self.loads.limit(self.loads.total);
-        if !self.spread || self.loads.of(own) <= limit {
+        if !self.spread || self.loads.of(own) <= limit || self.holdings.is_unwanted(address) {
             return None;
         }
         let others: Vec<Candidate<'c>> = candidates

@@ -184,6 +184,7 @@ fn what_a_third_tells_too_late_is_void_once_the_other_is_heard() {
         // It was true when it was sent.
         hear(now, &mut a, "third", &[Told::Rival { address: ip(1), term: 3, node: name("b") }]);
         assert_eq!(held(&a, ip(1)), [(3, "b")]);
+        a.reconsider(now);
         a.take_changes();
         if by_mark {
             a.take_mark(now, "b", b.mark());
@@ -281,13 +282,35 @@ fn what_nobody_holds_is_decided_again_when_this_speaker_holds_less() {
     let now = beginning();
     let mut a = Holdings::new(1_000);
     change(&mut a, &[1, 2], &[]);
-    a.reconsider();
+    a.reconsider(now);
     a.take_changes();
     assert_eq!(a.deadline(now), None);
     change(&mut a, &[], &[1]);
     assert_eq!(a.deadline(now), Some(now));
-    a.reconsider();
+    a.reconsider(now);
     assert_eq!((a.take_changes(), a.deadline(now)), ((BTreeSet::new(), true), None));
     change(&mut a, &[], &[1]);
     assert_eq!(a.deadline(now), None, "it had gone already");
+}
+
+/// What a speaker gives away goes by what it knows of the others; they may know better, and none takes it.
+#[test]
+fn what_nobody_takes_is_kept_by_whoever_gave_it_away() {
+    let now = beginning();
+    let (mut a, mut b) = (Holdings::new(1_000), Holdings::new(2_000));
+    a.attend(now, [name("b")].iter());
+    hear(now, &mut a, "b", &b.list());
+    change(&mut a, &[1, 2], &[1, 2]);
+    let steps = change(&mut b, &[2], &[]);
+    hear(now, &mut a, "b", &steps);
+    a.take_changes();
+    a.note_unclaimed(now, &[ip(1), ip(2)]);
+    assert!(a.is_unwanted(ip(1)) && !a.is_unwanted(ip(2)), "b has taken the other");
+    assert_eq!(a.take_changes().0, BTreeSet::from([ip(1)]), "it is to be decided again");
+    a.reconsider(now + KEPT);
+    assert!(!a.is_unwanted(ip(1)), "for a while");
+    a.note_unclaimed(now, &[ip(1)]);
+    let steps = change(&mut b, &[1], &[]);
+    hear(now, &mut a, "b", &steps);
+    assert!(!a.is_unwanted(ip(1)), "b has taken it after all");
 }

@@ -162,10 +162,11 @@ impl Layer2Driver {
         self.passage.is_moving(now(), address)
     }
 
-    /// Lets go of what nobody claimed in time.
-    pub fn expire(&mut self) {
+    /// Lets go of what nobody claimed in time, and returns it.
+    pub fn expire(&mut self) -> Vec<IpAddr> {
         let released = self.passage.expired(now());
-        self.release(released);
+        self.release(released.clone());
+        released
     }
 
     /// When [`Self::expire`] is due, or a wish for a node ends.

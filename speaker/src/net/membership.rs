@@ -221,8 +221,11 @@ impl Membership {
 
     /// Does what has become due.
     pub fn expire(&mut self, snapshot: &Snapshot, driver: &mut Layer2Driver) {
-        driver.expire();
-        self.ring.with(|participation| participation.expire(now(), time(), snapshot));
+        let unclaimed = driver.expire();
+        self.ring.with(|participation| {
+            participation.unclaimed(now(), &unclaimed);
+            participation.expire(now(), time(), snapshot);
+        });
     }
 
     /// This speaker is about to end. Whether what it announces passes to others now, who say when they have it; else all is done.

@@ -351,6 +351,7 @@ impl Process {
         if self.task_deadline(now).is_some_and(|at| at <= now) {
             let released = self.passage.expired(now);
             self.release(&released);
+            self.participation.unclaimed(now, &released);
             self.participation.expire(now, time, &self.snapshot);
         }
         // Whoever hands over waits only for that.
