@@ -393,15 +393,10 @@ impl Holdings {
     /// A speaker has said something else of these.
     fn note_changed(&mut self, now: Instant, from: &str, addresses: BTreeSet<IpAddr>) {
         self.rivals.retain(|address, (_, name)| **name != *from || !addresses.contains(address));
-        let taken = |address: &IpAddr| self.said(*address).next().is_some();
-        let taken: Vec<IpAddr> = self
-            .unwanted
-            .keys()
-            .copied()
-            .filter(|it| addresses.contains(it) && taken(it))
-            .collect();
-        for address in taken {
-            self.unwanted.remove(&address);
+        for address in &addresses {
+            if self.said(*address).next().is_some() {
+                self.unwanted.remove(address);
+            }
         }
         self.changed.extend(&addresses);
         self.contest(now, addresses);
