@@ -74,8 +74,6 @@ fn digest(address: IpAddr, term: Term) -> u64 {
 struct Peer {
     /// What it said, as far as it is known completely.
     said: Option<Stock>,
-    /// What its heartbeats have said last.
-    mark: Option<(u64, u64)>,
     /// A list of which parts are still missing, and which are there.
     arriving: Option<(Stock, BTreeSet<u16>)>,
     /// Since when it is not known what it holds, and when it is to be asked (again).
@@ -84,8 +82,8 @@ struct Peer {
 
 impl Peer {
     /// Whether what is known is what the heartbeats say.
-    fn is_current(&self) -> bool {
-        match (&self.said, self.mark) {
+    fn is_current(&self, mark: Option<(u64, u64)>) -> bool {
+        match (&self.said, mark) {
             (None, _) => false,
             (Some(_), None) => true,
             (Some(said), Some((generation, digest))) => {
@@ -95,8 +93,8 @@ impl Peer {
         }
     }
 
-    fn settle(&mut self, now: Instant) {
-        if self.is_current() {
+    fn settle(&mut self, now: Instant, mark: Option<(u64, u64)>) {
+        if self.is_current(mark) {
             self.behind = None;
         } else {
             self.behind.get_or_insert((now, now + UNDER_WAY));
@@ -118,6 +116,8 @@ pub struct Holdings {
     kept: usize,
     /// Those that take part and speak.
     peers: BTreeMap<Arc<str>, Peer>,
+    /// What the heartbeats of all members have said last, also of those who do not speak: the next change may be far.
+    marks: BTreeMap<Arc<str>, (u64, u64)>,
     /// Addresses of which it is said that others hold them, or no more, since it was last asked.
     changed: BTreeSet<IpAddr>,
     /// Addresses that this speaker and another hold, or did, as a third has told: that one may not be heard here.
@@ -213,7 +213,12 @@ impl Holdings {
         self.unwanted.contains_key(&address)
     }
 
-    /// These others take part and speak. Of whoever does not, nothing is kept.
+    /// Forgets what the heartbeats of those have said that are no members any more: one that comes back may have another clock.
+    pub fn retain(&mut self, is_member: impl Fn(&Arc<str>) -> bool) {
+        self.marks.retain(|name, _| is_member(name));
+    }
+
+    /// These others take part and speak. Of what the rest hold nothing is kept.
     pub fn attend<'a>(&mut self, now: Instant, names: impl Iterator<Item = &'a Arc<str>>) {
         let names: BTreeSet<&Arc<str>> = names.collect();
         for (name, peer) in &self.peers {
@@ -233,7 +238,8 @@ impl Holdings {
         let contested = self.contested.keys().copied().collect();
         self.contest(now, contested);
         for name in names {
-            self.peers.entry(Arc::clone(name)).or_default().settle(now);
+            let mark = self.marks.get(name).copied();
+            self.peers.entry(Arc::clone(name)).or_default().settle(now, mark);
         }
     }
 
@@ -281,10 +287,10 @@ impl Holdings {
 
     /// What others have told may be old.
     pub fn doubt(&mut self, now: Instant) {
-        for peer in self.peers.values_mut() {
+        for (name, peer) in &mut self.peers {
             self.changed.extend(peer.said.iter().flat_map(|said| said.addresses.keys()));
             peer.said = None;
-            peer.settle(now);
+            peer.settle(now, self.marks.get(name).copied());
         }
     }
 
@@ -298,22 +304,23 @@ impl Holdings {
     }
 
     /// A heartbeat says this.
-    pub fn take_mark(&mut self, now: Instant, from: &str, mark: Mark) {
+    pub fn take_mark(&mut self, now: Instant, from: &Arc<str>, mark: Mark) {
         let (Some(generation), Some(digest)) = (mark.first_chunk::<8>(), mark.last_chunk::<8>())
         else {
             return;
         };
-        let Some(peer) = self.peers.get_mut(from) else { return };
         let generation = u64::from_be_bytes(*generation);
         // What was under way longer than its successor, or somebody who holds nothing to tell of.
-        if generation == 0 || peer.mark.is_some_and(|(known, _)| known > generation) {
+        if generation == 0 || self.marks.get(from).is_some_and(|(known, _)| *known > generation) {
             return;
         }
-        peer.mark = Some((generation, u64::from_be_bytes(*digest)));
-        peer.settle(now);
+        let mark = (generation, u64::from_be_bytes(*digest));
+        self.marks.insert(Arc::clone(from), mark);
+        let Some(peer) = self.peers.get_mut(from) else { return };
+        peer.settle(now, Some(mark));
         // It is heard, and says itself what it holds: what a third told of it, which may have come late, is void.
         let Some(said) = peer.said.as_ref().filter(|_| peer.behind.is_none()) else { return };
-        let told = self.rivals.iter().filter(|(_, (_, name))| **name == *from);
+        let told = self.rivals.iter().filter(|(_, (_, name))| name == from);
         let void: BTreeSet<IpAddr> = told
             .map(|(address, _)| *address)
             .filter(|address| !said.addresses.contains_key(address))
@@ -446,7 +453,7 @@ impl Holdings {
     fn settle(&mut self, now: Instant, name: &str) {
         if let Some(peer) = self.peers.get_mut(name) {
             let behind = peer.behind.is_some();
-            peer.settle(now);
+            peer.settle(now, self.marks.get(name).copied());
             self.resettled |= behind && peer.behind.is_none();
         }
     }

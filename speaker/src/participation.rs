@@ -180,6 +180,7 @@ impl Participation {
             Member::MetalLb => false,
         };
         let others = members.iter().filter(|(name, member)| speaks(name, member));
+        holdings.retain(|name| members.contains_key(name));
         holdings.attend(now, others.map(|(name, _)| name));
     }
 
@@ -232,7 +233,7 @@ impl Participation {
     }
 
     /// Another speaker's heartbeats carry this.
-    pub fn handle_mark(&mut self, now: Instant, from: &str, mark: [u8; 16]) {
+    pub fn handle_mark(&mut self, now: Instant, from: &Arc<str>, mark: [u8; 16]) {
         if let Some(holdings) = &mut self.holdings {
             holdings.take_mark(now, from, mark);
         }

@@ -53,12 +53,12 @@ fn what_another_holds_is_known_by_list_and_steps() {
     hear(now, &mut b, "a", &list[1..]);
     assert_eq!(b.unknown(), Some(&name("a")), "a part is missing");
     hear(now, &mut b, "a", &list);
-    b.take_mark(now, "a", a.mark());
+    b.take_mark(now, &name("a"), a.mark());
     assert_eq!((b.unknown(), held(&b, ip(7))), (None, vec![(1, "a")]));
     assert_eq!(b.take_changes(), ((0..=255).map(ip).collect(), true));
 
     let steps = change(&mut a, &[], &[7, 8]);
-    b.take_mark(now, "a", a.mark());
+    b.take_mark(now, &name("a"), a.mark());
     assert!(b.unknown().is_some(), "the mark came before the step");
     hear(now, &mut b, "a", &steps);
     assert_eq!((b.unknown(), held(&b, ip(7)).len()), (None, 0));
@@ -68,10 +68,28 @@ fn what_another_holds_is_known_by_list_and_steps() {
     change(&mut a, &[7], &[]);
     let steps = change(&mut a, &[], &[9]);
     hear(now, &mut b, "a", &steps);
-    b.take_mark(now, "a", a.mark());
+    b.take_mark(now, &name("a"), a.mark());
     assert_eq!((b.unknown(), held(&b, ip(9))), (Some(&name("a")), vec![(1, "a")]));
     hear(now, &mut b, "a", &a.list());
     assert_eq!((b.unknown(), held(&b, ip(9)).len(), held(&b, ip(7))), (None, 0, vec![(2, "a")]));
+}
+
+#[test]
+fn what_a_heartbeat_said_of_one_that_did_not_speak_is_not_forgotten() {
+    let now = beginning();
+    let (mut a, mut b) = (Holdings::new(1_000), Holdings::new(2_000));
+    change(&mut a, &[1], &[]);
+    let old = a.list();
+    change(&mut a, &[], &[1]);
+    b.take_mark(now, &name("a"), a.mark());
+    b.attend(now, [name("a")].iter());
+    hear(now, &mut b, "a", &old);
+    assert_eq!(b.unknown(), Some(&name("a")), "the list was longer under way than the step");
+    b.attend(now, [].iter());
+    b.retain(|_| false);
+    b.attend(now, [name("a")].iter());
+    hear(now, &mut b, "a", &old);
+    assert_eq!(b.unknown(), None, "it has started anew, with a clock that is behind");
 }
 
 #[test]
@@ -99,11 +117,11 @@ fn a_digest_that_differs_is_noticed() {
     }
     hear(now, &mut b, "a", &list);
     assert_eq!(b.unknown(), None);
-    b.take_mark(now, "a", a.mark());
+    b.take_mark(now, &name("a"), a.mark());
     assert_eq!(b.unknown(), Some(&name("a")));
     // An older mark, which was longer under way, changes nothing.
     hear(now, &mut b, "a", &a.list());
-    b.take_mark(now, "a", Holdings::new(900).mark());
+    b.take_mark(now, &name("a"), Holdings::new(900).mark());
     assert_eq!((b.unknown(), held(&b, ip(1))), (None, vec![(1, "a")]));
 }
 
@@ -187,7 +205,7 @@ fn what_a_third_tells_too_late_is_void_once_the_other_is_heard() {
         a.reconsider(now);
         a.take_changes();
         if by_mark {
-            a.take_mark(now, "b", b.mark());
+            a.take_mark(now, &name("b"), b.mark());
         } else {
             // No heartbeat comes from there.
             assert!(a.questions(now).is_empty());
