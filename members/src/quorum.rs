@@ -29,6 +29,18 @@ impl std::str::FromStr for Fencing {
     }
 }
 
+/// On which side of a ring that may be parted a member is, by its own count; it says so in all that it sends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Side {
+    /// It has just started, and too few of the others know it yet: whatever it is missing, it was not with the majority.
+    #[default]
+    Undecided,
+    /// It is with the majority.
+    Majority,
+    /// It was with the majority, and misses too many of those.
+    Minority,
+}
+
 /// The result of a count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Count {
@@ -41,6 +53,10 @@ pub struct Count {
 }
 
 /// The members known. Silence takes nobody out: only leaving in order and what the API says.
+///
+/// Whoever is not with the majority must not become it by those who join: the others do not count them. So there are two counts, and both must
+/// be enough: of all who are known, and of those who were known when there last was a majority. A member that has just started has no
+/// such memory; it goes by what the others say, and does not make a majority together with one that misses its own.
 #[derive(Clone, Debug)]
 pub struct Quorum {
     own: Arc<str>,
@@ -53,6 +69,17 @@ pub struct Quorum {
     expected: BTreeSet<Arc<str>>,
     /// Who is a member no longer by what the API says.
     gone: BTreeSet<Arc<str>>,
+    memory: Memory,
+}
+
+/// What is remembered of the counts.
+#[derive(Clone, Debug, Default)]
+pub struct Memory {
+    /// Who was known when there last was a majority, without those of whom too few knew. Whoever leaves while there is none and comes back is
+    /// one of them again.
+    core: BTreeSet<Arc<str>>,
+    /// Whether the last count was not enough.
+    missing: bool,
 }
 
 impl Quorum {
@@ -60,8 +87,15 @@ impl Quorum {
     #[must_use]
     pub fn new(own: Arc<str>, fencing: Fencing, of_two: bool) -> Self {
         let known = BTreeMap::from([(Arc::clone(&own), true)]);
-        let (expected, gone) = (BTreeSet::new(), BTreeSet::new());
-        Self { own, fencing, of_two, known, expected, gone }
+        Self {
+            own,
+            fencing,
+            of_two,
+            known,
+            expected: BTreeSet::new(),
+            gone: BTreeSet::new(),
+            memory: Memory::default(),
+        }
     }
 
     /// What it was started with.
@@ -98,26 +132,103 @@ impl Quorum {
         self.gone = gone;
     }
 
-    /// Counts. Exactly half is enough for those who have the smallest name on their side. Nobody is too few where only the stall rule holds:
-    /// by choice, with up to two members, or while somebody is present who would not fall silent.
+    /// Counts; `side` says of a member that is present on which side it is. Exactly half is enough for those who have the smallest name
+    /// on their side. Nobody is too few where only the stall rule holds: by choice, with up to two members, or while somebody is present
+    /// who would not fall silent.
     #[must_use]
-    pub fn count(&self, present: impl Fn(&str) -> bool) -> Count {
-        let present = |name: &Arc<str>| *name == self.own || present(name);
-        let strangers = || self.expected.iter().filter(|name| !self.known.contains_key(*name));
-        let electorate = || {
-            let all = self.known.iter().map(|(name, counts)| (name, *counts));
-            let all = all.chain(strangers().map(|name| (name, true)));
-            all.filter(|(name, _)| present(name) || !self.gone.contains(*name))
+    pub fn count(&self, side: impl Fn(&str) -> Option<Side>) -> Count {
+        let present = |name: &Arc<str>| *name == self.own || side(name).is_some();
+        let mixed = self.electorate(&present).any(|(name, counts)| !counts && present(name));
+        let names = || self.electorate(&present).map(|(name, _)| name);
+        let few = |count: &Count| count.known <= 1 || count.known == 2 && !self.of_two;
+        let count_of = |names: &mut dyn Iterator<Item = &Arc<str>>| {
+            let count = Count::of(names, present);
+            Count { enough: count.enough || few(&count), ..count }
         };
-        let known = electorate().count();
-        let here = electorate().filter(|(name, _)| present(name)).count();
-        let smallest = electorate().min_by_key(|(name, _)| *name);
-        let smallest_is_here = smallest.is_some_and(|(name, _)| present(name));
-        let by_count = here * 2 > known || here * 2 == known && smallest_is_here;
-        let few = known == 1 || known == 2 && !self.of_two;
-        let mixed = electorate().any(|(name, counts)| !counts && present(name));
-        let enough = by_count || few || mixed || self.fencing != Fencing::Majority;
-        Count { present: here, known, enough }
+        let all = count_of(&mut names());
+        let core = count_of(&mut names().filter(|name| self.memory.core.contains(*name)));
+        if self.fencing != Fencing::Majority || mixed {
+            return Count { enough: true, ..all };
+        }
+        let says = |side_said| self.known.keys().any(|name| side(name) == Some(side_said));
+        let misled = self.is_new() && says(Side::Minority) && !says(Side::Majority);
+        match (core.enough, all.enough) {
+            (false, _) => core,
+            (true, enough) => Count { enough: enough && !misled, ..all },
+        }
+    }
+
+    /// What is to be kept of a count for which these were present, and which of them hear this member; none if that is what is known.
+    #[must_use]
+    pub fn recall(
+        &self,
+        count: Count,
+        side: impl Fn(&str) -> Option<Side>,
+        hears_us: impl Fn(&str) -> bool,
+    ) -> Option<Memory> {
+        let present = |name: &Arc<str>| *name == self.own || side(name).is_some();
+        let Memory { core, missing } = &self.memory;
+        if !count.enough {
+            return (!missing).then(|| Memory { core: core.clone(), missing: true });
+        }
+        let electorate = || self.electorate(&present).map(|(name, _)| name);
+        // A member counts when those who do not know it could be no majority without it.
+        let others = || electorate().filter(|name| **name != self.own);
+        let introduced = || !Count::of(&mut others(), |name: &Arc<str>| !hears_us(name)).enough;
+        let (new, all) = (self.is_new(), self.is_new() && introduced());
+        let introduced = |name: &str| side(name).is_some_and(|side| side != Side::Undecided);
+        let settled = |name: &Arc<str>| {
+            all || *name == self.own || !new && (core.contains(name) || introduced(name))
+        };
+        let voters = || electorate().filter(|name| settled(name));
+        let same = voters().all(|name| core.contains(name)) && voters().count() == core.len();
+        let changed = *missing || !same;
+        changed.then(|| Memory { core: voters().map(Arc::clone).collect(), missing: false })
+    }
+
+    /// Keeps what [`Self::recall`] said.
+    pub fn keep(&mut self, memory: Memory) {
+        self.memory = memory;
+    }
+
+    /// On which side this member is by the last count.
+    #[must_use]
+    pub fn side(&self) -> Side {
+        match (self.is_new(), self.memory.missing) {
+            (true, _) => Side::Undecided,
+            (false, false) => Side::Majority,
+            (false, true) => Side::Minority,
+        }
+    }
+
+    /// Whether it has not been with the majority of any others yet since it is known.
+    fn is_new(&self) -> bool {
+        self.memory.core.len() < 2
+    }
+
+    /// Everybody who counts, and whether it takes part in the count itself.
+    fn electorate(
+        &self,
+        present: &impl Fn(&Arc<str>) -> bool,
+    ) -> impl Iterator<Item = (&Arc<str>, bool)> {
+        let strangers = self.expected.iter().filter(|name| !self.known.contains_key(*name));
+        let all = self.known.iter().map(|(name, counts)| (name, *counts));
+        let all = all.chain(strangers.map(|name| (name, true)));
+        all.filter(|(name, _)| present(name) || !self.gone.contains(*name))
+    }
+}
+
+impl Count {
+    /// Of these; more than half is enough, and half with the smallest name.
+    fn of(names: &mut dyn Iterator<Item = &Arc<str>>, present: impl Fn(&Arc<str>) -> bool) -> Self {
+        let (mut here, mut known, mut smallest) = (0, 0, None::<&Arc<str>>);
+        for name in names {
+            known += 1;
+            here += usize::from(present(name));
+            smallest = Some(smallest.map_or(name, |smallest| smallest.min(name)));
+        }
+        let half = here * 2 == known && smallest.is_some_and(present);
+        Self { present: here, known, enough: here * 2 > known || half }
     }
 }
 
@@ -134,7 +245,109 @@ mod tests {
     }
 
     fn enough(quorum: &Quorum, present: &[&str]) -> bool {
-        quorum.count(|name| present.contains(&name)).enough
+        quorum.count(|name| present.contains(&name).then_some(Side::Undecided)).enough
+    }
+
+    /// Counts with these present, all of which hear it and are no new members, and remembers it.
+    fn counts(quorum: &mut Quorum, present: &[&str]) -> bool {
+        let side = |name: &str| present.contains(&name).then_some(Side::Majority);
+        let count = quorum.count(side);
+        if let Some(memory) = quorum.recall(count, side, |name| present.contains(&name)) {
+            quorum.keep(memory);
+        }
+        count.enough
+    }
+
+    #[test]
+    fn who_joins_the_minority_makes_it_no_majority() {
+        let mut quorum = quorum("c", &["d", "e"]);
+        assert_eq!(quorum.side(), Side::Undecided);
+        assert!(counts(&mut quorum, &["d", "e"]));
+        assert_eq!(quorum.side(), Side::Majority);
+        assert!(!counts(&mut quorum, &[]));
+        assert_eq!(quorum.side(), Side::Minority);
+        quorum.joined(&"a".into(), true);
+        quorum.joined(&"b".into(), true);
+        quorum.expect(&["f".into()].into());
+        assert!(!counts(&mut quorum, &["a", "b", "f"]), "four of six, one of its three");
+        let count = quorum.count(|name| (name == "a").then_some(Side::Undecided));
+        assert_eq!(count, Count { present: 1, known: 3, enough: false });
+        assert!(!counts(&mut quorum, &["d"]), "two of its three, two of six");
+        assert!(counts(&mut quorum, &["a", "b", "d", "f"]));
+        assert!(!counts(&mut quorum, &["d", "e"]), "all six are its own by now");
+    }
+
+    #[test]
+    fn who_has_left_with_a_majority_is_nobody_that_was_missed() {
+        let mut quorum = quorum("c", &["a", "d", "e"]);
+        assert!(counts(&mut quorum, &["a", "d", "e"]));
+        quorum.left("a");
+        assert!(counts(&mut quorum, &["d", "e"]));
+        assert!(!counts(&mut quorum, &[]));
+        quorum.joined(&"a".into(), true);
+        assert!(!counts(&mut quorum, &["a"]), "the others do not count it");
+    }
+
+    #[test]
+    fn who_leaves_the_minority_and_comes_back_is_one_of_them() {
+        let mut quorum = quorum("d", &["a", "b", "c", "e"]);
+        assert!(counts(&mut quorum, &["a", "b", "c", "e"]));
+        quorum.left("c");
+        assert!(!counts(&mut quorum, &["e"]), "half, without the smallest name");
+        quorum.joined(&"c".into(), true);
+        assert!(counts(&mut quorum, &["c", "e"]), "three of five");
+    }
+
+    #[test]
+    fn whoever_came_when_others_were_lost_counts_for_nothing() {
+        let mut quorum = quorum("c", &["d", "e"]);
+        assert!(counts(&mut quorum, &["d", "e"]));
+        quorum.joined(&"a".into(), true);
+        let present = |with: &'static [&str]| {
+            move |name: &str| {
+                let side = if name == "a" { Side::Undecided } else { Side::Majority };
+                with.contains(&name).then_some(side)
+            }
+        };
+        let all = quorum.count(present(&["a", "d", "e"]));
+        assert!(all.enough);
+        assert!(quorum.recall(all, present(&["a", "d", "e"]), |_| true).is_none());
+        assert!(!quorum.count(present(&["a"])).enough, "half, with the smallest name");
+    }
+
+    #[test]
+    fn a_new_one_remembers_nobody_before_those_who_could_do_without_it_know_it() {
+        for (hears, side) in [
+            (["d", "x"], Side::Undecided),
+            (["a", "x"], Side::Undecided),
+            (["a", "d"], Side::Majority),
+            (["d", "e"], Side::Majority),
+        ] {
+            let mut quorum = quorum("c", &["a", "d", "e"]);
+            let present = |_: &str| Some(Side::Majority);
+            let count = quorum.count(present);
+            if let Some(memory) = quorum.recall(count, present, |name| hears.contains(&name)) {
+                quorum.keep(memory);
+            }
+            assert_eq!(quorum.side(), side, "{hears:?}");
+        }
+    }
+
+    #[test]
+    fn a_new_one_makes_no_majority_with_those_who_miss_theirs() {
+        let mut quorum = quorum("a", &["c", "d", "e"]);
+        let of = |c, d| {
+            move |name: &str| match name {
+                "c" => Some(c),
+                "d" => d,
+                _ => None,
+            }
+        };
+        assert!(quorum.count(of(Side::Undecided, None)).enough, "all are new");
+        assert!(!quorum.count(of(Side::Minority, None)).enough);
+        assert!(quorum.count(of(Side::Minority, Some(Side::Majority))).enough);
+        assert!(counts(&mut quorum, &["c", "d", "e"]));
+        assert!(quorum.count(of(Side::Minority, None)).enough, "it has a memory of its own");
     }
 
     #[test]
@@ -173,9 +386,9 @@ mod tests {
         assert!(enough(&quorum, &[]), "two are left");
         quorum.joined(&"b".into(), true);
         quorum.set_gone(["b".into(), "c".into()].into());
-        assert_eq!(quorum.count(|_| false), Count { present: 1, known: 1, enough: true });
+        assert_eq!(quorum.count(|_| None), Count { present: 1, known: 1, enough: true });
         // Whoever is there counts, whatever the API says.
-        assert_eq!(quorum.count(|name| name == "b").known, 2);
+        assert_eq!(quorum.count(|name| (name == "b").then_some(Side::Undecided)).known, 2);
     }
 
     #[test]

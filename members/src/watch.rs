@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::heartbeat::wire::{Mark, Message, View};
 use crate::heartbeat::{self, Cause, Detector, PeerReport};
-use crate::quorum::{Count, Fencing, Quorum};
+use crate::quorum::{Count, Fencing, Quorum, Side};
 
 /// A member that was heard within this time is there, whoever else is not.
 const FRESH: Duration = Duration::from_millis(150);
@@ -402,7 +402,7 @@ impl Watch {
     /// With how many this member is, of how many.
     #[must_use]
     pub fn count(&self, now: Instant) -> Count {
-        self.quorum.count(|name| self.is_present(now, name))
+        self.quorum.count(|name| self.side_of(now, name))
     }
 
     /// What is known of the members that speak the heartbeat, for people.
@@ -412,10 +412,12 @@ impl Watch {
     }
 
     /// Whoever is in the ring counts from when it was first heard: of one that somebody else has met this member cannot say whether they are
-    /// on the same side.
+    /// on the same side. Whoever misses its majority can say that they may not be.
     fn admit(&mut self) {
+        let minority = self.quorum.side() == Side::Minority;
         for (name, member) in &self.members {
-            if !member.heartbeat || self.detector.was_heard(name) || self.reached.contains(name) {
+            let heard = !member.heartbeat || self.detector.was_heard(name);
+            if minority || heard || self.reached.contains(name) {
                 self.quorum.joined(name, member.heartbeat);
             }
         }
@@ -473,6 +475,11 @@ impl Watch {
         })
     }
 
+    /// On which side a member is that is present.
+    fn side_of(&self, now: Instant, name: &str) -> Option<Side> {
+        self.is_present(now, name).then(|| self.detector.side_of(name))
+    }
+
     fn is_reached(&self, now: Instant, name: &str) -> bool {
         self.reached.contains(name) && self.detector.is_stranger(now, name)
     }
@@ -523,7 +530,7 @@ impl Watch {
         }
         let heard = self.quorum.count(|name| {
             let other = self.members.get(name).is_some_and(|member| !member.heartbeat);
-            other || self.is_fresh(now, name)
+            (other || self.is_fresh(now, name)).then(|| self.detector.side_of(name))
         });
         if heard.enough && !self.detector.is_in_doubt() {
             for (name, cause) in std::mem::take(&mut self.held) {
@@ -534,6 +541,17 @@ impl Watch {
         }
     }
 
+    fn recount(&mut self, now: Instant) {
+        self.admit();
+        self.counted = self.count(now);
+        let side = |name: &str| self.side_of(now, name);
+        let hears_us = |name: &str| self.detector.is_acquainted(name);
+        if let Some(memory) = self.quorum.recall(self.counted, side, hears_us) {
+            self.quorum.keep(memory);
+        }
+        self.detector.set_side(now, self.quorum.side());
+    }
+
     fn stand(&mut self, now: Instant) -> Standing {
         if let Some(until) = self.starting_until {
             if now < until {
@@ -541,13 +559,12 @@ impl Watch {
             }
             self.starting_until = None;
         }
-        if self.detector.is_in_doubt() {
-            return Standing::Doubtful;
-        }
         // Most datagrams change nothing about who is present, and there may be many members.
         if self.detector.take_presence_changed() | std::mem::take(&mut self.recount) {
-            self.admit();
-            self.counted = self.count(now);
+            self.recount(now);
+        }
+        if self.detector.is_in_doubt() {
+            return Standing::Doubtful;
         }
         let Count { present, known, enough } = self.counted;
         if enough && matches!(self.standing, Standing::Minority { .. }) {

@@ -9,7 +9,9 @@ mod field;
 use std::time::Duration;
 
 use field::{Field, name};
-use members::heartbeat::Cause;
+use members::heartbeat::wire::{Body, Mark, Message, Stamp, View};
+use members::heartbeat::{Cause, Detector, Options, Output};
+use members::quorum::Side;
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -263,6 +265,34 @@ fn whoever_was_declared_dead_stays_in_doubt() {
         field.run_for(200 * MS);
         assert!(field.nodes[0].detector.is_in_doubt(), "seed {seed}");
     }
+}
+
+#[test]
+fn what_comes_late_is_life_and_no_news() {
+    #[allow(clippy::disallowed_methods, reason = "a test's beginning of time")]
+    let now = std::time::Instant::now();
+    let address = ([192, 0, 2, 2], 7946).into();
+    let mut detector = Detector::new(name(0), Options::default(), 7, now);
+    detector.set_peers(now, [(name(1), address)]);
+    // Each time it wakes it sends something, which the other echoes.
+    let mut hear = |round: u32, counter, view, side| {
+        let now = now + round * 200 * MS;
+        detector.tick(now);
+        let sent = std::iter::from_fn(|| detector.poll()).filter_map(|output| match output {
+            Output::Send { message, .. } => Some(message.stamp),
+            _ => None,
+        });
+        let (echo, stamp) = (sent.last(), Stamp { session: 1, counter });
+        assert!(echo.is_some());
+        let (from, mark, body) = (name(1), Mark::default(), Body::Answer);
+        detector.handle(now, address, Message { from, stamp, echo, view, side, mark, body });
+        let forgotten = std::iter::from_fn(|| detector.poll()).any(|it| it == Output::Forgotten);
+        (forgotten, detector.side_of(&name(1)), detector.silent_for(now, &name(1)))
+    };
+    let (majority, at_once) = (Side::Majority, Some(Duration::ZERO));
+    assert_eq!(hear(1, 5, View::Alive, majority), (false, majority, at_once));
+    assert_eq!(hear(2, 4, View::Unknown, Side::Undecided), (false, majority, at_once));
+    assert_eq!(hear(3, 6, View::Unknown, Side::Minority), (true, Side::Minority, at_once));
 }
 
 #[test]

@@ -16,6 +16,7 @@ use super::notices::Notices;
 use super::pace::Pace;
 use super::peer::Peer;
 use super::wire::{Body, Mark, Message, NOTICE_LIMIT, Stamp, View};
+use crate::quorum::Side;
 use doubt::Doubt;
 use roll_call::RollCall;
 
@@ -135,6 +136,7 @@ pub struct Detector {
     options: Options,
     session: u64,
     mark: Mark,
+    side: Side,
     peers: BTreeMap<Arc<str>, Peer>,
     /// Those that are watched here; only they are probed.
     watched: Vec<Arc<str>>,
@@ -166,6 +168,7 @@ impl Detector {
             options,
             session: session.max(1),
             mark: Mark::default(),
+            side: Side::default(),
             peers: BTreeMap::new(),
             watched: Vec::new(),
             circle: Circle::default(),
@@ -256,6 +259,20 @@ impl Detector {
         self.mark = mark;
     }
 
+    /// On which side this member is: every datagram from now says it, and everybody gets one.
+    pub fn set_side(&mut self, now: Instant, side: Side) {
+        if side != self.side {
+            self.side = side;
+            self.notify(now, None, &[]);
+        }
+    }
+
+    /// On which side a member is by what it said last; that says nothing of whether it is present.
+    #[must_use]
+    pub fn side_of(&self, name: &str) -> Side {
+        self.peers.get(name).map_or(Side::default(), |peer| peer.side)
+    }
+
     /// The mark of a member.
     #[must_use]
     pub fn mark_of(&self, name: &str) -> Option<Mark> {
@@ -294,7 +311,7 @@ impl Detector {
     /// A datagram has come. Whoever calls has opened its seal.
     pub fn handle(&mut self, now: Instant, from: SocketAddr, message: Message) {
         self.forgive(now);
-        let Message { from: name, stamp, echo, view, mark, body } = message;
+        let Message { from: name, stamp, echo, view, side, mark, body } = message;
         let ours = Stamp { session: self.session, counter: self.sent };
         let Some(peer) = self.peers.get_mut(&name) else {
             self.answer_stranger(now, from, stamp);
@@ -311,17 +328,26 @@ impl Detector {
             }
             return;
         }
-        let counted_us = std::mem::replace(&mut peer.view, view).counts();
+        let acquainted = peer.is_acquainted();
+        // What has come late shows that it lives, and that it hears us; what it says is old.
+        let (view_said, side, mark) = match peer.is_newest(stamp) {
+            true => (view, side, mark),
+            false => (peer.view, peer.side, peer.mark),
+        };
+        let counted_us = std::mem::replace(&mut peer.view, view_said).counts();
         // It is no old message: it has got something of ours meanwhile.
-        let forgotten = counted_us && view == View::Unknown && peer.echoed() > echoed;
+        let forgotten = counted_us && view_said == View::Unknown && peer.echoed() > echoed;
         let hears = peer.hears_us(now, view, echoed);
         let back = hears && (peer.unconfirmed || peer.condemned);
-        let presence = hears && (back || peer.probing.is_some() || peer.heard.is_none());
+        let turned = std::mem::replace(&mut peer.side, side) != side;
+        let mut presence =
+            turned || hears && (back || peer.probing.is_some() || peer.heard.is_none());
         if hears {
-            peer.is_heard(now);
+            peer.is_heard(now, ours.counter);
         } else {
             peer.is_deaf();
         }
+        presence |= peer.is_acquainted() != acquainted;
         let remarked = std::mem::replace(&mut peer.mark, mark) != mark;
         if matches!(body, Body::Heartbeat) {
             peer.partner_until = Some(now + PARTNERSHIP);
@@ -359,7 +385,7 @@ impl Detector {
             Body::Notice { id, bytes } => {
                 self.send(&name, Body::NoticeReceived { id });
                 let new = self.peers.get_mut(&name).is_some_and(|peer| peer.is_new_notice(id));
-                if new {
+                if new && !bytes.is_empty() {
                     self.outputs.push_back(Output::Notice { from: Arc::clone(&name), bytes });
                 }
             }
@@ -437,6 +463,12 @@ impl Detector {
         self.peers.get(name).is_some_and(|peer| peer.is_stranger(at))
     }
 
+    /// Whether this member has heard this one, and counts it.
+    #[must_use]
+    pub fn is_acquainted(&self, name: &str) -> bool {
+        self.peers.get(name).is_some_and(Peer::is_acquainted)
+    }
+
     /// How long ago this member was heard itself; none if it never was.
     #[must_use]
     pub fn silent_for(&self, now: Instant, name: &str) -> Option<Duration> {
@@ -511,6 +543,7 @@ impl Detector {
             stamp: Stamp { session: self.session, counter: self.sent },
             echo: peer.echo(),
             view,
+            side: self.side,
             mark: self.mark,
             body,
         };
@@ -529,6 +562,7 @@ impl Detector {
             stamp: Stamp { session: self.session, counter: self.sent },
             echo: Some(stamp),
             view: View::Unknown,
+            side: self.side,
             mark: self.mark,
             body: Body::Answer,
         };

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::wire::{Mark, Stamp, View};
+use crate::quorum::Side;
 
 /// How many ids of notices are remembered, so that a copy is not handed on twice.
 const REMEMBERED_NOTICES: usize = 64;
@@ -44,6 +45,8 @@ pub(crate) struct Peer {
     window: Option<Window>,
     /// The highest counter of our own that it has echoed.
     echoed: u64,
+    /// What was sent before it was first heard: an echo of anything later shows that it has heard us.
+    introduced_by: Option<u64>,
     /// When it last echoed something new: until then it heard us.
     hears: Instant,
     /// The newest stamp of it, proven or not; it is what we echo.
@@ -59,6 +62,8 @@ pub(crate) struct Peer {
     /// What it thought of us when it was last heard, and which of our datagrams it had got then.
     pub(crate) view: View,
     pub(crate) mark: Mark,
+    /// On which side it says it is.
+    pub(crate) side: Side,
     /// We watch it.
     pub(crate) watched: bool,
     /// It watches us.
@@ -86,6 +91,7 @@ impl Peer {
             address,
             window: None,
             echoed: sent,
+            introduced_by: None,
             hears: now,
             stamp: None,
             since: now,
@@ -94,6 +100,7 @@ impl Peer {
             spoke: false,
             view: View::Unknown,
             mark: Mark::default(),
+            side: Side::default(),
             watched: false,
             watcher: false,
             partner_until: None,
@@ -129,6 +136,7 @@ impl Peer {
                 if proven {
                     self.window = Some(Window { newest: stamp, seen: 1 });
                     self.notices.clear();
+                    self.introduced_by = None;
                     self.view = View::Unknown;
                 }
                 proven
@@ -146,8 +154,14 @@ impl Peer {
         news
     }
 
-    /// It lives.
-    pub(crate) fn is_heard(&mut self, now: Instant) {
+    /// Whether nothing of it that was sent later has come.
+    pub(crate) fn is_newest(&self, stamp: Stamp) -> bool {
+        self.window.is_some_and(|window| window.newest == stamp)
+    }
+
+    /// It lives. `sent` is how many datagrams of ours there have been, to anybody.
+    pub(crate) fn is_heard(&mut self, now: Instant, sent: u64) {
+        self.introduced_by.get_or_insert(sent);
         self.heard = Some(now);
         self.evidence = now;
         self.spoke = true;
@@ -170,6 +184,11 @@ impl Peer {
     pub(crate) fn is_deaf(&mut self) {
         self.evidence = self.evidence.min(self.hears);
         self.heard = self.heard.map(|heard| heard.min(self.hears));
+    }
+
+    /// Whether it has heard us since it was heard itself, and counts us.
+    pub(crate) fn is_acquainted(&self) -> bool {
+        self.view.counts() && self.introduced_by.is_some_and(|sent| self.echoed > sent)
     }
 
     /// Whether it was a member long enough by then to be heard, and never was: nothing of what it thinks of us can be known.

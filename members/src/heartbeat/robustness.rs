@@ -81,6 +81,7 @@ mod tests {
                 stamp,
                 echo: None,
                 view: View::Alive,
+                side: crate::quorum::Side::default(),
                 mark,
                 body: body.clone(),
             };

@@ -4,11 +4,13 @@
 //!
 //! ```text
 //!   0xf7  version  flags (1: sealed)  | nonce (12, if sealed) | body (sealed: ciphertext and tag)
-//!   body: name length, name, session (8), counter (8), echoed session (8), echoed counter (8), view (1), mark (16), kind (1), ...
+//!   body: name length, name, session (8), counter (8), echoed session (8), echoed counter (8), view (1), side (1), mark (16), kind (1), ...
 //! ```
 //! Numbers are big-endian.
 
 use std::sync::Arc;
+
+use crate::quorum::Side;
 
 /// The first byte of every datagram of this protocol. Those of the memberlist begin with a message type (0 to 15), an
 /// encryption version (0, 1) or a label (244).
@@ -65,6 +67,8 @@ pub struct Message {
     pub echo: Option<Stamp>,
     /// What it thinks of the receiver.
     pub view: View,
+    /// On which side it is by its own count.
+    pub side: Side,
     /// The sender's mark.
     pub mark: Mark,
     /// What it is about.
@@ -96,7 +100,7 @@ pub enum Body {
     Notice {
         /// By which it is confirmed and told from a copy.
         id: u32,
-        /// At most [`NOTICE_LIMIT`] bytes.
+        /// At most [`NOTICE_LIMIT`] bytes; none if it is only to arrive, for what every datagram says.
         bytes: Vec<u8>,
     },
     /// A notice has arrived.
@@ -142,6 +146,11 @@ impl Message {
             View::Suspect => 2,
             View::Dead => 3,
         });
+        out.push(match self.side {
+            Side::Undecided => 0,
+            Side::Majority => 1,
+            Side::Minority => 2,
+        });
         out.extend_from_slice(&self.mark);
         match &self.body {
             Body::Heartbeat => out.push(0),
@@ -186,6 +195,12 @@ impl Message {
             3 => View::Dead,
             _ => return Err(DecodeError::Value("view")),
         };
+        let side = match rest.byte()? {
+            0 => Side::Undecided,
+            1 => Side::Majority,
+            2 => Side::Minority,
+            _ => return Err(DecodeError::Value("side")),
+        };
         let mark = rest.take()?;
         let body = match rest.byte()? {
             0 => Body::Heartbeat,
@@ -209,7 +224,7 @@ impl Message {
             _ => return Err(DecodeError::Value("kind")),
         };
         match rest.0.len() {
-            0 => Ok(Self { from, stamp, echo, view, mark, body }),
+            0 => Ok(Self { from, stamp, echo, view, side, mark, body }),
             more => Err(DecodeError::Trailing(more)),
         }
     }

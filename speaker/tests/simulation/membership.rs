@@ -164,3 +164,56 @@ fn nodes_and_pods_that_are_deleted_do_not_count() {
         }
     }
 }
+
+/// Speakers that left in order and start again where only one of those is that went on.
+fn back_beside_one(world: &mut World, left: &[usize], parted: &[usize], seed: u64) {
+    for node in left {
+        world.terminate(*node);
+        world.run(SECOND * 3);
+        world.kill(*node, true);
+    }
+    world.part(parted);
+    world.run(SECOND * 3);
+    for node in left {
+        world.boot(*node);
+    }
+    for _ in 0..20 {
+        world.run(SECOND / 2);
+        for address in &world.addresses {
+            let owners = world.owners(*address);
+            assert!(
+                matches!(&*owners, [owner] if !parted.contains(owner)),
+                "seed {seed}: {owners:?} for {address}, the few are {parted:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn who_starts_beside_the_few_makes_them_no_majority() {
+    for seed in 0..8 {
+        // What they know is three; with whom they have they are half, with the smallest name, and of six as many as the others.
+        for (count, left, parted) in [(4, &[0][..], &[0, 1][..]), (5, &[0, 1], &[0, 1, 2])] {
+            for heals in [true, false] {
+                let mut world = world(seed, count);
+                for node in 0..count {
+                    world.boot(node);
+                }
+                world.run(SECOND * 5);
+                back_beside_one(&mut world, left, parted, seed);
+                if heals {
+                    world.cut.clear();
+                } else {
+                    // Without the others, for good: these are all there is.
+                    for node in (0..count).filter(|node| !parted.contains(node)) {
+                        world.kill(node, false);
+                        world.delete_node(node);
+                        world.pods.remove(&node);
+                    }
+                }
+                world.run(SECOND * 25);
+                assert!(settled(&world), "seed {seed}, {count} nodes, heals {heals}");
+            }
+        }
+    }
+}

@@ -13,12 +13,13 @@ fn golden() {
         stamp: Stamp { session: 0x0102_0304_0506_0708, counter: 9 },
         echo: Some(Stamp { session: 0x1112_1314_1516_1718, counter: 10 }),
         view: View::Suspect,
+        side: Side::Majority,
         mark: *b"0123456789abcdef",
         body: Body::Report { about: "c".into(), silent_for: Some(258) },
     };
     let bytes = hex!(
         "02 6162 0102030405060708 0000000000000009 1112131415161718 000000000000000a"
-        "02 30313233343536373839616263646566 04 01 63 0102"
+        "02 01 30313233343536373839616263646566 04 01 63 0102"
     );
     assert_eq!(message.encode(), bytes);
     assert_eq!(Message::decode(&bytes), Ok(message));
@@ -31,6 +32,7 @@ fn what_is_wrong_is_named() {
         stamp: Stamp { session: 1, counter: 1 },
         echo: None,
         view: View::Alive,
+        side: Side::Minority,
         mark: Mark::default(),
         body: Body::Heartbeat,
     };
@@ -46,6 +48,7 @@ fn what_is_wrong_is_named() {
     };
     assert_eq!(changed(12, 0), Err(DecodeError::Value("session")));
     assert_eq!(changed(37, 4), Err(DecodeError::Value("view")));
+    assert_eq!(changed(38, 3), Err(DecodeError::Value("side")));
     assert_eq!(changed(good.len() - 1, 8), Err(DecodeError::Value("kind")));
     let long =
         Message { body: Body::Notice { id: 1, bytes: vec![0; NOTICE_LIMIT + 1] }, ..message };
@@ -79,12 +82,13 @@ proptest! {
         counter: u64,
         echo in prop::option::of((1..u64::MAX, any::<u64>())),
         view in prop::sample::select(vec![View::Unknown, View::Alive, View::Suspect, View::Dead]),
+        side in prop::sample::select(vec![Side::Undecided, Side::Majority, Side::Minority]),
         mark: Mark,
         body in body(),
     ) {
         let stamp = Stamp { session, counter };
         let echo = echo.map(|(session, counter)| Stamp { session, counter });
-        let message = Message { from, stamp, echo, view, mark, body };
+        let message = Message { from, stamp, echo, view, side, mark, body };
         let bytes = message.encode();
         prop_assert!(bytes.len() <= 1_400);
         prop_assert_eq!(Message::decode(&bytes), Ok(message));
