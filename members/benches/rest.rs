@@ -199,7 +199,8 @@ impl Rack {
                         (self.datagrams + 1, self.octets + octets.len());
                     self.push(delay, index(to), Arrival::Packet(from, octets));
                 }
-                Some(Output::Open { stream, to, octets, .. }) => {
+                Some(Output::Open { stream, to, .. }) => {
+                    let octets = self.nodes[from].ring.stream_message(stream).unwrap();
                     self.push(delay * 3, index(to), Arrival::Request(from, stream, octets));
                 }
                 Some(Output::Answer { stream, octets }) => {

@@ -6,7 +6,7 @@
 
 mod field;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use field::{Field, name};
 use members::heartbeat::wire::{Body, Mark, Message, Stamp, View};
@@ -267,32 +267,87 @@ fn whoever_was_declared_dead_stays_in_doubt() {
     }
 }
 
-#[test]
-fn what_comes_late_is_life_and_no_news() {
-    #[allow(clippy::disallowed_methods, reason = "a test's beginning of time")]
-    let now = std::time::Instant::now();
-    let address = ([192, 0, 2, 2], 7946).into();
-    let mut detector = Detector::new(name(0), Options::default(), 7, now);
-    detector.set_peers(now, [(name(1), address)]);
-    // Each time it wakes it sends something, which the other echoes.
-    let mut hear = |round: u32, counter, view, side| {
-        let now = now + round * 200 * MS;
-        detector.tick(now);
-        let sent = std::iter::from_fn(|| detector.poll()).filter_map(|output| match output {
+/// One detector, whose only other member is played by the test.
+struct Pair {
+    detector: Detector,
+    address: std::net::SocketAddr,
+    now: Instant,
+}
+
+impl Pair {
+    fn new() -> Self {
+        #[allow(clippy::disallowed_methods, reason = "a test's beginning of time")]
+        let now = Instant::now();
+        let detector = Detector::new(name(0), Options::default(), 7, now);
+        let mut pair = Self { detector, address: ([192, 0, 2, 2], 7946).into(), now };
+        pair.join();
+        pair
+    }
+
+    fn join(&mut self) {
+        self.detector.set_peers(self.now, [(name(1), self.address)]);
+    }
+
+    fn outputs(&mut self) -> Vec<Output> {
+        std::iter::from_fn(|| self.detector.poll()).collect()
+    }
+
+    /// Something comes that echoes the last that was sent. What follows from it.
+    fn hear(&mut self, counter: u64, view: View, side: Side) -> Vec<Output> {
+        self.now += 200 * MS;
+        self.detector.tick(self.now);
+        let sent = self.outputs().into_iter().filter_map(|output| match output {
             Output::Send { message, .. } => Some(message.stamp),
             _ => None,
         });
         let (echo, stamp) = (sent.last(), Stamp { session: 1, counter });
         assert!(echo.is_some());
         let (from, mark, body) = (name(1), Mark::default(), Body::Answer);
-        detector.handle(now, address, Message { from, stamp, echo, view, side, mark, body });
-        let forgotten = std::iter::from_fn(|| detector.poll()).any(|it| it == Output::Forgotten);
-        (forgotten, detector.side_of(&name(1)), detector.silent_for(now, &name(1)))
-    };
-    let (majority, at_once) = (Side::Majority, Some(Duration::ZERO));
-    assert_eq!(hear(1, 5, View::Alive, majority), (false, majority, at_once));
-    assert_eq!(hear(2, 4, View::Unknown, Side::Undecided), (false, majority, at_once));
-    assert_eq!(hear(3, 6, View::Unknown, Side::Minority), (true, Side::Minority, at_once));
+        let message = Message { from, stamp, echo, view, side, mark, body };
+        self.detector.handle(self.now, self.address, message);
+        self.outputs()
+    }
+
+    /// Nothing comes for so long. What is wanted.
+    fn pass(&mut self, time: Duration) -> Vec<Output> {
+        let end = self.now + time;
+        while self.now < end {
+            self.now = self.detector.deadline().clamp(self.now + MS, end);
+            self.detector.tick(self.now);
+        }
+        self.outputs()
+    }
+}
+
+#[test]
+fn what_comes_late_is_life_and_no_news() {
+    let mut pair = Pair::new();
+    for (counter, view, side, said) in [
+        (5, View::Alive, Side::Majority, Side::Majority),
+        (4, View::Unknown, Side::Undecided, Side::Majority),
+        (6, View::Unknown, Side::Minority, Side::Minority),
+    ] {
+        let forgotten = pair.hear(counter, view, side).contains(&Output::Forgotten);
+        assert_eq!((forgotten, pair.detector.side_of(&name(1))), (counter == 6, said));
+        assert_eq!(pair.detector.silent_for(pair.now, &name(1)), Some(Duration::ZERO));
+    }
+}
+
+#[test]
+fn whoever_is_said_to_be_back_and_is_not_heard_is_dead_if_it_spoke_before() {
+    for (spoke, away, found) in [(true, 1, true), (true, 40, false), (false, 1, false)] {
+        let mut pair = Pair::new();
+        if spoke {
+            pair.hear(1, View::Alive, Side::Majority);
+        }
+        pair.detector.set_peers(pair.now, []);
+        pair.pass(away * 1_000 * MS);
+        // Somebody's word of it was under way for long.
+        pair.join();
+        let outputs = pair.pass(450 * MS);
+        let dead = outputs.iter().any(|it| matches!(it, Output::Dead { .. }));
+        assert_eq!(dead, found, "spoke {spoke}, away for {away} s");
+    }
 }
 
 #[test]

@@ -24,6 +24,8 @@ use roll_call::RollCall;
 const LATENESS: Duration = Duration::from_millis(30);
 /// How long somebody who sends heartbeats gets some, whatever the circle says.
 const PARTNERSHIP: Duration = Duration::from_secs(1);
+/// How long it is remembered of a member that is one no more whether it spoke: what was said of it before its death may go round as long.
+const MEMORY: Duration = Duration::from_secs(30);
 /// How often a datagram that proves nothing is answered.
 const INTRODUCTION: Duration = Duration::from_millis(10);
 
@@ -138,6 +140,8 @@ pub struct Detector {
     mark: Mark,
     side: Side,
     peers: BTreeMap<Arc<str>, Peer>,
+    /// Who spoke and is no member any more, and since when. If it is one again and silent, it is dead, or was never back.
+    departed: BTreeMap<Arc<str>, Instant>,
     /// Those that are watched here; only they are probed.
     watched: Vec<Arc<str>>,
     circle: Circle,
@@ -170,6 +174,7 @@ impl Detector {
             mark: Mark::default(),
             side: Side::default(),
             peers: BTreeMap::new(),
+            departed: BTreeMap::new(),
             watched: Vec::new(),
             circle: Circle::default(),
             presence_changed: true,
@@ -206,13 +211,18 @@ impl Detector {
         let wanted: BTreeMap<Arc<str>, SocketAddr> =
             peers.into_iter().filter(|(name, _)| *name != self.name).collect();
         let gone = self.peers.keys().any(|name| !wanted.contains_key(name));
-        self.peers.retain(|name, _| wanted.contains_key(name));
+        for (name, peer) in self.peers.extract_if(.., |name, _| !wanted.contains_key(name)) {
+            if peer.spoke {
+                self.departed.insert(name, now);
+            }
+        }
+        self.departed.retain(|_, since| now < *since + MEMORY);
         let sent = self.sent;
         for (name, address) in wanted {
-            self.peers
-                .entry(name)
-                .and_modify(|peer| peer.address = address)
-                .or_insert_with(|| Peer::new(address, now, sent));
+            let spoke = !self.peers.contains_key(&name) && self.departed.remove(&name).is_some();
+            let peer = self.peers.entry(name).or_insert_with(|| Peer::new(address, now, sent));
+            peer.address = address;
+            peer.spoke |= spoke;
         }
         let peers = &self.peers;
         self.notices.retain(|name| peers.contains_key(name));

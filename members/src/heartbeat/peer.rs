@@ -57,7 +57,7 @@ pub(crate) struct Peer {
     pub(crate) heard: Option<Instant>,
     /// Since when nothing spoke for its life: heard by us or by somebody who told us.
     pub(crate) evidence: Instant,
-    /// Whether anybody is known to have heard it since it joined. Silence says nothing of a peer that never spoke.
+    /// Whether anybody is known to have heard it since it joined, or shortly before. Silence says nothing of a peer that never spoke.
     pub(crate) spoke: bool,
     /// What it thought of us when it was last heard, and which of our datagrams it had got then.
     pub(crate) view: View,

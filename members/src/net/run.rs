@@ -282,6 +282,10 @@ impl Runner {
                 self.answers.insert(stream, answer);
                 self.ring.handle(now, Input::Request { stream, octets: &octets });
             }
+            // The task may have run out of time.
+            StreamEvent::Opened { stream, message } => {
+                drop(message.send(self.ring.stream_message(stream)));
+            }
             StreamEvent::Response { stream, result } => {
                 let result = result.as_deref().map_err(String::as_str);
                 self.ring.handle(now, Input::Response { stream, result });
@@ -314,8 +318,8 @@ impl Runner {
                 }
                 None => tracing::error!("no random octets: a packet was not sent"),
             },
-            Output::Open { stream, to, octets, timeout } => {
-                self.tasks.spawn(self.streams.clone().ask(stream, to, octets, timeout));
+            Output::Open { stream, to, timeout } => {
+                self.tasks.spawn(self.streams.clone().ask(stream, to, timeout));
             }
             Output::Answer { stream, octets } => self.answer(stream, Some(octets)),
             Output::Refuse { stream } => self.answer(stream, None),

@@ -27,6 +27,8 @@ pub(super) enum StreamEvent {
     Request { octets: Vec<u8>, answer: oneshot::Sender<Option<Vec<u8>>> },
     /// Nobody could read what came.
     Unreadable { from: SocketAddr, error: DecodeError },
+    /// A stream of ours is open, and somebody wants what is to be sent on it.
+    Opened { stream: u64, message: oneshot::Sender<Option<Vec<u8>>> },
     /// What became of a stream of ours.
     Response { stream: u64, result: Result<Vec<u8>, String> },
 }
@@ -53,6 +55,8 @@ enum StreamError {
     Ended,
     #[error("what came cannot be read: {0}")]
     Unreadable(#[from] DecodeError),
+    #[error("nothing is to be said any more")]
+    Unwanted,
     #[error("no random octets")]
     Random,
 }
@@ -93,13 +97,17 @@ impl Streams {
         }
     }
 
-    /// Sends a message and waits for the answer.
-    pub(super) async fn ask(self, stream: u64, to: SocketAddr, octets: Vec<u8>, limit: Duration) {
+    /// Sends the message that there is for a stream when it is open, and waits for the answer.
+    pub(super) async fn ask(self, stream: u64, to: SocketAddr, limit: Duration) {
         let asked = timeout(limit, async {
-            let mut stream = TcpStream::connect(to).await?;
+            let mut connection = TcpStream::connect(to).await?;
+            let (message, wait) = oneshot::channel();
+            // The loop may be gone.
+            drop(self.events.send(StreamEvent::Opened { stream, message }).await);
+            let octets = wait.await.ok().flatten().ok_or(StreamError::Unwanted)?;
             let head = self.envelope.label_head();
-            self.write(&mut stream, head, octets).await?;
-            self.read(&mut stream, false, None).await
+            self.write(&mut connection, head, octets).await?;
+            self.read(&mut connection, false, None).await
         });
         let result = match asked.await {
             Ok(result) => result.map_err(|error: StreamError| error.to_string()),

@@ -68,14 +68,13 @@ pub enum Output {
         /// The packet, without label and encryption.
         octets: Vec<u8>,
     },
-    /// Open a stream, send the message, read one message, close; then give [`Input::Response`].
+    /// Open a stream, send what [`Ring::stream_message`](crate::Ring::message) says when it is open, read one message, close; then give
+    /// [`Input::Response`].
     Open {
         /// The number of the stream, which is not given twice.
         stream: u64,
         /// To where.
         to: SocketAddr,
-        /// The message, without label and encryption.
-        octets: Vec<u8>,
         /// How long the whole may take.
         timeout: Duration,
     },

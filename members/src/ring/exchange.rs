@@ -27,7 +27,7 @@ pub(super) enum Purpose {
     /// It was time, or a caller wants it.
     PushPull { with: Arc<str>, began: Instant },
     /// A probed member did not answer over UDP.
-    Ping { sequence: u32 },
+    Ping { sequence: u32, octets: Vec<u8> },
 }
 
 impl Ring {
@@ -36,8 +36,7 @@ impl Ring {
         while self.exchanges.len() < STREAMS
             && let Some(to) = self.joining.pop_first()
         {
-            let octets = self.local_state(true);
-            self.open(Purpose::Join { to }, to, octets, self.settings.tcp_timeout);
+            self.open(Purpose::Join { to }, to, self.settings.tcp_timeout);
         }
     }
 
@@ -59,22 +58,26 @@ impl Ring {
         let to = record.to();
         let purpose = Purpose::PushPull { with: Arc::clone(&record.name), began: now };
         if self.exchanges.len() < STREAMS {
-            let octets = self.local_state(false);
-            self.open(purpose, to, octets, self.settings.tcp_timeout);
+            self.open(purpose, to, self.settings.tcp_timeout);
         }
     }
 
-    pub(super) fn open(
-        &mut self,
-        purpose: Purpose,
-        to: SocketAddr,
-        octets: Vec<u8>,
-        timeout: Duration,
-    ) {
+    pub(super) fn open(&mut self, purpose: Purpose, to: SocketAddr, timeout: Duration) {
         let stream = self.next_stream;
         self.next_stream += 1;
         self.exchanges.insert(stream, purpose);
-        self.outputs.push_back(Output::Open { stream, to, octets, timeout });
+        self.outputs.push_back(Output::Open { stream, to, timeout });
+    }
+
+    /// The message for a stream of [`Output::Open`] that is open now, without label and encryption; none if it is wanted no more. A host
+    /// may take seconds to be reached, as one that starts, and must not hear then what was known before.
+    #[must_use]
+    pub fn stream_message(&self, stream: u64) -> Option<Vec<u8>> {
+        Some(match self.exchanges.get(&stream)? {
+            Purpose::Join { .. } => self.local_state(true),
+            Purpose::PushPull { .. } => self.local_state(false),
+            Purpose::Ping { octets, .. } => octets.clone(),
+        })
     }
 
     /// A message on a stream that somebody opened.
@@ -111,7 +114,7 @@ impl Ring {
     pub(super) fn response(&mut self, now: Instant, stream: u64, result: Result<&[u8], &str>) {
         let Some(purpose) = self.exchanges.remove(&stream) else { return };
         match purpose {
-            Purpose::Ping { sequence } => self.answered_over_tcp(sequence, result),
+            Purpose::Ping { sequence, .. } => self.answered_over_tcp(sequence, result),
             Purpose::PushPull { with: name, began } => match self.exchanged(now, result) {
                 Ok(()) => {
                     self.outputs.push_back(Output::Event(Event::Exchanged { name, began }));
@@ -188,6 +191,11 @@ impl Ring {
             }
             (State::Alive, _) => self.discarded += 1,
             (State::Left, _) => self.dead(now, &Accusation { incarnation, node: name, from: name }),
+            // Of ourselves: others may act on it.
+            (State::Dead, _) if self.is_us(name) => {
+                let us = Arc::clone(&self.name);
+                self.dead(now, &Accusation { incarnation, node: name, from: &us });
+            }
             // Who is said to be dead by one is first suspected, so that it can refute.
             (State::Dead | State::Suspect, _) => {
                 let us = Arc::clone(&self.name);

@@ -154,7 +154,7 @@ impl Ring {
             let octets =
                 stream::encode(Message::Ping(ping).encode(), self.settings.enable_compression);
             let timeout = end.saturating_duration_since(now);
-            self.open(Purpose::Ping { sequence }, to, octets, timeout);
+            self.open(Purpose::Ping { sequence, octets }, to, timeout);
         }
     }
 

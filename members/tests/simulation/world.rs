@@ -292,8 +292,9 @@ impl World {
                     }
                 }
                 // A stream survives loss, and takes three ways until the message is there.
-                Output::Open { stream, to, octets, timeout } => {
+                Output::Open { stream, to, timeout } => {
                     let to = self::index(to);
+                    let octets = self.nodes[index].ring.stream_message(stream).unwrap();
                     if self.connected(index, to) && self.nodes.get(to).is_some_and(|node| node.up) {
                         let delay = self.some_delay() * 3;
                         self.depart(delay, to, Arrival::Request { from: index, stream, octets });

@@ -40,8 +40,8 @@ pub(crate) enum Arrival {
     Request(usize, u64, Vec<u8>),
     Response(u64, Result<Vec<u8>, String>),
     Closed(SocketAddr),
-    /// A connection that is tried again: to whom, the stream, the message, the attempt, when it ends.
-    Connect(usize, u64, Vec<u8>, usize, Duration),
+    /// A connection that is tried again: to whom, the stream, the attempt, when it ends.
+    Connect(usize, u64, usize, Duration),
     ThreadWake,
     Commands,
     Task,

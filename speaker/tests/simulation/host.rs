@@ -70,7 +70,7 @@ pub(crate) enum Told {
 pub(crate) enum Sent {
     Packet(SocketAddr, Vec<u8>),
     Beat(SocketAddr, Message),
-    Open(u64, SocketAddr, Vec<u8>, Duration),
+    Open(u64, SocketAddr, Duration),
     Answer(u64, Vec<u8>),
     Refuse(u64),
 }
@@ -271,8 +271,8 @@ impl Process {
             if let Some(output) = self.ring.poll() {
                 match output {
                     Output::Packet { to, octets } => self.sent.push_back(Sent::Packet(to, octets)),
-                    Output::Open { stream, to, octets, timeout } => {
-                        self.sent.push_back(Sent::Open(stream, to, octets, timeout));
+                    Output::Open { stream, to, timeout } => {
+                        self.sent.push_back(Sent::Open(stream, to, timeout));
                     }
                     Output::Answer { stream, octets } => {
                         self.sent.push_back(Sent::Answer(stream, octets));

@@ -25,9 +25,9 @@ impl World {
                     self.push(delay, to, Arrival::Beat(index, message));
                 }
             }
-            Sent::Open(stream, to, octets, timeout) => {
+            Sent::Open(stream, to, timeout) => {
                 let end = self.now + timeout;
-                self.connect(index, index_of(to), stream, octets, 0, end);
+                self.connect(index, index_of(to), stream, 0, end);
             }
             Sent::Answer(stream, octets) => {
                 let Some((to, stream)) = self.asked.remove(&(index, stream)) else { return };
@@ -53,7 +53,6 @@ impl World {
         index: usize,
         to: usize,
         stream: u64,
-        octets: Vec<u8>,
         attempt: usize,
         end: Duration,
     ) {
@@ -61,6 +60,14 @@ impl World {
         let host = &self.hosts[to];
         let frozen = matches!(host.paused, Some(Pause::Suspended | Pause::Machine));
         if both && host.kernel && !frozen {
+            let host = &self.hosts[index];
+            if host.paused.is_some() {
+                // It speaks when it goes on.
+                self.push(50 * MS, index, Arrival::Connect(to, stream, attempt, end));
+                return;
+            }
+            let ring = host.process.as_ref().map(|process| &process.ring);
+            let Some(octets) = ring.and_then(|ring| ring.stream_message(stream)) else { return };
             let delay = self.delay() * 3;
             self.push(delay, to, Arrival::Request(index, stream, octets));
             return;
@@ -68,7 +75,7 @@ impl World {
         match SYN.get(attempt + 1) {
             Some(next) => {
                 let pause = (next - SYN[attempt]) * 1_000;
-                let next = Arrival::Connect(to, stream, octets, attempt + 1, end);
+                let next = Arrival::Connect(to, stream, attempt + 1, end);
                 self.push(Duration::from_micros(pause), index, next);
             }
             None => self.fail_after(end.saturating_sub(self.now), index, stream),

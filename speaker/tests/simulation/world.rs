@@ -396,9 +396,9 @@ impl World {
             arrival,
             Arrival::Packet(..) | Arrival::Beat(..) | Arrival::Request(..) | Arrival::Object(_)
         );
-        if let Arrival::Connect(to, stream, octets, attempt, end) = arrival {
+        if let Arrival::Connect(to, stream, attempt, end) = arrival {
             if self.hosts[index].life == life {
-                self.connect(index, to, stream, octets, attempt, end);
+                self.connect(index, to, stream, attempt, end);
             }
             return;
         }

@@ -52,6 +52,21 @@ fn a_push_pull_is_answered_and_merged_and_the_dead_are_only_suspected() {
 }
 
 #[test]
+fn who_says_in_an_exchange_that_we_are_dead_accuses_us() {
+    let mut one = One::new(1);
+    for (told, accused) in [(State::Suspect, false), (State::Dead, true)] {
+        let incarnation = one.state("us").1;
+        let nodes = [NodeState { incarnation, ..state("us", told) }];
+        let octets = push_pull::encode(false, 1, nodes.into_iter());
+        one.ring.handle(one.now, Input::Request { stream: 3, octets: &octets });
+        let events = one.events();
+        assert!(events.iter().any(|it| matches!(it, Event::Refuted(us) if &*us.name == "us")));
+        assert_eq!(events.contains(&Event::Accused), accused, "{events:?}");
+        assert_eq!(one.state("us"), (State::Alive, incarnation + 1));
+    }
+}
+
+#[test]
 fn a_state_of_members_that_cannot_be_understood_is_not_merged() {
     let mut one = One::new(1);
     let versions = Some(Versions { minimum: 6, maximum: 7, current: 6, ..VERSIONS });
@@ -103,6 +118,26 @@ fn joining_opens_few_streams_at_once_and_tells_of_each() {
         assert!(streams(&outputs).len() <= 16);
     }
     assert_eq!(told, 39);
+}
+
+#[test]
+fn a_stream_that_takes_its_time_tells_what_is_known_when_it_is_open() {
+    let mut one = One::new(0);
+    one.ring.join(one.now, [address(7)]);
+    let open = one.outputs().into_iter().find_map(|it| match it {
+        Output::Open { stream, .. } => Some(stream),
+        _ => None,
+    });
+    let stream = open.unwrap();
+    one.hear(&alive("m2", 2, 1, &[]));
+    one.hear(&dead("m2", 1, "m3"));
+    let message = StreamMessage::decode(&one.ring.stream_message(stream).unwrap()).unwrap();
+    let StreamMessage::PushPull(body) = message else { panic!("{message:?}") };
+    let (_, known) = push_pull::decode(&body).unwrap();
+    let known: Vec<_> = known.map(|node| node.map(|it| (it.name, it.state)).unwrap()).collect();
+    assert!(known.contains(&("m2", State::Dead)), "{known:?}");
+    one.ring.handle(one.now, Input::Response { stream, result: Err("refused") });
+    assert_eq!(one.ring.stream_message(stream), None);
 }
 
 #[test]
