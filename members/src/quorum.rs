@@ -50,13 +50,15 @@ pub struct Count {
     pub known: usize,
     /// Whether those are enough.
     pub enough: bool,
+    /// Whether they were, if some of them did not miss a majority; those are not counted as present then.
+    pub disputed: bool,
 }
 
 /// The members known. Silence takes nobody out: only leaving in order and what the API says.
 ///
 /// Whoever is not with the majority must not become it by those who join: the others do not count them. So there are two counts, and both must
-/// be enough: of all who are known, and of those who were known when there last was a majority. A member that has just started has no
-/// such memory; it goes by what the others say, and does not make a majority together with one that misses its own.
+/// be enough: of all who are known, and of those who were known when there last was a majority. Nor does anybody make a majority together with
+/// one that misses its own and so knows more; a member that has just started has no such memory and goes by what the others say.
 #[derive(Clone, Debug)]
 pub struct Quorum {
     own: Arc<str>,
@@ -78,8 +80,10 @@ pub struct Memory {
     /// Who was known when there last was a majority, without those of whom too few knew. Whoever leaves while there is none and comes back is
     /// one of them again.
     core: BTreeSet<Arc<str>>,
-    /// Whether the last count was not enough.
+    /// Whether the last count was not enough, for want of members.
     missing: bool,
+    /// Whether it was not, because it was disputed.
+    disputed: bool,
 }
 
 impl Quorum {
@@ -140,22 +144,48 @@ impl Quorum {
         let present = |name: &Arc<str>| *name == self.own || side(name).is_some();
         let mixed = self.electorate(&present).any(|(name, counts)| !counts && present(name));
         let names = || self.electorate(&present).map(|(name, _)| name);
-        let few = |count: &Count| count.known <= 1 || count.known == 2 && !self.of_two;
-        let count_of = |names: &mut dyn Iterator<Item = &Arc<str>>| {
-            let count = Count::of(names, present);
-            Count { enough: count.enough || few(&count), ..count }
-        };
-        let all = count_of(&mut names());
-        let core = count_of(&mut names().filter(|name| self.memory.core.contains(*name)));
+        let (core, all) = self.counts(names, present);
         if self.fencing != Fencing::Majority || mixed {
             return Count { enough: true, ..all };
         }
-        let says = |side_said| self.known.keys().any(|name| side(name) == Some(side_said));
-        let misled = self.is_new() && says(Side::Minority) && !says(Side::Majority);
-        match (core.enough, all.enough) {
-            (false, _) => core,
-            (true, enough) => Count { enough: enough && !misled, ..all },
+        if !core.enough || !all.enough {
+            return if core.enough { all } else { core };
         }
+        self.dispute(side).unwrap_or(all)
+    }
+
+    /// Of those who miss a majority this one knows less, or hears more: without them it has to be enough as well, and for whoever is new there has
+    /// to be somebody who has one. None if that is so, or if it is enough only by what the API says: not everybody may hear that.
+    fn dispute(&self, side: impl Fn(&str) -> Option<Side>) -> Option<Count> {
+        let says = |said| self.known.keys().any(|name| side(name) == Some(said));
+        if !says(Side::Minority) {
+            return None;
+        }
+        let everybody = || self.electorate(&|_: &Arc<str>| true).map(|(name, _)| name);
+        let is = |name: &Arc<str>, said: fn(Side) -> bool| {
+            *name == self.own || side(name).is_some_and(said)
+        };
+        let (core, all) = self.counts(everybody, |name: &Arc<str>| is(name, |_| true));
+        if !core.enough || !all.enough {
+            return None;
+        }
+        let (core, all) =
+            self.counts(everybody, |name: &Arc<str>| is(name, |side| side != Side::Minority));
+        let alone = self.is_new() && !says(Side::Majority);
+        let missing = if core.enough { all } else { core };
+        (alone || !missing.enough).then_some(Count { enough: false, disputed: true, ..missing })
+    }
+
+    /// Of these, those that are remembered, and all.
+    fn counts<'a, Names: Iterator<Item = &'a Arc<str>>>(
+        &self,
+        names: impl Fn() -> Names,
+        present: impl Fn(&Arc<str>) -> bool + Copy,
+    ) -> (Count, Count) {
+        let few = |count: Count| count.known <= 1 || count.known == 2 && !self.of_two;
+        let or_few = |count: Count| Count { enough: count.enough || few(count), ..count };
+        let core = Count::of(names().filter(|name| self.memory.core.contains(*name)), present);
+        (or_few(core), or_few(Count::of(names(), present)))
     }
 
     /// What is to be kept of a count for which these were present, and which of them hear this member; none if that is what is known.
@@ -167,14 +197,21 @@ impl Quorum {
         hears_us: impl Fn(&str) -> bool,
     ) -> Option<Memory> {
         let present = |name: &Arc<str>| *name == self.own || side(name).is_some();
-        let Memory { core, missing } = &self.memory;
+        let Memory { core, missing, disputed } = &self.memory;
+        let (is_missing, is_disputed) = (!count.enough && !count.disputed, count.disputed);
+        let turned = (is_missing, is_disputed) != (*missing, *disputed);
         if !count.enough {
-            return (!missing).then(|| Memory { core: core.clone(), missing: true });
+            let core = || core.clone();
+            return turned.then(|| Memory {
+                core: core(),
+                missing: is_missing,
+                disputed: is_disputed,
+            });
         }
         let electorate = || self.electorate(&present).map(|(name, _)| name);
         // A member counts when those who do not know it could be no majority without it.
         let others = || electorate().filter(|name| **name != self.own);
-        let introduced = || !Count::of(&mut others(), |name: &Arc<str>| !hears_us(name)).enough;
+        let introduced = || !Count::of(others(), |name: &Arc<str>| !hears_us(name)).enough;
         let (new, all) = (self.is_new(), self.is_new() && introduced());
         let introduced = |name: &str| side(name).is_some_and(|side| side != Side::Undecided);
         let settled = |name: &Arc<str>| {
@@ -182,8 +219,8 @@ impl Quorum {
         };
         let voters = || electorate().filter(|name| settled(name));
         let same = voters().all(|name| core.contains(name)) && voters().count() == core.len();
-        let changed = *missing || !same;
-        changed.then(|| Memory { core: voters().map(Arc::clone).collect(), missing: false })
+        let core = || voters().map(Arc::clone).collect();
+        (turned || !same).then(|| Memory { core: core(), missing: false, disputed: false })
     }
 
     /// Keeps what [`Self::recall`] said.
@@ -194,7 +231,7 @@ impl Quorum {
     /// On which side this member is by the last count.
     #[must_use]
     pub fn side(&self) -> Side {
-        match (self.is_new(), self.memory.missing) {
+        match (self.is_new() || self.memory.disputed, self.memory.missing) {
             (true, _) => Side::Undecided,
             (false, false) => Side::Majority,
             (false, true) => Side::Minority,
@@ -220,7 +257,10 @@ impl Quorum {
 
 impl Count {
     /// Of these; more than half is enough, and half with the smallest name.
-    fn of(names: &mut dyn Iterator<Item = &Arc<str>>, present: impl Fn(&Arc<str>) -> bool) -> Self {
+    fn of<'a>(
+        names: impl Iterator<Item = &'a Arc<str>>,
+        present: impl Fn(&Arc<str>) -> bool,
+    ) -> Self {
         let (mut here, mut known, mut smallest) = (0, 0, None::<&Arc<str>>);
         for name in names {
             known += 1;
@@ -228,7 +268,7 @@ impl Count {
             smallest = Some(smallest.map_or(name, |smallest| smallest.min(name)));
         }
         let half = here * 2 == known && smallest.is_some_and(present);
-        Self { present: here, known, enough: here * 2 > known || half }
+        Self { present: here, known, enough: here * 2 > known || half, disputed: false }
     }
 }
 
@@ -271,7 +311,7 @@ mod tests {
         quorum.expect(&["f".into()].into());
         assert!(!counts(&mut quorum, &["a", "b", "f"]), "four of six, one of its three");
         let count = quorum.count(|name| (name == "a").then_some(Side::Undecided));
-        assert_eq!(count, Count { present: 1, known: 3, enough: false });
+        assert_eq!((count.present, count.known, count.enough), (1, 3, false));
         assert!(!counts(&mut quorum, &["d"]), "two of its three, two of six");
         assert!(counts(&mut quorum, &["a", "b", "d", "f"]));
         assert!(!counts(&mut quorum, &["d", "e"]), "all six are its own by now");
@@ -335,7 +375,7 @@ mod tests {
 
     #[test]
     fn a_new_one_makes_no_majority_with_those_who_miss_theirs() {
-        let mut quorum = quorum("a", &["c", "d", "e"]);
+        let quorum = quorum("a", &["c", "d", "e"]);
         let of = |c, d| {
             move |name: &str| match name {
                 "c" => Some(c),
@@ -346,8 +386,26 @@ mod tests {
         assert!(quorum.count(of(Side::Undecided, None)).enough, "all are new");
         assert!(!quorum.count(of(Side::Minority, None)).enough);
         assert!(quorum.count(of(Side::Minority, Some(Side::Majority))).enough);
-        assert!(counts(&mut quorum, &["c", "d", "e"]));
-        assert!(quorum.count(of(Side::Minority, None)).enough, "it has a memory of its own");
+    }
+
+    #[test]
+    fn with_one_that_misses_its_majority_nobody_has_one() {
+        let mut quorum = quorum("a", &["b", "c", "d"]);
+        assert!(counts(&mut quorum, &["b", "c", "d"]));
+        let with = |others: &'static [(&str, Side)]| {
+            move |name: &str| others.iter().find(|(other, _)| *other == name).map(|(_, side)| *side)
+        };
+        let half = with(&[("b", Side::Minority)]);
+        let count = quorum.count(half);
+        assert_eq!((count.present, count.known, count.enough), (1, 4, false), "it knows a fifth");
+        let memory = quorum.recall(count, half, |_| true).unwrap();
+        quorum.keep(memory);
+        assert_eq!(quorum.side(), Side::Undecided, "else two would wait for one another");
+        assert!(quorum.count(with(&[("b", Side::Undecided)])).enough);
+        assert!(quorum.count(with(&[("b", Side::Minority), ("c", Side::Undecided)])).enough);
+        quorum.joined(&"e".into(), true);
+        quorum.set_gone(["c".into(), "d".into(), "e".into()].into());
+        assert!(quorum.count(half).enough, "it may not have heard that from the API");
     }
 
     #[test]
@@ -386,7 +444,8 @@ mod tests {
         assert!(enough(&quorum, &[]), "two are left");
         quorum.joined(&"b".into(), true);
         quorum.set_gone(["b".into(), "c".into()].into());
-        assert_eq!(quorum.count(|_| None), Count { present: 1, known: 1, enough: true });
+        let count = quorum.count(|_| None);
+        assert_eq!((count.present, count.known, count.enough), (1, 1, true));
         // Whoever is there counts, whatever the API says.
         assert_eq!(quorum.count(|name| (name == "b").then_some(Side::Undecided)).known, 2);
     }

@@ -183,7 +183,7 @@ impl Watch {
             tried: BTreeMap::new(),
             unheard: BTreeSet::new(),
             exchange: None,
-            counted: Count { present: 1, known: 1, enough: true },
+            counted: Count { present: 1, known: 1, enough: true, disputed: false },
             recount: true,
             starting_until,
             standing: if alone { Standing::Confirmed } else { Standing::Starting },
@@ -566,7 +566,7 @@ impl Watch {
         if self.detector.is_in_doubt() {
             return Standing::Doubtful;
         }
-        let Count { present, known, enough } = self.counted;
+        let Count { present, known, enough, .. } = self.counted;
         if enough && matches!(self.standing, Standing::Minority { .. }) {
             // It hears them again; they may have declared it dead meanwhile, and somebody else acts in its place.
             self.doubt(now);

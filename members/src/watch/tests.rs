@@ -27,7 +27,7 @@ fn whoever_was_never_heard_counts_neither_as_known_nor_as_present() {
     let now = beginning();
     let mut watch = watch(now);
     watch.set_members(now, vec![neighbour("b", 2, true), neighbour("c", 3, true)], &[]);
-    assert_eq!(watch.count(now), Count { present: 1, known: 1, enough: true });
+    assert_eq!(watch.count(now), Count { present: 1, known: 1, enough: true, disputed: false });
     watch.set_members(now, vec![neighbour("b", 2, true), neighbour("m", 4, false)], &[]);
     let count = watch.count(now);
     assert_eq!((count.present, count.known), (2, 2), "MetalLB's is judged by the ring alone");
