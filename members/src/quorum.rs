@@ -32,7 +32,7 @@ impl std::str::FromStr for Fencing {
 /// On which side of a ring that may be parted a member is, by its own count; it says so in all that it sends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Side {
-    /// It has just started, and too few of the others know it yet: whatever it is missing, it was not with the majority.
+    /// It has just started, and too few of the others know it yet; or it sees enough, and one of those says that it misses a majority.
     #[default]
     Undecided,
     /// It is with the majority.
@@ -197,16 +197,11 @@ impl Quorum {
         hears_us: impl Fn(&str) -> bool,
     ) -> Option<Memory> {
         let present = |name: &Arc<str>| *name == self.own || side(name).is_some();
-        let Memory { core, missing, disputed } = &self.memory;
-        let (is_missing, is_disputed) = (!count.enough && !count.disputed, count.disputed);
-        let turned = (is_missing, is_disputed) != (*missing, *disputed);
+        let core = &self.memory.core;
+        let (missing, disputed) = (!count.enough && !count.disputed, count.disputed);
+        let turned = (missing, disputed) != (self.memory.missing, self.memory.disputed);
         if !count.enough {
-            let core = || core.clone();
-            return turned.then(|| Memory {
-                core: core(),
-                missing: is_missing,
-                disputed: is_disputed,
-            });
+            return turned.then(|| Memory { core: core.clone(), missing, disputed });
         }
         let electorate = || self.electorate(&present).map(|(name, _)| name);
         // A member counts when those who do not know it could be no majority without it.
@@ -220,7 +215,7 @@ impl Quorum {
         let voters = || electorate().filter(|name| settled(name));
         let same = voters().all(|name| core.contains(name)) && voters().count() == core.len();
         let core = || voters().map(Arc::clone).collect();
-        (turned || !same).then(|| Memory { core: core(), missing: false, disputed: false })
+        (turned || !same).then(|| Memory { core: core(), missing, disputed })
     }
 
     /// Keeps what [`Self::recall`] said.
