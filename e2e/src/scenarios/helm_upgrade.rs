@@ -19,7 +19,7 @@ use crate::lab::helm::{CHART, Helm};
 use crate::lab::kube::{SYSTEM, documents};
 use crate::lab::metallb::MetalLb;
 use crate::lab::objects::{bgp_peer, pool};
-use crate::lab::wait::eventually_true;
+use crate::lab::wait::{eventually_true, now};
 use crate::lab::webhooks::PEERS_CRD;
 
 const CRDS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
@@ -128,12 +128,34 @@ pub(super) fn delete_crds(lab: &Lab) -> anyhow::Result<()> {
     }
     // What is applied to one that is being deleted goes with it.
     let mut left = Vec::new();
+    let deleted = now();
     // The API server deletes the objects of a kind by and by.
     eventually_true("the CRDs are gone", SOON * 4, || {
         left = lab.kube().list(CRDS)?;
+        if deleted.elapsed() > SOON {
+            left.iter().try_for_each(|crd| release_crd(lab, crd))?;
+        }
         Ok(left.is_empty())
     })
     .with_context(|| format!("left: {left:?}"))
+}
+
+/// The API server of the rack once never managed to list the objects of a kind that was to go ("storage is (re)initializing"), and every
+/// scenario after it lacked that kind. What an administrator does then: take the finalizer away.
+fn release_crd(lab: &Lab, crd: &Value) -> anyhow::Result<()> {
+    let conditions = crd.pointer("/status/conditions").and_then(Value::as_array);
+    let is_stuck = conditions.into_iter().flatten().any(|condition| {
+        let text = |key: &str| condition.get(key).and_then(Value::as_str).unwrap_or_default();
+        text("type") == "Terminating" && text("message").contains("(re)initializing")
+    });
+    let name = crd.pointer("/metadata/name").and_then(Value::as_str).context("a name")?;
+    if is_stuck {
+        println!("{name}: the API server cannot list its objects; its finalizer is taken away");
+        let none = json!({"metadata": {"finalizers": null}});
+        // It may be gone by now; it is looked for again.
+        drop(lab.kube().patch(&format!("{CRDS}/{name}"), &none));
+    }
+    Ok(())
 }
 
 /// What must stay the same, by a name of ours.
