@@ -162,15 +162,13 @@ impl Quorum {
             return None;
         }
         let everybody = || self.electorate(&|_: &Arc<str>| true).map(|(name, _)| name);
-        let is = |name: &Arc<str>, said: fn(Side) -> bool| {
-            *name == self.own || side(name).is_some_and(said)
-        };
-        let (core, all) = self.counts(everybody, |name: &Arc<str>| is(name, |_| true));
+        let present = |name: &Arc<str>| *name == self.own || side(name).is_some();
+        let (core, all) = self.counts(everybody, present);
         if !core.enough || !all.enough {
             return None;
         }
-        let (core, all) =
-            self.counts(everybody, |name: &Arc<str>| is(name, |side| side != Side::Minority));
+        let agrees = |name: &Arc<str>| present(name) && side(name) != Some(Side::Minority);
+        let (core, all) = self.counts(everybody, agrees);
         let alone = self.is_new() && !says(Side::Majority);
         let missing = if core.enough { all } else { core };
         (alone || !missing.enough).then_some(Count { enough: false, disputed: true, ..missing })
@@ -207,10 +205,11 @@ impl Quorum {
         // A member counts when those who do not know it could be no majority without it.
         let others = || electorate().filter(|name| **name != self.own);
         let introduced = || !Count::of(others(), |name: &Arc<str>| !hears_us(name)).enough;
-        let (new, all) = (self.is_new(), self.is_new() && introduced());
-        let introduced = |name: &str| side(name).is_some_and(|side| side != Side::Undecided);
+        let is_new = self.is_new();
+        let all = is_new && introduced();
+        let is_decided = |name: &str| side(name).is_some_and(|side| side != Side::Undecided);
         let settled = |name: &Arc<str>| {
-            all || *name == self.own || !new && (core.contains(name) || introduced(name))
+            all || *name == self.own || !is_new && (core.contains(name) || is_decided(name))
         };
         let voters = || electorate().filter(|name| settled(name));
         let same = voters().all(|name| core.contains(name)) && voters().count() == core.len();

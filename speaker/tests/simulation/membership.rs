@@ -165,7 +165,7 @@ fn nodes_and_pods_that_are_deleted_do_not_count() {
     }
 }
 
-/// Speakers that left in order and start again where only one of those is that went on.
+/// Speakers leave in order and start again on the side of the parted ring on which only one is of those that went on.
 fn back_beside_one(world: &mut World, left: &[usize], parted: &[usize], seed: u64) {
     for node in left {
         world.terminate(*node);
@@ -192,7 +192,7 @@ fn back_beside_one(world: &mut World, left: &[usize], parted: &[usize], seed: u6
 #[test]
 fn who_starts_beside_the_few_makes_them_no_majority() {
     for seed in 0..8 {
-        // What they know is three; with whom they have they are half, with the smallest name, and of six as many as the others.
+        // The others know three and are two of them. These would be two of four, with the smallest name; and three of five.
         for (count, left, parted) in [(4, &[0][..], &[0, 1][..]), (5, &[0, 1], &[0, 1, 2])] {
             for heals in [true, false] {
                 let mut world = world(seed, count);
