@@ -3,7 +3,7 @@
 //! announcement looks like, and no clock: it says what is due at the moment it is given.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -18,6 +18,15 @@ const JITTER: f64 = 0.05;
 /// How much later than its moment a burst may go out, so that those of many addresses go out together: waking up costs
 /// more than sending.
 const SLACK: Duration = Duration::from_millis(20);
+/// Whoever began to announce so lately announces once more after another station has contradicted it: that one was on its way out.
+const FRESH: Duration = Duration::from_millis(500);
+/// The pause before it does: the two frames of a burst belong together.
+const AGAIN: Duration = Duration::from_millis(10);
+/// How long whoever announces an address for longer is quiet after another station has announced it: the news that it passes there may be
+/// on their way, and an announcement would lead everybody back for a moment.
+const HELD: Duration = Duration::from_millis(500);
+/// How often at most, so that a station that goes on claiming an address silences nobody.
+const HELD_EVERY: Duration = Duration::from_secs(5);
 /// The golden ratio's fraction: its multiples fill the interval evenly, however many addresses come.
 const GOLDEN: f64 = 0.618_033_988_749_894_8;
 
@@ -47,6 +56,8 @@ pub struct Announcer {
     /// Moments, the next one first. Those that are stale stay until they come to the front, or are too many.
     queue: BinaryHeap<Reverse<(Instant, Job)>>,
     due: VecDeque<Burst>,
+    /// Addresses that another station announced lately, and when their announcements were put off for that.
+    held: BTreeMap<IpAddr, Instant>,
 }
 
 #[derive(Debug)]
@@ -68,6 +79,8 @@ struct Window {
     next: Instant,
     until: Instant,
     first: bool,
+    /// Whether it was contradicted when it was fresh.
+    repeats: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -88,6 +101,7 @@ impl Announcer {
             windows: HashMap::new(),
             queue: BinaryHeap::new(),
             due: VecDeque::new(),
+            held: BTreeMap::new(),
         }
     }
 
@@ -113,6 +127,7 @@ impl Announcer {
 
     /// The address is owned no more: nothing of it is sent from now.
     pub fn disown(&mut self, address: IpAddr) {
+        self.held.remove(&address);
         let Some(known) = self.addresses.remove(&address) else { return };
         for link in known.links.iter() {
             self.close_window(address, *link);
@@ -137,6 +152,48 @@ impl Announcer {
             self.open_window(now, address, link);
         }
         self.tidy();
+    }
+
+    /// Another station announced the address to all on this link. If that was the last owner's word against our first, ours comes once more;
+    /// if it was the next owner's, what is due here waits until we may know that there is one. True if it waits.
+    pub fn contested(&mut self, now: Instant, address: IpAddr, link: u32) -> bool {
+        if let Some(window) = self.windows.get_mut(&(address, link))
+            && now + WINDOW < window.until + FRESH
+        {
+            if !window.first && !std::mem::replace(&mut window.repeats, true) {
+                window.next = now + AGAIN;
+                self.queue.push(Reverse((window.next, Job::Window(address, link))));
+            }
+            return false;
+        }
+        self.held.retain(|_, since| now < *since + HELD_EVERY);
+        if !self.addresses.contains_key(&address) || self.held.contains_key(&address) {
+            return false;
+        }
+        self.held.insert(address, now);
+        self.put_off(address, now + HELD);
+        self.tidy();
+        true
+    }
+
+    /// Nothing of the address comes before this moment, except in a window that opens anew.
+    fn put_off(&mut self, address: IpAddr, until: Instant) {
+        self.due.retain(|burst| burst.address != address);
+        let Some(known) = self.addresses.get_mut(&address) else { return };
+        for link in known.links.iter() {
+            if let Some(window) = self.windows.get_mut(&(address, *link))
+                && window.next < until
+            {
+                window.next = until;
+                self.queue.push(Reverse((until, Job::Window(address, *link))));
+            }
+        }
+        if let Some(periodic) = known.periodic.as_mut()
+            && periodic.at < until
+        {
+            periodic.at = until;
+            self.queue.push(Reverse((until, Job::Periodic(address))));
+        }
     }
 
     /// The next burst that is due, until there is none. What comes too late is sent once, not as often as it was missed.
@@ -191,7 +248,7 @@ impl Announcer {
 
     fn open_window(&mut self, now: Instant, address: IpAddr, link: u32) {
         self.close_window(address, link);
-        let window = Window { next: now, until: now + WINDOW, first: true };
+        let window = Window { next: now, until: now + WINDOW, first: true, repeats: false };
         self.windows.insert((address, link), window);
         self.queue.push(Reverse((now, Job::Window(address, link))));
     }

@@ -125,6 +125,12 @@ fn step(
         let when = crate::lab::watcher::milliseconds(first, *start);
         println!("       {when:.1} ms after the first frame of {heir}: {why}");
     }
+    // Whoever goes by announcements goes to the next owner, also if an announcement of the last one crossed its first.
+    let told = watched.watcher.with(|record| {
+        let unasked = record.sightings.iter().rev().find(|sighting| sighting.answers.is_none());
+        unasked.map(|sighting| sighting.station())
+    });
+    ensure!(told.as_ref() == Some(&heir), "{what}: {told:?} announced it last\n{story}");
     ensure!(unanswered == 0, "{what}: {unanswered} questions unanswered\n{story}");
     ensure!(
         after.failed.len() == before.failed.len(),

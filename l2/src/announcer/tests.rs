@@ -115,15 +115,58 @@ fn a_long_stall_is_not_made_up_for() {
     assert!(announcer.deadline().unwrap() > later);
 }
 
+#[test]
+fn a_new_owner_that_the_last_one_contradicts_says_it_once_more() {
+    let (mut announcer, now) = (Announcer::new(Duration::ZERO, 1), Instant::now());
+    announcer.own(now, address(1), links(&[2]));
+    assert!(!announcer.contested(now, address(1), 2), "before it has said anything");
+    assert!(announcer.poll(now).is_some());
+    for after in [1, 2, 50] {
+        assert!(!announcer.contested(now + Duration::from_millis(after), address(1), 2));
+    }
+    let sent = run(&mut announcer, now, Duration::from_secs(1));
+    let times: Vec<u128> = sent.iter().map(|(at, _)| *at).collect();
+    assert_eq!(
+        times,
+        [31],
+        "10 ms after it was contradicted first, with the usual 20 ms for company"
+    );
+}
+
+#[test]
+fn who_hears_the_next_owner_does_not_contradict_it() {
+    for interval in [Duration::ZERO, Duration::from_secs(10)] {
+        let (mut announcer, now) = (Announcer::new(interval, 1), Instant::now());
+        announcer.own(now, address(1), links(&[2, 3]));
+        announcer.own(now, address(2), links(&[2, 3]));
+        let at = |milliseconds| now + Duration::from_millis(milliseconds);
+        while announcer.poll(now).is_some() {}
+        // The second burst is due, and waits for company.
+        assert!(announcer.contested(at(1_105), address(1), 2));
+        let others: Vec<Burst> = std::iter::from_fn(|| announcer.poll(at(1_105))).collect();
+        assert!(others.len() == 2 && others.iter().all(|burst| burst.address == address(2)));
+        // Whoever goes on claiming it does not silence us for longer.
+        assert!(!announcer.contested(at(1_500), address(1), 3));
+        assert_eq!(run(&mut announcer, at(1_105), Duration::from_millis(495)), []);
+        let sent = run(&mut announcer, at(1_600), Duration::from_millis(40));
+        assert_eq!(sent.iter().map(|(at, _)| *at).collect::<Vec<_>>(), [25, 25]);
+        assert!(!announcer.contested(at(6_000), address(1), 2));
+        assert!(announcer.contested(at(6_105), address(1), 2), "every five seconds at most");
+        announcer.disown(address(1));
+        announcer.own(at(6_200), address(1), links(&[2, 3]));
+        assert!(announcer.contested(at(7_300), address(1), 2), "it is another time");
+    }
+}
+
 proptest! {
     #[test]
     fn only_owned_addresses_on_their_links_are_announced_whatever_happens(
-        steps in prop::collection::vec((0_u32..6, prop::collection::btree_set(1_u32..5, 0..4), 0_u64..4000, any::<bool>()), 1..60)
+        steps in prop::collection::vec((0_u32..6, prop::collection::btree_set(1_u32..5, 0..4), 0_u64..4000, any::<bool>(), any::<bool>()), 1..60)
     ) {
         let mut announcer = Announcer::new(Duration::from_secs(3), 1);
         let mut model: BTreeMap<IpAddr, BTreeSet<u32>> = BTreeMap::new();
         let mut now = Instant::now();
-        for (n, on, wait, own) in steps {
+        for (n, on, wait, own, contested) in steps {
             if own {
                 announcer.own(now, address(n), on.iter().copied().collect());
                 model.insert(address(n), on);
@@ -132,6 +175,9 @@ proptest! {
                 model.remove(&address(n));
             }
             now += Duration::from_millis(wait);
+            if contested {
+                announcer.contested(now, address(n), 1);
+            }
             while let Some(burst) = announcer.poll(now) {
                 prop_assert!(model.get(&burst.address).is_some_and(|links| links.contains(&burst.link)));
             }

@@ -143,6 +143,10 @@ impl Engine {
             }
             return;
         }
+        // What is said to us alone leads nobody else astray.
+        if !directed && self.announcer.contested(now, address, link) {
+            self.outbox.retain(|transmit| transmit.address != address);
+        }
         count(&owned.counters(&self.counters, address).conflicts);
         let Some(found_by) = self.conflicts.heard(now, address, link, station, directed) else {
             return;

@@ -257,6 +257,25 @@ fn an_announcement_of_an_address_that_passes_on_is_what_was_waited_for() {
 }
 
 #[test]
+fn an_announcement_that_is_due_waits_when_another_station_announces_to_all() {
+    let mut bench = Bench::new(&[2]);
+    bench.own(&everywhere(&[V4, V6]));
+    bench.sent();
+    bench.now += Duration::from_millis(1_105);
+    let (IpAddr::V4(v4), IpAddr::V6(v6)) = (V4, V6) else { panic!() };
+    let answer = arp_reply(STATION, mac(2), v4);
+    bench.engine.handle_frame(bench.now, 2, Protocol::Arp, answer.as_bytes());
+    let ndp = Ndp::unsolicited(STATION, "fe80::9".parse().unwrap(), v6).emit();
+    bench.engine.handle_frame(bench.now, 2, Protocol::Ndp, ndp.as_bytes());
+    let sent: Vec<IpAddr> = bench.sent().iter().map(|transmit| transmit.address).collect();
+    assert_eq!(sent, [V4, V4], "what only we were told is no reason");
+    bench.now += Duration::from_millis(495);
+    assert_eq!(bench.sent(), []);
+    bench.now += Duration::from_millis(25);
+    assert_eq!(bench.sent().len(), 1);
+}
+
+#[test]
 fn a_dad_probe_of_another_host_is_answered_and_no_conflict() {
     let mut bench = Bench::new(&[2]);
     bench.own(&everywhere(&[V6]));
