@@ -162,7 +162,7 @@ impl Ring {
     pub fn handle(&mut self, now: Instant, input: Input<'_>) {
         match input {
             Input::Packet { from, octets } => self.receive(now, from, octets),
-            Input::Unreachable { to } => self.unreachable(now, to),
+            Input::Unreachable { to, port_closed } => self.unreachable(now, to, port_closed),
             Input::Request { stream, octets } => self.request(now, stream, octets),
             Input::Response { stream, result } => self.response(now, stream, result),
             Input::Deadline => self.expire(now),
@@ -263,7 +263,9 @@ impl Ring {
         self.bury(now, &name, &us);
         self.tell_everyone(&name);
         // It may be wrong, and then the member should know first.
-        self.tell(to, &name);
+        if self.records.get(&name).is_some_and(Record::may_listen) {
+            self.tell(to, &name);
+        }
     }
 
     /// Exchanges states with this member over a stream, now; [`Event::Exchanged`] follows if it answers. Nothing happens if it is none, or while too

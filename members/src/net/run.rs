@@ -234,9 +234,10 @@ impl Runner {
         while let Ok(found) = socket::error(self.udp.get_ref()) {
             let Some(found) = found else { continue };
             let now = now();
-            self.ring.handle(now, Input::Unreachable { to: found.to });
-            if let Some(companion) = self.companion.as_mut().filter(|_| found.port_closed) {
-                companion.port_closed(now, found.to);
+            let (to, port_closed) = (found.to, found.port_closed);
+            self.ring.handle(now, Input::Unreachable { to, port_closed });
+            if let Some(companion) = self.companion.as_mut().filter(|_| port_closed) {
+                companion.port_closed(now, to);
             }
         }
     }
@@ -313,7 +314,7 @@ impl Runner {
                 Some(nonce) => {
                     let datagram = self.streams.envelope.seal_packet(nonce, &octets);
                     if !self.send(to, &datagram) {
-                        self.ring.handle(now(), Input::Unreachable { to });
+                        self.ring.handle(now(), Input::Unreachable { to, port_closed: false });
                     }
                 }
                 None => tracing::error!("no random octets: a packet was not sent"),

@@ -280,6 +280,7 @@ impl Ring {
             changed: now,
             suspicion: None,
             conflict: None,
+            closed: None,
         };
         self.records.insert(Arc::clone(name), record);
         let last = self.order.len();

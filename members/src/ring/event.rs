@@ -38,6 +38,8 @@ pub enum Input<'a> {
     Unreachable {
         /// Where it should have gone.
         to: SocketAddr,
+        /// The host is there and says that nobody listens.
+        port_closed: bool,
     },
     /// Somebody opened a stream and sent a message; label and encryption are off. It is answered by [`Output::Answer`] or
     /// [`Output::Refuse`], in the same turn.

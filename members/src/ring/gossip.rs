@@ -22,7 +22,10 @@ impl Ring {
         let remembered = self.settings.gossip_to_the_dead_time;
         let chosen = self.choose(self.settings.gossip_nodes, |record| match record.state {
             State::Alive | State::Suspect => true,
-            State::Dead => now.saturating_duration_since(record.changed) <= remembered,
+            State::Dead => {
+                let lately = now.saturating_duration_since(record.changed) <= remembered;
+                lately && record.may_listen()
+            }
             State::Left => false,
         });
         for name in chosen {

@@ -196,7 +196,12 @@ impl Ring {
     }
 
     /// Nothing can be sent there: others need not wait to be asked.
-    pub(super) fn unreachable(&mut self, now: Instant, to: SocketAddr) {
+    pub(super) fn unreachable(&mut self, now: Instant, to: SocketAddr, port_closed: bool) {
+        if port_closed {
+            for record in self.records.values_mut().filter(|record| record.to() == to) {
+                record.closed = Some(now);
+            }
+        }
         if self.probe.as_ref().is_some_and(|probe| probe.to == to) {
             self.probe_indirectly(now);
         }

@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::Member;
 use super::suspicion::Suspicion;
@@ -26,11 +26,22 @@ pub(super) struct Record {
     pub(super) suspicion: Option<Suspicion>,
     /// The other address that somebody last claimed for it.
     pub(super) conflict: Option<SocketAddr>,
+    /// When its host last said that nobody listens at its port.
+    pub(super) closed: Option<Instant>,
 }
+
+/// A port that was closed so shortly before the death, or later, belongs to it.
+const SHORTLY: Duration = Duration::from_secs(1);
 
 impl Record {
     pub(super) const fn is_gone(&self) -> bool {
         matches!(self.state, State::Dead | State::Left)
+    }
+
+    /// Whether a packet could reach anybody there: not if it is dead because its process is gone. Its host says so only a few times
+    /// and then once a second, and the next time that is to be heard at once.
+    pub(super) fn may_listen(&self) -> bool {
+        !self.is_gone() || self.closed.is_none_or(|at| at + SHORTLY < self.changed)
     }
 
     /// Where packets go.

@@ -196,7 +196,7 @@ impl Process {
     }
 
     pub(crate) fn port_closed(&mut self, now: Instant, boot: Duration, to: SocketAddr) {
-        self.ring.handle(now, Input::Unreachable { to });
+        self.ring.handle(now, Input::Unreachable { to, port_closed: true });
         self.guarded(now, boot, |guard| guard.port_closed(now, to));
     }
 

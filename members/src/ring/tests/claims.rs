@@ -203,6 +203,32 @@ fn a_certain_death_goes_to_everyone_and_to_the_dead() {
 }
 
 #[test]
+fn whose_port_is_closed_is_told_nothing_until_it_is_back() {
+    for (closed, told) in [(None, true), (Some(3), false), (Some(4), true)] {
+        let mut one = One::new(3);
+        let port_closed = closed.is_some();
+        for last in closed {
+            one.ring.handle(one.now, Input::Unreachable { to: address(last), port_closed });
+        }
+        one.ring.declare_dead(one.now, "m3");
+        let mut sent = one.sent();
+        for _ in 0..10 {
+            one.hear(&alive("m2", 2, one.state("m2").1 + 1, &[]));
+            one.pass(Duration::from_millis(200));
+            sent.extend(one.sent());
+        }
+        assert_eq!(sent.iter().any(|it| it.to == address(3)), told, "{closed:?}");
+        assert!(sent.iter().any(|it| it.to == address(2)));
+        one.hear(&alive("m3", 3, one.state("m3").1 + 1, &[]));
+        one.pass(SECOND * 2);
+        assert!(one.sent().iter().any(|it| it.to == address(3)), "it is back");
+        // The next death has another reason.
+        one.ring.declare_dead(one.now, "m3");
+        assert!(one.sent().iter().any(|it| it.to == address(3)));
+    }
+}
+
+#[test]
 fn the_number_of_members_is_bounded_and_the_dead_are_forgotten() {
     let mut one = One::new(0);
     for n in 0..5000 {

@@ -65,12 +65,12 @@ fn without_tcp_pings_none_is_opened_and_an_unreachable_host_is_asked_for_at_once
         Settings { disable_tcp_pings: true, enable_compression: false, ..Settings::lan() };
     let mut one = One::with(3, settings);
     let ping = one.next_probe();
-    one.ring.handle(one.now, Input::Unreachable { to: address(77) });
+    one.ring.handle(one.now, Input::Unreachable { to: address(77), port_closed: false });
     assert!(one.outputs().is_empty());
-    one.ring.handle(one.now, Input::Unreachable { to: ping.to });
+    one.ring.handle(one.now, Input::Unreachable { to: ping.to, port_closed: false });
     let outputs = one.outputs();
     assert!(outputs.iter().all(|it| matches!(it, Output::Packet { .. })) && outputs.len() == 2);
-    one.ring.handle(one.now, Input::Unreachable { to: ping.to });
+    one.ring.handle(one.now, Input::Unreachable { to: ping.to, port_closed: true });
     assert!(one.outputs().is_empty(), "only once");
 }
 
