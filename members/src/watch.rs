@@ -155,7 +155,7 @@ pub struct Watch {
     exchange: Option<(Arc<str>, Instant)>,
     /// The last count, and whether something has changed since that it depends on.
     counted: Count,
-    recount: bool,
+    uncounted: bool,
     starting_until: Option<Instant>,
     standing: Standing,
     next_vouch: Instant,
@@ -184,7 +184,7 @@ impl Watch {
             unheard: BTreeSet::new(),
             exchange: None,
             counted: Count { present: 1, known: 1, enough: true, disputed: false },
-            recount: true,
+            uncounted: true,
             starting_until,
             standing: if alone { Standing::Confirmed } else { Standing::Starting },
             next_vouch: now,
@@ -231,7 +231,7 @@ impl Watch {
     /// Of whom the API says that they are no members any more.
     pub fn set_gone(&mut self, now: Instant, gone: BTreeSet<Arc<str>>) {
         self.quorum.set_gone(gone);
-        self.recount = true;
+        self.uncounted = true;
         self.settle(now);
     }
 
@@ -241,7 +241,7 @@ impl Watch {
             self.quorum.left(name);
             self.expected.remove(name);
         }
-        self.recount = true;
+        self.uncounted = true;
         self.settle(now);
     }
 
@@ -254,7 +254,7 @@ impl Watch {
 
     /// The expected count as members, once there was another; those who are not expected any more and were never met do not.
     fn count_expected(&mut self) {
-        self.recount = true;
+        self.uncounted = true;
         if self.met {
             self.quorum.expect(&self.expected);
         }
@@ -272,7 +272,7 @@ impl Watch {
         self.detector.exchanged(now, began);
         if self.detector.is_stranger(began, name) {
             self.reached.insert(Arc::clone(name));
-            self.recount = true;
+            self.uncounted = true;
             self.tell_unheard(now);
         }
         self.settle(now);
@@ -560,7 +560,7 @@ impl Watch {
             self.starting_until = None;
         }
         // Most datagrams change nothing about who is present, and there may be many members.
-        if self.detector.take_presence_changed() | std::mem::take(&mut self.recount) {
+        if self.detector.take_presence_changed() | std::mem::take(&mut self.uncounted) {
             self.recount(now);
         }
         if self.detector.is_in_doubt() {

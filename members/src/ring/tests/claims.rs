@@ -206,9 +206,9 @@ fn a_certain_death_goes_to_everyone_and_to_the_dead() {
 fn whose_port_is_closed_is_told_nothing_until_it_is_back() {
     for (closed, told) in [(None, true), (Some(3), false), (Some(4), true)] {
         let mut one = One::new(3);
-        let port_closed = closed.is_some();
-        for last in closed {
-            one.ring.handle(one.now, Input::Unreachable { to: address(last), port_closed });
+        if let Some(last) = closed {
+            let (to, port_closed) = (address(last), true);
+            one.ring.handle(one.now, Input::Unreachable { to, port_closed });
         }
         one.ring.declare_dead(one.now, "m3");
         let mut sent = one.sent();
