@@ -3,7 +3,7 @@
 //! announcement looks like, and no clock: it says what is due at the moment it is given.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
+use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -56,14 +56,14 @@ pub struct Announcer {
     /// Moments, the next one first. Those that are stale stay until they come to the front, or are too many.
     queue: BinaryHeap<Reverse<(Instant, Job)>>,
     due: VecDeque<Burst>,
-    /// Addresses that another station announced lately, and when their announcements were put off for that.
-    held: BTreeMap<IpAddr, Instant>,
 }
 
 #[derive(Debug)]
 struct Address {
     links: Arc<[u32]>,
     periodic: Option<Periodic>,
+    /// When its announcements were last put off because another station announced it.
+    held: Option<Instant>,
 }
 
 /// The place of an address in the interval, and the jittered moment next to it.
@@ -101,7 +101,6 @@ impl Announcer {
             windows: HashMap::new(),
             queue: BinaryHeap::new(),
             due: VecDeque::new(),
-            held: BTreeMap::new(),
         }
     }
 
@@ -112,7 +111,8 @@ impl Announcer {
             Some(known) => std::mem::replace(&mut known.links, Arc::clone(&links)),
             None => {
                 let periodic = self.first_periodic(now, address);
-                self.addresses.insert(address, Address { links: Arc::clone(&links), periodic });
+                let links = Arc::clone(&links);
+                self.addresses.insert(address, Address { links, periodic, held: None });
                 Arc::default()
             }
         };
@@ -127,7 +127,6 @@ impl Announcer {
 
     /// The address is owned no more: nothing of it is sent from now.
     pub fn disown(&mut self, address: IpAddr) {
-        self.held.remove(&address);
         let Some(known) = self.addresses.remove(&address) else { return };
         for link in known.links.iter() {
             self.close_window(address, *link);
@@ -166,11 +165,11 @@ impl Announcer {
             }
             return false;
         }
-        self.held.retain(|_, since| now < *since + HELD_EVERY);
-        if !self.addresses.contains_key(&address) || self.held.contains_key(&address) {
+        let Some(known) = self.addresses.get_mut(&address) else { return false };
+        if known.held.is_some_and(|since| now < since + HELD_EVERY) {
             return false;
         }
-        self.held.insert(address, now);
+        known.held = Some(now);
         self.put_off(address, now + HELD);
         self.tidy();
         true
