@@ -57,9 +57,12 @@ enum Command {
         /// The file whose table is written anew.
         #[arg(long)]
         out: PathBuf,
-        /// How often each fault strikes.
+        /// How often each fault strikes that has a goal.
         #[arg(long, default_value_t = 50)]
         trials: usize,
+        /// How often each of the others strikes: those of the ring, and faults while the API server is away.
+        #[arg(long, default_value_t = 10)]
+        ring_trials: usize,
         /// With how many nodes, one size after the other.
         #[arg(long, value_delimiter = ',', default_value = "3,10")]
         nodes: Vec<usize>,
@@ -70,8 +73,8 @@ enum Command {
         #[arg(long, default_value_t = 30)]
         minutes: u32,
         /// With how many nodes packets are lost.
-        #[arg(long, default_value_t = 3)]
-        loss_nodes: usize,
+        #[arg(long, value_delimiter = ',', default_value = "3,10")]
+        loss_nodes: Vec<usize>,
         /// Only these faults, by their names as the table has them ("link cut", "node frozen", ...); none at all with "none".
         #[arg(long, value_delimiter = ',')]
         faults: Vec<String>,
@@ -120,6 +123,7 @@ fn main() -> ExitCode {
         Command::Soak {
             out,
             trials,
+            ring_trials,
             nodes,
             antrea_nodes,
             minutes,
@@ -132,6 +136,7 @@ fn main() -> ExitCode {
                 e2e::soak::run(&e2e::soak::Plan {
                     binaries,
                     trials,
+                    ring_trials,
                     nodes,
                     antrea_nodes,
                     faults,

@@ -72,6 +72,17 @@ pub(crate) fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>
     }
 }
 
+/// Does something that must take no session down. On a busy machine either side may stand still for the detection time meanwhile: then
+/// it is done again, a few times.
+pub(crate) fn unflapped<T: PartialEq>(what: &str, downs: impl Fn() -> T, act: impl Fn()) {
+    let calm = (0..5).any(|_| {
+        let before = downs();
+        act();
+        downs() == before
+    });
+    assert!(calm, "{what} takes the session down each time");
+}
+
 pub(crate) fn single(peer: &str) -> SessionKey {
     SessionKey { peer: peer.parse().unwrap(), local: None, interface: None, hops: Hops::Single }
 }

@@ -12,7 +12,7 @@ use super::node::{Node, PodAddresses, Proxy};
 use super::objects::service;
 use super::wait::{eventually, eventually_true, now};
 use super::watcher::{Record, Watcher, milliseconds};
-use super::{Lab, SOON};
+use super::{Lab, SOON, loss};
 
 /// The address that is watched.
 pub const ADDRESS: &str = "172.30.0.200";
@@ -30,11 +30,19 @@ pub enum Fault {
     Kill,
     /// Its speaker is asked to end.
     Stop,
+    /// It is parted from the others on the ring's port, with as many beside it as are no majority.
+    Part,
+    /// Nothing comes to it on the ring's port.
+    Deafen,
+    /// Nothing comes from it on the ring's port.
+    Mute,
 }
 
 impl Fault {
-    /// All of them.
+    /// What happens to a node itself.
     pub const ALL: [Self; 4] = [Self::LinkCut, Self::Freeze, Self::Kill, Self::Stop];
+    /// What happens between the nodes, while the client reaches all of them.
+    pub const RING: [Self; 3] = [Self::Part, Self::Deafen, Self::Mute];
 
     /// For people.
     #[must_use]
@@ -44,6 +52,9 @@ impl Fault {
             Self::Freeze => "node frozen",
             Self::Kill => "speaker killed",
             Self::Stop => "speaker stopped in order",
+            Self::Part => "owner parted with the few",
+            Self::Deafen => "owner hears nobody",
+            Self::Mute => "nobody hears the owner",
         }
     }
 
@@ -52,15 +63,21 @@ impl Fault {
     /// # Errors
     /// When it cannot be done.
     pub fn strike(self, lab: &mut Lab, name: &str) -> anyhow::Result<Instant> {
-        if self == Self::LinkCut {
-            let before = now();
-            lab.switch.set_cable(name, false)?;
-            return Ok(before);
-        }
-        let node = lab.node(name)?;
         let before = now();
         match self {
-            Self::LinkCut => {}
+            Self::LinkCut => lab.switch.set_cable(name, false)?,
+            Self::Part => loss::part_few(lab, name)?,
+            Self::Deafen => loss::one_way(lab, name, true)?,
+            Self::Mute => loss::one_way(lab, name, false)?,
+            Self::Freeze | Self::Kill | Self::Stop => return self.strike_programs(lab.node(name)?),
+        }
+        Ok(before)
+    }
+
+    fn strike_programs(self, node: &mut Node) -> anyhow::Result<Instant> {
+        let before = now();
+        match self {
+            Self::LinkCut | Self::Part | Self::Deafen | Self::Mute => {}
             Self::Freeze => signal_all(node, Signal::SIGSTOP)?,
             Self::Kill => node.speaker.as_mut().context("no speaker")?.kill(),
             Self::Stop => {
@@ -75,17 +92,13 @@ impl Fault {
     /// # Errors
     /// When it cannot be done.
     pub fn repair(self, lab: &mut Lab, name: &str, flags: &[&str]) -> anyhow::Result<Instant> {
-        if self == Self::LinkCut {
-            let before = now();
-            lab.switch.set_cable(name, true)?;
-            return Ok(before);
-        }
-        let node = lab.node(name)?;
         let before = now();
         match self {
-            Self::LinkCut => {}
-            Self::Freeze => signal_all(node, Signal::SIGCONT)?,
+            Self::LinkCut => lab.switch.set_cable(name, true)?,
+            Self::Part | Self::Deafen | Self::Mute => loss::heal(lab)?,
+            Self::Freeze => signal_all(lab.node(name)?, Signal::SIGCONT)?,
             Self::Kill | Self::Stop => {
+                let node = lab.node(name)?;
                 if self == Self::Stop {
                     let speaker = node.speaker.as_mut().context("no speaker")?;
                     eventually("the speaker has ended", SOON, || Ok(speaker.ended()))?;
@@ -276,7 +289,9 @@ pub fn strike(lab: &mut Lab, watched: &Watched, fault: Fault) -> anyhow::Result<
     let owner = watched.owner.clone();
     let struck = fault.strike(lab, &owner)?;
     let (successor, first) = watched.successor(&owner, struck)?;
-    watched.settle_on(&successor, first, Duration::from_millis(500))?;
+    // Where they only lose one another nobody sees at once who is there.
+    let since = if Fault::RING.contains(&fault) { struck + SETTLED } else { first };
+    watched.settle_on(&successor, since, Duration::from_millis(500))?;
     let to = now();
     if let Some(settled) = struck.checked_add(SETTLED) {
         watched.only(&successor, settled, to)?;
@@ -291,6 +306,19 @@ pub fn strike(lab: &mut Lab, watched: &Watched, fault: Fault) -> anyhow::Result<
             .collect(),
         successor,
     }))
+}
+
+/// The owner's speaker is killed, and then that of its heir is stopped in order.
+///
+/// # Errors
+/// As [`strike`]'s.
+pub fn strike_twice(lab: &mut Lab, watched: &Watched) -> anyhow::Result<[Outcome; 2]> {
+    let killed = strike(lab, watched, Fault::Kill).context("killed")?;
+    // The one that was killed says nothing any more, so that it still counts as confirmed.
+    let heir = Watched::of(lab, ADDRESS.parse()?).context("the heir")?;
+    ensure!(heir.owner == killed.successor, "{} answers", heir.owner);
+    let stopped = strike(lab, &heir, Fault::Stop).context("stopped")?;
+    Ok([killed, stopped])
 }
 
 impl std::fmt::Display for Outcome {

@@ -76,6 +76,41 @@ pub fn part(lab: &Lab, some: &[&str]) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Parts a node with so many others from the rest that this part is the largest with it that is no majority: half of them, if the half
+/// without the node of the smallest name can be had.
+///
+/// # Errors
+/// When nft fails.
+pub fn part_few(lab: &Lab, name: &str) -> anyhow::Result<()> {
+    let smallest = lab.nodes.iter().map(|node| node.name.as_str()).min();
+    let few = match lab.nodes.len() {
+        all if all % 2 == 0 && smallest != Some(name) => all / 2,
+        all => all.saturating_sub(1) / 2,
+    };
+    let others = lab.nodes.iter().map(|node| node.name.as_str());
+    let others = others.filter(|other| *other != name && Some(*other) != smallest);
+    let some: Vec<&str> = std::iter::once(name).chain(others).take(few).collect();
+    part(lab, &some)
+}
+
+/// A node gets nothing of the others on the ring's port, if it is `deaf`, or else the others get nothing of it.
+///
+/// # Errors
+/// When nft fails.
+pub fn one_way(lab: &Lab, name: &str, deaf: bool) -> anyhow::Result<()> {
+    let is_it = |node: &&Node| node.name == name;
+    let it: Vec<String> = lab.nodes.iter().filter(is_it).map(address).collect();
+    let others: Vec<String> = lab.nodes.iter().filter(|node| !is_it(node)).map(address).collect();
+    for node in &lab.nodes {
+        match is_it(&node) {
+            true if deaf => refuse(node, &others)?,
+            false if !deaf => refuse(node, &it)?,
+            true | false => {}
+        }
+    }
+    Ok(())
+}
+
 /// Lets everything pass everywhere.
 ///
 /// # Errors

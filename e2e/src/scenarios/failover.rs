@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 
 use crate::lab::Lab;
-use crate::lab::fault::{Fault, Watched, is_confirmed, strike};
+use crate::lab::fault::{Fault, Watched, is_confirmed, strike, strike_twice};
 use crate::lab::process::Process;
 use crate::lab::wait::{eventually_true, now};
 use crate::lab::SOON;
@@ -87,15 +87,10 @@ fn milliseconds_of_day(line: &str) -> anyhow::Result<u64> {
 /// Neither speaker nor ring need the API server to notice who is dead.
 fn without_api(lab: &mut Lab, watched: &Watched) -> anyhow::Result<()> {
     lab.control.apiserver.kill();
-    let outcome = strike(lab, watched, Fault::Kill).context("killed without the API")?;
-    println!("     killed without the API server: {outcome}");
-    let heir = Watched::of(lab, crate::lab::fault::ADDRESS.parse()?);
-    // The one that was killed says nothing any more, so that it still counts as confirmed.
-    let heir = heir.context("the heir")?;
-    ensure!(heir.owner == outcome.successor, "{} answers", heir.owner);
-    let outcome = strike(lab, &heir, Fault::Stop).context("stopped without the API")?;
-    println!("     stopped without the API server: {outcome}");
-    ensure!(outcome.unanswered == 0, "{} questions unanswered", outcome.unanswered);
+    let [killed, stopped] = strike_twice(lab, watched).context("without the API server")?;
+    println!("     killed without the API server: {killed}");
+    println!("     stopped without the API server: {stopped}");
+    ensure!(stopped.unanswered == 0, "{} questions unanswered", stopped.unanswered);
     lab.control.restart_apiserver(&lab.plane)
 }
 

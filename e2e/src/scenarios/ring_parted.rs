@@ -42,26 +42,10 @@ pub(super) fn run(lab: &mut Lab) -> anyhow::Result<()> {
     for deaf in [true, false] {
         let what = if deaf { "the owner hears nobody" } else { "nobody hears the owner" };
         let parted = now();
-        one_way(lab, &owner, deaf)?;
+        loss::one_way(lab, &owner, deaf)?;
         let heir = settled(&watched, parted).context(what)?;
         tell(&format!("{what}, {heir} has the address"), &watched, parted);
         heal(lab, &watched).context(what)?;
-    }
-    Ok(())
-}
-
-/// What of the ring comes to the owner is dropped, or what comes from it to the others.
-fn one_way(lab: &Lab, owner: &str, deaf: bool) -> anyhow::Result<()> {
-    let is_owner = |node: &&crate::lab::node::Node| node.name == owner;
-    let address = lab.nodes.iter().find(is_owner).map(loss::address);
-    let others = lab.nodes.iter().filter(|node| !is_owner(node)).map(loss::address);
-    let (others, address) = (others.collect::<Vec<_>>(), address.into_iter().collect::<Vec<_>>());
-    for node in &lab.nodes {
-        match node.name == owner {
-            true if deaf => loss::refuse(node, &others)?,
-            false if !deaf => loss::refuse(node, &address)?,
-            true | false => {}
-        }
     }
     Ok(())
 }

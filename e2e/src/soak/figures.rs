@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use anyhow::Context;
 
-use super::World;
 use crate::lab::fault::{Fault, Outcome};
 
 /// Where the table stands in the document.
@@ -21,38 +20,39 @@ pub(super) struct Figures {
     missed: bool,
 }
 
-/// The first frame of the new owner: in the middle of all trials, and at worst.
-fn goal(fault: Fault) -> (Duration, Duration) {
+/// The first frame of the new owner: in the middle of all trials, and at worst; faults of the ring have no goal.
+fn goal(fault: Fault) -> Option<(Duration, Duration)> {
     let (middle, worst) = match fault {
         Fault::LinkCut | Fault::Freeze => (450, 500),
         Fault::Kill => (200, 200),
         Fault::Stop => (30, 30),
+        Fault::Part | Fault::Deafen | Fault::Mute => return None,
     };
-    (Duration::from_millis(middle), Duration::from_millis(worst))
+    Some((Duration::from_millis(middle), Duration::from_millis(worst)))
 }
 
 impl Figures {
-    /// What became of one kind of fault.
-    pub(super) fn add(&mut self, nodes: usize, world: World, fault: Fault, outcomes: &[Outcome]) {
+    /// What became of one kind of fault. The mark stands beside the number of nodes.
+    pub(super) fn add(&mut self, nodes: usize, mark: &str, fault: Fault, outcomes: &[Outcome]) {
         let mut took: Vec<Duration> = outcomes.iter().map(|outcome| outcome.took).collect();
         took.sort();
         let middle = took.get(took.len() / 2).copied().unwrap_or_default();
         let worst = took.last().copied().unwrap_or_default();
-        let (middle_goal, worst_goal) = goal(fault);
+        let goal = goal(fault);
         let unanswered: Vec<usize> = outcomes.iter().map(|outcome| outcome.unanswered).collect();
         let most = unanswered.iter().max().copied().unwrap_or_default();
         let nobodys = fault == Fault::Stop && most > 0;
-        self.missed |= middle > middle_goal || worst > worst_goal || nobodys;
-        let late = outcomes.iter().filter_map(|outcome| outcome.overlap.last()).max();
+        let late = goal.is_some_and(|(at_middle, at_worst)| middle > at_middle || worst > at_worst);
+        self.missed |= late || nobodys;
+        let last = outcomes.iter().filter_map(|outcome| outcome.overlap.last()).max();
         self.rows.push(format!(
-            "| {nodes}{} | {} | {} | {} | {} | < {} ms | {most} | {} |",
-            world.mark(),
+            "| {nodes}{mark} | {} | {} | {} | {} | {} | {most} | {} |",
             fault.name(),
             outcomes.len(),
             milliseconds(middle),
             milliseconds(worst),
-            worst_goal.as_millis(),
-            late.map_or_else(|| "none".to_owned(), |late| milliseconds(*late)),
+            goal.map_or_else(String::new, |(_, worst)| format!("< {} ms", worst.as_millis())),
+            last.map_or_else(|| "none".to_owned(), |late| milliseconds(*late)),
         ));
         println!("{}", self.rows.last().map_or("", String::as_str));
     }

@@ -3,6 +3,8 @@
 //!
 //! Topology: one lane, first with three nodes and then with ten (no kube-proxy, no pods), and with three for an ExternalIPPool, a client that asks for the address
 //! every 10 ms.
+//! Steps: each fault of a node and of the ring strikes the owner and is repaired, many times; then, a few times, the owner's speaker is killed and its heir's
+//! stopped while the API server is away; last packets of the ring are lost for long.
 
 mod figures;
 
@@ -12,9 +14,9 @@ use std::time::Duration;
 use anyhow::Context;
 
 use crate::lab::control_plane::{self, Families};
-use crate::lab::fault::{Fault, Watched, is_confirmed, strike};
+use crate::lab::fault::{Fault, Watched, is_confirmed, strike, strike_twice};
 use crate::lab::loss;
-use crate::lab::wait::eventually_true;
+use crate::lab::wait::{eventually_true, now};
 use crate::lab::{Lab, SOON, cleanup};
 use figures::Figures;
 
@@ -26,8 +28,10 @@ const FLAGS: &[&str] = &["--log-level=info"];
 pub struct Plan {
     /// Where controller and speaker are.
     pub binaries: PathBuf,
-    /// How often each fault strikes.
+    /// How often each fault strikes that has a goal.
     pub trials: usize,
+    /// How often each of the others strikes.
+    pub ring_trials: usize,
     /// With how many nodes, one size after the other.
     pub nodes: Vec<usize>,
     /// With how many nodes faults strike the owner of an ExternalIPPool's address.
@@ -36,8 +40,8 @@ pub struct Plan {
     pub faults: Vec<String>,
     /// How long packets are lost.
     pub loss: Duration,
-    /// With how many nodes.
-    pub loss_nodes: usize,
+    /// With how many nodes, one size after the other.
+    pub loss_nodes: Vec<usize>,
     /// The file whose figures are written anew.
     pub out: PathBuf,
 }
@@ -60,10 +64,22 @@ impl World {
 }
 
 impl Plan {
-    fn wants(&self, fault: Fault) -> bool {
-        self.faults.is_empty() || self.faults.iter().any(|name| name == fault.name())
+    fn wants(&self, what: &str) -> bool {
+        self.faults.is_empty() || self.faults.iter().any(|name| name == what)
+    }
+
+    /// The faults of a node, and, where MetalLB's rules say who owns an address, those of the ring: the election does not change them. With how often each
+    /// strikes.
+    fn faults(&self, world: World) -> Vec<(Fault, usize)> {
+        let of_nodes = Fault::ALL.into_iter().map(|fault| (fault, self.trials));
+        let of_ring = Fault::RING.into_iter().filter(|_| world == World::MetalLb);
+        let all = of_nodes.chain(of_ring.map(|fault| (fault, self.ring_trials)));
+        all.filter(|(fault, trials)| *trials > 0 && self.wants(fault.name())).collect()
     }
 }
+
+/// The name of what happens while the API server is away, for [`Plan::faults`].
+const API_AWAY: &str = "API server away";
 
 /// Does it; true when every goal was met.
 ///
@@ -90,36 +106,79 @@ fn strikes(plan: &Plan, cluster: &Path, figures: &mut Figures) -> anyhow::Result
 }
 
 fn strike_all(plan: &Plan, lab: &mut Lab, figures: &mut Figures) -> anyhow::Result<()> {
-    let strikes = Fault::ALL.into_iter().any(|fault| plan.wants(fault));
     let metallb = plan.nodes.iter().map(|nodes| (*nodes, World::MetalLb));
     let antrea = plan.antrea_nodes.iter().map(|nodes| (*nodes, World::Antrea));
-    for (nodes, world) in metallb.chain(antrea).filter(|_| strikes) {
+    for (nodes, world) in metallb.chain(antrea) {
+        let faults = plan.faults(world);
+        let api_away = world == World::MetalLb && plan.ring_trials > 0 && plan.wants(API_AWAY);
+        if faults.is_empty() && !api_away {
+            continue;
+        }
         let watched = match world {
             World::MetalLb => Watched::start(lab, nodes, FLAGS)?,
             World::Antrea => lab.watch_for_antrea(nodes, FLAGS)?,
         };
-        for fault in Fault::ALL.into_iter().filter(|fault| plan.wants(*fault)) {
+        for (fault, trials) in faults {
             let mut outcomes = Vec::new();
-            for trial in 1..=plan.trials {
+            for trial in 1..=trials {
                 let outcome = strike(lab, &watched, fault)
                     .with_context(|| format!("{}, trial {trial}", fault.name()))?;
                 println!("{nodes} nodes, {}, trial {trial}: {outcome}", fault.name());
                 outcomes.push(outcome);
-                let repaired = fault.repair(lab, &watched.owner, FLAGS)?;
-                watched.settle_on(&watched.owner, repaired, Duration::from_millis(500))?;
-                for node in &lab.nodes {
-                    eventually_true("the speaker is confirmed", SOON, || Ok(is_confirmed(node)))?;
-                }
+                repair(lab, &watched, &[(fault, &watched.owner)])?;
             }
-            figures.add(nodes, world, fault, &outcomes);
+            figures.add(nodes, world.mark(), fault, &outcomes);
+        }
+        if api_away {
+            without_api(plan, lab, &watched, nodes, figures)?;
         }
         drop(watched);
         lab.reset()?;
     }
-    if !plan.loss.is_zero() {
-        let watched = Watched::start(lab, plan.loss_nodes, FLAGS)?;
+    for nodes in plan.loss_nodes.iter().filter(|_| !plan.loss.is_zero()) {
+        let watched = Watched::start(lab, *nodes, FLAGS)?;
         let kept = loss::endure(lab, &watched, plan.loss)?;
-        figures.add_loss(plan.loss_nodes, plan.loss, kept);
+        figures.add_loss(*nodes, plan.loss, kept);
+        drop(watched);
+        lab.reset()?;
+    }
+    Ok(())
+}
+
+/// The owner's speaker is killed and its heir's is stopped while the API server is away.
+fn without_api(
+    plan: &Plan,
+    lab: &mut Lab,
+    watched: &Watched,
+    nodes: usize,
+    figures: &mut Figures,
+) -> anyhow::Result<()> {
+    let (mut killed, mut stopped) = (Vec::new(), Vec::new());
+    for trial in 1..=plan.ring_trials {
+        lab.control.apiserver.kill();
+        let outcomes = strike_twice(lab, watched)
+            .with_context(|| format!("without the API server, trial {trial}"))?;
+        lab.control.restart_apiserver(&lab.plane)?;
+        let [first, second] = outcomes;
+        println!("{nodes} nodes, no API server, trial {trial}: killed {first}; stopped {second}");
+        repair(lab, watched, &[(Fault::Kill, &watched.owner), (Fault::Stop, &first.successor)])?;
+        killed.push(first);
+        stopped.push(second);
+    }
+    figures.add(nodes, ", API server away", Fault::Kill, &killed);
+    figures.add(nodes, ", API server away", Fault::Stop, &stopped);
+    Ok(())
+}
+
+/// Makes good what was struck, and waits until everybody counts and the first owner has the address.
+fn repair(lab: &mut Lab, watched: &Watched, struck: &[(Fault, &str)]) -> anyhow::Result<()> {
+    let mut repaired = now();
+    for (fault, node) in struck {
+        repaired = fault.repair(lab, node, FLAGS)?;
+    }
+    watched.settle_on(&watched.owner, repaired, Duration::from_millis(500))?;
+    for node in &lab.nodes {
+        eventually_true("the speaker is confirmed", SOON, || Ok(is_confirmed(node)))?;
     }
     Ok(())
 }
