@@ -58,7 +58,7 @@ e2e: image ## scenarios on a real API server; FILTER=name runs some of them (roo
 	@e2e/metallb/build.sh >/dev/null
 	@$(bin)/e2e run $(FILTER)
 
-soak: bins build ## failover again and again and half an hour of loss; writes docs/failover.md (root; two hours)
+soak: bins build ## failover again and again and half an hour of loss; writes docs/failover.md (root; three hours)
 	@scripts/packages.sh $$(cat e2e/packages)
 	@$(bin)/e2e soak --out docs/failover.md --bin-dir target/release
 	FERROLB_HALF_HOURS=10000 cargo test -q --profile ci -p speaker --no-default-features --test simulation -- move_nothing --nocapture
