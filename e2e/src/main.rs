@@ -66,7 +66,7 @@ enum Command {
         /// With how many nodes, one size after the other.
         #[arg(long, value_delimiter = ',', default_value = "3,10")]
         nodes: Vec<usize>,
-        /// With how many nodes faults strike the owner of an ExternalIPPool's address.
+        /// With how many nodes faults strike the owner of an ExternalIPPool's address; none at all with 0.
         #[arg(long, value_delimiter = ',', default_value = "3")]
         antrea_nodes: Vec<usize>,
         /// For how many minutes packets are lost; none at all with 0.

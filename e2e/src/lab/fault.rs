@@ -40,7 +40,7 @@ pub enum Fault {
 
 impl Fault {
     /// What happens to a node itself.
-    pub const ALL: [Self; 4] = [Self::LinkCut, Self::Freeze, Self::Kill, Self::Stop];
+    pub const NODE: [Self; 4] = [Self::LinkCut, Self::Freeze, Self::Kill, Self::Stop];
     /// What happens between the nodes, while the client reaches all of them.
     pub const RING: [Self; 3] = [Self::Part, Self::Deafen, Self::Mute];
 
@@ -69,19 +69,11 @@ impl Fault {
             Self::Part => loss::part_few(lab, name)?,
             Self::Deafen => loss::one_way(lab, name, true)?,
             Self::Mute => loss::one_way(lab, name, false)?,
-            Self::Freeze | Self::Kill | Self::Stop => return self.strike_programs(lab.node(name)?),
-        }
-        Ok(before)
-    }
-
-    fn strike_programs(self, node: &mut Node) -> anyhow::Result<Instant> {
-        let before = now();
-        match self {
-            Self::LinkCut | Self::Part | Self::Deafen | Self::Mute => {}
-            Self::Freeze => signal_all(node, Signal::SIGSTOP)?,
-            Self::Kill => node.speaker.as_mut().context("no speaker")?.kill(),
+            Self::Freeze => signal_all(lab.node(name)?, Signal::SIGSTOP)?,
+            Self::Kill => lab.node(name)?.speaker.as_mut().context("no speaker")?.kill(),
             Self::Stop => {
-                node.speaker.as_mut().context("no speaker")?.signal(Signal::SIGTERM)?;
+                let speaker = lab.node(name)?.speaker.as_mut().context("no speaker")?;
+                speaker.signal(Signal::SIGTERM)?;
             }
         }
         Ok(before)

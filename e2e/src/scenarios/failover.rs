@@ -21,7 +21,7 @@ const STANDSTILL: Duration = Duration::from_secs(3);
 
 pub(super) fn run(lab: &mut Lab) -> anyhow::Result<()> {
     let watched = Watched::start(lab, 3, &[])?;
-    for fault in Fault::ALL {
+    for fault in Fault::NODE {
         let outcome = strike(lab, &watched, fault).with_context(|| fault.name())?;
         println!("     {}: {outcome}", fault.name());
         if fault == Fault::Stop {

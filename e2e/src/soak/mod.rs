@@ -71,7 +71,7 @@ impl Plan {
     /// The faults of a node, and, where MetalLB's rules say who owns an address, those of the ring: the election does not change them. With how often each
     /// strikes.
     fn faults(&self, world: World) -> Vec<(Fault, usize)> {
-        let of_nodes = Fault::ALL.into_iter().map(|fault| (fault, self.trials));
+        let of_nodes = Fault::NODE.into_iter().map(|fault| (fault, self.trials));
         let of_ring = Fault::RING.into_iter().filter(|_| world == World::MetalLb);
         let all = of_nodes.chain(of_ring.map(|fault| (fault, self.ring_trials)));
         all.filter(|(fault, trials)| *trials > 0 && self.wants(fault.name())).collect()
@@ -108,7 +108,7 @@ fn strikes(plan: &Plan, cluster: &Path, figures: &mut Figures) -> anyhow::Result
 fn strike_all(plan: &Plan, lab: &mut Lab, figures: &mut Figures) -> anyhow::Result<()> {
     let metallb = plan.nodes.iter().map(|nodes| (*nodes, World::MetalLb));
     let antrea = plan.antrea_nodes.iter().map(|nodes| (*nodes, World::Antrea));
-    for (nodes, world) in metallb.chain(antrea) {
+    for (nodes, world) in metallb.chain(antrea).filter(|(nodes, _)| *nodes > 0) {
         let faults = plan.faults(world);
         let api_away = world == World::MetalLb && plan.ring_trials > 0 && plan.wants(API_AWAY);
         if faults.is_empty() && !api_away {
