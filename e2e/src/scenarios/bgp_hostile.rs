@@ -3,8 +3,8 @@
 //!
 //! Topology: one node; the three routers; a peer that sends nonsense on every connection, a peer that never reads.
 //! Steps: each kind of nonsense is answered with the NOTIFICATION of RFC 4271 section 6 and the speaker connects again; while
-//! that goes on 300 Services' routes change again and again, the routers get every change, their sessions stay, and the
-//! speaker's memory stays what it was.
+//! that goes on 300 Services' routes change again and again, faster than their events can be written; the routers get every
+//! change, their sessions stay, and the speaker's memory stays what it was.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -23,7 +23,7 @@ use crate::lab::{Lab, SOON};
 
 const NODE: &str = "172.30.0.11";
 const SERVICES: usize = 300;
-const CHANGES: usize = 10;
+const CHANGES: usize = 40;
 /// What the answers to the five kinds of nonsense say (RFC 4271 section 6.1, 6.3; RFC 6608).
 const ANSWERS: [&str; 5] = ["1/1", "1/2", "1/3", "3/1", "5/3"];
 
@@ -54,11 +54,15 @@ pub(super) fn run(lab: &mut Lab) -> anyhow::Result<()> {
         lab.kube().create(&service(&name, json!({"metadata": {"annotations": annotation}})))?;
     }
     expect(lab, "")?;
-    let memory = resident(lab)?;
-    for change in 1..=CHANGES {
+    let mut memory = 0;
+    for change in 0..=CHANGES {
         let community = format!("64999:{change}");
         lab.kube().apply(&bgp_advertisement("a", json!({"communities": [community]})))?;
         expect(lab, &community)?;
+        if change == 0 {
+            // What one change takes is taken anew by each.
+            memory = own_memory(lab)?;
+        }
     }
     let answered = || -> BTreeSet<String> {
         let log = mad.log();
@@ -70,9 +74,9 @@ pub(super) fn run(lab: &mut Lab) -> anyhow::Result<()> {
         .with_context(|| mad.log())?;
     ensure!(waiting(lab)? > 0, "the deaf one has read all");
     ensure!(deaf.log().matches(": established").count() == 1, "the deaf one: {}", deaf.log());
-    let (after, grown) = (sessions(lab)?, resident(lab)?.saturating_sub(memory));
+    let (after, grown) = (sessions(lab)?, own_memory(lab)?.saturating_sub(memory));
     ensure!(before == after, "sessions were reset: {before:?}, then {after:?}");
-    ensure!(grown < 4096, "the speaker grew by {grown} KiB from {memory} KiB");
+    ensure!(grown < 1024, "the speaker grew by {grown} KiB from {memory} KiB");
     Ok(())
 }
 
@@ -142,12 +146,12 @@ fn waiting(lab: &mut Lab) -> anyhow::Result<usize> {
     Ok(queue.parse()?)
 }
 
-/// Resident memory of the speaker in KiB.
-fn resident(lab: &mut Lab) -> anyhow::Result<usize> {
+/// Resident memory of the speaker in KiB that is its own: pages of its program come and go as the kernel and the speaker see fit.
+fn own_memory(lab: &mut Lab) -> anyhow::Result<usize> {
     let node = lab.node("node1")?;
     let pid = node.speaker.as_ref().context("a speaker")?.pid();
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("VmRSS")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).context("RssAnon")?;
     let number = line.split_whitespace().next().context("a number")?;
     Ok(number.parse()?)
 }

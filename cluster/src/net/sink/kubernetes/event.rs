@@ -2,8 +2,10 @@
 //! Events: core/v1, since MetalLB's roles permit no other (contract 8.2). One that happens
 //! again is raised in count by PATCH instead of written anew.
 
-use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crds::config::{PoolId, PoolKind};
@@ -21,7 +23,7 @@ use crate::ObjectKey;
 /// How many distinct events are remembered for raising; beyond that the memory starts anew.
 const REMEMBERED: usize = 4096;
 
-/// How many events may wait for the API; beyond that they are dropped and counted in the log.
+/// How many distinct events may wait for the API; beyond that they are dropped, which the log tells.
 const QUEUE: usize = 16_384;
 
 /// How many are written together.
@@ -94,49 +96,113 @@ pub struct ObjectEvent {
     pub message: String,
 }
 
-enum Message {
-    Event(ObjectEvent),
+/// Events that wait to be written. One that happens again meanwhile is counted, not queued again: routes that change faster than the API
+/// takes events must not push out those about something else.
+#[derive(Default)]
+struct Waiting {
+    events: HashMap<u64, Raised>,
+    /// In the order in which they came.
+    order: VecDeque<u64>,
+}
+
+impl Waiting {
+    /// Gives the event back when there is no room for it.
+    fn add(&mut self, hash: u64, event: ObjectEvent) -> Result<(), ObjectEvent> {
+        let full = self.events.len() >= QUEUE;
+        match self.events.entry(hash) {
+            Entry::Occupied(mut known) => known.get_mut().times += 1,
+            Entry::Vacant(_) if full => return Err(event),
+            Entry::Vacant(place) => {
+                place.insert(Raised { event, times: 1, attempts: 0 });
+                self.order.push_back(hash);
+            }
+        }
+        Ok(())
+    }
+
+    /// The first so many.
+    fn take(&mut self, count: usize) -> Vec<Raised> {
+        let count = count.min(self.order.len());
+        let taken =
+            self.order.drain(..count).filter_map(|hash| self.events.remove(&hash)).collect();
+        if self.order.is_empty() {
+            // A burst must not hold its room for ever.
+            *self = Self::default();
+        }
+        taken
+    }
+}
+
+/// The events that wait, and what tells the same event.
+#[derive(Default)]
+struct Queue {
+    waiting: Mutex<Waiting>,
+    hasher: RandomState,
+}
+
+impl Queue {
+    fn hash(&self, event: &ObjectEvent) -> u64 {
+        let ObjectEvent { regarding, warning, reason, message } = event;
+        self.hasher.hash_one((regarding, warning, reason, message))
+    }
+
+    fn add(&self, event: ObjectEvent) -> Result<(), ObjectEvent> {
+        let hash = self.hash(&event);
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).add(hash, event)
+    }
+
+    /// The first so many, and whether more wait.
+    fn take(&self, count: usize) -> (Vec<Raised>, bool) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        (waiting.take(count), !waiting.order.is_empty())
+    }
+}
+
+enum Wake {
+    Published,
     /// All events before this have been written when it is answered.
     Flush(oneshot::Sender<()>),
 }
 
 /// The handle of the writing task.
-#[derive(Clone, Debug)]
-pub struct EventSink(mpsc::Sender<Message>);
+#[derive(Clone)]
+pub struct EventSink {
+    queue: Arc<Queue>,
+    wake: mpsc::Sender<Wake>,
+}
 
 impl EventSink {
     /// Starts the task on the current runtime. `component` is the source, `host` its node if it has one.
     #[must_use]
     pub fn start(client: Client, component: &'static str, host: Option<String>) -> Self {
-        let (sender, events) = mpsc::channel(QUEUE);
-        tokio::spawn(run(
-            Writer {
-                client,
-                component,
-                host,
-                known: HashMap::new(),
-                hasher: RandomState::new(),
-                serial: 0,
-            },
-            events,
-        ));
-        Self(sender)
+        let queue = Arc::<Queue>::default();
+        let (wake, wakes) = mpsc::channel(1);
+        let writer = Writer {
+            client,
+            component,
+            host,
+            known: HashMap::new(),
+            queue: Arc::clone(&queue),
+            serial: 0,
+        };
+        tokio::spawn(run(writer, wakes));
+        Self { queue, wake }
     }
 
     /// Writes an event, soon.
     pub fn publish(&self, event: ObjectEvent) {
-        if let Err(mpsc::error::TrySendError::Full(Message::Event(event))) =
-            self.0.try_send(Message::Event(event))
-        {
+        if let Err(event) = self.queue.add(event) {
             tracing::warn!(object = %event.regarding.key, reason = event.reason, "event dropped: too many wait");
         }
+        // When there is no room for it the task is woken already.
+        let _ = self.wake.try_send(Wake::Published);
     }
 
     /// Waits until what was published has been written, two seconds at most: for the program's end.
     pub async fn flush(&self) {
         let (answer, written) = oneshot::channel();
         let flush = async {
-            if self.0.send(Message::Flush(answer)).await.is_ok() {
+            if self.wake.send(Wake::Flush(answer)).await.is_ok() {
                 // Nobody answers only when the task has ended.
                 let _ = written.await;
             }
@@ -146,25 +212,26 @@ impl EventSink {
     }
 }
 
-async fn run(mut writer: Writer, mut messages: mpsc::Receiver<Message>) {
-    let mut batch = Vec::new();
+async fn run(mut writer: Writer, mut wakes: mpsc::Receiver<Wake>) {
     let mut failed = Failed::default();
+    let mut more = false;
     loop {
-        let open = tokio::select! {
-            received = messages.recv_many(&mut batch, BATCH) => received > 0,
-            () = failed.due() => true,
+        let (open, flush) = tokio::select! {
+            biased;
+            wake = wakes.recv() => match wake {
+                Some(Wake::Flush(answer)) => (true, Some(answer)),
+                Some(Wake::Published) => (true, None),
+                None => (false, None),
+            },
+            () = failed.due() => (true, None),
+            () = std::future::ready(()), if more => (true, None),
         };
-        let (mut events, mut waiting) = (Vec::with_capacity(batch.len()), Vec::new());
-        for message in batch.drain(..) {
-            match message {
-                Message::Event(event) => events.push(Raised { event, times: 1, attempts: 0 }),
-                Message::Flush(answer) => waiting.push(answer),
-            }
-        }
-        let hurry = !waiting.is_empty() || !open;
+        let hurry = flush.is_some() || !open;
+        let mut events;
+        (events, more) = writer.queue.take(if hurry { usize::MAX } else { BATCH });
         events.extend(failed.take(hurry));
         failed.add(writer.write_all(events).await);
-        for answer in waiting {
+        if let Some(answer) = flush {
             // Who asked may have given up.
             let _ = answer.send(());
         }
@@ -177,7 +244,7 @@ async fn run(mut writer: Writer, mut messages: mpsc::Receiver<Message>) {
     }
 }
 
-/// An event, how often it happened in this batch, and how often it was tried to write it.
+/// An event, how often it happened since it was written, and how often it was tried to write it.
 struct Raised {
     event: ObjectEvent,
     times: u32,
@@ -242,7 +309,7 @@ struct Writer {
     host: Option<String>,
     /// Name and count of each event by its hash.
     known: HashMap<u64, (String, u32)>,
-    hasher: RandomState,
+    queue: Arc<Queue>,
     serial: u32,
 }
 
@@ -252,7 +319,7 @@ impl Writer {
         let mut raised: Vec<(u64, Raised)> = Vec::with_capacity(batch.len());
         let mut places: HashMap<u64, usize> = HashMap::new();
         for one in batch {
-            let hash = self.hash(&one.event);
+            let hash = self.queue.hash(&one.event);
             match places.get(&hash).and_then(|place| raised.get_mut(*place)) {
                 Some((_, known)) => {
                     known.times += one.times;
@@ -285,11 +352,6 @@ impl Writer {
             }
         }
         failed
-    }
-
-    fn hash(&self, event: &ObjectEvent) -> u64 {
-        let ObjectEvent { regarding, warning, reason, message } = event;
-        self.hasher.hash_one((regarding, warning, reason, message))
     }
 
     async fn write(&self, hash: u64, mut raised: Raised, serial: u32) -> Written {
@@ -397,6 +459,55 @@ mod tests {
             reason: "nodeAssigned",
             message: "announcing".to_owned(),
         }
+    }
+
+    #[test]
+    fn an_event_that_happens_again_waits_once() {
+        let queue = Queue::default();
+        for number in 0..3 * QUEUE {
+            let mut event = event();
+            event.message = format!("announcing {}", number % 3);
+            queue.add(event).unwrap();
+        }
+        let (taken, more) = queue.take(2);
+        let seen: Vec<_> =
+            taken.iter().map(|raised| (&*raised.event.message, raised.times)).collect();
+        let times = u32::try_from(QUEUE).unwrap();
+        assert_eq!(seen, [("announcing 0", times), ("announcing 1", times)]);
+        assert!(more);
+        assert_eq!(queue.take(2).0.len(), 1);
+        assert!(!queue.take(2).1);
+    }
+
+    #[test]
+    fn what_is_new_finds_no_room_when_too_many_wait() {
+        let queue = Queue::default();
+        let numbered = |number: usize| {
+            let mut event = event();
+            event.message = number.to_string();
+            event
+        };
+        for number in 0..QUEUE {
+            queue.add(numbered(number)).unwrap();
+        }
+        assert!(queue.add(numbered(QUEUE)).is_err());
+        assert!(queue.add(numbered(0)).is_ok(), "it waits already");
+        queue.take(1);
+        assert!(queue.add(numbered(QUEUE)).is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_flush_waits_for_all() {
+        let (client, asked) = api(Arc::new(AtomicU16::new(201)));
+        let sink = EventSink::start(client, "test", None);
+        for number in 0..3 * BATCH {
+            let mut event = event();
+            event.message = number.to_string();
+            sink.publish(event);
+        }
+        tokio::task::yield_now().await;
+        sink.flush().await;
+        assert_eq!(asked.load(Ordering::SeqCst) as usize, 3 * BATCH);
     }
 
     async fn asked_after(status: u16, then: u16, time: Duration) -> u32 {
