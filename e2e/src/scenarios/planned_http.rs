@@ -17,6 +17,7 @@ use crate::lab::load::Load;
 use crate::lab::node::Proxy;
 use crate::lab::objects::service;
 use crate::lab::wait::now;
+use crate::lab::watcher::milliseconds;
 use crate::lab::{Lab, SOON};
 
 const RATE: u32 = 1_000;
@@ -99,6 +100,8 @@ fn step(
     };
     let before_owner = before_owner.context("nobody had it")?;
     let began = act(lab).context(what.to_owned())?;
+    // By then the API server has written what was asked of it, and told the speakers.
+    let answered = now();
     let (heir, first) = watched.successor(&before_owner, began).context(what.to_owned())?;
     ensure!((heir == watched.owner) == back, "{what}: {heir} has it");
     watched.settle_on(&heir, first, QUIET)?;
@@ -108,8 +111,9 @@ fn step(
     });
     let after = load.tally();
     println!(
-        "     {what}: {heir} after {:.1} ms, {} requests, the longest {:.0} ms, {} slow, {} asked again, {} failed",
+        "     {what}: {heir} after {:.1} ms ({:+.1} from the answer), {} requests, the longest {:.0} ms, {} slow, {} asked again, {} failed",
         (first - began).as_secs_f64() * 1e3,
+        milliseconds(answered, first),
         after.served - before.served,
         after.longest.as_secs_f64() * 1e3,
         after.slow.len() - before.slow.len(),
@@ -118,11 +122,11 @@ fn step(
     );
     // Only what was under way at the moment of the move itself.
     for start in after.repeated.iter().skip(before.repeated.len()) {
-        let when = crate::lab::watcher::milliseconds(first, *start);
+        let when = milliseconds(first, *start);
         ensure!(when.abs() < 100.0, "{what}: a request was reset {when:.1} ms after the move");
     }
     for (start, why) in after.failed.iter().skip(before.failed.len()) {
-        let when = crate::lab::watcher::milliseconds(first, *start);
+        let when = milliseconds(first, *start);
         println!("       {when:.1} ms after the first frame of {heir}: {why}");
     }
     // Whoever goes by announcements goes to the next owner, also if an announcement of the last one crossed its first.
