@@ -19,6 +19,11 @@ pub(crate) const TWO: Duration = Duration::from_millis(1_200);
 pub(crate) const TWO_PARTIAL: Duration = Duration::from_millis(2_200);
 /// Within this time after the last fault a majority that is connected, and cut off from all others, has an owner for every address.
 pub(crate) const CLEAN: Duration = Duration::from_millis(500);
+/// The same where it comes within [`BACK`] after another one's end: members come back one by one, each has others watch the rest, and
+/// whoever begins to watch waits anew.
+pub(crate) const SHORTLY: Duration = Duration::from_millis(1_000);
+/// How long it may take until all have met again.
+pub(crate) const BACK: Duration = Duration::from_millis(1_000);
 /// The same where some hear one another one way only, or hear some and not the others.
 pub(crate) const PARTIAL: Duration = Duration::from_millis(3_000);
 /// The same where there was no majority before.
@@ -79,6 +84,8 @@ pub(crate) struct History {
     required: Vec<(Duration, Option<Duration>)>,
     /// From when on whether not all that hear one another hear the same ones, both ways.
     partial: Vec<(Duration, bool)>,
+    /// When members last came back.
+    back: Option<Duration>,
     pub(crate) count: usize,
 }
 
@@ -123,6 +130,7 @@ impl History {
             open: BTreeSet::new(),
             required: vec![(4_000 * MS, Some(Duration::ZERO))],
             partial: vec![(Duration::ZERO, false)],
+            back: None,
             count,
         }
     }
@@ -247,6 +255,9 @@ impl History {
                 }
             }
         }
+        if !matches!(fault, Fault::Loss | Fault::Drain | Fault::Api) {
+            self.back = Some(self.world.now);
+        }
         self.connect();
         self.require(fault, false);
     }
@@ -355,6 +366,9 @@ impl History {
             (false, _) => None,
             (true, _) if gathering || self.required.last().is_some_and(|it| it.1.is_none()) => {
                 Some(GATHERING)
+            }
+            (true, true) if begins && self.back.is_some_and(|at| world.now < at + BACK) => {
+                Some(SHORTLY)
             }
             (true, true) => Some(CLEAN),
             (true, false) => Some(PARTIAL),
