@@ -12,7 +12,7 @@ mod metallb;
 mod plan;
 mod requests;
 mod rest;
-mod usage;
+pub(crate) mod usage;
 mod webhook;
 mod wire;
 

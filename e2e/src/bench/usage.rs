@@ -14,7 +14,7 @@ pub(super) fn resident(pid: u32) -> anyhow::Result<f64> {
 }
 
 /// Resident memory that is the process's own: not pages of files, which the kernel can drop and all processes share.
-pub(super) fn own(pid: u32) -> anyhow::Result<f64> {
+pub(crate) fn own(pid: u32) -> anyhow::Result<f64> {
     megabytes(pid, "RssAnon:")
 }
 

@@ -12,6 +12,7 @@ use std::path::Path;
 use anyhow::{Context, ensure};
 use serde_json::json;
 
+use crate::bench::usage;
 use crate::lab::bgp::ASN;
 use crate::lab::netns::Namespace;
 use crate::lab::node::Proxy;
@@ -54,14 +55,14 @@ pub(super) fn run(lab: &mut Lab) -> anyhow::Result<()> {
         lab.kube().create(&service(&name, json!({"metadata": {"annotations": annotation}})))?;
     }
     expect(lab, "")?;
-    let mut memory = 0;
+    let mut own = 0.0;
     for change in 0..=CHANGES {
         let community = format!("64999:{change}");
         lab.kube().apply(&bgp_advertisement("a", json!({"communities": [community]})))?;
         expect(lab, &community)?;
         if change == 0 {
             // What one change takes is taken anew by each.
-            memory = own_memory(lab)?;
+            own = memory(lab)?;
         }
     }
     let answered = || -> BTreeSet<String> {
@@ -74,9 +75,9 @@ pub(super) fn run(lab: &mut Lab) -> anyhow::Result<()> {
         .with_context(|| mad.log())?;
     ensure!(waiting(lab)? > 0, "the deaf one has read all");
     ensure!(deaf.log().matches(": established").count() == 1, "the deaf one: {}", deaf.log());
-    let (after, grown) = (sessions(lab)?, own_memory(lab)?.saturating_sub(memory));
+    let (after, grown) = (sessions(lab)?, memory(lab)? - own);
     ensure!(before == after, "sessions were reset: {before:?}, then {after:?}");
-    ensure!(grown < 1024, "the speaker grew by {grown} KiB from {memory} KiB");
+    ensure!(grown < 1.0, "the speaker grew by {grown:.1} MB from {own:.1} MB");
     Ok(())
 }
 
@@ -146,12 +147,7 @@ fn waiting(lab: &mut Lab) -> anyhow::Result<usize> {
     Ok(queue.parse()?)
 }
 
-/// Resident memory of the speaker in KiB that is its own: pages of its program come and go as the kernel and the speaker see fit.
-fn own_memory(lab: &mut Lab) -> anyhow::Result<usize> {
-    let node = lab.node("node1")?;
-    let pid = node.speaker.as_ref().context("a speaker")?.pid();
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).context("RssAnon")?;
-    let number = line.split_whitespace().next().context("a number")?;
-    Ok(number.parse()?)
+/// The speaker's own memory in MB: pages of its program come and go as the kernel and the speaker see fit.
+fn memory(lab: &mut Lab) -> anyhow::Result<f64> {
+    usage::own(lab.node("node1")?.speaker.as_ref().context("a speaker")?.pid())
 }

@@ -107,13 +107,17 @@ struct Waiting {
 
 impl Waiting {
     /// Gives the event back when there is no room for it.
-    fn add(&mut self, hash: u64, event: ObjectEvent) -> Result<(), ObjectEvent> {
+    fn add(&mut self, hash: u64, raised: Raised) -> Result<(), Raised> {
         let full = self.events.len() >= QUEUE;
         match self.events.entry(hash) {
-            Entry::Occupied(mut known) => known.get_mut().times += 1,
-            Entry::Vacant(_) if full => return Err(event),
+            Entry::Occupied(mut known) => {
+                let known = known.get_mut();
+                known.times += raised.times;
+                known.attempts = known.attempts.max(raised.attempts);
+            }
+            Entry::Vacant(_) if full => return Err(raised),
             Entry::Vacant(place) => {
-                place.insert(Raised { event, times: 1, attempts: 0 });
+                place.insert(raised);
                 self.order.push_back(hash);
             }
         }
@@ -121,10 +125,10 @@ impl Waiting {
     }
 
     /// The first so many.
-    fn take(&mut self, count: usize) -> Vec<Raised> {
+    fn take(&mut self, count: usize) -> Vec<(u64, Raised)> {
         let count = count.min(self.order.len());
-        let taken =
-            self.order.drain(..count).filter_map(|hash| self.events.remove(&hash)).collect();
+        let hashes = self.order.drain(..count);
+        let taken = hashes.filter_map(|hash| Some((hash, self.events.remove(&hash)?))).collect();
         if self.order.is_empty() {
             // A burst must not hold its room for ever.
             *self = Self::default();
@@ -146,13 +150,18 @@ impl Queue {
         self.hasher.hash_one((regarding, warning, reason, message))
     }
 
-    fn add(&self, event: ObjectEvent) -> Result<(), ObjectEvent> {
-        let hash = self.hash(&event);
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).add(hash, event)
+    /// Whether there is room for it; if not, it is dropped.
+    fn add(&self, raised: Raised) -> bool {
+        let hash = self.hash(&raised.event);
+        let added = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).add(hash, raised);
+        if let Err(Raised { event, .. }) = &added {
+            tracing::warn!(object = %event.regarding.key, reason = event.reason, "event dropped: too many wait");
+        }
+        added.is_ok()
     }
 
-    /// The first so many, and whether more wait.
-    fn take(&self, count: usize) -> (Vec<Raised>, bool) {
+    /// The first so many with their hashes, and whether more wait.
+    fn take(&self, count: usize) -> (Vec<(u64, Raised)>, bool) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         (waiting.take(count), !waiting.order.is_empty())
     }
@@ -191,9 +200,7 @@ impl EventSink {
 
     /// Writes an event, soon.
     pub fn publish(&self, event: ObjectEvent) {
-        if let Err(event) = self.queue.add(event) {
-            tracing::warn!(object = %event.regarding.key, reason = event.reason, "event dropped: too many wait");
-        }
+        self.queue.add(Raised { event, times: 1, attempts: 0 });
         // When there is no room for it the task is woken already.
         let _ = self.wake.try_send(Wake::Published);
     }
@@ -227,9 +234,11 @@ async fn run(mut writer: Writer, mut wakes: mpsc::Receiver<Wake>) {
             () = std::future::ready(()), if more => (true, None),
         };
         let hurry = flush.is_some() || !open;
-        let mut events;
+        for again in failed.take(hurry) {
+            writer.queue.add(again);
+        }
+        let events;
         (events, more) = writer.queue.take(if hurry { usize::MAX } else { BATCH });
-        events.extend(failed.take(hurry));
         failed.add(writer.write_all(events).await);
         if let Some(answer) = flush {
             // Who asked may have given up.
@@ -315,26 +324,11 @@ struct Writer {
 
 impl Writer {
     /// Writes all; gives those that are worth another attempt.
-    async fn write_all(&mut self, batch: Vec<Raised>) -> Vec<Raised> {
-        let mut raised: Vec<(u64, Raised)> = Vec::with_capacity(batch.len());
-        let mut places: HashMap<u64, usize> = HashMap::new();
-        for one in batch {
-            let hash = self.queue.hash(&one.event);
-            match places.get(&hash).and_then(|place| raised.get_mut(*place)) {
-                Some((_, known)) => {
-                    known.times += one.times;
-                    known.attempts = known.attempts.max(one.attempts);
-                }
-                None => {
-                    places.insert(hash, raised.len());
-                    raised.push((hash, one));
-                }
-            }
-        }
+    async fn write_all(&mut self, batch: Vec<(u64, Raised)>) -> Vec<Raised> {
         let first = self.serial;
-        self.serial = first.wrapping_add(u32::try_from(raised.len()).unwrap_or(0));
+        self.serial = first.wrapping_add(u32::try_from(batch.len()).unwrap_or(0));
         let (writer, mut serial) = (&*self, first);
-        let writes = raised.into_iter().map(|(hash, raised)| {
+        let writes = batch.into_iter().map(|(hash, raised)| {
             serial = serial.wrapping_add(1);
             writer.write(hash, raised, serial)
         });
@@ -461,19 +455,26 @@ mod tests {
         }
     }
 
+    fn once(message: usize) -> Raised {
+        let event = ObjectEvent { message: message.to_string(), ..event() };
+        Raised { event, times: 1, attempts: 0 }
+    }
+
     #[test]
     fn an_event_that_happens_again_waits_once() {
         let queue = Queue::default();
         for number in 0..3 * QUEUE {
-            let mut event = event();
-            event.message = format!("announcing {}", number % 3);
-            queue.add(event).unwrap();
+            assert!(queue.add(once(number % 3)));
         }
+        // One that could not be written comes back.
+        assert!(queue.add(Raised { times: 5, attempts: 2, ..once(1) }));
         let (taken, more) = queue.take(2);
-        let seen: Vec<_> =
-            taken.iter().map(|raised| (&*raised.event.message, raised.times)).collect();
+        let seen: Vec<_> = taken
+            .iter()
+            .map(|(_, raised)| (&*raised.event.message, raised.times, raised.attempts))
+            .collect();
         let times = u32::try_from(QUEUE).unwrap();
-        assert_eq!(seen, [("announcing 0", times), ("announcing 1", times)]);
+        assert_eq!(seen, [("0", times, 0), ("1", times + 5, 2)]);
         assert!(more);
         assert_eq!(queue.take(2).0.len(), 1);
         assert!(!queue.take(2).1);
@@ -482,18 +483,13 @@ mod tests {
     #[test]
     fn what_is_new_finds_no_room_when_too_many_wait() {
         let queue = Queue::default();
-        let numbered = |number: usize| {
-            let mut event = event();
-            event.message = number.to_string();
-            event
-        };
         for number in 0..QUEUE {
-            queue.add(numbered(number)).unwrap();
+            assert!(queue.add(once(number)));
         }
-        assert!(queue.add(numbered(QUEUE)).is_err());
-        assert!(queue.add(numbered(0)).is_ok(), "it waits already");
+        assert!(!queue.add(once(QUEUE)));
+        assert!(queue.add(once(0)), "it waits already");
         queue.take(1);
-        assert!(queue.add(numbered(QUEUE)).is_ok());
+        assert!(queue.add(once(QUEUE)));
     }
 
     #[tokio::test(start_paused = true)]
@@ -501,9 +497,7 @@ mod tests {
         let (client, asked) = api(Arc::new(AtomicU16::new(201)));
         let sink = EventSink::start(client, "test", None);
         for number in 0..3 * BATCH {
-            let mut event = event();
-            event.message = number.to_string();
-            sink.publish(event);
+            sink.publish(once(number).event);
         }
         tokio::task::yield_now().await;
         sink.flush().await;
