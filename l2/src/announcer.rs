@@ -25,8 +25,9 @@ const AGAIN: Duration = Duration::from_millis(10);
 /// How long whoever announces an address for longer is quiet after another station has announced it: the news that it passes there may be
 /// on their way, and an announcement would lead everybody back for a moment.
 const HELD: Duration = Duration::from_millis(500);
-/// How often at most, so that a station that goes on claiming an address silences nobody.
-const HELD_EVERY: Duration = Duration::from_secs(5);
+/// How often at most, so that a station that goes on claiming an address silences nobody. Whoever still owns the address after
+/// [`HELD`] then announces it once: DEFEND_INTERVAL of RFC 5227 §1.1 and §2.4 (b).
+const DEFEND_INTERVAL: Duration = Duration::from_secs(10);
 /// The golden ratio's fraction: its multiples fill the interval evenly, however many addresses come.
 const GOLDEN: f64 = 0.618_033_988_749_894_8;
 
@@ -64,6 +65,8 @@ struct Address {
     periodic: Option<Periodic>,
     /// When its announcements were last put off because another station announced it.
     held: Option<Instant>,
+    /// When, and on which link, that announcement is to be answered by one of ours.
+    defence: Option<(Instant, u32)>,
 }
 
 /// The place of an address in the interval, and the jittered moment next to it.
@@ -87,6 +90,7 @@ struct Window {
 enum Job {
     Window(IpAddr, u32),
     Periodic(IpAddr),
+    Defence(IpAddr),
 }
 
 impl Announcer {
@@ -112,7 +116,8 @@ impl Announcer {
             None => {
                 let periodic = self.first_periodic(now, address);
                 let links = Arc::clone(&links);
-                self.addresses.insert(address, Address { links, periodic, held: None });
+                self.addresses
+                    .insert(address, Address { links, periodic, held: None, defence: None });
                 Arc::default()
             }
         };
@@ -154,7 +159,9 @@ impl Announcer {
     }
 
     /// Another station announced the address to all on this link. If that was the last owner's word against our first, ours comes once more;
-    /// if it was the next owner's, what is due here waits until we may know that there is one. True if it waits.
+    /// if it was the next owner's, what is due here waits until we may know that there is one. Where there is none, the address is
+    /// announced once more then, so that the neighbours do not believe a false claim until the next periodic announcement. True if
+    /// it waits.
     pub fn contested(&mut self, now: Instant, address: IpAddr, link: u32) -> bool {
         if let Some(window) = self.windows.get_mut(&(address, link))
             && now + WINDOW < window.until + FRESH
@@ -166,10 +173,14 @@ impl Announcer {
             return false;
         }
         let Some(known) = self.addresses.get_mut(&address) else { return false };
-        if known.held.is_some_and(|since| now < since + HELD_EVERY) {
+        if known.held.is_some_and(|since| now < since + DEFEND_INTERVAL) {
             return false;
         }
         known.held = Some(now);
+        if !self.windows.contains_key(&(address, link)) {
+            known.defence = Some((now + HELD, link));
+            self.queue.push(Reverse((now + HELD, Job::Defence(address))));
+        }
         self.put_off(address, now + HELD);
         self.tidy();
         true
@@ -207,6 +218,7 @@ impl Announcer {
             match job {
                 Job::Window(address, link) => self.window_due(now, address, link),
                 Job::Periodic(address) => self.periodic_due(now, address),
+                Job::Defence(address) => self.defence_due(address),
             }
             self.tidy();
         }
@@ -229,6 +241,10 @@ impl Announcer {
             Job::Periodic(address) => {
                 let periodic = addresses.get(&address).and_then(|known| known.periodic.as_ref());
                 periodic.is_some_and(|periodic| periodic.at == at)
+            }
+            Job::Defence(address) => {
+                let defence = addresses.get(&address).and_then(|known| known.defence);
+                defence.is_some_and(|(due, _)| due == at)
             }
         };
         while self.queue.peek().is_some_and(|next| !is_due(next.0)) {
@@ -285,6 +301,15 @@ impl Announcer {
         periodic.times += 1;
         periodic.at = jittered(periodic.base, interval, (seed, address, periodic.times));
         self.queue.push(Reverse((periodic.at, Job::Periodic(address))));
+    }
+
+    /// Without a question: whether the other one still claims it is asked at the usual times.
+    fn defence_due(&mut self, address: IpAddr) {
+        let Some(known) = self.addresses.get_mut(&address) else { return };
+        let Some((_, link)) = known.defence.take() else { return };
+        if known.links.contains(&link) && !self.windows.contains_key(&(address, link)) {
+            self.due.push_back(Burst { address, link, probe: false });
+        }
     }
 
     fn first_periodic(&mut self, now: Instant, address: IpAddr) -> Option<Periodic> {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Remembers what we asked and what we already told, so that a foreign claim becomes at most one report a minute
-//! (RFC 5227 §2.1 and §2.4, without the defence: the claim is reported, not fought). Not the recognition of a claim in a frame.
+//! (RFC 5227 §2.1 and §2.4; the one defence is the [`crate::Announcer`]'s). Not the recognition of a claim in a frame.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
@@ -12,15 +12,19 @@ use crate::{ConflictSource, MacAddress};
 const PROBE_WINDOW: Duration = Duration::from_secs(3);
 /// The same station and address are told once in this time.
 const QUIET: Duration = Duration::from_secs(60);
-/// So many pairs are remembered; beyond them a flood of invented stations is counted, not told.
-const REMEMBERED: usize = 1024;
+/// So many stations of one address are remembered and told: whoever invents more is counted, and mutes no other address.
+const STATIONS: usize = 4;
+/// So many addresses are remembered; of more the one that was told longest ago is forgotten.
+const ADDRESSES: usize = 1024;
 
 /// The memory of probes sent and conflicts told.
 #[derive(Debug, Default)]
 pub struct Conflicts {
     probes: BTreeMap<(IpAddr, u32), Instant>,
     probe_order: VecDeque<(Instant, IpAddr, u32)>,
-    told: BTreeMap<(IpAddr, MacAddress), Instant>,
+    told: BTreeMap<IpAddr, Vec<(MacAddress, Instant)>>,
+    /// When which address was told, the earliest first.
+    told_order: VecDeque<(Instant, IpAddr)>,
 }
 
 impl Conflicts {
@@ -41,19 +45,33 @@ impl Conflicts {
         station: MacAddress,
         directed: bool,
     ) -> Option<ConflictSource> {
-        if self.told.get(&(address, station)).is_some_and(|at| now.duration_since(*at) < QUIET) {
+        self.forget_told(now);
+        let stations = self.told.entry(address).or_default();
+        if stations.len() >= STATIONS || stations.iter().any(|(told, _)| *told == station) {
             return None;
         }
-        if self.told.len() >= REMEMBERED {
-            self.told.retain(|_, at| now.duration_since(*at) < QUIET);
-            if self.told.len() >= REMEMBERED {
-                return None;
-            }
-        }
-        self.told.insert((address, station), now);
+        stations.push((station, now));
+        self.told_order.push_back((now, address));
         self.forget_probes(now);
         let answered = directed && self.probes.contains_key(&(address, link));
         Some(if answered { ConflictSource::Probe } else { ConflictSource::Heard })
+    }
+
+    /// What was told longer ago than [`QUIET`], and what is too much.
+    fn forget_told(&mut self, now: Instant) {
+        while let Some((at, address)) = self.told_order.front().copied() {
+            if now.duration_since(at) < QUIET && self.told.len() < ADDRESSES {
+                break;
+            }
+            self.told_order.pop_front();
+            if let Some(stations) = self.told.get_mut(&address) {
+                stations.retain(|(_, told)| *told != at);
+                if stations.is_empty() {
+                    self.told.remove(&address);
+                }
+            }
+        }
+        crate::shrink(&mut self.told_order);
     }
 
     fn forget_probes(&mut self, now: Instant) {
@@ -113,13 +131,22 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_of_invented_stations_does_not_grow_the_memory() {
+    fn a_flood_of_invented_stations_does_not_grow_the_memory_nor_mute_other_addresses() {
         let (mut conflicts, now) = (Conflicts::default(), Instant::now());
         let told = (0..5_000)
             .filter(|n| conflicts.heard(now, ADDRESS, 2, station(*n), false).is_some())
             .count();
-        assert_eq!((told, conflicts.told.len()), (REMEMBERED, REMEMBERED));
+        assert_eq!(
+            (told, conflicts.told.len(), conflicts.told_order.len()),
+            (STATIONS, 1, STATIONS)
+        );
+        let other = |n: u32| IpAddr::V4(std::net::Ipv4Addr::from(0xc000_0200 + n));
+        assert!(conflicts.heard(now, other(9), 2, station(1), false).is_some());
         assert!(conflicts.heard(now + QUIET, ADDRESS, 2, station(1), false).is_some());
         assert_eq!(conflicts.told.len(), 1);
+        for n in 0..3_000 {
+            assert!(conflicts.heard(now + QUIET, other(10 + n), 2, station(1), false).is_some());
+        }
+        assert!(conflicts.told.len() <= ADDRESSES && conflicts.told_order.len() <= ADDRESSES + 1);
     }
 }

@@ -150,12 +150,35 @@ fn who_hears_the_next_owner_does_not_contradict_it() {
         assert_eq!(run(&mut announcer, at(1_105), Duration::from_millis(495)), []);
         let sent = run(&mut announcer, at(1_600), Duration::from_millis(40));
         assert_eq!(sent.iter().map(|(at, _)| *at).collect::<Vec<_>>(), [25, 25]);
-        assert!(!announcer.contested(at(6_000), address(1), 2));
-        assert!(announcer.contested(at(6_105), address(1), 2), "every five seconds at most");
+        assert!(!announcer.contested(at(11_000), address(1), 2));
+        assert!(announcer.contested(at(11_105), address(1), 2), "every ten seconds at most");
         announcer.disown(address(1));
-        announcer.own(at(6_200), address(1), links(&[2, 3]));
-        assert!(announcer.contested(at(7_300), address(1), 2), "it is another time");
+        announcer.own(at(11_200), address(1), links(&[2, 3]));
+        assert!(announcer.contested(at(12_300), address(1), 2), "it is another time");
     }
+}
+
+#[test]
+fn a_false_claim_is_answered_by_one_announcement_and_not_by_silence() {
+    let (mut announcer, now) = (Announcer::new(Duration::from_secs(60), 1), Instant::now());
+    announcer.own(now, address(1), links(&[2, 3]));
+    let start = now + Duration::from_secs(6);
+    run(&mut announcer, now, Duration::from_secs(6));
+    let at = |milliseconds| start + Duration::from_millis(milliseconds);
+    // A station that claims the address every ten milliseconds.
+    let mut sent = Vec::new();
+    for moment in (0..20_000).step_by(10) {
+        announcer.contested(at(moment), address(1), 2);
+        while let Some(burst) = announcer.poll(at(moment)) {
+            sent.push((moment, burst));
+        }
+    }
+    let defence = Burst { address: address(1), link: 2, probe: false };
+    assert_eq!(sent, [(500, defence), (10_500, defence)], "RFC 5227: every ten seconds at most");
+    // The next owner's news came in time.
+    assert!(announcer.contested(at(20_000), address(1), 2));
+    announcer.disown(address(1));
+    assert_eq!(announcer.deadline(), None);
 }
 
 proptest! {

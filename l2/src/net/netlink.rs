@@ -42,6 +42,8 @@ pub(super) struct Netlink {
     addresses: BTreeMap<u32, BTreeMap<IpAddr, u8>>,
     dump: Dump,
     sequence: u32,
+    /// Links of which a change was read and not handed out yet: also what was read before an error is handed out after it.
+    touched: BTreeSet<u32>,
 }
 
 /// A change to hand to the engine.
@@ -75,6 +77,7 @@ impl Netlink {
             addresses: BTreeMap::new(),
             dump: Dump::Idle,
             sequence: 0,
+            touched: BTreeSet::new(),
         };
         netlink.resynchronize()?;
         Ok(netlink)
@@ -97,18 +100,26 @@ impl Netlink {
 
     /// Reads what is there and returns the changes, in order.
     pub(super) fn receive(&mut self) -> io::Result<Vec<Change>> {
-        let mut touched = BTreeSet::new();
+        let mut touched = std::mem::take(&mut self.touched);
+        if let Err(error) = self.read(&mut touched) {
+            self.touched = touched;
+            return Err(error);
+        }
+        Ok(touched.into_iter().map(|index| self.change(index)).collect())
+    }
+
+    fn read(&mut self, touched: &mut BTreeSet<u32>) -> io::Result<()> {
         loop {
             self.buffer.clear();
             match self.socket.recv_from(&mut self.buffer, 0) {
                 Ok((_, from)) if from.port_number() == 0 => {
                     let datagram = std::mem::take(&mut self.buffer);
-                    let result = self.datagram(&datagram, &mut touched);
+                    let result = self.datagram(&datagram, touched);
                     self.buffer = datagram;
                     result?;
                 }
                 Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
                     tracing::info!("netlink messages were lost; asking for all links again");
@@ -122,7 +133,6 @@ impl Netlink {
                 Err(error) => return Err(error),
             }
         }
-        Ok(touched.into_iter().map(|index| self.change(index)).collect())
     }
 
     fn resynchronize(&mut self) -> io::Result<()> {
