@@ -72,9 +72,11 @@ bench: bins build ## measure the programs as shipped and write docs/benchmarks.m
 	cargo bench -q -p members --bench rest > $(cache)/rest
 	@$(bin)/e2e bench --out docs/benchmarks.md --bin-dir target/release --criterion $(cache)/criterion --simulated $(cache)/rest
 
-deny: ## licences, sources and duplicate versions of the dependencies
+deny: ## licences, sources, duplicate versions and known weaknesses of the dependencies
 	@command -v cargo-deny >/dev/null || cargo install --locked --quiet cargo-deny
 	cargo deny --log-level error check licenses bans sources
+	@cargo deny fetch db >/dev/null 2>&1 || { echo "the database of advisories cannot be fetched: known weaknesses are not checked"; exit 0; }; \
+	cargo deny --log-level error check advisories
 
 packages: ## install what the tests need from Debian
 	@scripts/packages.sh $$(cat e2e/packages)

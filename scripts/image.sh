@@ -2,9 +2,11 @@
 # Builds the two images of static programs: scripts/image.sh PROGRAMS OUT [VERSION]
 # PROGRAMS holds `controller` and `speaker`; OUT gets controller.tar and speaker.tar (OCI archives) and their file systems in
 # controller/ and speaker/. For another architecture PROGRAMS holds programs of that one, and ARCH names it (arm64).
+# The same programs give the same octets: every time in the archives is SOURCE_DATE_EPOCH (0).
 set -euo pipefail
 programs=$1 out=$2 version=${3:-$(sed -n 's/^version = "\(.*\)"/v\1/p' Cargo.toml | head -n 1)}
 arch=${ARCH:-$(dpkg --print-architecture)}
+epoch=${SOURCE_DATE_EPOCH:-0}
 export STORAGE_DRIVER=vfs BUILDAH_ISOLATION=chroot
 command -v buildah >/dev/null || { echo "missing: buildah (apt-get install buildah)" >&2; exit 1; }
 mkdir -p "$out"
@@ -33,6 +35,10 @@ for name in controller speaker; do
     --label org.opencontainers.image.title="ferrolb $name" \
     --label org.opencontainers.image.version="$version" \
     --label org.opencontainers.image.licenses=Apache-2.0 "$container"
-  buildah commit --quiet --rm "$container" "oci-archive:$out/$name.tar:ferrolb/$name:$version" >/dev/null
+  layout=$(mktemp -d)
+  buildah commit --quiet --rm --timestamp "$epoch" --omit-history "$container" "oci:$layout:ferrolb/$name:$version" >/dev/null
+  tar --create --file "$out/$name.tar" --directory "$layout" --sort=name --mtime="@$epoch" --owner=0 --group=0 --numeric-owner \
+    --mode=u=rwX,go=rX blobs index.json oci-layout
+  rm -rf "$layout"
   printf '%-12s %5.1f MB\n' "$name" "$(stat -c %s "$out/$name.tar" | awk '{print $1 / 1e6}')"
 done

@@ -37,11 +37,13 @@ part "member by HashiCorp's memberlist (Go)" e2e/ring/build.sh || exit 1
 part "MetalLB 0.15.2 (Go)" e2e/metallb/build.sh || exit 1
 part "programs (profile ci)" make --no-print-directory bins || exit 1
 part "images" make --no-print-directory image || exit 1
+part "images, packed again" scripts/image-again.sh "$bin" "$bin/images"
 part "format and lints" make --no-print-directory lint
 part "unit and property tests" make --no-print-directory unit
 part "whole speakers, simulated" env FERROLB_SEEDS=2000 \
   cargo test -q --profile ci -p speaker --no-default-features --test simulation whatever_happens
 part "ARP and NDP in namespaces" cargo test -q -p l2 --test namespace -- --ignored --test-threads 2
+part "routes of the host in namespaces" cargo test -q -p speaker --test host_routes -- --ignored --test-threads 2
 part "BFD in namespaces" cargo test -q -p bfd --test namespace --test routers -- --ignored --test-threads 2
 part "BGP in namespaces, with real routers" cargo test -q -p bgp --test namespace --test routers -- --ignored --test-threads 2
 part "rings with HashiCorp's members in namespaces" cargo test -q -p members --test ring --test companion -- --ignored --test-threads 2
