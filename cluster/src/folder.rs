@@ -59,12 +59,32 @@ pub struct Folder {
     origins: BTreeMap<(Kind, Box<str>), Arc<Path>>,
     /// Other hosts that stand in as nodes where the folder has none.
     hosts: BTreeSet<Arc<str>>,
+    /// Whether the folder has none.
+    without_nodes: bool,
 }
 
 impl Folder {
-    /// From the next time these hosts are nodes too, where the folder has none.
-    pub fn set_hosts(&mut self, hosts: BTreeSet<Arc<str>>) {
-        self.hosts = hosts;
+    /// From now on these hosts are nodes, and `node`, the local one, where the folder has none.
+    pub fn set_hosts(&mut self, snapshot: &mut Snapshot, hosts: BTreeSet<Arc<str>>, node: &str) {
+        let before = std::mem::replace(&mut self.hosts, hosts);
+        if self.without_nodes {
+            for gone in before.difference(&self.hosts).filter(|host| &***host != node) {
+                snapshot.delete(Kind::Node, gone);
+            }
+            self.stand_in_for_nodes(snapshot, node);
+        }
+    }
+
+    fn stand_in_for_nodes(&self, snapshot: &mut Snapshot, node: &str) {
+        let hosts: BTreeSet<&str> = self.hosts.iter().map(|host| &**host).chain([node]).collect();
+        for host in hosts {
+            let object = json!({
+                "metadata": { "name": host, "labels": { "kubernetes.io/hostname": host } },
+            });
+            if let Ok(object) = serde_json::from_value::<NodeObject>(object) {
+                snapshot.apply(Object::Node(Box::new(object)));
+            }
+        }
     }
 
     /// Makes the snapshot equal to what the manifests and the state say. `node` stands in where the folder has
@@ -116,17 +136,9 @@ impl Folder {
                 }
             }
         }
-        if !origins.keys().any(|(kind, _)| *kind == Kind::Node) {
-            let hosts: BTreeSet<&str> =
-                self.hosts.iter().map(|host| &**host).chain([node]).collect();
-            for host in hosts {
-                let object = json!({
-                    "metadata": { "name": host, "labels": { "kubernetes.io/hostname": host } },
-                });
-                if let Ok(object) = serde_json::from_value::<NodeObject>(object) {
-                    snapshot.apply(Object::Node(Box::new(object)));
-                }
-            }
+        self.without_nodes = !origins.keys().any(|(kind, _)| *kind == Kind::Node);
+        if self.without_nodes {
+            self.stand_in_for_nodes(snapshot, node);
         }
         for kind in kinds() {
             snapshot.finish(kind);

@@ -287,3 +287,37 @@ fn after_a_restart_a_service_of_a_broken_file_keeps_what_it_had() {
     folder.feed(&mut snapshot, manifests(&[("a.yaml", "")]), &state, "here");
     assert!(snapshot.service(&ObjectKey::new("default", "web")).is_none());
 }
+
+#[test]
+fn of_two_programs_on_one_state_folder_the_second_is_refused_until_the_first_has_ended() {
+    let root = tempfile::tempdir().unwrap();
+    let state = || StateFile::new(root.path(), Path::new("/nowhere")).unwrap();
+    let first = state().hold().unwrap();
+    let error = state().hold().unwrap_err();
+    assert!(matches!(error, StateError::InUse(_)), "{error}");
+    assert!(error.to_string().contains("is in use by another program"), "{error}");
+    drop(first);
+    state().hold().unwrap();
+}
+
+#[test]
+fn hosts_that_come_and_go_are_nodes_at_once_and_a_folders_own_nodes_stay() {
+    let hosts = |names: &[&str]| names.iter().map(|name| Arc::from(*name)).collect();
+    let nodes = |snapshot: &Snapshot| -> Vec<String> {
+        snapshot.nodes().keys().map(ToString::to_string).collect()
+    };
+    let mut snapshot = Snapshot::new(ConfigScope::All, true);
+    let mut folder = Folder::default();
+    folder.feed(&mut snapshot, manifests(&[("a.yaml", "")]), &FolderState::default(), "here");
+    assert_eq!(nodes(&snapshot), ["here"]);
+    folder.set_hosts(&mut snapshot, hosts(&["a", "here"]), "here");
+    assert_eq!(nodes(&snapshot), ["a", "here"]);
+    folder.set_hosts(&mut snapshot, hosts(&["b"]), "here");
+    assert_eq!(nodes(&snapshot), ["b", "here"]);
+    folder.feed(&mut snapshot, manifests(&[("a.yaml", "")]), &FolderState::default(), "here");
+    assert_eq!(nodes(&snapshot), ["b", "here"]);
+    let own = "apiVersion: v1\nkind: Node\nmetadata: {name: own}\n";
+    folder.feed(&mut snapshot, manifests(&[("a.yaml", own)]), &FolderState::default(), "here");
+    folder.set_hosts(&mut snapshot, hosts(&["c"]), "here");
+    assert_eq!(nodes(&snapshot), ["own"]);
+}

@@ -5,6 +5,7 @@
 //! It checks what an API server would refuse before any rule of ferrolb's own; the rules of pools and
 //! advertisements are those of `crds::config`.
 
+mod files;
 mod object;
 mod place;
 mod tree;
@@ -14,13 +15,14 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub use files::{Found, MAX_FILE, is_manifest};
 use object::manifests;
 pub use object::{Manifest, Payload};
 pub use place::Place;
 use tree::Tree;
 
-/// The largest file that is read, in bytes.
-pub const MAX_FILE: u64 = 64 << 20;
+/// The most values (scalars, lists, mappings) of one document: two million are a List of 10,000 Services as `kubectl` exports it.
+const MAX_NODES: usize = 2_000_000;
 
 /// Something wrong in a file.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -66,6 +68,8 @@ pub struct Manifests {
     pub broken: BTreeSet<Arc<Path>>,
     /// Files that hold nothing at all: not even an object that is not used.
     pub blank: BTreeSet<Arc<Path>>,
+    /// Whether something could not be read that may be readable in a while although nobody changes it.
+    pub may_pass: bool,
     remember_fields: bool,
 }
 
@@ -110,46 +114,27 @@ impl Manifests {
     }
 
     /// Reads files, and folders with all `.yaml`, `.yml` and `.json` files below them, in order of their names.
-    /// Hidden files are left out.
+    /// Hidden files are left out, and each folder counts once.
     pub fn read_paths(&mut self, paths: &[PathBuf]) {
-        for path in paths {
-            self.read_path(path, true);
+        let mut reader = files::Reader::default();
+        for (path, outcome) in Found::at(paths).files {
+            let file: Arc<Path> = path.as_path().into();
+            match outcome.and_then(|()| reader.read(&path)) {
+                Ok(text) => self.read(&file, &text),
+                Err(error) => {
+                    self.may_pass |= error.may_pass();
+                    self.broken.insert(Arc::clone(&file));
+                    self.mistakes.push(Mistake {
+                        file,
+                        line: None,
+                        object: None,
+                        field: None,
+                        message: error.to_string(),
+                    });
+                }
+            }
         }
         self.drop_duplicates();
-    }
-
-    fn read_path(&mut self, path: &Path, named: bool) {
-        let file: Arc<Path> = path.into();
-        let outcome = match std::fs::metadata(path) {
-            Ok(metadata) if metadata.is_dir() => match entries(path) {
-                Ok(entries) => {
-                    return entries.iter().for_each(|entry| self.read_path(entry, false));
-                }
-                Err(error) => Err(error.to_string()),
-            },
-            _ if !named && !is_manifest(path) => return,
-            Ok(metadata) if metadata.len() > MAX_FILE => {
-                Err(format!("it is larger than {MAX_FILE} bytes"))
-            }
-            Ok(_) => std::fs::read(path).map_err(|error| error.to_string()).and_then(|octets| {
-                String::from_utf8(octets).map_err(|_| "it is not UTF-8 text".to_owned())
-            }),
-            Err(error) => Err(error.to_string()),
-        };
-        match outcome {
-            Ok(text) => self.read(&file, &text),
-            Err(reason) => {
-                self.broken.insert(Arc::clone(&file));
-                let message = format!("cannot be read: {reason}");
-                self.mistakes.push(Mistake {
-                    file,
-                    line: None,
-                    object: None,
-                    field: None,
-                    message,
-                });
-            }
-        }
     }
 
     /// Of objects with the same kind and name the first one counts.
@@ -181,15 +166,15 @@ impl Manifests {
 /// Scalars as Kubernetes' own reader has them (YAML 1.1): plain `y`, `yes` and `on` are booleans, so that a label
 /// with such a value is refused here as the API server refuses it; `010` is eight.
 ///
-/// Nothing that is read may grow beyond a small multiple of the file: aliases are replayed within limits, while what
-/// is written out may be as long as a file may be. The depth is enough for the schemas of CRDs, and small enough for the
+/// Nothing that is read may grow beyond a small multiple of the file: aliases are replayed within limits, and what
+/// is written out has at most [`MAX_NODES`] values, some 90 octets of memory each. The depth is enough for the schemas of CRDs, and small enough for the
 /// stack of a thread.
 fn options() -> serde_saphyr::Options {
     serde_saphyr::options! {
         legacy_octal_numbers: true,
         budget: serde_saphyr::budget! {
             max_depth: 64,
-            max_nodes: usize::MAX,
+            max_nodes: MAX_NODES,
             max_events: usize::MAX,
             enforce_alias_anchor_ratio: false,
         },
@@ -205,24 +190,6 @@ fn strip_position(text: &str) -> &str {
         Some((position, rest)) if position.starts_with("line ") => rest,
         _ => text,
     }
-}
-
-fn entries(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
-    let mut entries: Vec<PathBuf> = std::fs::read_dir(folder)?
-        .map(|entry| entry.map(|entry| entry.path()))
-        .collect::<Result<_, _>>()?;
-    entries.retain(|path| {
-        path.file_name().and_then(|name| name.to_str()).is_some_and(|name| !name.starts_with('.'))
-    });
-    entries.sort();
-    Ok(entries)
-}
-
-/// Whether a file of a folder is one to read, by its name.
-#[must_use]
-pub fn is_manifest(path: &Path) -> bool {
-    let extension = path.extension().and_then(|extension| extension.to_str());
-    matches!(extension, Some("yaml" | "yml" | "json"))
 }
 
 /// The documents of a YAML stream with the number of lines before each. A line that begins with `---` ends a

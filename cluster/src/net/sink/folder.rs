@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The state file of a folder: read at the start, written anew as a whole at each change.
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -9,6 +9,11 @@ use crate::folder::FolderState;
 
 /// The file's name within the state folder.
 const FILE: &str = "status.json";
+
+/// While it lives, no other program keeps its state in the same folder. The kernel lets go of it when the process ends, however
+/// it ends.
+#[derive(Debug)]
+pub struct StateLock(#[expect(dead_code, reason = "the open file holds the lock")] File);
 
 /// Where a folder's state is kept.
 #[derive(Clone, Debug)]
@@ -27,6 +32,11 @@ pub enum StateError {
         /// The manifests' folder.
         folder: String,
     },
+    /// Another program writes it.
+    #[error(
+        "{0} is in use by another program: each `ferrolb run` needs a state folder of its own (--folder-state)"
+    )]
+    InUse(String),
     /// It cannot be read or written.
     #[error("{path}: {error}")]
     Io {
@@ -77,6 +87,27 @@ impl StateFile {
                 .map_or_else(|| home.join(".local/state"), PathBuf::from)
         };
         base.join("ferrolb").join(name)
+    }
+
+    /// Takes the state folder for this process alone.
+    ///
+    /// # Errors
+    /// When another process has it, or it cannot be opened.
+    pub fn hold(&self) -> Result<StateLock, StateError> {
+        let shown = || self.folder.display().to_string();
+        let folder =
+            File::open(&self.folder).map_err(|error| StateError::Io { path: shown(), error })?;
+        match folder.try_lock() {
+            Ok(()) => Ok(StateLock(folder)),
+            Err(TryLockError::WouldBlock) => Err(StateError::InUse(shown())),
+            Err(TryLockError::Error(error)) => Err(StateError::Io { path: shown(), error }),
+        }
+    }
+
+    /// The folder that it lies in.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// Where it is.
