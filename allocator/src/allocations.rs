@@ -193,7 +193,7 @@ impl Allocations {
         ranges.find_map(|range| self.first_free(pool, range, &avoided))
     }
 
-    /// The lowest address of `family` in `pool` that `service` may use, ranges in their order: free, its
+    /// The lowest address of `family` in `pool` that `service` may use, ranges in their order: free and not `avoided`, its
     /// own already, or shared with Services that it is compatible with.
     #[must_use]
     pub fn first_usable(
@@ -202,9 +202,10 @@ impl Allocations {
         claim: &Claim,
         pool: &Pool,
         family: Family,
+        avoided: impl Fn(IpAddr) -> bool,
     ) -> Option<IpAddr> {
         pool.ranges.iter().filter(|range| range.family() == family).find_map(|range| {
-            let free = self.first_free(pool, range, &|_| false);
+            let free = self.first_free(pool, range, &avoided);
             let own = self.services.get(service).into_iter().flat_map(|entry| {
                 entry.assigned.addresses.iter().copied().filter(|address| {
                     range.contains(*address)

@@ -303,6 +303,7 @@ impl<'a> Round<'a> {
             config: self.config(),
             namespace_labels: self.namespace_labels(key),
             nodes: self.snapshot.nodes(),
+            host_addresses: self.snapshot.host_addresses(),
         }
     }
 

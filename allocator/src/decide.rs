@@ -4,7 +4,7 @@
 //! [`keep`] says whether a Service may go on with the addresses that it has; [`decide`] does that and,
 //! where it must, looks for others. Neither changes anything.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -30,13 +30,16 @@ pub struct World<'a> {
     pub namespace_labels: &'a Labels,
     /// The nodes, as far as they are known: their own addresses are not given without being asked for.
     pub nodes: &'a BTreeMap<Arc<str>, Node>,
+    /// Of hosts without Kubernetes: their own addresses, likewise.
+    pub host_addresses: &'a BTreeSet<IpAddr>,
 }
 
 impl World<'_> {
-    /// Whether a node has `address` for itself.
+    /// Whether a node or a host has `address` for itself.
     #[must_use]
     pub fn is_of_node(&self, address: IpAddr) -> bool {
-        self.nodes.values().any(|node| node.internal_addresses.contains(&address))
+        self.host_addresses.contains(&address)
+            || self.nodes.values().any(|node| node.internal_addresses.contains(&address))
     }
 }
 
@@ -193,7 +196,9 @@ fn add_family(
 ) -> Notice {
     let added = assigned.addresses.first().and_then(|have| {
         let pool = world.config.pools.get(&assigned.pool.name)?;
-        allocations.first_usable(key, &Claim::of(service), pool, Family::of(*have).other())
+        let family = Family::of(*have).other();
+        let claim = Claim::of(service);
+        allocations.first_usable(key, &claim, pool, family, |address| world.is_of_node(address))
     });
     match added {
         Some(address) => assigned_too(assigned, address),
@@ -264,8 +269,8 @@ fn allocate(
             _ => Ok(assigned),
         };
     }
-    let seeker = Seeker { key, claim: Claim::of(service), service, families, allocations };
-    let Some(name) = pool_name else { return automatic(&seeker, world) };
+    let seeker = Seeker { key, claim: Claim::of(service), service, families, world, allocations };
+    let Some(name) = pool_name else { return automatic(&seeker) };
     let Some(pool) = world.config.pools.get(name) else {
         return Err(match world.config.invalid_pools.get_key_value(name) {
             Some((name, pool)) => {
@@ -300,7 +305,8 @@ fn contested(
     Ok(())
 }
 
-fn automatic(seeker: &Seeker<'_>, world: World<'_>) -> Result<Assigned, Reason> {
+fn automatic(seeker: &Seeker<'_>) -> Result<Assigned, Reason> {
+    let world = seeker.world;
     let automatic = || world.config.pools.values().filter(|pool| pool.auto_assigns());
     let mut pinned: Vec<(u64, &Pool)> = automatic()
         .filter_map(|pool| {
@@ -315,11 +321,12 @@ fn automatic(seeker: &Seeker<'_>, world: World<'_>) -> Result<Assigned, Reason> 
     seeker
         .first_of(&pinned)
         .or_else(|| seeker.first_of(&open))
-        .ok_or_else(|| why_none(seeker, world, &pinned, &open))
+        .ok_or_else(|| why_none(seeker, &pinned, &open))
 }
 
 /// Why no pool gave anything: all that may be used are full, or none may be used.
-fn why_none(seeker: &Seeker<'_>, world: World<'_>, pinned: &[&Pool], open: &[&Pool]) -> Reason {
+fn why_none(seeker: &Seeker<'_>, pinned: &[&Pool], open: &[&Pool]) -> Reason {
+    let world = seeker.world;
     let families = seeker.families.name();
     let wanted = |pool: &&&Pool| match seeker.families {
         Families::Single(family) => pool.has_family(family),
@@ -366,12 +373,16 @@ struct Seeker<'a> {
     claim: Claim,
     service: &'a Service,
     families: Families,
+    world: World<'a>,
     allocations: &'a Allocations,
 }
 
 impl Seeker<'_> {
+    /// Only by request does a Service get a node's own address.
     fn usable(&self, pool: &Pool, family: Family) -> Option<IpAddr> {
-        self.allocations.first_usable(self.key, &self.claim, pool, family)
+        self.allocations.first_usable(self.key, &self.claim, pool, family, |address| {
+            self.world.is_of_node(address)
+        })
     }
 
     fn single(&self, pools: &[&Pool], family: Family) -> Option<Assigned> {

@@ -333,6 +333,41 @@ fn the_gateway_and_the_nodes_own_addresses_are_given_only_to_who_asks() {
 }
 
 #[test]
+fn of_any_pool_a_nodes_own_address_is_given_only_to_who_asks_and_a_special_one_to_nobody() {
+    let node = json!({
+        "kind": "Node", "metadata": { "name": "n" },
+        "status": { "addresses": [{ "type": "InternalIP", "address": "192.0.2.1" }] },
+    });
+    let plain = |name: &str| service(name, json!({}), json!({}));
+    let asks =
+        |name: &str, address: &str| service(name, json!({}), json!({ "loadBalancerIP": address }));
+    let given = |addresses: &str| {
+        let server = world(&[
+            node.clone(),
+            own_pool(addresses),
+            plain("a"),
+            plain("b"),
+            asks("c", "192.0.2.1"),
+            asks("d", "127.0.0.1"),
+        ]);
+        ["a", "b", "c", "d"].map(|name| shown(&server, name))
+    };
+    assert_eq!(given("192.0.2.0-192.0.2.2"), ["192.0.2.0", "192.0.2.2", "192.0.2.1", ""]);
+    assert_eq!(given("192.0.2.1/32"), ["", "", "192.0.2.1", ""]);
+    for special in [
+        "0.0.0.0/30",
+        "127.0.0.0/30",
+        "169.254.7.0/30",
+        "224.0.0.0/30",
+        "255.255.255.255/32",
+        "239.255.255.250-239.255.255.255",
+    ] {
+        assert_eq!(given(special), ["", "", "", ""], "{special}");
+    }
+    assert_eq!(given("126.255.255.255-128.0.0.0"), ["126.255.255.255", "128.0.0.0", "", ""]);
+}
+
+#[test]
 fn what_others_write_into_the_status_is_put_right() {
     let mut server = then(&[]);
     let key = ObjectKey::new("default", "web");

@@ -70,6 +70,7 @@ pub fn run(paths: &[PathBuf]) -> Report {
     }
     mistakes.sort();
     hint_at_pools(snapshot.config(), &mut hints);
+    hint_at_addresses(&snapshot, &mut hints);
     for (key, service) in snapshot.services() {
         hint_at_service(key, service, snapshot.config(), &mut hints);
     }
@@ -119,6 +120,24 @@ fn hint_at_pools(config: &Config, hints: &mut Vec<String>) {
                 "IPAddressPool {}: no advertisement selects it, so its addresses are given and not announced",
                 pool.name
             ));
+        }
+    }
+}
+
+/// Addresses of pools that are given to nobody, or to nobody who does not ask.
+fn hint_at_addresses(snapshot: &Snapshot, hints: &mut Vec<String>) {
+    let config = snapshot.config();
+    for pool in config.pools.values().chain(config.external_pools.values()) {
+        for (block, range) in &pool.special {
+            hints.push(format!("{}: {range} is {}: never given", pool.id(), block.name()));
+        }
+        for (name, node) in snapshot.nodes() {
+            for address in node.internal_addresses.iter().filter(|own| pool.contains(**own)) {
+                hints.push(format!(
+                    "{}: {address} is node {name}'s own: given only to a Service that asks for it",
+                    pool.id()
+                ));
+            }
         }
     }
 }

@@ -18,7 +18,12 @@ use crate::survey::{Survey, addresses, key, text};
 /// As MetalLB before 0.13.11 wrote it.
 const OLDER_ANNOTATION: &str = "metallb.universe.tf/ip-allocated-from-pool";
 /// What the programs write about themselves, in their namespace.
-const REPORTS: [&str; 3] = ["servicel2statuses", "servicebgpstatuses", "configurationstates"];
+const REPORTS: [(&str, &str); 4] = [
+    ("metallb.io/v1beta1", "servicel2statuses"),
+    ("metallb.io/v1beta1", "servicebgpstatuses"),
+    ("metallb.io/v1beta1", "configurationstates"),
+    ("ferrolb.io/v1alpha1", "speakerreports"),
+];
 
 /// Clears what is wanted; the text to print.
 ///
@@ -59,8 +64,9 @@ pub async fn run(args: &ClearArgs) -> anyhow::Result<String> {
         printed.push_str("no Service has an address of a pool\n");
     }
     if !args.dry_run {
-        for kind in REPORTS {
-            delete_all(&client, &args.namespace, kind).await.with_context(|| kind.to_owned())?;
+        for (group, kind) in REPORTS {
+            let path = format!("/apis/{group}/namespaces/{}/{kind}", args.namespace);
+            delete_all(&client, path).await.with_context(|| kind.to_owned())?;
         }
     }
     Ok(printed)
@@ -116,8 +122,7 @@ fn forget(service: &mut Value) -> bool {
 }
 
 /// Deletes all objects of a kind of ours; a kind that the cluster does not have has none.
-async fn delete_all(client: &Client, namespace: &str, kind: &str) -> Result<(), kube::Error> {
-    let path = format!("/apis/metallb.io/v1beta1/namespaces/{namespace}/{kind}");
+async fn delete_all(client: &Client, path: String) -> Result<(), kube::Error> {
     let request = Request::delete(path).body(Vec::new()).map_err(kube::Error::HttpError)?;
     match client.request::<Value>(request).await {
         Ok(_) => Ok(()),

@@ -16,7 +16,7 @@ use crate::status::Status;
 use crate::survey::{Survey, is_load_balancer, text};
 
 /// What is listed for it.
-const WANTED: [&str; 19] = [
+const WANTED: [&str; 20] = [
     "services",
     "nodes",
     "pods",
@@ -30,6 +30,7 @@ const WANTED: [&str; 19] = [
     "servicel2statuses",
     "servicebgpstatuses",
     "configurationstates",
+    "speakerreports",
     "bgpsessionstates",
     "frrconfigurations",
     "addresspools",
@@ -101,24 +102,63 @@ fn is_of_interest(name: &str, object: &Value, namespace: &str) -> bool {
     }
 }
 
-/// Without passwords, and without the annotation that repeats the whole object.
+/// Annotations that are shown with their values: those that MetalLB, ferrolb, Antrea and Kubernetes itself give a meaning.
+const SHOWN: [&str; 7] = [
+    "metallb.io/",
+    "metallb.universe.tf/",
+    "ferrolb.io/",
+    "service.antrea.io/",
+    "node.kubernetes.io/",
+    "service.kubernetes.io/",
+    "meta.helm.sh/",
+];
+/// The beginnings of the names of variables whose values are shown: those that the programs read.
+const VARIABLES: [&str; 3] = ["METALLB_", "FERROLB_", "FRRK8S_"];
+const HIDDEN: &str = "<hidden>";
+
+/// Without passwords. Tools repeat whole objects in annotations of theirs, passwords among them, under names that nobody can list:
+/// of annotations that are not known only the names are kept.
 fn without_secrets(mut object: Value) -> Value {
-    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
-        metadata.remove("managedFields");
-        if let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {
-            annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
-        }
-    }
+    hide_annotations(&mut object);
     hide(&mut object);
     object
+}
+
+fn hide_annotations(value: &mut Value) {
+    if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.remove("managedFields");
+        let annotations = metadata.get_mut("annotations").and_then(Value::as_object_mut);
+        for (name, value) in annotations.into_iter().flatten() {
+            if !SHOWN.iter().any(|known| name.starts_with(known)) {
+                *value = HIDDEN.into();
+            }
+        }
+    }
+}
+
+fn is_secret(key: &str) -> bool {
+    let key = key.to_lowercase();
+    ["password", "passwd", "token", "secret_key"].iter().any(|end| key.ends_with(end))
+}
+
+/// A variable of a container: of those that the programs do not read only the name is kept.
+fn hide_variable(variable: &mut Value) {
+    let name = text(variable, "/name");
+    let is_shown = VARIABLES.iter().any(|known| name.starts_with(known)) && !is_secret(name);
+    if let Some(value) = variable.get_mut("value").filter(|_| !is_shown) {
+        *value = HIDDEN.into();
+    }
 }
 
 fn hide(value: &mut Value) {
     match value {
         Value::Object(fields) => {
             for (key, value) in fields {
-                if key == "password" && value.is_string() {
-                    *value = "<hidden>".into();
+                if key == "env" {
+                    value.as_array_mut().into_iter().flatten().for_each(hide_variable);
+                }
+                if is_secret(key) && value.is_string() {
+                    *value = HIDDEN.into();
                 } else if matches!(&**key, "config" | "extras" | "raw" | "rawConfig")
                     && value.is_string()
                 {
@@ -189,18 +229,49 @@ mod tests {
         });
         let frr = json!({
             "metadata": { "name": "c" },
-            "spec": { "bgp": { "routers": [{ "neighbors": [{ "password": "hunter2" }] }] },
+            "spec": { "bgp": { "routers": [{ "neighbors": [{ "Password": "hunter2" }] }] },
                       "raw": { "rawConfig": "neighbor 192.0.2.1 password hunter2" } },
         });
+        let tools = json!({
+            "metadata": { "name": "q", "annotations": {
+                "kapp.k14s.io/original": "{\"spec\":{\"password\":\"hunter2\"}}",
+                "objectset.rio.cattle.io/applied": "hunter2",
+                "metallb.io/address-pool": "first",
+            } },
+        });
+        let pod = json!({
+            "metadata": { "name": "r" },
+            "spec": { "containers": [{ "name": "c", "env": [
+                { "name": "DATABASE", "value": "postgres://me:hunter2@db" },
+                { "name": "METALLB_ML_SECRET_KEY", "value": "hunter2" },
+                { "name": "METALLB_BGP_TYPE", "value": "native" },
+            ] }] },
+        });
+        let community = json!({
+            "metadata": { "name": "s" },
+            "spec": { "communities": [{ "name": "a", "value": "64512:1" }] },
+        });
         let survey = Survey::of(&[
-            ("bgppeers", json!([peer])),
+            ("bgppeers", json!([peer, tools])),
+            ("pods", json!([pod])),
+            ("communities", json!([community])),
             ("configmaps", json!([map])),
             ("frrconfigurations", json!([frr])),
         ]);
         let files = files(&survey).unwrap();
         assert!(files.iter().all(|(_, text)| !text.contains("hunter2")), "{files:?}");
         let all: String = files.iter().map(|(_, text)| text.as_str()).collect();
-        assert!(all.contains("passwordSecret") && all.contains("peer-asn: 2"), "{all}");
+        for kept in [
+            "passwordSecret",
+            "peer-asn: 2",
+            "address-pool: first",
+            "kapp.k14s.io/original",
+            "native",
+            "64512:1",
+            "DATABASE",
+        ] {
+            assert!(all.contains(kept), "{kept}: {all}");
+        }
     }
 
     #[test]

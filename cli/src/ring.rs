@@ -60,6 +60,11 @@ pub(crate) fn start(
     Ok((membership, Some(signals)))
 }
 
+/// The addresses of the other hosts, as far as they are given.
+pub(crate) fn joined(args: &RingArgs) -> BTreeSet<IpAddr> {
+    args.join.iter().filter_map(|text| address(text).ok()).map(|other| other.ip()).collect()
+}
+
 /// `ADDR` or `ADDR:PORT`, IPv6 with a port in brackets.
 fn address(text: &str) -> anyhow::Result<SocketAddr> {
     let plain = || text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, MEMBERLIST_PORT));

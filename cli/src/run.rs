@@ -7,6 +7,8 @@
 //! SIGTERM, Ctrl-C ─────────> └────────────────────────┘ ──> routes (--accept, --discard-aggregates)
 //! ```
 
+mod notices;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
@@ -14,19 +16,20 @@ use std::sync::{Arc, Mutex};
 use allocator::net::log::note;
 use anyhow::Context;
 use cluster::folder::{FolderState, ServiceState};
-use cluster::manifest::Mistake;
+use cluster::manifest::{Manifests, Mistake};
 use cluster::net::rounds;
 use cluster::net::sink::folder::StateFile;
-use cluster::net::source::folder::FolderWatch;
+use cluster::net::source::Journal;
+use cluster::net::source::folder::FolderSource;
 use cluster::{Dirty, ObjectKey};
 use daemon::log::Format;
 use ipnet::IpNet;
 use prometheus::Registry;
+use speaker::Speaker;
 use speaker::net::{
-    BgpDriver, BgpOptions, HostRoutes, Layer2Driver, Membership, RingEvent, RingSignals,
-    RouteAction, SessionNotice, Signal, Style, describe, read_exclusion, stations, until,
+    BgpDriver, BgpOptions, ConflictReporter, HostRoutes, Layer2Driver, Membership, RingEvent,
+    RingSignals, RouteAction, Style, read_exclusion, until,
 };
-use speaker::{Output, RouteOutput, Speaker};
 use tokio::sync::mpsc;
 
 use crate::args::RunArgs;
@@ -35,7 +38,7 @@ use crate::plan::{by_bgp, planned};
 use crate::ring;
 use crate::routes::Books;
 use crate::table::render;
-use crate::world::{World, open_state, read};
+use crate::world::{World, open_state};
 
 /// Runs until a signal ends it.
 ///
@@ -45,10 +48,11 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     daemon::log::start(args.log_level, Format::Text);
     anyhow::ensure!(args.folder.is_dir(), "{} is not a folder", args.folder.display());
     let state = open_state(&args.folder, args.view.folder_state.as_ref())?;
+    let _lock = state.hold()?;
     let known = state.read()?;
-    let mut watch = FolderWatch::new(&args.folder)
-        .with_context(|| format!("cannot watch {}", args.folder.display()))?;
-    let world = World::empty(&args.view);
+    let mut source = FolderSource::follow(&args.folder);
+    let mut world = World::empty(&args.view);
+    world.others = ring::joined(&args.ring);
     let exclude = read_exclusion(&args.exclude_interfaces)?;
     let permit =
         if args.ring.join.is_empty() { l2::Permit::unlimited() } else { l2::Permit::none() };
@@ -64,9 +68,11 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     // The ring first: a killed program's files are closed in the order in which they were opened.
     let (membership, mut ring_signals) = ring::start(&args.ring, &world.options.node, permit)?;
     let (driver, mut noticed) = Layer2Driver::start(Speaker::new(world.options.clone()), options)?;
+    // Each state folder has one program: its routes are told from others' by it.
+    let owner = state.folder().canonicalize()?.display().to_string();
     let routes = if args.accept {
         Some(
-            HostRoutes::start(RouteAction::Accept)
+            HostRoutes::start(RouteAction::Accept, &owner)
                 .await
                 .context("--accept needs the capability NET_ADMIN")?,
         )
@@ -74,7 +80,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
         None
     };
     let discard = if args.discard_aggregates {
-        let routes = HostRoutes::start(RouteAction::Discard).await;
+        let routes = HostRoutes::start(RouteAction::Discard, &owner).await;
         Some(routes.context("--discard-aggregates needs the capability NET_ADMIN")?)
     } else {
         None
@@ -108,8 +114,15 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
             "traffic is accepted only where kube-proxy or a route does it; --accept adds a route per address"
         );
     }
+    let moving = Arc::clone(&driver);
+    let conflicts = ConflictReporter::start(
+        move |address| moving.lock().is_ok_and(|driver| driver.is_moving(address)),
+        |report| println!("conflict: {}", report.message),
+    );
     let mut runner = Runner {
         membership,
+        conflicts,
+        journal: Journal::default(),
         args,
         world,
         driver,
@@ -122,9 +135,10 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
         mistakes: Vec::new(),
         shown: BTreeMap::new(),
         hosts: BTreeSet::new(),
+        unaccepted: BTreeMap::new(),
         postponed: false,
     };
-    runner.load().await;
+    runner.load(source.next().await.context("the folder was not read")?).await;
     let terminated = daemon::signals::terminated();
     tokio::pin!(terminated);
     let result = loop {
@@ -140,9 +154,9 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
             event = RingSignals::next(&mut ring_signals) => runner.handle_ring(event).await,
             () = until(runner.membership_deadline()) => runner.expire().await,
             Some(event) = noticed.recv() => runner.handle_notice(event).await,
-            result = watch.changed() => match result {
-                Ok(()) => runner.load().await,
-                Err(error) => break Err(error).context("the folder can no longer be watched"),
+            result = source.next() => match result {
+                Ok(manifests) => runner.load(manifests).await,
+                Err(error) => break Err(error).context("the folder is no longer read"),
             },
         }
     };
@@ -177,6 +191,8 @@ impl Metrics {
 
 struct Runner {
     membership: Membership,
+    conflicts: ConflictReporter<()>,
+    journal: Journal,
     args: RunArgs,
     world: World,
     driver: Arc<Mutex<Layer2Driver>>,
@@ -190,31 +206,35 @@ struct Runner {
     shown: BTreeMap<String, ServiceState>,
     /// The hosts of the ring that count as nodes.
     hosts: BTreeSet<Arc<str>>,
+    /// What is announced and has no local route, since the host has it itself; and why.
+    unaccepted: BTreeMap<IpAddr, String>,
     /// Nothing was decided yet, since the ring has not been met.
     postponed: bool,
 }
 
 impl Runner {
-    /// Reads the folder anew and carries out what follows.
-    async fn load(&mut self) {
-        let told = self.world.take_in(read(&self.args.folder), &self.known);
+    /// Takes in what the folder holds and carries out what follows.
+    async fn load(&mut self, manifests: Manifests) {
+        let told = self.world.take_in(manifests, &self.known);
         self.metrics.client.updates.inc();
         self.metrics.client.set_config(self.world.snapshot.rejections().len());
+        self.journal.note_special(self.world.snapshot.config());
         for output in told {
             note(&output, self.world.allocator.allocations());
         }
-        self.say_mistakes();
+        self.say_mistakes().await;
         let dirty = Dirty { all: true, ..Dirty::default() };
         self.carry_out(dirty).await;
     }
 
-    fn say_mistakes(&mut self) {
+    async fn say_mistakes(&mut self) {
         let mut mistakes = self.world.mistakes.clone();
         let rejections = self.world.snapshot.rejections();
         if !rejections.is_empty() {
             // Where each stands is looked up only when something is wrong.
             let paths = vec![self.args.folder.clone()];
-            mistakes.extend(check::run(&paths).mistakes);
+            let checked = tokio::task::spawn_blocking(move || check::run(&paths).mistakes).await;
+            mistakes.extend(checked.unwrap_or_default());
         }
         let file: Arc<std::path::Path> = self.args.folder.as_path().into();
         for rejection in rejections {
@@ -246,8 +266,10 @@ impl Runner {
         if self.hosts != hosts {
             // Without Nodes in the folder every host of the ring is one, also one that is away: it may come back.
             self.hosts.clone_from(&hosts);
-            self.world.set_hosts(hosts);
-            self.load().await;
+            for output in self.world.set_hosts(hosts) {
+                note(&output, self.world.allocator.allocations());
+            }
+            self.carry_out(Dirty { all: true, ..Dirty::default() }).await;
         } else {
             self.carry_out(Dirty::default()).await;
         }
@@ -315,63 +337,6 @@ impl Runner {
         self.show();
     }
 
-    fn note(output: &Output) {
-        match output {
-            Output::Announced { .. } => {}
-            Output::Withdrawn { service, reason, .. } => {
-                tracing::info!(event = "serviceWithdrawn", %service, reason = reason.name(), "{reason}");
-            }
-            Output::NoInterface { service, addresses, .. } => {
-                println!("{service}: the interfaces named for {addresses:?} do not exist here");
-            }
-        }
-    }
-
-    fn note_route(&self, output: &RouteOutput) {
-        let Ok(mut metrics) = self.metrics.speaker.lock() else { return };
-        match output {
-            RouteOutput::Advertised { service, addresses, .. } => {
-                metrics.set_advertised(service, addresses);
-            }
-            RouteOutput::Withdrawn { service, reason, .. } => {
-                tracing::info!(event = "serviceWithdrawn", %service, reason = reason.name_by_bgp(), protocol = "bgp", "{reason}");
-                metrics.set_withdrawn(service);
-            }
-            RouteOutput::LocalPrefDiffers { prefix } => {
-                println!("{prefix}: Services want different localPref for it; the highest is sent");
-            }
-            RouteOutput::Conflict { service, reason } => {
-                println!("{service}: not advertised by BGP, {reason}");
-            }
-            RouteOutput::Peers { .. } => {}
-        }
-    }
-
-    fn handle_signal(&mut self, signal: Signal) {
-        for notice in self.bgp.handle(signal) {
-            match notice {
-                SessionNotice::Up { peer, detail } => {
-                    println!("peer {peer}: established, {detail}")
-                }
-                SessionNotice::Down { peer, reason, .. } => println!("peer {peer}: down, {reason}"),
-                SessionNotice::SharedSeries { peer, older: Some(older) } => {
-                    println!(
-                        "peer {peer}: its metrics have the labels of the older peer {older}, whose are shown"
-                    );
-                }
-                SessionNotice::SharedSeries { peer, older: None } => {
-                    println!("peer {peer}: its metrics are its own again");
-                }
-                SessionNotice::Problem { peer, problem: Some(problem) } => {
-                    println!("peer {peer}: {problem}");
-                }
-                SessionNotice::Problem { peer, problem: None } => {
-                    println!("peer {peer}: that is over");
-                }
-            }
-        }
-    }
-
     /// The local routes are those of the addresses announced from here.
     async fn accept(&mut self) {
         let Some(routes) = &mut self.routes else { return };
@@ -392,6 +357,15 @@ impl Runner {
         if let Err(error) = routes.set(&owned).await {
             println!("a local route could not be changed: {error}");
         }
+        let refused = routes.refused().values();
+        let refused: BTreeMap<IpAddr, String> =
+            refused.map(|refusal| (refusal.prefix.addr(), refusal.to_string())).collect();
+        for (address, reason) in &refused {
+            if !self.unaccepted.contains_key(address) {
+                println!("not accepted here: {reason}");
+            }
+        }
+        self.unaccepted = refused;
     }
 
     /// The routes that discard are those of the aggregates.
@@ -455,48 +429,15 @@ impl Runner {
         let planned = planned(&self.world, books, key);
         let by = planned.announced_by.into_iter().chain(by_bgp(&planned.routes));
         let by: Vec<String> = by.collect();
+        let mut unaccepted = planned.addresses.iter().filter_map(|ip| self.unaccepted.get(ip));
+        let reason = planned
+            .reason
+            .or_else(|| unaccepted.next().map(|reason| format!("not accepted here: {reason}")));
         ServiceState {
             addresses: planned.addresses,
             pool: planned.pool,
             announced_by: (!by.is_empty()).then(|| by.join("; ")),
-            reason: planned.reason,
-        }
-    }
-
-    async fn handle_notice(&mut self, event: l2::Event) {
-        match event {
-            // All hosts of a folder run this program, and say themselves what they claim.
-            l2::Event::Claimed(_) => {}
-            // An address that moves is announced by two for a moment.
-            l2::Event::Conflict { address, .. } if self.is_moving(address) => {}
-            l2::Event::Conflict { address, interface, hardware_address, .. } => {
-                let node = stations(self.world.snapshot.nodes(), hardware_address).await;
-                println!(
-                    "conflict: {}",
-                    describe(address, &interface, hardware_address, node.as_deref())
-                );
-            }
-            l2::Event::Done(number) => {
-                if let Ok(mut driver) = self.driver.lock() {
-                    self.membership.claim(number, &mut driver);
-                }
-            }
-            l2::Event::LinksChanged => {
-                self.membership.note_links();
-                self.carry_out(Dirty::default()).await;
-            }
-            l2::Event::SocketFailed { interface, error } => {
-                println!("interface {interface} cannot be used: {error}; it is tried again");
-            }
-            l2::Event::SocketRecovered { interface } => {
-                println!("interface {interface} works again")
-            }
-            l2::Event::ResponderCreated { interface, protocol } => {
-                tracing::info!(%interface, "answering {protocol}");
-            }
-            l2::Event::ResponderClosed { interface, protocol } => {
-                tracing::info!(%interface, "no longer answering {protocol}");
-            }
+            reason,
         }
     }
 }

@@ -8,7 +8,7 @@ use kube::Client;
 use serde_json::Value;
 
 /// Kinds of our own groups and of Kubernetes, by a short name, and where they are listed. `NS` stands for MetalLB's namespace.
-const LISTS: [(&str, &str); 24] = [
+const LISTS: [(&str, &str); 25] = [
     ("services", "/api/v1/services"),
     ("nodes", "/api/v1/nodes"),
     ("pods", "/api/v1/namespaces/NS/pods"),
@@ -21,6 +21,7 @@ const LISTS: [(&str, &str); 24] = [
     ("bfdprofiles", "/apis/metallb.io/v1beta1/namespaces/NS/bfdprofiles"),
     ("communities", "/apis/metallb.io/v1beta1/namespaces/NS/communities"),
     ("servicel2statuses", "/apis/metallb.io/v1beta1/namespaces/NS/servicel2statuses"),
+    ("speakerreports", "/apis/ferrolb.io/v1alpha1/namespaces/NS/speakerreports"),
     ("servicebgpstatuses", "/apis/metallb.io/v1beta1/namespaces/NS/servicebgpstatuses"),
     ("configurationstates", "/apis/metallb.io/v1beta1/namespaces/NS/configurationstates"),
     ("bgpsessionstates", "/apis/frrk8s.metallb.io/v1beta1/bgpsessionstates"),

@@ -2,6 +2,7 @@
 //! A folder as the daemons would see it, settled: every decision taken, nothing carried out.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,6 +13,7 @@ use cluster::manifest::{Manifests, Mistake};
 use cluster::model::Service;
 use cluster::net::sink::folder::StateFile;
 use cluster::{ConfigScope, ObjectKey, Snapshot};
+use nix::net::if_::InterfaceFlags;
 use speaker::{BgpMode, Circumstances, Members, Options, PoolOrder, Verdict, announce};
 
 use crate::args::View;
@@ -26,6 +28,8 @@ pub struct World {
     pub mistakes: Vec<Mistake>,
     /// What the speaker is told.
     pub options: Options,
+    /// Addresses of other hosts of the same ring: they are not given without being asked for, nor are those of this host.
+    pub others: BTreeSet<IpAddr>,
     folder: Folder,
 }
 
@@ -63,17 +67,21 @@ impl World {
                 drain_on_cordon: false,
                 bgp_mode: BgpMode::of(view.bgp_type.as_deref()),
             },
+            others: BTreeSet::new(),
             folder: Folder::default(),
         }
     }
 
-    /// From the next time these hosts are nodes too, where the folder has none.
-    pub fn set_hosts(&mut self, hosts: BTreeSet<Arc<str>>) {
-        self.folder.set_hosts(hosts);
+    /// From now on these hosts are nodes too, where the folder has none; settles, and returns what the decisions tell of.
+    pub fn set_hosts(&mut self, hosts: BTreeSet<Arc<str>>) -> Vec<Output> {
+        self.folder.set_hosts(&mut self.snapshot, hosts, &self.options.node);
+        self.settle()
     }
 
     /// Takes in manifests and settles; returns what the decisions tell of.
     pub fn take_in(&mut self, mut manifests: Manifests, state: &FolderState) -> Vec<Output> {
+        let own = own_addresses().chain(self.others.iter().copied());
+        self.snapshot.set_host_addresses(own.collect());
         self.mistakes = std::mem::take(&mut manifests.mistakes);
         let node = &self.options.node;
         self.mistakes.extend(self.folder.feed(&mut self.snapshot, manifests, state, node));
@@ -130,6 +138,20 @@ impl World {
             }
         }
     }
+}
+
+/// The addresses of this host on links that other stations reach it by: not those of the loopback interface and of links without
+/// ARP, where people put the addresses of Services.
+fn own_addresses() -> impl Iterator<Item = IpAddr> {
+    let interfaces = nix::ifaddrs::getifaddrs().into_iter().flatten();
+    let reached = interfaces.filter(|interface| {
+        !interface.flags.intersects(InterfaceFlags::IFF_LOOPBACK | InterfaceFlags::IFF_NOARP)
+    });
+    reached.filter_map(|interface| {
+        let address = interface.address?;
+        let v4 = address.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip()));
+        v4.or_else(|| address.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip())))
+    })
 }
 
 /// Reads all manifests of a folder.

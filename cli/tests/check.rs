@@ -232,3 +232,20 @@ fn a_path_that_is_not_there_is_a_mistake() {
     let report = run(&["/nowhere/at/all".into()]);
     assert!(report.text().starts_with("/nowhere/at/all: cannot be read: "), "{}", report.text());
 }
+
+#[test]
+fn addresses_that_are_given_to_nobody_are_hinted_at() {
+    let pool = "apiVersion: metallb.io/v1beta1\nkind: IPAddressPool\nmetadata: {name: odd}\nspec:\n  addresses:\n  - 192.0.2.0/30\n  - 127.0.0.0/30\n  - ff02::1-ff02::2\n---\n";
+    let own = "apiVersion: v1\nkind: Node\nmetadata: {name: n1}\nstatus:\n  addresses:\n  - {type: InternalIP, address: 192.0.2.1}\n";
+    let all = [pool, ADVERTISEMENT, own].join("---\n");
+    let report = check(&Folder::new(&[("all.yaml", &all)]));
+    assert!(report.mistakes.is_empty());
+    assert_eq!(
+        report.hints,
+        [
+            "IPAddressPool odd: 127.0.0.0/30 is loopback: never given",
+            "IPAddressPool odd: ff02::1-ff02::2 is multicast: never given",
+            "IPAddressPool odd: 192.0.2.1 is node n1's own: given only to a Service that asks for it",
+        ]
+    );
+}

@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::announcers::AnnouncerObject;
 use crate::key::ObjectKey;
 use crate::model::{EndpointSliceObject, NamespaceObject, NodeObject, ServiceObject};
+use crate::reports::ReportObject;
 
 /// The kinds that a snapshot takes in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -28,6 +29,8 @@ pub enum Kind {
     Config(ConfigKind),
     /// metallb.io ServiceL2Status, which says who announces what.
     ServiceL2Status,
+    /// ferrolb.io SpeakerReport, which says what speakers say of Services.
+    SpeakerReport,
 }
 
 impl Kind {
@@ -55,6 +58,8 @@ pub enum Object {
     Config(ConfigKind, Value),
     /// A ServiceL2Status.
     Announcer(Box<AnnouncerObject>),
+    /// A SpeakerReport.
+    Report(Box<ReportObject>),
 }
 
 impl Object {
@@ -69,6 +74,7 @@ impl Object {
             Self::Secret(..) => Kind::Secret,
             Self::Config(kind, _) => Kind::Config(*kind),
             Self::Announcer(_) => Kind::ServiceL2Status,
+            Self::Report(_) => Kind::SpeakerReport,
         }
     }
 }

@@ -12,10 +12,12 @@ pub mod manifest;
 pub mod model;
 #[cfg(feature = "net")]
 pub mod net;
+mod reports;
 pub mod robustness;
 mod shared;
 pub mod snapshot;
 
 pub use announcers::AnnouncerObject;
 pub use key::ObjectKey;
+pub use reports::ReportObject;
 pub use snapshot::{ConfigScope, Dirty, Kind, Object, Snapshot};

@@ -21,9 +21,10 @@ use crate::announcers::Announcers;
 use crate::key::ObjectKey;
 pub use crate::kinds::{ConfigScope, Dirty, Kind, Object};
 use crate::model::{
-    EndpointSliceObject, Ingress, Node, NodeObject, ResourceVersion, Service, ServiceObject,
-    ServicePort, ServiceType, Slice, given,
+    EndpointSliceObject, Ingress, Node, NodeObject, ResourceVersion, Service, ServiceCondition,
+    ServiceObject, ServicePort, ServiceType, Slice, given,
 };
+use crate::reports::Reports;
 use crate::shared::Shared;
 
 /// Everything that decisions are made from.
@@ -48,6 +49,8 @@ pub struct Snapshot {
     /// Keeps slices of unknown Services; set where the source cannot ask for them again.
     keep_all_slices: bool,
     nodes: BTreeMap<Arc<str>, Node>,
+    /// Of hosts without Kubernetes: the addresses that they have for themselves.
+    host_addresses: BTreeSet<IpAddr>,
     /// Counts the changes of nothing but a node's readiness.
     readiness: u64,
     namespaces: BTreeMap<Arc<str>, Labels>,
@@ -61,6 +64,7 @@ pub struct Snapshot {
     stale: BTreeMap<Kind, BTreeSet<Box<str>>>,
     synced: BTreeSet<Kind>,
     announcers: Announcers,
+    reports: Reports,
     /// Whether `ExternalIPPool`s were listed at least once: where they cannot be had, nothing is known of Antrea's world.
     external_pools: bool,
 }
@@ -83,6 +87,7 @@ impl Snapshot {
             slice_version: ResourceVersion::default(),
             keep_all_slices,
             nodes: BTreeMap::new(),
+            host_addresses: BTreeSet::new(),
             readiness: 0,
             namespaces: BTreeMap::new(),
             objects: Objects::default(),
@@ -94,6 +99,7 @@ impl Snapshot {
             stale: BTreeMap::new(),
             synced: BTreeSet::new(),
             announcers: Announcers::default(),
+            reports: Reports::default(),
             external_pools: false,
         }
     }
@@ -127,6 +133,17 @@ impl Snapshot {
         &self.nodes
     }
 
+    /// The addresses that hosts without Kubernetes have for themselves; none in a cluster, where the nodes say theirs.
+    #[must_use]
+    pub fn host_addresses(&self) -> &BTreeSet<IpAddr> {
+        &self.host_addresses
+    }
+
+    /// Sets [`Snapshot::host_addresses`]. What has been given stays; what is pending is decided with the next change.
+    pub fn set_host_addresses(&mut self, addresses: BTreeSet<IpAddr>) {
+        self.host_addresses = addresses;
+    }
+
     /// The labels of a namespace; none for one that is unknown.
     #[must_use]
     pub fn namespace(&self, name: &str) -> Option<&Labels> {
@@ -155,6 +172,14 @@ impl Snapshot {
     #[must_use]
     pub fn announcer(&self, service: &ObjectKey) -> Option<&Arc<str>> {
         self.announcers.of(service)
+    }
+
+    /// What the speakers say of a Service that is not in its condition yet.
+    #[must_use]
+    pub fn unwritten_word(&self, service: &ObjectKey) -> Option<&ServiceCondition> {
+        let word = self.reports.of(service)?;
+        let written = self.services.get(service)?.announced;
+        (written != Some(word.fingerprint())).then_some(word)
     }
 
     /// The uid of a pool's object; empty in a folder.
@@ -199,6 +224,12 @@ impl Snapshot {
                 self.seen(Kind::ServiceL2Status, name);
                 let moved = self.announcers.apply(*object);
                 self.note_announcer(moved);
+            }
+            Object::Report(object) => {
+                let name = object.metadata.name.as_deref().unwrap_or_default();
+                self.seen(Kind::SpeakerReport, name);
+                let first = !self.synced.contains(&Kind::SpeakerReport);
+                self.dirty.services.extend(self.reports.apply(*object, first));
             }
         }
     }
@@ -249,6 +280,7 @@ impl Snapshot {
                 let moved = self.announcers.delete(key);
                 self.note_announcer(moved);
             }
+            Kind::SpeakerReport => self.dirty.services.extend(self.reports.delete(key)),
         }
     }
 
@@ -274,6 +306,7 @@ impl Snapshot {
                 self.objects.names(kind).iter().map(|name| (**name).into()).collect()
             }
             Kind::ServiceL2Status => self.announcers.names().map(Into::into).collect(),
+            Kind::SpeakerReport => self.reports.names().map(Into::into).collect(),
         };
         self.stale.insert(kind, known);
     }

@@ -8,5 +8,6 @@
 pub mod admission;
 pub mod antrea;
 pub mod config;
+pub mod ferrolb;
 pub mod labels;
 pub mod metallb;

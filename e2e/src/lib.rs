@@ -6,6 +6,7 @@
 //! API, by frames and pages, and in metrics and logs.
 
 pub mod bench;
+pub mod claim;
 pub mod lab;
 pub mod packet;
 pub mod raw;

@@ -104,6 +104,17 @@ enum Command {
         /// What it does once it is Established.
         mode: e2e::raw::Mode,
     },
+    /// Plays a stranger on the link who claims an address as ever other stations.
+    Claim {
+        /// The link.
+        link: String,
+        /// The address.
+        address: std::net::Ipv4Addr,
+        /// How many claims.
+        count: u32,
+        /// How many in a second.
+        rate: u32,
+    },
     /// Prints the hardware address of everybody who answers for an IPv6 address.
     Solicit {
         /// The address.
@@ -156,6 +167,9 @@ fn main() -> ExitCode {
         Command::Serve { address, body } => e2e::serve::serve(&address, &body).map(|()| true),
         Command::BgpPeer { asn, mode } => {
             e2e::raw::serve(asn, mode).map(|()| true).map_err(anyhow::Error::from)
+        }
+        Command::Claim { link, address, count, rate } => {
+            e2e::claim::claim(&link, address, count, rate).map(|()| true)
         }
         Command::Solicit { target, link } => e2e::solicit::solicit(target, &link).map(|()| true),
     };

@@ -5,7 +5,7 @@
 //! Who announces an address by L2 says so. Where nobody does, the alive speaker with the smallest node name says what is so: that it
 //! goes out by BGP, or why nobody announces it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use cluster::model::ServiceCondition;
@@ -29,6 +29,8 @@ pub struct Herald {
     said: BTreeMap<ObjectKey, u64>,
     /// What was said and is a warning.
     warnings: BTreeMap<ObjectKey, ServiceCondition>,
+    /// What was said and is another speaker's to say now.
+    retracted: BTreeSet<ObjectKey>,
 }
 
 impl Herald {
@@ -41,11 +43,22 @@ impl Herald {
             }
         }
         self.waiting.remove(service);
-        self.said.remove(service);
+        let was_said = self.said.remove(service).is_some() || self.retracted.contains(service);
         self.warnings.remove(service);
-        if let Some(word) = word {
-            self.waiting.insert(service.clone(), (now, word));
+        match word {
+            Some(word) => {
+                self.waiting.insert(service.clone(), (now, word));
+            }
+            None if was_said => {
+                self.retracted.insert(service.clone());
+            }
+            None => {}
         }
+    }
+
+    /// What was said of these is taken back.
+    pub fn take_retracted(&mut self) -> BTreeSet<ObjectKey> {
+        std::mem::take(&mut self.retracted)
     }
 
     /// What has lasted long enough and was not said yet.
@@ -54,6 +67,7 @@ impl Herald {
         let due: Vec<_> = due.map(|(service, (_, word))| (service, word)).collect();
         for (service, word) in &due {
             self.said.insert(service.clone(), word.fingerprint());
+            self.retracted.remove(service);
             if !word.met {
                 self.warnings.insert(service.clone(), word.clone());
             }
@@ -179,6 +193,7 @@ mod tests {
         assert_eq!(herald.warnings().count(), 1);
         herald.consider(now + LINGER * 10, &key, None);
         assert_eq!(herald.warnings().count(), 0);
+        assert_eq!(herald.take_retracted(), BTreeSet::from([key]));
     }
 
     #[test]

@@ -24,7 +24,7 @@ use cluster::net::sink::kubernetes::{
 };
 use cluster::net::source::kubernetes::{Watches, watch_all};
 use cluster::net::source::{Journal, Update};
-use cluster::{ConfigScope, Kind, Object, ObjectKey, Snapshot};
+use cluster::{ConfigScope, Dirty, Kind, Object, ObjectKey, Snapshot};
 use crds::config::{Config, ConfigKind};
 use daemon::access::Access;
 use daemon::endpoints::{Readiness, serve_health};
@@ -129,8 +129,9 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
                 let lost = Leadership::lost(&mut lost, term);
                 let watches = Watches {
                     namespace: namespace.clone(),
-                    kinds: KINDS.to_vec(),
-                    with_external_pools: vec![Kind::Node, Kind::ServiceL2Status],
+                    // A node's own address is given to nobody who does not ask for it.
+                    kinds: [&KINDS[..], &[Kind::Node, Kind::SpeakerReport]].concat(),
+                    with_external_pools: vec![Kind::ServiceL2Status],
                 };
                 let fence = leadership.fence.clone();
                 lead(&mut controller, watches, fence, webhooks.clone(), terminated.as_mut(), lost)
@@ -340,6 +341,7 @@ impl Controller {
         let dirty = self.snapshot.take_dirty();
         // Also when nothing else changes: an invalid object that keeps its last valid version makes nothing dirty.
         self.journal.note_rejections(self.snapshot.rejections());
+        self.journal.note_special(self.snapshot.config());
         let rejections = self.snapshot.rejections().iter();
         let errors: Vec<String> = rejections.map(|rejection| rejection.message.clone()).collect();
         self.client_metrics.set_config(errors.len());
@@ -366,6 +368,7 @@ impl Controller {
         for output in outputs {
             self.carry_out(output);
         }
+        self.copy_words(&dirty);
         rounds::note_end(&dirty);
         let config = self.snapshot.config();
         let allocations = self.allocator.allocations();
@@ -388,6 +391,24 @@ impl Controller {
             (pool.id(), PoolCounters::Antrea { total: status.capacity(), used })
         });
         self.pools.publish(counters.chain(usages).collect());
+    }
+
+    /// What the speakers say of Services becomes their condition.
+    fn copy_words(&self, dirty: &Dirty) {
+        let Some(sink) = &self.services else { return };
+        let copy = |service: &ObjectKey| {
+            let served = self.snapshot.service(service);
+            if served.is_some_and(|served| served.is_served(self.class.as_deref()))
+                && let Some(word) = self.snapshot.unwritten_word(service)
+            {
+                sink.announce(service.clone(), word.clone());
+            }
+        };
+        if dirty.all {
+            self.snapshot.services().keys().for_each(copy);
+        } else {
+            dirty.services.iter().for_each(copy);
+        }
     }
 
     fn carry_out(&self, output: Output) {

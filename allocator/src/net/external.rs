@@ -66,7 +66,7 @@ impl ExternalWorld {
 
     /// Whether all is known that a decision depends on.
     pub(super) fn is_settled(&self, snapshot: &Snapshot) -> bool {
-        !snapshot.has_external_pools() || (self.nodes && self.lives.is_some())
+        self.nodes && (!snapshot.has_external_pools() || self.lives.is_some())
     }
 
     /// Whether this world is ours.

@@ -11,6 +11,7 @@ mod peer;
 mod pool;
 mod pools;
 mod range;
+mod special;
 mod validate;
 
 use std::collections::BTreeMap;
@@ -27,6 +28,7 @@ pub use pool::{
 };
 pub use pools::Pools;
 pub use range::{AddressRange, Family, RangeError, from_number, to_number};
+pub use special::SpecialBlock;
 pub(crate) use validate::removed_ranges;
 pub use validate::{Rejection, Scope, validate};
 

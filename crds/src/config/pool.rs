@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::range::{AddressRange, Family, to_number};
+use super::special::{self, SpecialBlock};
 use crate::labels::{Labels, Selector, any_matches};
 
 /// A validated pool of either kind: `IPAddressPool` (contract 1.1) or `ExternalIPPool` (contract C.2). What
@@ -17,8 +18,10 @@ pub struct Pool {
     pub name: Arc<str>,
     /// The object's labels, for the pool selectors of advertisements.
     pub labels: Labels,
-    /// In the order of the spec: allocation walks them in this order.
+    /// In the order of the spec: allocation walks them in this order. Parts that are never given are left out.
     pub ranges: Vec<AddressRange>,
+    /// The parts of the written ranges that are never given: no station could be reached there.
+    pub special: Vec<(SpecialBlock, AddressRange)>,
     /// What a pool of the other kind holds as well: no new address is given from there.
     pub contested: Vec<AddressRange>,
     /// Who may have its addresses, and where they are announced.
@@ -138,6 +141,19 @@ impl ServiceAllocation {
 
 /// The largest number a pool counter can show (contract 1.1).
 pub const MAX_CAPACITY: u64 = i64::MAX.unsigned_abs();
+
+/// Parts the written ranges into those that are given, in their order, and those that never are.
+pub(super) fn without_special(
+    written: impl IntoIterator<Item = AddressRange>,
+) -> (Vec<AddressRange>, Vec<(SpecialBlock, AddressRange)>) {
+    let (mut given, mut left_out) = (Vec::new(), Vec::new());
+    for range in written {
+        let (plain, special) = special::split(&range);
+        given.extend(plain);
+        left_out.extend(special);
+    }
+    (given, left_out)
+}
 
 impl Pool {
     /// Which kind of object it is made from.

@@ -9,6 +9,7 @@ use kube::CustomResourceExt;
 use serde_json::{Map, Value, json};
 
 use crate::antrea::ExternalIpPool;
+use crate::ferrolb::SpeakerReport;
 
 use super::{
     BfdProfile, BgpAdvertisement, BgpPeer, Community, ConfigurationState, IpAddressPool,
@@ -30,6 +31,7 @@ pub fn manifests() -> Vec<(String, Value)> {
         (L2Advertisement::crd(), None),
         (ServiceBgpStatus::crd(), None),
         (ServiceL2Status::crd(), None),
+        (SpeakerReport::crd(), None),
     ]
     .into_iter()
     .map(|(crd, old)| {

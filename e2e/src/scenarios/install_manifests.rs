@@ -65,7 +65,7 @@ fn play(lab: &mut Lab) -> anyhow::Result<()> {
     let address = addresses.first().context("no address")?;
     lab.wait_owner(address)?;
     lab.wait_page(address)?;
-    eventually_true("the speaker writes the condition ferrolb.io/Announced", SOON, || {
+    eventually_true("the speaker's word reaches the condition ferrolb.io/Announced", SOON, || {
         let service = lab.kube().get(WEB)?;
         let conditions = service.pointer("/status/conditions").and_then(Value::as_array);
         Ok(conditions.into_iter().flatten().any(|condition| {

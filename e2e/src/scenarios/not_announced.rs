@@ -3,9 +3,10 @@
 //!
 //! Topology: two nodes with speakers, a controller.
 //! Steps: with MetalLB's roles: a Service without an advertisement for its pool, then with nodes that are all excluded, then without
-//! endpoints, gets a warning with the reason each time. With the permission of our own manifests: the condition
-//! `ferrolb.io/Announced` says the same, and who announces it once somebody does, also by BGP, where it is told of a peer whose Secret is missing; the condition of the controller and the
-//! address stay what they were.
+//! endpoints, gets a warning with the reason each time. With the permissions of our own manifests for SpeakerReports, and none to
+//! write any Service, the speakers' words reach the condition `ferrolb.io/Announced` through the controller: it says the same, and who
+//! announces it once somebody does, also by BGP, where it is told of a peer whose Secret is missing; the condition of the controller
+//! and the address stay what they were.
 
 use anyhow::Context;
 use serde_json::{Value, json};
@@ -47,18 +48,26 @@ fn play(lab: &mut Lab) -> anyhow::Result<()> {
     lab.kube().apply(&json!({
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
         "metadata": {"name": ROLE},
-        "rules": [{"apiGroups": [""], "resources": ["services/status"], "verbs": ["patch"]}],
+        "rules": [{
+            "apiGroups": ["ferrolb.io"], "resources": ["speakerreports"],
+            "verbs": ["list", "watch", "create", "patch", "delete"],
+        }],
     }))?;
     lab.kube().apply(&json!({
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
         "metadata": {"name": ROLE},
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": ROLE},
-        "subjects": [{"kind": "ServiceAccount", "name": "speaker", "namespace": SYSTEM}],
+        "subjects": [
+            {"kind": "ServiceAccount", "name": "speaker", "namespace": SYSTEM},
+            {"kind": "ServiceAccount", "name": "controller", "namespace": SYSTEM},
+        ],
     }))?;
-    // What was refused is asked for again after some minutes; a speaker that starts asks at once.
+    // What was refused is asked for again after a minute; a program that starts asks at once.
     for node in &mut lab.nodes {
         node.speaker = None;
     }
+    lab.controller = None;
+    lab.start_controller(&[])?;
     lab.start_speakers(&[])?;
     condition(lab, "False", EXCLUDE)?;
     exclude(lab, false)?;

@@ -1,48 +1,170 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Another station answers for an address of ours: who it is, and what is probably wrong.
+//! Another station answers for an address of ours: who it is, and what is probably wrong. One task looks after one claim at a time,
+//! beside the program's loop; what a stranger on the link can make it do is bounded by the [`ConflictBook`], the queue and the memory.
+//!
+//! ```text
+//! l2::Event::Conflict ──> ConflictReporter::claim ──> queue of 16 ──> task: wait, look up, tell
+//! ```
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cluster::model::Node;
 use futures::TryStreamExt;
 use l2::MacAddress;
 use rtnetlink::packet_route::neighbour::{NeighbourAddress, NeighbourAttribute};
+use tokio::sync::mpsc;
+
+use crate::conflict_book::ConflictBook;
 
 /// At most so many nodes are asked for their hardware address.
 const ASKED: usize = 256;
+/// They are asked again after this time, and whose a hardware address is is looked up again.
+const KNOWN: Duration = Duration::from_secs(60);
+/// So many hardware addresses are remembered.
+const REMEMBERED: usize = 256;
+/// So many claims wait; more are counted.
+const WAITING: usize = 16;
+/// How long another station's claim to an address may be ahead of the news that explain it.
+const UNTOLD: Duration = Duration::from_millis(300);
 
-/// Which of `nodes` has this hardware address, by the kernel's tables of neighbours. Nodes that are not
-/// in them yet are sent an empty datagram, so that the kernel asks for them.
-pub async fn stations(
-    nodes: &BTreeMap<Arc<str>, Node>,
-    hardware_address: MacAddress,
-) -> Option<Arc<str>> {
-    let addresses: Vec<(Arc<str>, IpAddr)> = nodes
-        .iter()
-        .flat_map(|(name, node)| {
-            node.internal_addresses.iter().map(|address| (Arc::clone(name), *address))
-        })
-        .take(ASKED)
-        .collect();
-    for attempt in 0..4 {
-        let known = neighbours().await;
-        let found = addresses.iter().find(|(_, address)| {
-            known.iter().any(|(ip, mac)| ip == address && *mac == hardware_address)
+/// A claim of another station, with whatever the caller wants to have with it.
+#[derive(Debug)]
+pub struct Claim<T> {
+    /// The address that both claim.
+    pub address: IpAddr,
+    /// The link on which the other was heard.
+    pub interface: Arc<str>,
+    /// The other station.
+    pub hardware_address: MacAddress,
+    /// What comes back with the report.
+    pub payload: T,
+}
+
+/// What is to be told.
+#[derive(Debug)]
+pub struct ConflictReport<T> {
+    /// The claim.
+    pub claim: Claim<T>,
+    /// The node whose hardware address it is.
+    pub node: Option<Arc<str>>,
+    /// The text for people.
+    pub message: String,
+}
+
+/// Takes claims in, and has those told that are to be told.
+#[derive(Debug)]
+pub struct ConflictReporter<T> {
+    book: ConflictBook,
+    queue: mpsc::Sender<Waiting<T>>,
+}
+
+#[derive(Debug)]
+struct Waiting<T> {
+    claim: Claim<T>,
+    /// Claims to the address that were not told.
+    untold: u64,
+    nodes: Vec<(Arc<str>, IpAddr)>,
+}
+
+impl<T: Send + 'static> ConflictReporter<T> {
+    /// Starts the task; call it within a runtime. `is_moving` says whether an address is on its way to another node, `tell` is given
+    /// what is found.
+    #[must_use]
+    pub fn start(
+        is_moving: impl Fn(IpAddr) -> bool + Send + 'static,
+        tell: impl Fn(ConflictReport<T>) + Send + 'static,
+    ) -> Self {
+        let (queue, mut waiting) = mpsc::channel::<Waiting<T>>(WAITING);
+        tokio::spawn(async move {
+            let mut stations = Stations::default();
+            while let Some(Waiting { claim, untold, nodes }) = waiting.recv().await {
+                // The next owner's frame may be here before its word that the address moves.
+                tokio::time::sleep(UNTOLD).await;
+                if is_moving(claim.address) {
+                    continue;
+                }
+                let node = stations.find(&nodes, claim.hardware_address).await;
+                let message = describe(&claim, node.as_deref(), untold);
+                tell(ConflictReport { claim, node, message });
+            }
         });
-        if let Some((name, _)) = found {
-            return Some(Arc::clone(name));
+        Self { book: ConflictBook::new(now()), queue }
+    }
+
+    /// Another station claims an address of ours. `payload` is made only if that is told.
+    pub fn claim(
+        &mut self,
+        (address, interface, hardware_address): (IpAddr, Arc<str>, MacAddress),
+        nodes: &BTreeMap<Arc<str>, Node>,
+        payload: impl FnOnce() -> T,
+    ) {
+        let Ok(place) = self.queue.try_reserve() else { return self.book.missed() };
+        let Some(untold) = self.book.heard(now(), address) else { return };
+        let addresses = nodes.iter().flat_map(|(name, node)| {
+            node.internal_addresses.iter().map(|address| (Arc::clone(name), *address))
+        });
+        let nodes = addresses.take(ASKED).collect();
+        let claim = Claim { address, interface, hardware_address, payload: payload() };
+        place.send(Waiting { claim, untold, nodes });
+    }
+}
+
+fn now() -> Instant {
+    #[allow(clippy::disallowed_methods, reason = "the shell reads the clock")]
+    Instant::now()
+}
+
+/// Whose hardware address is whose.
+#[derive(Debug, Default)]
+struct Stations {
+    known: BTreeMap<MacAddress, (Option<Arc<str>>, Instant)>,
+    asked: Option<Instant>,
+}
+
+impl Stations {
+    /// Which of the nodes has this hardware address, by the kernel's tables of neighbours. Nodes that are not
+    /// in them yet are sent an empty datagram once in a while, so that the kernel asks for them.
+    async fn find(
+        &mut self,
+        nodes: &[(Arc<str>, IpAddr)],
+        hardware_address: MacAddress,
+    ) -> Option<Arc<str>> {
+        let at = now();
+        self.known.retain(|_, (_, since)| at.saturating_duration_since(*since) < KNOWN);
+        if let Some((node, _)) = self.known.get(&hardware_address) {
+            return node.clone();
         }
-        if attempt == 0 {
-            for (_, address) in &addresses {
+        let mut found = owner(nodes, hardware_address).await;
+        let may_ask = self.asked.is_none_or(|asked| at.saturating_duration_since(asked) >= KNOWN);
+        if found.is_none() && may_ask {
+            self.asked = Some(at);
+            for (_, address) in nodes {
                 ask(*address);
             }
+            for _ in 0..3 {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                found = owner(nodes, hardware_address).await;
+                if found.is_some() {
+                    break;
+                }
+            }
         }
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        if self.known.len() >= REMEMBERED {
+            self.known.clear();
+        }
+        self.known.insert(hardware_address, (found.clone(), at));
+        found
     }
-    None
+}
+
+async fn owner(nodes: &[(Arc<str>, IpAddr)], hardware_address: MacAddress) -> Option<Arc<str>> {
+    let known = neighbours().await;
+    let is_of =
+        |address: &IpAddr| known.iter().any(|(ip, mac)| ip == address && *mac == hardware_address);
+    nodes.iter().find(|(_, address)| is_of(address)).map(|(name, _)| Arc::clone(name))
 }
 
 /// The neighbours whose hardware address the kernel knows; none where it does not say.
@@ -84,14 +206,8 @@ fn ask(address: IpAddr) {
     }
 }
 
-/// The text for people.
-#[must_use]
-pub fn describe(
-    address: IpAddr,
-    interface: &str,
-    hardware_address: MacAddress,
-    node: Option<&str>,
-) -> String {
+fn describe<T>(claim: &Claim<T>, node: Option<&str>, untold: u64) -> String {
+    let Claim { address, interface, hardware_address, .. } = claim;
     let who = match node {
         Some(node) => format!(
             "node {node} ({hardware_address}): strictARP is probably off in its kube-proxy (IPVS), or a second load balancer is at work there"
@@ -100,5 +216,9 @@ pub fn describe(
             "{hardware_address}: another machine or a second load balancer uses this address"
         ),
     };
-    format!("address \"{address}\" is also answered on interface {interface} by {who}")
+    let others = match untold {
+        0 => String::new(),
+        count => format!(" ({count} more claims were not told)"),
+    };
+    format!("address \"{address}\" is also answered on interface {interface} by {who}{others}")
 }

@@ -2,17 +2,19 @@
 //! Routes of this host: local ones, so that it takes the traffic for the addresses that it owns (`--accept`), and ones that
 //! discard what no Service owns within an aggregate (`--discard-aggregates`), so that an aggregate loops no packets.
 //!
-//! The routes carry a protocol number of their own. Whatever has it and is not wanted is removed: at the
-//! start what an earlier run left behind, at the end everything.
+//! The routes carry a protocol number of their own and a metric that names their owner, so that two programs on one host do not
+//! take each other's routes for their own. A route that has both is ours: one that an earlier run left behind is removed at the
+//! start, every one at the end. No other route is ever changed, replaced or removed, and an address that the host has itself gets
+//! no route: the kernel would answer for the host's own address through a route that goes away with the Service.
 
-use std::collections::BTreeSet;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use futures::TryStreamExt;
 use ipnet::IpNet;
 use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::route::{
-    RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
+    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
 };
 use rtnetlink::{Handle, RouteMessageBuilder};
 
@@ -22,11 +24,18 @@ const PROTOCOL: u8 = 219;
 /// The kernel's table of local addresses.
 const TABLE_LOCAL: u8 = 255;
 
-/// The metric of routes that discard: every other route to the same prefix comes first.
-const LAST: u32 = u32::MAX - 1;
-
 /// The kernel's main table.
 const TABLE_MAIN: u8 = 254;
+
+/// Metrics of our routes: the owner's number is taken off. Every other route to the same prefix comes first.
+const LAST: u32 = u32::MAX - 1;
+
+/// Owners are told apart by so many numbers.
+const OWNERS: u32 = 1 << 24;
+
+/// Linux's numbers of errors: there is no such route, and there is one already (errno(3)).
+const GONE: [i32; 2] = [-3, -2];
+const THERE: i32 = -17;
 
 /// What the routes do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,51 +57,87 @@ pub enum HostRoutesError {
     Netlink(#[from] rtnetlink::Error),
 }
 
+/// Why a wanted prefix has no route of ours.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "this host has {prefix} itself (a route of type {kind} that ferrolb did not add); no route is added for it"
+)]
+pub struct Refusal {
+    /// The prefix.
+    pub prefix: IpNet,
+    /// The type of the host's own route, in the words of ip-route(8).
+    pub kind: String,
+}
+
 /// Keeps routes of one sort equal to what is wanted.
 pub struct HostRoutes {
     action: RouteAction,
+    metric: u32,
     handle: Handle,
     loopback: u32,
     present: BTreeSet<IpNet>,
+    refused: BTreeMap<IpNet, Refusal>,
+}
+
+/// What a dump of the kernel's routes says of one prefix.
+struct Found {
+    prefix: IpNet,
+    ours: bool,
+    message: RouteMessage,
 }
 
 impl HostRoutes {
-    /// Removes what an earlier run left behind; call it within a runtime.
+    /// Removes what an earlier run of the same owner left behind; call it within a runtime. `owner` is a text that stays the same
+    /// from run to run, and that no other program on this host has.
     ///
     /// # Errors
     /// When netlink or the permission to change routes is missing.
-    pub async fn start(action: RouteAction) -> Result<Self, HostRoutesError> {
+    pub async fn start(action: RouteAction, owner: &str) -> Result<Self, HostRoutesError> {
         let (connection, handle, _) = rtnetlink::new_connection()?;
         tokio::spawn(connection);
         let link = handle.link().get().match_name("lo".to_owned()).execute().try_next().await?;
         let loopback = link.map_or(1, |link| link.header.index);
-        let routes = Self { action, handle, loopback, present: BTreeSet::new() };
+        let (present, refused) = (BTreeSet::new(), BTreeMap::new());
+        let metric = metric_of(owner);
+        let routes = Self { action, metric, handle, loopback, present, refused };
         routes.sweep().await?;
         Ok(routes)
     }
 
-    /// Adds and removes routes until exactly `wanted` have one; what fails is tried with the next change.
+    /// Adds and removes routes until exactly `wanted` have one; what fails is tried with the next change, and so is what the host
+    /// has itself ([`HostRoutes::refused`]).
     ///
     /// # Errors
     /// The first failure; the other routes are seen to nevertheless.
     pub async fn set(&mut self, wanted: &BTreeSet<IpNet>) -> Result<(), HostRoutesError> {
         let mut result = Ok(());
         for prefix in self.present.difference(wanted).copied().collect::<Vec<_>>() {
-            match self.handle.route().del(self.route(prefix)).execute().await {
+            match self.remove(self.route(prefix)).await {
                 Ok(()) => {
                     self.present.remove(&prefix);
                 }
-                Err(error) => result = result.and(Err(error.into())),
+                Err(error) => result = result.and(Err(error)),
             }
         }
-        for prefix in wanted.difference(&self.present).copied().collect::<Vec<_>>() {
-            let request = self.handle.route().add(self.route(prefix));
-            // A route that discards must never take the place of one that leads somewhere.
-            let request = match self.action {
-                RouteAction::Accept => request.replace(),
-                RouteAction::Discard => request,
-            };
-            match request.execute().await {
+        self.refused.clear();
+        let missing: Vec<IpNet> = wanted.difference(&self.present).copied().collect();
+        if missing.is_empty() {
+            return result;
+        }
+        if self.action == RouteAction::Accept {
+            self.refused = self.own(&missing).await?;
+        }
+        for prefix in missing {
+            if self.refused.contains_key(&prefix) {
+                continue;
+            }
+            match self.handle.route().add(self.route(prefix)).execute().await {
+                Err(rtnetlink::Error::NetlinkError(error))
+                    if error.code.is_some_and(|code| code.get() == THERE)
+                        && self.is_present(prefix).await? =>
+                {
+                    self.present.insert(prefix);
+                }
                 Ok(()) => {
                     self.present.insert(prefix);
                 }
@@ -102,31 +147,73 @@ impl HostRoutes {
         result
     }
 
+    /// The wanted prefixes that have no route since the host has them itself.
+    #[must_use]
+    pub fn refused(&self) -> &BTreeMap<IpNet, Refusal> {
+        &self.refused
+    }
+
     /// Removes every route of ours.
     ///
     /// # Errors
     /// The first failure; the other routes are removed nevertheless.
     pub async fn sweep(&self) -> Result<(), HostRoutesError> {
         let mut result = Ok(());
-        for family in [AddressFamily::Inet, AddressFamily::Inet6] {
-            let mut query = RouteMessage::default();
-            query.header.address_family = family;
-            let mut routes = self.handle.route().get(query).execute();
-            let mut ours = Vec::new();
-            while let Some(route) = routes.try_next().await? {
-                if self.is_ours(&route.header) {
-                    ours.push(route);
-                }
-            }
-            for route in ours {
-                if let Err(error) = self.handle.route().del(route).execute().await {
-                    result = result.and(Err(error.into()));
-                }
-            }
+        for found in self.table_entries().await?.into_iter().filter(|found| found.ours) {
+            result = result.and(self.remove(found.message).await);
         }
         result
     }
 
+    /// Those of `wanted` that the host's table of local addresses has of itself: as its own address, or as a subnet's broadcast.
+    async fn own(&self, wanted: &[IpNet]) -> Result<BTreeMap<IpNet, Refusal>, HostRoutesError> {
+        let entries = self.table_entries().await?;
+        let foreign = entries.iter().filter(|found| !found.ours && wanted.contains(&found.prefix));
+        let refusal = |found: &Found| {
+            let kind = format!("{:?}", found.message.header.kind).to_lowercase();
+            (found.prefix, Refusal { prefix: found.prefix, kind })
+        };
+        // Another run of ours may accept the same address: the host does not have that one itself.
+        let foreign = foreign.filter(|found| !is_of_ferrolb(&found.message.header));
+        Ok(foreign.map(refusal).collect())
+    }
+
+    async fn is_present(&self, prefix: IpNet) -> Result<bool, HostRoutesError> {
+        let entries = self.table_entries().await?;
+        Ok(entries.iter().any(|found| found.ours && found.prefix == prefix))
+    }
+
+    async fn table_entries(&self) -> Result<Vec<Found>, HostRoutesError> {
+        let mut entries = Vec::new();
+        for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+            let mut query = RouteMessage::default();
+            query.header.address_family = family;
+            let mut routes = self.handle.route().get(query).execute();
+            while let Some(message) = routes.try_next().await? {
+                if message.header.table != self.table() {
+                    continue;
+                }
+                if let Some(prefix) = destination(&message) {
+                    entries.push(Found { prefix, ours: self.is_ours(&message), message });
+                }
+            }
+        }
+        Ok(entries)
+    }
+
+    /// Removes a route of ours; one that somebody else has removed is gone as well.
+    async fn remove(&self, route: RouteMessage) -> Result<(), HostRoutesError> {
+        match self.handle.route().del(route).execute().await {
+            Err(rtnetlink::Error::NetlinkError(error))
+                if error.code.is_some_and(|code| GONE.contains(&code.get())) =>
+            {
+                Ok(())
+            }
+            result => result.map_err(Into::into),
+        }
+    }
+
+    /// The kernel removes a route only where all that stands here is the same, the protocol and the metric among them.
     fn route(&self, prefix: IpNet) -> RouteMessage {
         let mut route = match prefix {
             IpNet::V4(v4) => RouteMessageBuilder::<Ipv4Addr>::new()
@@ -139,16 +226,14 @@ impl HostRoutes {
         route.attributes.retain(|attribute| !matches!(attribute, RouteAttribute::Table(_)));
         route.header.protocol = RouteProtocol::Other(PROTOCOL);
         route.header.table = self.table();
+        route.attributes.push(RouteAttribute::Priority(self.metric));
         match self.action {
             RouteAction::Accept => {
                 route.header.scope = RouteScope::Host;
                 route.header.kind = RouteType::Local;
                 route.attributes.push(RouteAttribute::Oif(self.loopback));
             }
-            RouteAction::Discard => {
-                route.header.kind = RouteType::BlackHole;
-                route.attributes.push(RouteAttribute::Priority(LAST));
-            }
+            RouteAction::Discard => route.header.kind = RouteType::BlackHole,
         }
         route
     }
@@ -160,7 +245,30 @@ impl HostRoutes {
         }
     }
 
-    fn is_ours(&self, header: &RouteHeader) -> bool {
-        header.table == self.table() && header.protocol == RouteProtocol::Other(PROTOCOL)
+    fn is_ours(&self, message: &RouteMessage) -> bool {
+        is_of_ferrolb(&message.header)
+            && message.attributes.contains(&RouteAttribute::Priority(self.metric))
     }
+}
+
+fn is_of_ferrolb(header: &RouteHeader) -> bool {
+    header.protocol == RouteProtocol::Other(PROTOCOL)
+}
+
+/// The metric that names an owner, by FNV-1a of its text: the same for every build.
+fn metric_of(owner: &str) -> u32 {
+    let hash = owner
+        .bytes()
+        .fold(0x811c_9dc5_u32, |hash, octet| (hash ^ u32::from(octet)).wrapping_mul(0x0100_0193));
+    LAST - hash % OWNERS
+}
+
+fn destination(message: &RouteMessage) -> Option<IpNet> {
+    let length = message.header.destination_prefix_length;
+    let address = message.attributes.iter().find_map(|attribute| match attribute {
+        RouteAttribute::Destination(RouteAddress::Inet(v4)) => Some(IpAddr::V4(*v4)),
+        RouteAttribute::Destination(RouteAddress::Inet6(v6)) => Some(IpAddr::V6(*v6)),
+        _ => None,
+    })?;
+    IpNet::new(address, length).ok()
 }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The program `speaker`, and the parts of it that `ferrolb run` uses as well.
 
-mod announced;
 pub mod args;
 mod bgp;
 pub mod capabilities;
@@ -16,6 +15,7 @@ mod host_routes;
 mod layer2;
 mod membership;
 mod needed;
+mod report;
 mod ring;
 mod run;
 mod service_status;
@@ -27,9 +27,9 @@ pub use bgp::{
     BgpCollector, BgpDriver, BgpOptions, SessionNotice, Signal, Signals, Style, bfd_choice,
 };
 pub use companions::Companion;
-pub use conflict::{describe, stations};
+pub use conflict::{Claim, ConflictReport, ConflictReporter};
 pub use exclusion::{EXCLUSION_FILE, ExclusionError, read_exclusion};
-pub use host_routes::{HostRoutes, HostRoutesError, RouteAction};
+pub use host_routes::{HostRoutes, HostRoutesError, Refusal, RouteAction};
 pub use layer2::Layer2Driver;
 pub use members::quorum::Fencing;
 pub use membership::Membership;

@@ -28,20 +28,21 @@ use prometheus::Registry;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 
-use super::announced::AnnouncedSink;
 use super::args::Args;
 use super::bgp::{BgpDriver, BgpOptions, Style};
+use super::conflict::ConflictReporter;
 use super::discovery::{Found, Wanted, discover};
 use super::exclusion::{EXCLUSION_FILE, read_exclusion};
 use super::host_routes::{HostRoutes, RouteAction};
 use super::layer2::Layer2Driver;
 use super::membership::Membership;
 use super::needed::{has_read, kinds};
+use super::report::ReportSink;
 use super::ring::{MembershipOptions, RingDriver, RingSignals};
 use super::service_status::{StatusKind, StatusSink, Writer};
 use super::session_events::SessionEvents;
 use super::session_state::SessionStateSink;
-use super::shell::Shell;
+use super::shell::{Shell, tell_conflict};
 use super::{extras, frr_configuration};
 use crate::advertise::BgpMode;
 use crate::announce::Options;
@@ -143,7 +144,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         );
     }
     let discard = if args.discard_aggregates {
-        let routes = HostRoutes::start(RouteAction::Discard).await;
+        let routes = HostRoutes::start(RouteAction::Discard, &format!("speaker {namespace}")).await;
         Some(routes.context("--discard-aggregates needs the capability NET_ADMIN")?)
     } else {
         None
@@ -191,8 +192,15 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let sessions_after = (args.common.bgp_type.as_deref() == Some("frr-k8s")).then(|| {
         frr_configuration::retire(client.clone(), &args.frrk8s_namespace(&namespace), &node)
     });
+    let (moving, told) = (Arc::clone(&driver), events.clone());
+    let conflicts = ConflictReporter::start(
+        move |address| moving.lock().is_ok_and(|driver| driver.is_moving(address)),
+        move |report| tell_conflict(&told, report),
+    );
+    let reports = ReportSink::start(client.clone(), namespace.clone(), node.clone(), owner.clone());
     let mut shell = Shell {
         events,
+        conflicts,
         l2_statuses: StatusSink::start(writer(StatusKind::Layer2)),
         bgp_statuses: StatusSink::start(writer(StatusKind::Bgp)),
         session_states,
@@ -217,7 +225,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
             owner,
         ),
         herald: Herald::default(),
-        announced: AnnouncedSink::start(client.clone()),
+        reports,
         extras: extras::follow(client.clone(), &namespace),
         sessions_after,
         membership: Membership::new(ring, membership_metrics),

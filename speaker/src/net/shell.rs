@@ -5,6 +5,8 @@ mod log;
 mod notices;
 mod words;
 
+pub(super) use notices::tell_conflict;
+
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -20,13 +22,14 @@ use kube::Client;
 use l2::LinkReport;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::announced::AnnouncedSink;
 use super::bgp::{BgpDriver, Signal};
+use super::conflict::ConflictReporter;
 use super::extras;
 use super::host_routes::HostRoutes;
 use super::layer2::Layer2Driver;
 use super::membership::Membership;
 use super::needed::has_read;
+use super::report::ReportSink;
 use super::ring::{RingEvent, RingSignals};
 use super::run::until;
 use super::service_status::{StatusSink, interfaces};
@@ -61,11 +64,12 @@ pub(super) struct Shell {
     pub(super) configuration: ConfigurationStateSink,
     /// Whether there is configuration of FRR's, which is ignored.
     pub(super) herald: Herald,
-    pub(super) announced: AnnouncedSink,
+    pub(super) reports: ReportSink,
     pub(super) extras: watch::Receiver<bool>,
     /// No session is opened before this is answered: another speaker's are being closed.
     pub(super) sessions_after: Option<oneshot::Receiver<()>>,
     pub(super) membership: Membership,
+    pub(super) conflicts: ConflictReporter<notices::Users>,
 }
 
 impl Shell {

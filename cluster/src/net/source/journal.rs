@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Says what a source has trouble with: once when it begins, once when it is over.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crds::config::Rejection;
+use crds::config::{AddressRange, Config, PoolId, Rejection};
 
 use super::Update;
 use crate::snapshot::Kind;
@@ -13,6 +13,7 @@ use crate::snapshot::Kind;
 pub struct Journal {
     kinds: BTreeMap<Kind, Trouble>,
     rejections: Vec<Rejection>,
+    special: BTreeSet<(PoolId, AddressRange)>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -44,6 +45,22 @@ impl Journal {
             }
             Update::Restart(_) | Update::Apply(_) | Update::Delete(..) => {}
         }
+    }
+
+    /// Looks at the addresses of pools that are never given; says which are new.
+    pub fn note_special(&mut self, config: &Config) {
+        let mut found = BTreeSet::new();
+        for pool in config.pools.values().chain(config.external_pools.values()) {
+            for (block, range) in &pool.special {
+                let entry = (pool.id(), *range);
+                if !self.special.contains(&entry) {
+                    tracing::warn!(event = "specialAddresses", pool = %entry.0, %range, block = block.name(),
+                        "addresses of this pool are never given: no other station can reach them");
+                }
+                found.insert(entry);
+            }
+        }
+        self.special = found;
     }
 
     /// Looks at the objects of the configuration that are invalid now; says which are new.

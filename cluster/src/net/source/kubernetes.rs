@@ -12,6 +12,7 @@ use std::borrow::Cow;
 use std::fmt::Debug;
 
 use crds::config::ConfigKind;
+use crds::ferrolb::SpeakerReport;
 use futures::StreamExt;
 use k8s_openapi::{ClusterResourceScope, NamespaceResourceScope};
 use kube::api::{ApiResource, DynamicObject, ListParams, VersionMatch};
@@ -152,6 +153,9 @@ pub fn watch_all(client: &Client, watches: Watches) -> mpsc::Receiver<Update> {
                     }
                 });
             }
+            Kind::SpeakerReport => {
+                tokio::spawn(reports(client, namespace, follower));
+            }
         }
     }
     receiver
@@ -217,6 +221,15 @@ async fn announcers(client: Client, namespace: String, follower: Follower) {
     let convert = |object: DynamicObject| {
         let object = serde_json::to_value(object).ok()?;
         Some(Object::Announcer(Box::new(serde_json::from_value(object).ok()?)))
+    };
+    follower.follow(api, watcher::Config::default(), convert, || {}).await;
+}
+
+async fn reports(client: Client, namespace: String, follower: Follower) {
+    let api: Api<SpeakerReport> = Api::namespaced(client, &namespace);
+    let convert = |object: SpeakerReport| {
+        let object = serde_json::to_value(object).ok()?;
+        Some(Object::Report(Box::new(serde_json::from_value(object).ok()?)))
     };
     follower.follow(api, watcher::Config::default(), convert, || {}).await;
 }
@@ -332,7 +345,8 @@ impl Follower {
             | Kind::Namespace
             | Kind::Secret
             | Kind::Config(_)
-            | Kind::ServiceL2Status => name.to_owned(),
+            | Kind::ServiceL2Status
+            | Kind::SpeakerReport => name.to_owned(),
         }
     }
 

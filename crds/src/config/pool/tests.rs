@@ -7,6 +7,7 @@ fn pool(entries: &[&str], avoid_buggy_ips: bool) -> Pool {
         name: "p".into(),
         labels: Labels::default(),
         ranges: entries.iter().map(|entry| AddressRange::parse(entry).unwrap()).collect(),
+        special: Vec::new(),
         contested: Vec::new(),
         policy: Policy::Metallb(MetallbPolicy {
             address_pool: false,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use crate::antrea::{ExternalIpPoolSpec, IpRange, SubnetInfo};
-use crate::config::pool::{AntreaPolicy, Policy, Pool, WrittenRange};
+use crate::config::pool::{AntreaPolicy, Policy, Pool, WrittenRange, without_special};
 use crate::config::range::{AddressRange, Family, from_number, to_number};
 use crate::labels::{Labels, Selector};
 
@@ -36,10 +36,12 @@ pub(super) fn parse(
         }
     }
     let ranges = spec.ip_ranges.iter().zip(&written).map(|(spec, range)| given(spec, &range.whole));
+    let (ranges, special) = without_special(ranges);
     Ok(Pool {
         name: name.clone(),
         labels: labels.clone(),
-        ranges: ranges.collect(),
+        ranges,
+        special,
         contested: Vec::new(),
         policy: Policy::Antrea(AntreaPolicy {
             // A selector that cannot be read is no mistake to Antrea; it selects nothing.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use super::selector;
-use crate::config::pool::{MetallbPolicy, Policy, Pool, ServiceAllocation};
+use crate::config::pool::{MetallbPolicy, Policy, Pool, ServiceAllocation, without_special};
 use crate::config::range::AddressRange;
 use crate::labels::Labels;
 use crate::metallb::{IpAddressPoolSpec, ServiceAllocationSpec};
@@ -36,10 +36,12 @@ pub(super) fn parse(
     }
     let service_allocation =
         spec.service_allocation.as_ref().map(allocation).transpose().map_err(within)?;
+    let (ranges, special) = without_special(ranges);
     Ok(Pool {
         name: name.clone(),
         labels: labels.clone(),
         ranges,
+        special,
         contested: Vec::new(),
         policy: Policy::Metallb(MetallbPolicy {
             auto_assign: spec.auto_assign.unwrap_or(true),

@@ -2,18 +2,31 @@
 //! What the network notices by itself, told in the log and as events: by L2 that others answer too or that an interface fails, by
 //! BGP what becomes of the sessions.
 
-use std::sync::Arc;
-
 use cluster::ObjectKey;
-use cluster::net::sink::kubernetes::{ObjectEvent, Regarding};
+use cluster::net::sink::kubernetes::{EventSink, ObjectEvent, Regarding};
 
 use super::{Shell, log};
 use crate::net::bgp::SessionNotice;
-use crate::net::conflict::{describe, stations};
+use crate::net::conflict::ConflictReport;
 use crate::net::session_events::SessionEvent;
 
-/// How long another station's claim to an address may be ahead of the news that explain it.
-const UNTOLD: std::time::Duration = std::time::Duration::from_millis(300);
+/// The Services that a conflict concerns, with the uid of each.
+pub(in crate::net) type Users = Vec<(ObjectKey, Box<str>)>;
+
+/// A conflict in the log, and as an event on each Service that it concerns.
+pub(in crate::net) fn tell_conflict(events: &EventSink, report: ConflictReport<Users>) {
+    let ConflictReport { claim, node, message } = report;
+    tracing::warn!(event = "addressConflict", ip = %claim.address, interface = %claim.interface,
+        mac = %claim.hardware_address, node = node.as_deref().unwrap_or_default(), "{message}");
+    for (service, uid) in claim.payload {
+        events.publish(ObjectEvent {
+            regarding: Regarding::service(service, uid),
+            warning: true,
+            reason: "addressConflict",
+            message: message.clone(),
+        });
+    }
+}
 
 impl Shell {
     pub(in crate::net) fn handle_notice(&mut self, event: l2::Event) {
@@ -32,38 +45,19 @@ impl Shell {
                     // An address that moves is announced by two for a moment.
                     return;
                 }
-                let users: Vec<(ObjectKey, Box<str>)> = self
-                    .driver
-                    .lock()
-                    .map(|driver| driver.speaker().users(address).cloned().collect::<Vec<_>>())
-                    .unwrap_or_default()
-                    .into_iter()
-                    .map(|key| {
-                        let uid = self.snapshot.service(&key).map(|service| service.uid.clone());
+                let (driver, snapshot) = (&self.driver, &self.snapshot);
+                let users = || {
+                    let users = driver
+                        .lock()
+                        .map(|driver| driver.speaker().users(address).cloned().collect::<Vec<_>>());
+                    let of = |key: ObjectKey| {
+                        let uid = snapshot.service(&key).map(|service| service.uid.clone());
                         (key, uid.unwrap_or_default())
-                    })
-                    .collect();
-                let nodes = self.snapshot.nodes().clone();
-                let (events, driver) = (self.events.clone(), Arc::clone(&self.driver));
-                tokio::spawn(async move {
-                    // The next owner's frame may be here before its word that the address moves.
-                    tokio::time::sleep(UNTOLD).await;
-                    if driver.lock().is_ok_and(|driver| driver.is_moving(address)) {
-                        return;
-                    }
-                    let node = stations(&nodes, hardware_address).await;
-                    let message = describe(address, &interface, hardware_address, node.as_deref());
-                    tracing::warn!(event = "addressConflict", ip = %address, %interface,
-                        mac = %hardware_address, node = node.as_deref().unwrap_or_default(), "{message}");
-                    for (service, uid) in users {
-                        events.publish(ObjectEvent {
-                            regarding: Regarding::service(service, uid),
-                            warning: true,
-                            reason: "addressConflict",
-                            message: message.clone(),
-                        });
-                    }
-                });
+                    };
+                    users.unwrap_or_default().into_iter().map(of).collect()
+                };
+                let claim = (address, interface, hardware_address);
+                self.conflicts.claim(claim, snapshot.nodes(), users);
             }
             l2::Event::LinksChanged => self.membership.note_links(),
             l2::Event::Done(number) => {

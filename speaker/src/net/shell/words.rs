@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What is said of each Service: whether anybody announces it, in its condition and in events. What is to be said decides the
-//! [`herald`].
+//! What is said of each Service: whether anybody announces it, in this speaker's report and in events. The [`herald`] decides what
+//! is said.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Instant;
@@ -28,17 +28,19 @@ impl Shell {
         dirty.services.iter().for_each(consider);
     }
 
-    /// Says what has lasted: in the condition, unless it is there already, and as an event while nobody announces the Service.
+    /// Says what has lasted: in this speaker's report, from which the controller takes the condition, and as an event while nobody
+    /// announces the Service and the condition does not say so already.
     pub(in crate::net) fn say(&mut self) {
+        for service in self.herald.take_retracted() {
+            self.reports.publish(service, None);
+        }
         for (service, word) in self.herald.due(now()) {
             let Some(object) = self.snapshot.service(&service) else { continue };
-            if object.announced == Some(word.fingerprint()) {
-                continue;
-            }
-            if !word.met && !object.ingress.is_empty() {
+            let is_new = object.announced != Some(word.fingerprint());
+            if is_new && !word.met && !object.ingress.is_empty() {
                 self.warn(&service, &word);
             }
-            self.announced.publish(service, word);
+            self.reports.publish(service, Some(word));
         }
     }
 

@@ -19,7 +19,9 @@ use tokio::sync::mpsc;
 
 use super::rewrite::{Rewrite, rewrite_status, timestamp};
 use crate::ObjectKey;
-use crate::model::{ALLOCATED_CONDITION, Hostname, ServiceCondition, ServiceObject};
+use crate::model::{
+    ALLOCATED_CONDITION, ANNOUNCED_CONDITION, Hostname, ServiceCondition, ServiceObject,
+};
 use crate::net::fence::Fence;
 
 const CONCURRENT: usize = 16;
@@ -52,13 +54,32 @@ pub enum ServiceReport {
     Failed(ObjectKey, String),
 }
 
+/// What is to be done with a Service's status.
+#[derive(Clone, Debug, Default)]
+struct Task {
+    allocation: Option<Allocation>,
+    /// The condition `ferrolb.io/Announced`, in a speaker's words.
+    announced: Option<ServiceCondition>,
+}
+
 #[derive(Clone, Debug)]
-enum Task {
+enum Allocation {
     Write(ServiceStatus),
     /// The Service left the selection of LoadBalancers: if it still exists, clear it (contract 2.4 step 1).
     Verify {
         annotation: &'static str,
     },
+}
+
+impl Task {
+    /// This, and of what was to be done before what this says nothing of.
+    fn after(self, before: Option<Self>) -> Self {
+        let before = before.unwrap_or_default();
+        Self {
+            allocation: self.allocation.or(before.allocation),
+            announced: self.announced.or(before.announced),
+        }
+    }
 }
 
 /// The handle of the writing task.
@@ -78,13 +99,23 @@ impl ServiceSink {
 
     /// Sets what the Service's status is to be, in place of what was said before.
     pub fn write(&self, service: ObjectKey, status: ServiceStatus) {
-        // The task ends only with the process.
-        let _ = self.0.send((service, Task::Write(status)));
+        self.send(service, Task { allocation: Some(Allocation::Write(status)), announced: None });
+    }
+
+    /// Copies a speaker's word into the Service's condition `ferrolb.io/Announced`.
+    pub fn announce(&self, service: ObjectKey, word: ServiceCondition) {
+        self.send(service, Task { allocation: None, announced: Some(word) });
     }
 
     /// Looks whether a Service that is no longer listed as LoadBalancer still exists, and clears it then.
     pub fn verify(&self, service: ObjectKey, annotation: &'static str) {
-        let _ = self.0.send((service, Task::Verify { annotation }));
+        let allocation = Some(Allocation::Verify { annotation });
+        self.send(service, Task { allocation, announced: None });
+    }
+
+    fn send(&self, service: ObjectKey, task: Task) {
+        // The task ends only with the process.
+        let _ = self.0.send((service, task));
     }
 }
 
@@ -109,8 +140,11 @@ async fn run(
             received = tasks.recv() => {
                 let Some((key, task)) = received else { return };
                 match busy.get_mut(&key) {
-                    Some(next) => *next = Some(task),
-                    None => { waiting.insert(key, task); }
+                    Some(next) => *next = Some(task.after(next.take())),
+                    None => {
+                        let task = task.after(waiting.remove(&key));
+                        waiting.insert(key, task);
+                    }
                 }
             }
             Some(key) = running.next(), if !running.is_empty() => {
@@ -180,11 +214,17 @@ fn is_load_balancer(object: &Value) -> bool {
 
 /// Brings the live object to what the task wants; says whether anything changed.
 fn change(object: &mut Value, task: &Task) -> bool {
+    let is_served = is_load_balancer(object);
+    let announced = task.announced.as_ref().filter(|_| is_served);
+    let said = announced.is_some_and(|word| set_condition(object, ANNOUNCED_CONDITION, Some(word)));
     let clear;
-    let desired = match task {
-        Task::Write(status) if is_load_balancer(object) => status,
-        Task::Verify { .. } if is_load_balancer(object) => return false,
-        Task::Write(ServiceStatus { annotation, .. }) | Task::Verify { annotation } => {
+    let desired = match &task.allocation {
+        None => return said,
+        Some(Allocation::Write(status)) if is_served => status,
+        Some(Allocation::Verify { .. }) if is_served => return said,
+        Some(
+            Allocation::Write(ServiceStatus { annotation, .. }) | Allocation::Verify { annotation },
+        ) => {
             clear = ServiceStatus {
                 addresses: Vec::new(),
                 hostname: Hostname::None,
@@ -197,11 +237,13 @@ fn change(object: &mut Value, task: &Task) -> bool {
     };
     set_annotation(object, desired.annotation, desired.pool.as_deref())
         | set_ingress(object, &desired.addresses, &desired.hostname)
-        | set_condition(object, desired.condition.as_ref())
+        | set_condition(object, ALLOCATED_CONDITION, desired.condition.as_ref())
+        | (!is_served && set_condition(object, ANNOUNCED_CONDITION, None))
+        | said
 }
 
 /// Conditions of others stay where they are.
-fn set_condition(object: &mut Value, condition: Option<&ServiceCondition>) -> bool {
+fn set_condition(object: &mut Value, kind: &str, condition: Option<&ServiceCondition>) -> bool {
     let Some(object) = object.as_object_mut() else { return false };
     let status = object.entry("status").or_insert_with(|| json!({}));
     let Some(status) = status.as_object_mut() else { return false };
@@ -210,7 +252,7 @@ fn set_condition(object: &mut Value, condition: Option<&ServiceCondition>) -> bo
         _ => Vec::new(),
     };
     let text = |value: &Value, key: &str| value.get(key).and_then(Value::as_str).map(str::to_owned);
-    let ours = |value: &Value| text(value, "type").as_deref() == Some(ALLOCATED_CONDITION);
+    let ours = |value: &Value| text(value, "type").as_deref() == Some(kind);
     let place = conditions.iter().position(ours);
     let known = place.and_then(|place| conditions.get(place));
     match (known, condition) {
@@ -232,7 +274,7 @@ fn set_condition(object: &mut Value, condition: Option<&ServiceCondition>) -> bo
                 .and_then(|known| text(known, "lastTransitionTime"))
                 .unwrap_or_else(timestamp);
             let new = json!({
-                "type": ALLOCATED_CONDITION,
+                "type": kind,
                 "status": condition.status(),
                 "reason": condition.reason,
                 "message": condition.message,
@@ -345,19 +387,34 @@ mod tests {
     use super::*;
 
     fn write(addresses: &[&str], pool: Option<&str>) -> Task {
-        Task::Write(ServiceStatus {
+        task(Allocation::Write(ServiceStatus {
             addresses: addresses.iter().map(|text| text.parse().unwrap()).collect(),
             hostname: Hostname::None,
             annotation: "metallb.io/ip-allocated-from-pool",
             pool: pool.map(Into::into),
             condition: None,
-        })
+        }))
+    }
+
+    fn task(allocation: Allocation) -> Task {
+        Task { allocation: Some(allocation), announced: None }
+    }
+
+    /// A write that differs in one thing from one of nothing.
+    fn write_with(set: impl FnOnce(&mut ServiceStatus)) -> Task {
+        let mut task = write(&[], None);
+        let Some(Allocation::Write(status)) = &mut task.allocation else { panic!("a write") };
+        set(status);
+        task
+    }
+
+    fn word(met: bool, message: &str) -> ServiceCondition {
+        ServiceCondition { met, reason: "R".into(), message: message.into() }
     }
 
     fn with_condition(met: bool, reason: &str) -> Task {
-        let Task::Write(status) = write(&[], None) else { panic!("a write") };
         let condition = ServiceCondition { met, reason: reason.into(), message: "m".into() };
-        Task::Write(ServiceStatus { condition: Some(condition), ..status })
+        write_with(|status| status.condition = Some(condition))
     }
 
     fn service() -> Value {
@@ -424,8 +481,10 @@ mod tests {
     fn the_hostname_follows_the_node_and_stays_while_nobody_is_known() {
         let mut object = service();
         let with = |hostname| {
-            let Task::Write(status) = write(&["192.0.2.1"], None) else { panic!("a write") };
-            Task::Write(ServiceStatus { hostname, ..status })
+            write_with(|status| {
+                status.addresses = vec!["192.0.2.1".parse().unwrap()];
+                status.hostname = hostname;
+            })
         };
         assert!(change(&mut object, &with(Hostname::Keep)));
         assert_eq!(object["status"]["loadBalancer"]["ingress"], json!([{ "ip": "192.0.2.1" }]));
@@ -443,7 +502,28 @@ mod tests {
     fn verifying_leaves_a_load_balancer_alone() {
         let mut object = service();
         assert!(change(&mut object, &write(&["192.0.2.1"], Some("p"))));
-        let verify = Task::Verify { annotation: "metallb.io/ip-allocated-from-pool" };
-        assert!(!change(&mut object, &verify));
+        let verify = Allocation::Verify { annotation: "metallb.io/ip-allocated-from-pool" };
+        assert!(!change(&mut object, &task(verify)));
+    }
+
+    #[test]
+    fn a_speakers_word_is_copied_beside_everything_else_and_goes_with_the_type() {
+        let announce =
+            |message: &str| Task { allocation: None, announced: Some(word(true, message)) };
+        let mut object = service();
+        assert!(change(&mut object, &announce("by L2 from node n1")));
+        assert_eq!(object["status"]["conditions"][1]["type"], ANNOUNCED_CONDITION);
+        assert!(!change(&mut object, &announce("by L2 from node n1")));
+        // A wish that waits is not lost to one of the other kind.
+        let both = announce("by L2 from node n2").after(Some(with_condition(true, "Assigned")));
+        let both = write(&["192.0.2.1"], Some("p")).after(Some(both));
+        assert!(change(&mut object, &both));
+        assert_eq!(object["status"]["loadBalancer"]["ingress"], json!([{ "ip": "192.0.2.1" }]));
+        assert_eq!(object["status"]["conditions"][1]["message"], "by L2 from node n2");
+        object["spec"]["type"] = json!("ClusterIP");
+        assert!(!change(&mut object, &announce("by L2 from node n3")));
+        let verify = Allocation::Verify { annotation: "metallb.io/ip-allocated-from-pool" };
+        assert!(change(&mut object, &task(verify)));
+        assert_eq!(object["status"], service()["status"]);
     }
 }

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Which claims of other stations are told to people, so that a flood of invented ones costs a bounded number of look-ups, log lines
+//! and events. Not how a claim is recognised, nor by whom: that is `l2`'s affair.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+/// An address is told once in this time.
+const PER_ADDRESS: Duration = Duration::from_secs(10);
+/// So many addresses are told at once, and then one in each [`REFILL`].
+const BURST: u32 = 10;
+const REFILL: Duration = Duration::from_secs(1);
+/// So many addresses are remembered; claims to more are counted with the next that is told.
+const REMEMBERED: usize = 1024;
+
+/// When what was told, and how much was not.
+#[derive(Debug)]
+pub struct ConflictBook {
+    addresses: BTreeMap<IpAddr, Told>,
+    left: u32,
+    refilled: Instant,
+    /// Claims to addresses that could not be remembered.
+    elsewhere: u64,
+}
+
+#[derive(Debug, Default)]
+struct Told {
+    at: Option<Instant>,
+    untold: u64,
+}
+
+impl ConflictBook {
+    /// One that has told nothing yet.
+    #[must_use]
+    pub fn new(now: Instant) -> Self {
+        Self { addresses: BTreeMap::new(), left: BURST, refilled: now, elsewhere: 0 }
+    }
+
+    /// Claims that were heard and could not be looked at; they are counted with the next that is told.
+    pub fn missed(&mut self) {
+        self.elsewhere += 1;
+    }
+
+    /// Another station claims `address`. `Some` when that is to be told now, with the number of claims before it that were not.
+    pub fn heard(&mut self, now: Instant, address: IpAddr) -> Option<u64> {
+        while self.left < BURST && now >= self.refilled + REFILL {
+            self.left += 1;
+            self.refilled += REFILL;
+        }
+        if self.left == BURST {
+            self.refilled = now;
+        }
+        if self.addresses.len() >= REMEMBERED && !self.addresses.contains_key(&address) {
+            self.addresses.retain(|_, told| {
+                let stays = told.at.is_some_and(|at| now < at + PER_ADDRESS);
+                self.elsewhere += if stays { 0 } else { told.untold };
+                stays
+            });
+            if self.addresses.len() >= REMEMBERED {
+                self.elsewhere += 1;
+                return None;
+            }
+        }
+        let told = self.addresses.entry(address).or_default();
+        if self.left == 0 || told.at.is_some_and(|at| now < at + PER_ADDRESS) {
+            told.untold += 1;
+            return None;
+        }
+        told.at = Some(now);
+        self.left -= 1;
+        Some(std::mem::take(&mut told.untold) + std::mem::take(&mut self.elsewhere))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "a test needs some instant to start from")]
+mod tests {
+    use super::*;
+
+    fn address(n: u32) -> IpAddr {
+        std::net::Ipv4Addr::from(0xc000_0200 + n).into()
+    }
+
+    #[test]
+    fn an_address_is_told_every_ten_seconds_with_the_number_of_claims_between() {
+        let now = Instant::now();
+        let mut book = ConflictBook::new(now);
+        let told: Vec<(u64, u64)> = (0..25_000)
+            .step_by(100)
+            .filter_map(|ms| Some((ms, book.heard(now + Duration::from_millis(ms), address(1))?)))
+            .collect();
+        assert_eq!(told, [(0, 0), (10_000, 99), (20_000, 99)]);
+    }
+
+    #[test]
+    fn a_flood_about_many_addresses_is_told_once_a_second_and_nothing_is_left_uncounted() {
+        let now = Instant::now();
+        let mut book = ConflictBook::new(now);
+        let (mut told, mut counted) = (0, 0);
+        for ms in 0..60_000_u32 {
+            let at = now + Duration::from_millis(ms.into());
+            if let Some(untold) = book.heard(at, address(ms % 5_000)) {
+                told += 1;
+                counted += untold;
+            }
+        }
+        assert!((60..=70).contains(&told), "{told}");
+        assert!(book.addresses.len() <= REMEMBERED);
+        let waiting: u64 = book.addresses.values().map(|told| told.untold).sum();
+        assert_eq!(told + counted + waiting + book.elsewhere, 60_000);
+        // When it is over an address is told at once.
+        assert!(book.heard(now + Duration::from_secs(90), address(9_999)).is_some());
+    }
+}
