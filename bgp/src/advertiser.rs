@@ -11,10 +11,20 @@ use crate::jitter::Jitter;
 pub const SOLICITATION: u8 = 133;
 /// ICMPv6 type of a router advertisement.
 pub const ADVERTISEMENT: u8 = 134;
+/// ICMPv6 type of a neighbour solicitation.
+pub const NEIGHBOR_SOLICITATION: u8 = 135;
+/// ICMPv6 type of a neighbour advertisement.
+pub const NEIGHBOR_ADVERTISEMENT: u8 = 136;
 /// Hop limit of all neighbour discovery; a router in between would have lowered it.
 pub const HOP_LIMIT: u8 = 255;
 /// Octets of an advertisement without options.
 const FIXED: usize = 16;
+/// Octets of a neighbour advertisement without options.
+const NEIGHBOR_FIXED: usize = 24;
+/// Where its target stands.
+const TARGET: std::ops::Range<usize> = 8..24;
+/// A neighbour that does not answer within this time is not there any more: RETRANS_TIMER (RFC 4861 §10) three times over.
+const UNANSWERED: Duration = Duration::from_secs(3);
 /// MIN_DELAY_BETWEEN_RAS (RFC 4861 §10).
 const LEAST_PAUSE: Duration = Duration::from_secs(3);
 /// MAX_RA_DELAY_TIME (RFC 4861 §10).
@@ -32,6 +42,8 @@ pub enum Heard {
     Solicitation,
     /// The neighbour is at its source address.
     Advertisement,
+    /// A station is at this address: the answer to a [`neighbor_solicitation`].
+    Neighbor(Ipv6Addr),
 }
 
 /// Our advertisement: lifetime zero, nothing configured, our link-layer address. The kernel fills in the checksum.
@@ -51,6 +63,20 @@ pub fn solicitation(link_layer: Option<[u8; 6]>) -> Vec<u8> {
     octets
 }
 
+/// Asks whether a station is at `target` (RFC 4861 §4.3).
+pub fn neighbor_solicitation(target: Ipv6Addr, link_layer: Option<[u8; 6]>) -> Vec<u8> {
+    let mut octets = vec![NEIGHBOR_SOLICITATION, 0, 0, 0, 0, 0, 0, 0];
+    octets.extend(target.octets());
+    append_source(&mut octets, link_layer);
+    octets
+}
+
+/// The solicited-node group of an address (RFC 4291 §2.7.1).
+pub fn solicited_node(address: Ipv6Addr) -> Ipv6Addr {
+    let [.., a, b, c] = address.octets();
+    Ipv6Addr::from([0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, a, b, c])
+}
+
 /// Source link-layer address option (RFC 4861 §4.6.1).
 fn append_source(octets: &mut Vec<u8>, link_layer: Option<[u8; 6]>) {
     if let Some(address) = link_layer {
@@ -59,12 +85,16 @@ fn append_source(octets: &mut Vec<u8>, link_layer: Option<[u8; 6]>) {
     }
 }
 
-/// Reads an ICMPv6 message by RFC 4861 §6.1.1 and §6.1.2; `None` for whatever is not valid. The checksum was the kernel's.
+/// Reads an ICMPv6 message by RFC 4861 §6.1.1, §6.1.2 and §7.1.2; `None` for whatever is not valid. The checksum was the kernel's.
 pub fn read(octets: &[u8], source: Ipv6Addr, hop_limit: u8) -> Option<Heard> {
     let [kind, code, ..] = octets else { return None };
     let (heard, fixed) = match *kind {
         SOLICITATION => (Heard::Solicitation, 8),
         ADVERTISEMENT => (Heard::Advertisement, FIXED),
+        NEIGHBOR_ADVERTISEMENT => {
+            let target = <[u8; 16]>::try_from(octets.get(TARGET)?).ok()?;
+            (Heard::Neighbor(target.into()), NEIGHBOR_FIXED)
+        }
         _ => return None,
     };
     let from_link = source.is_unicast_link_local();
@@ -92,8 +122,19 @@ fn options_are_whole(mut options: &[u8]) -> bool {
 #[derive(Debug, Default)]
 pub struct Neighbour {
     address: Option<Ipv6Addr>,
-    /// Another address, and how often it was heard since the one above was.
-    rival: Option<(Ipv6Addr, u8)>,
+    /// Since another one was heard: when the one above was asked whether it is there, and did not answer yet.
+    asked: Option<Instant>,
+}
+
+/// What follows from an advertisement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum News {
+    /// Nothing.
+    Known,
+    /// The neighbour is at another address than before.
+    Moved,
+    /// Another router says that it is there, or somebody in its name: it counts only if nobody is at this address any more.
+    Ask(Ipv6Addr),
 }
 
 impl Neighbour {
@@ -104,19 +145,35 @@ impl Neighbour {
     }
 
     /// An advertisement came from there. While the address is `settled`, as a session runs with it, another one replaces it
-    /// only when heard twice without it. Returns whether the address is another one now.
-    pub fn heard(&mut self, source: Ipv6Addr, settled: bool) -> bool {
-        if self.address == Some(source) {
-            self.rival = None;
-            return false;
+    /// only when the old one does not answer: anybody on the link can send an advertisement.
+    pub fn heard(&mut self, now: Instant, source: Ipv6Addr, settled: bool) -> News {
+        let Some(known) = self.address.filter(|known| settled || *known == source) else {
+            *self = Self { address: Some(source), asked: None };
+            return News::Moved;
+        };
+        if known == source {
+            self.asked = None;
+            return News::Known;
         }
-        let before = self.rival.filter(|(rival, _)| *rival == source).map_or(0, |(_, times)| times);
-        if settled && before == 0 {
-            self.rival = Some((source, 1));
-            return false;
+        match self.asked {
+            // Asked before, and silent since: whoever advertises now is the router.
+            Some(asked) if now >= asked + UNANSWERED => {
+                *self = Self { address: Some(source), asked: None };
+                News::Moved
+            }
+            Some(_) => News::Known,
+            None => {
+                self.asked = Some(now);
+                News::Ask(known)
+            }
         }
-        *self = Self { address: Some(source), rival: None };
-        true
+    }
+
+    /// A station answered from this address.
+    pub fn answered(&mut self, address: Ipv6Addr) {
+        if self.address == Some(address) {
+            self.asked = None;
+        }
     }
 }
 
@@ -188,7 +245,7 @@ mod tests {
         for length in 0..good.len() {
             assert_eq!(read(&good[..length], LINK, 255).is_some(), length == 16, "{length}");
         }
-        for (at, value) in [(0, 135), (1, 1), (17, 0), (17, 2)] {
+        for (at, value) in [(0, 137), (1, 1), (17, 0), (17, 2)] {
             let mut bad = good.clone();
             bad[at] = value;
             assert_eq!(read(&bad, LINK, 255), None);
@@ -196,22 +253,52 @@ mod tests {
     }
 
     #[test]
-    fn a_neighbour_moves_at_once_unless_a_session_runs_with_its_address() {
+    fn a_neighbour_moves_at_once_unless_a_session_runs_with_its_address_and_it_answers() {
+        #[allow(clippy::disallowed_methods, reason = "a beginning for the virtual clock")]
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
         let [one, two, three] = [1, 2, 3].map(|n| Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, n));
         let mut neighbour = Neighbour::default();
-        assert!(neighbour.heard(one, false));
-        assert!(!neighbour.heard(one, false));
-        assert!(neighbour.heard(two, false));
-        assert!(neighbour.heard(one, false));
-        for source in [two, one, two, three, two, one] {
-            assert!(
-                !neighbour.heard(source, true),
-                "{source}: the old one is there, or it is not yet sure"
-            );
+        assert_eq!(neighbour.heard(start, one, false), News::Moved);
+        assert_eq!(neighbour.heard(start, one, false), News::Known);
+        assert_eq!(neighbour.heard(start, two, false), News::Moved);
+        assert_eq!(neighbour.heard(start, one, false), News::Moved);
+        // A stranger advertises every second, and the router answers each time that it is asked.
+        for second in 0..100 {
+            let news = neighbour.heard(at(second), two, true);
+            assert_eq!(news, News::Ask(one), "second {second}");
+            neighbour.answered(three);
+            neighbour.answered(one);
         }
-        assert!(!neighbour.heard(two, true));
-        assert!(neighbour.heard(two, true));
+        // The router's own advertisement is an answer, too.
+        assert_eq!(neighbour.heard(at(100), two, true), News::Ask(one));
+        assert_eq!(neighbour.heard(at(101), one, true), News::Known);
+        assert_eq!(neighbour.heard(at(110), two, true), News::Ask(one));
+        // It is gone: who advertises after that is the router.
+        assert_eq!(neighbour.heard(at(112), two, true), News::Known);
+        assert_eq!(neighbour.heard(at(113), two, true), News::Moved);
         assert_eq!(neighbour.address(), Some(two));
+    }
+
+    #[test]
+    fn a_neighbour_solicitation_is_that_of_rfc_4861_and_its_answer_is_heard() {
+        let target = Ipv6Addr::new(0xfe80, 0, 0, 0, 0x0211, 0x22ff, 0xfe33, 0x4455);
+        // Built by hand from RFC 4861 §4.3, §4.4 and §4.6.1; the checksum is left to the kernel.
+        let golden = hex!(
+            "87 00 0000 00000000" "fe80 0000 0000 0000 0211 22ff fe33 4455" "01 01 0200000000 0a"
+        );
+        assert_eq!(neighbor_solicitation(target, Some([2, 0, 0, 0, 0, 10])), golden);
+        let answer = hex!(
+            "88 00 0000 60000000" "fe80 0000 0000 0000 0211 22ff fe33 4455" "02 01 0200000000 0b"
+        );
+        assert_eq!(read(&answer, target, 255), Some(Heard::Neighbor(target)));
+        assert_eq!(read(&answer[..24], target, 255), Some(Heard::Neighbor(target)));
+        assert_eq!(read(&answer, target, 254), None);
+        for length in 0..24 {
+            assert_eq!(read(&answer[..length], target, 255), None);
+        }
+        let group: Ipv6Addr = "ff02::1:ff33:4455".parse().unwrap();
+        assert_eq!(solicited_node(target), group);
     }
 
     #[test]

@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 
 use super::connect::{ConnectError, connect, target};
 use super::{addresses, socket_options};
-use crate::advertiser::Neighbour;
+use crate::advertiser::{Neighbour, News};
 use crate::{Config, Direction, Event, Hindrance, Output, Peer, Verdict};
 
 /// Octets that are read at once.
@@ -75,8 +75,8 @@ impl Cell {
         self.neighbour.lock().unwrap_or_else(PoisonError::into_inner).address()
     }
 
-    /// The neighbour advertised itself. Returns whether it is at another address than before.
-    pub(super) fn heard(&self, address: Ipv6Addr) -> bool {
+    /// The neighbour advertised itself.
+    pub(super) fn heard(&self, address: Ipv6Addr) -> News {
         let remote = {
             let peer = self.peer();
             let up = peer.is_established();
@@ -85,12 +85,17 @@ impl Cell {
         let mut neighbour = self.neighbour.lock().unwrap_or_else(PoisonError::into_inner);
         let before = neighbour.address().map(IpAddr::V6);
         let settled = before.is_some() && before == remote;
-        let news = neighbour.heard(address, settled);
+        let news = neighbour.heard(now(), address, settled);
         drop(neighbour);
-        if news {
+        if news == News::Moved {
             self.tell(if settled { Event::Moved(address) } else { Event::Reachable });
         }
         news
+    }
+
+    /// A station answered from this address.
+    pub(super) fn answered(&self, address: Ipv6Addr) {
+        self.neighbour.lock().unwrap_or_else(PoisonError::into_inner).answered(address);
     }
 
     /// The peer is to be found behind another interface.

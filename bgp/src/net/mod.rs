@@ -28,6 +28,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
+use crate::advertiser::News;
 use crate::{Attributes, Config, Event, Hindrance, Peer, Remote, Routes, Status, Stop};
 use drive::{Cell, now};
 use listen::{Guests, Listener, Place};
@@ -98,6 +99,13 @@ struct Running {
     cell: Arc<Cell>,
     config: Arc<Config>,
     task: JoinHandle<()>,
+}
+
+impl Running {
+    /// Whether the peer is the router behind this interface.
+    fn is_behind(&self, interface: &str) -> bool {
+        matches!(&self.config.remote, Remote::Interface(one) if **one == *interface)
+    }
 }
 
 impl Engine {
@@ -359,17 +367,29 @@ impl Inner {
         }
     }
 
-    /// The neighbour behind an interface advertised itself.
-    fn heard(self: &Arc<Self>, interface: &str, address: Ipv6Addr) {
+    /// The neighbour behind an interface advertised itself. Returns the addresses at which the neighbours of running sessions
+    /// are to be asked whether they are there.
+    fn heard(self: &Arc<Self>, interface: &str, address: Ipv6Addr) -> BTreeSet<Ipv6Addr> {
         let mut state = self.state();
-        let mut news = false;
-        for running in state.peers.values() {
-            let behind =
-                matches!(&running.config.remote, Remote::Interface(one) if **one == *interface);
-            news |= behind && running.cell.heard(address);
+        let (mut moved, mut ask) = (false, BTreeSet::new());
+        for running in state.peers.values().filter(|running| running.is_behind(interface)) {
+            match running.cell.heard(address) {
+                News::Known => {}
+                News::Moved => moved = true,
+                News::Ask(known) => drop(ask.insert(known)),
+            }
         }
-        if news && !state.stopped {
+        if moved && !state.stopped {
             self.arrange(&mut state);
+        }
+        ask
+    }
+
+    /// A station behind an interface answered from this address.
+    fn answered(&self, interface: &str, address: Ipv6Addr) {
+        let state = self.state();
+        for running in state.peers.values().filter(|running| running.is_behind(interface)) {
+            running.cell.answered(address);
         }
     }
 

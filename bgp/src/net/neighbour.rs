@@ -16,7 +16,8 @@ use tokio::task::JoinHandle;
 use super::drive::now;
 use super::{Inner, addresses, connect, socket_options};
 use crate::advertiser::{
-    ADVERTISEMENT, Advertiser, HOP_LIMIT, Heard, SOLICITATION, advertisement, read, solicitation,
+    ADVERTISEMENT, Advertiser, HOP_LIMIT, Heard, NEIGHBOR_ADVERTISEMENT, SOLICITATION,
+    advertisement, neighbor_solicitation, read, solicitation, solicited_node,
 };
 
 /// When to try again where the interface is not there or not up.
@@ -74,7 +75,10 @@ impl Endpoint {
         let open = || -> io::Result<AsyncFd<OwnedFd>> {
             let kind = Type::RAW.nonblocking().cloexec();
             let socket = Socket::new(Domain::IPV6, kind, Some(Protocol::ICMPV6))?;
-            socket_options::filter_icmpv6(&socket, [SOLICITATION, ADVERTISEMENT])?;
+            socket_options::filter_icmpv6(
+                &socket,
+                [SOLICITATION, ADVERTISEMENT, NEIGHBOR_ADVERTISEMENT],
+            )?;
             socket.bind_device(Some(interface.as_bytes()))?;
             socket.set_multicast_if_v6(scope)?;
             socket.set_multicast_hops_v6(HOP_LIMIT.into())?;
@@ -98,7 +102,17 @@ impl Endpoint {
                 biased;
                 heard = self.receive() => match heard {
                     Ok((Heard::Advertisement, source)) => match engine.upgrade() {
-                        Some(engine) => engine.heard(interface, source),
+                        Some(engine) => {
+                            for address in engine.heard(interface, source) {
+                                let asked = neighbor_solicitation(address, addresses::link(interface).0);
+                                // One that cannot be asked does not answer.
+                                let _ = self.send(&asked, solicited_node(address));
+                            }
+                        }
+                        None => return "stopped".to_owned(),
+                    },
+                    Ok((Heard::Neighbor(address), _)) => match engine.upgrade() {
+                        Some(engine) => engine.answered(interface, address),
                         None => return "stopped".to_owned(),
                     },
                     Ok((Heard::Solicitation, _)) => advertiser.solicited(now()),

@@ -113,7 +113,7 @@ pub(super) fn set_md5(
 }
 
 /// Which ICMPv6 types a raw socket receives: those two.
-pub(super) fn filter_icmpv6(socket: &impl AsFd, types: [u8; 2]) -> io::Result<()> {
+pub(super) fn filter_icmpv6(socket: &impl AsFd, types: [u8; 3]) -> io::Result<()> {
     let mut blocked = [u32::MAX; 8];
     for kind in types {
         if let Some(word) = blocked.get_mut(usize::from(kind >> 5)) {

@@ -213,7 +213,12 @@ impl ControlPlane {
                 let plural = crd.pointer("/spec/names/plural").and_then(Value::as_str);
                 let plural = plural.unwrap_or_default();
                 // As they are stored: there may be nobody who converts them.
-                let version = if plural == "bgppeers" { "v1beta2" } else { "v1beta1" };
+                let versions = crd.pointer("/spec/versions").and_then(Value::as_array);
+                let stored = versions.into_iter().flatten().find(|version| {
+                    version.get("storage").and_then(Value::as_bool) == Some(true)
+                });
+                let version = stored.and_then(|version| version.get("name")?.as_str());
+                let version = version.context("no version is stored")?;
                 let group = crd.pointer("/spec/group").and_then(Value::as_str).unwrap_or_default();
                 self.kube.get(&format!("/apis/{group}/{version}/{plural}?limit=1"))?;
             }
