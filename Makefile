@@ -58,10 +58,18 @@ e2e: image ## scenarios on a real API server; FILTER=name runs some of them (roo
 	@e2e/metallb/build.sh >/dev/null
 	@$(bin)/e2e run $(FILTER)
 
-soak: bins build ## failover again and again and half an hour of loss; writes docs/failover.md (root; three hours)
+# The parts of `make soak`: each takes 40 minutes at most, and puts its own figures in the place of the earlier ones.
+soak_parts := three ten antrea loss-three loss-ten
+.PHONY: soak-simulated $(soak_parts:%=soak-%)
+soak: $(if $(ONLY),soak-$(ONLY),$(soak_parts:%=soak-%) soak-simulated) ## failover again and again, loss for half an hour; writes docs/failover.md (root; three hours); ONLY=part: three, ten, antrea, loss-three, loss-ten, simulated
+
+$(soak_parts:%=soak-%): soak-%: bins build
 	@scripts/packages.sh $$(cat e2e/packages)
-	@$(bin)/e2e soak --out docs/failover.md --bin-dir target/release
-	FERROLB_HALF_HOURS=10000 cargo test -q --profile ci -p speaker --no-default-features --test simulation -- move_nothing --nocapture
+	@$(bin)/e2e soak --only $* --out docs/failover.md --bin-dir target/release
+
+# In portions of half an hour: FERROLB_FIRST_SEED says where one goes on.
+soak-simulated:
+	FERROLB_HALF_HOURS=$(or $(HALF_HOURS),3000) cargo test -q --profile ci -p speaker --no-default-features --test simulation -- move_nothing --nocapture
 
 fuzz: ## every fuzz target for SECONDS (30)
 	@scripts/fuzz.sh $(or $(SECONDS),30)

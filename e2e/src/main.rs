@@ -57,6 +57,9 @@ enum Command {
         /// The file whose table is written anew.
         #[arg(long)]
         out: PathBuf,
+        /// Only this part, none of which takes longer than 40 minutes; the figures of the others stay.
+        #[arg(long)]
+        only: Option<e2e::soak::Part>,
         /// How often each fault strikes that has a goal.
         #[arg(long, default_value_t = 50)]
         trials: usize,
@@ -133,6 +136,7 @@ fn main() -> ExitCode {
         }
         Command::Soak {
             out,
+            only,
             trials,
             ring_trials,
             nodes,
@@ -144,7 +148,7 @@ fn main() -> ExitCode {
         } => {
             let loss = Duration::from_secs(60) * minutes;
             beside(bin_dir).and_then(|binaries| {
-                e2e::soak::run(&e2e::soak::Plan {
+                let plan = e2e::soak::Plan {
                     binaries,
                     trials,
                     ring_trials,
@@ -154,6 +158,10 @@ fn main() -> ExitCode {
                     loss,
                     loss_nodes,
                     out,
+                };
+                e2e::soak::run(&match only {
+                    Some(part) => plan.only(part),
+                    None => plan,
                 })
             })
         }

@@ -2,4 +2,9 @@
 //! Arbitrary octets as a history of BFD packets, deadlines and changes for a table of sessions.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| bfd::robustness::history(data));
+const COST: cost::Cost = cost::Cost {
+    held: cost::Bound { fixed: 1 << 20, per_octet: 1 << 10 },
+    allocated: cost::Bound { fixed: 16 << 20, per_octet: 1 << 14 },
+};
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| cost::bounded(data, COST, bfd::robustness::history));

@@ -2,4 +2,9 @@
 //! Arbitrary octets as the body of an OPEN.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| bgp::robustness::open(data));
+const COST: cost::Cost = cost::Cost {
+    held: cost::Bound { fixed: 1 << 20, per_octet: 1 << 10 },
+    allocated: cost::Bound { fixed: 16 << 20, per_octet: 1 << 14 },
+};
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| cost::bounded(data, COST, bgp::robustness::open));

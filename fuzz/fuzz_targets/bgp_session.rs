@@ -2,7 +2,9 @@
 //! Arbitrary octets as what a BGP peer does, in any state of the session.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| bgp::robustness::session(
-    std::time::Instant::now(),
-    data
-));
+const COST: cost::Cost = cost::Cost {
+    held: cost::Bound { fixed: 1 << 20, per_octet: 1 << 10 },
+    allocated: cost::Bound { fixed: 16 << 20, per_octet: 1 << 14 },
+};
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| cost::bounded(data, COST, |data| bgp::robustness::session(std::time::Instant::now(), data)));

@@ -2,4 +2,9 @@
 //! Arbitrary octets as a stream of a ring.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| members::robustness::stream(data));
+const COST: cost::Cost = cost::Cost {
+    held: cost::Bound { fixed: 1 << 20, per_octet: 1 << 10 },
+    allocated: cost::Bound { fixed: 16 << 20, per_octet: 1 << 14 },
+};
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| cost::bounded(data, COST, members::robustness::stream));

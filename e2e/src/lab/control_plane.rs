@@ -214,9 +214,10 @@ impl ControlPlane {
                 let plural = plural.unwrap_or_default();
                 // As they are stored: there may be nobody who converts them.
                 let versions = crd.pointer("/spec/versions").and_then(Value::as_array);
-                let stored = versions.into_iter().flatten().find(|version| {
-                    version.get("storage").and_then(Value::as_bool) == Some(true)
-                });
+                let stored = versions
+                    .into_iter()
+                    .flatten()
+                    .find(|version| version.get("storage").and_then(Value::as_bool) == Some(true));
                 let version = stored.and_then(|version| version.get("name")?.as_str());
                 let version = version.context("no version is stored")?;
                 let group = crd.pointer("/spec/group").and_then(Value::as_str).unwrap_or_default();

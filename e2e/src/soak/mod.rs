@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
+use clap::ValueEnum;
 
 use crate::lab::control_plane::{self, Families};
 use crate::lab::fault::{Fault, Watched, is_confirmed, strike, strike_twice};
@@ -22,6 +23,21 @@ use figures::Figures;
 
 /// What MetalLB's manifests run with.
 const FLAGS: &[&str] = &["--log-level=info"];
+
+/// A part that is played by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Part {
+    /// Faults with three nodes.
+    Three,
+    /// Faults with ten nodes.
+    Ten,
+    /// Faults of the owner of an ExternalIPPool's address.
+    Antrea,
+    /// Loss with three nodes.
+    LossThree,
+    /// Loss with ten nodes.
+    LossTen,
+}
 
 /// What to do.
 #[derive(Clone, Debug)]
@@ -64,6 +80,20 @@ impl World {
 }
 
 impl Plan {
+    /// Of all that is planned only this part.
+    #[must_use]
+    pub fn only(self, part: Part) -> Self {
+        let of = |part_of: Part, wanted: usize, sizes: &[usize]| {
+            let is_wanted = |size: &usize| part == part_of && (wanted == 0 || *size == wanted);
+            sizes.iter().copied().filter(is_wanted).collect::<Vec<usize>>()
+        };
+        let nodes = [of(Part::Three, 3, &self.nodes), of(Part::Ten, 10, &self.nodes)].concat();
+        let antrea_nodes = of(Part::Antrea, 0, &self.antrea_nodes);
+        let loss = &self.loss_nodes;
+        let loss_nodes = [of(Part::LossThree, 3, loss), of(Part::LossTen, 10, loss)].concat();
+        Self { nodes, antrea_nodes, loss_nodes, ..self }
+    }
+
     fn wants(&self, what: &str) -> bool {
         self.faults.is_empty() || self.faults.iter().any(|name| name == what)
     }
