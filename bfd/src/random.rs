@@ -1,32 +1,57 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A sequence of numbers from an injected seed (SplitMix64), for jitter and discriminators. Not for secrets.
+//! A sequence of numbers from an injected seed, for jitter, discriminators and Echo cookies. Whoever sees some of the numbers cannot
+//! tell the others: they are SipHash (Aumasson and Bernstein, 2012) of a count, keyed with the seed.
+
+use std::hash::{DefaultHasher, Hasher};
 
 /// The sequence.
-#[derive(Debug)]
-pub(crate) struct Random(u64);
+#[derive(Clone, Debug)]
+pub(crate) struct Random {
+    seed: u64,
+    count: u64,
+}
 
 impl Random {
     pub(crate) const fn new(seed: u64) -> Self {
-        Self(seed)
+        Self { seed, count: 0 }
     }
 
-    pub(crate) const fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
+    pub(crate) fn next(&mut self) -> u64 {
+        self.count = self.count.wrapping_add(1);
+        let mut hasher = DefaultHasher::new();
+        for word in [self.seed, self.count, self.seed] {
+            hasher.write_u64(word);
+        }
+        hasher.finish()
     }
 
     /// A number from zero up to `bound`, which is included.
-    pub(crate) const fn up_to(&mut self, bound: u32) -> u32 {
+    pub(crate) fn up_to(&mut self, bound: u32) -> u32 {
         let high = self.next() >> 32;
         #[allow(
             clippy::cast_possible_truncation,
             reason = "the product is below bound + 1 after the shift"
         )]
         {
-            ((high * (bound as u64 + 1)) >> 32) as u32
+            ((high * (u64::from(bound) + 1)) >> 32) as u32
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_seed_alone_decides_and_no_number_comes_twice() {
+        let of = |seed| {
+            let mut random = Random::new(seed);
+            (0..1000).map(|_| random.next()).collect::<std::collections::BTreeSet<u64>>()
+        };
+        assert_eq!(of(7), of(7));
+        assert_eq!(of(7).union(&of(8)).count(), 2000);
+        let mut random = Random::new(7);
+        let below: Vec<u32> = (0..1000).map(|_| random.up_to(3)).collect();
+        assert!((0..=3).all(|number| below.contains(&number)) && below.iter().all(|n| *n <= 3));
     }
 }

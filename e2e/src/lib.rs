@@ -10,6 +10,7 @@ pub mod claim;
 pub mod lab;
 pub mod packet;
 pub mod raw;
+pub mod roles;
 pub mod runner;
 pub mod scenarios;
 pub mod serve;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Plays scenarios, some lanes at a time, and says how it went.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::fmt::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -13,6 +13,7 @@ use anyhow::{Context, anyhow};
 use crate::lab::control_plane::{self, Families};
 use crate::lab::wait::now;
 use crate::lab::{Lab, cleanup};
+use crate::roles;
 use crate::scenarios::{SCENARIOS, Scenario};
 
 /// What to play, and with what.
@@ -55,10 +56,17 @@ pub fn run(plan: &Plan) -> anyhow::Result<bool> {
     let lanes = plan.jobs.clamp(1, chosen.len());
     let queue = Mutex::new(chosen);
     let played = Mutex::new(Vec::new());
+    let calls = Mutex::new(BTreeSet::new());
     std::thread::scope(|scope| {
         for lane in 0..lanes {
-            let (queue, played, cluster) = (&queue, &played, &cluster);
-            scope.spawn(move || play_lane(lane, plan, cluster, queue, played));
+            let (queue, played, cluster, calls) = (&queue, &played, &cluster, &calls);
+            scope.spawn(move || {
+                play_lane(lane, plan, cluster, queue, played);
+                if let Ok(folder) = cleanup::folder(lane) {
+                    let made = roles::calls(&folder.join(roles::LOG));
+                    calls.lock().unwrap_or_else(PoisonError::into_inner).extend(made);
+                }
+            });
         }
     });
     cleanup::remove_own();
@@ -76,7 +84,16 @@ pub fn run(plan: &Plan) -> anyhow::Result<bool> {
     for (name, failure) in failures() {
         println!("FAIL {name}: {failure}");
     }
-    let failed = failures().count();
+    let mut failed = failures().count();
+    if plan.filters.is_empty() {
+        // Only all scenarios together need every right.
+        let calls = calls.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let wrong = roles::judge(&calls)?;
+        for line in &wrong {
+            println!("FAIL roles: {line}");
+        }
+        failed += usize::from(!wrong.is_empty());
+    }
     println!("{} passed, {failed} failed", played.len() - failed);
     Ok(failed == 0)
 }

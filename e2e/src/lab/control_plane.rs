@@ -14,6 +14,7 @@ use super::netns::{Namespace, succeeded};
 use super::process::{Process, Rights, Start, tail};
 use super::wait::eventually_true;
 use super::webhooks::PEERS_CRD;
+use crate::roles;
 
 const START: Duration = Duration::from_secs(60);
 const RBAC: &str = include_str!("../../manifests/rbac.yaml");
@@ -354,7 +355,10 @@ fn start_apiserver(
         "--disable-admission-plugins=ServiceAccount".into(),
         // Webhooks are found by their Service and its EndpointSlice, without kube-proxy.
         "--enable-aggregator-routing=true".into(),
+        format!("--audit-policy-file={}", file("audit-policy.json")),
+        format!("--audit-log-path={}", file(roles::LOG)),
     ];
+    std::fs::write(folder.join("audit-policy.json"), roles::policy())?;
     Process::start(
         folder,
         Start {
