@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::{EXIT_USAGE, memory};
+use crate::{EXIT_USAGE, files, memory};
 
 /// Parses the flags; the exit code of a call that asks for help or cannot be understood.
 ///
@@ -23,11 +23,12 @@ pub fn parse<A: Parser>(arguments: Vec<OsString>) -> Result<A, ExitCode> {
     })
 }
 
-/// Runs a future on a runtime of one thread: little memory, and one order of things.
+/// Runs a future on a runtime of one thread: little memory, and one order of things. It may have as many files open as the system lets it.
 ///
 /// # Errors
 /// The future's, or that no runtime could be made.
 pub fn block_on<T>(future: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    files::raise_limit();
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(future)
 }
 
