@@ -3,9 +3,10 @@
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-/// Raises the soft limit to the hard one, as programs in Go do by themselves: the soft limit is there for programs that use select(2). It
-/// would be the children's as well; these programs start none.
-pub(crate) fn raise_limit() {
+/// Raises the soft limit to the hard one, as programs in Go do by themselves: the soft limit is there for programs that use select(2).
+/// Children inherit it, so only programs that serve do this: they start none, while other commands may run a kubeconfig's
+/// credential plugin.
+pub fn raise_limit() {
     let raised = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(soft, hard)| {
         if soft < hard { setrlimit(Resource::RLIMIT_NOFILE, hard, hard) } else { Ok(()) }
     });

@@ -5,7 +5,7 @@
 pub mod access;
 pub mod companion;
 pub mod endpoints;
-mod files;
+pub mod files;
 pub mod flags;
 pub mod listen;
 pub mod log;

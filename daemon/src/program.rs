@@ -23,17 +23,17 @@ pub fn parse<A: Parser>(arguments: Vec<OsString>) -> Result<A, ExitCode> {
     })
 }
 
-/// Runs a future on a runtime of one thread: little memory, and one order of things. It may have as many files open as the system lets it.
+/// Runs a future on a runtime of one thread: little memory, and one order of things.
 ///
 /// # Errors
 /// The future's, or that no runtime could be made.
 pub fn block_on<T>(future: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    files::raise_limit();
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(future)
 }
 
-/// Runs a daemon to its end.
+/// Runs a daemon to its end. It may have as many files open as the system lets it.
 pub fn run(name: &str, daemon: impl Future<Output = anyhow::Result<()>>) -> ExitCode {
+    files::raise_limit();
     memory::return_large_pieces();
     let daemon = async {
         // Aborted with the runtime.
