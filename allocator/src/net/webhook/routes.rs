@@ -88,19 +88,19 @@ async fn validate(
         Ok(read) => read,
         Err(refused) => return too_much(refused),
     };
-    let system = Arc::clone(&webhooks.system);
-    let judged = off_the_loop(&webhooks.reviews, body.len(), move || {
+    let (system, octets) = (Arc::clone(&webhooks.system), body.len());
+    let judged = off_the_loop(&webhooks.reviews, octets, move || {
         let review = Review::parse(&body)?;
         drop(body);
         let answer = alone(&review, &system);
         Ok::<_, ReviewError>((review, answer))
     });
     let (review, answer) = match judged.await {
-        Some(Ok(judged)) => judged,
+        Some(Ok((review, answer))) => (Arc::new(review), answer),
         Some(Err(error)) => return (StatusCode::BAD_REQUEST, error.to_string()).into_response(),
         None => return StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     };
-    let answer = webhooks.answer(&review, answer).await;
+    let answer = webhooks.answer(&review, octets, answer).await;
     if let Some(message) = &answer.refusal {
         tracing::info!(event = "refused", kind = %review.kind, operation = ?review.operation,
             namespace = review.namespace, name = review.name, error = message, "a change was refused");
@@ -148,11 +148,11 @@ fn json(body: Body) -> Response {
 
 impl Webhooks {
     /// The answer, of one that has nothing against the object by itself.
-    async fn answer(&self, review: &Review, mut answer: Answer) -> Answer {
-        if answer.is_allowed() && self.suspicion(review).is_some() {
+    async fn answer(&self, review: &Arc<Review>, octets: usize, mut answer: Answer) -> Answer {
+        if answer.is_allowed() && self.suspicion(review, octets).await.is_some() {
             // What is known may be old by a moment. Only what the API says now is a reason to refuse.
             answer.refusal = match timeout(PATIENCE, self.confirmed(review)).await {
-                Ok(Ok(refusal)) => refusal,
+                Ok(Ok((objects, nodes))) => self.among(review, octets, objects, nodes).await,
                 Ok(Err(error)) => Some(format!("cannot list what this has to agree with: {error}")),
                 Err(_) => Some("cannot list what this has to agree with in time".to_owned()),
             };
@@ -163,12 +163,32 @@ impl Webhooks {
         answer
     }
 
-    fn suspicion(&self, review: &Review) -> Option<String> {
-        self.cache.lock().ok()?.suspicion(review, &self.system, Instant::now())
+    /// What speaks against it by what is known here.
+    async fn suspicion(&self, review: &Arc<Review>, octets: usize) -> Option<String> {
+        let now = Instant::now();
+        if octets <= SHORT {
+            return self.cache.lock().ok()?.suspicion(review, &self.system, now);
+        }
+        let known = self.cache.lock().ok()?.known(now);
+        self.among(review, octets, known, Nodes::new()).await
     }
 
-    /// The refusal, if it is one by what the API says now.
-    async fn confirmed(&self, review: &Review) -> Result<Option<String>, kube::Error> {
+    /// What speaks against it by these.
+    async fn among(
+        &self,
+        review: &Arc<Review>,
+        octets: usize,
+        objects: Objects,
+        nodes: Nodes,
+    ) -> Option<String> {
+        let (review, system) = (Arc::clone(review), Arc::clone(&self.system));
+        let judged =
+            off_the_loop(&self.reviews, octets, move || among(&review, &system, &objects, &nodes));
+        judged.await.unwrap_or_else(|| Some("it could not be judged".to_owned()))
+    }
+
+    /// What it has to agree with, as the API says it now.
+    async fn confirmed(&self, review: &Review) -> Result<(Objects, Nodes), kube::Error> {
         let mut objects = Objects::default();
         for kind in kinds(review) {
             let list: Api<DynamicObject> = if kind.is_namespaced() {
@@ -194,7 +214,7 @@ impl Webhooks {
         } else {
             Nodes::new()
         };
-        Ok(among(review, &self.system, &objects, &nodes))
+        Ok((objects, nodes))
     }
 }
 
