@@ -17,6 +17,7 @@ use crds::labels::Labels;
 use daemon::serve::{Budget, Connection, Refused};
 use kube::api::{ApiResource, DynamicObject, ListParams, PartialObjectMeta};
 use kube::{Api, Client};
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
 use super::cache::Cache;
@@ -30,6 +31,8 @@ const SMALL_BODIES: usize = 32 << 20;
 const LARGE_BODIES: usize = CONVERSION;
 /// What is no longer is done at once: it takes a thousandth of a second.
 const SHORT: usize = 32 << 10;
+/// How many refusals are confirmed by lists at a time; others wait their turn.
+const LISTS: usize = 8;
 /// How long a question may take to arrive, and a list to come.
 const PATIENCE: Duration = Duration::from_secs(8);
 
@@ -46,6 +49,8 @@ pub(super) struct Webhooks {
     pub(super) conversions: Arc<tokio::sync::Mutex<()>>,
     /// Whose turn it is to be judged, of the long ones.
     pub(super) reviews: Arc<tokio::sync::Mutex<()>>,
+    /// Who lists what the API has: anybody may ask what makes this necessary.
+    pub(super) lists: Arc<Semaphore>,
 }
 
 impl Webhooks {
@@ -57,6 +62,7 @@ impl Webhooks {
             budget: Budget::new(SMALL_BODIES, LARGE_BODIES),
             conversions: Arc::default(),
             reviews: Arc::default(),
+            lists: Arc::new(Semaphore::new(LISTS)),
         }
     }
 }
@@ -151,7 +157,11 @@ impl Webhooks {
     async fn answer(&self, review: &Arc<Review>, octets: usize, mut answer: Answer) -> Answer {
         if answer.is_allowed() && self.suspicion(review, octets).await.is_some() {
             // What is known may be old by a moment. Only what the API says now is a reason to refuse.
-            answer.refusal = match timeout(PATIENCE, self.confirmed(review)).await {
+            let confirmed = async {
+                let _turn = self.lists.acquire().await;
+                self.confirmed(review).await
+            };
+            answer.refusal = match timeout(PATIENCE, confirmed).await {
                 Ok(Ok((objects, nodes))) => self.among(review, octets, objects, nodes).await,
                 Ok(Err(error)) => Some(format!("cannot list what this has to agree with: {error}")),
                 Err(_) => Some("cannot list what this has to agree with in time".to_owned()),

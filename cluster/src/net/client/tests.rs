@@ -162,3 +162,41 @@ async fn the_proxy_of_the_kubeconfig_is_asked_and_none_that_is_closed_is_gone_ar
         assert!(asked.try_recv().is_err(), "it went without the proxy");
     }
 }
+
+/// Not a test by itself: what a process with the environment of the test below says.
+#[test]
+fn by_environment() {
+    let Ok(expected) = std::env::var("PROXY_EXPECTED") else { return };
+    let cluster: Uri = "https://192.0.2.1:6443".parse().unwrap();
+    let way = match Proxy::of(None, &cluster) {
+        Ok(None) => "none",
+        Ok(Some(Proxy { way: Way::Tunnel(_) })) => "tunnel",
+        Ok(Some(Proxy { way: Way::Socks(_) })) => "socks",
+        Err(_) => "refused",
+    };
+    assert_eq!(way, expected);
+}
+
+#[test]
+fn the_environments_proxy_is_asked_unless_it_says_otherwise() {
+    let cases: [(&[(&str, &str)], &str); 7] = [
+        (&[], "none"),
+        (&[("HTTPS_PROXY", "http://192.0.2.9:3128")], "tunnel"),
+        (&[("https_proxy", "http://192.0.2.9:3128")], "tunnel"),
+        (&[("HTTP_PROXY", "http://192.0.2.9:3128")], "none"),
+        (&[("ALL_PROXY", "socks5://192.0.2.9:1080")], "socks"),
+        (&[("HTTPS_PROXY", "http://192.0.2.9:3128"), ("NO_PROXY", "192.0.2.0/24")], "none"),
+        (&[("HTTPS_PROXY", "https://192.0.2.9:3128")], "refused"),
+    ];
+    for (environment, expected) in cases {
+        let status = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "net::client::tests::by_environment"])
+            .env_clear()
+            .envs(environment.iter().copied())
+            .env("PROXY_EXPECTED", expected)
+            .stdout(std::process::Stdio::null())
+            .status()
+            .unwrap();
+        assert!(status.success(), "{environment:?} is not {expected}");
+    }
+}
