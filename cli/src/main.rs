@@ -25,7 +25,10 @@ fn main() -> ExitCode {
 
 fn execute(command: Command) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Run(args) => block_on(run::run(args))?,
+        Command::Run(args) => {
+            daemon::files::raise_limit();
+            block_on(run::run(args))?;
+        }
         Command::Plan(args) => print!("{}", plan::run(&args)?),
         Command::Explain(args) => {
             let Subject::Service(args) = args.subject;

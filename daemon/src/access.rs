@@ -35,6 +35,9 @@ const REFUSED: Duration = Duration::from_secs(10);
 const VERDICTS: usize = 256;
 /// How many questions are asked at a time.
 const QUESTIONS: usize = 4;
+/// How many of them in a second, and how many at once after a pause. Who sends wrong tokens makes no more, and a right one waits its turn.
+const PER_SECOND: u32 = 5;
+const BURST: u32 = 10;
 /// How long a client waits for a verdict.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -67,12 +70,27 @@ impl Memory {
     }
 }
 
+/// When a question may be asked: a token bucket, as the moment at which it was or will be full.
+#[derive(Debug, Default)]
+struct Rate(Option<Instant>);
+
+impl Rate {
+    /// How long the next question has to wait; it counts from then.
+    fn wait(&mut self, now: Instant) -> Duration {
+        let one = Duration::from_secs(1) / PER_SECOND;
+        let full = self.0.map_or(now, |full| full.max(now)) + one;
+        self.0 = Some(full);
+        full.saturating_duration_since(now + one * BURST)
+    }
+}
+
 /// A judge and the memory of what it said.
 #[derive(Clone)]
 pub struct Access {
     judge: Arc<Judge>,
     memory: Arc<Mutex<Memory>>,
     questions: Arc<Semaphore>,
+    rate: Arc<Mutex<Rate>>,
     /// Whether it was said that nobody can be asked.
     said: Arc<AtomicBool>,
 }
@@ -95,6 +113,7 @@ impl Access {
             judge: Arc::new(judge),
             memory: Arc::default(),
             questions: Arc::new(Semaphore::new(QUESTIONS)),
+            rate: Arc::default(),
             said: Arc::default(),
         }
     }
@@ -111,7 +130,11 @@ impl Access {
             // Others with the same token may have waited as well.
             match self.remembered(&key) {
                 Some(verdict) => Some(verdict),
-                None => self.ask(token.to_owned()).await,
+                None => {
+                    let wait = self.rate.lock().ok()?.wait(Instant::now());
+                    tokio::time::sleep(wait).await;
+                    self.ask(token.to_owned()).await
+                }
             }
         });
         let Some(verdict) = asked.await.ok().flatten() else { return Verdict::Unauthenticated };
@@ -217,11 +240,36 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn wrong_tokens_ask_no_more_than_five_questions_a_second_and_a_known_one_asks_none() {
+        let (access, asked) = access();
+        assert_eq!(access.verdict(Some("Bearer reader")).await, Verdict::Allowed);
+        let begin = Instant::now();
+        let wrong: Vec<_> = (0..200)
+            .map(|number| {
+                let access = access.clone();
+                tokio::spawn(async move { access.verdict(Some(&format!("Bearer {number}"))).await })
+            })
+            .collect();
+        for _ in 0..8 {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let most = u64::from(BURST) + u64::from(PER_SECOND) * begin.elapsed().as_secs() + 1;
+            assert!(u64::try_from(asked()).unwrap() <= most, "{} of {most}", asked());
+            let before = Instant::now();
+            assert_eq!(access.verdict(Some("Bearer reader")).await, Verdict::Allowed);
+            assert_eq!(before.elapsed(), Duration::ZERO);
+        }
+        for wrong in wrong {
+            assert_eq!(wrong.await.unwrap(), Verdict::Unauthenticated);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn wrong_tokens_neither_fill_the_memory_nor_push_out_a_right_one() {
         let (access, asked) = access();
         assert_eq!(access.verdict(Some("Bearer reader")).await, Verdict::Allowed);
         for number in 0..2 * VERDICTS {
-            access.verdict(Some(&format!("Bearer {number}"))).await;
+            let key = hash(&number.to_string());
+            access.memory.lock().unwrap().put(key, Verdict::Unauthenticated, Instant::now());
         }
         assert!(access.memory.lock().unwrap().0.len() <= VERDICTS);
         let before = asked();

@@ -14,7 +14,8 @@ use tokio::net::TcpListener;
 use crate::access::Access;
 use crate::listen;
 use crate::metrics_server::{LIMITS, guarded, own_certificate};
-use crate::tls::{Plain, Server, Slot, TlsOptions, follow_files};
+use crate::serve::{Plain, Server, Tls};
+use crate::tls::{Slot, TlsOptions, follow_files};
 
 /// Where and how it is served.
 #[derive(Clone, Debug)]
@@ -54,8 +55,10 @@ impl Companion {
             Plain::Refused
         };
         let server = Server {
-            tls: Arc::new(self.tls.server(Arc::new(slot), &["http/1.1"])?),
-            routes: livez.merge(guarded(&self.metrics_path, page, access)),
+            tls: Some(Tls {
+                config: Arc::new(self.tls.server(Arc::new(slot), &["http/1.1"])?),
+                routes: livez.merge(guarded(&self.metrics_path, page, access)),
+            }),
             plain,
             limits: LIMITS,
         };

@@ -14,6 +14,9 @@ use axum::routing::get;
 use prometheus::{Registry, TextEncoder};
 use tokio::net::TcpListener;
 
+use crate::metrics_server::LIMITS;
+use crate::serve::{Plain, Server};
+
 /// Whether the program can do its work; shared between its loop and the endpoint.
 #[derive(Clone, Debug, Default)]
 pub struct Readiness(Arc<AtomicBool>);
@@ -72,9 +75,5 @@ pub(crate) fn text(registry: &Registry, more: impl Fn(&mut String)) -> axum::res
 }
 
 fn serve(listener: TcpListener, routes: Router) {
-    tokio::spawn(async move {
-        if let Err(error) = axum::serve(listener, routes).await {
-            tracing::error!(%error, "an endpoint ended");
-        }
-    });
+    Server { tls: None, plain: Plain::Routes(routes), limits: LIMITS }.start(listener);
 }

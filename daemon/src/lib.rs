@@ -5,6 +5,7 @@
 pub mod access;
 pub mod companion;
 pub mod endpoints;
+pub mod files;
 pub mod flags;
 pub mod listen;
 pub mod log;
@@ -12,6 +13,7 @@ mod memory;
 pub mod metrics;
 pub mod metrics_server;
 pub mod program;
+pub mod serve;
 pub mod signals;
 pub mod tls;
 

@@ -17,16 +17,20 @@ use crate::access::{Access, Verdict};
 use crate::endpoints::text;
 use crate::flags::Common;
 use crate::listen;
-use crate::tls::{Limits, Plain, Server, Slot, TlsOptions, follow_folder, self_signed};
+use crate::serve::{Limits, Plain, Server, Tls};
+use crate::tls::{Slot, TlsOptions, follow_folder, self_signed};
 
 /// Where metrics were before they spoke TLS: what asks there asks without it, probes of old manifests among them.
 const OLD_PORT: u16 = 7472;
 
 /// What scrapers and probes need, with room to spare.
 pub(crate) const LIMITS: Limits = Limits {
-    connections: 32,
+    connections: 64,
+    per_source: 16,
     greeting: Duration::from_secs(5),
-    head: Duration::from_secs(30),
+    head: Duration::from_secs(10),
+    request: Duration::from_secs(30),
+    idle: Duration::from_secs(90),
     head_octets: 16 << 10,
 };
 
@@ -67,8 +71,10 @@ pub fn start(
         Plain::Refused
     };
     let server = Server {
-        tls: Arc::new(tls.server(Arc::new(slot), &["http/1.1"])?),
-        routes: guarded("/metrics", page, access),
+        tls: Some(Tls {
+            config: Arc::new(tls.server(Arc::new(slot), &["http/1.1"])?),
+            routes: guarded("/metrics", page, access),
+        }),
         plain,
         limits: LIMITS,
     };

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::{EXIT_USAGE, memory};
+use crate::{EXIT_USAGE, files, memory};
 
 /// Parses the flags; the exit code of a call that asks for help or cannot be understood.
 ///
@@ -31,8 +31,9 @@ pub fn block_on<T>(future: impl Future<Output = anyhow::Result<T>>) -> anyhow::R
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(future)
 }
 
-/// Runs a daemon to its end.
+/// Runs a daemon to its end. It may have as many files open as the system lets it.
 pub fn run(name: &str, daemon: impl Future<Output = anyhow::Result<()>>) -> ExitCode {
+    files::raise_limit();
     memory::return_large_pieces();
     let daemon = async {
         // Aborted with the runtime.

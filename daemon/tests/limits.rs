@@ -12,16 +12,21 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::routing::get;
-use daemon::tls::{Limits, Plain, Server, Slot, TlsOptions, self_signed};
+use axum::body::Bytes;
+use axum::routing::{get, post};
+use daemon::serve::{Limits, Plain, Server, Tls};
+use daemon::tls::{Slot, TlsOptions, self_signed};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
 const LIMITS: Limits = Limits {
     connections: 4,
+    per_source: 4,
     greeting: Duration::from_millis(300),
     head: Duration::from_millis(300),
+    request: Duration::from_millis(300),
+    idle: Duration::from_millis(300),
     head_octets: 8192,
 };
 /// A limit has been kept when the connection is closed within this time, on a busy machine as well.
@@ -29,6 +34,10 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const REQUEST: &[u8] = b"GET /metrics HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n";
 
 async fn server() -> std::net::SocketAddr {
+    server_with(LIMITS).await
+}
+
+async fn server_with(limits: Limits) -> std::net::SocketAddr {
     let slot = Slot::default();
     let (chain, key) = self_signed("here").unwrap();
     slot.set(chain.as_bytes(), key.as_bytes()).unwrap();
@@ -36,11 +45,14 @@ async fn server() -> std::net::SocketAddr {
     let tls = TlsOptions::parse("", "", "").unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
+    let routes = routes.route("/read", post(async |body: Bytes| body.len().to_string()));
     let server = Server {
-        tls: Arc::new(tls.server(Arc::new(slot), &["http/1.1"]).unwrap()),
-        routes: routes.clone(),
+        tls: Some(Tls {
+            config: Arc::new(tls.server(Arc::new(slot), &["http/1.1"]).unwrap()),
+            routes: routes.clone(),
+        }),
         plain: Plain::Routes(routes),
-        limits: LIMITS,
+        limits,
     };
     server.start(listener);
     address
@@ -124,17 +136,91 @@ async fn a_connection_that_is_kept_open_is_closed_when_nothing_follows() {
 }
 
 #[tokio::test]
-async fn those_who_take_all_places_and_say_nothing_keep_nobody_out_for_long() {
+async fn a_body_that_does_not_come_is_not_waited_for() {
     let address = server().await;
-    let mut silent = Vec::new();
-    for _ in 0..LIMITS.connections * 5 {
-        silent.push(TcpStream::connect(address).await.unwrap());
-    }
-    // Twenty, four at a time, each for its greeting; then whoever came after them.
-    let served = timeout(PATIENCE, page(address)).await.expect("it is its turn");
-    assert!(served.ends_with("the page\n"), "{served}");
-    for stream in &mut silent {
-        assert_eq!(rest(stream).await, "");
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream
+        .write_all(b"POST /read HTTP/1.1\r\nHost: here\r\nContent-Length: 9\r\n\r\nabc")
+        .await
+        .unwrap();
+    assert_eq!(rest(&mut stream).await, "");
+    assert!(page(address).await.ends_with("the page\n"));
+}
+
+/// Nothing is too slow here: only who is silent longest has to go.
+const PATIENT: Limits = Limits {
+    connections: 64,
+    per_source: 16,
+    greeting: Duration::from_secs(600),
+    head: Duration::from_secs(600),
+    request: Duration::from_secs(600),
+    idle: Duration::from_secs(600),
+    head_octets: 8192,
+};
+
+/// A connection from an address of the loopback network.
+async fn from(source: [u8; 4], to: std::net::SocketAddr) -> std::io::Result<TcpStream> {
+    let socket = tokio::net::TcpSocket::new_v4()?;
+    socket.bind((std::net::Ipv4Addr::from(source), 0).into())?;
+    socket.connect(to).await
+}
+
+async fn page_from(source: [u8; 4], address: std::net::SocketAddr) -> String {
+    let mut stream = from(source, address).await.unwrap();
+    stream.write_all(REQUEST).await.unwrap();
+    rest(&mut stream).await
+}
+
+async fn is_open(stream: &mut TcpStream) -> bool {
+    let said = timeout(Duration::from_millis(1), stream.read(&mut [0])).await;
+    said.is_err()
+}
+
+#[tokio::test]
+async fn whoever_asks_is_answered_beside_ten_thousand_who_say_nothing() {
+    // As far as descriptors allow: each connection has two ends here.
+    let (_, hard) =
+        nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE).unwrap();
+    nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE, hard, hard).unwrap();
+    let most = usize::try_from(hard).unwrap().saturating_sub(500).min(10_000);
+    let address = server_with(PATIENT).await;
+    // One who has asked once, as an API server has, and keeps its connection.
+    let mut known = from([127, 0, 0, 9], address).await.unwrap();
+    known.write_all(b"GET /metrics HTTP/1.1\r\nHost: here\r\n\r\n").await.unwrap();
+    let mut said = vec![0; 4096];
+    assert_ne!(timeout(PATIENCE, known.read(&mut said)).await.unwrap().unwrap(), 0);
+    for sources in [1, 100] {
+        let mut silent = Vec::new();
+        for number in 0..most {
+            let source = u8::try_from(number % sources).unwrap();
+            silent.push(from([127, 0, 1, source], address).await.unwrap());
+            if number % 500 == 0 {
+                let served = timeout(PATIENCE, page_from([127, 0, 0, 8], address)).await.unwrap();
+                assert!(served.ends_with("the page\n"), "beside {number}: {served}");
+                // Also from where they all come from.
+                let served = page_from([127, 0, 1, source], address).await;
+                assert!(served.ends_with("the page\n"), "beside {number}: {served}");
+            }
+        }
+        known.write_all(REQUEST).await.unwrap();
+        if sources == 100 {
+            assert!(rest(&mut known).await.ends_with("the page\n"));
+        } else {
+            assert_ne!(timeout(PATIENCE, known.read(&mut said)).await.unwrap().unwrap(), 0);
+            known.write_all(b"").await.unwrap();
+            known = from([127, 0, 0, 9], address).await.unwrap();
+            known.write_all(b"GET /metrics HTTP/1.1\r\nHost: here\r\n\r\n").await.unwrap();
+            assert_ne!(timeout(PATIENCE, known.read(&mut said)).await.unwrap().unwrap(), 0);
+        }
+        let mut open = 0;
+        for stream in &mut silent {
+            open += usize::from(is_open(stream).await);
+        }
+        let bound = if sources == 1 { PATIENT.per_source } else { PATIENT.connections };
+        assert!(open <= bound, "{open} of {most} are kept");
+        // The last ones, which have been silent for the shortest time, are among them.
+        assert!(is_open(silent.last_mut().unwrap()).await);
+        assert!(!is_open(silent.first_mut().unwrap()).await);
     }
 }
 

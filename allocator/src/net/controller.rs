@@ -37,7 +37,7 @@ use tokio::time::Instant;
 
 use super::args::Args;
 use super::external::ExternalWorld;
-use super::leader::Leadership;
+use super::leader::{Leadership, Who};
 use super::log;
 use super::memberlist_secret::MemberlistSecret;
 use super::webhook;
@@ -75,6 +75,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         "MetalLB controller starting"
     );
     args.say_what_is_missing();
+    args.elect.check()?;
     let namespace = daemon::flags::namespace(args.common.namespace.clone())
         .context("the namespace is not known: set --namespace or METALLB_NAMESPACE")?;
     let client = connect().await?;
@@ -97,18 +98,20 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         client.clone(),
         namespace.clone(),
         Component::controller(),
-        owner,
+        owner.clone(),
     );
     let mut controller =
         Controller::new(&client, &namespace, &args, &registry, readiness, configuration)?;
     controller.webhooks = Some(webhooks.clone());
     serve_metrics(&client, &args, registry)?;
+    let deployment = args.deployment.clone().filter(|name| !name.is_empty());
     if let Some(name) = args.ml_secret_name.clone().filter(|name| !name.is_empty()) {
-        let deployment = args.deployment.clone().filter(|name| !name.is_empty());
+        let deployment = deployment.clone();
         MemberlistSecret { namespace: namespace.clone(), name, deployment }.ensure(client.clone());
     }
     let identity = identity(pod_name.as_deref());
-    let mut leadership = Leadership::start(client.clone(), &namespace, identity);
+    let who = Who { namespace: namespace.clone(), identity, owner, deployment };
+    let mut leadership = Leadership::start(client.clone(), who, &args.elect);
     let terminated = daemon::signals::terminated();
     tokio::pin!(terminated);
     let mut standing_by = tokio::time::interval_at(Instant::now() + STANDING_BY, STANDING_BY);

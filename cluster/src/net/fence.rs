@@ -1,23 +1,55 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Whether this process may still write for all: a moment of its own monotonic clock, asked last before each write, so that a
+//! Whether this process may still write for all: a time of its own monotonic clock, asked last before each write, so that a
 //! leader which stood still does not write when it goes on.
 
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+use tokio::time::{sleep, timeout};
+
+/// How long a write waits before it looks again, where nobody told it to.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Shared between who holds the lease and who writes.
 #[derive(Clone, Debug, Default)]
-pub struct Fence(Arc<Mutex<Until>>);
+pub struct Fence(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    state: Mutex<State>,
+    /// A write waits for the lease to be looked at.
+    asked: Notify,
+    /// Something was changed.
+    changed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    gate: Gate,
+    /// Writes under way.
+    writing: usize,
+}
 
 #[derive(Clone, Copy, Debug, Default)]
-enum Until {
+enum Gate {
     /// Nobody else writes.
     #[default]
     Always,
     /// Not at all.
     Closed,
-    /// Before this.
-    At(Instant),
+    /// From the one moment and before the other; later it has to be asked for.
+    Between(Option<Instant>, Instant),
+}
+
+impl Gate {
+    fn allows(self, now: Instant) -> bool {
+        match self {
+            Self::Always => true,
+            Self::Closed => false,
+            Self::Between(from, until) => from.is_none_or(|from| from <= now) && now < until,
+        }
+    }
 }
 
 impl Fence {
@@ -30,55 +62,170 @@ impl Fence {
     /// One that is closed until it is extended.
     #[must_use]
     pub fn closed() -> Self {
-        Self(Arc::new(Mutex::new(Until::Closed)))
+        let fence = Self::default();
+        fence.close();
+        fence
     }
 
-    /// Writing is allowed until then.
-    pub fn extend(&self, until: Instant) {
-        self.set(Until::At(until));
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writing is allowed from the one moment, or from now on, until the other.
+    pub fn extend(&self, from: Option<Instant>, until: Instant) {
+        self.set(Gate::Between(from, until));
     }
 
     /// Writing is allowed from now on.
     pub fn open_for_good(&self) {
-        self.set(Until::Always);
+        self.set(Gate::Always);
     }
 
     /// Nothing may be written any more.
     pub fn close(&self) {
-        self.set(Until::Closed);
+        self.set(Gate::Closed);
     }
 
-    fn set(&self, until: Until) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = until;
+    fn set(&self, gate: Gate) {
+        self.state().gate = gate;
+        self.0.changed.notify_waiters();
+    }
+
+    /// Closes it, and waits until what is being written has an answer, but no longer than this.
+    pub async fn close_after_writes(&self, patience: Duration) {
+        self.close();
+        let ended = async {
+            loop {
+                let changed = self.0.changed.notified();
+                if self.state().writing == 0 {
+                    return;
+                }
+                changed.await;
+            }
+        };
+        // The objects' own versions keep what is written later from doing harm to the same object.
+        let _ = timeout(patience, ended).await;
     }
 
     /// Whether a write may begin at `now`.
     #[must_use]
     pub fn allows(&self, now: Instant) -> bool {
-        match *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
-            Until::Always => true,
-            Until::Closed => false,
-            Until::At(until) => now < until,
+        self.state().gate.allows(now)
+    }
+
+    /// Begins a write, if it may begin at `now`.
+    #[must_use]
+    pub fn enter(&self, now: Instant) -> Option<Writing> {
+        let mut state = self.state();
+        if !state.gate.allows(now) {
+            return None;
+        }
+        state.writing += 1;
+        Some(Writing(self.clone()))
+    }
+
+    /// Waits until writing is allowed, and asks for it where nobody has looked at the lease lately. False when another process writes now.
+    pub async fn pass(&self) -> bool {
+        loop {
+            let changed = self.0.changed.notified();
+            let gate = self.state().gate;
+            let now = now();
+            match gate {
+                Gate::Closed => return false,
+                gate if gate.allows(now) => return true,
+                Gate::Between(Some(from), _) if now < from => {
+                    tokio::select! {
+                        () = sleep(from - now) => {}
+                        () = changed => {}
+                    }
+                }
+                Gate::Always | Gate::Between(..) => {
+                    self.0.asked.notify_one();
+                    let _ = timeout(LOOK, changed).await;
+                }
+            }
         }
     }
+
+    /// Waits until a write asks for the lease to be looked at.
+    pub async fn asked(&self) {
+        self.0.asked.notified().await;
+    }
+}
+
+/// A write that is under way.
+#[derive(Debug)]
+pub struct Writing(Fence);
+
+impl Drop for Writing {
+    fn drop(&mut self) {
+        let mut state = self.0.state();
+        state.writing = state.writing.saturating_sub(1);
+        drop(state);
+        self.0.0.changed.notify_waiters();
+    }
+}
+
+#[allow(clippy::disallowed_methods, reason = "a shell: it reads the clock")]
+fn now() -> Instant {
+    Instant::now()
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use super::*;
 
-    use super::Fence;
+    const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
     fn it_closes_by_itself() {
-        #[allow(clippy::disallowed_methods, reason = "an Instant cannot be made otherwise")]
-        let now = std::time::Instant::now();
-        let (fence, second) = (Fence::closed(), Duration::from_secs(1));
+        let (fence, now) = (Fence::closed(), now());
         assert!(!fence.allows(now));
-        fence.clone().extend(now + second);
-        assert!(fence.allows(now) && !fence.allows(now + second));
+        fence.clone().extend(None, now + SECOND);
+        assert!(fence.allows(now) && !fence.allows(now + SECOND));
+        fence.extend(Some(now + SECOND), now + 3 * SECOND);
+        assert!(!fence.allows(now) && fence.allows(now + SECOND));
+        assert!(fence.enter(now).is_none());
         fence.close();
         assert!(!fence.allows(now));
-        assert!(Fence::open().allows(now + second));
+        assert!(Fence::open().allows(now + SECOND));
+    }
+
+    #[tokio::test]
+    async fn a_write_that_finds_it_lapsed_asks_and_waits_and_one_that_finds_it_closed_does_not() {
+        let fence = Fence::closed();
+        assert!(!fence.pass().await);
+        fence.extend(None, now());
+        let holder = fence.clone();
+        let answer = async move {
+            holder.asked().await;
+            holder.extend(None, now() + 60 * SECOND);
+        };
+        let (passed, ()) = tokio::join!(fence.pass(), answer);
+        assert!(passed);
+        fence.extend(None, now());
+        let holder = fence.clone();
+        let answer = async move {
+            holder.asked().await;
+            holder.close();
+        };
+        let (passed, ()) = tokio::join!(fence.pass(), answer);
+        assert!(!passed);
+    }
+
+    #[tokio::test]
+    async fn it_is_given_back_when_what_is_being_written_has_ended() {
+        let fence = Fence::open();
+        let writing = fence.enter(now()).unwrap();
+        let closing = fence.clone();
+        let closed = tokio::spawn(async move { closing.close_after_writes(600 * SECOND).await });
+        tokio::task::yield_now().await;
+        assert!(!closed.is_finished() && fence.enter(now()).is_none());
+        drop(writing);
+        closed.await.unwrap();
+        // And not for ever.
+        fence.open_for_good();
+        let _writing = fence.enter(now()).unwrap();
+        fence.close_after_writes(Duration::from_millis(10)).await;
     }
 }

@@ -10,10 +10,12 @@
 
 mod check;
 mod conversion;
+mod measure;
 mod review;
 
 pub use check::{Nodes, alone, among, kinds};
-pub use conversion::converted;
+pub use conversion::{ConversionError, converted};
+pub use measure::TooIntricate;
 pub use review::{Answer, Operation, Review, ReviewError};
 
 #[cfg(test)]

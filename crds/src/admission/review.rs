@@ -4,6 +4,7 @@
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use super::measure::{TREE, TooIntricate, measure};
 use crate::config::ConfigKind;
 
 /// What is about to be done with an object.
@@ -26,6 +27,9 @@ pub enum ReviewError {
     /// It is not what it should be.
     #[error("this is no review: {0}")]
     Unreadable(#[from] serde_json::Error),
+    /// It would take too much to read.
+    #[error("{0}")]
+    Intricate(#[from] TooIntricate),
     /// It is about something else.
     #[error("{kind:?} of {group:?} is not checked here")]
     Kind {
@@ -94,8 +98,10 @@ impl Review {
     /// Reads a question.
     ///
     /// # Errors
-    /// When it is no `AdmissionReview`, or about a kind that is not checked.
+    /// When it is no `AdmissionReview`, or about a kind that is not checked, or takes more memory than an object may.
     pub fn parse(body: &[u8]) -> Result<Self, ReviewError> {
+        // It holds an object at most twice.
+        measure(body, 2 * TREE)?;
         let Envelope { api_version, request } = serde_json::from_slice(body)?;
         let GroupVersionKind { group, kind } = request.kind;
         let known = ConfigKind::from_kind(&kind).filter(|kind| kind.group() == group);

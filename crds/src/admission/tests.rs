@@ -261,6 +261,11 @@ fn the_answer_is_what_the_api_server_reads() {
     assert!(Review::parse(br#"{"apiVersion":"v1","request":{"uid":"u","operation":"CREATE","kind":{"group":"apps","kind":"Deployment"}}}"#).is_err());
 }
 
+/// The pieces of a conversion as one value.
+fn answered(body: &[u8]) -> Value {
+    serde_json::from_slice(&converted(body).unwrap().concat()).unwrap()
+}
+
 #[test]
 fn conversion_answers_in_the_version_of_the_question() {
     let body = |objects: Value| {
@@ -274,15 +279,15 @@ fn conversion_answers_in_the_version_of_the_question() {
         "apiVersion": "metallb.io/v1beta1", "kind": "BGPPeer", "metadata": { "name": "p" },
         "spec": { "myASN": 1, "peerASN": 2, "peerAddress": "10.0.0.1" },
     });
-    let answer = converted(body(json!([peer])).as_bytes()).unwrap();
+    let answer = answered(body(json!([peer])).as_bytes());
     assert_eq!(answer["apiVersion"], "apiextensions.k8s.io/v1beta1");
     assert_eq!(answer["response"]["result"]["status"], "Success");
     assert_eq!(answer["response"]["convertedObjects"][0]["apiVersion"], "metallb.io/v1beta2");
     let unknown = json!([{ "apiVersion": "metallb.io/v9", "kind": "BGPPeer" }]);
-    let answer = converted(body(unknown).as_bytes()).unwrap();
+    let answer = answered(body(unknown).as_bytes());
     assert_eq!(answer["response"]["result"]["status"], "Failure");
     let pool = json!([{ "apiVersion": "metallb.io/v1alpha1", "kind": "AddressPool" }]);
-    let answer = converted(body(pool).as_bytes()).unwrap();
+    let answer = answered(body(pool).as_bytes());
     assert_eq!(answer["response"]["convertedObjects"][0]["apiVersion"], "metallb.io/v1beta2");
     assert!(converted(b"{}").is_err());
 }

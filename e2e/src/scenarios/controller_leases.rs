@@ -2,8 +2,8 @@
 //! Two controllers, one of which decides (a Lease), and two without a Lease, whose mistakes are mended.
 //!
 //! Topology: two controllers in the control plane's namespace, on different ports; no nodes.
-//! Steps: with the permission for leases: the first one leads, the second does nothing; the first is killed: within three seconds the
-//! second gives an address; a third starts, the second ends in order: the third leads at once; it is stopped, the next takes over, and
+//! Steps: with the permission for leases, and a Lease of two seconds: the first one leads, and writes the Lease only once while it is alone; the
+//! second does nothing, and the first renews the Lease from then on; the first is killed: when that is over the second gives an address; a third starts, the second ends in order: the third leads at once; it is stopped, the next takes over, and
 //! it goes on: it writes nothing any more and no address is given twice. Then without the permission: both decide while 200 Services
 //! come and go for 30 seconds; no address is in two Services in the end, nor twice in a row while it lasts, and once it is quiet neither
 //! takes the ConfigurationState from the other. The permission comes: one of them stops deciding.
@@ -43,6 +43,9 @@ fn controller(lab: &Lab, number: usize) -> anyhow::Result<Process> {
                 format!("--health-probe-port={}", 17_500 + number),
                 "--webhook-mode=disabled".into(),
                 "--log-level=debug".into(),
+                "--leader-elect-lease-duration=2s".into(),
+                "--leader-elect-renew-deadline=1500ms".into(),
+                "--leader-elect-retry-period=500ms".into(),
             ],
             environment: vec![
                 ("METALLB_NAMESPACE", SYSTEM.to_owned()),
@@ -61,8 +64,21 @@ fn leads(process: &Process) -> bool {
     process.log().contains("leaderElected")
 }
 
+/// Waits until a leader has found that another one stands by.
+fn renews(process: &Process) -> anyhow::Result<()> {
+    eventually_true("the leader renews its Lease", SOON, || {
+        let log = process.log();
+        Ok(log.rfind("\"renews\":true") > log.rfind("\"renews\":false"))
+    })
+}
+
+pub(super) fn lease(lab: &Lab) -> anyhow::Result<Value> {
+    let path = format!("/apis/coordination.k8s.io/v1/namespaces/{SYSTEM}/leases/ferrolb-controller");
+    Ok(lab.kube().get(&path)?)
+}
+
 /// Lets controllers have a Lease.
-fn permit(lab: &Lab) -> anyhow::Result<()> {
+pub(super) fn permit(lab: &Lab) -> anyhow::Result<()> {
     lab.kube().apply(&json!({
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
         "metadata": {"name": "leases", "namespace": SYSTEM},
@@ -85,11 +101,16 @@ fn with_leases(lab: &mut Lab) -> anyhow::Result<()> {
     eventually_true("the first leads", SOON, || Ok(leads(&first)))?;
     lab.kube().create(&service("one", json!({"spec": {"ipFamilies": ["IPv4"]}})))?;
     lab.expect_addresses("one", &["172.30.1.0"])?;
+    let alone = lease(lab)?;
+    always("a leader that is alone leaves its Lease as it is", Duration::from_secs(5), || {
+        Ok(lease(lab)? == alone)
+    })?;
     let mut second = controller(lab, 2)?;
     eventually_true("the second stands by", SOON, || {
         Ok(second.log().contains("MetalLB controller starting"))
     })?;
 
+    renews(&first)?;
     first.kill();
     let killed = now();
     lab.kube().create(&service("two", json!({"spec": {"ipFamilies": ["IPv4"]}})))?;
@@ -110,6 +131,7 @@ fn with_leases(lab: &mut Lab) -> anyhow::Result<()> {
     eventually_true("the fourth stands by", SOON, || {
         Ok(fourth.log().contains("MetalLB controller starting"))
     })?;
+    renews(&third)?;
     third.signal(Signal::SIGSTOP)?;
     for number in 0..20 {
         let name = format!("meanwhile{number}");
@@ -202,7 +224,7 @@ fn is_ours(service: &Value) -> bool {
 }
 
 /// Name and address of every Service that has one.
-fn all(lab: &Lab) -> anyhow::Result<Vec<(String, String)>> {
+pub(super) fn all(lab: &Lab) -> anyhow::Result<Vec<(String, String)>> {
     let services = lab.kube().list(SERVICES)?;
     let mut found = Vec::new();
     for service in services.iter().filter(|service| is_ours(service)) {
@@ -220,7 +242,7 @@ fn given_twice(all: &[(String, String)]) -> Vec<String> {
     counts.into_iter().filter(|(_, count)| *count > 1).map(|(address, _)| address.to_owned()).collect()
 }
 
-fn no_address_twice(all: &[(String, String)]) -> anyhow::Result<()> {
+pub(super) fn no_address_twice(all: &[(String, String)]) -> anyhow::Result<()> {
     let twice = given_twice(all);
     ensure!(twice.is_empty(), "given twice: {twice:?} of {all:?}");
     Ok(())

@@ -6,7 +6,8 @@
 //! made anew all the time with the authorities that the API server is told to trust at that moment.
 //! Steps: the Secret is deleted; it is filled by another rotator, with an RSA authority as MetalLB's makes it; its server's
 //! certificate is one that ends in 30 days, then one that has ended; each time the webhooks show what the Secret holds, and the load saw no failure. What is
-//! made can be used by MetalLB's rotator. Two controllers that start with an empty Secret agree.
+//! made is trusted as MetalLB's rotator has it, and no key of an authority is in the Secret: a MetalLB that finds none makes all anew. Two
+//! controllers that start with an empty Secret agree.
 
 use std::path::Path;
 use std::process::Command;
@@ -42,7 +43,7 @@ pub(super) fn run(lab: &mut Lab) -> anyhow::Result<()> {
 fn play(lab: &mut Lab, folder: &Path) -> anyhow::Result<()> {
     lab.install_webhooks()?;
     lab.start_controller(&[])?;
-    usable_by_metallb(lab, folder)?;
+    without_key(lab, folder)?;
     lab.kube().create(&bgp_peer(
         "peer",
         json!({"myASN": 64512, "peerASN": 64513, "peerAddress": "192.0.2.1"}),
@@ -73,7 +74,8 @@ fn play(lab: &mut Lab, folder: &Path) -> anyhow::Result<()> {
         })?;
         shown(lab, folder)?;
         let data = secret(lab)?.get("data").cloned().unwrap_or_default();
-        ensure!(data.get("ca.crt") == ending.get("ca.crt"), "the authority stays");
+        ensure!(data.get("ca.crt") != ending.get("ca.crt"), "its authority is another one");
+        ensure!(data.get("ca.key").is_none(), "the authority's key is left in the Secret");
         load.wait()?;
     }
     load.end()?;
@@ -127,18 +129,18 @@ fn shell(folder: &Path, script: &str) -> anyhow::Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// MetalLB's rotator reads the authority's key as PKCS#1, and takes an authority for good that is valid for the name `cert`.
-fn usable_by_metallb(lab: &Lab, folder: &Path) -> anyhow::Result<()> {
-    files(folder, secret(lab)?.get("data").context("the Secret is empty")?)?;
-    let key = std::fs::read_to_string(folder.join("ca.key"))?;
-    ensure!(key.starts_with("-----BEGIN RSA PRIVATE KEY-----"), "ca.key is no PKCS#1");
+/// The certificates are what MetalLB's rotator would make, but for the key of the authority, which nobody has.
+fn without_key(lab: &Lab, folder: &Path) -> anyhow::Result<()> {
+    let secret = secret(lab)?;
+    let data = secret.get("data").context("the Secret is empty")?;
+    ensure!(data.get("ca.key").is_none(), "the authority's key is in the Secret");
+    files(folder, data)?;
     let script = format!(
-        "set -e; openssl rsa -in ca.key -check -noout
-         test \"$(openssl rsa -in ca.key -pubout 2>/dev/null)\" = \"$(openssl x509 -in ca.crt -noout -pubkey)\"
+        "set -e
          openssl verify -CAfile ca.crt -verify_hostname cert ca.crt
          openssl verify -CAfile ca.crt -purpose sslserver -verify_hostname {SERVER} tls.crt
          test \"$(openssl pkey -in tls.key -pubout)\" = \"$(openssl x509 -in tls.crt -noout -pubkey)\"
-         openssl x509 -in ca.crt -noout -checkend $((9 * 365 * 86400))
+         openssl x509 -in ca.crt -noout -checkend $((364 * 86400))
          openssl x509 -in tls.crt -noout -checkend $((364 * 86400))
          ! openssl x509 -in tls.crt -noout -checkend $((366 * 86400))
          openssl x509 -in ca.crt -noout -subject"

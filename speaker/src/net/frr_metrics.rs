@@ -85,6 +85,7 @@ pub(super) async fn run(arguments: &[OsString]) -> anyhow::Result<()> {
     let arguments = std::iter::once(name).chain(arguments.iter().cloned());
     let args = Args::try_parse_from(daemon::flags::two_dashes(arguments))?;
     daemon::log::start(args.log_level, Format::Json);
+    daemon::files::raise_limit();
     let path = args.metrics_path.clone();
     let access = match connect().await {
         Ok(client) => Access::new(move |token| {

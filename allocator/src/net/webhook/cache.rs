@@ -71,11 +71,17 @@ impl Cache {
         if self.recent.is_empty() {
             return among(review, system, &self.objects, &Nodes::new());
         }
+        among(review, system, &self.known(now), &Nodes::new())
+    }
+
+    /// All that is known, for somebody who takes longer over it than this may be held.
+    pub(super) fn known(&mut self, now: Instant) -> Objects {
+        self.recent.retain(|(end, ..)| now < *end);
         let mut objects = self.objects.clone();
         for (_, kind, object) in &self.recent {
             objects.apply(*kind, object.clone());
         }
-        among(review, system, &objects, &Nodes::new())
+        objects
     }
 
     /// Remembers what was let through.

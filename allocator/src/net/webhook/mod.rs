@@ -20,7 +20,8 @@ use crds::config::ConfigKind;
 use daemon::endpoints::Readiness;
 use daemon::listen;
 use daemon::metrics::ClientMetrics;
-use daemon::tls::{Limits, Plain, Server, Slot, TlsOptions, follow_folder};
+use daemon::serve::{Limits, Plain, Server, Tls};
+use daemon::tls::{Slot, TlsOptions, follow_folder};
 use kube::Client;
 use prometheus::Registry;
 use tokio::sync::watch;
@@ -35,10 +36,15 @@ const PORT: u16 = 9443;
 
 /// An API server keeps its connections, and asks much when much is applied.
 const LIMITS: Limits = Limits {
-    connections: 256,
+    connections: 512,
+    // As many as an API server opens at once when much is applied.
+    per_source: 128,
     greeting: Duration::from_secs(5),
+    head: Duration::from_secs(10),
+    // As long as an API server waits for a webhook at most, and for a conversion.
+    request: Duration::from_secs(30),
     // Longer than Go's clients keep an idle connection: they close it, not we under their next question.
-    head: Duration::from_secs(120),
+    idle: Duration::from_secs(120),
     head_octets: 16 << 10,
 };
 
@@ -69,11 +75,9 @@ pub(super) async fn start(
     let cache = Arc::new(Mutex::new(Cache::default()));
     let protocols: &[&str] = if args.webhook_http2 { &["h2", "http/1.1"] } else { &["http/1.1"] };
     let server = Server {
-        tls: Arc::new(tls.server(Arc::new(slot.clone()), protocols)?),
-        routes: routes(Webhooks {
-            client: client.clone(),
-            system: namespace.into(),
-            cache: Arc::clone(&cache),
+        tls: Some(Tls {
+            config: Arc::new(tls.server(Arc::new(slot.clone()), protocols)?),
+            routes: routes(Webhooks::new(client.clone(), namespace, Arc::clone(&cache))),
         }),
         plain: Plain::Refused,
         limits: LIMITS,

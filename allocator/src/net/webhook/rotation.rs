@@ -3,7 +3,7 @@
 //! holds (contract 6.5).
 //!
 //! ```text
-//! Secret, ValidatingWebhookConfiguration, CRD change; every 12 h ──> look at all ──> write what is not as it should be
+//! Secret, ValidatingWebhookConfiguration, CRD change; every 12 h; the clock was put right ──> look at all ──> write what is wrong
 //! ```
 //! Level-triggered: a change only wakes it up, and it looks at everything anew. Writes carry the resourceVersion; of two
 //! controllers one wins, and the other takes what it finds.
@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::authority::{self, CHECK, Material, Verdict};
+use super::authority::{self, CHECK, Material};
 use super::bundle::{Older, conversion_patch, webhooks_patch};
 use daemon::tls::Slot;
 
@@ -31,6 +31,8 @@ const MANAGER: &str = "MetalLB";
 const SPREAD: Duration = Duration::from_secs(5);
 /// How long an authority that was in use before is still trusted.
 const OVERLAP: Duration = Duration::from_secs(3600);
+/// How often it is looked whether the certificate that is shown is still right by the clock: a clock may be put right at any time.
+const CLOCK: Duration = Duration::from_secs(60);
 /// After a failure all is looked at again.
 const AGAIN: Duration = Duration::from_secs(10);
 
@@ -135,10 +137,17 @@ pub(super) async fn run(client: Client, names: Names, slot: Slot, on_ready: impl
     let (wake, mut woken) = mpsc::channel(1);
     rotation.watch(&wake);
     let mut next = Instant::now();
+    let mut clock = tokio::time::interval(CLOCK);
+    clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             _ = woken.recv() => {}
             () = sleep_until(next) => {}
+            _ = clock.tick() => {
+                if rotation.is_right() {
+                    continue;
+                }
+            }
         }
         next = Instant::now() + CHECK;
         match rotation.look().await {
@@ -203,9 +212,16 @@ impl Rotation {
         self.to_show.iter().map(|(_, at)| *at).chain(self.overlap_ends)
     }
 
+    /// Whether what is shown is good by the clock as it is now; what is not shown yet has its own time.
+    fn is_right(&self) -> bool {
+        let shown = self.shown.as_ref();
+        shown.is_none_or(|shown| authority::is_good(shown, &self.server, UnixTime::now()))
+    }
+
     /// Looks at everything once, and puts right what is not as it should be.
     async fn look(&mut self) -> Result<(), kube::Error> {
-        let material = self.secret().await?;
+        let may_drop = self.overlap_ends.is_some_and(|end| Instant::now() >= end);
+        let material = self.secret(may_drop).await?;
         let older = match self.overlap_ends {
             Some(end) if Instant::now() < end => Older::Keep,
             Some(_) => Older::Drop,
@@ -228,8 +244,9 @@ impl Rotation {
         told
     }
 
-    /// What the Secret holds, made or renewed first if that is needed.
-    async fn secret(&self) -> Result<Material, kube::Error> {
+    /// What the Secret holds, made anew first if that is needed. A key of an authority is taken out of it: with what is made anew at once,
+    /// and what MetalLB's controller left there when that has surely ended, as it would make all anew again.
+    async fn secret(&self, may_drop_key: bool) -> Result<Material, kube::Error> {
         let secrets: Api<DynamicObject> = Api::namespaced_with(
             self.client.clone(),
             &self.names.namespace,
@@ -242,33 +259,32 @@ impl Rotation {
         };
         let material = Material {
             authority: data("ca.crt").unwrap_or_default(),
-            authority_key: data("ca.key").unwrap_or_default(),
             chain: data("tls.crt").unwrap_or_default(),
             key: data("tls.key").unwrap_or_default(),
         };
         let now = UnixTime::now();
-        let verdict = authority::judge(&material, &self.server, now);
-        if verdict == Verdict::Good {
+        let is_good = authority::is_good(&material, &self.server, now);
+        let has_key = data("ca.key").is_some();
+        if is_good && !(has_key && may_drop_key) {
             return Ok(material);
         }
-        let server = self.server.clone();
-        // Finding primes takes a moment in which the program goes on.
-        let made = tokio::task::spawn_blocking(move || match verdict {
-            Verdict::RenewServer => authority::renew(material, &server, now),
-            Verdict::RenewAll | Verdict::Good => authority::make(&server, now),
-        });
-        let made = match made.await {
-            Ok(Ok(made)) => made,
-            Ok(Err(error)) => return Err(kube::Error::Service(Box::new(error))),
-            Err(error) => return Err(kube::Error::Service(Box::new(error))),
+        let made = if is_good {
+            material
+        } else {
+            authority::make(&self.server, now)
+                .map_err(|error| kube::Error::Service(Box::new(error)))?
         };
         let encoded = |octets: &[u8]| ByteString(octets.to_vec());
         let data = json!({
-            "ca.crt": encoded(&made.authority), "ca.key": encoded(&made.authority_key),
-            "tls.crt": encoded(&made.chain), "tls.key": encoded(&made.key),
+            "ca.crt": encoded(&made.authority), "tls.crt": encoded(&made.chain), "tls.key": encoded(&made.key),
         });
         match found {
             Some(found) => {
+                let mut data = data;
+                if has_key && let Some(data) = data.as_object_mut() {
+                    // A merge patch takes out what it says is null (RFC 7386).
+                    data.insert("ca.key".into(), Value::Null);
+                }
                 let change = json!({
                     "metadata": { "resourceVersion": found.metadata.resource_version },
                     "data": data,
@@ -289,8 +305,9 @@ impl Rotation {
         tracing::info!(
             event = "certificateRenewed",
             secret = self.names.secret,
-            ?verdict,
-            "the certificates of the webhooks were renewed"
+            renewed = !is_good,
+            without_key = has_key,
+            "the Secret of the webhooks' certificates was written"
         );
         Ok(made)
     }

@@ -167,16 +167,24 @@ async fn carry_out(
     let path = format!("/api/v1/namespaces/{}/services/{}", key.namespace(), key.name());
     let mut pause = FIRST_RETRY;
     loop {
-        let mut fenced = false;
-        let result = rewrite_status(client, &path, |object| {
-            let changed = change(object, &task);
-            fenced = changed && !fence.allows(now());
-            changed && !fenced
-        })
-        .await;
-        if fenced {
+        if !fence.pass().await {
             // Another controller writes now; whoever asked for this begins anew when it is the leader again.
             return key;
+        }
+        let (mut fenced, mut writing) = (false, None);
+        let result = rewrite_status(client, &path, |object| {
+            if !change(object, &task) {
+                return false;
+            }
+            writing = fence.enter(now());
+            fenced = writing.is_none();
+            !fenced
+        })
+        .await;
+        drop(writing);
+        if fenced {
+            // It lapsed meanwhile, or is another one's.
+            continue;
         }
         let report = match result {
             Ok(Rewrite::Written(object) | Rewrite::Unchanged(object))

@@ -1,0 +1,331 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Carries out what the candidate decides: requests, the fence and the term.
+
+use std::time::{Duration, Instant};
+
+use cluster::net::fence::Fence;
+use cluster::net::request::send;
+use http::Method;
+use kube::Client;
+use serde_json::Value;
+use tokio::sync::watch;
+
+use super::candidate::{Candidate, Holder, Step, Times};
+use super::permission::Permission;
+use super::pods::Pods;
+use super::{Term, Who, lease};
+
+/// The Lease's name.
+const NAME: &str = "ferrolb-controller";
+/// How soon after a refusal it is tried whether there is permission now.
+const AGAIN: Duration = Duration::from_secs(30);
+/// How long a start waits for the name of its Pod.
+const START: Duration = Duration::from_secs(1);
+/// How long giving the Lease back may take, and waiting for writes before that: a Pod gets 2 s to end.
+const PARTING: Duration = Duration::from_millis(700);
+
+pub(super) struct Task {
+    client: Client,
+    leases: String,
+    who: Who,
+    /// The own Pod as `name/uid`, as soon as it is known.
+    pod: Option<String>,
+    times: Times,
+    candidate: Candidate,
+    pods: Pods,
+    fence: Fence,
+    term: watch::Sender<Term>,
+    terms: u64,
+    /// From when on a Lease that was taken by force may be used.
+    from: Option<Instant>,
+    /// The Lease as this process wrote it last, while it renews it.
+    written: Option<Value>,
+    /// Whether it is renewed, as was said last.
+    renews: bool,
+    /// When it was last asked whether others are there.
+    asked: Option<Instant>,
+    permission: Permission,
+}
+
+impl Task {
+    pub(super) fn new(
+        client: Client,
+        who: Who,
+        times: Times,
+        pods: Pods,
+        fence: Fence,
+        term: watch::Sender<Term>,
+    ) -> Self {
+        let namespace = &who.namespace;
+        Self {
+            leases: format!("/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"),
+            candidate: Candidate::new(who.identity.clone(), times),
+            client,
+            who,
+            pod: None,
+            times,
+            pods,
+            fence,
+            term,
+            terms: 0,
+            from: None,
+            written: None,
+            renews: false,
+            asked: None,
+            permission: Permission::default(),
+        }
+    }
+
+    pub(super) async fn run(mut self, mut ending: watch::Receiver<bool>) {
+        let (mut told, mut failed) = (false, false);
+        loop {
+            let mut pause = self.candidate.next(now(), self.leads() && !failed);
+            match tokio::time::timeout(self.times.renew / 2, self.round()).await {
+                Ok(Ok(())) => {
+                    (told, failed) = (false, false);
+                    pause = self.candidate.next(now(), self.leads());
+                    if self.permission.granted() {
+                        tracing::info!(
+                            event = "leaseOn",
+                            "leases are permitted: one of the controllers decides"
+                        );
+                    }
+                }
+                Ok(Err(kube::Error::Api(status)))
+                    if matches!(status.code, 403 | 404) && self.permission.refused(now()) =>
+                {
+                    pause = now() + AGAIN;
+                    self.go_alone(&status.message);
+                }
+                Ok(Err(error)) => {
+                    failed = true;
+                    if !std::mem::replace(&mut told, true) {
+                        tracing::warn!(event = "leaseFailed", %error, "the lease cannot be read or written; it is tried again");
+                    }
+                }
+                Err(_) => failed = true,
+            }
+            if failed {
+                pause = now() + self.times.retry;
+            }
+            tokio::select! {
+                () = tokio::time::sleep_until(pause.into()) => {}
+                // After a failure not faster than that, however many writes wait.
+                () = self.fence.asked(), if !failed => {}
+                changed = ending.changed() => {
+                    // Who asks is gone only when the process ends.
+                    if changed.is_err() || *ending.borrow() {
+                        self.give_back().await;
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    fn leads(&self) -> bool {
+        self.term.borrow().is_some()
+    }
+
+    /// One look, and what follows. A leader that renews what it wrote last does so without looking: one PUT.
+    async fn round(&mut self) -> Result<(), kube::Error> {
+        let began = now();
+        self.find_pod().await;
+        self.look_for_others().await;
+        if let Some(lease) = self.written.clone()
+            && self.candidate.renews()
+        {
+            let lease = self.own(Some(lease), self.candidate.is_quarantined(began));
+            match self.put(lease).await {
+                Ok(lease) => {
+                    self.hold(lease, began);
+                    return Ok(());
+                }
+                // Somebody changed it: look again.
+                Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {
+                    self.written = None;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        let lease = match self.get().await {
+            Ok(lease) => Some(lease),
+            Err(kube::Error::Api(status)) if status.code == 404 => None,
+            Err(error) => return Err(error),
+        };
+        let seen = lease.as_ref().map(lease::seen);
+        let is_own = seen.as_ref().is_some_and(|seen| seen.holder == self.who.identity);
+        if seen.is_some() && !is_own {
+            self.lose();
+        }
+        let holder = match (&lease, &seen) {
+            (Some(lease), Some(seen)) if !is_own && !seen.renewed && !seen.holder.is_empty() => {
+                self.pods.holder(lease::pod(lease), self.pod.as_deref()).await
+            }
+            _ => Holder::Unknown,
+        };
+        let written = match self.candidate.step(now(), seen.as_ref(), holder) {
+            Step::Wait => return Ok(()),
+            Step::Confirm => {
+                self.keep(began);
+                return Ok(());
+            }
+            Step::Mark(_) => {
+                let Some(lease) = lease else { return Ok(()) };
+                let lease = lease::marked(lease, &self.who.identity);
+                return settled(self.put(lease).await.map(drop));
+            }
+            Step::Create { quarantine } => {
+                let lease = self.own(None, quarantine);
+                send(&self.client, Method::POST, self.leases.clone(), Some(&lease)).await
+            }
+            Step::Take { quarantine, .. } => self.put(self.own(lease, quarantine)).await,
+            Step::Renew(_) => self.put(self.own(lease, self.candidate.is_quarantined(began))).await,
+        };
+        settled(written.map(|lease| self.hold(lease, began)))
+    }
+
+    /// The own Pod, which is looked for beside all else: only a start waits for it.
+    async fn find_pod(&mut self) {
+        let patience = if self.asked.is_none() { START } else { Duration::ZERO };
+        if self.pod.is_none()
+            && let Ok(Some(pod)) = tokio::time::timeout(patience, self.who.owner.pod()).await
+        {
+            self.pod = Some(format!("{}/{}", pod.name, pod.uid));
+        }
+    }
+
+    /// Before the Lease is taken, and now and then while it is renewed.
+    async fn look_for_others(&mut self) {
+        let now = now();
+        let is_due = self.asked.is_none_or(|asked| now >= asked + self.times.patrol());
+        if is_due && (!self.leads() || self.candidate.renews()) {
+            self.asked = Some(now);
+            let others = self.pods.others().await;
+            self.candidate.note_others(now, others);
+        }
+    }
+
+    fn own(&self, there: Option<Value>, forced: bool) -> Value {
+        let holder = lease::Holder {
+            identity: &self.who.identity,
+            pod: self.pod.as_deref(),
+            renews: self.candidate.renews(),
+            duration: self.times.lease,
+            forced,
+        };
+        lease::held(there, NAME, &holder)
+    }
+
+    async fn get(&self) -> Result<Value, kube::Error> {
+        send(&self.client, Method::GET, format!("{}/{NAME}", self.leases), None).await
+    }
+
+    async fn put(&self, lease: Value) -> Result<Value, kube::Error> {
+        send(&self.client, Method::PUT, format!("{}/{NAME}", self.leases), Some(&lease)).await
+    }
+
+    /// The Lease was written by a round that began then.
+    fn hold(&mut self, lease: Value, began: Instant) {
+        self.written = Some(lease);
+        self.keep(began);
+    }
+
+    /// The Lease was the own one for a round that began then: it may be used.
+    fn keep(&mut self, began: Instant) {
+        if let Some(from) = self.candidate.own(now()) {
+            self.from = from;
+            if from.is_some() {
+                tracing::info!(
+                    event = "leaseForced",
+                    "the lease was another one's, which may write for a moment: nothing is written before"
+                );
+            }
+        }
+        let renews = self.candidate.renews();
+        if std::mem::replace(&mut self.renews, renews) != renews {
+            tracing::info!(
+                event = "leaseRenewed",
+                renews,
+                "whether the lease is renewed, as it is while other controllers are there"
+            );
+        }
+        self.fence.extend(self.from, self.candidate.until(began));
+        if !self.leads() {
+            tracing::info!(
+                event = "leaderElected",
+                identity = self.who.identity,
+                "this controller is the leader"
+            );
+            self.begin();
+        }
+    }
+
+    /// Without a Lease, until there may be one.
+    fn go_alone(&mut self, error: &str) {
+        if !self.leads() {
+            tracing::info!(
+                event = "leaseOff",
+                error,
+                "leases are not permitted here: this controller takes itself for the only one; it is tried again"
+            );
+            self.begin();
+        }
+        self.written = None;
+        self.fence.open_for_good();
+    }
+
+    fn begin(&mut self) {
+        self.terms += 1;
+        self.term.send_replace(Some(self.terms));
+    }
+
+    /// Another one holds it, or held it: the term ends. Whoever comes back begins with a fresh list.
+    fn lose(&mut self) {
+        self.fence.close();
+        (self.written, self.from) = (None, None);
+        if self.leads() {
+            tracing::warn!(
+                event = "leaderLost",
+                identity = self.who.identity,
+                "this controller is no longer the leader"
+            );
+            self.term.send_replace(None);
+        }
+    }
+
+    async fn give_back(&mut self) {
+        self.fence.close_after_writes(PARTING).await;
+        if !self.leads() || self.permission.is_absent() {
+            return;
+        }
+        let released = async {
+            loop {
+                let lease = match self.get().await {
+                    Ok(lease) if lease::seen(&lease).holder == self.who.identity => lease,
+                    _ => return,
+                };
+                match self.put(lease::released(lease)).await {
+                    // Somebody marked it.
+                    Err(kube::Error::Api(status)) if status.code == 409 => {}
+                    _ => return,
+                }
+            }
+        };
+        // Best effort: without it the others wait until it is over.
+        let _ = tokio::time::timeout(PARTING, released).await;
+    }
+}
+
+/// Another one was faster: the next look shows it.
+fn settled(written: Result<(), kube::Error>) -> Result<(), kube::Error> {
+    match written {
+        Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
+        written => written,
+    }
+}
+
+#[allow(clippy::disallowed_methods, reason = "a shell: it reads the clock")]
+fn now() -> Instant {
+    Instant::now()
+}

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The connection to the API: one for everything.
+//!
+//! kube's own client opens a connection with its buffers for every watch, and notices a dead peer only after
+//! minutes. This one multiplexes over HTTP/2, sends small writes at once, and asks whether the peer lives. It goes through the proxy
+//! of the kubeconfig or of the environment (`proxy.rs`), as the user that the kubeconfig says (`impersonate.rs`), and gives up what is
+//! not answered (`patience.rs`).
+
+mod impersonate;
+mod patience;
+mod proxy;
+
+use std::time::Duration;
+
+use http::Uri;
+use hyper_rustls::{FixedServerNameResolver, HttpsConnectorBuilder};
+use hyper_util::client::legacy::connect::{Connection, HttpConnector};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use kube::client::ConfigExt;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+use tower::{BoxError, Service, ServiceBuilder};
+
+use impersonate::impersonation;
+use patience::{Patience, PatienceLayer};
+use proxy::{Proxy, Way};
+
+/// How often the peer is asked whether it lives, also while nothing happens.
+const PING: Duration = Duration::from_secs(10);
+
+/// How long it may take to answer; then the connection is given up and made anew.
+const PONG: Duration = Duration::from_secs(10);
+
+/// Why there is no client.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// Neither a kubeconfig nor a pod's service account was found, or it is wrong.
+    #[error("no Kubernetes API is configured: {0}")]
+    Configuration(#[from] kube::config::InferConfigError),
+    /// The certificates or the credentials of the configuration cannot be used.
+    #[error("the configuration of the Kubernetes API cannot be used: {0}")]
+    Credentials(#[from] kube::Error),
+    /// The name to expect in the server's certificate is none.
+    #[error("tls-server-name {0:?} is not a host name")]
+    ServerName(String),
+    /// The proxy cannot be used. Its URL may hold a password: it is not shown.
+    #[error("{field}: {reason}")]
+    Proxy {
+        /// The field of the kubeconfig, or that it is of the environment.
+        field: &'static str,
+        /// What is wrong.
+        reason: &'static str,
+    },
+    /// The kubeconfig asks for rights of another user in a way that cannot be followed.
+    #[error("the kubeconfig's {field} {reason}")]
+    Impersonation {
+        /// The field.
+        field: &'static str,
+        /// What is wrong.
+        reason: &'static str,
+    },
+}
+
+/// A client for the API of the environment: the kubeconfig, else the pod's service account.
+///
+/// # Errors
+/// When there is no configuration or it cannot be used or followed. The API itself need not be reachable yet.
+pub async fn connect() -> Result<Client, ConnectError> {
+    let config = Config::infer().await?;
+    let explicit = explicit_proxy(&config);
+    client(config, explicit.as_deref(), Patience::DEFAULT)
+}
+
+/// `proxy-url` of the kubeconfig's current cluster. kube mixes it with the environment's, to which other rules apply.
+fn explicit_proxy(config: &Config) -> Option<String> {
+    config.proxy_url.as_ref()?;
+    let kubeconfig = Kubeconfig::read().ok()?;
+    let options = KubeConfigOptions::default();
+    let context = options.context.or(kubeconfig.current_context)?;
+    let named = kubeconfig.contexts.into_iter().find(|named| named.name == context)?;
+    let cluster = options.cluster.or(Some(named.context?.cluster))?;
+    let named = kubeconfig.clusters.into_iter().find(|named| named.name == cluster)?;
+    named.cluster?.proxy_url.filter(|url| !url.is_empty())
+}
+
+fn client(config: Config, proxy: Option<&str>, patience: Patience) -> Result<Client, ConnectError> {
+    let mut http = HttpConnector::new();
+    http.enforce_http(false);
+    http.set_nodelay(true);
+    http.set_connect_timeout(config.connect_timeout);
+    match Proxy::of(proxy, &config.cluster_url)? {
+        None => through(http, config, patience),
+        Some(Proxy { way: Way::Tunnel(tunnel), .. }) => {
+            through(tunnel.over(http), config, patience)
+        }
+        Some(Proxy { way: Way::Socks(socks), .. }) => through(socks.over(http), config, patience),
+    }
+}
+
+/// The client over this way to the server.
+fn through<C>(connector: C, config: Config, patience: Patience) -> Result<Client, ConnectError>
+where
+    C: Service<Uri> + Clone + Send + Sync + 'static,
+    C::Response: Connection + hyper::rt::Read + hyper::rt::Write + Send + Unpin + 'static,
+    C::Future: Send + 'static,
+    C::Error: Into<BoxError>,
+{
+    let mut https = HttpsConnectorBuilder::new()
+        .with_tls_config(config.rustls_client_config()?)
+        .https_or_http();
+    if let Some(name) = &config.tls_server_name {
+        let name = name.clone().try_into().map_err(|_| ConnectError::ServerName(name.clone()))?;
+        https = https.with_server_name_resolver(FixedServerNameResolver::new(name));
+    }
+    let https = https.enable_all_versions().wrap_connector(connector);
+    let client = hyper_util::client::legacy::Client::builder(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .http2_keep_alive_interval(PING)
+        .http2_keep_alive_timeout(PONG)
+        .http2_keep_alive_while_idle(true)
+        .build(https);
+    let headers = impersonation(&config.auth_info)?;
+    let service = ServiceBuilder::new()
+        .layer(config.base_uri_layer())
+        .option_layer(config.auth_layer()?)
+        .map_err(BoxError::from)
+        .layer(PatienceLayer(patience))
+        .map_request(move |mut request: http::Request<kube::client::Body>| {
+            for (name, value) in &headers {
+                request.headers_mut().append(name, value.clone());
+            }
+            request
+        })
+        .service(client);
+    Ok(Client::new(service, config.default_namespace))
+}
+
+#[cfg(test)]
+mod tests;
