@@ -46,7 +46,7 @@ pub use holdings::Holdings;
 pub use participation::{Participation, RingCommand};
 pub use passage::{Orders, Passage};
 pub use reason::Withhold;
-pub use register::Listing;
+pub use register::{Listed, Listing, Pod};
 pub use roster::{Facts, Links, Member, Members, NodeLinks, PoolLinks, PoolOrder};
 pub use routes::{Advertised, RouteBooks, RouteChanges, RouteOutput};
 pub use sessions::{NoSession, Way, bfd_hops, bfd_profile, families, identifier, session};
