@@ -8,7 +8,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
 use members::net::{Cause, Members, Options, StartError};
-use members::{Event, Key, Settings, State};
+use members::{Event, Key, Keyring, Settings, State};
 use tokio::sync::mpsc::Receiver;
 
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -163,4 +163,52 @@ fn a_ring_with_a_key_does_not_hear_one_without() {
     sees(&one, 2);
     sees(&two, 2);
     sees(&stranger, 1);
+}
+
+/// Each step on one member after the other, and after each everybody hears everybody.
+#[test]
+fn the_key_is_changed_while_all_go_on() {
+    let [old, new] =
+        [b"the old key of a ring", b"the new key of a ring"].map(|secret| Key::from_secret(secret));
+    let with = |name, key: &Key| {
+        let key = Some(key.clone().into());
+        Members::spawn(Options { key, ..options(name, "127.0.0.1:0") }, None).unwrap()
+    };
+    let ((one, _one), (two, _two)) = (with("one", &old), with("two", &old));
+    two.join(vec![one.address()]);
+    sees(&one, 2);
+    sees(&two, 2);
+    let steps = [
+        Keyring::new(old.clone(), [new.clone()]),
+        Keyring::new(new.clone(), [old.clone()]),
+        Keyring::from(new.clone()),
+    ];
+    let mut told = 0;
+    for step in steps {
+        for changed in [&one, &two] {
+            changed.set_keys(step.clone());
+            told += 1;
+            for (from, to, name) in [(&one, &two, "one"), (&two, &one, "two")] {
+                from.set_meta(vec![told]).unwrap();
+                eventually("that the other one hears it", || {
+                    let snapshot = to.snapshot();
+                    let found = snapshot.members.iter().find(|member| &*member.name == name);
+                    found.is_some_and(|member| *member.meta == [told])
+                });
+                // By a stream as well.
+                let before = to.snapshot().refused.counts.get(&Cause::Key).copied();
+                from.join(vec![to.address()]);
+                sees(from, 2);
+                assert_eq!(to.snapshot().refused.counts.get(&Cause::Key).copied(), before);
+            }
+        }
+    }
+    let (stranger, mut events) = with("stranger", &old);
+    stranger.join(vec![one.address()]);
+    let said = std::iter::from_fn(|| events.blocking_recv())
+        .find_map(|it| if let Event::Contacted { error, .. } = it { Some(error) } else { None });
+    assert!(said.flatten().is_some(), "the old key is worth nothing any more");
+    eventually("that it is known who has another key", || {
+        one.snapshot().refused.other_key == [stranger.address().ip()]
+    });
 }
