@@ -56,15 +56,23 @@ fn two_that_were_parted_for_long_find_one_another_while_the_api_is_away() {
     }
 }
 
-/// Nodes that are off have the lower addresses, and the API lists their pods. Two speakers live; a third one starts.
+/// Nodes that are off have the lower addresses, and the API lists their pods. Two speakers live; a third one starts. That the pods do not run
+/// the API knows, or (`stale`) only that the nodes are not ready.
 #[test]
 fn who_starts_beside_many_that_do_not_answer_owns_nothing_that_others_own() {
-    for (off, seed) in [(15, 0), (16, 1), (40, 2), (40, 3), (100, 4)] {
+    let few = [(15, 0, false), (16, 1, false), (16, 2, true), (40, 3, false), (40, 4, true)];
+    // More than are contacted at once: often none of those that live is among the first.
+    let many = (5..11).map(|seed| (150, seed, true));
+    for (off, seed, stale) in few.into_iter().chain(many) {
         let mut world = World::new(seed, off + 3, 6);
         (world.fencing, world.modes) = (Fencing::Majority, Modes::default());
         for node in 0..off {
             world.hosts[node].kernel = false;
-            world.broken.insert(node);
+            if stale {
+                world.set_ready(node, Some(Duration::from_secs(3_600)));
+            } else {
+                world.broken.insert(node);
+            }
         }
         world.boot(off + 1);
         world.boot(off + 2);
