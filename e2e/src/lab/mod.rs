@@ -31,6 +31,7 @@ pub mod node;
 pub mod objects;
 pub mod process;
 pub mod router;
+pub mod stranger;
 pub mod topology;
 pub mod wait;
 pub mod watcher;
