@@ -46,7 +46,7 @@ part "ARP and NDP in namespaces" cargo test -q -p l2 --test namespace -- --ignor
 part "routes of the host in namespaces" cargo test -q -p speaker --test host_routes -- --ignored --test-threads 2
 part "BFD in namespaces" cargo test -q -p bfd --test namespace --test routers -- --ignored --test-threads 2
 part "BGP in namespaces, with real routers" cargo test -q -p bgp --test namespace --test routers -- --ignored --test-threads 2
-part "rings with HashiCorp's members in namespaces" cargo test -q -p members --test ring --test companion -- --ignored --test-threads 2
+part "rings with HashiCorp's members in namespaces" cargo test -q -p members --test ring --test companion --test attacks -- --ignored --test-threads 2
 part "manifests" scripts/manifests.sh --check
 part "values of the chart" scripts/chart.sh
 part "demo" e2e/demo.sh "$bin/ferrolb"

@@ -124,7 +124,7 @@ pub struct RingArgs {
     /// The own port in the ring, over UDP and TCP.
     #[arg(long, default_value_t = MEMBERLIST_PORT)]
     pub ml_bindport: u16,
-    /// Folder with the file `secretkey`, the same on all hosts.
+    /// Folder with the file `secretkey` (16 octets or more), the same on all hosts.
     #[arg(long, requires = "join")]
     pub ml_secret_key_path: Option<PathBuf>,
     /// What makes this host fall silent: majority (being with fewer than half of the hosts, or having stood still), stall (only

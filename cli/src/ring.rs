@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use anyhow::{Context, ensure};
 use l2::Permit;
-use speaker::net::args::{MEMBERLIST_PORT, key, settings};
-use speaker::net::{Membership, MembershipOptions, RingDriver, RingSignals};
-use speaker::{Listing, Modes};
+use speaker::net::args::{MEMBERLIST_PORT, keys, settings};
+use speaker::net::{Keys, Membership, MembershipOptions, RingDriver, RingSignals, SHORT};
+use speaker::{Listed, Listing, Modes, Pod};
 
 use crate::args::RingArgs;
 
@@ -44,7 +44,7 @@ pub(crate) fn start(
         node,
         bind,
         advertise: Some(own),
-        key: key(args.ml_secret_key_path.as_deref().filter(|path| *path != Path::new("")))?,
+        key: ring_keys(args.ml_secret_key_path.as_deref())?.map(|keys| keys.ring),
         settings: settings(false)?,
         fencing: args.fencing,
         fence_two: args.fence_two,
@@ -55,14 +55,32 @@ pub(crate) fn start(
     })?;
     let mut membership = Membership::new(ring, None);
     let others: Vec<SocketAddr> = others.into_iter().filter(|other| *other != own).collect();
-    let any = !others.is_empty();
-    membership.find(others, BTreeSet::new(), any, Listing::NoApi);
+    let host = |address| Pod { node: None, address: Some(address), ready: true, young_until: None };
+    let pods = others.into_iter().map(host).collect();
+    membership.find(&Listed { pods, listing: Listing::NoApi });
     Ok((membership, Some(signals)))
 }
 
 /// The addresses of the other hosts, as far as they are given.
 pub(crate) fn joined(args: &RingArgs) -> BTreeSet<IpAddr> {
     args.join.iter().filter_map(|text| address(text).ok()).map(|other| other.ip()).collect()
+}
+
+/// The keys, if a folder is given. Nobody but the administrator makes them here, so that they are to be good ones.
+///
+/// # Errors
+/// When there is no key in the folder, or one that can be guessed.
+fn ring_keys(folder: Option<&Path>) -> anyhow::Result<Option<Keys>> {
+    let keys = keys(folder.filter(|path| *path != Path::new("")))?;
+    if let (Some(keys), Some(folder)) = (&keys, folder) {
+        ensure!(
+            keys.octets >= SHORT,
+            "--ml-secret-key-path: the key {} has {} octets and can be guessed: it must have {SHORT} or more (openssl rand -base64 32)",
+            folder.join("secretkey").display(),
+            keys.octets
+        );
+    }
+    Ok(keys)
 }
 
 /// `ADDR` or `ADDR:PORT`, IPv6 with a port in brackets.

@@ -68,7 +68,7 @@ impl Rack {
     fn new(count: usize) -> Self {
         let start = Instant::now();
         let key = Key::from_secret(b"a secret of sixteen octets and more");
-        let envelope = Envelope::new("", Some(key.clone()), true, true).unwrap();
+        let envelope = Envelope::new("", Some(key.clone().into()), true, true).unwrap();
         let nodes = (0..count)
             .map(|number| {
                 let name: Arc<str> = format!("node-{number}").into();

@@ -110,6 +110,11 @@ impl Guard {
                 self.note_standing();
                 return;
             }
+            Event::Joining(joining) => {
+                self.watch.set_joining(now, *joining);
+                self.note_standing();
+                return;
+            }
             Event::Exchanged { name, began } => {
                 self.watch.exchanged(now, name, *began);
                 self.note_standing();

@@ -3,13 +3,14 @@
 //! key is in the contract, section 3.4. Where nonces come from is the caller's business: none may ever be used twice.
 
 use std::fmt;
+use std::sync::Arc;
 
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use ring::digest::{SHA256, digest};
 
 /// An AES-256 key, expanded. Its octets are never shown.
 #[derive(Clone)]
-pub struct Key(LessSafeKey);
+pub struct Key(Arc<LessSafeKey>);
 
 impl Key {
     /// Octets of a nonce.
@@ -33,7 +34,7 @@ impl Key {
     #[must_use]
     pub fn new(octets: &[u8; 32]) -> Self {
         match UnboundKey::new(&AES_256_GCM, octets) {
-            Ok(key) => Self(LessSafeKey::new(key)),
+            Ok(key) => Self(Arc::new(LessSafeKey::new(key))),
             // The only error is a wrong length.
             Err(_) => unreachable!("AES-256 has keys of 32 octets"),
         }
@@ -59,6 +60,57 @@ impl Key {
         let nonce = Nonce::assume_unique_for_key(nonce);
         let plaintext = self.0.open_in_place(nonce, Aad::from(associated), buffer).ok()?;
         Some(plaintext.len())
+    }
+}
+
+/// The keys of a ring: one by which everything is sealed, and others by which what arrives may be sealed as well, while the key is being
+/// changed.
+#[derive(Clone, Debug)]
+pub struct Keyring {
+    sealing: Key,
+    opening: Vec<Key>,
+}
+
+impl Keyring {
+    /// Keys that are accepted besides that which seals, at most: each costs another trial for what no key opens.
+    pub const OTHERS: usize = 2;
+
+    /// Seals by the first key, and opens by any; of the others the first [`Keyring::OTHERS`] are taken.
+    #[must_use]
+    pub fn new(sealing: Key, others: impl IntoIterator<Item = Key>) -> Self {
+        Self { sealing, opening: others.into_iter().take(Self::OTHERS).collect() }
+    }
+
+    /// As [`Key::seal`].
+    pub fn seal(&self, nonce: [u8; Key::NONCE], associated: &[u8], buffer: &mut Vec<u8>) {
+        self.sealing.seal(nonce, associated, buffer);
+    }
+
+    /// As [`Key::open`], by whichever key does.
+    pub fn open(
+        &self,
+        nonce: [u8; Key::NONCE],
+        associated: &[u8],
+        buffer: &mut [u8],
+    ) -> Option<usize> {
+        let Some((last, others)) = self.opening.split_last() else {
+            return self.sealing.open(nonce, associated, buffer);
+        };
+        // A trial in vain spoils what it is given.
+        for key in std::iter::once(&self.sealing).chain(others) {
+            let mut copy = buffer.to_vec();
+            if let Some(length) = key.open(nonce, associated, &mut copy) {
+                buffer.copy_from_slice(&copy);
+                return Some(length);
+            }
+        }
+        last.open(nonce, associated, buffer)
+    }
+}
+
+impl From<Key> for Keyring {
+    fn from(key: Key) -> Self {
+        Self::new(key, [])
     }
 }
 
@@ -112,6 +164,25 @@ mod tests {
             changed[at] ^= 1;
             assert_eq!(key.open([7; 12], b"label", &mut changed), None);
         }
+    }
+
+    #[test]
+    fn a_ring_of_keys_seals_by_the_first_and_opens_by_each() {
+        let [old, new, other] = [b"old", b"new", b"oth"].map(|secret| Key::from_secret(secret));
+        let both = Keyring::new(new.clone(), [old.clone()]);
+        for keys in [&both, &Keyring::new(old.clone(), [new.clone()]), &Keyring::from(new.clone())]
+        {
+            let mut buffer = sealed(&new);
+            assert_eq!(keys.open([7; 12], b"label", &mut buffer), Some(9));
+            assert_eq!(&buffer[..9], b"a message");
+            assert_eq!(keys.open([7; 12], b"label", &mut sealed(&other)), None);
+        }
+        assert_eq!(both.open([7; 12], b"label", &mut sealed(&old)), Some(9));
+        let mut buffer = b"a message".to_vec();
+        both.seal([7; 12], b"label", &mut buffer);
+        assert_eq!(buffer, sealed(&new));
+        let many = Keyring::new(new, [other.clone(), other, old.clone()]);
+        assert_eq!(many.open([7; 12], b"label", &mut sealed(&old)), None, "there is a bound");
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! second, and by which each knows whether it is with the majority ([`quorum`], [`watch`]). What follows from a death is somebody
 //! else's business.
 //!
-//! It has no messages of an application (those of others are ignored), one key instead of a ring of keys, and finds nobody by
+//! It has no messages of an application (those of others are ignored), and finds nobody by
 //! itself: whom to join is for the caller to say.
 //!
 //! ```text
@@ -28,7 +28,7 @@ mod wire;
 #[cfg(feature = "net")]
 pub mod net;
 
-pub use key::Key;
+pub use key::{Key, Keyring};
 pub use ring::{Config, ConfigError, Event, Input, MEMBERS, Member, Output, Ring};
 pub use settings::{Settings, SettingsError};
 pub use wire::META;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The ring as one member sees it: SWIM (Das, Gupta, Motivala 2002) with Lifeguard (Dadgar, Phillips, Currey 2017), with the
 //! rules and the timing of HashiCorp's memberlist 0.5. A synchronous value without sockets and clock. It holds 4,096 members at
-//! most, and what it keeps besides is bounded by their number.
+//! most, of which those make room for others that nobody has reached, and what it keeps besides is bounded by their number.
 //!
 //! Beyond the library there is only what the wire does not show as strange: a certain death is told to everyone at once
 //! ([`Ring::declare_dead`]), so is leaving; other evidence of life counts ([`Ring::vouch`]); and after a stall of our own nobody is
@@ -13,12 +13,13 @@ mod claims;
 mod event;
 mod exchange;
 mod gossip;
+mod joins;
 mod probe;
 mod record;
 mod suspicion;
 mod timers;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -34,7 +35,7 @@ use broadcasts::Broadcasts;
 use record::Record;
 use timers::{Timer, Timers};
 
-/// Members that are kept at most; others are not heard.
+/// Members that are kept at most.
 pub const MEMBERS: usize = 4096;
 /// Changed meta data is told this often at most.
 const META_INTERVAL: Duration = Duration::from_secs(1);
@@ -101,7 +102,7 @@ pub struct Ring {
     relays: BTreeMap<u32, probe::Relay>,
     exchanges: BTreeMap<u64, exchange::Purpose>,
     next_stream: u64,
-    joining: BTreeSet<SocketAddr>,
+    joins: joins::Joins,
     departure: Departure,
     outputs: VecDeque<Output>,
     discarded: u64,
@@ -147,7 +148,7 @@ impl Ring {
             relays: BTreeMap::new(),
             exchanges: BTreeMap::new(),
             next_stream: 0,
-            joining: BTreeSet::new(),
+            joins: joins::Joins::new(seed),
             departure: Departure::Staying,
             outputs: VecDeque::new(),
             discarded: 0,
@@ -219,17 +220,16 @@ impl Ring {
         Ok(())
     }
 
-    /// Exchanges states with whoever listens there; ends a departure. Each is answered by [`Event::Contacted`].
+    /// Exchanges states with whoever listens there, in random order, after those of earlier calls; ends a departure. Each is answered by
+    /// [`Event::Contacted`].
     pub fn join(&mut self, now: Instant, addresses: impl IntoIterator<Item = SocketAddr>) {
         if self.departure != Departure::Staying {
             self.departure = Departure::Staying;
             self.appear(now);
         }
-        for address in addresses {
-            if address != self.address && self.joining.len() < MEMBERS {
-                self.joining.insert(address);
-            }
-        }
+        let own = self.address;
+        let others = addresses.into_iter().filter(|address| *address != own);
+        self.joins.add(others);
         self.contact();
     }
 
@@ -291,6 +291,7 @@ impl Ring {
             self.probe_succeeded(now);
         }
         let Some(record) = self.records.get_mut(name) else { return };
+        record.reached = true;
         if record.suspicion.as_ref().is_some_and(|suspicion| suspicion.from == self.name) {
             record.suspicion = None;
             record.state = State::Alive;
@@ -314,9 +315,21 @@ impl Ring {
             Message::IndirectPing(ping) => self.pinged_for(now, from, ping),
             Message::Ack { sequence } => self.acknowledged(now, *sequence),
             Message::Nack { sequence } => self.refused(*sequence),
-            Message::Suspect(accusation) => self.suspect(now, accusation),
-            Message::Alive(alive) => self.alive(now, alive),
-            Message::Dead(accusation) => self.dead(now, accusation),
+            Message::Suspect(accusation) => {
+                if self.is_credible(accusation.node, accusation.incarnation, true) {
+                    self.suspect(now, accusation);
+                }
+            }
+            Message::Alive(alive) => {
+                if self.is_credible(alive.node, alive.incarnation, false) {
+                    self.alive(now, alive);
+                }
+            }
+            Message::Dead(accusation) => {
+                if self.is_credible(accusation.node, accusation.incarnation, true) {
+                    self.dead(now, accusation);
+                }
+            }
             Message::User => {}
         }
     }

@@ -12,6 +12,9 @@ use crate::{
     refusal,
 };
 
+/// Octets that are kept and heads of values that are decoded for one octet of a stream, and anyway. A head that is not whole is looked at again
+/// with each piece, and pieces have an octet at least; what grows doubles.
+const COST: (usize, usize) = (2, 64);
 /// Outputs that one octet of input may cause, and those that an input may cause anyway.
 const EFFECT: (usize, usize) = (4, 64);
 
@@ -19,7 +22,7 @@ const EFFECT: (usize, usize) = (4, 64);
 pub fn packet(data: &[u8]) {
     let key = Key::new(&[7; 32]);
     for envelope in
-        [Envelope::default(), Envelope::new("x", Some(key), false, true).unwrap_or_default()]
+        [Envelope::default(), Envelope::new("x", Some(key.into()), false, true).unwrap_or_default()]
     {
         let mut copy = data.to_vec();
         let opened = envelope.open_packet(&mut copy).map_or(0, <[u8]>::len);
@@ -48,12 +51,18 @@ pub fn packet(data: &[u8]) {
 pub fn stream(data: &[u8]) {
     let Some((piece, octets)) = data.split_first() else { return };
     let key = Key::new(&[7; 32]);
-    let sealed = Envelope::new("", Some(key), true, true).unwrap_or_default();
+    let sealed = Envelope::new("", Some(key.into()), true, true).unwrap_or_default();
     for (envelope, labelled) in [(Envelope::default(), true), (sealed, false)] {
         let mut incoming = Incoming::new(labelled);
         let mut whole = None;
+        let (mut came, mut pieces) = (0, 0);
         for piece in octets.chunks(usize::from(*piece).max(1)) {
-            match incoming.receive(&envelope, piece) {
+            (came, pieces) = (came + piece.len(), pieces + 1);
+            let received = incoming.receive(&envelope, piece);
+            let (kept, steps) = incoming.cost();
+            assert!(kept <= COST.0 * came + COST.1, "{kept} octets are kept for {came}");
+            assert!(steps <= came + 2 * pieces, "{steps} steps for {came} octets in {pieces}");
+            match received {
                 Ok(None) => {}
                 Ok(Some(message)) => {
                     whole = Some(message);
@@ -171,6 +180,44 @@ mod tests {
         #[test]
         fn a_ring_survives_any_streams(data in octets()) {
             stream(&data);
+        }
+    }
+
+    /// Heads that promise much, and what they promise again and again: each octet is looked at once, in whatever pieces it comes.
+    #[test]
+    fn work_and_memory_for_a_stream_grow_with_what_came() {
+        let heads: [&[u8]; 6] = [
+            b"\x06\xdf\xff\xff\xff\xff",
+            b"\x06\xdf\x00\x40\x00\x00",
+            b"\x06\x82\xa5Nodes\xcd\x3f\xff\xacUserStateLen\x00",
+            b"\x08\xdd\x00\x3f\xff\xff",
+            b"\x09\x82\xa4Algo\x00\xa3Buf\xdb\x00\x3f\xff\xff",
+            b"\x0a\x00\x40\x00\x00",
+        ];
+        for head in heads {
+            for filling in [&b"\xa0\xc0"[..], b"\x80", b"\xdb\x00\x00\x00\x10aaaaaaaaaaaaaaaa"] {
+                for piece in [1, 7, 255] {
+                    let mut data = vec![piece];
+                    data.extend_from_slice(head);
+                    data.extend(filling.iter().cycle().take(100_000));
+                    stream(&data);
+                }
+            }
+        }
+    }
+
+    proptest! {
+        /// In a ring with a key nothing of a stream in the clear is kept beyond its first piece.
+        #[test]
+        fn a_stream_in_the_clear_is_refused_at_its_first_octet(first in any::<u8>()) {
+            let key = Key::new(&[7; 32]).into();
+            let envelope = Envelope::new("", Some(key), true, true).unwrap();
+            let refused = Incoming::new(true).receive(&envelope, &[first]);
+            match first {
+                10 => assert_eq!(refused, Ok(None)),
+                244 => assert_eq!(refused, Err(crate::DecodeError::Label)),
+                _ => assert_eq!(refused, Err(crate::DecodeError::Plaintext)),
+            }
         }
     }
 }

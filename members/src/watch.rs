@@ -39,7 +39,7 @@ pub struct WatchOptions {
     pub fence_two: bool,
     /// A random number that no earlier run has had.
     pub session: u64,
-    /// How long a start waits for the ring.
+    /// How long a start waits for the ring at least; it goes on while hosts are being contacted for the first time.
     pub start_wait: Duration,
 }
 
@@ -157,6 +157,8 @@ pub struct Watch {
     counted: Count,
     uncounted: bool,
     starting_until: Option<Instant>,
+    /// Members may be found yet by joins that are under way.
+    joining: bool,
     standing: Standing,
     next_vouch: Instant,
     last: Instant,
@@ -186,6 +188,7 @@ impl Watch {
             counted: Count { present: 1, known: 1, enough: true, disputed: false },
             uncounted: true,
             starting_until,
+            joining: false,
             standing: if alone { Standing::Confirmed } else { Standing::Starting },
             next_vouch: now,
             last: now,
@@ -308,6 +311,12 @@ impl Watch {
         self.settle(now);
     }
 
+    /// Whether hosts are being contacted for the first time: a start is not over before it is known whether they answer.
+    pub fn set_joining(&mut self, now: Instant, joining: bool) {
+        self.joining = joining;
+        self.settle(now);
+    }
+
     /// Somebody says that this member is dead.
     pub fn accused(&mut self, now: Instant) {
         self.doubt(now);
@@ -366,7 +375,7 @@ impl Watch {
     /// When [`Self::tick`] is due. It never is later than a heartbeat, by which a lease is renewed in time.
     #[must_use]
     pub fn deadline(&self) -> Instant {
-        let start = self.starting_until;
+        let start = self.starting_until.filter(|_| !self.joining);
         let held =
             (!self.held.is_empty()).then(|| self.last + self.options.heartbeat.probe_interval);
         [start, held].into_iter().flatten().fold(self.detector.deadline(), Instant::min)
@@ -554,7 +563,7 @@ impl Watch {
 
     fn stand(&mut self, now: Instant) -> Standing {
         if let Some(until) = self.starting_until {
-            if now < until {
+            if now < until || self.joining {
                 return Standing::Starting;
             }
             self.starting_until = None;

@@ -11,8 +11,8 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use lab::{Lab, Ring, now};
-use members::Event;
 use members::net::{COMPANION, Companion, CompanionCommand, CompanionOutput};
+use members::{DecodeError, Event};
 
 const INTERVAL: Duration = Duration::from_millis(20);
 
@@ -33,8 +33,14 @@ impl Heartbeat {
 }
 
 impl Companion for Heartbeat {
-    fn datagram(&mut self, _now: Instant, from: SocketAddr, octets: &mut [u8]) {
+    fn datagram(
+        &mut self,
+        _now: Instant,
+        from: SocketAddr,
+        octets: &mut [u8],
+    ) -> Result<(), DecodeError> {
         drop(self.heard.send((from, octets.to_vec())));
+        Ok(())
     }
 
     fn port_closed(&mut self, _now: Instant, to: SocketAddr) {
@@ -57,6 +63,7 @@ impl Companion for Heartbeat {
             | Event::Accused
             | Event::Exchanged { .. }
             | Event::Conflict { .. }
+            | Event::Joining(_)
             | Event::Contacted { .. }
             | Event::Departed => {}
         }

@@ -4,16 +4,16 @@
 #![allow(clippy::unwrap_used, reason = "what tests share fails by panicking, as they do")]
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
-use members::net::{Members, Options, StartError};
-use members::{Event, Key, Settings, State};
+use members::net::{Cause, Members, Options, StartError};
+use members::{Event, Key, Keyring, Settings, State};
 use tokio::sync::mpsc::Receiver;
 
 const DEADLINE: Duration = Duration::from_secs(30);
-/// Streams that others opened, at the same time (net::run).
-const STREAMS: usize = 32;
+/// Streams that others opened, at the same time (net::places).
+const STREAMS: usize = 512;
 
 fn options(name: &str, bind: &str) -> Options {
     Options {
@@ -60,7 +60,7 @@ fn ask(to: SocketAddr, octets: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn strangers_and_hanging_streams_keep_nobody_from_joining() {
+fn what_strangers_send_is_counted_and_does_no_harm() {
     let (one, _events) = spawn("one");
     let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
     for octets in [&[0xf7, 1][..], &[255; 1400], &[], &[9, 0x82], &[0; 60_000]] {
@@ -75,21 +75,51 @@ fn strangers_and_hanging_streams_keep_nobody_from_joining() {
     long.resize(5 << 20, 0x80);
     drop(ask(one.address(), &long));
 
-    let hanging: Vec<TcpStream> =
-        (0..STREAMS * 2).map(|_| TcpStream::connect(one.address()).unwrap()).collect();
-    let (two, mut events) = spawn("two");
-    // Until the hanging ones run out of time, after a second each.
-    loop {
-        two.join(vec![one.address()]);
-        match events.blocking_recv() {
-            Some(Event::Contacted { error: None, .. } | Event::Joined(_)) => break,
-            Some(_) => {}
-            None => panic!("the thread ended"),
-        }
+    sees(&one, 1);
+}
+
+/// Connects from that address of the loopback interface.
+fn connect_from(from: Ipv4Addr, to: SocketAddr) -> std::io::Result<TcpStream> {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)?;
+    socket.bind(&SocketAddr::from((from, 0)).into())?;
+    socket.connect_timeout(&to.into(), DEADLINE)?;
+    Ok(socket.into())
+}
+
+/// Some say nothing, some the beginning of what would be a long sealed message, some what is no message.
+#[test]
+fn streams_of_strangers_from_many_addresses_keep_nobody_from_joining() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, most, most).unwrap();
+    let key = || Some(Key::from_secret(b"a secret of a ring").into());
+    let settings = Settings { tcp_timeout: Duration::from_secs(10), ..Settings::lan() };
+    let with = |name| {
+        let options =
+            Options { key: key(), settings: settings.clone(), ..options(name, "127.0.0.1:0") };
+        Members::spawn(options, None).unwrap()
+    };
+    let (one, _one) = with("one");
+    let mut held = Vec::new();
+    for number in 0..STREAMS * 2 {
+        let [_, _, high, low] = u32::try_from(number).unwrap().to_be_bytes();
+        let mut stream = connect_from(Ipv4Addr::new(127, 9, high, low), one.address()).unwrap();
+        let said = [&b""[..], b"\x0a\x00\x10\x00\x00begun", b"\x06\xdf\xff\xff\xff\xff"];
+        drop(stream.write_all(said[number % 3]));
+        held.push(stream);
     }
+    let (two, mut events) = with("two");
+    two.join(vec![one.address()]);
+    let told = std::iter::from_fn(|| events.blocking_recv())
+        .find_map(|it| if let Event::Contacted { error, .. } = it { Some(error) } else { None });
+    assert_eq!(told, Some(None), "the first attempt succeeds");
     sees(&one, 2);
-    sees(&two, 2);
-    drop(hanging);
+    eventually("that what is refused is counted", || {
+        let counts = one.snapshot().refused.counts.clone();
+        // Whoever says nothing is put out after half a second, if nobody needs its place sooner.
+        counts.contains_key(&Cause::Plain) && counts.contains_key(&Cause::Silent)
+    });
+    drop(held);
 }
 
 #[test]
@@ -120,7 +150,7 @@ fn a_port_that_is_held_is_told_and_a_failed_start_does_no_harm_within_a_runtime(
 
 #[test]
 fn a_ring_with_a_key_does_not_hear_one_without() {
-    let key = || Some(Key::from_secret(b"a secret"));
+    let key = || Some(Key::from_secret(b"a secret").into());
     let with = |name| Members::spawn(Options { key: key(), ..options(name, "127.0.0.1:0") }, None);
     let (one, _one) = with("one").unwrap();
     let (two, _two) = with("two").unwrap();
@@ -133,4 +163,52 @@ fn a_ring_with_a_key_does_not_hear_one_without() {
     sees(&one, 2);
     sees(&two, 2);
     sees(&stranger, 1);
+}
+
+/// Each step on one member after the other, and after each everybody hears everybody.
+#[test]
+fn the_key_is_changed_while_all_go_on() {
+    let [old, new] =
+        [b"the old key of a ring", b"the new key of a ring"].map(|secret| Key::from_secret(secret));
+    let with = |name, key: &Key| {
+        let key = Some(key.clone().into());
+        Members::spawn(Options { key, ..options(name, "127.0.0.1:0") }, None).unwrap()
+    };
+    let ((one, _one), (two, _two)) = (with("one", &old), with("two", &old));
+    two.join(vec![one.address()]);
+    sees(&one, 2);
+    sees(&two, 2);
+    let steps = [
+        Keyring::new(old.clone(), [new.clone()]),
+        Keyring::new(new.clone(), [old.clone()]),
+        Keyring::from(new.clone()),
+    ];
+    let mut told = 0;
+    for step in steps {
+        for changed in [&one, &two] {
+            changed.set_keys(step.clone());
+            told += 1;
+            for (from, to, name) in [(&one, &two, "one"), (&two, &one, "two")] {
+                from.set_meta(vec![told]).unwrap();
+                eventually("that the other one hears it", || {
+                    let snapshot = to.snapshot();
+                    let found = snapshot.members.iter().find(|member| &*member.name == name);
+                    found.is_some_and(|member| *member.meta == [told])
+                });
+                // By a stream as well.
+                let before = to.snapshot().refused.counts.get(&Cause::Key).copied();
+                from.join(vec![to.address()]);
+                sees(from, 2);
+                assert_eq!(to.snapshot().refused.counts.get(&Cause::Key).copied(), before);
+            }
+        }
+    }
+    let (stranger, mut events) = with("stranger", &old);
+    stranger.join(vec![one.address()]);
+    let said = std::iter::from_fn(|| events.blocking_recv())
+        .find_map(|it| if let Event::Contacted { error, .. } = it { Some(error) } else { None });
+    assert!(said.flatten().is_some(), "the old key is worth nothing any more");
+    eventually("that it is known who has another key", || {
+        one.snapshot().refused.other_key == [stranger.address().ip()]
+    });
 }

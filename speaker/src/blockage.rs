@@ -3,6 +3,7 @@
 //! synchronous value.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,8 @@ pub struct Blockage {
     blocked: bool,
     /// Those that answer over TCP only.
     unheard: BTreeSet<Arc<str>>,
+    /// Those that are listed and have another key.
+    other_key: BTreeSet<IpAddr>,
 }
 
 /// What has changed.
@@ -26,6 +29,8 @@ pub enum Blocked {
     Everybody,
     /// Those answer over TCP only, now; it may be nobody.
     Some(BTreeSet<Arc<str>>),
+    /// Those that are listed and have another key, now; it may be nobody.
+    OtherKey(BTreeSet<IpAddr>),
     /// Somebody answers again.
     Nobody,
 }
@@ -62,6 +67,21 @@ impl Blockage {
         }
         self.unheard.clone_from(names);
         Some(Blocked::Some(names.clone()))
+    }
+
+    /// What these send no key here opens.
+    pub fn set_other_key(&mut self, addresses: BTreeSet<IpAddr>) -> Option<Blocked> {
+        if self.other_key == addresses {
+            return None;
+        }
+        self.other_key.clone_from(&addresses);
+        Some(Blocked::OtherKey(addresses))
+    }
+
+    /// Whether any that are listed have another key.
+    #[must_use]
+    pub fn has_other_key(&self) -> bool {
+        !self.other_key.is_empty()
     }
 
     /// Whether the port seems to be blocked, for anybody.
@@ -101,6 +121,18 @@ mod tests {
         let mut blockage = Blockage::default();
         assert_eq!(blockage.look(now, false, 0, true, true), None);
         assert_eq!(blockage.look(now, true, 0, true, true), Some(Blocked::Everybody));
+    }
+
+    #[test]
+    fn those_that_have_another_key_are_told_when_they_are_others() {
+        let mut blockage = Blockage::default();
+        let some: BTreeSet<IpAddr> = ["192.0.2.1".parse().unwrap()].into();
+        assert_eq!(blockage.set_other_key(BTreeSet::new()), None);
+        assert_eq!(blockage.set_other_key(some.clone()), Some(Blocked::OtherKey(some.clone())));
+        assert!(blockage.has_other_key() && !blockage.is_blocked());
+        assert_eq!(blockage.set_other_key(some), None);
+        let nobody = BTreeSet::new();
+        assert_eq!(blockage.set_other_key(nobody.clone()), Some(Blocked::OtherKey(nobody)));
     }
 
     #[test]

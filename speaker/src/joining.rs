@@ -4,6 +4,7 @@
 //! It never ends: of two parts of a ring that have forgotten one another the ring alone makes none, however long the network is whole
 //! again.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -23,14 +24,23 @@ pub(crate) const FIRST: [Duration; 5] = [
 #[derive(Debug, Default)]
 pub(crate) struct Joining {
     addresses: Vec<SocketAddr>,
+    /// Those of them that are likely to answer.
+    likely: BTreeSet<SocketAddr>,
     /// How often they were joined since they are these.
     round: usize,
     next: Option<Instant>,
 }
 
 impl Joining {
-    /// From now the others should be there. If that is no news everything goes on as it was.
-    pub(crate) fn find(&mut self, now: Instant, addresses: &[SocketAddr]) {
+    /// From now the others should be there, and these of them are likely to answer. If they are the same as before everything goes on as it
+    /// was.
+    pub(crate) fn find(
+        &mut self,
+        now: Instant,
+        addresses: &[SocketAddr],
+        likely: BTreeSet<SocketAddr>,
+    ) {
+        self.likely = likely;
         let mut addresses = addresses.to_vec();
         addresses.sort_unstable();
         addresses.dedup();
@@ -41,14 +51,16 @@ impl Joining {
         }
     }
 
-    /// Whom to join now, members among them.
-    pub(crate) fn due(&mut self, now: Instant) -> &[SocketAddr] {
+    /// Whom to join now, members among them: first those that are likely to answer, then the others.
+    pub(crate) fn due(&mut self, now: Instant) -> [Vec<SocketAddr>; 2] {
         if self.next.is_none_or(|at| now < at) {
-            return &[];
+            return [Vec::new(), Vec::new()];
         }
         self.next = Some(now + FIRST.get(self.round).copied().unwrap_or(JOIN));
         self.round = self.round.saturating_add(1);
-        &self.addresses
+        let (likely, others) =
+            self.addresses.iter().copied().partition(|address| self.likely.contains(address));
+        [likely, others]
     }
 
     /// When [`Self::due`] has something to say.
@@ -76,8 +88,8 @@ mod tests {
         while let Some(at) = joining.deadline().filter(|at| *at < start + JOIN * 60)
             && at <= start + Duration::from_secs(seconds)
         {
-            assert_eq!(joining.due(at - Duration::from_nanos(1)), []);
-            assert!(!joining.due(at).is_empty());
+            assert_eq!(joining.due(at - Duration::from_nanos(1)), [vec![], vec![]]);
+            assert!(!joining.due(at).concat().is_empty());
             times.push((at - start).as_millis());
         }
         times
@@ -88,7 +100,7 @@ mod tests {
         let start = beginning();
         let mut joining = Joining::default();
         assert_eq!(joining.deadline(), None);
-        joining.find(start, &[address(2), address(1), address(2)]);
+        joining.find(start, &[address(2), address(1), address(2)], BTreeSet::new());
         let first = [0, 500, 1_500, 3_500, 7_500, 15_500, 75_500, 135_500];
         assert_eq!(joins(&mut joining, start, 140), first);
         assert_eq!(joins(&mut joining, start, 600).len(), 7);
@@ -98,15 +110,28 @@ mod tests {
     fn the_same_word_again_changes_nothing_and_another_begins_anew() {
         let start = beginning();
         let mut joining = Joining::default();
-        joining.find(start, &[address(1), address(2)]);
+        joining.find(start, &[address(1), address(2)], BTreeSet::new());
         joins(&mut joining, start, 60);
         let next = joining.deadline();
-        joining.find(start + JOIN, &[address(2), address(1)]);
+        joining.find(start + JOIN, &[address(2), address(1)], BTreeSet::new());
         assert_eq!(joining.deadline(), next);
-        joining.find(start + JOIN, &[address(1), address(3)]);
-        assert_eq!(joining.due(start + JOIN), [address(1), address(3)]);
+        joining.find(start + JOIN, &[address(1), address(3)], BTreeSet::new());
+        assert_eq!(joining.due(start + JOIN), [vec![], vec![address(1), address(3)]]);
         assert_eq!(joining.deadline(), Some(start + JOIN + FIRST[0]));
-        joining.find(start + JOIN, &[]);
+        joining.find(start + JOIN, &[], BTreeSet::new());
         assert_eq!(joining.deadline(), None);
+    }
+
+    #[test]
+    fn those_that_are_likely_to_answer_come_first_and_another_likelihood_is_no_news() {
+        let start = beginning();
+        let mut joining = Joining::default();
+        let addresses = [address(1), address(2), address(3)];
+        joining.find(start, &addresses, [address(3), address(9)].into());
+        assert_eq!(joining.due(start), [vec![address(3)], vec![address(1), address(2)]]);
+        let next = joining.deadline();
+        joining.find(start, &addresses, [address(1)].into());
+        assert_eq!(joining.deadline(), next);
+        assert_eq!(joining.due(start + FIRST[0])[0], [address(1)]);
     }
 }

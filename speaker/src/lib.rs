@@ -49,7 +49,7 @@ pub use holdings::Holdings;
 pub use participation::{Participation, RingCommand};
 pub use passage::{Orders, Passage};
 pub use reason::Withhold;
-pub use register::Listing;
+pub use register::{Listed, Listing, Pod};
 pub use report::{Report, SHARES};
 pub use roster::{Facts, Links, Member, Members, NodeLinks, PoolLinks, PoolOrder};
 pub use routes::{Advertised, RouteBooks, RouteChanges, RouteOutput};

@@ -6,7 +6,7 @@ use std::fmt::Write;
 use std::net::IpAddr;
 
 use cluster::ObjectKey;
-use prometheus::{IntGauge, IntGaugeVec, Opts, Registry};
+use prometheus::{IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
 use crate::tally::Tally;
 
@@ -55,6 +55,7 @@ pub struct MembershipMetrics {
     members: IntGauge,
     silent: IntGaugeVec,
     blocked: IntGauge,
+    refused: IntCounterVec,
 }
 
 impl MembershipMetrics {
@@ -81,12 +82,28 @@ impl MembershipMetrics {
             "1 while the memberlist's port seems to be blocked: no other speaker answers, or some by TCP only.",
         )?;
         registry.register(Box::new(blocked.clone()))?;
-        Ok(Self { members, silent, blocked })
+        let refused = IntCounterVec::new(
+            Opts::new(
+                "ferrolb_ring_refused_total",
+                "Number of datagrams, streams and ICMP errors that the memberlist's port refused, by cause.",
+            ),
+            &["cause"],
+        )?;
+        registry.register(Box::new(refused.clone()))?;
+        Ok(Self { members, silent, blocked, refused })
     }
 
     /// Whether the memberlist's port seems to be blocked.
     pub fn set_blocked(&self, blocked: bool) {
         self.blocked.set(i64::from(blocked));
+    }
+
+    /// How much the ring's port has refused since the start, by cause.
+    pub fn set_refused<'a>(&self, counts: impl Iterator<Item = (&'a str, u64)>) {
+        for (cause, count) in counts {
+            let counter = self.refused.with_label_values(&[cause]);
+            counter.inc_by(count.saturating_sub(counter.get()));
+        }
     }
 
     /// How many take part, and why this node is silent, if it is.
@@ -212,7 +229,7 @@ mod tests {
             announced.with_label_values(&["default/web", protocol, "a\"b", ip]).set(1);
         }
         for OfAddresses { name, help, value } in &OF_ADDRESSES {
-            let counter = prometheus::IntCounterVec::new(Opts::new(*name, *help), &["ip"]).unwrap();
+            let counter = IntCounterVec::new(Opts::new(*name, *help), &["ip"]).unwrap();
             judge.register(Box::new(counter.clone())).unwrap();
             for (address, conflicts) in addresses.iter().zip([0, 1]) {
                 if let Some(value) = value(&values(conflicts)) {

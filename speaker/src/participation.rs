@@ -17,7 +17,7 @@ use crate::claims::Told;
 use crate::holdings::Holdings;
 use crate::joining::Joining;
 use crate::passage::{MOVING, Orders};
-use crate::register::{Judgement, Listing};
+use crate::register::{Judgement, Listed, Pod};
 use crate::roster::{Facts, Member, Members, NodeLinks, PoolLinks, PoolOrder};
 use crate::tenure::{Modes, Tenure};
 
@@ -311,29 +311,34 @@ impl Participation {
         self.takes_part && self.attendance.wants_list(now)
     }
 
-    /// Where other speakers should be, on which nodes as far as that is known, and whether there are any. They are joined now, and
-    /// again and again whenever they are no members.
-    pub fn find(
-        &mut self,
-        now: Instant,
-        addresses: &[SocketAddr],
-        nodes: BTreeSet<Arc<str>>,
-        any: bool,
-        listing: Listing,
-    ) {
-        self.attendance.register().take_list(nodes.clone(), listing);
+    /// Where other speakers should be. They are joined now, first those that are likely to answer, and again and again whenever they are no
+    /// members.
+    pub fn find(&mut self, now: Instant, listed: &Listed) {
+        let register = self.attendance.register();
+        register.take_list(&listed.pods, listed.listing);
+        let likely = |pod: &&Pod| {
+            pod.ready && pod.node.as_ref().is_none_or(|node| !register.is_not_ready(node))
+        };
+        let likely = listed.pods.iter().filter(likely).filter_map(|pod| pod.address).collect();
         self.listed = true;
-        if !any {
+        if listed.pods.is_empty() {
             self.commands.push_back(RingCommand::Alone);
         }
-        if self.expected != nodes {
-            self.expected.clone_from(&nodes);
-            self.commands.push_back(RingCommand::Expect(nodes));
-        }
+        self.expect();
         if self.takes_part {
-            self.joining.find(now, addresses);
+            let addresses: Vec<_> = listed.pods.iter().filter_map(|pod| pod.address).collect();
+            self.joining.find(now, &addresses, likely);
         }
         self.join(now);
+    }
+
+    /// Tells the ring who should be a member.
+    fn expect(&mut self) {
+        let expected = self.attendance.register().expected();
+        if self.expected != expected {
+            self.expected.clone_from(&expected);
+            self.commands.push_back(RingCommand::Expect(expected));
+        }
     }
 
     /// Before a decision: what the members say, and what they are told. `time` is that of the wall, in microseconds since 1970.
@@ -538,16 +543,20 @@ impl Participation {
             self.gone.clone_from(&gone);
             self.commands.push_back(RingCommand::Gone(gone));
         }
+        self.expect();
     }
 
     /// Joins those that should be members, or were lately, and are not. Joining would end a departure.
     fn join(&mut self, now: Instant) {
-        let mut strangers = self.attendance.rejoin(now);
-        strangers.extend(self.joining.due(now));
-        strangers.retain(|address| !self.living.contains(address));
+        let [likely, others] = self.joining.due(now);
+        let likely = [self.attendance.rejoin(now), likely].concat();
         let stays = self.takes_part && !self.attendance.facts().leaving;
-        if stays && !strangers.is_empty() {
-            self.commands.push_back(RingCommand::Join(strangers));
+        let mut told = BTreeSet::new();
+        for mut strangers in [likely, others] {
+            strangers.retain(|it| !self.living.contains(it) && told.insert(*it));
+            if stays && !strangers.is_empty() {
+                self.commands.push_back(RingCommand::Join(strangers));
+            }
         }
     }
 }

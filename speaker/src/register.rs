@@ -3,6 +3,7 @@
 //! more. A synchronous value.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,6 +11,31 @@ use cluster::model::Node;
 
 /// After this time without being ready a node's speaker no longer counts, if it is silent as well.
 const NOT_READY: Duration = Duration::from_secs(60);
+
+/// How old the list may be while pods are listed that were never met: whether they run decides who counts.
+const UNMET: Duration = Duration::from_secs(30);
+
+/// Another speaker's pod, as the API lists it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pod {
+    /// The node that it is on, if it is on one.
+    pub node: Option<Arc<str>>,
+    /// Where it listens, if that is known.
+    pub address: Option<SocketAddr>,
+    /// Whether it runs and is ready, by its status.
+    pub ready: bool,
+    /// Until when it counts for its youth; none if that is over or its age is not known.
+    pub young_until: Option<Instant>,
+}
+
+/// Where other speakers should be.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listed {
+    /// Their pods; or hosts, where there is no API.
+    pub pods: Vec<Pod>,
+    /// What may be concluded from it.
+    pub listing: Listing,
+}
 
 /// What is known of a list of the speakers' pods.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,6 +58,13 @@ pub(crate) struct Judgement {
     pub(crate) forgotten: BTreeSet<Arc<str>>,
 }
 
+/// Whether a pod counts that was never met.
+#[derive(Clone, Copy, Debug, Default)]
+struct Runs {
+    ready: bool,
+    young_until: Option<Instant>,
+}
+
 /// See the module's head.
 #[derive(Debug)]
 pub(crate) struct Register {
@@ -43,7 +76,7 @@ pub(crate) struct Register {
     /// Since when those are dead that took part.
     dead: BTreeMap<Arc<str>, Instant>,
     /// On which nodes other speakers' pods are, by the newest list.
-    pods: BTreeSet<Arc<str>>,
+    pods: BTreeMap<Arc<str>, Runs>,
     /// When the API was asked for the newest list that can be relied on.
     asked: Option<Instant>,
     has_api: bool,
@@ -61,7 +94,7 @@ impl Register {
             seen: BTreeSet::new(),
             present: BTreeSet::new(),
             dead: BTreeMap::new(),
-            pods: BTreeSet::new(),
+            pods: BTreeMap::new(),
             asked: None,
             has_api: true,
             not_ready: BTreeMap::new(),
@@ -94,13 +127,37 @@ impl Register {
         self.dead.remove(name);
     }
 
-    /// On which nodes other speakers' pods are.
-    pub(crate) fn take_list(&mut self, pods: BTreeSet<Arc<str>>, listing: Listing) {
-        self.pods = pods;
+    /// Where other speakers' pods are.
+    pub(crate) fn take_list(&mut self, pods: &[Pod], listing: Listing) {
+        self.pods.clear();
+        for pod in pods {
+            // While a node's pod is replaced there may be two: one that runs is enough.
+            let Some(node) = &pod.node else { continue };
+            let runs = self.pods.entry(Arc::clone(node)).or_default();
+            runs.ready |= pod.ready;
+            runs.young_until = runs.young_until.max(pod.young_until);
+        }
         self.has_api = listing != Listing::NoApi;
         if let Listing::Asked(asked) = listing {
             self.asked = Some(asked);
         }
+    }
+
+    /// Who should be a member by what the API says: whose pod is listed, if that was met at any time, runs and is ready, or is young. One that
+    /// cannot start, or starts again and again, would else take the majority away from those that run.
+    pub(crate) fn expected(&self) -> BTreeSet<Arc<str>> {
+        let young = |runs: &Runs| {
+            runs.young_until.is_some_and(|until| self.asked.is_none_or(|asked| asked < until))
+        };
+        let counts = |(name, runs): &(&Arc<str>, &Runs)| {
+            runs.ready || young(runs) || self.seen.contains(*name)
+        };
+        self.pods.iter().filter(counts).map(|(name, _)| Arc::clone(name)).collect()
+    }
+
+    /// Whether that node is known to be ready; of one that is not known nothing is.
+    pub(crate) fn is_not_ready(&self, node: &str) -> bool {
+        self.not_ready.contains_key(node)
     }
 
     /// What the API says, with the nodes as they are now; `time` is that of the wall, in microseconds since 1970.
@@ -138,17 +195,29 @@ impl Register {
         let undecided = |name: &Arc<str>| {
             not_ready(name).is_some_and(newer) || self.dead.get(name).copied().is_some_and(newer)
         };
-        self.has_api && self.named().any(undecided)
+        let unmet = self.unmet().next().is_some();
+        let old = self.asked.is_none_or(|asked| now >= asked + UNMET);
+        let grown = |runs: &Runs| runs.young_until.is_some_and(|at| at <= now && newer(at));
+        let due = unmet && old || self.unmet().any(grown);
+        self.has_api && (due || self.named().any(undecided))
     }
 
     /// When [`Self::look`] or [`Self::wants_list`] has something new to say.
     pub(crate) fn deadline(&self, now: Instant) -> Option<Instant> {
         let due = self.not_ready.values().map(|since| *since + NOT_READY);
-        due.filter(|at| *at > now).min()
+        let grown = self.unmet().filter_map(|runs| runs.young_until);
+        let old = self.asked.filter(|_| self.unmet().next().is_some()).map(|at| at + UNMET);
+        due.chain(grown).chain(old).filter(|at| *at > now).min()
     }
 
     fn named(&self) -> impl Iterator<Item = &Arc<str>> {
-        self.seen.union(&self.pods)
+        self.seen.iter().chain(self.pods.keys().filter(|name| !self.seen.contains(*name)))
+    }
+
+    /// Those that are listed and were never met.
+    fn unmet(&self) -> impl Iterator<Item = &Runs> {
+        let unmet = |(name, _): &(&Arc<str>, &Runs)| !self.seen.contains(*name);
+        self.pods.iter().filter(unmet).map(|(_, runs)| runs)
     }
 
     /// Whoever starts believes the API since when a node is not ready; later the own clock counts.
@@ -178,7 +247,7 @@ impl Register {
     /// A pod that is there and dead counts; one that was not there in a list which was asked for after the death does not.
     fn has_lost_its_pod(&self, name: &str) -> bool {
         let listed = |died: &Instant| self.asked.is_some_and(|asked| asked >= *died);
-        self.has_api && !self.pods.contains(name) && self.dead.get(name).is_some_and(listed)
+        self.has_api && !self.pods.contains_key(name) && self.dead.get(name).is_some_and(listed)
     }
 }
 
@@ -198,6 +267,15 @@ mod tests {
         names.iter().map(|name| Arc::from(*name)).collect()
     }
 
+    /// Pods that run, on these nodes.
+    fn pods(nodes: &[&str]) -> Vec<Pod> {
+        nodes.iter().map(|node| pod(node, true, None)).collect()
+    }
+
+    fn pod(node: &str, ready: bool, young_until: Option<Instant>) -> Pod {
+        Pod { node: Some(node.into()), address: None, ready, young_until }
+    }
+
     fn nodes(ready: &[&str], not_ready: &[&str]) -> BTreeMap<Arc<str>, Node> {
         let node = |ready| Node { ready, ..Node::default() };
         let all = ready.iter().map(|name| (Arc::from(*name), node(true)));
@@ -208,7 +286,7 @@ mod tests {
     fn register(now: Instant) -> Register {
         let mut register = Register::new("a".into());
         register.count(names(&["a", "b", "c"]).iter());
-        register.take_list(names(&["b", "c"]), Listing::Asked(now));
+        register.take_list(&pods(&["b", "c"]), Listing::Asked(now));
         register
     }
 
@@ -216,7 +294,7 @@ mod tests {
     fn whoever_was_only_expected_is_gone_with_its_node() {
         let now = beginning();
         let mut register = Register::new("a".into());
-        register.take_list(names(&["b", "c"]), Listing::Asked(now));
+        register.take_list(&pods(&["b", "c"]), Listing::Asked(now));
         let judgement = register.look(now, TIME, &nodes(&["a", "b"], &[]));
         assert_eq!(judgement, Judgement { gone: names(&["c"]), forgotten: names(&[]) });
     }
@@ -225,7 +303,7 @@ mod tests {
     fn who_starts_believes_the_api_since_when_a_node_is_not_ready() {
         let now = beginning();
         let mut register = Register::new("a".into());
-        register.take_list(names(&["b", "c", "d"]), Listing::Asked(now));
+        register.take_list(&pods(&["b", "c", "d"]), Listing::Asked(now));
         let mut nodes = nodes(&["a"], &["b", "c", "d"]);
         let since = [("b", 3_600), ("c", 50)];
         for (name, ago) in since {
@@ -235,12 +313,12 @@ mod tests {
         let later = now + SECOND * 10;
         assert_eq!(register.deadline(now), Some(later));
         assert!(register.wants_list(later) && !register.wants_list(now));
-        register.take_list(names(&["b", "c", "d"]), Listing::Asked(later));
+        register.take_list(&pods(&["b", "c", "d"]), Listing::Asked(later));
         assert_eq!(register.look(later, TIME, &nodes).gone, names(&["b", "c"]));
         // What happens later is measured by the own clock: the other one may be wrong.
         nodes.get_mut("a").unwrap().ready = false;
         nodes.get_mut("a").unwrap().not_ready_since = Some(0);
-        register.take_list(names(&["a", "b", "c", "d"]), Listing::Asked(later + SECOND));
+        register.take_list(&pods(&["a", "b", "c", "d"]), Listing::Asked(later + SECOND));
         assert_eq!(register.look(later + SECOND, TIME, &nodes).gone, names(&["b", "c"]));
     }
 
@@ -253,13 +331,13 @@ mod tests {
         let later = now + SECOND * 120;
         assert!(register.wants_list(later));
         assert_eq!(register.look(later, TIME, &nodes).gone, names(&[]), "nobody has asked since");
-        register.take_list(names(&["b", "c"]), Listing::Unsettled);
+        register.take_list(&pods(&["b", "c"]), Listing::Unsettled);
         assert_eq!(register.look(later, TIME, &nodes).gone, names(&[]));
-        register.take_list(names(&["b", "c"]), Listing::Asked(later));
+        register.take_list(&pods(&["b", "c"]), Listing::Asked(later));
         assert_eq!(register.look(later, TIME, &nodes).gone, names(&["c"]));
         assert!(!register.wants_list(later));
         // It stays so when the API goes.
-        register.take_list(names(&["b", "c"]), Listing::Unsettled);
+        register.take_list(&pods(&["b", "c"]), Listing::Unsettled);
         assert_eq!(register.look(later, TIME, &nodes).gone, names(&["c"]));
     }
 
@@ -267,7 +345,7 @@ mod tests {
     fn without_an_api_the_own_clock_is_enough() {
         let now = beginning();
         let mut register = register(now);
-        register.take_list(names(&[]), Listing::NoApi);
+        register.take_list(&pods(&[]), Listing::NoApi);
         let nodes = nodes(&["a", "b"], &["c"]);
         register.look(now, TIME, &nodes);
         register.died(now, &"b".into());
@@ -284,17 +362,17 @@ mod tests {
         register.count(names(&["a", "b"]).iter());
         register.died(now + SECOND / 2, &"c".into());
         assert!(register.wants_list(now + SECOND));
-        register.take_list(names(&["b"]), Listing::Asked(now));
+        register.take_list(&pods(&["b"]), Listing::Asked(now));
         assert_eq!(register.look(now, TIME, &nodes).gone, names(&[]), "asked before it died");
-        register.take_list(names(&["b", "c"]), Listing::Asked(now + SECOND));
+        register.take_list(&pods(&["b", "c"]), Listing::Asked(now + SECOND));
         assert_eq!(register.look(now, TIME, &nodes).gone, names(&[]), "its pod is there");
         assert!(!register.wants_list(now + SECOND));
-        register.take_list(names(&["b"]), Listing::Asked(now + SECOND * 2));
+        register.take_list(&pods(&["b"]), Listing::Asked(now + SECOND * 2));
         assert_eq!(register.look(now, TIME, &nodes).gone, names(&["c"]));
-        register.take_list(names(&["b", "c"]), Listing::Asked(now + SECOND * 3));
+        register.take_list(&pods(&["b", "c"]), Listing::Asked(now + SECOND * 3));
         assert_eq!(register.look(now, TIME, &nodes).gone, names(&[]), "there is a new one");
         register.count(names(&["a", "b", "c"]).iter());
-        register.take_list(names(&["b"]), Listing::Asked(now + SECOND * 4));
+        register.take_list(&pods(&["b"]), Listing::Asked(now + SECOND * 4));
         assert_eq!(register.look(now, TIME, &nodes).gone, names(&[]), "it lives");
     }
 
@@ -306,10 +384,48 @@ mod tests {
         assert_eq!(register.look(now, TIME, &nodes).gone, names(&["c"]), "it is still there");
         register.count(names(&["a", "b"]).iter());
         register.died(now, &"c".into());
-        register.take_list(names(&["b"]), Listing::Asked(now));
+        register.take_list(&pods(&["b"]), Listing::Asked(now));
         let judgement = register.look(now, TIME, &nodes);
         assert_eq!(judgement, Judgement { gone: names(&[]), forgotten: names(&["c"]) });
         assert!(register.dead.is_empty() && !register.seen.contains("c"));
         assert_eq!(register.look(now, TIME, &nodes), Judgement::default(), "it is told once");
+    }
+
+    #[test]
+    fn a_pod_that_was_never_met_counts_while_it_runs_or_is_young() {
+        let now = beginning();
+        let mut register = Register::new("a".into());
+        let until = now + SECOND * 20;
+        let list = [pod("b", true, None), pod("c", false, None), pod("d", false, Some(until))];
+        register.take_list(&list, Listing::Asked(now));
+        assert_eq!(register.expected(), names(&["b", "d"]));
+        assert!(!register.wants_list(now) && register.deadline(now) == Some(until));
+        // That it still does not run when it is no longer young the API has to say.
+        assert!(register.wants_list(until));
+        assert_eq!(register.expected(), names(&["b", "d"]));
+        register.take_list(&list, Listing::Unsettled);
+        assert_eq!(register.expected(), names(&["b", "d"]));
+        register.take_list(&list, Listing::Asked(until));
+        assert_eq!(register.expected(), names(&["b"]));
+        // Whether they run is looked at again.
+        assert!(!register.wants_list(until + UNMET - SECOND));
+        assert!(register.wants_list(until + UNMET));
+        register.count(names(&["a", "b", "c", "d"]).iter());
+        register.count(names(&["a"]).iter());
+        assert_eq!(register.expected(), names(&["b", "c", "d"]), "they were met");
+        assert!(!register.wants_list(until + UNMET) && register.deadline(until).is_none());
+    }
+
+    #[test]
+    fn of_two_pods_of_a_node_one_that_runs_is_enough() {
+        let now = beginning();
+        let mut register = Register::new("a".into());
+        for list in [
+            [pod("b", true, None), pod("b", false, None)],
+            [pod("b", false, None), pod("b", true, None)],
+        ] {
+            register.take_list(&list, Listing::Asked(now));
+            assert_eq!(register.expected(), names(&["b"]));
+        }
     }
 }

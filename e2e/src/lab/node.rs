@@ -156,7 +156,8 @@ impl Node {
         };
         kube.patch(
             &format!("/api/v1/namespaces/{SYSTEM}/pods/speaker-{}/status", self.name),
-            &json!({"status": {"podIP": pod, "podIPs": [{"ip": pod}], "phase": "Running"}}),
+            &json!({"status": {"podIP": pod, "podIPs": [{"ip": pod}], "phase": "Running",
+                "conditions": [{"type": "Ready", "status": "True"}]}}),
         )?;
         self.pod_address = pod;
         Ok(())

@@ -6,15 +6,15 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::Event;
 use crate::heartbeat::wire::{FIRST_BYTE, Mark};
+use crate::{DecodeError, Event, Keyring};
 
 /// The first octet of a companion's datagrams. The ring's begin with a message kind (0 to 13), an encryption version (0 or 1) or
 /// the mark of a label (244).
 pub const COMPANION: u8 = FIRST_BYTE;
 
 /// What callers ask of a companion.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum CompanionCommand {
     /// Tell one member, or all that speak its protocol.
     Notify {
@@ -31,6 +31,8 @@ pub enum CompanionCommand {
     Forget(BTreeSet<Arc<str>>),
     /// These should be members, by what the API says.
     Expected(BTreeSet<Arc<str>>),
+    /// From now these keys seal and open.
+    Keys(Keyring),
     /// There is nobody to wait for.
     Alone,
     /// Whoever listens knows the members as they are now that this one may speak (again).
@@ -63,9 +65,17 @@ pub enum CompanionOutput {
 /// is asked for after each call.
 pub trait Companion: Send {
     /// A datagram that begins with [`COMPANION`].
-    fn datagram(&mut self, now: Instant, from: SocketAddr, octets: &mut [u8]);
-    /// The host at this address said that nothing listens on that port: an ICMP message, which the kernel has matched with a
-    /// datagram of ours, and which came from that address itself.
+    ///
+    /// # Errors
+    /// Why it was not taken.
+    fn datagram(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        octets: &mut [u8],
+    ) -> Result<(), DecodeError>;
+    /// The host at this address said that nothing listens on that port: an ICMP message which came from that address itself, and which
+    /// quotes a datagram that was sent there a moment ago.
     fn port_closed(&mut self, now: Instant, to: SocketAddr);
     /// What the ring told of a member.
     fn member_event(&mut self, now: Instant, event: &Event);

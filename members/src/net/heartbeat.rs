@@ -15,7 +15,7 @@ use super::{COMPANION, Companion, CompanionCommand, CompanionOutput};
 use crate::guard::{Guard, Permit, Speaks};
 use crate::heartbeat::wire::{Mark, Message, VERSION};
 use crate::watch::{Standing, WatchOptions, WatchOutput};
-use crate::{Event, Key};
+use crate::{DecodeError, Event, Key, Keyring};
 
 /// The flag of a sealed datagram.
 const SEALED: u8 = 1;
@@ -28,8 +28,8 @@ pub struct HeartbeatOptions {
     pub watch: WatchOptions,
     /// Whether there is nobody to wait for at the start.
     pub alone: bool,
-    /// The key of the ring.
-    pub key: Option<Key>,
+    /// The keys of the ring.
+    pub key: Option<Keyring>,
     /// Whether what is not sealed is taken, although there is a key (`GossipVerifyIncoming` off).
     pub accept_plain: bool,
     /// Whether nothing is sealed, although there is a key (`GossipVerifyOutgoing` off).
@@ -105,24 +105,26 @@ impl Heartbeat {
         self.options.permit.store(until, Ordering::Release);
     }
 
-    fn open(&self, octets: &mut [u8]) -> Option<Message> {
-        let (head, rest) = octets.split_at_mut_checked(HEAD)?;
-        let [_, version, flags] = *head else { return None };
+    fn open(&self, octets: &mut [u8]) -> Result<Message, DecodeError> {
+        let (head, rest) = octets.split_at_mut_checked(HEAD).ok_or(DecodeError::Truncated)?;
+        let [_, version, flags] = *head else { return Err(DecodeError::Truncated) };
         if version != VERSION {
-            return None;
+            return Err(DecodeError::Kind(version));
         }
         let body = match (&self.options.key, flags & SEALED != 0) {
             (Some(key), true) => {
-                let (nonce, sealed) = rest.split_first_chunk_mut::<{ Key::NONCE }>()?;
+                let parts = rest.split_first_chunk_mut::<{ Key::NONCE }>();
+                let (nonce, sealed) = parts.ok_or(DecodeError::Truncated)?;
                 let associated = associated(head, &self.options.label);
-                let length = key.open(*nonce, &associated, sealed)?;
-                sealed.get(..length)?
+                let length = key.open(*nonce, &associated, sealed);
+                sealed.get(..length.ok_or(DecodeError::Decryption)?).unwrap_or_default()
             }
             (Some(_), false) if self.options.accept_plain => rest,
             (None, false) => rest,
-            (Some(_), false) | (None, true) => return None,
+            (Some(_), false) => return Err(DecodeError::Plaintext),
+            (None, true) => return Err(DecodeError::NoKey),
         };
-        Message::decode(body).ok()
+        Message::decode(body).map_err(|_| DecodeError::Value)
     }
 
     fn seal(&self, message: &Message) -> Option<Vec<u8>> {
@@ -146,12 +148,18 @@ fn associated(head: &[u8], label: &str) -> Vec<u8> {
 }
 
 impl Companion for Heartbeat {
-    fn datagram(&mut self, now: Instant, from: SocketAddr, octets: &mut [u8]) {
+    fn datagram(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        octets: &mut [u8],
+    ) -> Result<(), DecodeError> {
+        // What cannot be opened is nobody's word, and costs no more than that was to be found out.
+        let message = self.open(octets)?;
         self.wake(now);
-        if let Some(message) = self.open(octets) {
-            self.guard.handle(now, from, message);
-        }
+        self.guard.handle(now, from, message);
         self.settle();
+        Ok(())
     }
 
     fn port_closed(&mut self, now: Instant, to: SocketAddr) {
@@ -176,6 +184,7 @@ impl Companion for Heartbeat {
             CompanionCommand::Gone(gone) => self.guard.set_gone(now, gone),
             CompanionCommand::Forget(names) => self.guard.forget(now, &names),
             CompanionCommand::Expected(names) => self.guard.set_expected(now, names),
+            CompanionCommand::Keys(keys) => self.options.key = Some(keys),
             CompanionCommand::Alone => self.guard.alone(now),
             CompanionCommand::Resume => self.guard.resume(),
         }

@@ -5,13 +5,16 @@
 //! ```text
 //!   Members (any thread)             Runner (thread "members", one)
 //!     join, set_meta, leave ──> commands ──> Ring <──> UDP socket, one ──> Companion, if there is one
-//!     events, members       <─────────────────┘  <──> streams: a task each, 32 at most that others opened
+//!     events, members       <─────────────────┘  <──> streams: a task each, 512 at most that others opened
 //! ```
 
 mod companion;
 mod heartbeat;
 mod own_address;
+mod places;
+mod refusals;
 mod run;
+mod sent;
 mod socket;
 mod streams;
 
@@ -26,8 +29,9 @@ use tokio::sync::{mpsc, watch};
 
 pub use companion::{COMPANION, Companion, CompanionCommand, CompanionOutput};
 pub use heartbeat::{Heartbeat, HeartbeatEvent, HeartbeatOptions};
+pub use refusals::{Cause, Refused};
 
-use crate::{Config, ConfigError, Envelope, Event, Key, LabelTooLong, META, Member, Settings};
+use crate::{Config, ConfigError, Envelope, Event, Keyring, LabelTooLong, META, Member, Settings};
 
 /// Events that wait for whoever listens; if there are more, he has to look at the members anyway.
 const EVENTS: usize = 1024;
@@ -45,8 +49,8 @@ pub struct Options {
     pub advertise: Option<SocketAddr>,
     /// Times and numbers.
     pub settings: Settings,
-    /// The key of the ring; without it nothing is encrypted.
-    pub key: Option<Key>,
+    /// The keys of the ring; without one nothing is encrypted, and whoever reaches the port is a member if he says so.
+    pub key: Option<Keyring>,
     /// The label of the ring; MetalLB has none.
     pub label: String,
     /// What is told of us; 512 octets at most.
@@ -87,6 +91,8 @@ pub struct Snapshot {
     pub health_score: u32,
     /// Packets and messages that could not be read, those with a wrong key or label among them.
     pub discarded: u64,
+    /// What the port refused.
+    pub refused: Refused,
 }
 
 /// What the callers ask of the thread.
@@ -94,6 +100,7 @@ pub struct Snapshot {
 enum Command {
     Join(Vec<SocketAddr>),
     SetMeta(Vec<u8>),
+    Keys(Keyring),
     Companion(CompanionCommand),
     Leave(SyncSender<()>),
     Stop,
@@ -109,7 +116,7 @@ enum Command {
 ///     bind: "192.0.2.1:7946".parse()?,
 ///     advertise: None,
 ///     settings: Settings::lan(),
-///     key: Some(Key::from_secret(&std::fs::read("/etc/ml_secret_key/secretkey")?)),
+///     key: Some(Key::from_secret(&std::fs::read("/etc/ml_secret_key/secretkey")?).into()),
 ///     label: String::new(),
 ///     meta: Vec::new(),
 /// };
@@ -220,6 +227,11 @@ impl Members {
         }
         self.command(Command::SetMeta(meta));
         Ok(())
+    }
+
+    /// Seals and opens by these keys from now, the companion too. It does nothing where there was no key.
+    pub fn set_keys(&self, keys: Keyring) {
+        self.command(Command::Keys(keys));
     }
 
     /// Asks something of the companion.

@@ -2,31 +2,35 @@
 //! The loop of the thread: carry out what the ring and its companion want, wait, feed them what came. Datagrams are always taken
 //! before a deadline is looked at, so that a thread that was held up does not take its own delay for the others' silence.
 
+mod traffic;
+
 use std::collections::BTreeMap;
-use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc::SyncSender;
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use ring::rand::{SecureRandom, SystemRandom};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
+use super::sent::Sent;
 use super::socket::Batch;
-use super::streams::{StreamEvent, Streams};
-use super::{COMPANION, Command, Companion, CompanionOutput, Snapshot, StartError, socket};
-use crate::{Config, DecodeError, Envelope, Event, Input, Output, Ring};
+use super::streams::{Door, StreamEvent, Streams};
+use super::{Command, Companion, CompanionCommand, CompanionOutput, Snapshot, StartError, socket};
+use crate::{Config, Envelope, Event, Input, Keyring, Output, Ring};
 
-/// Streams that others opened, at the same time.
-const STREAMS: usize = 32;
-/// Batches of datagrams taken in one turn.
-const PORTION: usize = 16;
-/// What cannot be read is told this often at most, and numbers are published without a change of members.
-const PAUSE: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(1));
+/// What streams may have to tell before they wait.
+const TOLD: usize = 32;
+/// Streams that are accepted, and errors that are taken, in one turn.
+const BURST: usize = 64;
+/// So many datagrams that were refused since the last heartbeat are a flood: none of it is left unread while more is waited for.
+const FLOOD: u64 = 64;
+/// Numbers are published this often at most without a change of members.
+const PAUSE: Duration = Duration::from_secs(1);
 /// How long accepting pauses when the system has no descriptor left.
 const EXHAUSTED: Duration = Duration::from_millis(100);
 
@@ -38,9 +42,11 @@ pub(super) struct Runner {
     streams: Streams,
     stream_events: mpsc::Receiver<StreamEvent>,
     tasks: JoinSet<()>,
-    free: Arc<Semaphore>,
+    /// What was sent a moment ago.
+    sent: Sent,
     answers: BTreeMap<u64, oneshot::Sender<Option<Vec<u8>>>>,
     next_request: u64,
+    next_accepted: u64,
     tcp_timeout: Duration,
     commands: mpsc::UnboundedReceiver<Command>,
     events: mpsc::Sender<Event>,
@@ -50,8 +56,8 @@ pub(super) struct Runner {
     published: Instant,
     /// There may be more datagrams.
     more: bool,
-    unreadable: u64,
-    complained: Option<Instant>,
+    /// How much had been refused when datagrams were last waited for.
+    refused: u64,
 }
 
 impl Runner {
@@ -67,7 +73,7 @@ impl Runner {
         let failed = |error| StartError::System { call: "registering the sockets", error };
         let current = now();
         let tcp_timeout = config.settings.tcp_timeout;
-        let (stream_sender, stream_events) = mpsc::channel(STREAMS);
+        let (stream_sender, stream_events) = mpsc::channel(TOLD);
         let mut runner = Self {
             ring: Ring::new(config, current)?,
             companion,
@@ -76,13 +82,14 @@ impl Runner {
             streams: Streams {
                 envelope: Arc::new(envelope),
                 events: stream_sender,
-                octets: Arc::new(AtomicUsize::new(0)),
+                door: Arc::new(Door::default()),
             },
             stream_events,
             tasks: JoinSet::new(),
-            free: Arc::new(Semaphore::new(STREAMS)),
+            sent: Sent::default(),
             answers: BTreeMap::new(),
             next_request: 0,
+            next_accepted: 0,
             tcp_timeout,
             commands,
             events,
@@ -91,8 +98,7 @@ impl Runner {
             changed: true,
             published: current,
             more: false,
-            unreadable: 0,
-            complained: None,
+            refused: 0,
         };
         runner.publish();
         Ok(runner)
@@ -123,7 +129,6 @@ impl Runner {
     /// Waits for one thing and handles it; whether to go on.
     async fn turn(&mut self, batch: &mut Batch) -> bool {
         let deadline = self.deadline().map(tokio::time::Instant::from_std);
-        let may_accept = self.free.available_permits() > 0;
         tokio::select! {
             command = self.commands.recv() => return self.command(command),
             // Readiness is told once.
@@ -140,8 +145,8 @@ impl Runner {
                 self.receive(batch);
             }
             Some(event) = self.stream_events.recv() => self.stream_event(event),
-            accepted = self.tcp.accept(), if may_accept => match accepted {
-                Ok((stream, from)) => self.accept(stream, from),
+            accepted = self.tcp.accept() => match accepted {
+                Ok((stream, from)) => self.accept_all(stream, from),
                 Err(error) => {
                     tracing::warn!(%error, "accepting a stream failed");
                     if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) {
@@ -151,7 +156,7 @@ impl Runner {
                 }
             },
             Some(ended) = self.tasks.join_next() => {
-                if let Err(error) = ended {
+                if let Err(error) = ended && !error.is_cancelled() {
                     tracing::error!(%error, "a task of a stream failed");
                 }
             }
@@ -164,6 +169,11 @@ impl Runner {
     fn gather(&mut self) {
         let current = now();
         let Some(companion) = &self.companion else { return };
+        let refused = self.streams.door.refusals().total();
+        let flood = refused.saturating_sub(std::mem::replace(&mut self.refused, refused)) > FLOOD;
+        if flood {
+            return;
+        }
         if let Some(until) = companion.gathers_until(current) {
             std::thread::sleep(until.saturating_duration_since(current));
             self.more = true;
@@ -194,6 +204,7 @@ impl Runner {
             Some(Command::Join(addresses)) => self.ring.join(now, addresses),
             // Its length was looked at by the caller.
             Some(Command::SetMeta(meta)) => drop(self.ring.set_meta(now, &meta)),
+            Some(Command::Keys(keys)) => self.set_keys(now, keys),
             Some(Command::Companion(command)) => {
                 if let Some(companion) = &mut self.companion {
                     companion.command(now, command);
@@ -208,70 +219,33 @@ impl Runner {
         true
     }
 
-    /// Takes what is there, but not for ever.
-    fn receive(&mut self, batch: &mut Batch) {
-        self.more = true;
-        for _ in 0..PORTION {
-            match batch.receive(self.udp.get_ref()) {
-                Ok(more) => {
-                    for (from, octets) in batch.datagrams() {
-                        self.datagram(from, octets);
-                        self.carry_out();
-                    }
-                    self.more = more;
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.more = false,
-                // An error of an earlier datagram, which also is in the queue.
-                Err(_) => self.receive_errors(),
-            }
-            if !self.more {
-                break;
-            }
+    fn set_keys(&mut self, now: Instant, keys: Keyring) {
+        self.streams.envelope = Arc::new(self.streams.envelope.with_keys(keys.clone()));
+        if let Some(companion) = &mut self.companion {
+            companion.command(now, CompanionCommand::Keys(keys));
         }
     }
 
-    fn receive_errors(&mut self) {
-        while let Ok(found) = socket::error(self.udp.get_ref()) {
-            let Some(found) = found else { continue };
-            let now = now();
-            let (to, port_closed) = (found.to, found.port_closed);
-            self.ring.handle(now, Input::Unreachable { to, port_closed });
-            if let Some(companion) = self.companion.as_mut().filter(|_| port_closed) {
-                companion.port_closed(now, to);
-            }
-        }
-    }
-
-    fn datagram(&mut self, from: SocketAddr, octets: &mut [u8]) {
-        let now = now();
-        if octets.first() == Some(&COMPANION) {
-            if let Some(companion) = &mut self.companion {
-                companion.datagram(now, from, octets);
-            }
-            return;
-        }
-        match self.streams.envelope.open_packet(octets) {
-            Ok(octets) => self.ring.handle(now, Input::Packet { from, octets }),
-            Err(error) => self.complain(from, &error),
-        }
-    }
-
-    /// What others send and we cannot read is their trouble or ours: a wrong key looks like this.
-    fn complain(&mut self, from: SocketAddr, error: &DecodeError) {
-        self.unreadable += 1;
-        let now = now();
-        if self.complained.is_none_or(|last| now.saturating_duration_since(last) >= PAUSE.0) {
-            self.complained = Some(now);
-            let count = self.unreadable;
-            tracing::warn!(%from, %error, count, "what a member sent was not taken");
+    /// Accepts a stream and those that wait behind it, though not for ever.
+    fn accept_all(&mut self, stream: tokio::net::TcpStream, from: SocketAddr) {
+        self.accept(stream, from);
+        // Readiness is asked for anew by whoever waits next.
+        let mut context = Context::from_waker(Waker::noop());
+        for _ in 1..BURST {
+            let Poll::Ready(Ok((stream, from))) = self.tcp.poll_accept(&mut context) else {
+                return;
+            };
+            self.accept(stream, from);
         }
     }
 
     fn accept(&mut self, stream: tokio::net::TcpStream, from: SocketAddr) {
-        if let Ok(permit) = Arc::clone(&self.free).try_acquire_owned() {
-            let streams = self.streams.clone();
-            self.tasks.spawn(streams.serve(stream, from, self.tcp_timeout, permit));
-        }
+        let number = self.next_accepted;
+        self.next_accepted += 1;
+        let seat = self.streams.door.seat(number, from);
+        let serve = self.streams.clone().serve(stream, seat, self.tcp_timeout);
+        let task = self.tasks.spawn(serve);
+        self.streams.door.enter(number, from, task);
     }
 
     fn stream_event(&mut self, event: StreamEvent) {
@@ -291,7 +265,6 @@ impl Runner {
                 let result = result.as_deref().map_err(String::as_str);
                 self.ring.handle(now, Input::Response { stream, result });
             }
-            StreamEvent::Unreadable { from, error } => self.complain(from, &error),
         }
     }
 
@@ -369,6 +342,7 @@ impl Runner {
             Event::Contacted { error: None, .. }
             | Event::Conflict { .. }
             | Event::Accused
+            | Event::Joining(_)
             | Event::Exchanged { .. } => {}
             Event::Joined(_)
             | Event::Left(_)
@@ -382,19 +356,15 @@ impl Runner {
         }
     }
 
-    /// Whether it left the host. What the kernel has no room for at the moment counts as sent: it may get lost later, too.
-    fn send(&mut self, to: SocketAddr, datagram: &[u8]) -> bool {
-        let mut result = self.udp.get_ref().send_to(datagram, to);
-        if result.is_err() {
-            // It may have been the error of an earlier datagram, which is taken back by telling it.
-            result = self.udp.get_ref().send_to(datagram, to);
-        }
-        match result {
-            Ok(_) => true,
-            Err(error) => {
-                tracing::debug!(%to, %error, "a datagram was not sent");
-                matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::ENOBUFS | libc::ENOMEM))
-            }
+    /// The log names those from whom most was refused.
+    fn tell_refusals(&self, now: Instant) {
+        if let Some((count, sources)) = self.streams.door.refusals().report(now) {
+            tracing::warn!(
+                event = "ringRefused",
+                count,
+                %sources,
+                "what was sent to the memberlist's port was not taken; named are those with the most of it"
+            );
         }
     }
 
@@ -402,19 +372,24 @@ impl Runner {
     fn publish(&mut self) {
         let changed = std::mem::take(&mut self.changed);
         let current = now();
-        if !changed && current.saturating_duration_since(self.published) < PAUSE.1 {
+        if !changed && current.saturating_duration_since(self.published) < PAUSE {
             return;
         }
         self.published = current;
+        self.tell_refusals(current);
         let health_score = self.ring.health_score();
-        let discarded = self.ring.discarded() + self.unreadable;
+        let refused = self.streams.door.refusals().refused(current);
+        let discarded = self.ring.discarded() + self.streams.door.refusals().total();
         self.snapshots.send_if_modified(|snapshot| {
-            let same = snapshot.health_score == health_score && snapshot.discarded == discarded;
+            let same = snapshot.health_score == health_score
+                && snapshot.discarded == discarded
+                && snapshot.refused == refused;
+            let news = changed || snapshot.refused != refused;
             if changed || !same {
                 let members = self.ring.members().collect();
-                *snapshot = Arc::new(Snapshot { members, health_score, discarded });
+                *snapshot = Arc::new(Snapshot { members, health_score, discarded, refused });
             }
-            changed
+            news
         });
     }
 }
@@ -437,6 +412,6 @@ pub(super) fn random<const LENGTH: usize>() -> Option<[u8; LENGTH]> {
     clippy::disallowed_methods,
     reason = "this is the shell: the one place that reads the clock"
 )]
-fn now() -> Instant {
+pub(super) fn now() -> Instant {
     Instant::now()
 }

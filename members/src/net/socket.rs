@@ -14,8 +14,9 @@ use tokio::io::unix::AsyncFd;
 
 /// Octets of the receive buffer, if the system grants them: a burst of gossip must not push out pings.
 const RECEIVE_BUFFER: usize = 2 << 20;
-/// Streams that wait to be accepted.
-const BACKLOG: i32 = 128;
+/// Streams that wait to be accepted, if the system grants so many (`net.core.somaxconn`). Beyond it the kernel answers with SYN cookies, and
+/// those that are established wait with their sender.
+const BACKLOG: i32 = 4096;
 /// Attempts to find a port that is free for both protocols.
 const ATTEMPTS: usize = 10;
 /// Room for the control message: the error and the address of who reported it; in words, for their alignment.
@@ -37,6 +38,10 @@ pub(super) struct Unreachable {
     pub(super) to: SocketAddr,
     /// The host itself says that nothing listens on the port.
     pub(super) port_closed: bool,
+    /// Who says so, if it was a host.
+    pub(super) by: Option<IpAddr>,
+    /// Octets of the datagram that were quoted.
+    pub(super) quoted: usize,
 }
 
 /// Both sockets, non-blocking, on the same port also if that is for the kernel to choose.
@@ -175,11 +180,11 @@ impl Batch {
     }
 }
 
-/// Takes one error from the queue, without waiting; `None` in it for one that tells nothing of use.
-pub(super) fn error(socket: &UdpSocket) -> io::Result<Option<Unreachable>> {
+/// Takes one error from the queue, without waiting; `None` in it for one that tells nothing of use. What it quotes of the datagram is
+/// written to `quote`. Anybody can have made it up.
+pub(super) fn error(socket: &UdpSocket, quote: &mut [u8]) -> io::Result<Option<Unreachable>> {
     let mut control = [0_u64; CONTROL];
-    let mut content = [0_u8; 64];
-    let mut vector = libc::iovec { iov_base: content.as_mut_ptr().cast(), iov_len: content.len() };
+    let mut vector = libc::iovec { iov_base: quote.as_mut_ptr().cast(), iov_len: quote.len() };
     // SAFETY: all-zero is valid for this structure of integers and pointers.
     let mut header: libc::msghdr = unsafe { zeroed() };
     header.msg_iov = &raw mut vector;
@@ -189,13 +194,13 @@ pub(super) fn error(socket: &UdpSocket) -> io::Result<Option<Unreachable>> {
     let flags = libc::MSG_ERRQUEUE | libc::MSG_DONTWAIT;
     // SAFETY: the storage is as long as the length says; the header points to a vector and a control buffer of the stated sizes,
     // all of which live through the call; the kernel writes the address and its length.
-    let ((), to) = unsafe {
+    let (quoted, to) = unsafe {
         SockAddr::try_init(|storage, size| {
             header.msg_name = storage.cast();
             header.msg_namelen = *size;
             let length = libc::recvmsg(socket.as_raw_fd(), &raw mut header, flags);
             *size = header.msg_namelen;
-            if length < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+            usize::try_from(length).map_err(|_| io::Error::last_os_error())
         })?
     };
     let Some(to) = to.as_socket() else { return Ok(None) };
@@ -209,10 +214,10 @@ pub(super) fn error(socket: &UdpSocket) -> io::Result<Option<Unreachable>> {
         ) {
             // SAFETY: a message of this type holds a sock_extended_err and behind it the address of who reported the error, of
             // the socket's family or unspecified; the kernel writes a whole sockaddr_in or sockaddr_in6.
-            let reported = unsafe { report(message) };
-            let port_closed =
-                reported.is_some_and(|by| by.to_canonical() == to.ip().to_canonical());
-            return Ok(Some(Unreachable { to, port_closed }));
+            let (refused, by) = unsafe { report(message) };
+            let itself = by.is_some_and(|by| by.to_canonical() == to.ip().to_canonical());
+            let (port_closed, quoted) = (refused && itself, quoted.min(quote.len()));
+            return Ok(Some(Unreachable { to, port_closed, by, quoted }));
         }
         // SAFETY: the header and the message are those that the kernel filled in.
         message = unsafe { libc::CMSG_NXTHDR(&raw const header, message) };
@@ -220,24 +225,25 @@ pub(super) fn error(socket: &UdpSocket) -> io::Result<Option<Unreachable>> {
     Ok(None)
 }
 
-/// Who says that nothing listens on the port; `None` if it is another error.
+/// Whether it says that nothing listens on the port, and which host it is from, if it is from one.
 ///
 /// # Safety
 /// The message is one of the type `IP_RECVERR` or `IPV6_RECVERR`, as the kernel wrote it.
-unsafe fn report(message: *const libc::cmsghdr) -> Option<IpAddr> {
+unsafe fn report(message: *const libc::cmsghdr) -> (bool, Option<IpAddr>) {
     // SAFETY: the data of a message follows its head.
     let data = unsafe { libc::CMSG_DATA(message) };
     // SAFETY: it begins with this structure, at an alignment that is not promised.
     let error = unsafe { data.cast::<libc::sock_extended_err>().read_unaligned() };
     let by_icmp = matches!(error.ee_origin, libc::SO_EE_ORIGIN_ICMP | libc::SO_EE_ORIGIN_ICMP6);
-    if !by_icmp || i32::try_from(error.ee_errno) != Ok(libc::ECONNREFUSED) {
-        return None;
+    if !by_icmp {
+        return (false, None);
     }
+    let refused = i32::try_from(error.ee_errno) == Ok(libc::ECONNREFUSED);
     // SAFETY: the address follows the structure.
     let offender = unsafe { data.add(size_of::<libc::sock_extended_err>()) };
     // SAFETY: the family is the first member of any address.
     let family = unsafe { offender.cast::<libc::sa_family_t>().read_unaligned() };
-    match i32::from(family) {
+    let by = match i32::from(family) {
         libc::AF_INET => {
             // SAFETY: the family says that it is one.
             let address = unsafe { offender.cast::<libc::sockaddr_in>().read_unaligned() };
@@ -249,11 +255,13 @@ unsafe fn report(message: *const libc::cmsghdr) -> Option<IpAddr> {
             Some(Ipv6Addr::from(address.sin6_addr.s6_addr).into())
         }
         _ => None,
-    }
+    };
+    (refused, by)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::sent::QUOTE;
     use super::*;
 
     #[test]
@@ -301,17 +309,22 @@ mod tests {
             let (udp, tcp) = bind(address.parse().unwrap()).unwrap();
             assert_eq!(udp.local_addr().unwrap(), tcp.local_addr().unwrap());
             let closed = UdpSocket::bind(address).unwrap().local_addr().unwrap();
-            udp.send_to(b"x", closed).unwrap();
+            let sent: Vec<u8> = (0..=255).cycle().take(1_300).collect();
+            udp.send_to(&sent, closed).unwrap();
+            let mut quote = [0; QUOTE];
             let found = loop {
-                match error(&udp) {
+                match error(&udp, &mut quote) {
                     Ok(Some(found)) => break found,
                     Ok(None) => {}
                     Err(error) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
                 }
                 std::thread::yield_now();
             };
-            assert_eq!(found, Unreachable { to: closed, port_closed: true });
-            assert!(error(&udp).is_err());
+            let by = Some(closed.ip());
+            let expected = Unreachable { to: closed, port_closed: true, by, quoted: QUOTE };
+            assert_eq!(found, expected);
+            assert_eq!(quote, sent[..QUOTE], "the kernel quotes enough");
+            assert!(error(&udp, &mut quote).is_err());
         }
     }
 }

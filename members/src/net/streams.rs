@@ -1,32 +1,33 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Streams, each in a task of its own: what others ask of us, and what we ask of others. Each has a time limit as a whole, and all
-//! that others opened share a limit of octets.
+//! Streams, each in a task of its own: what others ask of us, and what we ask of others. Each has a time limit as a whole, and one that
+//! others opened a shorter one for its first octets. How many they may be, and how much may have come on them, see [`super::places`].
 
+use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
-use tokio::time::timeout;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::AbortHandle;
+use tokio::time::{timeout, timeout_at};
 
-use super::run::random;
+use super::places::Places;
+use super::refusals::{Cause, Refusals};
+use super::run::{now, random};
 use crate::{DecodeError, Envelope, Incoming, refusal};
 
 /// Octets that are read at once.
 const PIECE: usize = 16 * 1024;
-/// Octets that have come on all streams that others opened, at most.
-const OCTETS: usize = 16 << 20;
+/// How long a stream that somebody opened may be silent at first. Whoever opens one says at once what it wants.
+const FIRST: Duration = Duration::from_millis(500);
 
 /// What the tasks tell the loop.
 #[derive(Debug)]
 pub(super) enum StreamEvent {
     /// Somebody wants an answer, or that the stream is closed.
     Request { octets: Vec<u8>, answer: oneshot::Sender<Option<Vec<u8>>> },
-    /// Nobody could read what came.
-    Unreadable { from: SocketAddr, error: DecodeError },
     /// A stream of ours is open, and somebody wants what is to be sent on it.
     Opened { stream: u64, message: oneshot::Sender<Option<Vec<u8>>> },
     /// What became of a stream of ours.
@@ -38,21 +39,34 @@ pub(super) enum StreamEvent {
 pub(super) struct Streams {
     pub(super) envelope: Arc<Envelope>,
     pub(super) events: mpsc::Sender<StreamEvent>,
-    pub(super) octets: Arc<AtomicUsize>,
+    pub(super) door: Arc<Door>,
 }
 
-/// Octets that count against the limit until they are dropped.
-struct Share<'a> {
-    of: &'a AtomicUsize,
-    octets: usize,
+/// Who is in, and who was refused. All of it is on one thread: nobody ever waits.
+#[derive(Debug, Default)]
+pub(super) struct Door {
+    places: Mutex<Places<AbortHandle>>,
+    refusals: Mutex<Refusals>,
+}
+
+/// The place of a stream that somebody opened; given back on drop.
+#[derive(Debug)]
+pub(super) struct Seat {
+    door: Arc<Door>,
+    number: u64,
+    from: SocketAddr,
 }
 
 #[derive(Debug, thiserror::Error)]
 enum StreamError {
     #[error("{0}")]
-    Connection(#[from] std::io::Error),
+    Connection(#[from] io::Error),
     #[error("the stream ended too early")]
     Ended,
+    #[error("nothing came")]
+    Silent,
+    #[error("too much came on all streams")]
+    Crowded,
     #[error("what came cannot be read: {0}")]
     Unreadable(#[from] DecodeError),
     #[error("nothing is to be said any more")]
@@ -61,39 +75,106 @@ enum StreamError {
     Random,
 }
 
+impl StreamError {
+    /// Under which cause it is counted that a stream of somebody else's ended so.
+    fn cause(&self) -> Option<Cause> {
+        match self {
+            Self::Connection(_) | Self::Ended => Some(Cause::Ended),
+            Self::Silent => Some(Cause::Silent),
+            Self::Crowded => Some(Cause::Crowded),
+            Self::Unreadable(error) => Some(Cause::of(error)),
+            Self::Unwanted | Self::Random => None,
+        }
+    }
+}
+
+impl Door {
+    pub(super) fn refusals(&self) -> MutexGuard<'_, Refusals> {
+        self.refusals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn places(&self) -> MutexGuard<'_, Places<AbortHandle>> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn refuse(&self, from: SocketAddr, cause: Cause) {
+        self.refusals().note(now(), from.ip(), cause);
+    }
+
+    /// A stream has come; its number is higher than that of any before.
+    pub(super) fn seat(self: &Arc<Self>, number: u64, from: SocketAddr) -> Seat {
+        Seat { door: Arc::clone(self), number, from }
+    }
+
+    /// The task of a stream is there: it is in now, and somebody may have to go.
+    pub(super) fn enter(&self, number: u64, from: SocketAddr, task: AbortHandle) {
+        let evicted = self.places().enter(number, from.ip(), task);
+        if let Some(evicted) = evicted {
+            evicted.handle.abort();
+            self.refusals().note(now(), evicted.source, Cause::Crowded);
+        }
+    }
+}
+
+impl Seat {
+    /// Whether so many octets more may be kept.
+    fn add(&self, octets: usize) -> bool {
+        let (may, evicted) = self.door.places().add(self.number, octets);
+        if let Some(evicted) = evicted {
+            evicted.handle.abort();
+            self.door.refusals().note(now(), evicted.source, Cause::Crowded);
+        }
+        may
+    }
+
+    fn has_asked(&self) {
+        self.door.places().has_asked(self.number);
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.door.places().leave(self.number);
+    }
+}
+
 impl Streams {
     /// Serves a stream that somebody opened.
-    pub(super) async fn serve(
-        self,
-        mut stream: TcpStream,
-        from: SocketAddr,
-        limit: Duration,
-        _permit: OwnedSemaphorePermit,
-    ) {
-        let served = timeout(limit, async {
-            let mut share = Share { of: &self.octets, octets: 0 };
-            match self.read(&mut stream, true, Some(&mut share)).await {
-                Ok(octets) => {
-                    let (answer, wait) = oneshot::channel();
-                    // The loop may be gone.
-                    drop(self.events.send(StreamEvent::Request { octets, answer }).await);
-                    match wait.await {
-                        Ok(Some(answer)) => self.write(&mut stream, Vec::new(), answer).await,
-                        Ok(None) | Err(_) => Ok(()),
-                    }
-                }
-                Err(StreamError::Unreadable(error)) => {
-                    let text = refusal(&error.to_string());
-                    drop(self.events.send(StreamEvent::Unreadable { from, error }).await);
-                    self.write(&mut stream, Vec::new(), text).await
-                }
-                Err(error) => Err(error),
-            }
-        });
-        match served.await {
+    pub(super) async fn serve(self, mut stream: TcpStream, seat: Seat, limit: Duration) {
+        let from = seat.from;
+        match timeout(limit, self.serve_in_time(&mut stream, &seat)).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::debug!(%from, %error, "a stream failed"),
-            Err(_) => tracing::debug!(%from, "a stream took too long"),
+            Ok(Err(error)) => {
+                tracing::debug!(%from, %error, "a stream failed");
+                if let Some(cause) = error.cause() {
+                    seat.door.refuse(from, cause);
+                }
+            }
+            Err(_) => {
+                tracing::debug!(%from, "a stream took too long");
+                seat.door.refuse(from, Cause::Slow);
+            }
+        }
+    }
+
+    async fn serve_in_time(&self, stream: &mut TcpStream, seat: &Seat) -> Result<(), StreamError> {
+        match self.read(stream, true, Some(seat)).await {
+            Ok(octets) => {
+                seat.has_asked();
+                let (answer, wait) = oneshot::channel();
+                // The loop may be gone.
+                drop(self.events.send(StreamEvent::Request { octets, answer }).await);
+                match wait.await {
+                    Ok(Some(answer)) => self.write(stream, Vec::new(), answer).await,
+                    Ok(None) | Err(_) => Ok(()),
+                }
+            }
+            Err(StreamError::Unreadable(error)) => {
+                let text = refusal(&error.to_string());
+                drop(self.write(stream, Vec::new(), text).await);
+                Err(error.into())
+            }
+            Err(error) => Err(error),
         }
     }
 
@@ -110,7 +191,12 @@ impl Streams {
             self.read(&mut connection, false, None).await
         });
         let result = match asked.await {
-            Ok(result) => result.map_err(|error: StreamError| error.to_string()),
+            Ok(result) => result.map_err(|error: StreamError| {
+                if let StreamError::Unreadable(error) = &error {
+                    self.door.refuse(to, Cause::of(error));
+                }
+                error.to_string()
+            }),
             Err(_) => Err(format!("no answer within {limit:?}")),
         };
         drop(self.events.send(StreamEvent::Response { stream, result }).await);
@@ -120,23 +206,46 @@ impl Streams {
         &self,
         stream: &mut TcpStream,
         labelled: bool,
-        mut share: Option<&mut Share<'_>>,
+        seat: Option<&Seat>,
     ) -> Result<Vec<u8>, StreamError> {
         let mut incoming = Incoming::new(labelled);
-        let mut piece = vec![0; PIECE];
+        let first = seat.map(|_| tokio::time::Instant::from_std(now()) + FIRST);
+        let mut came = false;
         loop {
-            let length = stream.read(&mut piece).await?;
-            if length == 0 {
-                return Err(StreamError::Ended);
+            match first.filter(|_| !came) {
+                Some(until) => {
+                    let ready = timeout_at(until, stream.readable()).await;
+                    ready.map_err(|_| StreamError::Silent)??;
+                }
+                None => stream.readable().await?,
             }
-            if share.as_mut().is_some_and(|share| !share.add(length)) {
-                return Err(DecodeError::Length.into());
-            }
-            let more = piece.get(..length).unwrap_or_default();
-            if let Some(message) = incoming.receive(&self.envelope, more)? {
+            let Some(message) = self.take(stream, &mut incoming, seat)? else { continue };
+            came = true;
+            if let Some(message) = message {
                 return Ok(message);
             }
         }
+    }
+
+    /// Reads what is there, by a buffer that no waiting stream keeps: none if that is nothing; else the message, if it is whole.
+    fn take(
+        &self,
+        stream: &TcpStream,
+        incoming: &mut Incoming,
+        seat: Option<&Seat>,
+    ) -> Result<Option<Option<Vec<u8>>>, StreamError> {
+        let mut piece = [0; PIECE];
+        let length = match stream.try_read(&mut piece) {
+            Ok(0) => return Err(StreamError::Ended),
+            Ok(length) => length,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        if seat.is_some_and(|seat| !seat.add(length)) {
+            return Err(StreamError::Crowded);
+        }
+        let piece = piece.get(..length).unwrap_or_default();
+        Ok(Some(incoming.receive(&self.envelope, piece)?))
     }
 
     async fn write(
@@ -149,19 +258,5 @@ impl Streams {
         head.append(&mut self.envelope.seal_stream(nonce, message));
         stream.write_all(&head).await?;
         Ok(())
-    }
-}
-
-impl Share<'_> {
-    /// Whether that many more are within the limit.
-    fn add(&mut self, octets: usize) -> bool {
-        self.octets += octets;
-        self.of.fetch_add(octets, Ordering::Relaxed) + octets <= OCTETS
-    }
-}
-
-impl Drop for Share<'_> {
-    fn drop(&mut self) {
-        self.of.fetch_sub(self.octets, Ordering::Relaxed);
     }
 }

@@ -9,11 +9,24 @@ use std::time::Instant;
 use super::record::Record;
 use super::suspicion::Suspicion;
 use super::timers::Timer;
-use super::{Departure, Event, MEMBERS, META_INTERVAL, Output, Ring, VERSIONS};
+use super::{Departure, Event, MEMBERS, META_INTERVAL, Member, Output, Ring, VERSIONS};
 use crate::wire::message::{Accusation, Alive, Message};
 use crate::{State, Versions};
 
+/// Nobody's incarnation grows by so much between two of his words that we hear: it grows by one when he contradicts something or changes
+/// his metadata, once a second at most, so that this is more than half a year.
+const LEAP: u32 = 1 << 24;
+
 impl Ring {
+    /// Whether an incarnation can be a member's. Accusations near the end of the numbers are not believed: nothing could contradict them.
+    pub(super) fn is_credible(&mut self, name: &str, incarnation: u32, accusation: bool) -> bool {
+        let known = self.records.get(name).map_or(0, |record| record.incarnation);
+        let most = if accusation { u32::MAX - LEAP } else { u32::MAX };
+        let credible = incarnation.saturating_sub(known) <= LEAP && incarnation <= most;
+        self.discarded += u64::from(!credible);
+        credible
+    }
+
     /// We are a member, under a new incarnation. Meta data that may not be told yet is told when it may.
     pub(super) fn appear(&mut self, now: Instant) {
         let name = Arc::clone(&self.name);
@@ -77,7 +90,7 @@ impl Ring {
         let mut moved = false;
         match self.records.get_mut(alive.node) {
             None => {
-                if self.records.len() >= MEMBERS || alive.incarnation == 0 {
+                if alive.incarnation == 0 || self.records.len() >= MEMBERS && !self.make_room() {
                     return;
                 }
                 self.enter(now, &Arc::from(alive.node), at, alive.versions.unwrap_or_default());
@@ -266,6 +279,26 @@ impl Ring {
         }
     }
 
+    /// Forgets one that is gone, or else one that neither we nor a companion ever reached; of those the one of which nothing new was heard
+    /// for longest. Whether there was any: who is there is not pushed out by names that somebody made up.
+    fn make_room(&mut self) -> bool {
+        let us = &self.name;
+        let others = self.records.values().filter(|record| record.name != *us);
+        let spare = others.filter(|record| record.is_gone() || !record.reached);
+        let least = spare.min_by_key(|it| (!it.is_gone(), it.reached, it.changed));
+        let Some(name) = least.map(|record| Arc::clone(&record.name)) else { return false };
+        self.timers.cancel(&Timer::Suspicion(Arc::clone(&name)));
+        self.broadcasts.remove(&name);
+        if let Some(at) = self.order.iter().position(|other| *other == name) {
+            self.order.swap_remove(at);
+        }
+        if let Some(record) = self.records.remove(&name).filter(|record| !record.is_gone()) {
+            let member = Member { state: State::Left, ..record.member() };
+            self.outputs.push_back(Output::Event(Event::Left(member)));
+        }
+        true
+    }
+
     /// Makes a record of somebody who is not alive yet. Its place in the order is random, so that it does not have to wait for
     /// a whole round until it is probed.
     fn enter(&mut self, now: Instant, name: &Arc<str>, at: SocketAddr, versions: Versions) {
@@ -280,6 +313,7 @@ impl Ring {
             changed: now,
             suspicion: None,
             conflict: None,
+            reached: false,
             closed: None,
         };
         self.records.insert(Arc::clone(name), record);

@@ -101,7 +101,7 @@ pub enum Output {
 pub enum Event {
     /// A member is alive that was unknown, dead or gone.
     Joined(Member),
-    /// A member said that it leaves.
+    /// A member said that it leaves; or nobody had reached it, and its place was wanted.
     Left(Member),
     /// A member's meta data changed, or ours was told.
     Updated(Member),
@@ -137,6 +137,8 @@ pub enum Event {
         /// Why it was in vain; `None` if we are in one ring now.
         error: Option<Arc<str>>,
     },
+    /// Whether addresses of [`Ring::join`](crate::Ring::join) are being contacted that have not been in vain before; told when it changes.
+    Joining(bool),
     /// A member that we asked over a stream has told all that it knows, and got all that we know. Whatever it said of us was told before this.
     Exchanged {
         /// Its name.

@@ -5,25 +5,23 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::joins::Join;
 use super::timers::Timer;
 use super::{Departure, Event, Output, Ring};
 use crate::wire::message::{Accusation, Alive, Message, Versions};
-use crate::wire::push_pull::{self, NodeState};
+use crate::wire::push_pull::{self, NODES, NodeState};
 use crate::wire::stream::{self, StreamMessage};
 use crate::{DecodeError, State};
 
-/// Streams that we open at the same time, at most.
+/// Streams that we open at the same time, at most, joins excepted.
 const STREAMS: usize = 16;
 /// From this many members on, push/pulls become rarer.
 const SCALED: usize = 32;
-/// Members that one message may tell of: more than we keep, since the other side may know others that are dead.
-const NODES: u32 = 4 * 4096;
-
 /// Why a stream was opened.
 #[derive(Debug)]
 pub(super) enum Purpose {
     /// A caller wants to be in one ring with whoever is there.
-    Join { to: SocketAddr },
+    Join(Join),
     /// It was time, or a caller wants it.
     PushPull { with: Arc<str>, began: Instant },
     /// A probed member did not answer over UDP.
@@ -33,11 +31,11 @@ pub(super) enum Purpose {
 impl Ring {
     /// Opens streams to those that are to be joined, as many as may be.
     pub(super) fn contact(&mut self) {
-        while self.exchanges.len() < STREAMS
-            && let Some(to) = self.joining.pop_first()
-        {
-            self.open(Purpose::Join { to }, to, self.settings.tcp_timeout);
+        while let Some(join) = self.joins.next() {
+            self.open(Purpose::Join(join), join.to, self.settings.tcp_timeout);
         }
+        let news = self.joins.news();
+        self.outputs.extend(news.map(|first| Output::Event(Event::Joining(first))));
     }
 
     /// It is time for a push/pull, with any member that is alive.
@@ -57,7 +55,7 @@ impl Ring {
         let Some(record) = self.records.get(name) else { return };
         let to = record.to();
         let purpose = Purpose::PushPull { with: Arc::clone(&record.name), began: now };
-        if self.exchanges.len() < STREAMS {
+        if self.exchanges.len().saturating_sub(self.joins.under_way()) < STREAMS {
             self.open(purpose, to, self.settings.tcp_timeout);
         }
     }
@@ -74,7 +72,7 @@ impl Ring {
     #[must_use]
     pub fn stream_message(&self, stream: u64) -> Option<Vec<u8>> {
         Some(match self.exchanges.get(&stream)? {
-            Purpose::Join { .. } => self.local_state(true),
+            Purpose::Join(_) => self.local_state(true),
             Purpose::PushPull { .. } => self.local_state(false),
             Purpose::Ping { octets, .. } => octets.clone(),
         })
@@ -117,18 +115,22 @@ impl Ring {
             Purpose::Ping { sequence, .. } => self.answered_over_tcp(sequence, result),
             Purpose::PushPull { with: name, began } => match self.exchanged(now, result) {
                 Ok(()) => {
+                    if let Some(record) = self.records.get_mut(&name) {
+                        record.reached = true;
+                    }
                     self.outputs.push_back(Output::Event(Event::Exchanged { name, began }));
                 }
                 Err(_) => self.discarded += 1,
             },
-            Purpose::Join { to } => {
+            Purpose::Join(join) => {
                 let error = self.exchanged(now, result).err();
+                self.joins.ended(join, error.is_none());
                 if error.is_none() {
                     // The others would hear of us by and by.
                     let us = Arc::clone(&self.name);
                     self.tell_everyone(&us);
                 }
-                self.outputs.push_back(Output::Event(Event::Contacted { to, error }));
+                self.outputs.push_back(Output::Event(Event::Contacted { to: join.to, error }));
             }
         }
         self.contact();
@@ -173,7 +175,15 @@ impl Ring {
         if head.nodes > NODES {
             return Err(text(DecodeError::Length));
         }
-        nodes.clone().try_for_each(|node| node.map(drop)).map_err(text)?;
+        // One entry that is odd takes no other with it; but of what ends too early nothing is known.
+        let mut errors = nodes.clone().filter_map(Result::err);
+        let whole =
+            |error: &DecodeError| matches!(error, DecodeError::Truncated | DecodeError::Length);
+        if let Some(error) = errors.clone().find(whole) {
+            return Err(text(error));
+        }
+        let unreadable = errors.by_ref().count();
+        self.discarded += u64::try_from(unreadable).unwrap_or(u64::MAX);
         let nodes = nodes.filter_map(Result::ok);
         self.verify(nodes.clone())?;
         for node in nodes {
@@ -184,6 +194,9 @@ impl Ring {
 
     fn merge_node(&mut self, now: Instant, node: &NodeState<'_>) {
         let NodeState { name, address, port, meta, incarnation, state, versions } = *node;
+        if !self.is_credible(name, incarnation, state != State::Alive) {
+            return;
+        }
         match (state, address) {
             (State::Alive, Some(address)) if !name.is_empty() => {
                 let alive = Alive { incarnation, node: name, address, port, meta, versions };

@@ -178,7 +178,10 @@ impl Ring {
     }
 
     pub(super) fn probe_succeeded(&mut self, now: Instant) {
-        if self.probe.take().is_some() {
+        if let Some(probe) = self.probe.take() {
+            if let Some(record) = self.records.get_mut(&probe.name) {
+                record.reached = true;
+            }
             self.timers.cancel(&Timer::ProbeTimeout);
             self.timers.cancel(&Timer::ProbeEnd);
             self.awareness.better();

@@ -5,7 +5,8 @@
 
 use super::error::DecodeError;
 use super::kind;
-use crate::key::Key;
+use super::stream::LIMIT;
+use crate::key::{Key, Keyring};
 
 /// Octets of a label at most.
 const LABEL: usize = 255;
@@ -16,12 +17,23 @@ const ENCRYPTION: usize = VERSION + Key::NONCE + Key::TAG;
 /// Octets of kind and length before an encrypted stream.
 pub(crate) const STREAM_HEAD: usize = 5;
 
+/// What is known of the length of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StreamLength {
+    /// More has to come.
+    Unknown,
+    /// So many octets, its head included.
+    Known(usize),
+    /// It is in the clear.
+    ByItsValues,
+}
+
 /// How the packets and streams of a ring are wrapped.
 #[derive(Clone, Debug, Default)]
 pub struct Envelope {
     /// The label; empty for none.
     label: String,
-    key: Option<Key>,
+    key: Option<Keyring>,
     verify_incoming: bool,
     verify_outgoing: bool,
 }
@@ -35,7 +47,7 @@ impl Envelope {
     /// With a key, everything sent is encrypted if `verify_outgoing`, and only what is encrypted is taken if `verify_incoming`.
     pub fn new(
         label: &str,
-        key: Option<Key>,
+        key: Option<Keyring>,
         verify_incoming: bool,
         verify_outgoing: bool,
     ) -> Result<Self, LabelTooLong> {
@@ -43,6 +55,12 @@ impl Envelope {
             return Err(LabelTooLong);
         }
         Ok(Self { label: label.to_owned(), key, verify_incoming, verify_outgoing })
+    }
+
+    /// The same with other keys; as it is if it has none.
+    #[must_use]
+    pub fn with_keys(&self, keys: Keyring) -> Self {
+        Self { key: self.key.as_ref().map(|_| keys), ..self.clone() }
     }
 
     /// Octets that it adds to a packet.
@@ -53,7 +71,7 @@ impl Envelope {
     }
 
     /// The key with which what leaves is encrypted.
-    fn sealing(&self) -> Option<&Key> {
+    fn sealing(&self) -> Option<&Keyring> {
         self.key.as_ref().filter(|_| self.verify_outgoing)
     }
 
@@ -128,19 +146,46 @@ impl Envelope {
         }
     }
 
-    /// How long the label's head of what was received is; `None` if more is needed to tell. An error if it is not our label.
+    /// What the first octets of a stream, behind the label's head, say of its length with them: none if it ends where its values end.
+    /// Nothing is read of what is not sealed where it should be, or cannot be.
+    pub(crate) fn length_of_stream(&self, octets: &[u8]) -> Result<StreamLength, DecodeError> {
+        match (octets, &self.key) {
+            ([], _) => Ok(StreamLength::Unknown),
+            ([kind::ENCRYPT, ..], None) => Err(DecodeError::NoKey),
+            ([kind::ENCRYPT, a, b, c, d, ..], Some(_)) => {
+                let length = u32::from_be_bytes([*a, *b, *c, *d]);
+                let length = usize::try_from(length).map_err(|_| DecodeError::Length)?;
+                match length {
+                    ..ENCRYPTION => Err(DecodeError::Truncated),
+                    ENCRYPTION..=LIMIT => Ok(StreamLength::Known(STREAM_HEAD + length)),
+                    _ => Err(DecodeError::Length),
+                }
+            }
+            ([kind::ENCRYPT, ..], Some(_)) => Ok(StreamLength::Unknown),
+            (_, Some(_)) if self.verify_incoming => Err(DecodeError::Plaintext),
+            (_, _) => Ok(StreamLength::ByItsValues),
+        }
+    }
+
+    /// How long the label's head of what was received is; `None` if more is needed to tell. An error as soon as it cannot be our label.
     pub(crate) fn check_label(&self, octets: &[u8]) -> Result<Option<usize>, DecodeError> {
-        let (label, head) = match *octets {
-            [] => return Ok(None),
-            [kind::HAS_LABEL] => return Ok(None),
-            [kind::HAS_LABEL, 0, ..] => return Err(DecodeError::Label),
-            [kind::HAS_LABEL, length, ref rest @ ..] => match rest.get(..usize::from(length)) {
-                Some(label) => (label, 2 + usize::from(length)),
-                None => return Ok(None),
+        let ours = self.label.as_bytes();
+        match *octets {
+            [] => Ok(None),
+            [kind::HAS_LABEL, ..] if ours.is_empty() => Err(DecodeError::Label),
+            [kind::HAS_LABEL] => Ok(None),
+            [kind::HAS_LABEL, length, ..] if usize::from(length) != ours.len() => {
+                Err(DecodeError::Label)
+            }
+            [kind::HAS_LABEL, _, ref rest @ ..] => match rest.get(..ours.len()) {
+                Some(label) if label == ours => Ok(Some(2 + ours.len())),
+                Some(_) => Err(DecodeError::Label),
+                None if ours.starts_with(rest) => Ok(None),
+                None => Err(DecodeError::Label),
             },
-            _ => (<&[u8]>::default(), 0),
-        };
-        if label == self.label.as_bytes() { Ok(Some(head)) } else { Err(DecodeError::Label) }
+            _ if ours.is_empty() => Ok(Some(0)),
+            _ => Err(DecodeError::Label),
+        }
     }
 
     fn associated(&self, head: &[u8]) -> Vec<u8> {
@@ -150,7 +195,7 @@ impl Envelope {
 
 /// Appends version, nonce, ciphertext and tag.
 fn seal(
-    key: &Key,
+    key: &Keyring,
     nonce: [u8; Key::NONCE],
     associated: &[u8],
     plaintext: &[u8],
@@ -163,11 +208,15 @@ fn seal(
     octets.append(&mut buffer);
 }
 
-fn open<'a>(key: &Key, associated: &[u8], sealed: &'a mut [u8]) -> Result<&'a [u8], DecodeError> {
+fn open<'a>(
+    key: &Keyring,
+    associated: &[u8],
+    sealed: &'a mut [u8],
+) -> Result<&'a [u8], DecodeError> {
     let (head, ciphertext) =
         sealed.split_at_mut_checked(VERSION + Key::NONCE).ok_or(DecodeError::Truncated)?;
     let (version, nonce) = head.split_first().ok_or(DecodeError::Truncated)?;
-    if *version > 1 {
+    if *version > 1 || ciphertext.len() < Key::TAG {
         return Err(DecodeError::Decryption);
     }
     let nonce = <[u8; Key::NONCE]>::try_from(nonce).map_err(|_| DecodeError::Truncated)?;

@@ -5,7 +5,7 @@
 use super::error::DecodeError;
 
 /// Values that a skipped field may consist of. The messages have a dozen.
-const SKIPPED: usize = 4096;
+pub(super) const SKIPPED: usize = 4096;
 
 /// Reads values one after the other.
 #[derive(Clone, Debug)]
@@ -14,7 +14,8 @@ pub(crate) struct Reader<'a> {
 }
 
 /// How a value begins.
-enum Head {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Head {
     Nil,
     Boolean(bool),
     Unsigned(u64),
@@ -58,7 +59,7 @@ impl<'a> Reader<'a> {
         Ok(if negative { Head::Negative } else { Head::Unsigned(number) })
     }
 
-    fn head(&mut self) -> Result<Head, DecodeError> {
+    pub(super) fn head(&mut self) -> Result<Head, DecodeError> {
         let [first] = *self.take(1)? else { return Err(DecodeError::Truncated) };
         Ok(match first {
             0x00..=0x7f => Head::Unsigned(first.into()),

@@ -9,6 +9,9 @@ use super::kind;
 use super::message::{Versions, address, meta_data, name, write_address};
 use super::msgpack::{Reader, Writer};
 
+/// Members that one message may tell of: more than are kept, since the other side may know others that are dead.
+pub(crate) const NODES: u32 = 4 * 4096;
+
 /// The state of a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum State {
@@ -59,20 +62,24 @@ impl Head {
     }
 }
 
-/// The members of a message that follow its kind. They are read while the iterator goes on; it ends with the first error.
+/// The members of a message that follow its kind, read while the iterator goes on. One that cannot be is an error, and the next follows; it ends
+/// where the octets do.
 pub(crate) fn decode(
     body: &[u8],
 ) -> Result<(Head, impl Iterator<Item = Result<NodeState<'_>, DecodeError>> + Clone), DecodeError> {
     let mut reader = Reader::new(body);
     let head = Head::decode(&mut reader)?;
-    let mut failed = false;
+    let mut ended = false;
     let nodes = (0..head.nodes).map_while(move |_| {
-        if failed {
+        if ended {
             return None;
         }
-        let node = NodeState::decode(&mut reader);
-        failed = node.is_err();
-        Some(node)
+        let mut node = reader.clone();
+        if let Err(error) = reader.skip() {
+            ended = true;
+            return Some(Err(error));
+        }
+        Some(NodeState::decode(&mut node))
     });
     Ok((head, nodes))
 }

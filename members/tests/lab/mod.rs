@@ -188,7 +188,7 @@ impl Lab {
 }
 
 impl Host {
-    fn new(number: usize) -> Self {
+    pub(crate) fn new(number: usize) -> Self {
         let n = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("membt-{}-{n}", std::process::id());
         run("ip", &["netns", "add", &name]);
@@ -236,7 +236,7 @@ impl Host {
             bind: ring.address(self.number),
             advertise: None,
             settings: ring.settings(),
-            key: ring.encrypted.then(|| Key::from_secret(SECRET.as_bytes())),
+            key: ring.encrypted.then(|| Key::from_secret(SECRET.as_bytes()).into()),
             label: ring.label.to_owned(),
             meta: meta.to_vec(),
         };

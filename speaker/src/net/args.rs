@@ -8,8 +8,10 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::{ArgAction, Parser};
 use daemon::flags::{Common, go_bool, without_effect};
+use members::Settings;
 use members::quorum::Fencing;
-use members::{Key, Settings};
+
+use super::keys::{KeyError, Keys};
 
 /// Announces the addresses of Services by ARP and NDP.
 #[derive(Clone, Debug, Parser)]
@@ -89,8 +91,8 @@ pub struct MembershipFlags {
     pub labels: String,
     /// Where to listen.
     pub bind: SocketAddr,
-    /// The key, if there is one.
-    pub key: Option<Key>,
+    /// The keys, if there are any.
+    pub keys: Option<Keys>,
     /// The times.
     pub settings: Settings,
 }
@@ -122,7 +124,7 @@ impl Args {
         Ok(Some(MembershipFlags {
             labels,
             bind: SocketAddr::new(address, port),
-            key: key(self.ml_secret_key_path.as_deref())?,
+            keys: keys(self.ml_secret_key_path.as_deref())?,
             settings: settings(self.ml_wan_config)?,
         }))
     }
@@ -140,22 +142,21 @@ impl Args {
     }
 }
 
-/// The key that all speakers share, in the file `secretkey` of that folder.
+/// The keys that all speakers share, in the files of that folder.
 ///
 /// # Errors
-/// When a folder is given and the file cannot be read.
-pub fn key(folder: Option<&Path>) -> anyhow::Result<Option<Key>> {
+/// When a folder is given and there is no key in it: a [`KeyError`](super::KeyError).
+pub fn keys(folder: Option<&Path>) -> Result<Option<Keys>, KeyError> {
     let Some(folder) = folder.filter(|folder| !folder.as_os_str().is_empty()) else {
         tracing::warn!(
             event = "memberlistPlain",
-            "no key is given: the memberlist is not encrypted"
+            "no key is given: the memberlist is not encrypted, and whoever reaches its port can take part in it"
         );
         return Ok(None);
     };
-    let file = folder.join("secretkey");
-    let secret = std::fs::read(&file)
-        .with_context(|| format!("the memberlist's key {} cannot be read", file.display()))?;
-    Ok(Some(Key::from_secret(&secret)))
+    let keys = Keys::read(folder)?;
+    keys.tell();
+    Ok(Some(keys))
 }
 
 /// The times of the ring: those of the file, if it is there.

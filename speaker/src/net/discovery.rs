@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Where the other speakers are: their pods, found by label (contract 3.4).
 
-use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kube::Client;
 use kube::api::ListParams;
@@ -12,7 +11,7 @@ use serde::Deserialize;
 use tokio::sync::{mpsc, watch};
 
 use crate::joining::FIRST;
-use crate::register::Listing;
+use crate::register::{Listed, Listing, Pod as Speaker};
 
 /// How often the pods are listed.
 const LIST: Duration = Duration::from_secs(300);
@@ -20,6 +19,8 @@ const LIST: Duration = Duration::from_secs(300);
 const HURRY: Duration = Duration::from_secs(5);
 /// After a failure the watches may still be away for so long: their longest pause is 10 s, and a list takes time.
 const SETTLED: Duration = Duration::from_secs(30);
+/// A pod that was never met is given that time from its creation, whatever its status says.
+const YOUNG: Duration = Duration::from_secs(60);
 /// The pause after a list that failed.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -45,8 +46,10 @@ struct Spec {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Metadata {
     name: String,
+    creation_timestamp: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -54,6 +57,15 @@ struct Metadata {
 struct Status {
     #[serde(rename = "podIP")]
     pod_ip: Option<IpAddr>,
+    phase: String,
+    conditions: Vec<Condition>,
+}
+
+#[derive(Deserialize)]
+struct Condition {
+    #[serde(rename = "type")]
+    kind: String,
+    status: String,
 }
 
 /// Which pods are looked for.
@@ -69,26 +81,13 @@ pub(super) struct Wanted {
     pub(super) port: u16,
 }
 
-/// What was found.
-#[derive(Clone, Debug)]
-pub(super) struct Found {
-    /// Where other speakers listen.
-    pub(super) addresses: Vec<SocketAddr>,
-    /// On which nodes other speakers are.
-    pub(super) nodes: BTreeSet<Arc<str>>,
-    /// How many other pods there are, those without an address included.
-    pub(super) pods: usize,
-    /// What may be concluded from it.
-    pub(super) listing: Listing,
-}
-
 /// Tells again and again where the other speakers are; with a fresh list soon while `hurried`. While they cannot be listed nothing is
 /// told, and what was told last holds.
 pub(super) fn discover(
     client: Client,
     wanted: Wanted,
     mut hurried: watch::Receiver<bool>,
-) -> mpsc::Receiver<Found> {
+) -> mpsc::Receiver<Listed> {
     let (sender, receiver) = mpsc::channel(1);
     tokio::spawn(async move {
         let mut first = FIRST.iter();
@@ -97,12 +96,12 @@ pub(super) fn discover(
         loop {
             let asked = tokio::time::Instant::now();
             match list(&client, &wanted).await {
-                Ok(found) => {
+                Ok(pods) => {
                     told_off = false;
                     let settled = failed.is_none_or(|last| asked >= last + SETTLED);
                     let listing =
                         if settled { Listing::Asked(asked.into()) } else { Listing::Unsettled };
-                    if sender.send(Found { listing, ..found }).await.is_err() {
+                    if sender.send(Listed { pods, listing }).await.is_err() {
                         return;
                     }
                     // Pods of a fresh cluster get their addresses one by one.
@@ -134,7 +133,7 @@ async fn hurry(hurried: &mut watch::Receiver<bool>, asked: tokio::time::Instant)
     }
 }
 
-async fn list(client: &Client, wanted: &Wanted) -> Result<Found, kube::Error> {
+async fn list(client: &Client, wanted: &Wanted) -> Result<Vec<Speaker>, kube::Error> {
     let path = format!("/api/v1/namespaces/{}/pods", wanted.namespace);
     let parameters = ListParams::default().labels(&wanted.labels);
     let request =
@@ -144,18 +143,72 @@ async fn list(client: &Client, wanted: &Wanted) -> Result<Found, kube::Error> {
         Some(own) => pod.metadata.name == *own,
         None => pod.spec.node_name.as_ref() == Some(&wanted.node),
     };
-    let others: Vec<Pod> = pods.items.into_iter().filter(|pod| !own(pod)).collect();
-    Ok(Found {
-        listing: Listing::Unsettled,
-        pods: others.len(),
-        nodes: others
-            .iter()
-            .filter_map(|pod| pod.spec.node_name.as_deref().map(Arc::from))
-            .collect(),
-        addresses: others
-            .into_iter()
-            .filter_map(|pod| pod.status.pod_ip)
-            .map(|address| SocketAddr::new(address, wanted.port))
-            .collect(),
-    })
+    let (now, time) = now();
+    let others = pods.items.into_iter().filter(|pod| !own(pod));
+    Ok(others.map(|pod| speaker(pod, wanted.port, now, time)).collect())
+}
+
+/// What counts of a pod; `now` is `time` by the clock that runs evenly.
+fn speaker(pod: Pod, port: u16, now: Instant, time: jiff::Timestamp) -> Speaker {
+    let Pod { metadata, spec, status } = pod;
+    let is_ready = |it: &Condition| it.kind == "Ready" && it.status == "True";
+    let created = metadata.creation_timestamp.and_then(|text| text.parse::<jiff::Timestamp>().ok());
+    let age = created.map(|created| {
+        // One that is created in the future is new: the clocks differ.
+        Duration::try_from(time.duration_since(created)).unwrap_or_default()
+    });
+    let left = age.map(|age| YOUNG.saturating_sub(age)).filter(|left| !left.is_zero());
+    Speaker {
+        node: spec.node_name.map(Arc::from),
+        address: status.pod_ip.map(|address| SocketAddr::new(address, port)),
+        ready: status.phase == "Running" && status.conditions.iter().any(is_ready),
+        young_until: left.map(|left| now + left),
+    }
+}
+
+#[allow(
+    clippy::disallowed_methods,
+    reason = "this is the shell: the one place that reads the clock"
+)]
+fn now() -> (Instant, jiff::Timestamp) {
+    (Instant::now(), jiff::Timestamp::now())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pod_runs_if_its_status_says_so_and_is_young_for_a_minute() {
+        let (now, time) = now();
+        let pod = |phase: &str, ready: &str, age: i64| {
+            let created = time.checked_sub(jiff::SignedDuration::from_secs(age)).unwrap();
+            let text = serde_json::json!({
+                "metadata": { "name": "speaker-x", "creationTimestamp": created.to_string() },
+                "spec": { "nodeName": "n1" },
+                "status": { "phase": phase, "podIP": "192.0.2.7", "conditions": [
+                    { "type": "PodScheduled", "status": "True" },
+                    { "type": "Ready", "status": ready },
+                ] },
+            });
+            speaker(serde_json::from_value(text).unwrap(), 7946, now, time)
+        };
+        let found = pod("Running", "True", 3_600);
+        let expected = Speaker {
+            node: Some("n1".into()),
+            address: Some("192.0.2.7:7946".parse().unwrap()),
+            ready: true,
+            young_until: None,
+        };
+        assert_eq!(found, expected);
+        assert!(!pod("Running", "False", 3_600).ready);
+        assert!(!pod("Pending", "True", 3_600).ready);
+        let left = |age| pod("Pending", "False", age).young_until.map(|until| until - now);
+        assert_eq!(left(60), None);
+        assert_eq!(left(-60), Some(YOUNG));
+        assert!(left(20).is_some_and(|left| left <= YOUNG * 2 / 3 && left > YOUNG / 2));
+        let bare: Pod = serde_json::from_str(r#"{"metadata":{"name":"x"}}"#).unwrap();
+        let bare = speaker(bare, 7946, now, time);
+        assert_eq!((bare.ready, bare.young_until, bare.node), (false, None, None));
+    }
 }

@@ -3,19 +3,19 @@
 //! the program `speaker` and for `ferrolb run`.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use cluster::net::rounds;
 use cluster::{Dirty, Snapshot};
+use members::net::Cause;
 use members::watch::Standing;
 
 use super::layer2::Layer2Driver;
 use super::ring::{RingDriver, RingEvent, time};
 use crate::blockage::{Blockage, Blocked};
 use crate::metrics::MembershipMetrics;
-use crate::register::Listing;
+use crate::register::Listed;
 use crate::speaker::Output;
 
 /// How long MetalLB's speakers get to take over from one that has left, which they do not say.
@@ -50,6 +50,9 @@ impl Membership {
             let standing = attendance.standing();
             metrics.set(attendance.others() + 1, (!standing.speaks()).then(|| standing.name()));
             metrics.set_blocked(self.blockage.is_blocked());
+            let counts = self.ring.refused().counts;
+            let count = |cause: Cause| counts.get(&cause).copied().unwrap_or(0);
+            metrics.set_refused(Cause::ALL.iter().map(|cause| (cause.name(), count(*cause))));
         }
     }
 
@@ -84,6 +87,7 @@ impl Membership {
         if let Some(blocked) = self.blockage.set_unheard(self.ring.unheard()) {
             self.tell_blocked(&blocked);
         }
+        self.look(false);
         self.measure();
     }
 
@@ -92,6 +96,13 @@ impl Membership {
         let attendance = self.ring.attendance();
         let (speaks, others) = (attendance.standing().speaks(), attendance.others());
         let listed = !self.found.is_empty();
+        let theirs: BTreeSet<IpAddr> =
+            self.found.iter().map(|address| address.ip().to_canonical()).collect();
+        let refused = self.ring.refused().other_key;
+        let other_key = refused.into_iter().filter(|address| theirs.contains(address)).collect();
+        if let Some(blocked) = self.blockage.set_other_key(other_key) {
+            self.tell_blocked(&blocked);
+        }
         if let Some(blocked) = self.blockage.look(now(), speaks, others, listed, awaited) {
             self.tell_blocked(&blocked);
             self.measure();
@@ -100,6 +111,23 @@ impl Membership {
 
     fn tell_blocked(&self, blocked: &Blocked) {
         match blocked {
+            Blocked::OtherKey(speakers) if speakers.is_empty() => {
+                tracing::info!(
+                    event = "memberlistKeyAgrees",
+                    "what the listed speakers send can be opened"
+                );
+            }
+            Blocked::OtherKey(speakers) => {
+                tracing::error!(
+                    event = "memberlistKeyDiffers",
+                    ?speakers,
+                    "what these speakers send is not sealed by a key of this node: they have another memberlist key, and are not in one ring with it"
+                );
+            }
+            Blocked::Everybody if self.blockage.has_other_key() => {
+                tracing::error!(event = "memberlistBlocked", speakers = ?self.found,
+                    "no other speaker answers that has this node's memberlist key, although there should be some. This node announces as if it were alone");
+            }
             Blocked::Everybody => {
                 tracing::error!(event = "memberlistBlocked", speakers = ?self.found,
                     "no other speaker answers, although there should be some: is the memberlist's port (7946 over UDP and TCP) blocked? This node announces as if it were alone");
@@ -153,16 +181,10 @@ impl Membership {
         }
     }
 
-    /// Where other speakers should be, on which nodes as far as that is known, and whether there are any.
-    pub fn find(
-        &mut self,
-        addresses: Vec<SocketAddr>,
-        nodes: BTreeSet<Arc<str>>,
-        any: bool,
-        listing: Listing,
-    ) {
-        self.ring.with(|participation| participation.find(now(), &addresses, nodes, any, listing));
-        self.found = addresses;
+    /// Where other speakers should be.
+    pub fn find(&mut self, listed: &Listed) {
+        self.ring.with(|participation| participation.find(now(), listed));
+        self.found = listed.pods.iter().filter_map(|pod| pod.address).collect();
         self.look(false);
     }
 

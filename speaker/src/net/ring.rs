@@ -16,11 +16,11 @@ use l2::Permit;
 use members::heartbeat;
 use members::net::{
     CompanionCommand, Heartbeat, HeartbeatEvent, HeartbeatOptions, Members as Ring,
-    Options as RingOptions, Snapshot as RingSnapshot, StartError,
+    Options as RingOptions, Refused, Snapshot as RingSnapshot, StartError,
 };
 use members::quorum::Fencing;
 use members::watch::WatchOptions;
-use members::{Key, Settings};
+use members::{Keyring, Settings};
 use tokio::sync::{mpsc, watch};
 
 use crate::attendance::Attendance;
@@ -28,7 +28,7 @@ use crate::participation::{Participation, RingCommand};
 use crate::roster::Facts;
 use crate::tenure::Modes;
 
-/// How long a start waits for the ring.
+/// How long a start waits for the ring at least.
 const START: Duration = Duration::from_secs(2);
 /// How long the message that this speaker leaves is gossiped at most: MetalLB's manifests leave two seconds for everything.
 const GOSSIP: Duration = Duration::from_millis(500);
@@ -42,8 +42,8 @@ pub struct MembershipOptions {
     pub bind: SocketAddr,
     /// Where the others reach this node, if that is known and `bind` does not say it.
     pub advertise: Option<SocketAddr>,
-    /// The ring's key.
-    pub key: Option<Key>,
+    /// The ring's keys.
+    pub key: Option<Keyring>,
     /// The ring's times.
     pub settings: Settings,
     /// `--fencing`.
@@ -159,6 +159,19 @@ impl RingDriver {
     #[must_use]
     pub fn unheard(&self) -> &BTreeSet<Arc<str>> {
         &self.unheard
+    }
+
+    /// Seals and opens by these keys from now.
+    pub fn set_keys(&self, keys: Keyring) {
+        if let Some(ring) = &self.ring {
+            ring.set_keys(keys);
+        }
+    }
+
+    /// What the ring's port refused.
+    #[must_use]
+    pub fn refused(&self) -> Refused {
+        self.ring.as_ref().map(|ring| ring.snapshot().refused.clone()).unwrap_or_default()
     }
 
     /// Lets the ring do what follows from this.

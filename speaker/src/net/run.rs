@@ -28,12 +28,13 @@ use prometheus::Registry;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 
-use super::args::Args;
+use super::args::{Args, MembershipFlags};
 use super::bgp::{BgpDriver, BgpOptions, Style};
 use super::conflict::ConflictReporter;
-use super::discovery::{Found, Wanted, discover};
+use super::discovery::{Wanted, discover};
 use super::exclusion::{EXCLUSION_FILE, read_exclusion};
 use super::host_routes::{HostRoutes, RouteAction};
+use super::keys::{KeyError, follow};
 use super::layer2::Layer2Driver;
 use super::membership::Membership;
 use super::needed::{has_read, kinds};
@@ -54,6 +55,8 @@ use crate::tenure::Modes;
 /// How long joining the ring waits for the cluster's objects. From then on MetalLB's speakers give way to this one, whether it answers or
 /// not; a start waits two seconds for the ring.
 const UNREAD: Duration = Duration::from_secs(1);
+/// How often an empty key is looked at again.
+const KEY: Duration = Duration::from_secs(2);
 
 /// Runs until a signal ends it.
 ///
@@ -81,7 +84,11 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let listener = listener.with_context(|| format!("cannot serve health on port {port}"))?;
     serve_health(listener, readiness.clone());
 
-    let membership = args.membership()?;
+    let Some(membership) = membership(&args, &client, &namespace, &node).await? else {
+        return Ok(());
+    };
+    let mut keys = None;
+    let mut key_problems = Vec::new();
     let options = Options {
         node: node.as_str().into(),
         class: args.common.class().map(Into::into),
@@ -110,6 +117,10 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let (hurry, hurried) = tokio::sync::watch::channel(false);
     let (ring, mut ring_signals, mut found) = match membership {
         Some(flags) => {
+            if let (Some(read), Some(folder)) = (&flags.keys, &args.ml_secret_key_path) {
+                keys = Some(follow(folder.clone(), read));
+                key_problems.clone_from(&read.problems);
+            }
             let wanted = Wanted {
                 namespace: namespace.clone(),
                 labels: flags.labels,
@@ -121,7 +132,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
                 node: node.as_str().into(),
                 bind: flags.bind,
                 advertise: None,
-                key: flags.key,
+                key: flags.keys.map(|keys| keys.ring),
                 settings: flags.settings,
                 fencing: args.fencing,
                 fence_two: args.fence_two,
@@ -227,6 +238,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         herald: Herald::default(),
         reports,
         extras: extras::follow(client.clone(), &namespace),
+        key_problems,
         sessions_after,
         membership: Membership::new(ring, membership_metrics),
     };
@@ -258,9 +270,9 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
             event = RingSignals::next(&mut ring_signals) => shell.handle_ring(event),
             () = &mut unread, if !unread.is_elapsed() => {}
             Some(found) = next_found(&mut found), if has_read(&shell.snapshot) || unread.is_elapsed() => {
-                let any = found.pods > 0;
-                shell.membership.find(found.addresses, found.nodes, any, found.listing);
+                shell.membership.find(&found);
             },
+            Some(keys) = next_found(&mut keys) => shell.set_keys(&keys),
             () = until(shell.membership_deadline()) => shell.expire(),
             signal = signals.next(shell.bgp.deadline()) => shell.handle_signal(signal),
             Some(event) = noticed.recv() => shell.handle_notice(event),
@@ -289,7 +301,44 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     }
 }
 
-async fn next_found(found: &mut Option<mpsc::Receiver<Found>>) -> Option<Found> {
+/// What the flags say of the ring. A key that is empty, as its file may be while a Secret is being made, is waited for: the log says so, and
+/// ConfigurationState. None if this program is to end before there is one.
+async fn membership(
+    args: &Args,
+    client: &kube::Client,
+    namespace: &str,
+    node: &str,
+) -> anyhow::Result<Option<Option<MembershipFlags>>> {
+    let mut told: Option<ConfigurationStateSink> = None;
+    let terminated = daemon::signals::terminated();
+    tokio::pin!(terminated);
+    loop {
+        let error = match args.membership() {
+            Ok(membership) => return Ok(Some(membership)),
+            Err(error) => error,
+        };
+        if !matches!(error.downcast_ref(), Some(KeyError::Empty(_))) {
+            return Err(error);
+        }
+        if told.is_none() {
+            tracing::error!(event = "memberlistKey", %error,
+                "this node announces nothing until there is a key");
+            let search = search_for_own_pod(args, node);
+            let owner = Owner::find(client.clone(), namespace.to_owned(), search);
+            let (client, component) = (client.clone(), Component::speaker(node));
+            let sink =
+                ConfigurationStateSink::start(client, namespace.to_owned(), component, owner);
+            sink.publish(vec![format!("{error}; this node announces nothing until there is one")]);
+            told = Some(sink);
+        }
+        tokio::select! {
+            () = tokio::time::sleep(KEY) => {}
+            result = &mut terminated => return result.map(|()| None).context("cannot wait for signals"),
+        }
+    }
+}
+
+async fn next_found<T>(found: &mut Option<mpsc::Receiver<T>>) -> Option<T> {
     match found {
         Some(found) => found.recv().await,
         None => std::future::pending().await,

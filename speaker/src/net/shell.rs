@@ -26,6 +26,7 @@ use super::bgp::{BgpDriver, Signal};
 use super::conflict::ConflictReporter;
 use super::extras;
 use super::host_routes::HostRoutes;
+use super::keys::Keys;
 use super::layer2::Layer2Driver;
 use super::membership::Membership;
 use super::needed::has_read;
@@ -62,6 +63,8 @@ pub(super) struct Shell {
     pub(super) synced: bool,
     pub(super) asked: mpsc::Sender<Vec<Update>>,
     pub(super) configuration: ConfigurationStateSink,
+    /// What is wrong with the memberlist's keys.
+    pub(super) key_problems: Vec<String>,
     /// Whether there is configuration of FRR's, which is ignored.
     pub(super) herald: Herald,
     pub(super) reports: ReportSink,
@@ -171,6 +174,14 @@ impl Shell {
         }
     }
 
+    /// The memberlist's keys are others.
+    pub(super) fn set_keys(&mut self, keys: &Keys) {
+        tracing::info!(event = "memberlistKeys", "the memberlist's keys were read anew");
+        keys.tell();
+        self.key_problems.clone_from(&keys.problems);
+        self.membership.ring.set_keys(keys.ring.clone());
+    }
+
     pub(super) fn membership_deadline(&self) -> Option<Instant> {
         self.driver.lock().ok().and_then(|driver| self.membership.deadline(&driver))
     }
@@ -219,6 +230,7 @@ impl Shell {
         if *self.extras.borrow_and_update() {
             errors.push(extras::MESSAGE.to_owned());
         }
+        errors.extend(self.key_problems.iter().cloned());
         self.client_metrics.set_config(errors.len());
         self.configuration.publish(errors);
     }

@@ -311,6 +311,7 @@ impl Process {
                 }
             }
             Event::Contacted { .. }
+            | Event::Joining(_)
             | Event::Conflict { .. }
             | Event::Accused
             | Event::Exchanged { .. } => {}

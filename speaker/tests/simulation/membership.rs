@@ -217,3 +217,63 @@ fn who_starts_beside_the_few_makes_them_no_majority() {
         }
     }
 }
+
+/// Their pods are listed and do not run: the image is missing, the port is taken, the program ends at once.
+#[test]
+fn pods_that_never_ran_take_nobody_the_majority() {
+    for seed in 0..4 {
+        for count in [2, 3, 5] {
+            for running in 1..=2 {
+                let mut world = world(seed, count);
+                world.broken.extend(running..count);
+                for node in 0..running {
+                    world.boot(node);
+                    world.run(SECOND * 6);
+                    assert!(settled(&world), "seed {seed}, {node} is the last of {count} to start");
+                }
+                roll(&mut world, 0..running);
+                assert!(settled(&world), "seed {seed}, {running} of {count} after a rollout");
+                // One more runs after all.
+                if running < count {
+                    world.broken.remove(&running);
+                    world.boot(running);
+                    world.run(SECOND * 6);
+                    assert!(settled(&world), "seed {seed}, {running} of {count}, and one more");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn pods_that_run_and_were_never_met_count() {
+    for seed in 0..4 {
+        let mut world = world(seed, 5);
+        (0..2).for_each(|node| world.boot(node));
+        world.run(SECOND * 40);
+        assert!(world.addresses.iter().all(|it| world.owners(*it).is_empty()), "seed {seed}");
+        world.broken.extend(2..5);
+        world.run(SECOND * 40);
+        assert!(settled(&world), "seed {seed}: the API says that they do not run");
+    }
+}
+
+/// Those that did not run begin to, where the others do not hear them; the API tells both parts.
+#[test]
+fn pods_that_begin_to_run_beyond_a_partition_count_again() {
+    for seed in 0..4 {
+        let mut world = world(seed, 5);
+        world.broken.extend(2..5);
+        (0..2).for_each(|node| world.boot(node));
+        world.run(SECOND * 20);
+        assert!(settled(&world), "seed {seed}");
+        world.part(&[0, 1]);
+        world.broken.clear();
+        (2..5).for_each(|node| world.boot(node));
+        world.run(SECOND * 45);
+        for address in &world.addresses {
+            let owners = world.owners(*address);
+            assert!(matches!(&*owners, [owner] if *owner >= 2), "seed {seed}: {owners:?}");
+        }
+    }
+}

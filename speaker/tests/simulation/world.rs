@@ -13,7 +13,7 @@ use l2::LinkReport;
 use members::quorum::Fencing;
 use members::{Input, State};
 use serde_json::{Value, json};
-use speaker::{BgpMode, Listing, Modes, Options};
+use speaker::{BgpMode, Listed, Listing, Modes, Options, Pod};
 
 use crate::events::{Arrival, Chance, Pending};
 use crate::host::{Clock, Host, Hosts, Leaving, Pause, Process, Start};
@@ -62,6 +62,8 @@ pub(crate) struct World {
     nodes: Vec<Value>,
     /// Those on which a speaker's pod is.
     pub(crate) pods: BTreeSet<usize>,
+    /// Those of them that do not run, by their status.
+    pub(crate) broken: BTreeSet<usize>,
     pub(crate) addresses: Vec<IpAddr>,
     /// How long news of the API take at most.
     pub(crate) lag: Duration,
@@ -130,6 +132,7 @@ impl World {
             mute: BTreeSet::new(),
             nodes: (0..count).map(node).collect(),
             pods: (0..count).collect(),
+            broken: BTreeSet::new(),
             addresses,
             lag: 200 * MS,
             asked: BTreeMap::new(),
@@ -541,12 +544,17 @@ impl World {
             }
             Arrival::Discover(round) => {
                 if api {
-                    let pods = || self.pods.iter().copied().filter(|it| *it != index);
-                    let others: Vec<SocketAddr> = pods().map(address).collect();
-                    let any = !others.is_empty();
-                    let names = pods().map(name).collect();
+                    let others = self.pods.iter().copied().filter(|it| *it != index);
+                    let pod = |it| Pod {
+                        node: Some(name(it)),
+                        address: Some(address(it)),
+                        ready: !self.broken.contains(&it),
+                        young_until: None,
+                    };
+                    let pods = others.map(pod).collect();
+                    let listed = Listed { pods, listing: Listing::Asked(now) };
                     let Some(process) = &mut self.hosts[index].process else { return };
-                    process.participation.find(now, &others, names, any, Listing::Asked(now));
+                    process.participation.find(now, &listed);
                     process.task(now, time);
                 }
                 if round == HURRIED {

@@ -254,3 +254,64 @@ fn the_number_of_members_is_bounded_and_the_dead_are_forgotten() {
     assert!(one.ring.member("m2").is_none());
     assert_eq!(one.ring.order.len(), 2);
 }
+
+#[test]
+fn incarnations_that_nobody_can_have_are_not_believed() {
+    let mut one = One::new(2);
+    for absurd in [
+        suspect("us", u32::MAX, "m3"),
+        dead("us", u32::MAX, "m3"),
+        alive("us", 1, u32::MAX, &[9]),
+        suspect("m2", u32::MAX, "m3"),
+        dead("m2", u32::MAX - 1, "m3"),
+        dead("m2", u32::MAX, "m2"),
+        alive("m2", 2, 1 << 31, &[9]),
+        alive("new", 4, u32::MAX, &[]),
+    ] {
+        one.hear(&absurd);
+        assert_eq!(one.events(), [], "{absurd:?}");
+    }
+    assert_eq!((one.state("us").1, one.state("m2")), (1, (State::Alive, 1)));
+    assert!(one.ring.member("new").is_none());
+    // Step by step somebody with the key may come near the end of the numbers: it still is refuted.
+    let mut accused = 1;
+    while let Some(next) = one.state("us").1.checked_add(1 << 24) {
+        accused = next;
+        one.hear(&dead("us", accused, "m3"));
+        one.events();
+        if one.state("us").1 < accused {
+            break;
+        }
+    }
+    assert!(accused > u32::MAX - (1 << 24));
+    let told = one.state("us");
+    assert!(told.0 == State::Alive && told.1 < u32::MAX);
+    one.hear(&dead("us", told.1, "m3"));
+    assert_eq!(one.state("us").0, State::Alive);
+}
+
+#[test]
+fn names_that_nobody_has_reached_make_room_for_others() {
+    let mut one = One::new(3);
+    one.ring.vouch(one.now, "m2");
+    one.hear(&dead("m3", 1, "m2"));
+    let mut left = 0;
+    for number in 0..2 * MEMBERS {
+        one.now += Duration::from_micros(10);
+        one.hear(&alive(&format!("ghost-{number}"), 77, 1, &[]));
+        let gone = |it: &Event| matches!(it, Event::Left(member) if member.name.starts_with("ghost-") || &*member.name == "m4");
+        left += one.events().iter().filter(|it| gone(it)).count();
+    }
+    assert_eq!(one.ring.members().count(), MEMBERS);
+    assert_eq!(left, 2 * MEMBERS + 4 - MEMBERS - 1, "all that went but the dead one are told");
+    assert_eq!(one.state("m2").0, State::Alive, "it was heard");
+    assert!(one.ring.member("m3").is_none() && one.ring.member("ghost-0").is_none());
+    one.hear(&alive("new", 5, 1, &[]));
+    assert_eq!(one.state("new").0, State::Alive);
+    one.ring.vouch(one.now, "new");
+    for number in 0..2 * MEMBERS {
+        one.now += Duration::from_micros(10);
+        one.hear(&alive(&format!("other-{number}"), 77, 1, &[]));
+    }
+    assert_eq!(one.state("new").0, State::Alive);
+}

@@ -91,7 +91,7 @@ fn a_state_of_members_that_cannot_be_understood_is_not_merged() {
 #[test]
 fn joining_opens_few_streams_at_once_and_tells_of_each() {
     let mut one = One::new(0);
-    one.ring.join(one.now, (1..=40).map(address));
+    one.ring.join(one.now, (1..=100).map(address));
     let mut told = 0;
     let mut outputs = one.outputs();
     let streams = |outputs: &[Output]| {
@@ -101,7 +101,14 @@ fn joining_opens_few_streams_at_once_and_tells_of_each() {
         });
         open.collect::<Vec<_>>()
     };
-    assert_eq!(streams(&outputs).len(), 16);
+    assert_eq!(streams(&outputs).len(), 64);
+    let joining = |outputs: &mut Vec<Output>, first: bool| {
+        let is_that = |it: &Output| *it == Output::Event(Event::Joining(first));
+        let count = outputs.len();
+        outputs.retain(|it| !is_that(it));
+        count - outputs.len()
+    };
+    assert_eq!(joining(&mut outputs, true), 1);
     while let Some((stream, to)) = streams(&outputs).first().copied() {
         assert_ne!(to, address(1), "not ourselves");
         one.ring.handle(one.now, Input::Response { stream, result: Err("refused") });
@@ -115,9 +122,12 @@ fn joining_opens_few_streams_at_once_and_tells_of_each() {
                 other => outputs.push(other),
             }
         }
-        assert!(streams(&outputs).len() <= 16);
+        assert!(streams(&outputs).len() <= 64);
     }
-    assert_eq!(told, 39);
+    assert_eq!(told, 99);
+    assert_eq!(joining(&mut outputs, false), 1, "all have been tried");
+    one.ring.join(one.now, (1..=100).map(address));
+    assert_eq!(joining(&mut one.outputs(), true), 0, "they were in vain before");
 }
 
 #[test]
@@ -167,5 +177,33 @@ fn an_impossible_name_or_meta_data_is_refused() {
         (config("x", vec![0; 513]), ConfigError::Meta),
     ] {
         assert_eq!(Ring::new(config, one.now).unwrap_err(), error);
+    }
+}
+
+#[test]
+fn an_odd_entry_of_a_state_is_dropped_and_no_other() {
+    let name = |text: &[u8; 1]| [&b"\xa4Name\xa1"[..], text].concat();
+    let address = b"\xa4Addr\xa4\xc0\x00\x02\x07\xabIncarnation\x01".to_vec();
+    let odd = [
+        [&[0x84][..], &name(b"a"), &address, b"\xa3Vsn\xa3\x01\x05\x02"].concat(),
+        [&[0x84][..], &name(b"b"), &address, b"\xa5State\x09"].concat(),
+        [&[0x83, 0xa4][..], b"Name\xda\x01\x2c", &[b'x'; 300], &address].concat(),
+        [&[0x83, 0xa4][..], b"Name\xc3", &address].concat(),
+        vec![0xc0],
+        b"\x91\xa1a".to_vec(),
+    ];
+    for odd in odd {
+        let mut one = One::new(0);
+        let entries = [state("first", State::Alive), state("last", State::Alive)];
+        let mut octets = push_pull::encode(false, 3, entries[..1].iter().cloned());
+        octets.extend_from_slice(&odd);
+        // The entry alone, without kind and head.
+        let last = push_pull::encode(false, 1, entries[1..].iter().cloned());
+        let head = push_pull::encode(false, 1, std::iter::empty()).len();
+        octets.extend_from_slice(&last[head..]);
+        one.ring.handle(one.now, Input::Request { stream: 1, octets: &octets });
+        let there = ["first", "last"].map(|name| one.ring.member(name).is_some());
+        assert_eq!(there, [true, true], "{odd:?}");
+        assert_eq!((one.ring.members().count(), one.ring.discarded()), (3, 1), "{odd:?}");
     }
 }

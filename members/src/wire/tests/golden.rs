@@ -110,7 +110,7 @@ fn state<'a>(name: &'a str, address: IpAddr, meta: &'a [u8]) -> NodeState<'a> {
 
 fn envelope(label: &str) -> Envelope {
     let key = Key::from_secret(b"abcdefghijklmnopqrstuv");
-    Envelope::new(label, Some(key), true, true).unwrap()
+    Envelope::new(label, Some(key.into()), true, true).unwrap()
 }
 
 /// The packet is read as these messages, and they are written as the packet.
@@ -215,7 +215,7 @@ fn another_label_or_key_is_refused_and_so_is_plaintext() {
     assert_eq!(none.open_packet(&mut ENCRYPTED_ACK.clone()), Err(DecodeError::Label));
     assert_eq!(none.open_packet(&mut ACK.clone()), Err(DecodeError::Decryption));
     assert_eq!(none.open_stream(&mut PUSH_PULL_JOIN.clone()), Err(DecodeError::Plaintext));
-    let other = Envelope::new("ring-one", Some(Key::new(&[1; 32])), true, true).unwrap();
+    let other = Envelope::new("ring-one", Some(Key::new(&[1; 32]).into()), true, true).unwrap();
     assert_eq!(other.open_packet(&mut ENCRYPTED_ACK.clone()), Err(DecodeError::Decryption));
     assert_eq!(other.open_stream(&mut ENCRYPTED_JOIN.clone()), Err(DecodeError::Decryption));
     let keyless = Envelope::new("ring-one", None, true, true).unwrap();
@@ -225,7 +225,7 @@ fn another_label_or_key_is_refused_and_so_is_plaintext() {
 #[test]
 fn without_verification_both_plaintext_and_ciphertext_are_taken() {
     let key = Key::from_secret(b"abcdefghijklmnopqrstuv");
-    let lenient = Envelope::new("ring-one", Some(key), false, false).unwrap();
+    let lenient = Envelope::new("ring-one", Some(key.into()), false, false).unwrap();
     assert_eq!(lenient.open_packet(&mut ENCRYPTED_ACK.clone()), Ok(ACK.as_slice()));
     let mut plain = [LABEL.as_slice(), &ACK].concat();
     assert_eq!(lenient.seal_packet([0; 12], &ACK), plain);

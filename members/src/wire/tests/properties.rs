@@ -68,7 +68,7 @@ proptest! {
         nonce: [u8; 12],
         pieces in vec(1_usize..200, 1..20),
     ) {
-        let key = encrypted.then(|| Key::new(&[9; 32]));
+        let key = encrypted.then(|| Key::new(&[9; 32]).into());
         let envelope = Envelope::new(&label, key, true, true).unwrap();
         let messages: Vec<Vec<u8>> =
             sequences.iter().map(|sequence| Message::Nack { sequence: *sequence }.encode()).collect();

@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What the ring's port refused: counted by cause, and by source in a table of a fixed size, so that the log can name the worst ones. No
+//! input makes it longer.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use crate::DecodeError;
+
+/// How often the log is told.
+const PAUSE: Duration = Duration::from_secs(60);
+/// Sources that are counted at the same time.
+const SOURCES: usize = 32;
+/// Sources that are named.
+const NAMED: usize = 5;
+/// How long it is known of a source that it has another key.
+const OTHER_KEY: Duration = Duration::from_secs(120);
+
+/// Why something was refused; the label `cause` of a metric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Cause {
+    /// It is not sealed by a key that is taken here, or is sealed where there is no key.
+    Key,
+    /// It is in the clear, and the ring has a key.
+    Plain,
+    /// It has another label, or none where there is one.
+    Label,
+    /// It is nothing that a member writes.
+    Malformed,
+    /// It is longer than anything that a ring needs.
+    Length,
+    /// A stream on which nothing came in time.
+    Silent,
+    /// A stream on which no whole request came in time, or whose answer was not read.
+    Slow,
+    /// A stream that was given up by its sender before there was a whole request.
+    Ended,
+    /// A stream whose place was wanted by another one.
+    Crowded,
+    /// An ICMP error about a datagram that was not sent.
+    Icmp,
+}
+
+impl Cause {
+    /// All of them.
+    pub const ALL: [Self; 10] = [
+        Self::Key,
+        Self::Plain,
+        Self::Label,
+        Self::Malformed,
+        Self::Length,
+        Self::Silent,
+        Self::Slow,
+        Self::Ended,
+        Self::Crowded,
+        Self::Icmp,
+    ];
+
+    /// Its name, for logs and metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Key => "key",
+            Self::Plain => "plain",
+            Self::Label => "label",
+            Self::Malformed => "malformed",
+            Self::Length => "length",
+            Self::Silent => "silent",
+            Self::Slow => "slow",
+            Self::Ended => "ended",
+            Self::Crowded => "crowded",
+            Self::Icmp => "icmp",
+        }
+    }
+
+    /// Of what could not be read.
+    pub(crate) const fn of(error: &DecodeError) -> Self {
+        match error {
+            DecodeError::Decryption | DecodeError::NoKey => Self::Key,
+            DecodeError::Plaintext => Self::Plain,
+            DecodeError::Label => Self::Label,
+            DecodeError::Length => Self::Length,
+            DecodeError::Truncated
+            | DecodeError::Type
+            | DecodeError::Value
+            | DecodeError::Kind(_)
+            | DecodeError::Nested
+            | DecodeError::Checksum
+            | DecodeError::Compression => Self::Malformed,
+        }
+    }
+}
+
+/// What was refused since the start, for metrics and people.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Refused {
+    /// How much, by cause; causes without any are missing.
+    pub counts: BTreeMap<Cause, u64>,
+    /// Who sent lately what no key here opens, as far as it is among those that are refused most.
+    pub other_key: Vec<IpAddr>,
+}
+
+/// A source in the table.
+#[derive(Clone, Copy, Debug)]
+struct Source {
+    /// What was refused since the last report; too high by what the source had that was here before.
+    count: u64,
+    cause: Cause,
+    other_key: Option<Instant>,
+}
+
+/// See the module's head.
+#[derive(Debug, Default)]
+pub(super) struct Refusals {
+    counts: BTreeMap<Cause, u64>,
+    /// The space-saving algorithm (Metwally, Agrawal, El Abbadi 2005): whoever has more than a part of 1/[`SOURCES`] is in it for certain.
+    sources: BTreeMap<IpAddr, Source>,
+    /// Refused since the last report.
+    fresh: u64,
+    reported: Option<Instant>,
+}
+
+impl Refusals {
+    /// Something of this source was refused.
+    pub(super) fn note(&mut self, now: Instant, from: IpAddr, cause: Cause) {
+        let total = self.counts.entry(cause).or_default();
+        *total = total.saturating_add(1);
+        self.fresh = self.fresh.saturating_add(1);
+        let from = from.to_canonical();
+        let mut count = 0;
+        if self.sources.len() >= SOURCES && !self.sources.contains_key(&from) {
+            let least = self.sources.iter().min_by_key(|(_, source)| source.count);
+            if let Some((least, source)) = least.map(|(least, source)| (*least, *source)) {
+                self.sources.remove(&least);
+                count = source.count;
+            }
+        }
+        let source = self.sources.entry(from).or_insert(Source { count, cause, other_key: None });
+        source.count = source.count.saturating_add(1);
+        source.cause = cause;
+        if cause == Cause::Key {
+            source.other_key = Some(now);
+        }
+    }
+
+    /// What the log is to say now: how much was refused since it said so last, and of whom most; at most once a minute.
+    pub(super) fn report(&mut self, now: Instant) -> Option<(u64, String)> {
+        if self.fresh == 0 || self.reported.is_some_and(|last| now < last + PAUSE) {
+            return None;
+        }
+        self.reported = Some(now);
+        let mut worst: Vec<_> = self.sources.iter().filter(|(_, it)| it.count > 0).collect();
+        worst.sort_by_key(|(_, source)| std::cmp::Reverse(source.count));
+        let mut text = String::new();
+        for (address, Source { count, cause, .. }) in worst.into_iter().take(NAMED) {
+            let comma = if text.is_empty() { "" } else { ", " };
+            // Writing to a string cannot fail.
+            let _ = write!(text, "{comma}{address}: {count} ({})", cause.name());
+        }
+        for source in self.sources.values_mut() {
+            source.count = 0;
+        }
+        Some((std::mem::take(&mut self.fresh), text))
+    }
+
+    /// How much was refused since the start.
+    pub(super) fn total(&self) -> u64 {
+        self.counts.values().fold(0, |sum, count| sum.saturating_add(*count))
+    }
+
+    /// For metrics and people.
+    pub(super) fn refused(&self, now: Instant) -> Refused {
+        let lately = |at: Instant| now < at + OTHER_KEY;
+        let other_key = self.sources.iter().filter(|(_, it)| it.other_key.is_some_and(lately));
+        Refused {
+            counts: self.counts.clone(),
+            other_key: other_key.map(|(address, _)| *address).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn from(number: u32) -> IpAddr {
+        std::net::Ipv4Addr::from(0x0a00_0000 + number).into()
+    }
+
+    #[allow(clippy::disallowed_methods, reason = "a test's beginning of time")]
+    fn beginning() -> Instant {
+        Instant::now()
+    }
+
+    #[test]
+    fn it_is_told_once_a_minute_with_the_worst_sources_first() {
+        let now = beginning();
+        let mut refusals = Refusals::default();
+        assert_eq!(refusals.report(now), None);
+        refusals.note(now, from(1), Cause::Plain);
+        assert_eq!(refusals.report(now), Some((1, "10.0.0.1: 1 (plain)".to_owned())));
+        for _ in 0..3 {
+            refusals.note(now, from(2), Cause::Icmp);
+        }
+        refusals.note(now, from(1), Cause::Key);
+        assert_eq!(refusals.report(now + PAUSE / 2), None);
+        let told = "10.0.0.2: 3 (icmp), 10.0.0.1: 1 (key)".to_owned();
+        assert_eq!(refusals.report(now + PAUSE), Some((4, told)));
+        assert_eq!(refusals.report(now + PAUSE * 2), None, "nothing since");
+        let refused = refusals.refused(now);
+        let counts = [(Cause::Key, 1), (Cause::Plain, 1), (Cause::Icmp, 3)];
+        assert_eq!(refused.counts, counts.into());
+        assert_eq!(refused.other_key, [from(1)]);
+        assert!(refusals.refused(now + OTHER_KEY).other_key.is_empty());
+        assert_eq!(refusals.total(), 5);
+    }
+
+    #[test]
+    fn whoever_sends_most_is_found_among_many_and_the_table_stays_short() {
+        let now = beginning();
+        let mut refusals = Refusals::default();
+        for number in 0..50_000 {
+            refusals.note(now, from(1_000 + number), Cause::Key);
+            if number % 10 == 0 {
+                refusals.note(now, from(7), Cause::Plain);
+            }
+        }
+        assert_eq!(refusals.sources.len(), SOURCES);
+        let (count, text) = refusals.report(now).unwrap();
+        assert_eq!(count, 55_000);
+        assert!(text.starts_with("10.0.0.7: "), "{text}");
+        assert_eq!(text.matches(": ").count(), NAMED, "{text}");
+    }
+}

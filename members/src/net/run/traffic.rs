@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Datagrams, and the errors that come back for them.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use super::{BURST, Runner, now};
+use crate::net::COMPANION;
+use crate::net::refusals::Cause;
+use crate::net::sent::QUOTE;
+use crate::net::socket::{self, Batch};
+use crate::{DecodeError, Input};
+
+/// Batches of datagrams taken in one turn.
+const PORTION: usize = 16;
+/// A datagram is tried to be sent so often, while errors of earlier ones come in its way.
+const SENDS: usize = 16;
+
+impl Runner {
+    /// Takes what is there, but not for ever.
+    pub(super) fn receive(&mut self, batch: &mut Batch) {
+        self.more = true;
+        for _ in 0..PORTION {
+            match batch.receive(self.udp.get_ref()) {
+                Ok(more) => {
+                    for (from, octets) in batch.datagrams() {
+                        self.datagram(from, octets);
+                        self.carry_out();
+                    }
+                    self.more = more;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.more = false,
+                // An error of an earlier datagram, which also is in the queue.
+                Err(_) => self.receive_errors(),
+            }
+            if !self.more {
+                break;
+            }
+        }
+    }
+
+    /// Takes the errors of earlier datagrams; one that quotes none of them was made up.
+    pub(super) fn receive_errors(&mut self) {
+        let mut quote = [0; QUOTE];
+        for _ in 0..BURST {
+            let Ok(found) = socket::error(self.udp.get_ref(), &mut quote) else { return };
+            let Some(found) = found else { continue };
+            let now = now();
+            let (to, port_closed) = (found.to, found.port_closed);
+            let quoted = quote.get(..found.quoted).unwrap_or_default();
+            if !self.sent.includes(now, to, quoted) {
+                let by = found.by.unwrap_or(to.ip());
+                self.streams.door.refusals().note(now, by, Cause::Icmp);
+                continue;
+            }
+            self.ring.handle(now, Input::Unreachable { to, port_closed });
+            if let Some(companion) = self.companion.as_mut().filter(|_| port_closed) {
+                companion.port_closed(now, to);
+            }
+        }
+        self.more = true;
+    }
+
+    fn datagram(&mut self, from: SocketAddr, octets: &mut [u8]) {
+        let now = now();
+        let taken = if octets.first() == Some(&COMPANION) {
+            match &mut self.companion {
+                Some(companion) => companion.datagram(now, from, octets),
+                None => Ok(()),
+            }
+        } else {
+            let opened = self.streams.envelope.open_packet(octets);
+            opened.map(|octets| self.ring.handle(now, Input::Packet { from, octets }))
+        };
+        if let Err(error) = taken {
+            self.refuse(now, from, &error);
+        }
+    }
+
+    /// What others send and we cannot read is their trouble or ours: a wrong key looks like this.
+    fn refuse(&self, now: Instant, from: SocketAddr, error: &DecodeError) {
+        self.streams.door.refusals().note(now, from.ip(), Cause::of(error));
+    }
+
+    /// Whether it left the host. What the kernel has no room for at the moment counts as sent: it may get lost later, too.
+    pub(super) fn send(&mut self, to: SocketAddr, datagram: &[u8]) -> bool {
+        self.sent.note(now(), to, datagram);
+        let socket = self.udp.get_ref();
+        let mut result = socket.send_to(datagram, to);
+        // It may have been the error of an earlier datagram, which is taken back by telling it; anybody can cause those at any rate.
+        for _ in 1..SENDS {
+            if result.is_ok() {
+                break;
+            }
+            result = socket.send_to(datagram, to);
+        }
+        match result {
+            Ok(_) => true,
+            Err(error) => {
+                tracing::debug!(%to, %error, "a datagram was not sent");
+                matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::ENOBUFS | libc::ENOMEM))
+            }
+        }
+    }
+}
