@@ -160,6 +160,10 @@ pub fn delete_all(kube: &Kube) -> anyhow::Result<()> {
             kube.delete(POOLS)?;
             continue;
         }
+        if plural == "speakerreports" {
+            empty(kube, &format!("/apis/ferrolb.io/v1alpha1/namespaces/{SYSTEM}/{plural}"))?;
+            continue;
+        }
         if crd.pointer("/spec/group").and_then(Value::as_str) != Some("metallb.io") {
             // A scenario brought it.
             let version = "apiextensions.k8s.io/v1";

@@ -72,6 +72,7 @@ fn churn(kube: &Kube, ended: &AtomicBool) -> anyhow::Result<usize> {
 }
 
 fn roll_out(lab: &Lab, leader: &mut Process, number: usize) -> anyhow::Result<()> {
+    eventually_true("the old one decides", SOON, || Ok(decisions(leader).next().is_some()))?;
     let next = controller(lab, number)?;
     eventually_true("the next one stands by", SOON, || {
         let standing = lease(lab)?;
