@@ -81,7 +81,7 @@ impl Stranger {
         Ok(process)
     }
 
-    /// Lets an attack go on for this long; what became of the address meanwhile, and how much it was really: packets a second, or connections at a time.
+    /// Lets an attack go on for this long; what became of the address meanwhile, and how much it was really.
     ///
     /// # Errors
     /// When it cannot be done.
@@ -91,7 +91,7 @@ impl Stranger {
         watched: &Watched,
         attack: Attack,
         time: Duration,
-    ) -> anyhow::Result<(Kept, u64)> {
+    ) -> anyhow::Result<(Kept, Done)> {
         let from = now();
         let process = self.start(lab, attack, time)?;
         let done = ended(lab, process, time)?;
@@ -99,15 +99,35 @@ impl Stranger {
     }
 }
 
+/// How much an attack was really.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Done {
+    /// Packets in a second, or connections at once.
+    pub amount: u64,
+    /// Connections that were opened in a second, where it is them.
+    pub opened: Option<u64>,
+}
+
+impl std::fmt::Display for Done {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.opened {
+            Some(opened) => write!(formatter, "{} at once, {opened} opened/s", self.amount),
+            None => write!(formatter, "{}/s", self.amount),
+        }
+    }
+}
+
 /// Waits until an attack is over; how much it was.
 ///
 /// # Errors
 /// When it failed or does not end.
-pub fn ended(lab: &Lab, mut process: Process, time: Duration) -> anyhow::Result<u64> {
+pub fn ended(lab: &Lab, mut process: Process, time: Duration) -> anyhow::Result<Done> {
     let status = eventually("the attack is over", time + SOON, || Ok(process.ended()))?;
     anyhow::ensure!(status.success(), "the stranger: {status}: {}", process.log());
     let last = said(lab, DID).pop().context("it did not say how much it was")?;
-    last.rsplit(' ').next().unwrap_or_default().parse().with_context(|| last.clone())
+    let mut numbers = last.split(' ').skip(1).map(str::parse);
+    let amount = numbers.next().context("no number")?.with_context(|| last.clone())?;
+    Ok(Done { amount, opened: numbers.next().transpose()? })
 }
 
 /// The lines of its log with this first word.

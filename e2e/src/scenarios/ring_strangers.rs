@@ -47,7 +47,7 @@ pub(super) fn run(lab: &mut Lab) -> anyhow::Result<()> {
         let name = attack.kind.name();
         let from = now();
         let (kept, done) = stranger.attack(lab, &watched, attack, ATTACKED).context(name)?;
-        println!("     {name}, {done} {}: {kept}", attack.kind.unit());
+        println!("     {name}, {done}: {kept}");
         let told = || watched.watcher.with(|record| story(record, from, now()));
         ensure!(kept.changes == 0 && kept.twice == 0, "{name}: it moved: {kept}\n{}", told());
         ensure!(kept.unanswered <= quiet.unanswered + FAILOVER, "{name}: {kept}\n{}", told());

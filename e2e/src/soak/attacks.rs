@@ -20,7 +20,7 @@ use crate::lab::fleet::Kind as Programs;
 use crate::lab::metallb::MetalLb;
 use crate::lab::node::{PodAddresses, Proxy};
 use crate::lab::objects::{POOL_V4, l2_advertisement, pool, service};
-use crate::lab::stranger::{Attack, Kept, Stranger, ended};
+use crate::lab::stranger::{Attack, Done, Kept, Stranger, ended};
 use crate::lab::wait::{eventually, now};
 use crate::lab::watcher::Watcher;
 use crate::lab::{Lab, SOON};
@@ -46,20 +46,12 @@ const RATES: [u32; 6] = [10_000, 20_000, 50_000, 100_000, 200_000, 400_000];
 /// For so long each of these.
 const STEP: Duration = Duration::from_secs(5);
 
-/// A line of the table.
-struct Row {
-    attack: String,
-    /// How much it was, for each kind of programs.
-    amounts: Vec<u64>,
-    kept: Vec<Kept>,
-}
-
 /// What one kind of programs went through.
 #[derive(Default)]
 struct Played {
     /// The attack, how much it was, and what became of the address.
-    attacks: Vec<(String, u64, Kept)>,
-    /// For each kind that was made ever faster: the last rate with every question answered, and the next one, if there was one.
+    attacks: Vec<(String, Option<Done>, Kept)>,
+    /// For each kind that was made ever faster: the last rate at which the address was kept, and the next one, if there was one.
     limits: Vec<String>,
 }
 
@@ -120,19 +112,19 @@ fn all(
 ) -> anyhow::Result<Played> {
     let stranger = Stranger::new(lab)?;
     let mut played = Played::default();
-    let mut add = |attack: String, amount: u64, kept: Kept| {
-        println!("{attack}, {amount}: {kept}");
-        played.attacks.push((attack, amount, kept));
+    let mut add = |attack: &str, done: Option<Done>, kept: Kept| {
+        println!("{attack}, {done:?}: {kept}");
+        played.attacks.push((attack.to_owned(), done, kept));
     };
-    add("none".to_owned(), 0, Kept::quiet(watched, time)?);
+    add("none", None, Kept::quiet(watched, time)?);
     let from = now();
     restart(lab, &watched.owner, &start)?;
     // The rest of the time belongs to it as well.
     eventually("the time is over", time + SOON, || Ok((from.elapsed() >= time).then_some(())))?;
-    add("none; the owner's speaker is started anew".to_owned(), 0, Kept::of(watched, from));
+    add("none; the owner's speaker is started anew", None, Kept::of(watched, from));
     for attack in ATTACKS {
-        let (kept, amount) = stranger.attack(lab, watched, attack, time)?;
-        add(format!("{} ({})", attack.kind.name(), attack.kind.unit()), amount, kept);
+        let (kept, done) = stranger.attack(lab, watched, attack, time)?;
+        add(attack.kind.name(), Some(done), kept);
         recover(watched);
     }
     let from = now();
@@ -140,7 +132,7 @@ fn all(
     restart(lab, &watched.owner, &start)?;
     let held = ended(lab, holding, time)?;
     let name = format!("{}; the owner's speaker is started anew", HELD.kind.name());
-    add(name, held, Kept::of(watched, from));
+    add(&name, Some(held), Kept::of(watched, from));
     recover(watched);
     for kind in [Kind::Unreachable, Kind::Datagrams] {
         let limit = limit(lab, watched, &stranger, kind)?;
@@ -174,38 +166,33 @@ fn limit(lab: &Lab, watched: &Watched, stranger: &Stranger, kind: Kind) -> anyho
     let mut held = 0;
     for amount in RATES {
         let (kept, done) = stranger.attack(lab, watched, Attack { kind, amount }, STEP)?;
-        println!("{}, {done} {}: {kept}", kind.name(), kind.unit());
+        println!("{}, {done}: {kept}", kind.name());
         recover(watched);
         let Kept { changes, twice, unanswered, asked } = kept;
         if changes > quiet.changes || twice > quiet.twice || unanswered > quiet.unanswered {
             return Ok(format!(
-                "{}: held at {held} packets/s, not at {done} ({changes} changes of owner, {twice} answered by two, {unanswered} of {asked} unanswered)",
-                kind.name()
+                "{}: held at {held} packets/s, not at {} ({changes} changes of owner, {twice} answered by two, {unanswered} of {asked} unanswered)",
+                kind.name(),
+                done.amount,
             ));
         }
         // The machine gives no more.
-        if done <= held {
+        if done.amount <= held {
             break;
         }
-        held = done;
+        held = done.amount;
     }
     Ok(format!("{}: held at all rates, up to {held} packets/s", kind.name()))
 }
 
 fn table(ours: &Played, theirs: &Played, time: Duration) -> String {
     let mut text = String::from(
-        "\n| attack | amount: ferrolb, MetalLB | ferrolb | MetalLB 0.15.2 |\n|---|---|---|---|\n",
+        "\n| attack | amount | ferrolb | amount | MetalLB 0.15.2 |\n|---|---|---|---|---|\n",
     );
-    let rows = ours.attacks.iter().zip(&theirs.attacks).map(|(ours, theirs)| Row {
-        attack: ours.0.clone(),
-        amounts: vec![ours.1, theirs.1],
-        kept: vec![ours.2, theirs.2],
-    });
-    for row in rows {
-        let amounts: Vec<String> = row.amounts.iter().map(u64::to_string).collect();
-        let kept: Vec<String> = row.kept.iter().map(Kept::to_string).collect();
-        let (amounts, kept) = (amounts.join(", "), kept.join(" | "));
-        let _ = writeln!(text, "| {} | {amounts} | {kept} |", row.attack);
+    let amount = |done: Option<Done>| done.map_or_else(|| "-".to_owned(), |done| done.to_string());
+    for ((attack, first, kept), (_, second, other)) in ours.attacks.iter().zip(&theirs.attacks) {
+        let (first, second) = (amount(*first), amount(*second));
+        let _ = writeln!(text, "| {attack} | {first} | {kept} | {second} | {other} |");
     }
     let _ = write!(
         text,
@@ -242,14 +229,14 @@ mod tests {
         let kept = |changes, unanswered| Kept { changes, twice: 2, unanswered, asked: 600 };
         let played = |changes, limit: &str| Played {
             attacks: vec![
-                ("none".to_owned(), 0, kept(0, 0)),
-                ("some".to_owned(), 7, kept(changes, 3)),
+                ("none".to_owned(), None, kept(0, 0)),
+                ("some".to_owned(), Some(Done { amount: 7, opened: None }), kept(changes, 3)),
             ],
             limits: vec![limit.to_owned()],
         };
         let table = table(&played(0, "a"), &played(5, "b"), Duration::from_secs(60));
         assert!(
-            table.contains("| some | 7, 7 | 0 / 2 / 3 of 600 | 5 / 2 / 3 of 600 |\n"),
+            table.contains("| some | 7/s | 0 / 2 / 3 of 600 | 7/s | 5 / 2 / 3 of 600 |\n"),
             "{table}"
         );
         assert!(table.contains("on MetalLB: b.\n"), "{table}");

@@ -64,8 +64,7 @@ pub(super) fn play(orders: &Orders) -> anyhow::Result<()> {
     }
     ensure!(opened > 0, "no connection could be opened");
     let second = usize::try_from(orders.time.as_secs())?;
-    println!("opened: {} a second", opened.checked_div(second).context("no time")?);
-    println!("{DID}: {at_once}");
+    println!("{DID}: {at_once} {}", opened.checked_div(second).context("no time")?);
     Ok(())
 }
 

@@ -18,7 +18,8 @@ use clap::ValueEnum;
 const PORT: u16 = 7946;
 /// The first word of the line that a stranger writes when it begins.
 pub const BEGINS: &str = "begins";
-/// The first word of the line that it writes in the end.
+/// The first word of the line that it writes in the end, before how many packets it sent in a second, or how many connections it held at once and how many it
+/// opened in a second.
 pub const DID: &str = "did";
 
 /// What it does.
