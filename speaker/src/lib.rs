@@ -15,6 +15,7 @@ pub mod blockage;
 mod claims;
 mod conflict_book;
 pub mod election;
+mod fnv;
 mod handover;
 pub mod herald;
 mod holdings;

@@ -8,6 +8,8 @@ use cluster::ObjectKey;
 use cluster::model::{ANNOUNCED_CONDITION, ServiceCondition};
 use crds::ferrolb::Word;
 
+use crate::fnv::fnv1a;
+
 /// The number of objects among which the Services are shared out: of 10,000 Services each has about 625.
 pub const SHARES: u8 = 16;
 /// The most octets of names and messages that one object has: the API server takes 1.5 MiB in all.
@@ -87,13 +89,9 @@ impl Report {
     }
 }
 
-/// By FNV-1a of the key: the same for every build, so that a speaker that starts again writes the same objects.
+/// The same for every build, so that a speaker that starts again writes the same objects.
 fn share_of(service: &ObjectKey) -> u8 {
-    let hash = service
-        .as_str()
-        .bytes()
-        .fold(0x811c_9dc5_u32, |hash, octet| (hash ^ u32::from(octet)).wrapping_mul(0x0100_0193));
-    u8::try_from(hash % u32::from(SHARES)).unwrap_or(0)
+    u8::try_from(fnv1a(service.as_str().bytes()) % u32::from(SHARES)).unwrap_or(0)
 }
 
 #[cfg(test)]

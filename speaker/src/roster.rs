@@ -17,6 +17,8 @@ use std::sync::Arc;
 use crds::config::Config;
 use l2::LinkReport;
 
+use crate::fnv::fnv1a;
+
 mod links;
 
 pub(crate) use links::Allowed;
@@ -295,11 +297,8 @@ impl PoolOrder {
             config.pools.keys().chain(config.invalid_pools.keys()).cloned().collect();
         names.sort();
         names.dedup();
-        // FNV-1a, with an end mark for each name.
-        let mut digest = 0x811c_9dc5_u32;
-        for byte in names.iter().flat_map(|name| name.bytes().chain([0])) {
-            digest = (digest ^ u32::from(byte)).wrapping_mul(0x0100_0193);
-        }
+        // With an end mark for each name.
+        let digest = fnv1a(names.iter().flat_map(|name| name.bytes().chain([0])));
         let places = names.into_iter().enumerate().map(|(place, name)| (name, place)).collect();
         Self { digest, places }
     }

@@ -19,6 +19,7 @@ pub mod container;
 pub mod control_plane;
 pub mod fault;
 pub mod fleet;
+pub mod folder;
 pub mod generation;
 pub mod helm;
 pub mod images;

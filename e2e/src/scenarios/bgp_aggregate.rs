@@ -7,16 +7,15 @@
 //! it is killed and started without aggregates: the route that was left behind is gone; it announces the aggregate again and is stopped
 //! in order: no route stays.
 
-use std::path::Path;
 use std::time::Duration;
 
 use anyhow::ensure;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::lab::bgp::ASN;
+use crate::lab::folder::{start, write};
 use crate::lab::netns::Namespace;
 use crate::lab::objects::{bgp_advertisement, bgp_peer, merge, pool, service};
-use crate::lab::process::{Process, Rights, Start};
 use crate::lab::router::{Families, Kind, Neighbour, Setup};
 use crate::lab::wait::{always, eventually_true};
 use crate::lab::{Lab, SOON};
@@ -108,29 +107,4 @@ fn routes(host: &Namespace) -> anyhow::Result<Vec<String>> {
 
 fn expect_routes(host: &Namespace, wanted: &[&str]) -> anyhow::Result<()> {
     eventually_true(&format!("the host discards {wanted:?}"), SOON, || Ok(routes(host)? == wanted))
-}
-
-fn write(folder: &Path, name: &str, object: &Value) -> anyhow::Result<()> {
-    std::fs::write(folder.join(format!("{name}.yaml")), serde_json::to_string_pretty(object)?)?;
-    Ok(())
-}
-
-fn start(lab: &Lab, host: &Namespace, base: &Path, extra: &[&str]) -> anyhow::Result<Process> {
-    let (manifests, state) = (base.join("manifests"), base.join("state"));
-    let mut arguments = vec![
-        "run".to_owned(),
-        manifests.display().to_string(),
-        "--node=node1".to_owned(),
-        format!("--folder-state={}", state.display()),
-    ];
-    arguments.extend(extra.iter().map(|argument| (*argument).to_owned()));
-    let start = Start {
-        name: "ferrolb".into(),
-        namespace: host,
-        program: &lab.programs.ferrolb,
-        arguments,
-        environment: Vec::new(),
-        rights: Rights::All,
-    };
-    Process::start(lab.folder(), start)
 }

@@ -16,10 +16,11 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use serde_json::{Value, json};
 
 use crate::lab::netns::Namespace;
+use crate::lab::folder::{start, write};
 use crate::lab::node::fetch;
 use crate::lab::objects::{l2_advertisement, pool, service};
 use crate::lab::process::{Process, Rights, Start};
@@ -60,7 +61,7 @@ pub(super) fn run(lab: &mut Lab) -> anyhow::Result<()> {
         let asks = json!({"metadata": {"annotations": annotation}});
         write(&manifests, name, &service(name, asks))?;
     }
-    let mut ferrolb = start(lab, &node, &manifests, &state)?;
+    let mut ferrolb = start(lab, &node, &base, &["--accept"])?;
     expect_address(&state, "web", NEXT)?;
     for name in ["own", "broadcast"] {
         eventually_true(&format!("it is said that nothing is accepted for {name}"), SOON, || {
@@ -77,7 +78,7 @@ pub(super) fn run(lab: &mut Lab) -> anyhow::Result<()> {
     choke(&manifests)?;
     busy(lab, &node, &manifests, &state)?;
 
-    let mut second = start(lab, &node, &manifests, &state)?;
+    let mut second = start(lab, &node, &base, &["--accept"])?;
     eventually_true("the second program ends", SOON, || Ok(second.ended().is_some()))?;
     ensure!(second.log().contains("in use by another program"), "it says: {}", second.log());
 
@@ -88,7 +89,7 @@ pub(super) fn run(lab: &mut Lab) -> anyhow::Result<()> {
     ferrolb.kill();
     node.ip("route add local 198.51.100.9 dev lo table local proto 219")?;
     std::fs::remove_file(manifests.join("web.yaml"))?;
-    let mut ferrolb = start(lab, &node, &manifests, &state)?;
+    let mut ferrolb = start(lab, &node, &base, &["--accept"])?;
     eventually_true("the route that the killed program left is gone", SOON, || {
         Ok(!routes(&node)?.iter().any(|route| route.contains(NEXT)))
     })?;
@@ -155,31 +156,6 @@ fn busy(lab: &mut Lab, node: &Namespace, manifests: &Path, state: &Path) -> anyh
 fn routes(node: &Namespace) -> anyhow::Result<Vec<String>> {
     let text = node.run("ip", ["-4", "route", "show", "table", "all"])?;
     Ok(text.lines().map(|line| line.trim().to_owned()).collect())
-}
-
-fn start(lab: &Lab, node: &Namespace, manifests: &Path, state: &Path) -> anyhow::Result<Process> {
-    let text = |path: &Path| path.display().to_string();
-    Process::start(lab.folder(), Start {
-        name: "ferrolb".into(),
-        namespace: node,
-        program: &lab.programs.ferrolb,
-        arguments: vec![
-            "run".into(),
-            text(manifests),
-            "--node=node1".into(),
-            format!("--folder-state={}", text(state)),
-            "--accept".into(),
-        ],
-        environment: Vec::new(),
-        rights: Rights::All,
-    })
-}
-
-/// Writes a manifest as an editor does: beside it, then in its place. JSON is YAML.
-fn write(folder: &Path, name: &str, object: &Value) -> anyhow::Result<()> {
-    let beside = folder.with_file_name(format!("{name}.new"));
-    std::fs::write(&beside, serde_json::to_string_pretty(object)?)?;
-    std::fs::rename(&beside, folder.join(format!("{name}.yaml"))).context("in its place")
 }
 
 fn field(state: &Path, service: &str, name: &str) -> anyhow::Result<Option<String>> {

@@ -13,10 +13,10 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 
+use crate::lab::folder::{start, write};
 use crate::lab::node::fetch;
 use crate::lab::objects::{l2_advertisement, pool, service};
 use crate::lab::process::{Process, Rights, Start};
-use crate::lab::netns::Namespace;
 use crate::lab::wait::{always, eventually_true};
 use crate::lab::{Lab, SOON};
 
@@ -43,7 +43,7 @@ pub(super) fn run(lab: &mut Lab) -> anyhow::Result<()> {
     write(&manifests, "l2", &l2_advertisement("all", json!({})))?;
     write(&manifests, "web", &service("web", json!({})))?;
     write(&manifests, "web6", &service("web6", json!({"spec": {"ipFamilies": ["IPv6"]}})))?;
-    let mut ferrolb = start(lab, &node, &manifests, &state)?;
+    let mut ferrolb = start(lab, &node, &base, &["--accept", "--log-level=info"])?;
     expect_served(lab, &state, "web", "172.30.0.200")?;
     expect_served(lab, &state, "web6", "fd30::1000")?;
 
@@ -62,7 +62,7 @@ pub(super) fn run(lab: &mut Lab) -> anyhow::Result<()> {
     ferrolb.kill();
     write(&manifests, "aaa", &service("aaa", json!({})))?;
     std::fs::remove_file(manifests.join("web6.yaml"))?;
-    let mut ferrolb = start(lab, &node, &manifests, &state)?;
+    let mut ferrolb = start(lab, &node, &base, &["--accept", "--log-level=info"])?;
     expect_served(lab, &state, "other", "172.30.0.200")?;
     expect_served(lab, &state, "web", "172.30.0.210")?;
     expect_served(lab, &state, "aaa", "172.30.0.201")?;
@@ -82,33 +82,6 @@ pub(super) fn run(lab: &mut Lab) -> anyhow::Result<()> {
     let routes = node.run("ip", ["route", "show", "table", "local"])?;
     ensure!(!routes.contains("172.30.0.210"), "local routes are left behind:\n{routes}");
     Ok(())
-}
-
-fn start(lab: &Lab, node: &Namespace, manifests: &Path, state: &Path) -> anyhow::Result<Process> {
-    let text = |path: &Path| path.display().to_string();
-    Process::start(lab.folder(), Start {
-        name: "ferrolb".into(),
-        namespace: node,
-        program: &lab.programs.ferrolb,
-        arguments: vec![
-            "run".into(),
-            text(manifests),
-            "--node=node1".into(),
-            format!("--folder-state={}", text(state)),
-            "--accept".into(),
-            "--log-level=info".into(),
-        ],
-        environment: Vec::new(),
-        rights: Rights::All,
-    })
-}
-
-/// Writes a manifest as an editor does: beside it, then in its place. JSON is YAML.
-fn write(folder: &Path, name: &str, object: &Value) -> anyhow::Result<()> {
-    let path = folder.join(format!("{name}.yaml"));
-    let beside = folder.with_file_name(format!("{name}.new"));
-    std::fs::write(&beside, serde_json::to_string_pretty(object)?)?;
-    std::fs::rename(&beside, &path).context("in its place")
 }
 
 fn expect_served(lab: &mut Lab, state: &Path, name: &str, address: &str) -> anyhow::Result<()> {

@@ -78,8 +78,9 @@ fn play(lab: &mut Lab) -> anyhow::Result<()> {
         Ok(STATES.iter().all(|name| !uids(lab).unwrap_or_default().contains_key(*name)))
     })?;
     let mut after = uids(lab)?;
-    let new = after.remove("crds/configurationstates.metallb.io");
-    ensure!(new.is_some() && after == before, "other objects than before:\n{before:?}\n{after:?}");
+    let new = ["configurationstates.metallb.io", "speakerreports.ferrolb.io"]
+        .map(|crd| after.remove(&format!("crds/{crd}")));
+    ensure!(new.iter().all(Option::is_some) && after == before, "other objects than before:\n{before:?}\n{after:?}");
     let before = uids(lab)?;
     let deployment = format!("/apis/apps/v1/namespaces/{SYSTEM}/deployments/metallb-controller");
     let image = lab.kube().get(&deployment)?;

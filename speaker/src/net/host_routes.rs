@@ -18,6 +18,8 @@ use rtnetlink::packet_route::route::{
 };
 use rtnetlink::{Handle, RouteMessageBuilder};
 
+use crate::fnv::fnv1a;
+
 /// The protocol number of our routes; numbers from 192 on are nobody's.
 const PROTOCOL: u8 = 219;
 
@@ -255,12 +257,9 @@ fn is_of_ferrolb(header: &RouteHeader) -> bool {
     header.protocol == RouteProtocol::Other(PROTOCOL)
 }
 
-/// The metric that names an owner, by FNV-1a of its text: the same for every build.
+/// The metric that names an owner: the same for every build.
 fn metric_of(owner: &str) -> u32 {
-    let hash = owner
-        .bytes()
-        .fold(0x811c_9dc5_u32, |hash, octet| (hash ^ u32::from(octet)).wrapping_mul(0x0100_0193));
-    LAST - hash % OWNERS
+    LAST - fnv1a(owner.bytes()) % OWNERS
 }
 
 fn destination(message: &RouteMessage) -> Option<IpNet> {
