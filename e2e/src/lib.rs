@@ -16,3 +16,4 @@ pub mod scenarios;
 pub mod serve;
 pub mod soak;
 pub mod solicit;
+pub mod strangers;

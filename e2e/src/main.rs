@@ -78,6 +78,9 @@ enum Command {
         /// With how many nodes packets are lost.
         #[arg(long, value_delimiter = ',', default_value = "3,10")]
         loss_nodes: Vec<usize>,
+        /// For how many seconds a stranger attacks by each of its means.
+        #[arg(long, default_value_t = 60)]
+        attack_seconds: u64,
         /// Only these faults, by their names as the table has them ("link cut", "node frozen", ...); none at all with "none".
         #[arg(long, value_delimiter = ',')]
         faults: Vec<String>,
@@ -118,6 +121,21 @@ enum Command {
         /// How many in a second.
         rate: u32,
     },
+    /// Plays a stranger to the ring, who does to the members' port what it can without the key.
+    Stranger {
+        /// What it does.
+        kind: e2e::strangers::Kind,
+        /// Packets a second, or connections that are held at a time.
+        amount: u32,
+        /// For how many seconds.
+        seconds: u64,
+        /// The members' addresses.
+        #[arg(long, value_delimiter = ',')]
+        members: Vec<std::net::Ipv4Addr>,
+        /// Addresses of this namespace.
+        #[arg(long, value_delimiter = ',')]
+        sources: Vec<std::net::Ipv4Addr>,
+    },
     /// Prints the hardware address of everybody who answers for an IPv6 address.
     Solicit {
         /// The address.
@@ -143,6 +161,7 @@ fn main() -> ExitCode {
             antrea_nodes,
             minutes,
             loss_nodes,
+            attack_seconds,
             faults,
             bin_dir,
         } => {
@@ -157,12 +176,14 @@ fn main() -> ExitCode {
                     faults,
                     loss,
                     loss_nodes,
+                    attacks: Duration::from_secs(attack_seconds),
                     out,
                 };
-                e2e::soak::run(&match only {
-                    Some(part) => plan.only(part),
-                    None => plan,
-                })
+                match only {
+                    Some(e2e::soak::Part::Attacks) => e2e::soak::attack(&plan),
+                    Some(part) => e2e::soak::run(&plan.only(part)),
+                    None => e2e::soak::run(&plan),
+                }
             })
         }
         Command::Arp { arguments } => e2e::bench::arp_client(&arguments).map(|()| true),
@@ -178,6 +199,11 @@ fn main() -> ExitCode {
         }
         Command::Claim { link, address, count, rate } => {
             e2e::claim::claim(&link, address, count, rate).map(|()| true)
+        }
+        Command::Stranger { kind, amount, seconds, members, sources } => {
+            let time = Duration::from_secs(seconds);
+            let orders = e2e::strangers::Orders { kind, amount, time, members, sources };
+            e2e::strangers::play(&orders).map(|()| true)
         }
         Command::Solicit { target, link } => e2e::solicit::solicit(target, &link).map(|()| true),
     };

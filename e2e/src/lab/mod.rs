@@ -32,6 +32,7 @@ pub mod node;
 pub mod objects;
 pub mod process;
 pub mod router;
+pub mod stranger;
 pub mod topology;
 pub mod wait;
 pub mod watcher;

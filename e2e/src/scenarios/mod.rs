@@ -54,6 +54,7 @@ scenarios! {
     ring_blocked: Dual,
     ring_mixed: Dual,
     ring_versions: Dual,
+    ring_strangers: Dual,
     permission_late: Dual,
     swap_generations: Dual,
     swap_frr: Dual,

@@ -6,9 +6,10 @@
 //! Steps: each fault of a node and of the ring strikes the owner and is repaired, many times; then, a few times, the owner's speaker is killed and its heir's
 //! stopped while the API server is away; last packets of the ring are lost for long.
 
+mod attacks;
 mod figures;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -37,6 +38,8 @@ pub enum Part {
     LossThree,
     /// Loss with ten nodes.
     LossTen,
+    /// Strangers to the ring; their table stands in a document of its own, and they are played only as this part.
+    Attacks,
 }
 
 /// What to do.
@@ -58,6 +61,8 @@ pub struct Plan {
     pub loss: Duration,
     /// With how many nodes, one size after the other.
     pub loss_nodes: Vec<usize>,
+    /// How long each attack of a stranger lasts, in whole seconds.
+    pub attacks: Duration,
     /// The file whose figures are written anew.
     pub out: PathBuf,
 }
@@ -111,27 +116,40 @@ impl Plan {
 /// The name of what happens while the API server is away, for [`Plan::faults`].
 const API_AWAY: &str = "API server away";
 
+/// Plays the attacks of strangers, and writes their table.
+///
+/// # Errors
+/// When the rack cannot be made, or an attack cannot be played.
+pub fn attack(plan: &Plan) -> anyhow::Result<bool> {
+    on_a_rack(plan, attacks::play).map(|()| true)
+}
+
 /// Does it; true when every goal was met.
 ///
 /// # Errors
 /// When the rack cannot be made, an address has no owner or two, or moves without need.
 pub fn run(plan: &Plan) -> anyhow::Result<bool> {
-    anyhow::ensure!(nix::unistd::Uid::effective().is_root(), "network namespaces need root");
-    cleanup::remove_leftovers();
     let mut figures = Figures::default();
-    let result = control_plane::binary().and_then(|cluster| strikes(plan, &cluster, &mut figures));
-    cleanup::remove_own();
-    result?;
+    on_a_rack(plan, |plan, lab| strike_all(plan, lab, &mut figures))?;
     figures.write(&plan.out)?;
     Ok(figures.all_met())
 }
 
-fn strikes(plan: &Plan, cluster: &Path, figures: &mut Figures) -> anyhow::Result<()> {
-    let mut lab = Lab::new(0, &plan.binaries, cluster, Families::Dual)?;
-    let result = strike_all(plan, &mut lab, figures);
-    if result.is_err() {
-        println!("{}", lab.evidence());
-    }
+fn on_a_rack(
+    plan: &Plan,
+    play: impl FnOnce(&Plan, &mut Lab) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    anyhow::ensure!(nix::unistd::Uid::effective().is_root(), "network namespaces need root");
+    cleanup::remove_leftovers();
+    let result = control_plane::binary().and_then(|cluster| {
+        let mut lab = Lab::new(0, &plan.binaries, &cluster, Families::Dual)?;
+        let result = play(plan, &mut lab);
+        if result.is_err() {
+            println!("{}", lab.evidence());
+        }
+        result
+    });
+    cleanup::remove_own();
     result
 }
 

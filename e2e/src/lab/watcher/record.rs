@@ -74,6 +74,26 @@ impl Record {
             .collect()
     }
 
+    /// How many questions of this time more than one station answered.
+    #[must_use]
+    pub fn answered_by_several(&self, from: Instant, to: Instant) -> usize {
+        let mut answers: BTreeMap<u16, BTreeSet<[u8; 6]>> = BTreeMap::new();
+        for sighting in self.after(from).filter(|sighting| sighting.at < to) {
+            if let Some(number) = sighting.answers {
+                answers.entry(number).or_default().insert(sighting.mac);
+            }
+        }
+        answers.values().filter(|stations| stations.len() > 1).count()
+    }
+
+    /// How often in this time another station claimed the address than the one that had claimed it before.
+    #[must_use]
+    pub fn changes(&self, from: Instant, to: Instant) -> usize {
+        let within = self.after(from).filter(|sighting| sighting.at < to);
+        let stations: Vec<[u8; 6]> = within.map(|sighting| sighting.mac).collect();
+        stations.windows(2).filter(|pair| pair.first() != pair.last()).count()
+    }
+
     /// When the question was asked that this frame answers.
     #[must_use]
     pub fn asked(&self, sighting: &Sighting) -> Option<Instant> {
@@ -112,6 +132,7 @@ mod tests {
                 sighting(25, 2, None),
                 sighting(31, 2, Some(3)),
                 sighting(32, 1, Some(2)),
+                sighting(33, 2, Some(2)),
             ],
             questions: (0..5).map(|number| at(number * 10)).collect(),
         };
@@ -122,6 +143,10 @@ mod tests {
             record.stations(at(0), at(32)),
             [("node1".to_owned(), 1), ("node2".to_owned(), 2)].into()
         );
+        assert_eq!(record.answered_by_several(at(0), at(40)), 1);
+        assert_eq!(record.answered_by_several(at(0), at(33)), 0);
+        assert_eq!(record.changes(at(0), at(40)), 3);
+        assert_eq!(record.changes(at(2), at(32)), 0);
         assert_eq!(record.asked(&record.sightings[3]), Some(at(20)));
         assert_eq!(record.asked(&record.sightings[1]), None);
     }
