@@ -52,6 +52,8 @@ scenarios! {
     tenure: Dual,
     address_pools: Dual,
     ring_blocked: Dual,
+    ring_listed: Dual,
+    ring_key: Dual,
     ring_mixed: Dual,
     ring_versions: Dual,
     ring_strangers: Dual,

@@ -18,7 +18,7 @@ use crate::lab::wait::{eventually_true, now};
 use crate::lab::SOON;
 use crate::strangers::Kind;
 
-const FLAGS: &[&str] = &["--log-level=info"];
+pub(super) const FLAGS: &[&str] = &["--log-level=info"];
 const ATTACKED: Duration = Duration::from_secs(3);
 const ATTACKS: [Attack; 5] = [
     Attack { kind: Kind::Unreachable, amount: 3_000 },
@@ -35,7 +35,7 @@ const HELD: (Attack, Duration) =
 const FAILOVER: usize = 40;
 /// So many may be answered by two where an address passes on by plan and the machine is busy: the old owner waits for a second at most for the new one's word
 /// (docs/failover.md).
-const PLANNED: usize = 120;
+pub(super) const PLANNED: usize = 120;
 
 pub(super) fn run(lab: &mut Lab) -> anyhow::Result<()> {
     let watched = Watched::start(lab, 3, FLAGS)?;
@@ -65,7 +65,7 @@ pub(super) fn run(lab: &mut Lab) -> anyhow::Result<()> {
 }
 
 /// The owner's speaker is stopped in order and starts again: its heir has the address meanwhile, then it has it again.
-fn start_anew(lab: &mut Lab, watched: &Watched) -> anyhow::Result<Kept> {
+pub(super) fn start_anew(lab: &mut Lab, watched: &Watched) -> anyhow::Result<Kept> {
     let from = now();
     let outcome = strike(lab, watched, Fault::Stop)?;
     let started = Fault::Stop.repair(lab, &watched.owner, FLAGS)?;
@@ -79,7 +79,7 @@ fn start_anew(lab: &mut Lab, watched: &Watched) -> anyhow::Result<Kept> {
     Ok(Kept::of(watched, from))
 }
 
-fn nobody_died(lab: &Lab) -> anyhow::Result<()> {
+pub(super) fn nobody_died(lab: &Lab) -> anyhow::Result<()> {
     for node in &lab.nodes {
         let log = node.speaker.as_ref().map(Process::log).context("no speaker")?;
         let died: Vec<&str> = log.lines().filter(|line| line.contains("memberDead")).collect();
