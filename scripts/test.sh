@@ -43,7 +43,7 @@ part "unit and property tests" make --no-print-directory unit
 part "whole speakers, simulated" env FERROLB_SEEDS=2000 \
   cargo test -q --profile ci -p speaker --no-default-features --test simulation whatever_happens
 part "ARP and NDP in namespaces" cargo test -q -p l2 --test namespace -- --ignored --test-threads 2
-part "routes of the host in namespaces" cargo test -q -p speaker --test host_routes -- --ignored --test-threads 2
+part "routes of the host, and a start, in namespaces" cargo test -q -p speaker --test host_routes --test start -- --ignored --test-threads 2
 part "BFD in namespaces" cargo test -q -p bfd --test namespace --test routers -- --ignored --test-threads 2
 part "BGP in namespaces, with real routers" cargo test -q -p bgp --test namespace --test routers -- --ignored --test-threads 2
 part "rings with HashiCorp's members in namespaces" cargo test -q -p members --test ring --test companion --test attacks -- --ignored --test-threads 2

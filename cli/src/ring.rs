@@ -123,4 +123,27 @@ mod tests {
         assert_eq!(address("[fd00::1]:2").unwrap(), "[fd00::1]:2".parse().unwrap());
         assert!(address("host").unwrap_err().to_string().contains("\"host\""));
     }
+
+    #[test]
+    fn a_key_that_can_be_guessed_is_refused_and_the_message_does_not_hold_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("secretkey");
+        let key = "0123456789abcdef";
+        std::fs::write(&file, &key[..SHORT - 1]).unwrap();
+        let error = ring_keys(Some(folder.path())).unwrap_err().to_string();
+        assert!(error.contains("--ml-secret-key-path") && error.contains("15 octets"), "{error}");
+        assert!(
+            error.contains(&file.display().to_string()) && !error.contains("0123456"),
+            "{error}"
+        );
+        std::fs::write(&file, b"").unwrap();
+        let error = ring_keys(Some(folder.path())).unwrap_err().to_string();
+        assert!(error.contains("is empty"), "{error}");
+        std::fs::remove_file(&file).unwrap();
+        assert!(ring_keys(Some(folder.path())).is_err(), "a folder without a key");
+        std::fs::write(&file, key).unwrap();
+        assert_eq!(ring_keys(Some(folder.path())).unwrap().unwrap().octets, SHORT);
+        assert!(ring_keys(None).unwrap().is_none());
+        assert!(ring_keys(Some(Path::new(""))).unwrap().is_none());
+    }
 }

@@ -136,7 +136,6 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
         shown: BTreeMap::new(),
         hosts: BTreeSet::new(),
         unaccepted: BTreeMap::new(),
-        postponed: false,
     };
     runner.load(source.next().await.context("the folder was not read")?).await;
     let terminated = daemon::signals::terminated();
@@ -208,8 +207,6 @@ struct Runner {
     hosts: BTreeSet<Arc<str>>,
     /// What is announced and has no local route, since the host has it itself; and why.
     unaccepted: BTreeMap<IpAddr, String>,
-    /// Nothing was decided yet, since the ring has not been met.
-    postponed: bool,
 }
 
 impl Runner {
@@ -313,16 +310,12 @@ impl Runner {
     }
 
     async fn carry_out(&mut self, mut dirty: Dirty) {
-        if self.membership.ring.attendance().is_starting() {
-            self.postponed = true;
-            return;
-        }
-        dirty.all |= std::mem::take(&mut self.postponed);
         let outputs = match self.driver.lock() {
             Ok(mut driver) => self.membership.decide(&self.world.snapshot, &mut driver, &mut dirty),
             Err(_) => return,
         };
-        for output in outputs {
+        let layer2_decides = outputs.is_some();
+        for output in outputs.into_iter().flatten() {
             Self::note(&output);
         }
         for output in self.bgp.reconcile(&self.world.snapshot, &dirty) {
@@ -334,7 +327,10 @@ impl Runner {
         self.metrics.allocator.update(self.world.snapshot.config(), allocations, pending);
         self.accept().await;
         self.discard_aggregates().await;
-        self.show();
+        // Before the ring is met it is not known who announces by L2.
+        if layer2_decides {
+            self.show();
+        }
     }
 
     /// The local routes are those of the addresses announced from here.

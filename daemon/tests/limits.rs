@@ -5,6 +5,7 @@
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
+    clippy::indexing_slicing,
     reason = "what tests share fails by panicking, as they do"
 )]
 
@@ -16,6 +17,8 @@ use axum::body::Bytes;
 use axum::routing::{get, post};
 use daemon::serve::{Limits, Plain, Server, Tls};
 use daemon::tls::{Slot, TlsOptions, self_signed};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
@@ -222,6 +225,127 @@ async fn whoever_asks_is_answered_beside_ten_thousand_who_say_nothing() {
         assert!(is_open(silent.last_mut().unwrap()).await);
         assert!(!is_open(silent.first_mut().unwrap()).await);
     }
+}
+
+/// A client's connection to a server that speaks HTTP/2.
+async fn http2_stream() -> tokio_rustls::client::TlsStream<TcpStream> {
+    let (chain, key) = self_signed("here").unwrap();
+    let slot = Slot::default();
+    slot.set(chain.as_bytes(), key.as_bytes()).unwrap();
+    let tls = TlsOptions::parse("", "", "").unwrap();
+    let routes = Router::new()
+        .route("/metrics", get(async || "the page\n"))
+        .route("/never", get(std::future::pending::<&str>));
+    let config = Arc::new(tls.server(Arc::new(slot), &["h2"]).unwrap());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let server =
+        Server { tls: Some(Tls { config, routes }), plain: Plain::Refused, limits: PATIENT };
+    server.start(listener);
+
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(chain.as_bytes()).unwrap()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider);
+    let config = config.with_safe_default_protocol_versions().unwrap();
+    let mut config = config.with_root_certificates(roots).with_no_client_auth();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let stream = TcpStream::connect(address).await.unwrap();
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+    connector.connect("here".try_into().unwrap(), stream).await.unwrap()
+}
+
+/// The same, driven by a task of its own.
+async fn http2() -> h2::client::SendRequest<Bytes> {
+    let (client, connection) = h2::client::handshake(http2_stream().await).await.unwrap();
+    tokio::spawn(async move { drop(connection.await) });
+    client
+}
+
+fn question(path: &str, header: &str) -> axum::http::Request<()> {
+    let uri = format!("https://here{path}");
+    axum::http::Request::get(uri).header("x-long", header).body(()).unwrap()
+}
+
+async fn http2_status(
+    client: &h2::client::SendRequest<Bytes>,
+    header: &str,
+) -> Result<u16, h2::Error> {
+    let mut client = client.clone().ready().await?;
+    let (answer, _) = client.send_request(question("/metrics", header), true)?;
+    Ok(timeout(PATIENCE, answer).await.expect("an answer")?.status().as_u16())
+}
+
+#[tokio::test]
+async fn one_connection_of_http2_has_no_more_than_64_requests_at_a_time() {
+    let client = http2().await;
+    assert_eq!(http2_status(&client, "").await.unwrap(), 200);
+    // The client's side knows the limit by now, and keeps to it: 64 are under way, the next one waits.
+    let mut waiting = Vec::new();
+    for _ in 0..64 {
+        let mut ready = timeout(PATIENCE, client.clone().ready()).await.unwrap().unwrap();
+        waiting.push(ready.send_request(question("/never", ""), true).unwrap());
+    }
+    assert_eq!(client.current_max_send_streams(), 64);
+    let mut next = client.clone();
+    // A 65th may be queued in the client; it is answered only after another one was given up.
+    next = timeout(PATIENCE, next.ready()).await.unwrap().unwrap();
+    let (answer, _) = next.send_request(question("/metrics", ""), true).unwrap();
+    tokio::pin!(answer);
+    assert!(timeout(Duration::from_millis(200), &mut answer).await.is_err());
+    waiting.pop();
+    assert_eq!(timeout(PATIENCE, answer).await.unwrap().unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn a_header_list_of_http2_that_is_too_long_is_refused() {
+    let client = http2().await;
+    assert_eq!(http2_status(&client, &"a".repeat(1 << 10)).await.unwrap(), 200);
+    match http2_status(&client, &"a".repeat(PATIENT.head_octets + 1)).await {
+        Ok(status) => assert_eq!(status, 431),
+        Err(error) => assert!(error.is_reset() || error.is_go_away(), "{error}"),
+    }
+}
+
+/// A frame of HTTP/2 (RFC 9113 section 4.1).
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let mut frame = u32::try_from(payload.len()).unwrap().to_be_bytes()[1..].to_vec();
+    frame.extend([kind, flags]);
+    frame.extend(stream.to_be_bytes());
+    frame.extend(payload);
+    frame
+}
+
+/// "Rapid reset" (CVE-2023-44487). The frames are written by hand: a client of h2 would not send what it takes back at once.
+#[tokio::test]
+async fn whoever_takes_its_requests_back_at_once_loses_the_connection() {
+    const HEADERS: u8 = 1;
+    const RST_STREAM: u8 = 3;
+    const SETTINGS: u8 = 4;
+    const GOAWAY: u8 = 7;
+    let mut stream = http2_stream().await;
+    let mut octets = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    octets.extend(frame(SETTINGS, 0, 0, &[]));
+    for number in (1..400).step_by(2) {
+        // END_STREAM and END_HEADERS; GET, https, / (RFC 7541 appendix A), and the host.
+        octets.extend(frame(HEADERS, 5, number, b"\x82\x87\x84\x41\x04here"));
+        octets.extend(frame(RST_STREAM, 0, number, &[0, 0, 0, 8]));
+    }
+    // The connection may be closed before all of it is written.
+    drop(stream.write_all(&octets).await);
+    let mut reason = None;
+    while reason.is_none() {
+        let mut head = [0; 9];
+        let read = timeout(PATIENCE, stream.read_exact(&mut head)).await.expect("an end");
+        read.expect("the server says why it closes the connection");
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+        let mut payload = vec![0; usize::try_from(length).unwrap()];
+        stream.read_exact(&mut payload).await.unwrap();
+        if head[3] == GOAWAY {
+            reason = payload[4..8].try_into().ok().map(u32::from_be_bytes);
+        }
+    }
+    assert_eq!(reason, Some(u32::from(h2::Reason::ENHANCE_YOUR_CALM)));
 }
 
 #[allow(clippy::disallowed_methods, reason = "a test on real sockets measures in real time")]

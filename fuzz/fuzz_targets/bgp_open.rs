@@ -3,8 +3,8 @@
 #![no_main]
 
 const COST: cost::Cost = cost::Cost {
-    held: cost::Bound { fixed: 1 << 20, per_octet: 1 << 10 },
-    allocated: cost::Bound { fixed: 16 << 20, per_octet: 1 << 14 },
+    held: cost::Bound { fixed: 4 << 10, per_octet: 16 },
+    allocated: cost::Bound { fixed: 8 << 10, per_octet: 64 },
 };
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| cost::bounded(data, COST, bgp::robustness::open));

@@ -3,8 +3,10 @@
 #![no_main]
 
 const COST: cost::Cost = cost::Cost {
-    held: cost::Bound { fixed: 1 << 20, per_octet: 1 << 10 },
-    allocated: cost::Bound { fixed: 16 << 20, per_octet: 1 << 14 },
+    held: cost::Bound { fixed: 64 << 10, per_octet: 64 },
+    allocated: cost::Bound { fixed: 256 << 10, per_octet: 4096 },
 };
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| cost::bounded(data, COST, |data| bgp::robustness::session(std::time::Instant::now(), data)));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| cost::bounded(data, COST, |data| {
+    bgp::robustness::session(std::time::Instant::now(), data)
+}));

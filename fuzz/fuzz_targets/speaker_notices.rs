@@ -3,8 +3,8 @@
 #![no_main]
 
 const COST: cost::Cost = cost::Cost {
-    held: cost::Bound { fixed: 1 << 20, per_octet: 1 << 10 },
-    allocated: cost::Bound { fixed: 16 << 20, per_octet: 1 << 14 },
+    held: cost::Bound { fixed: 16 << 10, per_octet: 512 },
+    allocated: cost::Bound { fixed: 32 << 10, per_octet: 2048 },
 };
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| cost::bounded(data, COST, speaker::robustness::notices));

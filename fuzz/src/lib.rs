@@ -33,11 +33,13 @@ pub fn bounded(data: &[u8], cost: Cost, body: impl FnOnce(&[u8])) {
     report(length, info.bytes_max, info.bytes_total);
     assert!(
         info.bytes_max <= cost.held.of(length),
-        "{} octets held for an input of {length}", info.bytes_max
+        "{} octets held for an input of {length}",
+        info.bytes_max
     );
     assert!(
         info.bytes_total <= cost.allocated.of(length),
-        "{} octets allocated for an input of {length}", info.bytes_total
+        "{} octets allocated for an input of {length}",
+        info.bytes_total
     );
 }
 

@@ -63,6 +63,30 @@ fn arp_probe_of_a_newcomer_is_answered() {
     assert!(answered, "{text}");
 }
 
+/// What is tagged for a VLAN belongs to that VLAN's link, which is another one; tag 0 says only a priority (IEEE 802.1Q).
+#[test]
+#[ignore = "needs root and network namespaces; make test runs it"]
+fn a_question_in_a_vlan_is_not_answered_and_one_with_a_mere_priority_is() {
+    let lab = Lab::joined();
+    let running = lab.start(Options::default());
+    running.own(&[V4]);
+    eventually("an answer", || arping(&lab, "peer0", V4));
+    let asked = || running.layer2.counters().iter().map(|it| it.1.requests_received).sum::<u64>();
+    let before = asked();
+    let in_vlan = |tag| {
+        lab.beside_peer(&["arping", "-0", "-V", tag, "-c", "3", "-w", "2", "-i", "peer0", V4])
+    };
+    let (answered, text) = in_vlan("5");
+    assert!(!answered && !text.contains("\n0 packets transmitted"), "{text}");
+    assert_eq!(asked(), before, "questions of VLAN 5 were taken for the link's");
+    // The answer to tag 0 has no tag: it comes in on the link itself.
+    let answers = lab.capture("peer0", "arp[6:2] = 2");
+    in_vlan("0");
+    let answer = answers.line(&[V4, "is-at"]);
+    assert!(answer.contains(&lab.mac("eth0").to_string()), "{answer}");
+    running.layer2.shutdown();
+}
+
 #[test]
 #[ignore = "needs root and network namespaces; make test runs it"]
 fn neighbor_solicitation_is_answered_multicast_and_unicast() {

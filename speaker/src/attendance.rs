@@ -79,7 +79,7 @@ impl Attendance {
         self.standing
     }
 
-    /// Whether nothing is to be decided yet: the ring has not been met.
+    /// Whether nothing is to be decided for L2 yet: the ring has not been met.
     #[must_use]
     pub fn is_starting(&self) -> bool {
         matches!(self.standing, Standing::Starting)

@@ -25,6 +25,8 @@ pub mod metrics;
 pub mod net;
 mod participation;
 mod passage;
+#[cfg(any(feature = "net", test))]
+mod postponed;
 mod reason;
 mod register;
 mod report;

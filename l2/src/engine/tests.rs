@@ -151,10 +151,15 @@ fn what_is_not_for_us_is_not_answered() {
     );
     assert!(ask(&mut bench, Arp { source: mac(2), ..request }).is_none(), "our own frame");
     assert!(ask(&mut bench, Arp { sender_hardware: mac(2), ..request }).is_none(), "our own frame");
-    assert!(
-        ask(&mut bench, Arp { sender_hardware: MacAddress::BROADCAST, ..request }).is_none(),
-        "from a group"
-    );
+    let group = MacAddress([0x01, 0, 0x5e, 0, 0, 1]);
+    let group_v6 = MacAddress([0x33, 0x33, 0, 0, 0, 1]);
+    for station in [MacAddress::BROADCAST, MacAddress::default(), group, group_v6] {
+        let asked = Arp { sender_hardware: station, ..request };
+        assert!(ask(&mut bench, asked).is_none(), "from {station}, which is no station");
+        let both = Arp { source: station, ..asked };
+        assert!(ask(&mut bench, both).is_none(), "from {station}, the frame as well");
+    }
+    assert!(ask(&mut bench, Arp { destination: group, ..request }).is_none(), "to a group");
     let Ok(asked) = Ndp::parse(question(V6).as_bytes()) else { panic!() };
     let mut other = asked;
     other.envelope.ethernet_destination = mac(9);
@@ -165,6 +170,80 @@ fn what_is_not_for_us_is_not_answered() {
     assert!(
         bench.engine.handle_frame(bench.now, 2, Protocol::Ndp, other.emit().as_bytes()).is_some()
     );
+    let mut asker = asked;
+    for station in [MacAddress::BROADCAST, MacAddress::default(), group, group_v6] {
+        let Message::Solicitation(solicitation) = &mut asker.message else { panic!() };
+        solicitation.source_link_layer = Some(station);
+        let answer =
+            bench.engine.handle_frame(bench.now, 2, Protocol::Ndp, asker.emit().as_bytes());
+        assert!(answer.is_none(), "for {station}, which is no station");
+    }
+}
+
+#[test]
+fn a_frame_that_breaks_one_rule_is_neither_answered_nor_counted_nor_a_conflict() {
+    let mut bench = Bench::new(&[2]);
+    bench.own(&everywhere(&[V4, V6]));
+    let frames = [(Protocol::Arp, question(V4)), (Protocol::Ndp, question(V6))];
+    // Where an octet makes another frame of it: protocol, sizes and operation of ARP; version, next header (also extension headers), hop
+    // limit, type, code and checksum of NDP, and an option of length zero.
+    let broken: [&[(usize, u8)]; 2] = [
+        &[(12, 0x81), (15, 6), (16, 0x86), (18, 8), (19, 16), (21, 3)],
+        &[
+            (12, 0x81),
+            (14, 0x40),
+            (20, 0),
+            (20, 43),
+            (20, 44),
+            (20, 51),
+            (20, 60),
+            (20, 17),
+            (21, 254),
+            (21, 0),
+            (54, 133),
+            (54, 134),
+            (54, 137),
+            (55, 1),
+            (56, 0x5a),
+            (79, 0),
+        ],
+    ];
+    for ((protocol, frame), broken) in frames.iter().zip(broken) {
+        for (at, value) in broken {
+            let mut octets = frame.as_bytes().to_vec();
+            assert_ne!(octets[*at], *value, "{protocol:?} {at}: that changes nothing");
+            octets[*at] = *value;
+            if *at == 79 {
+                // The checksum holds: it is the option that is wrong. One less in a low octet is one more in the sum's.
+                octets[57] = octets[57].checked_add(1).unwrap();
+            }
+            let reply = bench.engine.handle_frame(bench.now, 2, *protocol, &octets);
+            assert!(reply.is_none(), "{protocol:?}: octet {at} is {value}");
+        }
+    }
+    assert!(bench.conflicts().is_empty());
+    let requests: u64 =
+        bench.engine.counters.values().iter().map(|it| it.1.requests_received).sum();
+    assert_eq!(requests, 0);
+    assert!(
+        bench.ask(2, V4).is_some() && bench.ask(2, V6).is_some(),
+        "the whole ones are answered"
+    );
+}
+
+#[test]
+fn nobody_has_an_address_of_nobody_or_of_all() {
+    let mut bench = Bench::new(&[2]);
+    bench.own(&everywhere(&[V4]));
+    let all = [Ipv4Addr::UNSPECIFIED, Ipv4Addr::BROADCAST, Ipv4Addr::new(224, 0, 0, 1)];
+    for address in all {
+        assert!(bench.ask(2, address.into()).is_none(), "{address} is asked for");
+        // As what announces it: sender and target are the same.
+        let claim = Arp::announcement(Operation::Request, STATION, address).emit();
+        let reply = bench.engine.handle_frame(bench.now, 2, Protocol::Arp, claim.as_bytes());
+        assert!(reply.is_none(), "{address} is announced");
+    }
+    assert!(bench.conflicts().is_empty());
 }
 
 #[test]

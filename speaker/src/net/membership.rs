@@ -15,6 +15,7 @@ use super::layer2::Layer2Driver;
 use super::ring::{RingDriver, RingEvent, time};
 use crate::blockage::{Blockage, Blocked};
 use crate::metrics::MembershipMetrics;
+use crate::postponed::Postponed;
 use crate::register::Listed;
 use crate::speaker::Output;
 
@@ -30,6 +31,8 @@ pub struct Membership {
     /// Where speakers are by what the API says.
     found: Vec<SocketAddr>,
     blockage: Blockage,
+    /// What L2 is still to decide.
+    postponed: Postponed,
     metrics: Option<MembershipMetrics>,
 }
 
@@ -38,8 +41,8 @@ impl Membership {
     #[must_use]
     pub fn new(ring: RingDriver, metrics: Option<MembershipMetrics>) -> Self {
         let standing = ring.attendance().standing();
-        let (found, blockage) = (Vec::new(), Blockage::default());
-        let membership = Self { metrics, ring, standing, found, blockage };
+        let (found, blockage, postponed) = Default::default();
+        let membership = Self { metrics, ring, standing, found, blockage, postponed };
         membership.measure();
         membership
     }
@@ -202,14 +205,19 @@ impl Membership {
         self.look(false);
     }
 
-    /// Decides, as [`Layer2Driver::reconcile`]; then this node speaks again, if it may. The log has the start of the round: its end
-    /// is for the caller to say, by [`rounds::note_end`].
+    /// Decides for L2, as [`Layer2Driver::reconcile`]; then this node speaks again, if it may. None while the ring has not been met:
+    /// L2 waits, and gets later what is dirty now. Nothing else waits for the ring: what is dirty is for BGP to decide in any case.
+    /// The log has the start of the round: its end is for the caller to say, by [`rounds::note_end`].
     pub fn decide(
         &mut self,
         snapshot: &Snapshot,
         driver: &mut Layer2Driver,
         dirty: &mut Dirty,
-    ) -> Vec<Output> {
+    ) -> Option<Vec<Output>> {
+        if !self.postponed.admit(self.ring.attendance().is_starting(), dirty) {
+            rounds::note_start(dirty);
+            return None;
+        }
         self.consider(snapshot, driver, dirty);
         rounds::note_start(dirty);
         let (members, passes) = (self.ring.attendance().members(), self.passes());
@@ -218,7 +226,7 @@ impl Membership {
             driver.reconcile(snapshot, dirty.clone(), members, tenure.as_ref(), passes);
         self.ring.with(|participation| participation.carried_out(&orders));
         self.resume(driver);
-        outputs
+        Some(outputs)
     }
 
     /// After a decision: this node speaks again.

@@ -222,6 +222,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         snapshot: Snapshot::new(ConfigScope::Speaker(node.as_str().into()), false),
         journal: Journal::default(),
         synced: false,
+        layer2_synced: false,
         client: client.clone(),
         node,
         driver,
@@ -310,31 +311,39 @@ async fn membership(
     node: &str,
 ) -> anyhow::Result<Option<Option<MembershipFlags>>> {
     let mut told: Option<ConfigurationStateSink> = None;
-    let terminated = daemon::signals::terminated();
-    tokio::pin!(terminated);
+    let tell = |error: &anyhow::Error| {
+        tracing::error!(event = "memberlistKey", %error,
+            "this node announces nothing until there is a key");
+        let search = search_for_own_pod(args, node);
+        let owner = Owner::find(client.clone(), namespace.to_owned(), search);
+        let (client, component) = (client.clone(), Component::speaker(node));
+        let sink = ConfigurationStateSink::start(client, namespace.to_owned(), component, owner);
+        sink.publish(vec![format!("{error}; this node announces nothing until there is one")]);
+        told = Some(sink);
+    };
+    tokio::select! {
+        membership = when_filled(KEY, || args.membership(), tell) => membership.map(Some),
+        result = daemon::signals::terminated() => result.map(|()| None).context("cannot wait for signals"),
+    }
+}
+
+/// What `read` gives as soon as its trouble is not that the key is empty; that is told once.
+async fn when_filled<T>(
+    pause: Duration,
+    mut read: impl FnMut() -> anyhow::Result<T>,
+    tell: impl FnOnce(&anyhow::Error),
+) -> anyhow::Result<T> {
+    let mut tell = Some(tell);
     loop {
-        let error = match args.membership() {
-            Ok(membership) => return Ok(Some(membership)),
-            Err(error) => error,
-        };
-        if !matches!(error.downcast_ref(), Some(KeyError::Empty(_))) {
-            return Err(error);
+        match read() {
+            Err(error) if matches!(error.downcast_ref(), Some(KeyError::Empty(_))) => {
+                if let Some(tell) = tell.take() {
+                    tell(&error);
+                }
+            }
+            other => return other,
         }
-        if told.is_none() {
-            tracing::error!(event = "memberlistKey", %error,
-                "this node announces nothing until there is a key");
-            let search = search_for_own_pod(args, node);
-            let owner = Owner::find(client.clone(), namespace.to_owned(), search);
-            let (client, component) = (client.clone(), Component::speaker(node));
-            let sink =
-                ConfigurationStateSink::start(client, namespace.to_owned(), component, owner);
-            sink.publish(vec![format!("{error}; this node announces nothing until there is one")]);
-            told = Some(sink);
-        }
-        tokio::select! {
-            () = tokio::time::sleep(KEY) => {}
-            result = &mut terminated => return result.map(|()| None).context("cannot wait for signals"),
-        }
+        tokio::time::sleep(pause).await;
     }
 }
 
@@ -368,5 +377,37 @@ fn search_for_own_pod(args: &Args, node: &str) -> Option<Search> {
     match filled(&args.common.pod_name) {
         Some(name) => Some(Search::Name(name)),
         None => Some(Search::Node { node: node.to_owned(), labels: filled(&args.ml_labels)? }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::keys::Keys;
+    use super::*;
+
+    #[tokio::test]
+    async fn an_empty_key_is_waited_for_and_told_once_and_nothing_else_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("secretkey");
+        let pause = Duration::from_millis(1);
+        let read = || Ok(Keys::read(folder.path())?);
+        let missing = when_filled(pause, read, |error| panic!("waited for: {error}")).await;
+        assert!(matches!(missing.unwrap_err().downcast_ref(), Some(KeyError::Unreadable { .. })));
+        std::fs::write(&file, b"").unwrap();
+        let (mut reads, mut told) = (0, Vec::new());
+        let keys = when_filled(
+            pause,
+            || {
+                reads += 1;
+                if reads == 4 {
+                    std::fs::write(&file, b"0123456789abcdef0123456789abcdef").unwrap();
+                }
+                read()
+            },
+            |error| told.push(error.to_string()),
+        );
+        assert_eq!(keys.await.unwrap().octets, 32);
+        assert_eq!(reads, 4);
+        assert!(matches!(&told[..], [one] if one.contains("secretkey is empty")), "{told:?}");
     }
 }

@@ -60,7 +60,10 @@ pub(super) struct Shell {
     pub(super) metrics: Arc<Mutex<SpeakerMetrics>>,
     pub(super) client_metrics: ClientMetrics,
     pub(super) readiness: Readiness,
+    /// Whether something was decided: the first time, all that BGP has to say was said.
     pub(super) synced: bool,
+    /// The same of L2, which waits for the ring.
+    pub(super) layer2_synced: bool,
     pub(super) asked: mpsc::Sender<Vec<Update>>,
     pub(super) configuration: ConfigurationStateSink,
     /// What is wrong with the memberlist's keys.
@@ -92,9 +95,6 @@ impl Shell {
         if !self.synced && !has_read(&self.snapshot) {
             return;
         }
-        if self.membership.ring.attendance().is_starting() {
-            return;
-        }
         self.ask_for_slices();
         let mut dirty = self.snapshot.take_dirty();
         self.journal.note_rejections(self.snapshot.rejections());
@@ -102,12 +102,14 @@ impl Shell {
         let outputs = match self.driver.lock() {
             Ok(mut driver) => {
                 let outputs = self.membership.decide(&self.snapshot, &mut driver, &mut dirty);
-                self.readiness.set(can_work(&driver.layer2().links()));
+                // Not while L2 waits: a rolling update would go on, and take the next speaker away, before this one can take over.
+                self.readiness.set(outputs.is_some() && can_work(&driver.layer2().links()));
                 outputs
             }
             Err(_) => return,
         };
-        for output in outputs {
+        let layer2_decides = outputs.is_some();
+        for output in outputs.into_iter().flatten() {
             self.carry_out(output);
         }
         self.consider_words(&dirty);
@@ -118,8 +120,10 @@ impl Shell {
             self.session_states.publish(self.bgp.session_states());
         }
         if !std::mem::replace(&mut self.synced, true) {
-            self.l2_statuses.settled();
             self.bgp_statuses.settled();
+        }
+        if layer2_decides && !std::mem::replace(&mut self.layer2_synced, true) {
+            self.l2_statuses.settled();
         }
     }
 

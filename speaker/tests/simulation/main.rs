@@ -20,6 +20,7 @@ mod lossy;
 mod membership;
 mod modes;
 mod network;
+mod restarts;
 mod table;
 mod world;
 

@@ -83,6 +83,13 @@ fn explicit_proxy(config: &Config) -> Option<String> {
     named.cluster?.proxy_url.filter(|url| !url.is_empty())
 }
 
+/// A client as [`connect`]'s, for a server of a test.
+#[cfg(test)]
+pub(super) fn to(server: std::net::SocketAddr) -> Client {
+    let url = format!("http://{server}").parse().unwrap_or_default();
+    client(Config::new(url), None, Patience::DEFAULT).unwrap_or_else(|error| panic!("{error}"))
+}
+
 fn client(config: Config, proxy: Option<&str>, patience: Patience) -> Result<Client, ConnectError> {
     let mut http = HttpConnector::new();
     http.enforce_http(false);
