@@ -79,7 +79,7 @@ enum Command {
         #[arg(long, value_delimiter = ',', default_value = "3,10")]
         loss_nodes: Vec<usize>,
         /// For how many seconds a stranger attacks by each of its means.
-        #[arg(long, default_value_t = 60)]
+        #[arg(long, default_value_t = 30)]
         attack_seconds: u64,
         /// Only these faults, by their names as the table has them ("link cut", "node frozen", ...); none at all with "none".
         #[arg(long, value_delimiter = ',')]

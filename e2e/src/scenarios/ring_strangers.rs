@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A stranger on the link, who has no key, does to the ring's port what it can: nobody counts as dead, the address stays where it is and is answered, and
-//! a speaker that starts meanwhile finds the others.
+//! A stranger on the link, who has no key, does to the ring's port what it can: nobody counts as dead, the address
+//! stays where it is and is answered, and a speaker that starts meanwhile finds the others.
 //!
-//! Topology: three nodes with speakers that have a key, a client that asks for the address every 10 ms, a stranger with sixty addresses.
-//! Steps: a while without the stranger, and the owner's speaker is started anew; each attack for as long; the owner's speaker is started anew while
-//! the stranger holds 300 connections to each node. Each is held against the same without the stranger.
+//! Topology: three nodes with speakers that have a key, a client that asks for the address every 10 ms, a stranger with
+//! sixty addresses.
+//! Steps: a while without the stranger, and the owner's speaker is started anew; each attack for as long; the owner's
+//! speaker is started anew while the stranger holds 300 connections to each node. Each is held against the same without
+//! the stranger.
 
 use std::time::Duration;
 
@@ -30,11 +32,11 @@ const ATTACKS: [Attack; 5] = [
 /// Those that are held while a speaker starts, for longer than anything here takes.
 const HELD: (Attack, Duration) =
     (Attack { kind: Kind::Idle, amount: 900 }, Duration::from_secs(120));
-/// So many questions more than without the stranger may stay unanswered, where the machine is busy: what one failover costs at worst
-/// (docs/failover.md). The attacks cost as much in half a second before they were held.
+/// So many questions more than without the stranger may stay unanswered, where the machine is busy: what one failover
+/// costs at worst (docs/failover.md). The attacks cost as much in half a second before they were held.
 const FAILOVER: usize = 40;
-/// So many may be answered by two where an address passes on by plan and the machine is busy: the old owner waits for a second at most for the new one's word
-/// (docs/failover.md).
+/// So many may be answered by two where an address passes on by plan and the machine is busy: the old owner waits for a
+/// second at most for the new one's word (docs/failover.md).
 pub(super) const PLANNED: usize = 120;
 
 pub(super) fn run(lab: &mut Lab) -> anyhow::Result<()> {

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Strangers to the ring, at rates as high as the machine gives, against our programs and against MetalLB's own in their place.
+//! Strangers to the ring, at rates as high as the machine gives, against our programs and against MetalLB's own in
+//! their place.
 //!
-//! Topology: three nodes with speakers that have a key, a client that asks for the address every 10 ms, a stranger with sixty addresses; first with ours,
-//! then with MetalLB 0.15.2, started as its manifest says.
-//! Steps: a while without the stranger; each attack for a while; the owner's speaker is started anew beside held connections; datagrams and forged ICMP at
-//! ever higher rates, until a question stays unanswered that otherwise does not.
+//! Topology: three nodes with speakers that have a key, a client that asks for the address every 10 ms, a stranger with
+//! sixty addresses; first with ours, then with MetalLB 0.15.2, started as its manifest says.
+//! Steps: a while without the stranger; each attack for a while; the owner's speaker is started anew beside held
+//! connections; datagrams and forged ICMP at ever higher rates, until a question stays unanswered that otherwise does
+//! not.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -51,7 +53,8 @@ const STEP: Duration = Duration::from_secs(5);
 struct Played {
     /// The attack, how much it was, and what became of the address.
     attacks: Vec<(String, Option<Done>, Kept)>,
-    /// For each kind that was made ever faster: the last rate at which the address was kept, and the next one, if there was one.
+    /// For each kind that was made ever faster: the last rate at which the address was kept, and the next one, if there
+    /// was one.
     limits: Vec<String>,
 }
 

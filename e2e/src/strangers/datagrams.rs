@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Datagrams to the ring's port that are nonsense: at random, and with the first octets that a heartbeat or a message of the memberlist has; every
-//! other one in the name of another member.
+//! Datagrams to the ring's port that are nonsense: at random, and with the first octets that a heartbeat or a message
+//! of the memberlist has; every other one in the name of another member.
 
 use super::pace::{Noise, pace};
 use super::packets::{UDP, datagram, packet, send, socket};
 use super::{Orders, PORT};
 
-/// How they begin: a heartbeat, sealed and in the clear; an encrypted packet of either version; a ping, a suspicion, several messages at once, a compressed
-/// one, one with a checksum; a label; at random.
+/// How they begin: a heartbeat, sealed and in the clear; an encrypted packet of either version; a ping, a suspicion,
+/// several messages at once, a compressed one, one with a checksum; a label; at random.
 const BEGINNINGS: [&[u8]; 11] = [
     &[0xf7, 1, 1],
     &[0xf7, 1, 0],

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A stranger to the ring: it is on the link, has no key, and does to the memberlist's port of every member what it can. Each kind is bounded in
-//! number and time, and says in the end how much it did.
+//! A stranger to the ring: it is on the link, has no key, and does to the memberlist's port of every member what it
+//! can. Each kind is bounded in number and time, and says in the end how much it did.
 
 mod connections;
 mod datagrams;
@@ -18,8 +18,8 @@ use clap::ValueEnum;
 const PORT: u16 = 7946;
 /// The first word of the line that a stranger writes when it begins.
 pub const BEGINS: &str = "begins";
-/// The first word of the line that it writes in the end, before how many packets it sent in a second, or how many connections it held at once and how many it
-/// opened in a second.
+/// The first word of the line that it writes in the end, before how many packets it sent in a second, or how many
+/// connections it held at once and how many it opened in a second.
 pub const DID: &str = "did";
 
 /// What it does.

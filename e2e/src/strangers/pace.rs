@@ -12,7 +12,8 @@ use crate::lab::wait::now;
 /// So many are sent until the clock is looked at again.
 const BURST: u64 = 64;
 
-/// Calls `send` so often in a second for so long, each time with a number, as far as the machine is fast enough; prints how often it succeeded.
+/// Calls `send` so often in a second for so long, each time with a number, as far as the machine is fast enough; prints
+/// how often it succeeded.
 ///
 /// # Errors
 /// When it never succeeded.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Forged ICMP port-unreachable messages (RFC 792): each member is told in every other's name that a datagram which it sent to the ring's port
-//! found it closed. The addresses and ports of that datagram are guessed, which is easy; what it said is guessed, too, and wrong.
+//! Forged ICMP port-unreachable messages (RFC 792): each member is told in every other's name that a datagram which it
+//! sent to the ring's port found it closed. The addresses and ports of that datagram are guessed, which is easy; what
+//! it said is guessed, too, and wrong.
 
 use std::net::Ipv4Addr;
 
