@@ -2,8 +2,9 @@
 //! What the task that decides does with the ring: who takes part, when this node may speak, and moves that lose nothing. The same for
 //! the program `speaker` and for `ferrolb run`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cluster::net::rounds;
@@ -30,6 +31,8 @@ pub struct Membership {
     standing: Standing,
     /// Where speakers are by what the API says.
     found: Vec<SocketAddr>,
+    /// The nodes of those that are listed, by the addresses of their pods.
+    listed: BTreeMap<IpAddr, Arc<str>>,
     blockage: Blockage,
     /// What L2 is still to decide.
     postponed: Postponed,
@@ -41,8 +44,8 @@ impl Membership {
     #[must_use]
     pub fn new(ring: RingDriver, metrics: Option<MembershipMetrics>) -> Self {
         let standing = ring.attendance().standing();
-        let (found, blockage, postponed) = Default::default();
-        let membership = Self { metrics, ring, standing, found, blockage, postponed };
+        let (found, listed, blockage, postponed) = Default::default();
+        let membership = Self { metrics, ring, standing, found, listed, blockage, postponed };
         membership.measure();
         membership
     }
@@ -101,8 +104,13 @@ impl Membership {
         let listed = !self.found.is_empty();
         let theirs: BTreeSet<IpAddr> =
             self.found.iter().map(|address| address.ip().to_canonical()).collect();
-        let refused = self.ring.refused().other_key;
-        let other_key = refused.into_iter().filter(|address| theirs.contains(address)).collect();
+        // Anybody can send nonsense in the name of one that is in the ring with this node.
+        let is_met = |address: &IpAddr| {
+            self.listed.get(address).is_some_and(|node| attendance.members().contains(node))
+        };
+        let refused = self.ring.refused().other_key.into_iter();
+        let other_key =
+            refused.filter(|address| theirs.contains(address) && !is_met(address)).collect();
         if let Some(blocked) = self.blockage.set_other_key(other_key) {
             self.tell_blocked(&blocked);
         }
@@ -188,6 +196,10 @@ impl Membership {
     pub fn find(&mut self, listed: &Listed) {
         self.ring.with(|participation| participation.find(now(), listed));
         self.found = listed.pods.iter().filter_map(|pod| pod.address).collect();
+        let nodes = listed.pods.iter().filter_map(|pod| {
+            Some((pod.address?.ip().to_canonical(), Arc::clone(pod.node.as_ref()?)))
+        });
+        self.listed = nodes.collect();
         self.look(false);
     }
 
