@@ -45,7 +45,7 @@ fn list(lab: &Lab, number: u8) -> anyhow::Result<()> {
         "apiVersion": "v1", "kind": "Node",
         "metadata": {"name": node, "labels": {"kubernetes.io/hostname": node}},
     }))?;
-    let is_off = number % 2 == 0;
+    let is_off = number.is_multiple_of(2);
     let ready = if is_off { "Unknown" } else { "True" };
     kube.patch(&format!("/api/v1/nodes/{node}/status"), &json!({"status": {
         "addresses": [{"type": "InternalIP", "address": address}],
