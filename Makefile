@@ -8,7 +8,7 @@ host := $(shell rustc -vV | sed -n 's/^host: //p')
 export bin := $(CARGO_TARGET_DIR)/$(host)/ci
 export static := RUSTFLAGS="-C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs" cargo build --profile ci --target $(host)
 
-.PHONY: help demo test check build crds manifests image release-images e2e soak fuzz bench bins lint unit packages deny
+.PHONY: help demo test check build crds manifests image release-images e2e soak fuzz steps bench bins lint unit packages deny
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
@@ -73,6 +73,11 @@ soak-simulated:
 
 fuzz: ## every fuzz target for SECONDS (30)
 	@scripts/fuzz.sh $(or $(SECONDS),30)
+
+steps: ## instructions that an octet costs in each parser of what comes from outside, held against their bounds
+	@scripts/packages.sh valgrind
+	@$(static) -q --workspace --example steps
+	@scripts/steps.sh $(bin)/examples/steps
 
 bench: bins build ## measure the programs as shipped and write docs/benchmarks.md
 	@scripts/packages.sh $$(cat e2e/packages)

@@ -50,6 +50,7 @@ part "rings with HashiCorp's members in namespaces" cargo test -q -p members --t
 part "manifests" scripts/manifests.sh --check
 part "values of the chart" scripts/chart.sh
 part "demo" e2e/demo.sh "$bin/ferrolb"
+part "steps of the parsers" make --no-print-directory steps
 part "fuzz targets" scripts/fuzz.sh "${FUZZ_SECONDS:-20}"
 part "scenarios" "$bin/e2e" run
 

@@ -11,3 +11,4 @@ pub mod config;
 pub mod ferrolb;
 pub mod labels;
 pub mod metallb;
+pub mod robustness;
