@@ -353,7 +353,9 @@ impl Follower {
     /// Reports an error and waits before the next try; false when nobody listens any more.
     async fn report(&self, error: &watcher::Error, pause: &mut Pause) -> bool {
         let (failure, update) = if matches!(status_code(error), Some(403 | 404)) {
-            (Failure::Absent, Update::Absent(self.kind, with_causes(error)))
+            let listed = matches!(error, watcher::Error::WatchStartFailed(_));
+            let failure = if listed { Failure::Unwatched } else { Failure::Absent };
+            (failure, Update::Absent(self.kind, with_causes(error)))
         } else {
             (Failure::Failing, Update::Trouble(self.kind, with_causes(error)))
         };

@@ -13,6 +13,8 @@ const FAILING: Duration = Duration::from_secs(10);
 /// A kind that is not there or not permitted. An API server that starts refuses everything for a moment, so the
 /// first of these waits are as short.
 const ABSENT: Duration = Duration::from_secs(30);
+/// A kind that may be listed and not watched, as nodes may by the controller of MetalLB's manifests: each try is a whole list.
+const UNWATCHED: Duration = Duration::from_secs(300);
 /// After so long without a failure the next one is a first one. A list that succeeds is no sign: the watch after it
 /// may be refused each time.
 const CALM: Duration = Duration::from_secs(60);
@@ -22,6 +24,7 @@ const CALM: Duration = Duration::from_secs(60);
 pub(super) enum Failure {
     Failing,
     Absent,
+    Unwatched,
 }
 
 /// The waits of one watch.
@@ -36,6 +39,7 @@ impl Pause {
         let longest = match failure {
             Failure::Failing => FAILING,
             Failure::Absent => ABSENT,
+            Failure::Unwatched => UNWATCHED,
         };
         let whole = match self.last {
             Some((last, wait, end)) if last == failure && now < end + CALM => {
@@ -77,5 +81,9 @@ mod tests {
         }
         assert!(pause.after(Failure::Absent, now) >= ABSENT / 2);
         assert!(pause.after(Failure::Absent, now + ABSENT + CALM) <= FIRST);
+        for _ in 0..12 {
+            pause.after(Failure::Unwatched, now);
+        }
+        assert!(pause.after(Failure::Unwatched, now) >= UNWATCHED / 2, "a list each time");
     }
 }
