@@ -163,6 +163,24 @@ impl Node {
         Ok(())
     }
 
+    /// The API says that the node, and its speaker's pod, has another IPv4 address; a speaker that is started from now on listens there.
+    ///
+    /// # Errors
+    /// When the API refuses.
+    pub fn readdress(&mut self, kube: &Kube, address: &str) -> anyhow::Result<()> {
+        let v6 = json!({"type": "InternalIP", "address": format!("fd30::{}", 10 + self.number)});
+        let status = json!({"status": {
+            "addresses": [{"type": "InternalIP", "address": address}, v6],
+        }});
+        kube.patch(&format!("/api/v1/nodes/{}/status", self.name), &status)?;
+        kube.patch(
+            &format!("/api/v1/namespaces/{SYSTEM}/pods/speaker-{}/status", self.name),
+            &json!({"status": {"podIP": address, "podIPs": [{"ip": address}]}}),
+        )?;
+        self.pod_address = address.to_owned();
+        Ok(())
+    }
+
     /// Starts kube-proxy.
     ///
     /// # Errors
@@ -232,7 +250,7 @@ impl Node {
                 environment: vec![
                     ("METALLB_NODE_NAME", self.name.clone()),
                     ("METALLB_POD_NAME", format!("speaker-{}", self.name)),
-                    ("METALLB_HOST", format!("172.30.0.{}", 10 + self.number)),
+                    ("METALLB_HOST", self.pod_address.clone()),
                     ("METALLB_NAMESPACE", SYSTEM.to_owned()),
                     ("METALLB_ML_BIND_ADDR", self.pod_address.clone()),
                     ("METALLB_ML_LABELS", "app=metallb,component=speaker".to_owned()),

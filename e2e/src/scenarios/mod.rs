@@ -54,6 +54,7 @@ scenarios! {
     ring_blocked: Dual,
     ring_listed: Dual,
     ring_key: Dual,
+    node_address: Dual,
     ring_mixed: Dual,
     ring_versions: Dual,
     ring_strangers: Dual,

@@ -34,7 +34,7 @@ const HELD: (Attack, Duration) =
     (Attack { kind: Kind::Idle, amount: 900 }, Duration::from_secs(120));
 /// So many questions more than without the stranger may stay unanswered, where the machine is busy: what one failover
 /// costs at worst (docs/failover.md). The attacks cost as much in half a second before they were held.
-const FAILOVER: usize = 40;
+pub(super) const FAILOVER: usize = 40;
 /// So many may be answered by two where an address passes on by plan and the machine is busy: the old owner waits for a
 /// second at most for the new one's word (docs/failover.md).
 pub(super) const PLANNED: usize = 120;
