@@ -3,8 +3,8 @@
 #![no_main]
 
 const COST: cost::Cost = cost::Cost {
-    held: cost::Bound { fixed: 32 << 10, per_octet: 512 },
-    allocated: cost::Bound { fixed: 128 << 10, per_octet: 2048 },
+    held: cost::Bound { fixed: 128 << 10, per_octet: 512 },
+    allocated: cost::Bound { fixed: 256 << 10, per_octet: 4096 },
 };
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| cost::bounded(data, COST, crds::robustness::conversion));
