@@ -193,8 +193,8 @@ impl Allocations {
         ranges.find_map(|range| self.first_free(pool, range, &avoided))
     }
 
-    /// The lowest address of `family` in `pool` that `service` may use, ranges in their order: free and not `avoided`, its
-    /// own already, or shared with Services that it is compatible with.
+    /// The lowest address of `family` in `pool` that `service` may use, ranges in their order: free and not `avoided`,
+    /// its own already, or shared with Services that it is compatible with.
     #[must_use]
     pub fn first_usable(
         &self,

@@ -205,7 +205,7 @@ struct Runner {
     shown: BTreeMap<String, ServiceState>,
     /// The hosts of the ring that count as nodes.
     hosts: BTreeSet<Arc<str>>,
-    /// What is announced and has no local route, since the host has it itself; and why.
+    /// Addresses that are announced and have no local route, since the host has them itself; and why.
     unaccepted: BTreeMap<IpAddr, String>,
 }
 

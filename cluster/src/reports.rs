@@ -51,7 +51,7 @@ pub(crate) struct Reports {
 }
 
 impl Reports {
-    /// What is said of a Service.
+    /// The word that counts for a Service.
     pub(crate) fn of(&self, service: &ObjectKey) -> Option<&ServiceCondition> {
         let said = self.services.get(service)?;
         said.iter()

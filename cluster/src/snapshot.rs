@@ -174,7 +174,7 @@ impl Snapshot {
         self.announcers.of(service)
     }
 
-    /// What the speakers say of a Service that is not in its condition yet.
+    /// The speakers' word on a Service, if its condition does not have it yet.
     #[must_use]
     pub fn unwritten_word(&self, service: &ObjectKey) -> Option<&ServiceCondition> {
         let word = self.reports.of(service)?;

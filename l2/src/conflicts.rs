@@ -57,7 +57,7 @@ impl Conflicts {
         Some(if answered { ConflictSource::Probe } else { ConflictSource::Heard })
     }
 
-    /// What was told longer ago than [`QUIET`], and what is too much.
+    /// Forgets reports that are older than [`QUIET`], and the oldest ones beyond [`ADDRESSES`].
     fn forget_told(&mut self, now: Instant) {
         while let Some((at, address)) = self.told_order.front().copied() {
             if now.duration_since(at) < QUIET && self.told.len() < ADDRESSES {

@@ -29,7 +29,7 @@ pub struct Herald {
     said: BTreeMap<ObjectKey, u64>,
     /// What was said and is a warning.
     warnings: BTreeMap<ObjectKey, ServiceCondition>,
-    /// What was said and is another speaker's to say now.
+    /// Services of which this speaker has said something, and another speaker has to say it now.
     retracted: BTreeSet<ObjectKey>,
 }
 
@@ -56,7 +56,7 @@ impl Herald {
         }
     }
 
-    /// What was said of these is taken back.
+    /// Hands out the Services of which the last word is to be taken back.
     pub fn take_retracted(&mut self) -> BTreeSet<ObjectKey> {
         std::mem::take(&mut self.retracted)
     }

@@ -62,7 +62,7 @@ impl Report {
         self.changed.insert(share);
     }
 
-    /// What an object says, and of how many Services it has no room for a word. No words: the object is not needed.
+    /// The words of one object, and the number of Services for which it has no room. An object without words is not needed.
     #[must_use]
     pub fn words(&self, share: u8) -> (Vec<Word>, usize) {
         let mut by_word: BTreeMap<(bool, &str, &str), BTreeMap<String, i64>> = BTreeMap::new();

@@ -45,7 +45,7 @@ fn prefixes(texts: &[&str]) -> BTreeSet<IpNet> {
 }
 
 #[test]
-#[ignore = "needs root"]
+#[ignore = "needs root and network namespaces; make test runs it"]
 fn what_the_host_has_itself_is_refused_and_stays() {
     inside(async || {
         let before = routes();
@@ -66,7 +66,7 @@ fn what_the_host_has_itself_is_refused_and_stays() {
 }
 
 #[test]
-#[ignore = "needs root"]
+#[ignore = "needs root and network namespaces; make test runs it"]
 fn an_address_that_the_host_gets_later_stays_when_ours_goes() {
     inside(async || {
         let mut accept = HostRoutes::start(RouteAction::Accept, "a folder").await.unwrap();
@@ -93,7 +93,7 @@ fn an_address_that_the_host_gets_later_stays_when_ours_goes() {
 }
 
 #[test]
-#[ignore = "needs root"]
+#[ignore = "needs root and network namespaces; make test runs it"]
 fn only_what_the_same_owner_left_behind_is_removed_at_the_start() {
     inside(async || {
         // Somebody else's, with our protocol number.
@@ -122,7 +122,7 @@ fn only_what_the_same_owner_left_behind_is_removed_at_the_start() {
 }
 
 #[test]
-#[ignore = "needs root"]
+#[ignore = "needs root and network namespaces; make test runs it"]
 fn a_route_that_somebody_else_removed_or_added_is_no_error() {
     inside(async || {
         let mut accept = HostRoutes::start(RouteAction::Accept, "a folder").await.unwrap();

@@ -396,7 +396,7 @@ impl Controller {
         self.pools.publish(counters.chain(usages).collect());
     }
 
-    /// What the speakers say of Services becomes their condition.
+    /// Copies the speakers' words on Services into their condition.
     fn copy_words(&self, dirty: &Dirty) {
         let Some(sink) = &self.services else { return };
         let copy = |service: &ObjectKey| {

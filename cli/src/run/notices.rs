@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What is said of decisions, sessions, links and other stations.
+//! The lines that are printed about decisions, sessions, links and other stations.
 
 use cluster::Dirty;
 use speaker::net::{SessionNotice, Signal};

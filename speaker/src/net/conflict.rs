@@ -39,7 +39,7 @@ pub struct Claim<T> {
     pub interface: Arc<str>,
     /// The other station.
     pub hardware_address: MacAddress,
-    /// What comes back with the report.
+    /// A value of the caller, which comes back with the report.
     pub payload: T,
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a controller does about the Lease, by what it sees of it. A synchronous value: it reads no clock. The rules are in the module
-//! above; `model.rs` plays them against each other.
+//! The steps of one controller towards the Lease, by the Lease as it was last read. A synchronous value that reads no clock. The
+//! rules are in the module above; `model.rs` plays them against each other.
 //!
 //! Clocks of different machines are not compared: a lease is over when it has not changed for its duration as this process saw it.
 
@@ -12,9 +12,11 @@ const COMPANY: Duration = Duration::from_secs(600);
 /// How the Lease is kept, as client-go has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::net) struct Times {
-    /// How long a lease holds that is renewed, as others see it; and how long who takes over from a holder that may live writes nothing.
+    /// The time for which others take a renewed lease for held. A controller that takes over from a holder that may live writes
+    /// nothing for as long.
     pub(in crate::net) lease: Duration,
-    /// How long the holder writes after it began to renew, or to look at, a lease that was still its own. Shorter than the lease.
+    /// The time for which the holder writes after it began to renew, or to look at, a lease that was still its own. Shorter than
+    /// the lease.
     pub(in crate::net) renew: Duration,
     /// How often it is renewed, and others look.
     pub(in crate::net) retry: Duration,
@@ -45,13 +47,13 @@ pub(super) struct Seen {
     pub(super) renewed: bool,
     /// The lease's own duration, `spec.leaseDurationSeconds`.
     pub(super) duration: Duration,
-    /// Who stands by, as far as it says so.
+    /// The identity of a controller that says that it stands by.
     pub(super) stands_by: Option<String>,
     /// Whether the holder took it by force, and the one before may write still.
     pub(super) forced: bool,
 }
 
-/// What the API says of the holder's Pod.
+/// The state of the holder's Pod, by the API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Holder {
     /// It is the own Pod: the process before this one, which has ended.
@@ -99,8 +101,8 @@ pub(super) struct Candidate {
     renews: bool,
     /// The duration of the lease that another one held last.
     theirs: Duration,
-    /// What was tried and may have been carried out, whether its answer came or not: making the Lease the own one, and whether in
-    /// quarantine.
+    /// An attempt to make the Lease the own one, which may have been carried out whether its answer came or not; true where it
+    /// was made in quarantine.
     tried: Option<bool>,
     /// When another one said last that it stands by.
     company: Option<Instant>,

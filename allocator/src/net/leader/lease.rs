@@ -9,14 +9,14 @@ use super::candidate::Seen;
 
 /// On a Lease whose holder does not renew it: `false`.
 const RENEWED: &str = "ferrolb.io/renewed";
-/// Who stands by while another one holds it.
+/// The identity of a controller that stands by while another one holds the Lease.
 const STANDS_BY: &str = "ferrolb.io/stands-by";
 /// On a Lease that was taken by force from a holder that may write still: `true`.
 const FORCED: &str = "ferrolb.io/forced";
 /// The holder's Pod, as `name/uid`, if the API has it.
 const POD: &str = "ferrolb.io/holder-pod";
 
-/// Who writes, and how.
+/// The controller that writes the Lease, and how.
 #[derive(Clone, Debug)]
 pub(super) struct Holder<'a> {
     pub(super) identity: &'a str,
@@ -26,7 +26,7 @@ pub(super) struct Holder<'a> {
     pub(super) forced: bool,
 }
 
-/// What counts of it.
+/// The parts of a Lease that a candidate looks at.
 pub(super) fn seen(lease: &Value) -> Seen {
     let text = |pointer| lease.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
     let seconds = lease.pointer("/spec/leaseDurationSeconds").and_then(Value::as_u64);
