@@ -12,7 +12,8 @@ use bytes::BytesMut;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use ipnet::IpNet;
 
-const CONTEXT: Context = Context { four_octet_asn: true, internal: false };
+const CONTEXT: Context =
+    Context { four_octet_asn: true, internal: false, enhanced_route_refresh: false };
 
 /// A full message of /32 with communities.
 fn update() -> Update {

@@ -272,7 +272,11 @@ impl AdjRibOut {
 
     /// The peer asks for everything again (RFC 2918, RFC 7313 §4).
     pub(crate) fn refresh(&mut self, family: Family) {
-        let Some(egress) = self.egress.clone() else { return };
+        // RFC 2918 §4: for a family that is not of the session the request is ignored.
+        let Some(egress) = self.egress.clone().filter(|egress| egress.families.contains(family))
+        else {
+            return;
+        };
         let owed = self.owed_mut(family);
         // No BoRR before the initial End-of-RIB.
         if egress.enhanced_route_refresh && !owed.end_of_rib {

@@ -167,7 +167,7 @@ pub struct Peer {
     running: bool,
     restarting: bool,
     drain: bool,
-    /// Capabilities that the peer refused since the last session.
+    /// What the peer refused of an OPEN since the last session.
     omitted: Omission,
     failures: u32,
     /// Since when we try to connect.
@@ -336,7 +336,7 @@ impl Peer {
     }
 
     /// Whether a connection that the peer opens now would be taken. While a session is up that is only so if the peer may have
-    /// restarted without our noticing (RFC 4724 §5), and not just after both sides had tried to connect. What then becomes of it
+    /// lost it without our noticing (RFC 4724 §5), and not just after both sides had tried to connect. What then becomes of it
     /// says [`Peer::judge`].
     #[must_use]
     pub fn accepts(&self, now: Instant) -> bool {
@@ -523,7 +523,7 @@ impl Peer {
             now,
             config: &self.config,
             restarting: self.restarting,
-            omitted: self.omitted.codes(),
+            omitted: self.omitted.parts(),
             pause,
             jitter: &mut self.jitter,
         };
@@ -537,7 +537,7 @@ impl Peer {
             pause: self.pause(self.failures + 1),
             config: &self.config,
             restarting: self.restarting,
-            omitted: self.omitted.codes(),
+            omitted: self.omitted.parts(),
             jitter: &mut self.jitter,
         }
     }

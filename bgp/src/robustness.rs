@@ -37,7 +37,7 @@ pub fn open(data: &[u8]) {
 pub fn update(data: &[u8]) {
     for four_octet_asn in [false, true] {
         for internal in [false, true] {
-            let context = Context { four_octet_asn, internal };
+            let context = Context { four_octet_asn, internal, enhanced_route_refresh: false };
             let Ok(decoded) = Update::decode(Bytes::copy_from_slice(data), context) else {
                 continue;
             };
@@ -65,12 +65,20 @@ pub fn notification(data: &[u8]) {
     }
 }
 
-/// Octets as the body of a ROUTE-REFRESH.
+/// Octets as the body of a ROUTE-REFRESH, from a peer with and without enhanced refresh.
 pub fn route_refresh(data: &[u8]) {
-    if let Ok(Some(message)) = RouteRefresh::decode(Bytes::copy_from_slice(data)) {
-        let mut out = Vec::new();
-        message.encode(&mut out);
-        assert_eq!(RouteRefresh::decode(body(&out)), Ok(Some(message)));
+    for enhanced_route_refresh in [false, true] {
+        let context = Context { four_octet_asn: true, internal: false, enhanced_route_refresh };
+        let decoded = RouteRefresh::decode(Bytes::copy_from_slice(data), context);
+        assert!(
+            enhanced_route_refresh || data.len() < 4 || decoded.is_ok(),
+            "no request is refused"
+        );
+        if let Ok(Some(message)) = decoded {
+            let mut out = Vec::new();
+            message.encode(&mut out);
+            assert_eq!(RouteRefresh::decode(body(&out), context), Ok(Some(message)));
+        }
     }
 }
 

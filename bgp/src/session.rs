@@ -18,7 +18,8 @@ use crate::config::Config;
 use crate::jitter::Jitter;
 use crate::status::{DownReason, Negotiated, State};
 use crate::wire::iana::error;
-use crate::wire::{DecodedUpdate, MessageType, Notification, Open, RouteRefresh};
+use crate::wire::{Context, DecodedUpdate, MessageType, Notification, Open, RouteRefresh};
+use negotiate::{Part, Refused};
 use outbox::Outbox;
 use transition::Trigger;
 
@@ -29,6 +30,10 @@ const SEND_HOLD_TIME: Duration = Duration::from_mins(8);
 /// An attempt to connect gets no more than this, because TCP repeats its first packet ever more rarely: a peer that boots, or
 /// whose cable is out, is asked every few seconds.
 const LONGEST_ATTEMPT: Duration = Duration::from_secs(3);
+
+/// How messages are read before the peer's OPEN was accepted, when none depends on it.
+const BEFORE_OPEN: Context =
+    Context { four_octet_asn: true, internal: false, enhanced_route_refresh: false };
 
 /// Which side opened the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -45,8 +50,8 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) config: &'a Config,
     /// Whether OPEN has the R bit.
     pub(crate) restarting: bool,
-    /// Capabilities that were refused.
-    pub(crate) omitted: &'a BTreeSet<u8>,
+    /// What the peer refused of an OPEN.
+    pub(crate) omitted: &'a BTreeSet<Part>,
     /// How long to stay in Active before trying again.
     pub(crate) pause: Duration,
     pub(crate) jitter: &'a mut Jitter,
@@ -71,8 +76,8 @@ pub(crate) enum Report {
     Down {
         from: State,
         reason: DownReason,
-        /// Capabilities that the peer refused with it.
-        refused: BTreeSet<u8>,
+        /// What the peer refused of our OPEN with it.
+        refused: Refused,
         /// Whether it counts as a failure.
         failed: bool,
     },
@@ -106,6 +111,8 @@ pub(crate) struct Session {
     outbox: Outbox,
     sent_open: Option<Open>,
     negotiated: Option<Arc<Negotiated>>,
+    /// How messages are to be read.
+    context: Context,
     addresses: Option<(SocketAddr, SocketAddr)>,
     connected: bool,
     reports: VecDeque<Report>,
@@ -145,6 +152,7 @@ impl Session {
             outbox: Outbox::default(),
             sent_open: None,
             negotiated: None,
+            context: BEFORE_OPEN,
             addresses: None,
             connected: false,
             reports: VecDeque::new(),

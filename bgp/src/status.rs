@@ -228,7 +228,9 @@ pub struct PeerRestart {
     pub restarted: bool,
     /// Both set the N-bit (RFC 8538).
     pub notification: bool,
-    /// Families whose forwarding state it says it kept.
+    /// Families that it named, of those that are spoken here: their routes it could keep over a restart of its own.
+    pub families: Families,
+    /// Those of them whose forwarding state it says it kept.
     pub forwarding: Families,
 }
 

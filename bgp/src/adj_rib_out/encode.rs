@@ -22,7 +22,11 @@ const LONGEST_PREFIX: usize = 17;
 const FIXED: usize = HEADER_LENGTH + 4;
 
 pub(super) const fn context(egress: &Egress) -> Context {
-    Context { four_octet_asn: egress.four_octet_asn, internal: egress.internal }
+    Context {
+        four_octet_asn: egress.four_octet_asn,
+        internal: egress.internal,
+        enhanced_route_refresh: egress.enhanced_route_refresh,
+    }
 }
 
 /// Whether a message can hold these attributes and one prefix. An upper bound is enough: nobody needs the last 100 octets.

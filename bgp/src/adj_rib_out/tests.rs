@@ -74,7 +74,7 @@ fn due(rib: &mut AdjRibOut, context: Context) -> Vec<String> {
 }
 
 fn texts(rib: &mut AdjRibOut) -> Vec<String> {
-    due(rib, Context { four_octet_asn: true, internal: false })
+    due(rib, Context { four_octet_asn: true, internal: false, enhanced_route_refresh: false })
 }
 
 fn attributes_of(rib: &mut AdjRibOut, context: Context) -> Vec<Attribute> {
@@ -277,7 +277,7 @@ fn external_and_internal_sessions_carry_what_they_must() {
         .with_communities([7])
         .with_extended_communities([[1; 8]])
         .with_large_communities([[1, 2, 3]]);
-    let external = Context { four_octet_asn: true, internal: false };
+    let external = Context { four_octet_asn: true, internal: false, enhanced_route_refresh: false };
     let mut rib = up(table(&[(V4, path.clone())]), egress());
     let common = |path: Attribute| {
         vec![
@@ -296,7 +296,7 @@ fn external_and_internal_sessions_carry_what_they_must() {
     };
     let as_path = |times| Attribute::AsPath(crate::wire::AsPath::sequence(64500, times));
     assert_eq!(attributes_of(&mut rib, external), [common(as_path(3)), lists()].concat());
-    let internal = Context { four_octet_asn: true, internal: true };
+    let internal = Context { four_octet_asn: true, internal: true, enhanced_route_refresh: false };
     let mut rib = up(table(&[(V4, path)]), Egress { internal: true, ..egress() });
     assert_eq!(
         attributes_of(&mut rib, internal),
@@ -310,7 +310,10 @@ fn external_and_internal_sessions_carry_what_they_must() {
 fn a_peer_of_two_octets_gets_as_trans_and_as4_path() {
     let long = Egress { local_asn: 4_200_000_000, four_octet_asn: false, ..egress() };
     let mut rib = up(table(&[(V4, Attributes::default())]), long);
-    let sent = attributes_of(&mut rib, Context { four_octet_asn: false, internal: false });
+    let sent = attributes_of(
+        &mut rib,
+        Context { four_octet_asn: false, internal: false, enhanced_route_refresh: false },
+    );
     let path = |asn| crate::wire::AsPath::sequence(asn, 1);
     assert!(sent.contains(&Attribute::AsPath(path(23456))));
     assert!(sent.contains(&Attribute::As4Path(path(4_200_000_000))));
@@ -318,7 +321,7 @@ fn a_peer_of_two_octets_gets_as_trans_and_as4_path() {
 
 #[test]
 fn ipv6_comes_first_of_all_attributes_and_ipv4_may_have_an_ipv6_next_hop() {
-    let external = Context { four_octet_asn: true, internal: false };
+    let external = Context { four_octet_asn: true, internal: false, enhanced_route_refresh: false };
     for (prefix, egress) in
         [(V6, egress()), (V4, Egress { next_hop_ipv4: egress().next_hop_ipv6, ..egress() })]
     {
@@ -335,7 +338,7 @@ fn ipv6_comes_first_of_all_attributes_and_ipv4_may_have_an_ipv6_next_hop() {
 
 #[test]
 fn draining_sends_everything_again_with_graceful_shutdown() {
-    let internal = Context { four_octet_asn: true, internal: true };
+    let internal = Context { four_octet_asn: true, internal: true, enhanced_route_refresh: false };
     let start = Egress { internal: true, ..egress() };
     let path = Attributes::default().with_communities([1, 0xffff_ff01]).with_local_pref(300);
     let mut rib = up(table(&[(V4, path)]), start.clone());
@@ -350,7 +353,7 @@ fn draining_sends_everything_again_with_graceful_shutdown() {
 
 #[test]
 fn only_to_customer_is_added_where_the_role_asks_for_it() {
-    let external = Context { four_octet_asn: true, internal: false };
+    let external = Context { four_octet_asn: true, internal: false, enhanced_route_refresh: false };
     let marked = Egress { only_to_customer: true, ..egress() };
     let mut rib = up(table(&[(V4, Attributes::default())]), marked);
     assert!(attributes_of(&mut rib, external).contains(&Attribute::OnlyToCustomer(64500)));

@@ -7,10 +7,11 @@ use std::time::Instant;
 use super::react::other;
 use super::{Direction, Peer};
 use crate::session::Cause;
+use crate::session::negotiate::says_restarted;
 use crate::session::transition::Trigger;
 use crate::status::{DownReason, NotificationText, State};
 use crate::wire::iana::error;
-use crate::wire::{Capability, Notification, Open};
+use crate::wire::{Notification, Open};
 
 impl Peer {
     /// The OPEN of the peer came on this connection.
@@ -18,9 +19,13 @@ impl Peer {
         let rival = other(direction);
         let Some(state) = self.session(rival).map(crate::session::Session::state) else { return };
         match state {
-            // Connections are let in beside a session only if it may be one of a peer that restarted.
-            State::Established if says_restarted(open) => {
-                let reason = DownReason::Tcp("the peer has restarted".to_owned());
+            State::Established if self.is_replaced_by(rival, open) => {
+                let text = if says_restarted(open) {
+                    "the peer has restarted"
+                } else {
+                    "the peer began another connection, so it has lost this one"
+                };
+                let reason = DownReason::Tcp(text.to_owned());
                 self.with(now, rival, |session, around| session.abandon(around, reason));
             }
             State::Established => self.dump(now, direction),
@@ -32,6 +37,16 @@ impl Peer {
             // Its own OPEN, when it comes, is compared with this connection.
             State::Idle | State::Connect | State::Active | State::OpenSent => {}
         }
+    }
+
+    /// Whether the peer's OPEN on another connection means that it has lost the session over this one without our noticing. The R
+    /// bit says so, and so does the connection itself if the peer named families for graceful restart (RFC 4724 §4.2, §5), as it
+    /// may have restarted without keeping anything. What both sides began at the same time is no longer on its way by then
+    /// ([`Peer::accepts`]).
+    pub(super) fn is_replaced_by(&self, session: Direction, open: &Open) -> bool {
+        let negotiated = self.session(session).and_then(|session| session.negotiated());
+        let restart = negotiated.and_then(|agreed| agreed.graceful_restart);
+        says_restarted(open) || restart.is_some_and(|restart| !restart.families.is_empty())
     }
 
     /// The peer connected anew: what it opened before ends without a word, as it has forgotten it.
@@ -57,14 +72,6 @@ impl Peer {
             session.trigger(around, Trigger::OpenCollisionDump, cause);
         });
     }
-}
-
-/// The R bit (RFC 4724 §3).
-pub(super) fn says_restarted(open: &Open) -> bool {
-    let restarted = |capability: &Capability| {
-        matches!(capability, Capability::GracefulRestart { restarted: true, .. })
-    };
-    open.capabilities.iter().any(restarted)
 }
 
 /// The connection of the side with the higher identifier survives; with equal ones, that of the higher AS.

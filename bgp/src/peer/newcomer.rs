@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A connection that the peer opens while the session runs over another one that it opened. TCP alone says nothing: until its
-//! OPEN says that the peer has restarted (RFC 4724 §5) the session stays.
+//! A connection that the peer opens while the session runs over another one that it opened. TCP alone says nothing: until an
+//! OPEN comes from which a session could come, the old one stays.
 
 use bytes::BytesMut;
 
@@ -36,7 +36,9 @@ impl Peer {
             Ok(Some((MessageType::Open, body))) => Open::decode(body).ok(),
             Ok(Some(_)) | Err(_) => None,
         };
-        if open.is_some_and(|open| super::collision::says_restarted(&open) && self.agrees(&open)) {
+        if open.is_some_and(|open| {
+            self.is_replaced_by(Direction::Incoming, &open) && self.agrees(&open)
+        }) {
             Verdict::Take
         } else {
             Verdict::Refuse(Self::refusal())
@@ -53,7 +55,7 @@ impl Peer {
 
     /// Whether a session could come of this OPEN.
     fn agrees(&self, open: &Open) -> bool {
-        let ours = offer(&self.config, self.restarting, self.omitted.codes());
+        let ours = offer(&self.config, self.restarting, self.omitted.parts());
         negotiate(&self.config, &ours, open).is_ok()
     }
 }

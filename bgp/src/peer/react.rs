@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What follows for the peer from what a session reports.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{
     Direction, FIRST_PAUSE, LONGEST_REFUSAL, LONGEST_WAIT, Output, Peer, SUCCESS, UNREACHABLE_PAUSE,
 };
+use crate::session::negotiate::Refused;
 use crate::session::transition::Trigger;
 use crate::session::{Cause, Report, Session};
 use crate::status::{Down, DownReason, Negotiated, State};
@@ -57,6 +57,7 @@ impl Peer {
         self.up = Some(direction);
         self.established += 1;
         self.received.clear();
+        self.omitted.succeeded();
         if let Some(egress) = self.egress() {
             self.rib.begin(egress);
         }
@@ -102,7 +103,7 @@ impl Peer {
         direction: Direction,
         from: State,
         reason: DownReason,
-        refused: BTreeSet<u8>,
+        refused: Refused,
         failed: bool,
     ) {
         let mut lived = false;

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use super::{Direction, Peer};
 use crate::session::Session;
+use crate::session::negotiate::codes_left_out;
 use crate::status::{State, Status};
 
 impl Peer {
@@ -31,7 +32,9 @@ impl Peer {
             announced_prefixes: self.rib.announced(),
             queued_prefixes: self.rib.queued(),
             withheld: self.rib.withheld(),
-            omitted_capabilities: self.omitted.codes().iter().copied().collect(),
+            omitted_capabilities: codes_left_out(&self.config, self.omitted.parts())
+                .into_iter()
+                .collect(),
             problem: self.problems(),
             draining: self.drain,
         }
@@ -39,7 +42,11 @@ impl Peer {
 
     /// What hinders, all of it in one text.
     fn problems(&self) -> Option<String> {
-        let refused = if self.up.is_none() { self.omitted.text() } else { None };
+        let refused = if self.up.is_none() {
+            self.omitted.text(&self.config)
+        } else {
+            self.omitted.not_carried(&self.config)
+        };
         let own = [&self.connect_problem, &self.listen_problem];
         let texts: Vec<String> = own.into_iter().flatten().cloned().chain(refused).collect();
         (!texts.is_empty()).then(|| texts.join("; "))

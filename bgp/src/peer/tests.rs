@@ -3,12 +3,14 @@
 
 mod endings;
 mod pair;
+mod received;
+mod refusals;
+mod replaced;
 mod routes;
 
 use std::time::Duration;
 
 use super::*;
-use crate::wire::iana::capability;
 use crate::wire::{Capability, MessageType, Notification, Open};
 use crate::{Families, GracefulRestart, HoldTime, NotificationText, Role, RolePolicy};
 use pair::{Pair, config, start};
@@ -332,86 +334,6 @@ fn garbage_after_established_is_answered_by_its_code() {
 }
 
 #[test]
-fn what_the_peer_refuses_is_left_out_at_once_and_said() {
-    let mut scripted = Scripted::new(|config| config.extended_message = true);
-    scripted.connect();
-    let first: Vec<u8> = scripted.open().capabilities.iter().map(Capability::code).collect();
-    assert_eq!(first, [1, 1, 2, 65, 6]);
-    scripted.receive(|out| Notification::new(2, 7, [6, 0]).encode(out));
-    assert_eq!(scripted.timer(), Duration::ZERO);
-    scripted.connect();
-    let second: Vec<u8> = scripted.open().capabilities.iter().map(Capability::code).collect();
-    assert_eq!(second, [1, 1, 2, 65]);
-    assert_eq!(scripted.peer.status().omitted_capabilities, [capability::EXTENDED_MESSAGE]);
-    let problem = scripted.peer.status().problem;
-    let text = "the peer refused capability 6 (Extended Message): the next OPEN leaves it out";
-    assert_eq!(problem.as_deref(), Some(text));
-    scripted.receive(|out| Notification::new(2, 4, []).encode(out));
-    scripted.timer();
-    scripted.connect();
-    assert_eq!(codes(&scripted.open()), [1, 1], "the families stay");
-    assert_eq!(scripted.peer.status().omitted_capabilities, [2, 6, 65]);
-}
-
-fn codes(open: &Open) -> Vec<u8> {
-    open.capabilities.iter().map(Capability::code).collect()
-}
-
-#[test]
-fn families_are_never_left_out_as_the_open_would_say_something_else() {
-    let mut scripted = Scripted::new(|_| {});
-    let mut last = Duration::ZERO;
-    for _ in 0..4 {
-        scripted.connect();
-        assert_eq!(codes(&scripted.open()), [1, 1, 2, 65]);
-        // As FRR answers while the neighbour has IPv6 not activated.
-        scripted.receive(|out| Notification::new(2, 7, [1, 4, 0, 2, 0, 1]).encode(out));
-        assert_eq!(scripted.peer.status().omitted_capabilities, []);
-        let pause = scripted.timer();
-        assert!(pause > last, "no storm: {pause:?} after {last:?}");
-        last = pause;
-    }
-    let mut scripted = Scripted::new(|config| config.families = Families::IPV4);
-    scripted.connect();
-    scripted.open();
-    scripted.receive(|out| Notification::new(2, 4, []).encode(out));
-    scripted.timer();
-    scripted.connect();
-    assert_eq!(scripted.open().capabilities, [], "IPv4 alone is what no capability says too");
-}
-
-#[test]
-fn a_reduced_open_that_fails_too_is_followed_by_the_full_one_after_a_pause() {
-    let mut scripted = Scripted::new(|config| config.extended_message = true);
-    let mut last = Duration::ZERO;
-    for _ in 0..4 {
-        scripted.connect();
-        assert_eq!(codes(&scripted.open()), [1, 1, 2, 65, 6]);
-        scripted.receive(|out| Notification::new(2, 7, []).encode(out));
-        assert_eq!(scripted.timer(), Duration::ZERO);
-        scripted.connect();
-        assert_eq!(codes(&scripted.open()), [1, 1, 65], "what cannot be done without stays");
-        scripted.receive(|out| Notification::new(2, 7, []).encode(out));
-        let pause = scripted.timer();
-        assert!(pause > last, "no storm: {pause:?} after {last:?}");
-        last = pause;
-    }
-}
-
-#[test]
-fn what_was_refused_is_offered_again_after_a_while() {
-    let mut scripted = Scripted::new(|config| config.extended_message = true);
-    scripted.connect();
-    scripted.open();
-    scripted.receive(|out| Notification::new(2, 7, [6, 0]).encode(out));
-    scripted.timer();
-    scripted.now += Duration::from_secs(600);
-    scripted.connect();
-    assert_eq!(codes(&scripted.open()), [1, 1, 2, 65, 6]);
-    assert_eq!(scripted.peer.status().problem, None);
-}
-
-#[test]
 fn roles_that_do_not_fit_keep_the_session_down_on_both_sides() {
     let mut pair = Pair::started(1, |_, config| {
         config.role = Some(RolePolicy { role: Role::Provider, strict: false });
@@ -443,117 +365,4 @@ fn hold_timer_waits_four_minutes_for_an_open() {
     scripted.open();
     assert_eq!(scripted.timer(), Duration::from_secs(240));
     assert_eq!(scripted.last_notification(), (4, 0, vec![]));
-}
-
-#[test]
-fn a_peer_that_restarted_and_connects_anew_is_let_in_if_it_says_so() {
-    let graceful = |config: &mut Config| {
-        config.graceful_restart =
-            Some(GracefulRestart { restart_time: 120 * SECOND, notification: false });
-    };
-    let mut scripted = Scripted::established(|_| {});
-    scripted.now += 6 * SECOND;
-    assert!(!scripted.peer.accepts(scripted.now), "without graceful restart the old one stays");
-    for restarted in [false, true] {
-        let mut scripted = Scripted::established(graceful);
-        assert!(!scripted.peer.accepts(scripted.now), "both sides may just have connected");
-        scripted.now += 6 * SECOND;
-        assert!(scripted.peer.accepts(scripted.now));
-        scripted.handle(Event::Connected {
-            direction: Direction::Incoming,
-            local: "192.0.2.1:179".parse().unwrap(),
-            remote: "192.0.2.2:40000".parse().unwrap(),
-            next_hops: NextHops::default(),
-        });
-        assert_eq!(scripted.peer.status().state, State::Established, "not before it says so");
-        let sent = messages(scripted.peer.transmit(scripted.now, Direction::Incoming));
-        let mut theirs = answer(&Open::decode(sent[0].1.clone().into()).unwrap());
-        for capability in &mut theirs.capabilities {
-            if let Capability::GracefulRestart { restarted: bit, .. } = capability {
-                *bit = restarted;
-            }
-        }
-        let mut octets = Vec::new();
-        theirs.encode(&mut octets);
-        scripted.handle(Event::Received { direction: Direction::Incoming, octets: &octets });
-        if restarted {
-            assert_eq!(scripted.closed, [Vec::<u8>::new()], "the old one ends without a word");
-            assert_eq!(scripted.peer.status().state, State::OpenConfirm);
-            let reason = DownReason::Tcp("the peer has restarted".to_owned());
-            assert_eq!(scripted.downs, std::slice::from_ref(&reason));
-            assert_eq!(scripted.peer.status().last_down.map(|down| down.reason), Some(reason));
-        } else {
-            assert_eq!(scripted.last_notification(), (6, 7, vec![]));
-            assert_eq!(scripted.peer.status().state, State::Established);
-        }
-    }
-}
-
-#[test]
-fn a_connection_beside_one_that_the_peer_opened_is_held_until_it_says_why() {
-    let graceful = |config: &mut Config| {
-        config.passive = true;
-        config.graceful_restart =
-            Some(GracefulRestart { restart_time: 120 * SECOND, notification: false });
-    };
-    let mut scripted = Scripted::new(graceful);
-    assert_eq!(scripted.peer.judge(&[]), Verdict::Take, "nothing is up");
-    let direction = Direction::Incoming;
-    let connected = || Event::Connected {
-        direction: Direction::Incoming,
-        local: "192.0.2.1:179".parse().unwrap(),
-        remote: "192.0.2.2:40000".parse().unwrap(),
-        next_hops: NextHops::default(),
-    };
-    scripted.handle(connected());
-    let sent = messages(scripted.peer.transmit(scripted.now, direction));
-    let theirs = answer(&Open::decode(sent[0].1.clone().into()).unwrap());
-    let says = |bit: bool, asn: u32| {
-        let mut open = theirs.clone();
-        for capability in &mut open.capabilities {
-            match capability {
-                Capability::GracefulRestart { restarted, .. } => *restarted = bit,
-                Capability::FourOctetAsn(number) => *number = asn,
-                _ => {}
-            }
-        }
-        let mut octets = Vec::new();
-        open.encode(&mut octets);
-        octets
-    };
-    let mut octets = says(false, 64502);
-    crate::wire::write_keepalive(&mut octets);
-    scripted.handle(Event::Received { direction, octets: &octets });
-    assert_eq!(scripted.peer.status().state, State::Established);
-    let good = says(true, 64502);
-    for length in 0..good.len() {
-        assert_eq!(scripted.peer.judge(&good[..length]), Verdict::Wait, "{length}");
-    }
-    assert_eq!(scripted.peer.judge(&good), Verdict::Take);
-    let mut keepalive = Vec::new();
-    crate::wire::write_keepalive(&mut keepalive);
-    for bad in [says(false, 64502), says(true, 64999), keepalive, vec![0; 19]] {
-        let verdict = scripted.peer.judge(&bad);
-        let Verdict::Refuse(octets) = verdict else { panic!("{verdict:?}") };
-        assert_eq!(messages(&octets), [(MessageType::Notification, vec![6, 7])]);
-    }
-    scripted.handle(Event::Disconnected { direction, error: None });
-    assert_eq!(scripted.peer.judge(&[]), Verdict::Take, "the session has ended");
-    scripted.handle(Event::Stop(Stop::PeerDeconfigured));
-    assert_eq!(scripted.peer.judge(&[]), Verdict::Refuse(vec![]));
-}
-
-#[test]
-fn two_active_sides_with_graceful_restart_end_with_one_connection() {
-    for seed in 0..200 {
-        let mut pair = Pair::started(seed, |_, config| {
-            config.graceful_restart =
-                Some(GracefulRestart { restart_time: 120 * SECOND, notification: true });
-        });
-        pair.delay = Duration::from_millis(seed % 7 * 30);
-        pair.until("both up", Pair::both_up);
-        pair.run(60 * SECOND);
-        assert!(pair.both_up());
-        assert!(pair.sides.iter().all(|side| side.peer.status().dropped == 0), "seed {seed}");
-    }
 }

@@ -1,17 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What the actions of a row do, and how octets from the peer become events.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::negotiate::Refused;
 use super::transition::{Action, Trigger};
-use super::{Cause, OPEN_HOLD_TIME, Report, Session, Surroundings, Timers, negotiate};
+use super::{BEFORE_OPEN, Cause, OPEN_HOLD_TIME, Report, Session, Surroundings, Timers, negotiate};
 use crate::State;
 use crate::status::{DownReason, NotificationText};
 use crate::wire::iana::error;
 use crate::wire::{
-    Context, HEADER_LENGTH, Message, MessageError, MessageType, Notification, next_message,
-    write_keepalive,
+    HEADER_LENGTH, Message, MessageError, MessageType, Notification, next_message, write_keepalive,
 };
 
 impl Session {
@@ -19,12 +18,13 @@ impl Session {
     pub(crate) fn received(&mut self, surroundings: &mut Surroundings<'_>, octets: &[u8]) {
         self.input.extend_from_slice(octets);
         while self.connected {
-            let extended = self.negotiated.as_ref().is_some_and(|agreed| agreed.extended_message);
+            // RFC 8654 §4: who offers to take long messages takes them, also of a peer that takes none itself.
+            let extended = self.sent_open.as_ref().is_some_and(negotiate::takes_extended_messages);
             match next_message(&mut self.input, extended) {
                 Ok(None) => return,
                 Ok(Some((kind, body))) => {
                     self.reports.push_back(Report::Received(kind, HEADER_LENGTH + body.len()));
-                    match Message::decode(kind, body, self.context()) {
+                    match Message::decode(kind, body, self.context) {
                         Ok(message) => self.message(surroundings, message),
                         Err(error) => self.malformed(surroundings, kind, &error),
                     }
@@ -36,16 +36,6 @@ impl Session {
             }
         }
         self.input.clear();
-    }
-
-    fn context(&self) -> Context {
-        self.negotiated.as_ref().map_or(
-            Context { four_octet_asn: true, internal: false },
-            |negotiated| Context {
-                four_octet_asn: negotiated.four_octet_asn,
-                internal: negotiated.internal,
-            },
-        )
     }
 
     fn malformed(
@@ -106,6 +96,7 @@ impl Session {
         let Some(ours) = &self.sent_open else { return };
         match negotiate::negotiate(surroundings.config, ours, &open) {
             Ok(negotiated) => {
+                self.context = negotiate::context(&open, &negotiated);
                 self.negotiated = Some(Arc::new(negotiated));
                 self.trigger(surroundings, Trigger::BgpOpen, Cause::NONE);
                 self.reports.push_back(Report::Opened(open));
@@ -146,9 +137,9 @@ impl Session {
         // A NOTIFICATION that was received may say what to leave out.
         let refused = match (&cause.notification, &self.sent_open) {
             (Some(notification), Some(ours)) if !told => {
-                negotiate::refused_capabilities(notification, ours)
+                negotiate::refused(notification, surroundings.config, ours)
             }
-            (_, _) => BTreeSet::new(),
+            (_, _) => Refused::default(),
         };
         let mut reason = cause.reason;
         for action in actions {
@@ -210,6 +201,7 @@ impl Session {
         self.input.clear();
         self.sent_open = None;
         self.negotiated = None;
+        self.context = BEFORE_OPEN;
         self.timers = Timers { connect_retry: self.timers.connect_retry, ..Timers::default() };
     }
 

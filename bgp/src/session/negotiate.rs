@@ -2,6 +2,8 @@
 //! What our OPEN offers and what follows from the peer's: capabilities (RFC 5492), who may speak to whom (RFC 4271 §6.2,
 //! RFC 6286), roles (RFC 9234). Pure functions.
 
+mod refused;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -10,7 +12,10 @@ use bytes::Bytes;
 use crate::config::{Config, Families, Family, Role};
 use crate::status::{Negotiated, PeerRestart};
 use crate::wire::iana::{afi, capability as code, error};
-use crate::wire::{AfiSafi, Capability, Notification, Open, RestartFamily, StaleFamily, printable};
+use crate::wire::{
+    AfiSafi, Capability, Context, Notification, Open, RestartFamily, StaleFamily, printable,
+};
+pub(crate) use refused::{Impossible, Part, Refused, codes_left_out, families_left_out, refused};
 
 /// 12 bits of seconds.
 const LONGEST_RESTART_TIME: u64 = 0x0fff;
@@ -24,13 +29,20 @@ pub(crate) struct Refusal {
     pub(crate) detail: String,
 }
 
-/// Our OPEN. `restarting` sets the R bit (RFC 4724 §4.1); capabilities with a code in `omitted` are left out.
-pub(crate) fn offer(config: &Config, restarting: bool, omitted: &BTreeSet<u8>) -> Open {
+/// Our OPEN. `restarting` sets the R bit (RFC 4724 §4.1); what is in `omitted` is left out.
+pub(crate) fn offer(config: &Config, restarting: bool, omitted: &BTreeSet<Part>) -> Open {
+    let mut families = config.families;
+    for family in config.families.iter().filter(|family| omitted.contains(&Part::Family(*family))) {
+        families.remove(family);
+    }
     let mut capabilities: Vec<Capability> =
-        config.families.iter().map(|family| Capability::Multiprotocol(family.into())).collect();
+        families.iter().map(|family| Capability::Multiprotocol(family.into())).collect();
+    if families.is_empty() {
+        families = Families::IPV4;
+    }
     capabilities.push(Capability::RouteRefresh);
     capabilities.push(Capability::FourOctetAsn(config.local_asn));
-    if config.extended_next_hop && config.families.ipv4 {
+    if config.extended_next_hop && families.ipv4 {
         let ipv4 = AfiSafi::from(Family::Ipv4);
         capabilities.push(Capability::ExtendedNextHop(vec![(ipv4, afi::IPV6)]));
     }
@@ -47,22 +59,22 @@ pub(crate) fn offer(config: &Config, restarting: bool, omitted: &BTreeSet<u8>) -
     }
     if let Some(restart) = config.graceful_restart {
         let seconds = restart.restart_time.as_secs().min(LONGEST_RESTART_TIME);
-        let families = config.families.iter();
         capabilities.push(Capability::GracefulRestart {
             restarted: restarting,
             notification: restart.notification,
             restart_time: u16::try_from(seconds).unwrap_or(0),
             // What forwards is not this process, so its end leaves the forwarding as it was.
             families: families
+                .iter()
                 .map(|family| RestartFamily { family: family.into(), forwarding: true })
                 .collect(),
         });
         if let Some(stale) = config.long_lived_stale_time {
             let seconds = stale.as_secs().min(LONGEST_STALE_TIME);
             let stale_time = u32::try_from(seconds).unwrap_or(0);
-            let families = config.families.iter();
             capabilities.push(Capability::LongLivedGracefulRestart(
                 families
+                    .iter()
                     .map(|family| StaleFamily {
                         family: family.into(),
                         forwarding: true,
@@ -76,7 +88,7 @@ pub(crate) fn offer(config: &Config, restarting: bool, omitted: &BTreeSet<u8>) -
         let name = |name: &str| Bytes::copy_from_slice(name.as_bytes());
         capabilities.push(Capability::Fqdn { host: name(&fqdn.host), domain: name(&fqdn.domain) });
     }
-    capabilities.retain(|capability| !omitted.contains(&capability.code()));
+    refused::leave_out(&mut capabilities, omitted);
     Open::new(config.local_asn, config.hold_time, config.identifier, capabilities)
 }
 
@@ -143,6 +155,20 @@ pub(crate) fn negotiate(
     })
 }
 
+/// How messages of the peer are to be read once its OPEN was accepted.
+pub(crate) fn context(theirs: &Open, negotiated: &Negotiated) -> Context {
+    Context {
+        four_octet_asn: negotiated.four_octet_asn,
+        internal: negotiated.internal,
+        enhanced_route_refresh: has(theirs, code::ENHANCED_ROUTE_REFRESH),
+    }
+}
+
+/// Whether whoever sent this OPEN may be sent messages of more than 4096 octets, whatever it sends itself (RFC 8654 §4).
+pub(crate) fn takes_extended_messages(open: &Open) -> bool {
+    has(open, code::EXTENDED_MESSAGE)
+}
+
 /// A third of the Hold Time, or less if so configured (RFC 4271 §4.4).
 pub(crate) fn keepalive_time(config: &Config, hold_time: Option<Duration>) -> Option<Duration> {
     let third = hold_time? / 3;
@@ -193,37 +219,55 @@ fn extended_next_hop(open: &Open) -> bool {
     })
 }
 
+/// The last capability with this code: the one that counts where a peer must not send several but does (RFC 4724 §3).
+fn last(open: &Open, wanted: u8) -> Option<&Capability> {
+    open.capabilities.iter().rfind(|capability| capability.code() == wanted)
+}
+
 fn restart(ours: &Open, theirs: &Open) -> Option<PeerRestart> {
-    let find = |open: &Open| {
-        open.capabilities.iter().find_map(|capability| match capability {
-            Capability::GracefulRestart { restarted, notification, restart_time, families } => {
-                Some((*restarted, *notification, *restart_time, families.clone()))
-            }
-            _ => None,
-        })
+    let Capability::GracefulRestart { notification: we_notify, .. } =
+        last(ours, code::GRACEFUL_RESTART)?
+    else {
+        return None;
     };
-    let (_, we_notify, _, _) = find(ours)?;
-    let (restarted, they_notify, seconds, kept) = find(theirs)?;
-    let mut forwarding = Families::NONE;
-    for family in kept.iter().filter(|family| family.forwarding) {
-        if let Some(family) = family.family.family() {
-            forwarding.insert(family);
+    let Capability::GracefulRestart { restarted, notification, restart_time, families: named } =
+        last(theirs, code::GRACEFUL_RESTART)?
+    else {
+        return None;
+    };
+    let (mut families, mut forwarding) = (Families::NONE, Families::NONE);
+    for one in named {
+        if let Some(family) = one.family.family() {
+            families.insert(family);
+            if one.forwarding {
+                forwarding.insert(family);
+            }
         }
     }
     Some(PeerRestart {
-        restart_time: Duration::from_secs(u64::from(seconds)),
-        restarted,
-        notification: we_notify && they_notify,
+        restart_time: Duration::from_secs(u64::from(*restart_time)),
+        restarted: *restarted,
+        notification: *we_notify && *notification,
+        families,
         forwarding,
     })
 }
 
+/// The R bit (RFC 4724 §3).
+pub(crate) fn says_restarted(open: &Open) -> bool {
+    let last = last(open, code::GRACEFUL_RESTART);
+    matches!(last, Some(Capability::GracefulRestart { restarted: true, .. }))
+}
+
+/// RFC 9494 does not say which of several counts; here it is the one that does of graceful restart.
 fn stale_time(open: &Open) -> Option<Duration> {
-    open.capabilities.iter().find_map(|capability| {
-        let Capability::LongLivedGracefulRestart(families) = capability else { return None };
-        let most = families.iter().map(|family| family.stale_time).max()?;
-        Some(Duration::from_secs(u64::from(most)))
-    })
+    let Capability::LongLivedGracefulRestart(families) =
+        last(open, code::LONG_LIVED_GRACEFUL_RESTART)?
+    else {
+        return None;
+    };
+    let most = families.iter().map(|family| family.stale_time).max()?;
+    Some(Duration::from_secs(u64::from(most)))
 }
 
 fn host(open: &Open) -> Option<String> {
@@ -291,34 +335,6 @@ const fn role_of(number: u8) -> Option<Role> {
         3 => Some(Role::Customer),
         4 => Some(Role::Peer),
         _ => None,
-    }
-}
-
-/// The capabilities that a NOTIFICATION 2/4 or 2/7 refuses of those that were offered (RFC 5492 §3, §5), as far as they can be
-/// left out. Families cannot: an OPEN without any means IPv4 (RFC 4760 §8). Only where just that was offered they may go.
-pub(crate) fn refused_capabilities(notification: &Notification, ours: &Open) -> BTreeSet<u8> {
-    let mut offered: BTreeSet<u8> = ours.capabilities.iter().map(Capability::code).collect();
-    if offered_families(ours) != Families::IPV4 {
-        offered.remove(&code::MULTIPROTOCOL);
-    }
-    match (notification.code, notification.subcode) {
-        (error::OPEN, error::UNSUPPORTED_OPTIONAL_PARAMETER) => offered,
-        (error::OPEN, error::UNSUPPORTED_CAPABILITY) => {
-            let mut named = BTreeSet::new();
-            let mut rest = notification.data.as_slice();
-            while let [code, length, after @ ..] = rest {
-                named.insert(*code);
-                rest = after.get(usize::from(*length)..).unwrap_or_default();
-            }
-            // Without a list only what cannot be done without is kept.
-            if notification.data.is_empty() {
-                named = &offered - &[code::FOUR_OCTET_ASN].into();
-            }
-            // A family that the peer refuses, or that it has and we have not, is a matter of both configurations.
-            named.remove(&code::MULTIPROTOCOL);
-            &named & &offered
-        }
-        (_, _) => BTreeSet::new(),
     }
 }
 

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! AS_PATH (RFC 4271 §4.3, §5.1.2) in two and four octets per AS (RFC 6793 §4). Confederation segments (RFC 5065) are an error:
-//! no peer of ours is in our confederation.
+//! AS_PATH (RFC 4271 §4.3, §5.1.2) in two and four octets per AS (RFC 6793 §4), with the segments of confederations (RFC 5065 §3).
 
 use bytes::{Buf, Bytes};
 
@@ -13,6 +12,16 @@ pub enum SegmentKind {
     Set,
     /// AS_SEQUENCE, 2.
     Sequence,
+    /// AS_CONFED_SEQUENCE, 3 (RFC 5065).
+    ConfederationSequence,
+    /// AS_CONFED_SET, 4 (RFC 5065).
+    ConfederationSet,
+}
+
+impl SegmentKind {
+    const fn of_confederation(self) -> bool {
+        matches!(self, Self::ConfederationSequence | Self::ConfederationSet)
+    }
 }
 
 /// A part of a path.
@@ -49,6 +58,18 @@ impl AsPath {
         asns.any(|asn| u16::try_from(*asn).is_err())
     }
 
+    /// Whether it names members of a confederation. Such a path must not come from outside of it (RFC 5065 §5).
+    #[must_use]
+    pub fn names_confederation(&self) -> bool {
+        self.0.iter().any(|segment| segment.kind.of_confederation())
+    }
+
+    /// The path without those segments, which AS4_PATH must not have (RFC 6793 §6).
+    pub(super) fn without_confederation(mut self) -> Self {
+        self.0.retain(|segment| !segment.kind.of_confederation());
+        self
+    }
+
     /// RFC 7606 §7.2; AS 0 by RFC 7607 §2.
     pub(super) fn decode(mut value: Bytes, four_octets: bool) -> Result<Self, &'static str> {
         let mut segments = Vec::new();
@@ -56,6 +77,8 @@ impl AsPath {
             let kind = match value.get_u8() {
                 1 => SegmentKind::Set,
                 2 => SegmentKind::Sequence,
+                3 => SegmentKind::ConfederationSequence,
+                4 => SegmentKind::ConfederationSet,
                 _ => return Err("unknown segment type"),
             };
             let count = value.try_get_u8().map_err(|_| "segment ends early")?;
@@ -82,6 +105,8 @@ impl AsPath {
             out.push(match segment.kind {
                 SegmentKind::Set => 1,
                 SegmentKind::Sequence => 2,
+                SegmentKind::ConfederationSequence => 3,
+                SegmentKind::ConfederationSet => 4,
             });
             out.push(u8::try_from(segment.asns.len()).unwrap_or(u8::MAX));
             for asn in segment.asns.iter().take(usize::from(u8::MAX)) {
@@ -116,8 +141,9 @@ mod tests {
     #[test]
     fn malformed_paths_are_refused() {
         for value in [
-            &[3, 1, 0, 0, 0, 1][..],
+            &[5, 1, 0, 0, 0, 1][..],
             &[0, 1, 0, 0, 0, 1],
+            &[3, 0],
             &[2, 0],
             &[2],
             &[2, 2, 0, 0, 0, 1],

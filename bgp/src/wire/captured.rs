@@ -9,7 +9,8 @@ use hex_literal::hex;
 use super::*;
 use crate::{Family, HoldTime};
 
-const CONTEXT: Context = Context { four_octet_asn: true, internal: false };
+const CONTEXT: Context =
+    Context { four_octet_asn: true, internal: false, enhanced_route_refresh: false };
 const ASN: u32 = 4_200_000_000;
 const V4: AfiSafi = AfiSafi { afi: 1, safi: 1 };
 const V6: AfiSafi = AfiSafi { afi: 2, safi: 1 };

@@ -34,13 +34,15 @@ pub use open::Open;
 pub use route_refresh::{RefreshKind, RouteRefresh};
 pub use update::{DecodedUpdate, Update, write_update};
 
-/// What the meaning of an UPDATE depends on besides its octets.
+/// What the meaning of a message depends on besides its octets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Context {
     /// Both sides speak four-octet AS numbers (RFC 6793).
     pub four_octet_asn: bool,
     /// The peer is in our AS.
     pub internal: bool,
+    /// The peer advertised enhanced route refresh (RFC 7313), so the third octet of its ROUTE-REFRESH says what it is.
+    pub enhanced_route_refresh: bool,
 }
 
 /// A message.
@@ -66,7 +68,7 @@ impl Message {
             MessageType::Update => Self::Update(Update::decode(body, context)?),
             MessageType::Notification => Self::Notification(Notification::decode(body)?),
             MessageType::Keepalive => Self::Keepalive,
-            MessageType::RouteRefresh => Self::RouteRefresh(RouteRefresh::decode(body)?),
+            MessageType::RouteRefresh => Self::RouteRefresh(RouteRefresh::decode(body, context)?),
         })
     }
 }

@@ -88,8 +88,16 @@ fn open() -> impl Strategy<Value = Open> {
     )
 }
 
-fn as_path(most: u32) -> impl Strategy<Value = AsPath> {
-    let kind = prop_oneof![Just(SegmentKind::Set), Just(SegmentKind::Sequence)];
+const KINDS: [SegmentKind; 2] = [SegmentKind::Set, SegmentKind::Sequence];
+const ALL_KINDS: [SegmentKind; 4] = [
+    SegmentKind::Set,
+    SegmentKind::Sequence,
+    SegmentKind::ConfederationSequence,
+    SegmentKind::ConfederationSet,
+];
+
+fn as_path(most: u32, kinds: &'static [SegmentKind]) -> impl Strategy<Value = AsPath> {
+    let kind = prop::sample::select(kinds);
     let segment = (kind, vec(1..=most, 1..300)).prop_map(|(kind, mut asns)| {
         asns.truncate(255);
         Segment { kind, asns }
@@ -124,7 +132,7 @@ fn attributes(four_octet_asn: bool) -> impl Strategy<Value = Vec<Attribute>> {
         prop_oneof![Just(Origin::Igp), Just(Origin::Egp), Just(Origin::Incomplete)]
             .prop_map(Attribute::Origin)
             .boxed(),
-        as_path(most).prop_map(Attribute::AsPath).boxed(),
+        as_path(most, &ALL_KINDS).prop_map(Attribute::AsPath).boxed(),
         any::<u32>().prop_map(|address| Attribute::NextHop(address.into())).boxed(),
         any::<u32>().prop_map(Attribute::MultiExitDisc).boxed(),
         any::<u32>().prop_map(Attribute::LocalPref).boxed(),
@@ -150,7 +158,7 @@ fn attributes(four_octet_asn: bool) -> impl Strategy<Value = Vec<Attribute>> {
             .boxed(),
     ];
     let old = vec![
-        as_path(u32::MAX).prop_map(Attribute::As4Path).boxed(),
+        as_path(u32::MAX, &KINDS).prop_map(Attribute::As4Path).boxed(),
         (any::<u32>(), any::<u32>())
             .prop_map(|(asn, address)| Attribute::As4Aggregator(asn, address.into()))
             .boxed(),
@@ -172,7 +180,8 @@ fn again(octets: &[u8], context: Context) -> Message {
     Message::decode(kind, body, context).unwrap()
 }
 
-const INTERNAL: Context = Context { four_octet_asn: true, internal: true };
+const INTERNAL: Context =
+    Context { four_octet_asn: true, internal: true, enhanced_route_refresh: true };
 
 proptest! {
     #[test]
@@ -184,7 +193,7 @@ proptest! {
 
     #[test]
     fn update_comes_back((four_octet_asn, update) in any::<bool>().prop_flat_map(|wide| (Just(wide), update(wide)))) {
-        let context = Context { four_octet_asn, internal: true };
+        let context = Context { four_octet_asn, internal: true, enhanced_route_refresh: false };
         let mut out = Vec::new();
         update.encode(context, LONGEST_EXTENDED, &mut out).unwrap();
         let Message::Update(decoded) = again(&out, context) else { panic!("another kind") };

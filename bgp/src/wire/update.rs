@@ -75,7 +75,13 @@ impl Update {
             |detail| MessageError::new(error::UPDATE, error::INVALID_NETWORK_FIELD, [], detail);
         let withdrawn = Prefixes::decode(Family::Ipv4, withdrawn).map_err(network)?;
         let announced = Prefixes::decode(Family::Ipv4, body).map_err(network)?;
-        let read = super::attribute::Attributes::decode(list, context)?;
+        let mut read = super::attribute::Attributes::decode(list, context)?;
+        if announced.is_empty()
+            && !read.reaches
+            && let Some(error) = read.reset_without_prefixes()
+        {
+            return Err(error);
+        }
         let update = Self { withdrawn, attributes: read.attributes, announced };
         let mut flaws = read.flaws;
         flaws.extend(update.missing(context, &flaws));

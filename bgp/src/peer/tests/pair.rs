@@ -365,10 +365,14 @@ impl Pair {
         let before = self.sides[side].peer.status().negotiated;
         self.sides[side].peer.handle(self.now, Event::Received { direction, octets });
         let after = self.sides[side].peer.status().negotiated;
-        let context =
-            after.or(before).map_or(Context { four_octet_asn: true, internal: false }, |agreed| {
-                Context { four_octet_asn: agreed.four_octet_asn, internal: agreed.internal }
-            });
+        let context = after.or(before).map_or(
+            Context { four_octet_asn: true, internal: false, enhanced_route_refresh: false },
+            |agreed| Context {
+                four_octet_asn: agreed.four_octet_asn,
+                internal: agreed.internal,
+                enhanced_route_refresh: agreed.enhanced_route_refresh,
+            },
+        );
         self.sides[side].table.read(octets, context);
     }
 

@@ -174,17 +174,59 @@ fn without_a_common_family_the_notification_names_those_that_are_missing() {
 fn what_a_notification_refuses_is_left_out_of_the_next_open() {
     let (mut ours, _) = pair();
     ours.extended_message = true;
-    let first = open(&ours);
-    let after = |subcode, data: &[u8]| {
-        let refused = refused_capabilities(&Notification::new(2, subcode, data), &first);
-        let open = offer(&ours, false, &refused);
+    let after = |config: &Config, subcode, data: &[u8]| {
+        let whole = open(config);
+        let refused = super::refused(&Notification::new(2, subcode, data), config, &whole);
+        let open = offer(config, false, &refused.parts);
         open.capabilities.iter().map(Capability::code).collect::<Vec<_>>()
     };
-    assert_eq!(after(4, &[]), [] as [u8; 0]);
-    assert_eq!(after(7, &[6, 0]), [1, 2, 65]);
-    assert_eq!(after(7, &[1, 4, 0, 2, 0, 1]), [1, 2, 65, 6], "a family is not to be left out");
-    assert_eq!(after(7, &[]), [1, 65]);
-    assert_eq!(after(7, &[71, 0, 2, 0]), [1, 65, 6], "what was not offered cannot be left out");
-    assert_eq!(after(7, &[6, 200, 1]), [1, 2, 65], "a list that ends early");
-    assert_eq!(after(2, &[]), [1, 2, 65, 6]);
+    assert_eq!(after(&ours, 4, &[]), [] as [u8; 0]);
+    assert_eq!(after(&ours, 7, &[6, 0]), [1, 2, 65]);
+    assert_eq!(after(&ours, 7, &[1, 4, 0, 2, 0, 1]), [1, 2, 65, 6], "IPv6 was not offered");
+    assert_eq!(after(&ours, 7, &[1, 4, 0, 1, 0, 1]), [2, 65, 6], "that means IPv4 too");
+    assert_eq!(after(&ours, 7, &[]), [1, 65]);
+    assert_eq!(after(&ours, 7, &[71, 0, 2, 0]), [1, 65, 6], "what was not offered stays out");
+    assert_eq!(after(&ours, 7, &[6, 200, 1]), [1, 2, 65], "a list that ends early");
+    assert_eq!(after(&ours, 2, &[]), [1, 2, 65, 6]);
+    ours.families = Families::BOTH;
+    ours.extended_next_hop = true;
+    assert_eq!(after(&ours, 4, &[]), [] as [u8; 0]);
+    assert_eq!(after(&ours, 7, &[1, 4, 0, 2, 0, 1]), [1, 2, 65, 5, 6]);
+    assert_eq!(after(&ours, 7, &[1, 4, 0, 1, 0, 1]), [1, 2, 65, 6], "no next hops for IPv4");
+    assert_eq!(after(&ours, 7, &[1, 4, 0, 1, 0, 1, 1, 4, 0, 2, 0, 1]), [2, 65, 5, 6]);
+}
+
+#[test]
+fn of_a_capability_that_must_come_once_the_last_counts() {
+    let (mut ours, mut theirs) = pair();
+    for config in [&mut ours, &mut theirs] {
+        config.graceful_restart =
+            Some(GracefulRestart { restart_time: Duration::from_secs(10), notification: true });
+        config.long_lived_stale_time = Some(Duration::from_secs(100));
+    }
+    let mut several = open(&theirs);
+    several.capabilities.push(Capability::GracefulRestart {
+        restarted: true,
+        notification: false,
+        restart_time: 77,
+        families: vec![],
+    });
+    let ipv4 = AfiSafi::from(Family::Ipv4);
+    several.capabilities.push(Capability::LongLivedGracefulRestart(vec![StaleFamily {
+        family: ipv4,
+        forwarding: false,
+        stale_time: 7,
+    }]));
+    let negotiated = negotiate(&ours, &open(&ours), &several).unwrap();
+    let restart = negotiated.graceful_restart.unwrap();
+    assert_eq!(restart.restart_time, Duration::from_secs(77));
+    assert!(restart.restarted && !restart.notification && says_restarted(&several));
+    assert_eq!((restart.families, restart.forwarding), (Families::NONE, Families::NONE));
+    assert_eq!(negotiated.long_lived_stale_time, Some(Duration::from_secs(7)));
+    // The last one is not well formed: there is none that counts.
+    let value = Bytes::from_static(&[0x80]);
+    several.capabilities.push(Capability::Unknown { code: code::GRACEFUL_RESTART, value });
+    let negotiated = negotiate(&ours, &open(&ours), &several).unwrap();
+    assert_eq!(negotiated.graceful_restart, None);
+    assert!(!says_restarted(&several));
 }

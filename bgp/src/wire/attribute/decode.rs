@@ -16,6 +16,21 @@ use crate::wire::{AfiSafi, AsPath, AttributeAction, Context, Flaw, MessageError,
 pub(in crate::wire) struct Attributes {
     pub(in crate::wire) attributes: Vec<Attribute>,
     pub(in crate::wire) flaws: Vec<Flaw>,
+    /// Whether there is an MP_REACH_NLRI with prefixes, or one of which that cannot be said.
+    pub(in crate::wire) reaches: bool,
+    /// Whether there is anything but MP_UNREACH_NLRI.
+    others: bool,
+    /// The first flaw for which more is done than to leave the attribute out, as an end of the session.
+    gravest: Option<MessageError>,
+}
+
+/// An attribute as it stands in the list.
+struct Encoded {
+    flags: u8,
+    code: u8,
+    value: Bytes,
+    /// Type, length and value: the data of a NOTIFICATION (RFC 4271 §6.3).
+    whole: Bytes,
 }
 
 impl Attributes {
@@ -24,11 +39,16 @@ impl Attributes {
         let mut read = Self::default();
         let mut seen = [false; 256];
         while !list.is_empty() {
-            let Some((flags, code, value)) = next(&mut list) else {
+            let Some(encoded) = next(&mut list) else {
                 // RFC 7606 §4: the length of the whole list still tells where the prefixes are.
-                read.flaw(0, AttributeAction::TreatAsWithdraw, "attribute reaches beyond the list");
+                read.others = true;
+                let refusal =
+                    withdraw(error::MALFORMED_ATTRIBUTE_LIST, "attribute reaches beyond the list");
+                read.flaw(0, refusal, &[]);
                 break;
             };
+            let code = encoded.code;
+            read.others |= code != code::MP_UNREACH_NLRI;
             let again =
                 seen.get_mut(usize::from(code)).is_some_and(|seen| std::mem::replace(seen, true));
             if again {
@@ -41,28 +61,38 @@ impl Attributes {
                         "MP_REACH_NLRI or MP_UNREACH_NLRI twice",
                     ));
                 }
-                read.flaw(code, AttributeAction::Discard, "attribute appears twice");
+                read.flaw(code, discard("attribute appears twice"), &encoded.whole);
                 continue;
             }
-            read.one(flags, code, value, context)?;
+            read.one(encoded, context)?;
         }
         Ok(read)
     }
 
-    fn flaw(&mut self, attribute: u8, action: AttributeAction, detail: &'static str) {
+    /// The end of the session that an error means in an UPDATE that brings no prefixes: then nobody can say what would have to
+    /// count as withdrawn (RFC 7606 §5.2).
+    pub(in crate::wire) fn reset_without_prefixes(&mut self) -> Option<MessageError> {
+        self.gravest.take().filter(|_| self.others)
+    }
+
+    fn flaw(&mut self, attribute: u8, refusal: Refusal, whole: &[u8]) {
+        let Refusal { action, subcode, detail } = refusal;
+        if action > AttributeAction::Discard {
+            let data = match subcode {
+                error::MALFORMED_ATTRIBUTE_LIST | error::MALFORMED_AS_PATH => &[],
+                _ => whole,
+            };
+            self.gravest
+                .get_or_insert_with(|| MessageError::new(error::UPDATE, subcode, data, detail));
+        }
         self.flaws.push(Flaw { attribute, action, detail });
     }
 
-    fn one(
-        &mut self,
-        flags: u8,
-        code: u8,
-        value: Bytes,
-        context: Context,
-    ) -> Result<(), MessageError> {
+    fn one(&mut self, encoded: Encoded, context: Context) -> Result<(), MessageError> {
+        let Encoded { flags, code, value, whole } = encoded;
         let Some(category) = category(code) else {
             if flags & OPTIONAL == 0 {
-                return Err(unrecognized(flags, code, &value));
+                return Err(unrecognized(&whole));
             }
             let (transitive, partial) = (flags & TRANSITIVE != 0, flags & PARTIAL != 0);
             self.attributes.push(Attribute::Unknown { transitive, partial, code, value });
@@ -70,19 +100,26 @@ impl Attributes {
         };
         // RFC 7606 §3 (c).
         if flags & (OPTIONAL | TRANSITIVE) != category {
-            self.flaw(code, AttributeAction::TreatAsWithdraw, "flags of the attribute");
-            return Ok(());
+            self.flaw(code, withdraw(error::ATTRIBUTE_FLAGS, "flags of the attribute"), &whole);
+            // The prefixes in it are needed to be withdrawn.
+            if !matches!(code, code::MP_REACH_NLRI | code::MP_UNREACH_NLRI) {
+                return Ok(());
+            }
         }
-        match decode(code, value, context) {
+        let decoded = decode(code, value, context);
+        self.reaches |= code == code::MP_REACH_NLRI
+            && !matches!(&decoded, Ok(Attribute::MpReach(reach)) if reach.prefixes.is_empty());
+        match decoded {
             Ok(attribute) => self.attributes.push(attribute),
-            Err((action, detail)) => self.flaw(code, action, detail),
+            Err(refusal) => self.flaw(code, refusal, &whole),
         }
         Ok(())
     }
 }
 
-/// Flags, type and value of the next attribute; `None` if it is not whole.
-fn next(list: &mut Bytes) -> Option<(u8, u8, Bytes)> {
+/// The next attribute; `None` if it is not whole.
+fn next(list: &mut Bytes) -> Option<Encoded> {
+    let mut whole = list.clone();
     let flags = list.try_get_u8().ok()?;
     let code = list.try_get_u8().ok()?;
     let length = if flags & EXTENDED_LENGTH == 0 {
@@ -90,87 +127,112 @@ fn next(list: &mut Bytes) -> Option<(u8, u8, Bytes)> {
     } else {
         usize::from(list.try_get_u16().ok()?)
     };
-    (length <= list.len()).then(|| (flags, code, list.split_to(length)))
+    if length > list.len() {
+        return None;
+    }
+    let value = list.split_to(length);
+    whole.truncate(whole.len() - list.len());
+    Some(Encoded { flags, code, value, whole })
 }
 
-/// RFC 4271 §6.3: the data is the attribute.
-fn unrecognized(flags: u8, code: u8, value: &[u8]) -> MessageError {
-    let length = u16::try_from(value.len()).unwrap_or(u16::MAX).to_be_bytes();
-    let data = [&[flags | EXTENDED_LENGTH, code], &length[..], value].concat();
+/// RFC 4271 §6.3: the data is the attribute as it came.
+fn unrecognized(whole: &[u8]) -> MessageError {
     MessageError::new(
         error::UPDATE,
         error::UNRECOGNIZED_WELL_KNOWN,
-        data,
+        whole,
         "unknown attribute that is called well-known",
     )
 }
 
-type Refusal = (AttributeAction, &'static str);
+/// An error in an attribute.
+#[derive(Clone, Copy)]
+struct Refusal {
+    action: AttributeAction,
+    /// How RFC 4271 §6.3 calls it.
+    subcode: u8,
+    detail: &'static str,
+}
 
-const WITHDRAW: fn(&'static str) -> Refusal = |detail| (AttributeAction::TreatAsWithdraw, detail);
-const DISCARD: fn(&'static str) -> Refusal = |detail| (AttributeAction::Discard, detail);
-const DISABLE: fn(&'static str) -> Refusal = |detail| (AttributeAction::AfiSafiDisable, detail);
+const fn withdraw(subcode: u8, detail: &'static str) -> Refusal {
+    Refusal { action: AttributeAction::TreatAsWithdraw, subcode, detail }
+}
+
+const fn discard(detail: &'static str) -> Refusal {
+    let subcode = error::OPTIONAL_ATTRIBUTE;
+    Refusal { action: AttributeAction::Discard, subcode, detail }
+}
+
+const fn disable(detail: &'static str) -> Refusal {
+    let subcode = error::OPTIONAL_ATTRIBUTE;
+    Refusal { action: AttributeAction::AfiSafiDisable, subcode, detail }
+}
+
+/// The length of the attribute is wrong.
+const LENGTH: Refusal = withdraw(error::ATTRIBUTE_LENGTH, "length of the attribute");
 
 /// RFC 7606 §7, one subsection per attribute.
 fn decode(code: u8, value: Bytes, context: Context) -> Result<Attribute, Refusal> {
-    let wrong_length = "length of the attribute";
     Ok(match code {
         code::ORIGIN => Attribute::Origin(match value.as_ref() {
             [0] => Origin::Igp,
             [1] => Origin::Egp,
             [2] => Origin::Incomplete,
-            [_] => return Err(WITHDRAW("unknown ORIGIN")),
-            _ => return Err(WITHDRAW(wrong_length)),
+            [_] => return Err(withdraw(error::INVALID_ORIGIN, "unknown ORIGIN")),
+            _ => return Err(LENGTH),
         }),
-        code::AS_PATH => {
-            Attribute::AsPath(AsPath::decode(value, context.four_octet_asn).map_err(WITHDRAW)?)
-        }
-        code::NEXT_HOP => Attribute::NextHop(address(&value).ok_or(WITHDRAW(wrong_length))?),
-        code::MULTI_EXIT_DISC => {
-            Attribute::MultiExitDisc(number(&value).ok_or(WITHDRAW(wrong_length))?)
-        }
+        code::AS_PATH => Attribute::AsPath(as_path(value, context)?),
+        code::NEXT_HOP => Attribute::NextHop(address(&value).ok_or(LENGTH)?),
+        code::MULTI_EXIT_DISC => Attribute::MultiExitDisc(number(&value).ok_or(LENGTH)?),
         code::LOCAL_PREF | code::ORIGINATOR_ID | code::CLUSTER_LIST if !context.internal => {
-            return Err(DISCARD("attribute of internal sessions on an external one"));
+            return Err(discard("attribute of internal sessions on an external one"));
         }
-        code::LOCAL_PREF => Attribute::LocalPref(number(&value).ok_or(WITHDRAW(wrong_length))?),
+        code::LOCAL_PREF => Attribute::LocalPref(number(&value).ok_or(LENGTH)?),
         code::ATOMIC_AGGREGATE if value.is_empty() => Attribute::AtomicAggregate,
-        code::ATOMIC_AGGREGATE => return Err(DISCARD(wrong_length)),
+        code::ATOMIC_AGGREGATE => return Err(discard(LENGTH.detail)),
         code::AGGREGATOR => {
             let (asn, identifier) =
-                aggregator(value, context.four_octet_asn).ok_or(DISCARD(wrong_length))?;
+                aggregator(value, context.four_octet_asn).ok_or(discard(LENGTH.detail))?;
             Attribute::Aggregator(asn, identifier)
         }
         code::COMMUNITIES => {
-            Attribute::Communities(list(&value, u32::from_be_bytes).ok_or(WITHDRAW(wrong_length))?)
+            Attribute::Communities(list(&value, u32::from_be_bytes).ok_or(LENGTH)?)
         }
-        code::ORIGINATOR_ID => {
-            Attribute::OriginatorId(address(&value).ok_or(WITHDRAW(wrong_length))?)
-        }
+        code::ORIGINATOR_ID => Attribute::OriginatorId(address(&value).ok_or(LENGTH)?),
         code::CLUSTER_LIST => {
-            Attribute::ClusterList(list(&value, u32::from_be_bytes).ok_or(WITHDRAW(wrong_length))?)
+            Attribute::ClusterList(list(&value, u32::from_be_bytes).ok_or(LENGTH)?)
         }
         code::MP_REACH_NLRI => mp_reach(value)?,
         code::MP_UNREACH_NLRI => mp_unreach(value)?,
-        code::EXTENDED_COMMUNITIES => Attribute::ExtendedCommunities(
-            list(&value, |octets| octets).ok_or(WITHDRAW(wrong_length))?,
-        ),
+        code::EXTENDED_COMMUNITIES => {
+            Attribute::ExtendedCommunities(list(&value, |octets| octets).ok_or(LENGTH)?)
+        }
         // RFC 6793 §6: neither comes from one who speaks four octets.
         code::AS4_PATH | code::AS4_AGGREGATOR if context.four_octet_asn => {
-            return Err(DISCARD("attribute of two-octet speakers"));
+            return Err(discard("attribute of two-octet speakers"));
         }
-        code::AS4_PATH => Attribute::As4Path(AsPath::decode(value, true).map_err(DISCARD)?),
+        code::AS4_PATH => {
+            let path = AsPath::decode(value, true).map_err(discard)?;
+            Attribute::As4Path(path.without_confederation())
+        }
         code::AS4_AGGREGATOR => {
-            let (asn, identifier) = aggregator(value, true).ok_or(DISCARD(wrong_length))?;
+            let (asn, identifier) = aggregator(value, true).ok_or(discard(LENGTH.detail))?;
             Attribute::As4Aggregator(asn, identifier)
         }
-        code::LARGE_COMMUNITY => {
-            Attribute::LargeCommunities(list(&value, large).ok_or(WITHDRAW(wrong_length))?)
-        }
-        code::ONLY_TO_CUSTOMER => {
-            Attribute::OnlyToCustomer(number(&value).ok_or(WITHDRAW(wrong_length))?)
-        }
-        _ => return Err(DISCARD("attribute without a reader")),
+        code::LARGE_COMMUNITY => Attribute::LargeCommunities(list(&value, large).ok_or(LENGTH)?),
+        code::ONLY_TO_CUSTOMER => Attribute::OnlyToCustomer(number(&value).ok_or(LENGTH)?),
+        _ => return Err(discard("attribute without a reader")),
     })
+}
+
+/// Members of a confederation are named only inside of it, and an external peer is not in ours (RFC 5065 §5).
+fn as_path(value: Bytes, context: Context) -> Result<AsPath, Refusal> {
+    let malformed = |detail| withdraw(error::MALFORMED_AS_PATH, detail);
+    let path = AsPath::decode(value, context.four_octet_asn).map_err(malformed)?;
+    if path.names_confederation() && !context.internal {
+        return Err(malformed("confederation segment from a peer outside of the confederation"));
+    }
+    Ok(path)
 }
 
 fn number(value: &[u8]) -> Option<u32> {
@@ -206,7 +268,7 @@ fn large(octets: [u8; 12]) -> [u32; 3] {
 fn family(code: u8, value: &mut Bytes) -> Result<Result<crate::Family, Attribute>, Refusal> {
     let whole = value.clone();
     let (Ok(afi), Ok(safi)) = (value.try_get_u16(), value.try_get_u8()) else {
-        return Err(DISABLE("multiprotocol attribute without a family"));
+        return Err(disable("multiprotocol attribute without a family"));
     };
     Ok(AfiSafi { afi, safi }.family().ok_or(Attribute::Unknown {
         transitive: false,
@@ -222,15 +284,15 @@ fn mp_reach(mut value: Bytes) -> Result<Attribute, Refusal> {
         Ok(family) => family,
         Err(foreign) => return Ok(foreign),
     };
-    let early = || DISABLE("MP_REACH_NLRI ends early");
+    let early = || disable("MP_REACH_NLRI ends early");
     let length = usize::from(value.try_get_u8().map_err(|_| early())?);
     if value.len() <= length {
         return Err(early());
     }
     let octets = value.split_to(length);
-    let next_hop = next_hop(family, &octets).ok_or(DISABLE("length of the next hop"))?;
+    let next_hop = next_hop(family, &octets).ok_or(disable("length of the next hop"))?;
     value.advance(1);
-    let prefixes = Prefixes::decode(family, value).map_err(DISABLE)?;
+    let prefixes = Prefixes::decode(family, value).map_err(disable)?;
     Ok(Attribute::MpReach(MpReach { next_hop, prefixes }))
 }
 
@@ -251,7 +313,7 @@ fn next_hop(family: crate::Family, octets: &[u8]) -> Option<NextHop> {
 /// RFC 7606 §7.12.
 fn mp_unreach(mut value: Bytes) -> Result<Attribute, Refusal> {
     Ok(match family(code::MP_UNREACH_NLRI, &mut value)? {
-        Ok(family) => Attribute::MpUnreach(Prefixes::decode(family, value).map_err(DISABLE)?),
+        Ok(family) => Attribute::MpUnreach(Prefixes::decode(family, value).map_err(disable)?),
         Err(foreign) => foreign,
     })
 }

@@ -6,9 +6,12 @@ use crate::Family;
 use crate::wire::{AttributeAction, Context, Segment, SegmentKind};
 use hex_literal::hex;
 
-const EXTERNAL: Context = Context { four_octet_asn: true, internal: false };
-const INTERNAL: Context = Context { four_octet_asn: true, internal: true };
-const OLD: Context = Context { four_octet_asn: false, internal: false };
+const EXTERNAL: Context =
+    Context { four_octet_asn: true, internal: false, enhanced_route_refresh: false };
+const INTERNAL: Context =
+    Context { four_octet_asn: true, internal: true, enhanced_route_refresh: false };
+const OLD: Context =
+    Context { four_octet_asn: false, internal: false, enhanced_route_refresh: false };
 
 fn prefixes(family: Family, text: &[&str]) -> Prefixes {
     Prefixes::new(family, text.iter().map(|text| text.parse().unwrap()))
@@ -202,7 +205,38 @@ fn an_unknown_well_known_attribute_ends_the_session_and_is_sent_back() {
     let error = Attributes::decode(octets, EXTERNAL).unwrap_err();
     let notification = error.notification();
     assert_eq!((notification.code, notification.subcode), (3, 2));
-    assert_eq!(notification.data, hex!("50 63 0001 07"));
+    assert_eq!(notification.data, hex!("40 63 01 07"), "as it came (RFC 4271 §6.3)");
+    let long = Bytes::from_static(&hex!("50 63 0001 07"));
+    let error = Attributes::decode(long, EXTERNAL).unwrap_err();
+    assert_eq!(error.notification().data, hex!("50 63 0001 07"));
+}
+
+#[test]
+fn confederation_segments_come_from_inside_the_confederation_only() {
+    // Built by hand from RFC 5065 §3: AS_CONFED_SEQUENCE of 65001, AS_CONFED_SET of 65002.
+    let octets = hex!("40 02 0c 03 01 0000fde9 04 01 0000fdea");
+    let segment = |kind, asn| Segment { kind, asns: vec![asn] };
+    let path = AsPath(vec![
+        segment(SegmentKind::ConfederationSequence, 65001),
+        segment(SegmentKind::ConfederationSet, 65002),
+    ]);
+    both_ways(Attribute::AsPath(path), INTERNAL, &octets);
+    assert_eq!(flaw(&octets, EXTERNAL), AttributeAction::TreatAsWithdraw, "RFC 5065 §5");
+    // RFC 6793 §6: left out of AS4_PATH, which stays.
+    let octets = Bytes::from_static(&hex!("c0 11 0c 03 01 0000fde9 02 01 fa56ea00"));
+    let read = Attributes::decode(octets, OLD).unwrap();
+    let path = AsPath::sequence(4_200_000_000, 1);
+    assert_eq!((read.attributes, read.flaws), (vec![Attribute::As4Path(path)], vec![]));
+}
+
+#[test]
+fn prefixes_under_wrong_flags_are_read_to_be_withdrawn() {
+    let octets = Bytes::from_static(&hex!("c0 0e 0b 0001 01 04 c0000201 00 08 0a"));
+    let read = Attributes::decode(octets, EXTERNAL).unwrap();
+    assert!(
+        matches!(read.attributes.as_slice(), [Attribute::MpReach(reach)] if reach.prefixes.len() == 1)
+    );
+    assert_eq!(read.flaws[0].action, AttributeAction::TreatAsWithdraw);
 }
 
 #[test]

@@ -6,8 +6,10 @@ use crate::wire::{AsPath, LONGEST, Origin};
 use hex_literal::hex;
 use std::net::Ipv4Addr;
 
-const EXTERNAL: Context = Context { four_octet_asn: true, internal: false };
-const INTERNAL: Context = Context { four_octet_asn: true, internal: true };
+const EXTERNAL: Context =
+    Context { four_octet_asn: true, internal: false, enhanced_route_refresh: false };
+const INTERNAL: Context =
+    Context { four_octet_asn: true, internal: true, enhanced_route_refresh: false };
 
 fn v4(text: &[&str]) -> Prefixes {
     Prefixes::new(Family::Ipv4, text.iter().map(|text| text.parse().unwrap()))
@@ -108,6 +110,64 @@ fn what_hides_where_prefixes_are_ends_the_session() {
         let error = decode(body, EXTERNAL).unwrap_err();
         assert_eq!((error.notification().code, error.notification().subcode), (3, subcode));
     }
+}
+
+/// What an UPDATE with these attributes and no prefixes ends the session with.
+fn end_without_prefixes(attributes: &[u8]) -> Option<(u8, Vec<u8>)> {
+    let length = u16::try_from(attributes.len()).unwrap().to_be_bytes();
+    let withdrawal = hex!("0002 08 0a");
+    let body = [&withdrawal[..], &length[..], attributes].concat();
+    let error = decode(&body, EXTERNAL).err()?;
+    assert_eq!(error.notification().code, 3);
+    Some((error.notification().subcode, error.notification().data.clone()))
+}
+
+#[test]
+fn an_error_in_attributes_without_prefixes_ends_the_session_with_the_data_of_rfc_4271() {
+    // RFC 7606 §5.2; subcodes and data of RFC 4271 §6.3: the attribute where one is at fault.
+    for (attributes, subcode, told) in [
+        (&hex!("40 01 01 03")[..], 6, true),
+        (&hex!("40 01 02 0000"), 5, true),
+        (&hex!("c0 01 01 00"), 4, true),
+        (&hex!("40 03 03 c00002"), 5, true),
+        (&hex!("40 02 02 02 00"), 11, false),
+        (&hex!("40 02 06 03 01 0000fde9"), 11, false),
+        (&hex!("80 04 03 000000"), 5, true),
+        (&hex!("d0 08 0005 0000000000"), 5, true),
+        (&hex!("40 01 02 00"), 1, false),
+    ] {
+        let data = if told { attributes.to_vec() } else { vec![] };
+        assert_eq!(end_without_prefixes(attributes), Some((subcode, data)), "{attributes:02x?}");
+    }
+    // A withdrawal that cannot be read, beside an attribute that says that there should be more.
+    let unreach = hex!("40 01 01 00 80 0f 04 0002 01 81");
+    assert_eq!(end_without_prefixes(&unreach), Some((9, hex!("80 0f 04 0002 01 81").to_vec())));
+    // The first of several errors is told.
+    let several = hex!("40 01 01 03 40 03 03 c00002");
+    assert_eq!(end_without_prefixes(&several), Some((6, hex!("40 01 01 03").to_vec())));
+    // An MP_REACH_NLRI without prefixes brings none either.
+    let empty = hex!("40 01 01 03 80 0e 09 0001 01 04 c0000201 00");
+    assert_eq!(end_without_prefixes(&empty), Some((6, hex!("40 01 01 03").to_vec())));
+}
+
+#[test]
+fn the_session_lives_where_only_an_attribute_is_left_out_or_prefixes_are_there() {
+    for attributes in [
+        // Attribute discard (RFC 7606 §7.5, §7.7).
+        &hex!("40 05 04 00000064")[..],
+        &hex!("40 06 01 00"),
+        &hex!("c0 07 06 fde8 c0000201"),
+        // Nothing but MP_UNREACH_NLRI.
+        &hex!("80 0f 04 0002 01 81"),
+        // Prefixes of a family that is not spoken, and such as cannot be read.
+        &hex!("40 01 01 03 80 0e 05 0019 46 00 00"),
+        &hex!("40 01 01 03 80 0e 05 0002 01 04 00"),
+        &hex!("40 01 01 03 80 0e 0b 0001 01 04 c0000201 00 08 0b"),
+    ] {
+        assert_eq!(end_without_prefixes(attributes), None, "{attributes:02x?}");
+    }
+    let update = hex!("0000 0004 40 01 01 03 08 0a");
+    assert_eq!(decode(&update, EXTERNAL).unwrap().action(), Some(AttributeAction::TreatAsWithdraw));
 }
 
 #[test]
