@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use crate::config::{Families, Family};
+use crate::config::{Families, Family, Ipv6NextHop};
 use crate::route::{Attributes, Routes};
 use crate::status::{Withheld, WithheldReason};
 use crate::wire::{NextHop, RefreshKind, RouteRefresh, Update};
@@ -33,9 +33,10 @@ pub struct NextHops {
 
 impl NextHops {
     /// How the IPv6 addresses stand in MP_REACH_NLRI (RFC 2545 §3).
-    pub(crate) fn as_ipv6(self) -> Option<NextHop> {
+    pub(crate) fn as_ipv6(self, form: Ipv6NextHop) -> Option<NextHop> {
         let global = self.ipv6.or(self.link_local)?;
-        Some(NextHop::Ipv6 { global, link_local: self.link_local })
+        let link_local = self.link_local.filter(|_| form == Ipv6NextHop::GlobalAndLinkLocal);
+        Some(NextHop::Ipv6 { global, link_local })
     }
 }
 

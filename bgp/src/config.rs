@@ -11,7 +11,8 @@ use std::time::Duration;
 
 pub use change::Change;
 pub use values::{
-    Families, Family, Fqdn, GracefulRestart, HoldTime, Password, PeerAsn, Remote, Role, RolePolicy,
+    Families, Family, Fqdn, GracefulRestart, HoldTime, Ipv6NextHop, Password, PeerAsn, Remote,
+    Role, RolePolicy,
 };
 
 /// The port of BGP (RFC 4271 §8.2.1).
@@ -50,6 +51,8 @@ pub struct Config {
     pub families: Families,
     /// Offers IPv4 prefixes with IPv6 next hops (RFC 8950). A change resets the session.
     pub extended_next_hop: bool,
+    /// Which addresses an IPv6 next hop is written with. After a change what was announced is announced again at once.
+    pub ipv6_next_hop: Ipv6NextHop,
     /// Never connects, only accepts. A change applies to the next connection.
     pub passive: bool,
     /// The port to accept the peer's connections on; `None`: none, or 179 if `passive`. A change applies to the next connection.
@@ -109,6 +112,7 @@ impl Config {
             password: None,
             families,
             extended_next_hop,
+            ipv6_next_hop: Ipv6NextHop::default(),
             passive: false,
             listen_port: None,
             ttl_security: None,

@@ -30,8 +30,8 @@ pub mod net;
 
 pub use adj_rib_out::NextHops;
 pub use config::{
-    Change, Config, Families, Family, Fqdn, GracefulRestart, HoldTime, Password, PeerAsn, Remote,
-    Role, RolePolicy,
+    Change, Config, Families, Family, Fqdn, GracefulRestart, HoldTime, Ipv6NextHop, Password,
+    PeerAsn, Remote, Role, RolePolicy,
 };
 pub use peer::{Event, Hindrance, Output, Peer, Verdict};
 pub use route::{Attributes, Routes};

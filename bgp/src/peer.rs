@@ -476,6 +476,7 @@ impl Peer {
                 let mode = self.config.passive != config.passive;
                 let key = self.config.password != config.password;
                 self.config = config;
+                self.renew_egress();
                 for direction in [Direction::Outgoing, Direction::Incoming] {
                     self.with(now, direction, |session, around| session.reconfigure(around));
                 }

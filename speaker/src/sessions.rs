@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bgp::{
-    Config, Families, GracefulRestart, HoldTime, Password, PeerAsn, Remote, Role, RolePolicy,
+    Config, Families, GracefulRestart, HoldTime, Ipv6NextHop, Password, PeerAsn, Remote, Role,
+    RolePolicy,
 };
 use crds::config::{BfdProfile, Peer, PeerAddress};
 
@@ -119,6 +120,10 @@ pub fn session(peer: &Peer, identifier: Ipv4Addr, mode: BgpMode) -> Result<Confi
         config.long_lived_stale_time = peer.long_lived_stale_time;
     }
     config.role = peer.role.map(|role| RolePolicy { role: self::role(role), strict: false });
+    config.ipv6_next_hop = match peer.ipv6_next_hop {
+        crds::config::Ipv6NextHop::GlobalAndLinkLocal => Ipv6NextHop::GlobalAndLinkLocal,
+        crds::config::Ipv6NextHop::Global => Ipv6NextHop::Global,
+    };
     config.max_prefixes = peer.max_prefixes;
     Ok(config)
 }

@@ -13,7 +13,7 @@ mod world;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use bgp::{Config, Families, PeerAsn, Remote, Role};
+use bgp::{Config, Families, Ipv6NextHop, PeerAsn, Remote, Role};
 use crds::config::Peer;
 use serde_json::{Value, json};
 use speaker::{BgpMode, NoSession, Way, bfd_hops, identifier, session};
@@ -74,6 +74,7 @@ fn every_field_reaches_the_session() {
         "sourceAddress": "192.0.2.7", "connectTime": "9s", "password": "secret", "vrf": "red",
         "ebgpMultiHop": true, "enableGracefulRestart": true, "gracefulRestartTime": "60s",
         "longLivedStaleTime": "1h", "passive": true, "listenPort": 2179, "role": "customer", "maxPrefixes": 10,
+        "ipv6NextHop": "global",
     }));
     assert_eq!((config.local_asn, config.peer_asn), (65000, PeerAsn::External));
     assert_eq!((config.port, config.listens_on()), (1179, Some(2179)));
@@ -87,6 +88,8 @@ fn every_field_reaches_the_session() {
     assert_eq!(config.long_lived_stale_time, Some(Duration::from_secs(3600)));
     assert_eq!(config.role.unwrap().role, Role::Customer);
     assert_eq!(config.max_prefixes, Some(10));
+    assert_eq!(config.ipv6_next_hop, Ipv6NextHop::Global);
+    assert_eq!(self::config(json!({})).ipv6_next_hop, Ipv6NextHop::GlobalAndLinkLocal);
     assert!(config.passive);
     assert_eq!(self::config(json!({ "ttlSecurity": 1 })).ttl_security, Some(1));
 }

@@ -51,12 +51,13 @@ fn a_reset_is_only_for_what_an_open_or_a_connection_must_carry() {
 
 #[test]
 fn everything_else_leaves_the_session_up_and_says_when_it_takes_effect() {
-    let all: [Case<'_>; 11] = [
+    let all: [Case<'_>; 12] = [
         ("name (at once)", &|new| new.name = "other".into()),
         ("keepalive time (at once)", &|new| new.keepalive_time = Some(Duration::from_secs(1))),
         ("connect time (at once)", &|new| new.connect_time = Duration::from_secs(1)),
         ("TTL security (at once)", &|new| new.ttl_security = Some(1)),
         ("TTL (at once)", &|new| new.multihop_ttl = Some(2)),
+        ("IPv6 next hop (at once)", &|new| new.ipv6_next_hop = Ipv6NextHop::Global),
         ("prefix limit (at once)", &|new| new.max_prefixes = Some(1)),
         ("hold time (with the next OPEN)", &|new| new.hold_time = HoldTime::ZERO),
         ("FQDN (with the next OPEN)", &|new| {

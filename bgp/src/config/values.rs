@@ -209,6 +209,16 @@ impl Families {
     }
 }
 
+/// Form of an IPv6 next hop in MP_REACH_NLRI, for prefixes of either family (RFC 2545 §3, RFC 8950 §3).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ipv6NextHop {
+    /// The global address, and the link-local one too where the peer is on the same link: 16 or 32 octets.
+    #[default]
+    GlobalAndLinkLocal,
+    /// The global address alone, the link-local one where there is no global: always 16 octets, for routers that refuse 32.
+    Global,
+}
+
 /// Graceful restart (RFC 4724): the peer shall keep our routes while this process is away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GracefulRestart {

@@ -23,7 +23,7 @@ impl Peer {
                 let text = if says_restarted(open) {
                     "the peer has restarted"
                 } else {
-                    "the peer began another connection, so it has lost this one"
+                    "the peer opened another connection"
                 };
                 let reason = DownReason::Tcp(text.to_owned());
                 self.with(now, rival, |session, around| session.abandon(around, reason));

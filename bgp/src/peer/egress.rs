@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use super::{NextHops, Peer};
 use crate::adj_rib_out::Egress;
-use crate::config::Role;
+use crate::config::{Ipv6NextHop, Role};
 use crate::wire::{LONGEST, LONGEST_EXTENDED, NextHop};
 
 impl Peer {
@@ -19,7 +19,7 @@ impl Peer {
         let session = self.up.and_then(|direction| self.session(direction))?;
         let negotiated = session.negotiated()?;
         let (local, _) = session.addresses()?;
-        let next_hop_ipv6 = ipv6(local.ip(), self.next_hops);
+        let next_hop_ipv6 = ipv6(local.ip(), self.next_hops, self.config.ipv6_next_hop);
         let next_hop_ipv4 = match local.ip() {
             IpAddr::V4(address) => Some(NextHop::Ipv4(address)),
             IpAddr::V6(_) if negotiated.extended_next_hop => next_hop_ipv6,
@@ -46,7 +46,7 @@ impl Peer {
 }
 
 /// Our end of an IPv6 session first, then what the interface has (RFC 2545 §3).
-fn ipv6(local: IpAddr, mut interface: NextHops) -> Option<NextHop> {
+fn ipv6(local: IpAddr, mut interface: NextHops, form: Ipv6NextHop) -> Option<NextHop> {
     if let IpAddr::V6(local) = local {
         if is_link_local(local) {
             interface.link_local = Some(local);
@@ -54,7 +54,7 @@ fn ipv6(local: IpAddr, mut interface: NextHops) -> Option<NextHop> {
             interface.ipv6 = Some(local);
         }
     }
-    interface.as_ipv6()
+    interface.as_ipv6(form)
 }
 
 const fn is_link_local(address: Ipv6Addr) -> bool {
@@ -72,12 +72,19 @@ mod tests {
         let link: Ipv6Addr = "fe80::1".parse().unwrap();
         let interface = |ipv6, link_local| NextHops { ipv4: None, ipv6, link_local };
         let next_hop = |global, link_local| Some(NextHop::Ipv6 { global, link_local });
-        assert_eq!(ipv6(own.into(), interface(Some(other), None)), next_hop(own, None));
-        assert_eq!(ipv6(own.into(), interface(None, Some(link))), next_hop(own, Some(link)));
-        assert_eq!(ipv6(link.into(), interface(Some(other), None)), next_hop(other, Some(link)));
-        assert_eq!(ipv6(link.into(), interface(None, None)), next_hop(link, Some(link)));
+        let both = |local, hops| ipv6(local, hops, Ipv6NextHop::GlobalAndLinkLocal);
         let v4 = IpAddr::from([192, 0, 2, 1]);
-        assert_eq!(ipv6(v4, interface(Some(other), None)), next_hop(other, None));
-        assert_eq!(ipv6(v4, interface(None, None)), None);
+        assert_eq!(both(own.into(), interface(Some(other), None)), next_hop(own, None));
+        assert_eq!(both(own.into(), interface(None, Some(link))), next_hop(own, Some(link)));
+        assert_eq!(both(link.into(), interface(Some(other), None)), next_hop(other, Some(link)));
+        assert_eq!(both(link.into(), interface(None, None)), next_hop(link, Some(link)));
+        assert_eq!(both(v4, interface(Some(other), None)), next_hop(other, None));
+        assert_eq!(both(v4, interface(None, None)), None);
+        let global = |local, hops| ipv6(local, hops, Ipv6NextHop::Global);
+        assert_eq!(global(own.into(), interface(None, Some(link))), next_hop(own, None));
+        assert_eq!(global(link.into(), interface(Some(other), None)), next_hop(other, None));
+        assert_eq!(global(link.into(), interface(None, None)), next_hop(link, None));
+        assert_eq!(global(v4, interface(None, Some(link))), next_hop(link, None));
+        assert_eq!(global(v4, interface(None, None)), None);
     }
 }

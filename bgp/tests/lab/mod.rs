@@ -159,6 +159,13 @@ impl Lab {
         self.children.push(child);
     }
 
+    /// Kills the program that was started last; what its kernel says about its connections is up to [`Lab::nft`].
+    pub(crate) fn kill_last(&mut self) {
+        let mut child = self.children.pop().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
     pub(crate) fn file(&self, name: &str) -> String {
         self.folder.join(name).to_string_lossy().into_owned()
     }
@@ -182,8 +189,6 @@ impl Lab {
 
     /// FRR's zebra and bgpd with this configuration of bgpd; asked by [`Lab::vtysh`].
     pub(crate) fn frr(&mut self, configuration: &str) {
-        let conf = self.file("bgpd.conf");
-        std::fs::write(&conf, configuration).unwrap();
         let (folder, zserv) = (self.file("frr"), self.file("frr/zserv.api"));
         std::fs::create_dir_all(&folder).unwrap();
         run("chown", &["-R", "frr:frr", &self.folder.to_string_lossy()]);
@@ -205,6 +210,15 @@ impl Lab {
         eventually("zebra", || {
             if std::fs::exists(&zserv).unwrap() { Ok(()) } else { Err("no socket".to_owned()) }
         });
+        self.bgpd(configuration);
+    }
+
+    /// FRR's bgpd beside the zebra that runs.
+    pub(crate) fn bgpd(&mut self, configuration: &str) {
+        let conf = self.file("bgpd.conf");
+        std::fs::write(&conf, configuration).unwrap();
+        run("chown", &["frr:frr", &conf]);
+        let (folder, zserv) = (self.file("frr"), self.file("frr/zserv.api"));
         let bgpd_pid = self.file("frr/bgpd.pid");
         self.daemon(&[
             "/usr/lib/frr/bgpd",

@@ -21,7 +21,7 @@ use std::sync::Arc;
 pub use advertisement::{BgpAdvertisement, L2Advertisement, PoolSelection, PreferredNodes};
 pub use community::{Community, CommunityError, CommunityReference, ExtendedCommunity};
 pub use objects::{ConfigKind, Objects, Secret};
-pub use peer::{BfdProfile, Password, Peer, PeerAddress, PeerAsn, Role, Timers};
+pub use peer::{BfdProfile, Ipv6NextHop, Password, Peer, PeerAddress, PeerAsn, Role, Timers};
 pub use pool::{
     AntreaPolicy, MAX_CAPACITY, MetallbPolicy, Policy, Pool, PoolId, PoolKind, ServiceAllocation,
     WrittenRange,

@@ -91,6 +91,16 @@ pub enum Role {
     Peer,
 }
 
+/// Which addresses an IPv6 next hop is sent with (RFC 2545 §3).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Ipv6NextHop {
+    /// The global one, and the link-local one to a peer on the same link.
+    #[default]
+    GlobalAndLinkLocal,
+    /// The global one alone.
+    Global,
+}
+
 /// A validated `BGPPeer` (contract 1.4).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
@@ -140,6 +150,8 @@ pub struct Peer {
     pub long_lived_stale_time: Option<Duration>,
     /// Our role (RFC 9234).
     pub role: Option<Role>,
+    /// Which addresses an IPv6 next hop is sent with.
+    pub ipv6_next_hop: Ipv6NextHop,
     /// How many prefixes the peer may send.
     pub max_prefixes: Option<u32>,
 }

@@ -182,6 +182,12 @@ pub struct BgpPeerSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("enum" = ["provider", "rs", "rs-client", "customer", "peer"]))]
     pub role: Option<String>,
+    /// The addresses that an IPv6 next hop is sent with: the global one and, to a peer on the same link, the link-local
+    /// one too (global-and-link-local, 32 octets, the default), or the global one alone (global, 16 octets) for routers
+    /// that refuse 32 octets (RFC 2545; ferrolb only).
+    #[serde(rename = "ipv6NextHop", skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("enum" = ["global-and-link-local", "global"]))]
+    pub ipv6_next_hop: Option<String>,
     /// The session is closed when the peer sends more prefixes than this (ferrolb only).
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("format" = "int64", "minimum" = 1, "maximum" = 4_294_967_295_u32))]

@@ -13,7 +13,7 @@ use tokio::sync::watch as state;
 
 /// What the configuration's state says where the ConfigMap has content.
 pub(super) const MESSAGE: &str = "ConfigMap bgpextras: extra configuration of FRR is ignored, there is no FRR here; \
-    BGPPeer has ttlSecurity, gracefulRestartTime, longLivedStaleTime, role, maxPrefixes, passive and listenPort, \
+    BGPPeer has ttlSecurity, gracefulRestartTime, longLivedStaleTime, role, ipv6NextHop, maxPrefixes, passive and listenPort, \
     BGPAdvertisement has asPathPrepend, med and extendedCommunities for what it is mostly used for";
 
 /// The pause after a refusal.

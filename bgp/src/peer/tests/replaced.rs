@@ -60,11 +60,7 @@ fn a_new_connection_replaces_a_session_that_the_peer_has_lost() {
     for (before, anew, text) in [
         (restart(false, true), restart(true, true), "the peer has restarted"),
         // A router that lost its state, or whose operator cleared it: no R bit.
-        (
-            restart(false, true),
-            restart(false, true),
-            "the peer began another connection, so it has lost this one",
-        ),
+        (restart(false, true), restart(false, true), "the peer opened another connection"),
         (restart(false, false), restart(true, false), "the peer has restarted"),
     ] {
         let mut scripted = connects_anew(&[before], &[anew]);

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use super::selector;
 use crate::config::objects::Secret;
-use crate::config::peer::{BfdProfile, Password, Peer, PeerAddress, PeerAsn, Role, Timers};
+use crate::config::peer::{
+    BfdProfile, Ipv6NextHop, Password, Peer, PeerAddress, PeerAsn, Role, Timers,
+};
 use crate::metallb::{BgpPeerSpec, GoDuration};
 
 /// The longest key of TCP MD5 that the kernel takes, in octets.
@@ -108,6 +110,8 @@ pub(super) fn fields(name: &Arc<str>, spec: &BgpPeerSpec) -> Result<Peer, String
             0xff_ffff,
         )?,
         role: given(&spec.role).map(role).transpose()?,
+        ipv6_next_hop: given(&spec.ipv6_next_hop)
+            .map_or(Ok(Ipv6NextHop::default()), ipv6_next_hop)?,
         max_prefixes: spec.max_prefixes.filter(|prefixes| *prefixes != 0),
     })
 }
@@ -182,6 +186,14 @@ fn role(text: &str) -> Result<Role, String> {
         "customer" => Role::Customer,
         "peer" => Role::Peer,
         _ => return Err(format!("invalid role {text:?}")),
+    })
+}
+
+fn ipv6_next_hop(text: &str) -> Result<Ipv6NextHop, String> {
+    Ok(match text {
+        "global-and-link-local" => Ipv6NextHop::GlobalAndLinkLocal,
+        "global" => Ipv6NextHop::Global,
+        _ => return Err(format!("invalid ipv6NextHop {text:?}")),
     })
 }
 

@@ -53,7 +53,7 @@ fn what_v1beta1_cannot_say_survives_being_read_and_written_through_it() {
             "myASN": 1, "dynamicASN": "external", "interface": "eth0", "localASN": 3,
             "connectTime": "5s", "passwordSecret": { "name": "s" }, "enableGracefulRestart": true,
             "vrf": "red", "disableMP": false, "dualStackAddressFamily": true, "passive": true,
-            "role": "peer", "maxPrefixes": 9, "peerPort": 179,
+            "role": "peer", "maxPrefixes": 9, "ipv6NextHop": "global", "peerPort": 179,
             "nodeSelectors": [{ "matchExpressions": [{ "key": "a", "operator": "Exists" }] }],
         }),
     ] {

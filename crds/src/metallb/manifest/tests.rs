@@ -311,6 +311,12 @@ fn fields_have_the_limits_and_defaults_of_the_contract() {
         ("bgppeers", "v1beta2", "spec.gracefulRestartTime", string.clone()),
         ("bgppeers", "v1beta2", "spec.longLivedStaleTime", string.clone()),
         ("bgppeers", "v1beta2", "spec.maxPrefixes", asn(1)),
+        (
+            "bgppeers",
+            "v1beta2",
+            "spec.ipv6NextHop",
+            with(string.clone(), "enum", json!(["global-and-link-local", "global"])),
+        ),
         ("bgppeers", "v1beta1", "spec.myASN", asn(0)),
         ("bgppeers", "v1beta1", "spec.peerASN", asn(0)),
         ("bgppeers", "v1beta1", "spec.peerAddress", string.clone()),

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::{all, names};
 use crate::config::{
-    Community, Config, ConfigKind, Family, MetallbPolicy, Password, PeerAddress, PeerAsn, Policy,
-    Role, Timers,
+    Community, Config, ConfigKind, Family, Ipv6NextHop, MetallbPolicy, Password, PeerAddress,
+    PeerAsn, Policy, Role, Timers,
 };
 
 fn valid(text: &str) -> Config {
@@ -116,7 +116,7 @@ fn a_peer_has_every_field_of_its_object() {
          peerPort: 1179, connectTime: 1m5s, routerID: 10.10.10.10, password: secret,
          enableGracefulRestart: true, ebgpMultiHop: true, vrf: red, disableMP: true,
          dualStackAddressFamily: true, passive: true, ttlSecurity: 2, gracefulRestartTime: 2m,
-         longLivedStaleTime: 24h, role: rs-client, maxPrefixes: 7,
+         longLivedStaleTime: 24h, role: rs-client, maxPrefixes: 7, ipv6NextHop: global,
          nodeSelectors: [{matchLabels: {rack: a}}]",
     );
     assert_eq!(full.peer_asn, PeerAsn::Internal);
@@ -134,6 +134,8 @@ fn a_peer_has_every_field_of_its_object() {
     assert_eq!(full.graceful_restart_time, Some(Duration::from_secs(120)));
     assert_eq!(full.long_lived_stale_time, Some(Duration::from_secs(86_400)));
     assert_eq!((full.role, full.max_prefixes), (Some(Role::RouteServerClient), Some(7)));
+    assert_eq!(bare.ipv6_next_hop, Ipv6NextHop::GlobalAndLinkLocal);
+    assert_eq!(full.ipv6_next_hop, Ipv6NextHop::Global);
     assert!(full.selects_node(&[("rack", "a")].into_iter().collect()));
     assert!(!full.selects_node(&[("rack", "b")].into_iter().collect()));
     assert!(!format!("{full:?}").contains("secret"), "a password is never shown");
