@@ -9,6 +9,7 @@ pub mod collect;
 pub mod explain;
 mod fields;
 pub mod get;
+mod identifiers;
 pub mod import;
 pub mod plan;
 pub mod preflight;

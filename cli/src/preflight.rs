@@ -289,6 +289,9 @@ impl Findings {
                 self.add(Severity::Error, rejection.to_string().replace('\n', "; "));
             }
         }
+        for text in crate::identifiers::findings(&snapshot) {
+            self.add(Severity::Warning, text);
+        }
         let config = snapshot.config();
         for pool in config.pools.values() {
             let by_l2 = config

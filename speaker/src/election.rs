@@ -5,6 +5,8 @@
 
 mod ring;
 
+pub(crate) use ring::crc32;
+
 use std::cmp::Reverse;
 use std::net::IpAddr;
 

@@ -42,31 +42,6 @@ pub enum NoSession {
     HoldTime(Duration),
 }
 
-/// The BGP identifier (contract 5.6): the peer's routerID, else our address towards it, else the first IPv4 address of that
-/// interface, else a number made from the node's name.
-#[must_use]
-pub fn identifier(peer: &Peer, way: &Way, node: &str) -> Ipv4Addr {
-    let local = match way.local {
-        Some(IpAddr::V4(address)) => Some(address),
-        Some(IpAddr::V6(_)) | None => None,
-    };
-    let usable = |address: &Ipv4Addr| !address.is_unspecified();
-    peer.router_id
-        .or(local.filter(usable))
-        .or(way.first_ipv4.filter(usable))
-        .unwrap_or_else(|| Ipv4Addr::from(crc32(node.as_bytes()).to_le_bytes()))
-}
-
-/// CRC-32 of IEEE 802.3, reflected.
-fn crc32(octets: &[u8]) -> u32 {
-    let remainder = octets.iter().fold(u32::MAX, |remainder, octet| {
-        (0..8).fold(remainder ^ u32::from(*octet), |remainder, _| {
-            (remainder >> 1) ^ (0xedb8_8320 * (remainder & 1))
-        })
-    });
-    !remainder
-}
-
 /// The session of a peer.
 ///
 /// # Errors
@@ -168,15 +143,4 @@ pub fn bfd_profile(profile: &BfdProfile) -> bfd::Profile {
 pub fn bfd_hops(peer: &Peer, way: &Way) -> bfd::Hops {
     let on_link = way.on_link || matches!(peer.address, PeerAddress::Interface(_));
     if on_link && !peer.ebgp_multi_hop { bfd::Hops::Single } else { bfd::Hops::Multi }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_number_made_from_a_name_is_crc_32_of_ieee() {
-        // The check value of the algorithm's catalogue.
-        assert_eq!(crc32(b"123456789"), 0xcbf4_3926);
-    }
 }

@@ -119,6 +119,9 @@ fn the_identifier_is_chosen_as_metallb_does() {
         (json!({ "routerID": "9.9.9.9" }), way(Some("192.0.2.7"), None), "9.9.9.9"),
         (json!({}), way(Some("192.0.2.7"), Some("192.0.2.8")), "192.0.2.7"),
         (json!({}), way(Some("2001:db8::7"), Some("192.0.2.8")), "192.0.2.8"),
+        // Addresses that old routers do not take as identifiers.
+        (json!({}), way(Some("240.0.0.7"), Some("127.0.0.1")), "69.232.127.133"),
+        (json!({}), way(Some("2001:db8::7"), Some("0.1.2.3")), "69.232.127.133"),
         // CRC-32 of "node" is 0x857fe845, little endian.
         (json!({}), way(Some("2001:db8::7"), None), "69.232.127.133"),
     ];

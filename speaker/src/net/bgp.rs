@@ -38,9 +38,10 @@ use way::{as_label, way};
 
 use super::session_state::{SessionState, SessionStates};
 use crate::announce::Options;
+use crate::identifier::identifier;
 use crate::reason::Withhold;
 use crate::routes::{RouteBooks, RouteOutput};
-use crate::sessions::{NoSession, identifier, session};
+use crate::sessions::{NoSession, session};
 
 /// What withdrawals get to reach the peers before the sessions close.
 const WITHDRAWAL: Duration = Duration::from_millis(500);
