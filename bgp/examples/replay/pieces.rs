@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What files of every form are made into: octets that one side sent, and what is known of the session.
+
+use crate::{capture, hexadecimal, mrt};
+
+/// What a session had negotiated as far as the file does not say it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Assumptions {
+    pub(crate) internal: bool,
+    pub(crate) four_octet_asn: bool,
+    pub(crate) enhanced_route_refresh: bool,
+    pub(crate) extended_message: bool,
+}
+
+impl Default for Assumptions {
+    fn default() -> Self {
+        Self {
+            internal: false,
+            four_octet_asn: true,
+            enhanced_route_refresh: false,
+            extended_message: false,
+        }
+    }
+}
+
+/// Octets without a gap.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Piece {
+    /// Where they stand, in words.
+    pub(crate) place: String,
+    /// Who sent them, on which connection.
+    pub(crate) sender: String,
+    /// To whom; empty if that is not known.
+    pub(crate) receiver: String,
+    pub(crate) octets: Vec<u8>,
+    /// Whether both sides speak four-octet AS numbers, and whether they are in one AS, where the file itself says so.
+    pub(crate) four_octet_asn: Option<bool>,
+    pub(crate) internal: Option<bool>,
+    /// What was seen besides messages.
+    pub(crate) remark: Option<String>,
+}
+
+/// The pieces of a file; its form is told by its first octets.
+pub(crate) fn pieces(octets: &[u8]) -> Result<Vec<Piece>, String> {
+    if octets.is_empty() {
+        Err("the file is empty".to_owned())
+    } else if capture::is_capture(octets) {
+        capture::pieces(octets)
+    } else if hexadecimal::is_text(octets) {
+        hexadecimal::pieces(octets)
+    } else if mrt::is_mrt(octets) {
+        mrt::pieces(octets)
+    } else {
+        Err("neither a capture (pcap, pcapng), nor an MRT dump, nor lines of hexadecimal octets"
+            .to_owned())
+    }
+}
