@@ -149,6 +149,18 @@ impl Run {
                 offer.map(|family| crate::wire::Capability::Multiprotocol(family.into())).collect();
             capabilities.push(crate::wire::Capability::ExtendedMessage);
             capabilities.push(crate::wire::Capability::EnhancedRouteRefresh);
+            if self.peer.config().graceful_restart.is_some() {
+                let family = |family: crate::Family| crate::wire::RestartFamily {
+                    family: family.into(),
+                    forwarding: false,
+                };
+                capabilities.push(crate::wire::Capability::GracefulRestart {
+                    restarted: false,
+                    notification: true,
+                    restart_time: 120,
+                    families: crate::Family::ALL.map(family).to_vec(),
+                });
+            }
             let identifier = Ipv4Addr::new(192, 0, 2, 2);
             let open = Open::new(64502, crate::HoldTime::DEFAULT, identifier, capabilities);
             let mut octets = Vec::new();
