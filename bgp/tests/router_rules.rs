@@ -5,9 +5,14 @@
 
 mod lab;
 
+use std::fs::File;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
+use bgp::wire::{MessageType, Notification, Open, next_message, write_keepalive};
 use bgp::{Attributes, Families, GracefulRestart, HoldTime, Ipv6NextHop, State};
+use bytes::BytesMut;
 use lab::{Lab, eventually, node, routes};
 
 #[test]
@@ -44,6 +49,75 @@ fn bird_sees_the_form_of_the_next_hop_and_its_change() {
     ours.peers([config]);
     shows_link_local(false);
     assert_eq!(ours.status().dropped, 0, "the session lives through the change");
+}
+
+/// A router that knows no optional parameters (RFC 5492 §3). Ends with the first UPDATE; returns how many OPENs it refused.
+fn old_router(listener: &TcpListener) -> usize {
+    let mut refused = 0;
+    for stream in listener.incoming() {
+        match old_session(stream.unwrap()) {
+            Some(true) => return refused,
+            Some(false) => refused += 1,
+            None => {}
+        }
+    }
+    refused
+}
+
+/// Whether an UPDATE came; `None` if the connection ended otherwise than by a refusal.
+fn old_session(mut stream: TcpStream) -> Option<bool> {
+    let mut buffer = BytesMut::new();
+    let mut chunk = [0; 4096];
+    loop {
+        while let Some((kind, body)) = next_message(&mut buffer, false).unwrap() {
+            let mut out = Vec::new();
+            match kind {
+                MessageType::Open if Open::decode(body).unwrap().capabilities.is_empty() => {
+                    Open::new(64502, HoldTime::DEFAULT, [192, 0, 2, 2].into(), vec![])
+                        .encode(&mut out);
+                    write_keepalive(&mut out);
+                    stream.write_all(&out).unwrap();
+                }
+                MessageType::Open => {
+                    Notification::new(2, 4, []).encode(&mut out);
+                    stream.write_all(&out).unwrap();
+                    return Some(false);
+                }
+                MessageType::Update => return Some(true),
+                _ => {}
+            }
+        }
+        match stream.read(&mut chunk).ok()? {
+            0 => return None,
+            count => buffer.extend_from_slice(chunk.get(..count)?),
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs root and network namespaces; make test runs it"]
+fn a_router_without_optional_parameters_has_ipv4_and_ipv6_is_told_as_not_carried() {
+    let lab = Lab::new();
+    let namespace = File::open(format!("/var/run/netns/{}", lab.router)).unwrap();
+    let (sender, ready) = std::sync::mpsc::channel();
+    let router = std::thread::spawn(move || {
+        nix::sched::setns(namespace, nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
+        let listener = TcpListener::bind("192.0.2.2:179").unwrap();
+        sender.send(()).unwrap();
+        old_router(&listener)
+    });
+    ready.recv().unwrap();
+    let ours = lab.engine(&lab.node);
+    let mut config = node("192.0.2.2");
+    config.families = Families::BOTH;
+    ours.peers([config]);
+    let status = ours.established();
+    assert_eq!(status.negotiated.unwrap().families, Families::IPV4);
+    let text = "the peer refused optional parameters: IPv6 is not carried";
+    assert_eq!(status.problem.as_deref(), Some(text));
+    let prefixes = ["10.0.0.1/32", "2001:db8:1::/64"];
+    ours.engine.set_routes("router", routes(&prefixes, &Attributes::default()));
+    assert_eq!(router.join().unwrap(), 1, "one OPEN was refused, the next one taken");
 }
 
 #[test]

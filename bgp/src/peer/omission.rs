@@ -6,10 +6,13 @@ use std::time::{Duration, Instant};
 
 use crate::config::{Config, Family};
 use crate::session::negotiate::{Impossible, Part, Refused, codes_left_out, families_left_out};
-use crate::wire::iana::capability_name;
+use crate::wire::iana::{AS_TRANS, capability_name};
 
 /// After so long without a session everything is offered again: the peer may have changed its mind.
 const LONGEST: Duration = Duration::from_mins(2);
+
+/// AS numbers up to this one fit into an OPEN without capabilities.
+const MOST_IN_TWO_OCTETS: u32 = 0xffff;
 
 /// Parts of an OPEN that are left out.
 #[derive(Debug, Default)]
@@ -75,7 +78,17 @@ impl Omission {
             let missing = self.missing(config);
             let missing =
                 missing.map_or(String::new(), |family| format!(", {family} is not carried"));
-            Some(format!("the peer refused {refused}: the next OPEN leaves {object} out{missing}"))
+            // RFC 6793 §4.2.1.
+            let shown = if self.parts.contains(&Part::Parameters)
+                && config.local_asn > MOST_IN_TWO_OCTETS
+            {
+                format!(", AS {AS_TRANS} is shown for {}", config.local_asn)
+            } else {
+                String::new()
+            };
+            Some(format!(
+                "the peer refused {refused}: the next OPEN leaves {object} out{missing}{shown}"
+            ))
         })
     }
 

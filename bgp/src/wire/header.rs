@@ -12,7 +12,7 @@ pub const MARKER: [u8; 16] = [0xff; 16];
 pub const HEADER_LENGTH: usize = 19;
 /// The longest message.
 pub const LONGEST: usize = 4096;
-/// The longest message once both sides offered it (RFC 8654), other than OPEN and KEEPALIVE.
+/// The longest message to a side that offered to take such (RFC 8654), other than OPEN and KEEPALIVE.
 pub const LONGEST_EXTENDED: usize = 65535;
 
 /// Type of a message.

@@ -84,6 +84,18 @@ fn the_open_without_parameters_is_told_while_it_is_tried() {
 }
 
 #[test]
+fn an_as_of_four_octets_is_told_with_what_stands_for_it() {
+    let (mut scripted, _) = first(|config| {
+        config.families = Families::IPV4;
+        config.local_asn = 4_200_000_001;
+    });
+    assert_eq!(refuse(&mut scripted, 4, &[]).my_as, 23456);
+    let text = "the peer refused optional parameters: the next OPEN leaves them out, \
+                AS 23456 is shown for 4200000001";
+    assert_eq!(problem(&scripted), text);
+}
+
+#[test]
 fn ipv6_alone_cannot_do_without_parameters_and_that_is_told() {
     for (subcode, data, text) in [
         (
