@@ -167,7 +167,7 @@ pub struct Peer {
     running: bool,
     restarting: bool,
     drain: bool,
-    /// What the peer refused of an OPEN since the last session.
+    /// Parts of an OPEN that the peer refused since the last session.
     omitted: Omission,
     failures: u32,
     /// Since when we try to connect.

@@ -50,7 +50,7 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) config: &'a Config,
     /// Whether OPEN has the R bit.
     pub(crate) restarting: bool,
-    /// What the peer refused of an OPEN.
+    /// Parts of an OPEN that the peer refused.
     pub(crate) omitted: &'a BTreeSet<Part>,
     /// How long to stay in Active before trying again.
     pub(crate) pause: Duration,
@@ -76,7 +76,7 @@ pub(crate) enum Report {
     Down {
         from: State,
         reason: DownReason,
-        /// What the peer refused of our OPEN with it.
+        /// The parts of our OPEN that the peer refused with it.
         refused: Refused,
         /// Whether it counts as a failure.
         failed: bool,

@@ -10,7 +10,7 @@ use cluster::Snapshot;
 use crds::config::{Peer, PeerAddress};
 use speaker::{identifier_of_name, routers_take};
 
-/// What is to be told; each once, however many peers it concerns.
+/// The texts to be told; each once, however many peers it concerns.
 pub(crate) fn findings(snapshot: &Snapshot) -> Vec<String> {
     let mut texts = BTreeSet::new();
     for peer in snapshot.config().peers.values() {

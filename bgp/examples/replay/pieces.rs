@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What files of every form are made into: octets that one side sent, and what is known of the session.
+//! The form into which every file is made: octets that one side sent, and the session as far as the file tells it.
 
 use crate::{capture, hexadecimal, mrt};
 
-/// What a session had negotiated as far as the file does not say it.
+/// The session as it is taken to have been negotiated where the file does not say it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Assumptions {
     pub(crate) internal: bool,
@@ -28,7 +28,7 @@ impl Default for Assumptions {
 pub(crate) struct Piece {
     /// Where they stand, in words.
     pub(crate) place: String,
-    /// Who sent them, on which connection.
+    /// The sender, and the connection.
     pub(crate) sender: String,
     /// To whom; empty if that is not known.
     pub(crate) receiver: String,
@@ -36,7 +36,7 @@ pub(crate) struct Piece {
     /// Whether both sides speak four-octet AS numbers, and whether they are in one AS, where the file itself says so.
     pub(crate) four_octet_asn: Option<bool>,
     pub(crate) internal: Option<bool>,
-    /// What was seen besides messages.
+    /// A word on octets that are no message.
     pub(crate) remark: Option<String>,
 }
 

@@ -8,7 +8,7 @@ use bgp::wire::MARKER;
 
 use crate::pieces::Piece;
 
-/// What a packet carries of one direction.
+/// One packet's part of a direction.
 #[derive(Clone, Debug)]
 pub(crate) struct Segment {
     /// SYN.

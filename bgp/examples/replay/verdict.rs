@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the speaker makes of every message.
+//! The speaker's verdict on every message.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -21,7 +21,7 @@ pub(crate) struct Line {
     pub(crate) text: String,
 }
 
-/// What is known of the sessions.
+/// The sessions as far as they are known.
 pub(crate) struct Judge {
     assumptions: Assumptions,
     /// The OPEN that somebody sent to somebody.

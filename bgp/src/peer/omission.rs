@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the next OPEN leaves out because the peer refused it (RFC 5492 §3), and for how long.
+//! Parts that the next OPEN leaves out because the peer refused them (RFC 5492 §3), and for how long.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -71,7 +71,7 @@ impl Omission {
                     "capability 1 (Multiprotocol) for IPv6, the only family of this session"
                 }
             };
-            format!("the peer refused {refused}: no session is possible until it takes them")
+            format!("the peer refused {refused}: no session is possible while it does")
         });
         impossible.or_else(|| {
             let (refused, object) = self.refused(config)?;
@@ -103,7 +103,7 @@ impl Omission {
         families_left_out(config, &self.parts).iter().next()
     }
 
-    /// What was refused, and the word for it.
+    /// The refused parts in words, and the pronoun for them.
     fn refused(&self, config: &Config) -> Option<(String, &'static str)> {
         if self.parts.contains(&Part::Parameters) {
             return Some(("optional parameters".to_owned(), "them"));

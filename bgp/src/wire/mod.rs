@@ -34,7 +34,7 @@ pub use open::Open;
 pub use route_refresh::{RefreshKind, RouteRefresh};
 pub use update::{DecodedUpdate, Update, write_update};
 
-/// What the meaning of a message depends on besides its octets.
+/// The meaning of a message depends on this besides its octets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Context {
     /// Both sides speak four-octet AS numbers (RFC 6793).

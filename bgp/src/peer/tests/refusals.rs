@@ -102,13 +102,13 @@ fn ipv6_alone_cannot_do_without_parameters_and_that_is_told() {
             4,
             &[][..],
             "the peer refused optional parameters, without which an OPEN cannot say IPv6: \
-             no session is possible until it takes them",
+             no session is possible while it does",
         ),
         (
             7,
             &[1, 4, 0, 2, 0, 1][..],
             "the peer refused capability 1 (Multiprotocol) for IPv6, the only family of this session: \
-             no session is possible until it takes them",
+             no session is possible while it does",
         ),
     ] {
         let (mut scripted, whole) = first(|config| config.families = Families::IPV6);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a NOTIFICATION 2/4 or 2/7 refuses of our OPEN, and so what the next one leaves out (RFC 5492 §3, §5).
+//! A NOTIFICATION 2/4 or 2/7 refuses parts of our OPEN, which the next one leaves out (RFC 5492 §3, §5).
 
 use std::collections::BTreeSet;
 
@@ -38,12 +38,12 @@ pub(crate) enum Impossible {
     Family,
 }
 
-/// What a NOTIFICATION refuses.
+/// A refusal by NOTIFICATION.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Refused {
-    /// What the next OPEN can do without.
+    /// The next OPEN can do without these.
     pub(crate) parts: BTreeSet<Part>,
-    /// What it cannot do without.
+    /// It cannot do without this.
     pub(crate) impossible: Option<Impossible>,
 }
 
@@ -79,8 +79,9 @@ pub(crate) fn codes_left_out(config: &Config, omitted: &BTreeSet<Part>) -> BTree
     omitted.iter().map(code).collect()
 }
 
-/// What the peer's NOTIFICATION refuses of this OPEN of ours. RFC 5492 wants 2/7 to name what the peer misses, and routers also
-/// name what they do not want (FRR does so with a family that is not activated); only what we offered can be left out.
+/// Reads from the peer's NOTIFICATION what it refuses of this OPEN of ours. RFC 5492 wants 2/7 to name what the peer misses, and
+/// routers also name what they do not want (FRR does so with a family that is not activated); only what we offered can be left
+/// out.
 pub(crate) fn refused(notification: &Notification, config: &Config, ours: &Open) -> Refused {
     match (notification.code, notification.subcode) {
         (error::OPEN, error::UNSUPPORTED_OPTIONAL_PARAMETER) if ours.capabilities.is_empty() => {

@@ -112,7 +112,7 @@ fn what_hides_where_prefixes_are_ends_the_session() {
     }
 }
 
-/// What an UPDATE with these attributes and no prefixes ends the session with.
+/// Subcode and data that end the session after an UPDATE with these attributes and no prefixes.
 fn end_without_prefixes(attributes: &[u8]) -> Option<(u8, Vec<u8>)> {
     let length = u16::try_from(attributes.len()).unwrap().to_be_bytes();
     let withdrawal = hex!("0002 08 0a");
