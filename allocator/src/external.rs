@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use cluster::ObjectKey;
 use cluster::model::Service;
+use crds::address::parse_address;
 use crds::config::{Family, Policy, Pool, PoolId, PoolKind};
 
 use crate::allocations::{Allocations, Assigned};
@@ -58,7 +59,7 @@ pub(crate) fn keep(
 /// As text, as Antrea compares it; and as an address, since an IPv6 address has many texts.
 fn is_requested(service: &Service, current: &[IpAddr]) -> bool {
     let [current] = current else { return false };
-    service.load_balancer_ip.parse() == Ok(*current)
+    parse_address(&service.load_balancer_ip) == Some(*current)
 }
 
 /// Decides what the Service has from now on.
@@ -135,7 +136,7 @@ impl Seeker<'_> {
 
     /// Contract C.5 step 6: the address that is asked for, alone or shared.
     fn requested(&self, text: &str) -> Result<IpAddr, Reason> {
-        let address: IpAddr = text.parse().map_err(|_| RequestError::Field(text.to_owned()))?;
+        let address = parse_address(text).ok_or_else(|| RequestError::Field(text.to_owned()))?;
         let pool = || Arc::clone(&self.pool.name);
         if !self.pool.contains(address) {
             return Err(Reason::NotInExternalPool { address, pool: pool() });

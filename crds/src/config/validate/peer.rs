@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::selector;
+use crate::address::parse_address;
 use crate::config::objects::Secret;
 use crate::config::peer::{BfdProfile, Password, Peer, PeerAddress, PeerAsn, Role, Timers};
 use crate::metallb::{BgpPeerSpec, GoDuration};
@@ -58,18 +59,18 @@ pub(super) fn fields(name: &Arc<str>, spec: &BgpPeerSpec) -> Result<Peer, String
         (None, None) => return Err("peer has no Address or Interface specified".into()),
         (Some(_), Some(_)) => return Err("peer has both Address and Interface specified".into()),
         (Some(text), None) => PeerAddress::Address(
-            ip(text).ok_or_else(|| format!("invalid BGPPeer address {text:?}"))?,
+            parse_address(text).ok_or_else(|| format!("invalid BGPPeer address {text:?}"))?,
         ),
         (None, Some(interface)) => PeerAddress::Interface(interface.into()),
     };
     let router_id = given(&spec.router_id)
-        .map(|text| match ip(text) {
+        .map(|text| match parse_address(text) {
             Some(IpAddr::V4(id)) => Ok(id),
             Some(IpAddr::V6(_)) | None => Err(format!("invalid router ID {text:?}")),
         })
         .transpose()?;
     let source_address = given(&spec.source_address)
-        .map(|text| ip(text).ok_or_else(|| format!("invalid source IP {text:?}")))
+        .map(|text| parse_address(text).ok_or_else(|| format!("invalid source IP {text:?}")))
         .transpose()?;
     let passive = spec.passive.unwrap_or(false);
     let set_port = |port: Option<u16>| port.filter(|port| *port != 0);
@@ -110,11 +111,6 @@ pub(super) fn fields(name: &Arc<str>, spec: &BgpPeerSpec) -> Result<Peer, String
         role: given(&spec.role).map(role).transpose()?,
         max_prefixes: spec.max_prefixes.filter(|prefixes| *prefixes != 0),
     })
-}
-
-/// An address; an IPv4 address written as an IPv6 one is an IPv4 address.
-fn ip(text: &str) -> Option<IpAddr> {
-    text.parse().ok().map(|address: IpAddr| address.to_canonical())
 }
 
 fn asn(spec: &BgpPeerSpec) -> Result<PeerAsn, String> {
