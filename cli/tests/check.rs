@@ -256,7 +256,7 @@ fn an_address_text_has_one_reading_everywhere() {
     assert_eq!(
         mistakes(&[("pool.yaml", pool)]),
         [
-            "pool.yaml:6: IPAddressPool p: spec.addresses[0]: parsing address pool p: invalid CIDR \"010.020.030.040/29\""
+            "pool.yaml:6: IPAddressPool p: spec.addresses[0]: parsing address pool p: invalid CIDR \"010.020.030.040/29\" in pool \"p\": invalid CIDR \"010.020.030.040/29\""
         ]
     );
     let asks = service("asks", ", loadBalancerIP: 192.0.2.065");
