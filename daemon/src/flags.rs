@@ -2,6 +2,7 @@
 //! Flags as Go's programs take them (contract 3.2): one dash or two, `--flag value` or `--flag=value`.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 use clap::{ArgAction, Args};
 
@@ -16,6 +17,9 @@ pub struct Common {
     /// Namespace of the configuration objects; that of the own pod by default.
     #[arg(long, env = "METALLB_NAMESPACE")]
     pub namespace: Option<String>,
+    /// File of the API's address and credentials; without it KUBECONFIG's, then the pod's own account, then ~/.kube/config.
+    #[arg(long, default_value = "")]
+    pub kubeconfig: PathBuf,
     /// Name of the own pod.
     #[arg(long, env = "METALLB_POD_NAME")]
     pub pod_name: Option<String>,

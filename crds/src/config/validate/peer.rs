@@ -45,6 +45,17 @@ pub(super) fn parse(
     Ok(peer)
 }
 
+/// Takes away what makes a peer unusable here although MetalLB's webhook takes it: a router ID of IPv6, and a password that is longer
+/// than a key of TCP MD5 can be. Whoever applies such an object is told by ConfigurationState, as in MetalLB by what does not work.
+pub(crate) fn forget_what_metallb_takes(spec: &mut BgpPeerSpec) {
+    if given(&spec.router_id).and_then(parse_address).is_some_and(|id| id.is_ipv6()) {
+        spec.router_id = None;
+    }
+    if given(&spec.password).is_some_and(|password| password.len() > LONGEST_KEY) {
+        spec.password = None;
+    }
+}
+
 /// All but what stands in other objects.
 pub(super) fn fields(name: &Arc<str>, spec: &BgpPeerSpec) -> Result<Peer, String> {
     if spec.my_asn == 0 {
