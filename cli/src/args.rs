@@ -266,6 +266,22 @@ pub enum Import {
     Configmap(ImportSource),
     /// AddressPool objects of MetalLB 0.13.
     Addresspool(ImportSource),
+    /// The ConfigMap of kube-vip's cloud provider, and the annotations of Services.
+    KubeVip(ImportObjects),
+    /// Cilium's pools, L2 policies and BGP kinds, and the annotations of Services.
+    Cilium(ImportObjects),
+    /// PureLB's ServiceGroups, and the annotations of Services.
+    Purelb(ImportObjects),
+}
+
+/// Where objects of another load balancer are.
+#[derive(Clone, Debug, ClapArgs)]
+pub struct ImportObjects {
+    /// The manifests, as `kubectl get -o yaml` prints them; with the Services, what has to change in their annotations is told.
+    pub file: PathBuf,
+    /// The namespace of the new objects; metallb-system by default.
+    #[arg(long)]
+    pub namespace: Option<String>,
 }
 
 /// Where it is.
