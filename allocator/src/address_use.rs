@@ -30,8 +30,8 @@ enum Holders {
 #[derive(Clone, Debug, Default)]
 struct Crowd {
     users: BTreeSet<ObjectKey>,
-    /// Who has which port.
-    ports: BTreeMap<ServicePort, ObjectKey>,
+    /// Who has which port, sorted. One for each, but in Antrea's world.
+    ports: BTreeMap<ServicePort, Vec<ObjectKey>>,
     /// How many are of Antrea's world.
     of_antrea: usize,
     /// How many do not share.
@@ -44,7 +44,10 @@ impl Crowd {
             return;
         }
         for port in &*claim.ports {
-            self.ports.insert(port.clone(), service.clone());
+            let users = self.ports.entry(port.clone()).or_default();
+            if let Err(index) = users.binary_search(service) {
+                users.insert(index, service.clone());
+            }
         }
         self.of_antrea += usize::from(is_of_antrea(claim));
         self.unsharing += usize::from(!claim.sharing.is_allowed());
@@ -55,7 +58,11 @@ impl Crowd {
             return;
         }
         for port in &*claim.ports {
-            if self.ports.get(port) == Some(service) {
+            let Some(users) = self.ports.get_mut(port) else { continue };
+            if let Ok(index) = users.binary_search(service) {
+                users.remove(index);
+            }
+            if users.is_empty() {
                 self.ports.remove(port);
             }
         }
@@ -148,17 +155,18 @@ impl AddressUse {
         }
     }
 
-    /// Who has `port`.
-    pub(crate) fn user_of<'a>(
+    /// Who has `port` besides `service`: the first by its key.
+    pub(crate) fn other_with<'a>(
         &'a self,
         port: &ServicePort,
+        service: &ObjectKey,
         claim_of: impl Fn(&ObjectKey) -> Option<&'a Claim>,
     ) -> Option<&'a ObjectKey> {
         match &self.holders {
-            Holders::One(only) => {
-                claim_of(only).is_some_and(|claim| claim.ports.contains(port)).then_some(only)
-            }
-            Holders::Several(crowd) => crowd.ports.get(port),
+            Holders::One(only) => (only != service
+                && claim_of(only).is_some_and(|claim| claim.ports.contains(port)))
+            .then_some(only),
+            Holders::Several(crowd) => crowd.ports.get(port)?.iter().find(|user| *user != service),
         }
     }
 

@@ -111,13 +111,28 @@ impl Allocations {
         }
         let taken = |port: &&ServicePort| {
             self.steps.add(1);
-            let user = usage.user_of(port, |user| self.claim_of(user));
-            user.is_some_and(|user| user != service)
+            usage.other_with(port, service, |user| self.claim_of(user)).is_some()
         };
         match claim.ports.iter().find(taken) {
             Some(port) => Err(SharingError::Port { port: port.clone(), address }),
             None => Ok(()),
         }
+    }
+
+    /// The first of those who use `address` besides `service` that has one of the claim's ports, and that port.
+    #[must_use]
+    pub fn clash<'a>(
+        &'a self,
+        service: &ObjectKey,
+        claim: &'a Claim,
+        address: IpAddr,
+    ) -> Option<(&'a ObjectKey, &'a ServicePort)> {
+        let usage = self.addresses.get(&address)?;
+        let of_port = |port: &'a ServicePort| {
+            self.steps.add(1);
+            Some((usage.other_with(port, service, |user| self.claim_of(user))?, port))
+        };
+        claim.ports.iter().filter_map(of_port).min_by_key(|(user, _)| *user)
     }
 
     /// Whether no Service of the other world has `address`.

@@ -202,12 +202,7 @@ impl Seeker<'_> {
     /// Services that share an address and want the same port: they have it, as with Antrea, and only one gets the traffic.
     fn clash(&self, addresses: &[IpAddr]) -> Option<Notice> {
         addresses.iter().find_map(|address| {
-            let others = self.allocations.users(*address).filter(|user| *user != self.key);
-            let (other, port) = others
-                .filter_map(|user| Some((user, self.allocations.claim_of(user)?)))
-                .find_map(|(user, claim)| {
-                    Some((user, claim.ports.iter().find(|port| self.claim.ports.contains(port))?))
-                })?;
+            let (other, port) = self.allocations.clash(self.key, &self.claim, *address)?;
             let message = format!(
                 "port {}/{} on {address} is also taken by {:?}, which shares the address: only one of them gets its traffic",
                 port.protocol, port.port, other.as_str()

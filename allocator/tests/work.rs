@@ -36,6 +36,13 @@ fn steps(pool: &str, count: usize, make: &dyn Fn(usize) -> Object) -> (u64, usiz
             "spec": { "addresses": [pool] },
         }),
     ));
+    snapshot.apply(Object::Config(
+        ConfigKind::ExternalIpPool,
+        json!({
+            "metadata": { "name": "e" },
+            "spec": { "ipRanges": [{ "cidr": "10.9.0.0/24" }], "nodeSelector": {} },
+        }),
+    ));
     let mut allocator = Allocator::new(None);
     let mut settle = |snapshot: &mut Snapshot| {
         let dirty = snapshot.take_dirty();
@@ -109,4 +116,23 @@ fn of_services_that_ask_for_an_address_of_others() {
         service(number, &annotations, number + 1)
     };
     assert_eq!(is_linear("10.0.0.0/16", &make), 250);
+}
+
+#[test]
+fn of_services_of_antreas_world_that_share_one_address_and_port() {
+    let make = |number: usize| {
+        let annotations = json!({
+            "service.antrea.io/external-ip-pool": "e",
+            "service.antrea.io/allow-shared-load-balancer-ip": "true",
+        });
+        let service = json!({
+            "metadata": { "name": format!("s{number:05}"), "namespace": "default", "annotations": annotations },
+            "spec": {
+                "type": "LoadBalancer", "loadBalancerIP": "10.9.0.1", "clusterIPs": ["10.96.0.1"],
+                "ports": [{ "port": 80 }],
+            },
+        });
+        Object::Service(serde_json::from_value(service).unwrap())
+    };
+    assert_eq!(is_linear("10.0.0.0/16", &make), 2000);
 }

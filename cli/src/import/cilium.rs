@@ -92,7 +92,7 @@ fn pool(source: &Value, namespace: &str, names: &mut Names, notes: &mut Notes) -
     let automatic = whole && !disabled;
     let content = present([
         ("addresses", Some(json!(addresses))),
-        ("autoAssign", (!automatic).then(|| json!(false))),
+        ("autoAssign", (!automatic).then_some(Value::Bool(false))),
         ("serviceAllocation", allocation),
     ]);
     let mut pool = object("v1beta1", "IPAddressPool", namespace, &name, content);

@@ -217,11 +217,11 @@ fn advertisement(source: &Value, peers: &[String], output: &mut Output<'_>, note
 
 /// The communities as a BGPAdvertisement writes them.
 fn communities_of(fields: &Fields<'_>, notes: &mut Notes) -> Vec<String> {
-    let standard =
-        fields.texts("standard").into_iter().filter_map(|text| match text.parse::<u32>() {
-            Ok(number) => Some(format!("{}:{}", number >> 16, number & 0xffff)),
-            Err(_) => Some(text.to_owned()),
-        });
+    // It may be one number of 32 bits.
+    let standard = fields.texts("standard").into_iter().map(|text| match text.parse::<u32>() {
+        Ok(number) => format!("{}:{}", number >> 16, number & 0xffff),
+        Err(_) => text.to_owned(),
+    });
     let known = fields.texts("wellKnown").into_iter().map(ToOwned::to_owned);
     let large = fields.texts("large").into_iter().map(|text| format!("large:{text}"));
     let all = standard.chain(known).chain(large).collect();

@@ -51,10 +51,10 @@ impl Peer<'_> {
             ("keepaliveTime", seconds(config.keepalive)),
             ("connectTime", seconds(config.connect)),
             ("passwordSecret", config.secret.as_ref().map(|name| json!({ "name": name }))),
-            ("enableGracefulRestart", config.restarts.then(|| json!(true))),
+            ("enableGracefulRestart", config.restarts.then_some(Value::Bool(true))),
             ("gracefulRestartTime", seconds(config.restart_time.filter(|_| config.restarts))),
-            ("ebgpMultiHop", (config.multi_hop && asn != peer_asn).then(|| json!(true))),
-            ("dualStackAddressFamily", config.both_families.then(|| json!(true))),
+            ("ebgpMultiHop", (config.multi_hop && asn != peer_asn).then_some(Value::Bool(true))),
+            ("dualStackAddressFamily", config.both_families.then_some(Value::Bool(true))),
             ("nodeSelectors", nodes),
         ]))
     }
@@ -98,7 +98,7 @@ impl Config {
         config.set_timers(fields, notes);
         config.multi_hop = fields.number(multi_hop).is_some_and(|ttl| ttl > 1);
         if let Some(secret) = fields.text("authSecretRef") {
-            notes.to_do(format!("make a Secret {secret:?} of type kubernetes.io/basic-auth with the key password in the namespace of the new objects ({})", fields.at("authSecretRef")));
+            notes.task(format!("make a Secret {secret:?} of type kubernetes.io/basic-auth with the key password in the namespace of the new objects ({})", fields.at("authSecretRef")));
             config.secret = Some(secret.to_owned());
         }
         if let Some(restart) = fields.child("gracefulRestart") {

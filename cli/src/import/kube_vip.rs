@@ -89,7 +89,7 @@ pub(super) fn convert(
         "there is no ConfigMap with cidr-* or range-* in it"
     );
     if objects.len() > 2 {
-        notes.to_do("a namespace whose own pool is full gets addresses of kube-vip-global as well; kube-vip gives it none: set autoAssign: false there where that matters");
+        notes.task("a namespace whose own pool is full gets addresses of kube-vip-global as well; kube-vip gives it none: set autoAssign: false there where that matters");
     }
     for other in all.iter().filter(|object| !matches!(kind(object), "ConfigMap" | "Service")) {
         notes.lost(title(other), "only the ConfigMap and annotations of Services are converted; BGP is set up in kube-vip's DaemonSet: write BGPPeers");

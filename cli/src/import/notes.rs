@@ -47,7 +47,7 @@ impl fmt::Display for Note {
 pub(super) struct Notes(pub(super) Vec<Note>);
 
 impl Notes {
-    pub(super) fn to_do(&mut self, text: impl Into<String>) {
+    pub(super) fn task(&mut self, text: impl Into<String>) {
         self.0.push(Note::ToDo(text.into()));
     }
 

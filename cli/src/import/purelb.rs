@@ -66,7 +66,7 @@ pub(super) fn convert(
         let addresses: Vec<&str> = ranges.iter().map(|range| range.pool).collect();
         let content = present([
             ("addresses", Some(json!(addresses))),
-            ("autoAssign", (!automatic).then(|| json!(false))),
+            ("autoAssign", (!automatic).then_some(Value::Bool(false))),
             ("serviceAllocation", pinned),
         ]);
         objects.push(object("v1beta1", "IPAddressPool", namespace, &pool, content));
@@ -115,7 +115,7 @@ impl Announcement {
                 object("v1beta1", "L2Advertisement", namespace, pool, spec)
             }
             Self::Routed => {
-                notes.to_do(format!(
+                notes.task(format!(
                     "the addresses of pool {pool:?} were advertised by a routing program of the nodes: write a BGPPeer for each router"
                 ));
                 let (mut v4, mut v6) = (None, None);

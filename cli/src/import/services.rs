@@ -63,7 +63,7 @@ impl Dialect {
                     if *to == "metallb.io/loadBalancerIPs"
                         && !text("/spec/loadBalancerIP").is_empty()
                     {
-                        notes.to_do(format!(
+                        notes.task(format!(
                             "kubectl -n {namespace} patch service {} --type=merge -p '{{\"spec\":{{\"loadBalancerIP\":null}}}}': beside the annotation it is one request too many",
                             name(service)
                         ));
@@ -77,11 +77,11 @@ impl Dialect {
         }
         if !new.is_empty() {
             let (name, new) = (name(service), new.join(" "));
-            notes.to_do(format!("kubectl -n {namespace} annotate service {name} {new}"));
+            notes.task(format!("kubectl -n {namespace} annotate service {name} {new}"));
         }
         let class = text("/spec/loadBalancerClass");
         if class.starts_with(self.class) {
-            notes.to_do(format!(
+            notes.task(format!(
                 "{} has the class {class:?}, which cannot be changed: start controller and speakers with --lb-class={class}, or make it anew without",
                 title(service)
             ));

@@ -77,7 +77,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let namespace = daemon::flags::namespace(args.common.namespace.clone())
         .context("the namespace is not known: set --namespace or METALLB_NAMESPACE")?;
     let exclude = read_exclusion(Path::new(EXCLUSION_FILE))?;
-    let client = connect_by(Some(&args.common.kubeconfig)).await?;
+    let client = connect_by(args.common.kubeconfig()).await?;
     let readiness = Readiness::default();
     let port = args.common.health_probe_port;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await;
