@@ -43,6 +43,7 @@ fn steps(pool: &str, count: usize, make: &dyn Fn(usize) -> Object) -> (u64, usiz
             "spec": { "ipRanges": [{ "cidr": "10.9.0.0/24" }], "nodeSelector": {} },
         }),
     ));
+    snapshot.finish(Kind::Config(ConfigKind::ExternalIpPool));
     let mut allocator = Allocator::new(None);
     let mut settle = |snapshot: &mut Snapshot| {
         let dirty = snapshot.take_dirty();
