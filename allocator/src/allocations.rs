@@ -1,16 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Who has which address. An index: it knows the sharing rules, but decides nothing.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use cluster::ObjectKey;
 use cluster::model::ServicePort;
 use crds::config::{AddressRange, Family, Pool, PoolId, PoolKind, from_number, to_number};
 
+use crate::address_use::AddressUse;
 use crate::interval_set::IntervalSet;
-use crate::sharing::{Claim, Sharing, SharingError, joined};
+use crate::shareable::Shareable;
+use crate::sharing::{Claim, SharingError, joined};
+use crate::steps::Steps;
 
 /// The addresses that one Service has.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,44 +27,6 @@ pub struct Assigned {
 struct Entry {
     assigned: Assigned,
     claim: Claim,
-}
-
-/// How one address is used.
-#[derive(Clone, Debug)]
-struct AddressUse {
-    pool: PoolId,
-    sharing: Arc<Sharing>,
-    /// Sorted, as the next: mostly one, for which a tree would take room for eleven.
-    users: Vec<ObjectKey>,
-    /// Who has which port. Empty while there is only one user: its claim says it.
-    ports: Vec<(ServicePort, ObjectKey)>,
-}
-
-impl AddressUse {
-    /// `first` are the ports of the only user until now.
-    fn admit(&mut self, service: &ObjectKey, claim: &Claim, first: Option<&[ServicePort]>) {
-        if let ([only], Some(ports)) = (self.users.as_slice(), first) {
-            let only = only.clone();
-            self.note(&only, ports);
-        }
-        if let Err(index) = self.users.binary_search(service) {
-            self.users.insert(index, service.clone());
-        }
-        if self.users.len() > 1 {
-            self.note(service, &claim.ports);
-        }
-    }
-
-    fn note(&mut self, service: &ObjectKey, ports: &[ServicePort]) {
-        for port in ports {
-            let found = self.ports.binary_search_by(|(taken, _)| taken.cmp(port));
-            match found.map(|index| self.ports.get_mut(index)) {
-                Ok(Some((_, user))) => *user = service.clone(),
-                Ok(None) => {}
-                Err(index) => self.ports.insert(index, (port.clone(), service.clone())),
-            }
-        }
-    }
 }
 
 /// How much of a pool is in use: distinct addresses by family, and Services.
@@ -84,11 +48,19 @@ pub struct Allocations {
     used_v4: IntervalSet,
     used_v6: IntervalSet,
     /// Addresses in use by Services that would share them.
-    shareable: HashMap<Arc<Sharing>, BTreeSet<IpAddr>>,
+    shareable: Shareable,
     usage: BTreeMap<PoolId, Usage>,
+    steps: Steps,
 }
 
 impl Allocations {
+    /// How many holders of addresses, ports and shared addresses were looked at one by one since the beginning: a measure of work that
+    /// does not depend on the machine.
+    #[must_use]
+    pub fn steps(&self) -> u64 {
+        self.steps.count()
+    }
+
     /// What a Service has.
     #[must_use]
     pub fn of(&self, service: &ObjectKey) -> Option<&Assigned> {
@@ -108,7 +80,7 @@ impl Allocations {
 
     /// The Services that use an address.
     pub fn users(&self, address: IpAddr) -> impl Iterator<Item = &ObjectKey> {
-        self.addresses.get(&address).into_iter().flat_map(|usage| &usage.users)
+        self.addresses.get(&address).into_iter().flat_map(AddressUse::users)
     }
 
     /// Whether `service` may use `address` together with all others that do.
@@ -122,39 +94,45 @@ impl Allocations {
         address: IpAddr,
     ) -> Result<(), SharingError> {
         let Some(usage) = self.addresses.get(&address) else { return Ok(()) };
-        let others = || usage.users.iter().filter(|user| *user != service);
-        if others().next().is_none() {
+        if !usage.has_others(service) {
             return Ok(());
         }
+        let others = || usage.users().filter(|user| *user != service);
         self.check_world(service, claim, address)?;
         if claim.sharing.world() == PoolKind::ExternalIpPool {
             // The holders' word counts as it is now; ports don't (contract C.5).
-            let shares = |user| self.claim_of(user).is_some_and(|claim| claim.sharing.is_allowed());
-            let all = claim.sharing.is_allowed() && others().all(shares);
+            let all = claim.sharing.is_allowed()
+                && usage.others_share(service, |user| self.claim_of(user));
             let unshared = || SharingError::Unshared { address, others: joined(others()) };
             return all.then_some(()).ok_or_else(unshared);
         }
         if !usage.sharing.is_allowed() || usage.sharing != claim.sharing {
             return Err(SharingError::sharing(service, others()));
         }
-        let taken =
-            |port: &&ServicePort| self.user_of(usage, port).is_some_and(|user| user != service);
+        let taken = |port: &&ServicePort| {
+            self.steps.add(1);
+            usage.other_with(port, service, |user| self.claim_of(user)).is_some()
+        };
         match claim.ports.iter().find(taken) {
             Some(port) => Err(SharingError::Port { port: port.clone(), address }),
             None => Ok(()),
         }
     }
 
-    fn user_of<'a>(&'a self, usage: &'a AddressUse, port: &ServicePort) -> Option<&'a ObjectKey> {
-        match usage.users.as_slice() {
-            [only] => {
-                self.claim_of(only).is_some_and(|claim| claim.ports.contains(port)).then_some(only)
-            }
-            _ => {
-                let index = usage.ports.binary_search_by(|(taken, _)| taken.cmp(port)).ok()?;
-                usage.ports.get(index).map(|(_, user)| user)
-            }
-        }
+    /// The first of those who use `address` besides `service` that has one of the claim's ports, and that port.
+    #[must_use]
+    pub fn clash<'a>(
+        &'a self,
+        service: &ObjectKey,
+        claim: &'a Claim,
+        address: IpAddr,
+    ) -> Option<(&'a ObjectKey, &'a ServicePort)> {
+        let usage = self.addresses.get(&address)?;
+        let of_port = |port: &'a ServicePort| {
+            self.steps.add(1);
+            Some((usage.other_with(port, service, |user| self.claim_of(user))?, port))
+        };
+        claim.ports.iter().filter_map(of_port).min_by_key(|(user, _)| *user)
     }
 
     /// Whether no Service of the other world has `address`.
@@ -168,17 +146,16 @@ impl Allocations {
         address: IpAddr,
     ) -> Result<(), SharingError> {
         let Some(usage) = self.addresses.get(&address) else { return Ok(()) };
-        let others = usage.users.iter().filter(|user| *user != service);
-        let mut foreign = others
-            .filter(|user| {
-                self.claim_of(user)
-                    .is_some_and(|held| held.sharing.world() != claim.sharing.world())
-            })
-            .peekable();
-        match foreign.peek() {
-            None => Ok(()),
-            Some(_) => Err(SharingError::OtherWorld { address, others: joined(foreign) }),
+        let world = claim.sharing.world();
+        if !usage.has_foreign(service, world, |user| self.claim_of(user)) {
+            return Ok(());
         }
+        let foreign = usage.users().filter(|user| {
+            self.steps.add(1);
+            *user != service
+                && self.claim_of(user).is_some_and(|held| held.sharing.world() != world)
+        });
+        Err(SharingError::OtherWorld { address, others: joined(foreign) })
     }
 
     /// The lowest address of `family` in `pool` that nobody has and that is not `avoided`, ranges in their order.
@@ -214,11 +191,11 @@ impl Allocations {
                         && self.check(service, claim, *address).is_ok()
                 })
             });
-            let shared = self.shareable.get(&claim.sharing).and_then(|addresses| {
-                addresses.range(range.first()..=range.last()).copied().find(|address| {
-                    !pool.is_buggy(*address)
-                        && pool.contested_until(*address).is_none()
-                        && self.check(service, claim, *address).is_ok()
+            let shared = self.shareable.first(claim, range, &self.steps, |address| {
+                pool.contested_until(address).or_else(|| {
+                    let may =
+                        !pool.is_buggy(address) && self.check(service, claim, address).is_ok();
+                    (!may).then_some(address)
                 })
             });
             own.chain(free).chain(shared).min()
@@ -257,17 +234,18 @@ impl Allocations {
             if !self.addresses.contains_key(address) {
                 self.count(&assigned.pool, *address, 1);
             }
-            let first = self.users(*address).next().and_then(|user| self.claim_of(user));
-            let first = first.map(|claim| Arc::clone(&claim.ports));
-            let usage = self.addresses.entry(*address).or_insert_with(|| AddressUse {
-                pool: assigned.pool.clone(),
-                sharing: Arc::clone(&claim.sharing),
-                users: Vec::with_capacity(1),
-                ports: Vec::new(),
-            });
-            usage.admit(service, &claim, first.as_deref());
-            if claim.sharing.is_allowed() {
-                self.shareable.entry(Arc::clone(&usage.sharing)).or_default().insert(*address);
+            match self.addresses.get_mut(address) {
+                Some(usage) => {
+                    let only = usage.only().and_then(|user| self.services.get(user));
+                    usage.admit((service, &claim), only.map(|entry| &entry.claim));
+                }
+                None => {
+                    let usage = AddressUse::new(assigned.pool.clone(), (service, &claim));
+                    self.addresses.insert(*address, usage);
+                }
+            }
+            if is_searched(&claim) {
+                self.shareable.take(*address, &claim, &self.steps);
             }
             self.used_mut(*address).insert(to_number(*address));
         }
@@ -283,18 +261,11 @@ impl Allocations {
         }
         for address in &entry.assigned.addresses {
             let Some(usage) = self.addresses.get_mut(address) else { continue };
-            usage.users.retain(|user| user != service);
-            usage.ports.retain(|(_, user)| user != service);
-            if usage.users.len() < 2 {
-                usage.ports = Vec::new();
+            let is_last = usage.dismiss((service, &entry.claim));
+            if is_searched(&entry.claim) {
+                self.shareable.leave(*address, &entry.claim, is_last);
             }
-            if usage.users.is_empty() {
-                if let Some(addresses) = self.shareable.get_mut(&usage.sharing) {
-                    addresses.remove(address);
-                    if addresses.is_empty() {
-                        self.shareable.remove(&usage.sharing);
-                    }
-                }
+            if is_last {
                 let pool = usage.pool.clone();
                 self.addresses.remove(address);
                 self.count(&pool, *address, -1);
@@ -322,4 +293,9 @@ impl Allocations {
             Family::V6 => &mut self.used_v6,
         }
     }
+}
+
+/// Whether others look for what a Service with this claim has. In Antrea's world they share only by request.
+fn is_searched(claim: &Claim) -> bool {
+    claim.sharing.is_allowed() && claim.sharing.world() == PoolKind::IpAddressPool
 }

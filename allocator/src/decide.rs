@@ -11,6 +11,7 @@ use std::sync::Arc;
 use cluster::ObjectKey;
 pub use cluster::model::POOL_ANNOTATION;
 use cluster::model::{FamilyPolicy, Node, Service};
+use crds::address::core_address;
 use crds::config::{Config, Family, Pool, PoolId, PoolKind};
 use crds::labels::Labels;
 
@@ -58,7 +59,7 @@ pub fn keep(
         return external::keep(key, service, current, world, allocations);
     }
     if current.is_empty() {
-        let nonsense = |text: &str| !text.is_empty() && text.parse::<IpAddr>().is_err();
+        let nonsense = |text: &str| !text.is_empty() && core_address(text).is_none();
         return Err(if service.ingress.iter().any(|entry| nonsense(&entry.ip)) {
             Loss::Told(unknown_families(service))
         } else {

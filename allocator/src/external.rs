@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use cluster::ObjectKey;
 use cluster::model::Service;
+use crds::address::parse_address;
 use crds::config::{Family, Policy, Pool, PoolId, PoolKind};
 
 use crate::allocations::{Allocations, Assigned};
@@ -58,7 +59,7 @@ pub(crate) fn keep(
 /// As text, as Antrea compares it; and as an address, since an IPv6 address has many texts.
 fn is_requested(service: &Service, current: &[IpAddr]) -> bool {
     let [current] = current else { return false };
-    service.load_balancer_ip.parse() == Ok(*current)
+    parse_address(&service.load_balancer_ip) == Some(*current)
 }
 
 /// Decides what the Service has from now on.
@@ -135,7 +136,7 @@ impl Seeker<'_> {
 
     /// Contract C.5 step 6: the address that is asked for, alone or shared.
     fn requested(&self, text: &str) -> Result<IpAddr, Reason> {
-        let address: IpAddr = text.parse().map_err(|_| RequestError::Field(text.to_owned()))?;
+        let address = parse_address(text).ok_or_else(|| RequestError::Field(text.to_owned()))?;
         let pool = || Arc::clone(&self.pool.name);
         if !self.pool.contains(address) {
             return Err(Reason::NotInExternalPool { address, pool: pool() });
@@ -201,12 +202,7 @@ impl Seeker<'_> {
     /// Services that share an address and want the same port: they have it, as with Antrea, and only one gets the traffic.
     fn clash(&self, addresses: &[IpAddr]) -> Option<Notice> {
         addresses.iter().find_map(|address| {
-            let others = self.allocations.users(*address).filter(|user| *user != self.key);
-            let (other, port) = others
-                .filter_map(|user| Some((user, self.allocations.claim_of(user)?)))
-                .find_map(|(user, claim)| {
-                    Some((user, claim.ports.iter().find(|port| self.claim.ports.contains(port))?))
-                })?;
+            let (other, port) = self.allocations.clash(self.key, &self.claim, *address)?;
             let message = format!(
                 "port {}/{} on {address} is also taken by {:?}, which shares the address: only one of them gets its traffic",
                 port.protocol, port.port, other.as_str()

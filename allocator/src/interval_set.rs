@@ -17,6 +17,16 @@ impl IntervalSet {
         (number <= *last).then_some((*first, *last))
     }
 
+    /// Whether nothing is in.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The last number of the interval that holds `number`.
+    pub(crate) fn end_around(&self, number: u128) -> Option<u128> {
+        self.around(number).map(|(_, last)| last)
+    }
+
     /// Adds a number; one that is in already stays.
     pub(crate) fn insert(&mut self, number: u128) {
         if self.around(number).is_some() {

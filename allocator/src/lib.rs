@@ -7,6 +7,7 @@
 //!
 //! Everything that decides is here without I/O; the feature `net` adds the program `controller`.
 
+mod address_use;
 mod allocations;
 mod allocator;
 mod decide;
@@ -19,7 +20,9 @@ pub mod net;
 pub mod pool_status;
 mod reason;
 mod request;
+mod shareable;
 mod sharing;
+mod steps;
 
 pub use allocations::{Allocations, Assigned, Usage};
 pub use allocator::{Allocator, Output, Write};

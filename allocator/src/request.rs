@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 
 use cluster::model::{FamilyPolicy, Service};
+use crds::address::{core_address, parse_address};
 use crds::config::Family;
 
 /// The families that a Service is to have, from its cluster addresses.
@@ -30,7 +31,7 @@ impl Families {
     #[must_use]
     pub fn of_service(service: &Service) -> Option<Self> {
         let addresses: Option<Vec<IpAddr>> =
-            service.cluster_ips.iter().map(|text| text.parse().ok()).collect();
+            service.cluster_ips.iter().map(|text| core_address(text).map(|ip| ip.value)).collect();
         Self::of(&addresses?)
     }
 
@@ -80,11 +81,12 @@ pub fn requested_addresses(service: &Service) -> Result<Vec<IpAddr>, RequestErro
         (Some(text), "") => text
             .split(',')
             .map(|part| {
-                part.trim().parse().map_err(|_| RequestError::Annotation(part.trim().to_owned()))
+                let part = part.trim();
+                parse_address(part).ok_or_else(|| RequestError::Annotation(part.to_owned()))
             })
             .collect::<Result<_, _>>()?,
         (None | Some(""), text) => {
-            vec![text.parse().map_err(|_| RequestError::Field(text.to_owned()))?]
+            vec![parse_address(text).ok_or_else(|| RequestError::Field(text.to_owned()))?]
         }
         (Some(_), _) => return Err(RequestError::Both),
     };

@@ -131,6 +131,10 @@ impl SharingError {
     }
 }
 
-pub(crate) fn joined<'a>(services: impl Iterator<Item = &'a ObjectKey>) -> String {
-    services.map(ObjectKey::as_str).collect::<Vec<_>>().join(",")
+/// The first names, joined by commas as MetalLB does, and that there are more: ten thousand names are no message.
+pub(crate) fn joined<'a>(mut services: impl Iterator<Item = &'a ObjectKey>) -> String {
+    const SHOWN: usize = 5;
+    let first: Vec<&str> = services.by_ref().take(SHOWN).map(ObjectKey::as_str).collect();
+    let more = if services.next().is_some() { " and more" } else { "" };
+    first.join(",") + more
 }

@@ -445,3 +445,38 @@ fn a_request_that_is_refused_while_the_address_is_kept_stays_known() {
     server.apply(&service("s", json!({}), cluster_ips));
     assert!(server.allocator.refused().is_empty());
 }
+
+#[test]
+fn a_request_is_read_as_a_pool_is_read() {
+    for text in ["010.0.0.1", "10.0.0.01", "10.0.0.1%eth0", "::ffff:10.0.0.01", "10.0.0.1/32"] {
+        assert_eq!(
+            one(json!({ "metallb.io/loadBalancerIPs": text }), json!({})),
+            failed(&format!(
+                "invalid requested loadbalancer IPs: invalid metallb.io/loadBalancerIPs: {text:?} is not an IP address"
+            ))
+        );
+        assert_eq!(
+            one(json!({}), json!({ "loadBalancerIP": text })),
+            failed(&format!(
+                "invalid requested loadbalancer IPs: invalid spec.loadBalancerIP: {text:?} is not an IP address"
+            ))
+        );
+    }
+    // An IPv4 address written as an IPv6 one is an IPv4 address.
+    assert_eq!(
+        one(json!({ "metallb.io/loadBalancerIPs": "::ffff:10.0.0.1" }), json!({})),
+        (false, "IPAllocated", "Assigned IP [\"10.0.0.1\"]".to_owned())
+    );
+}
+
+#[test]
+fn cluster_addresses_are_read_as_the_api_server_reads_them() {
+    assert_eq!(
+        one(json!({}), json!({ "clusterIPs": ["10.96.0.010"] })),
+        (false, "IPAllocated", "Assigned IP [\"10.0.0.0\"]".to_owned())
+    );
+    assert_eq!(
+        one(json!({}), json!({ "clusterIPs": ["::ffff:10.96.0.10"] })),
+        (false, "IPAllocated", "Assigned IP [\"10.0.0.0\"]".to_owned())
+    );
+}

@@ -119,7 +119,7 @@ pub struct RingArgs {
     pub join: Vec<String>,
     /// The own address in the ring; without it, and with 0.0.0.0 or ::, which listen on every address, the one that is used towards the
     /// others.
-    #[arg(long, requires = "join")]
+    #[arg(long, requires = "join", value_parser = crds::address::flag)]
     pub ml_bindaddr: Option<IpAddr>,
     /// The own port in the ring, over UDP and TCP.
     #[arg(long, default_value_t = MEMBERLIST_PORT)]
@@ -217,6 +217,7 @@ pub struct ExplainServiceArgs {
 #[command(group(clap::ArgGroup::new("where").required(true).args(["to", "back"])))]
 pub struct MoveArgs {
     /// The address; a Service that shares it moves along.
+    #[arg(value_parser = crds::address::flag)]
     pub address: IpAddr,
     /// The node that is to announce it, while it can.
     #[arg(long, value_name = "NODE")]
@@ -265,6 +266,22 @@ pub enum Import {
     Configmap(ImportSource),
     /// AddressPool objects of MetalLB 0.13.
     Addresspool(ImportSource),
+    /// The ConfigMap of kube-vip's cloud provider, and the annotations of Services.
+    KubeVip(ImportObjects),
+    /// Cilium's pools, L2 policies and BGP kinds, and the annotations of Services.
+    Cilium(ImportObjects),
+    /// PureLB's ServiceGroups, and the annotations of Services.
+    Purelb(ImportObjects),
+}
+
+/// Where objects of another load balancer are.
+#[derive(Clone, Debug, ClapArgs)]
+pub struct ImportObjects {
+    /// The manifests, as `kubectl get -o yaml` prints them; with the Services, what has to change in their annotations is told.
+    pub file: PathBuf,
+    /// The namespace of the new objects; metallb-system by default.
+    #[arg(long)]
+    pub namespace: Option<String>,
 }
 
 /// Where it is.

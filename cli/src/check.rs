@@ -9,6 +9,7 @@ use cluster::folder::{FolderState, feed};
 use cluster::manifest::{Manifests, Mistake, Place};
 use cluster::model::Service;
 use cluster::{ConfigScope, ObjectKey, Snapshot};
+use crds::address::{Finding, core_texts};
 use crds::config::Config;
 
 use crate::fields;
@@ -66,6 +67,19 @@ pub fn run(paths: &[PathBuf]) -> Report {
             };
             let place = place("Service", key.as_str());
             mistakes.extend(place.map(|place| place.mistake(Some(field), error.to_string())));
+        }
+    }
+    for ((kind, key), place) in &places {
+        for told in core_texts(kind, &place.value()) {
+            match told.finding {
+                Finding::Refused(why) => {
+                    mistakes
+                        .push(place.mistake(Some(told.field), format!("{:?}: {why}", told.text)));
+                }
+                Finding::Advice(advice) => {
+                    hints.push(format!("{kind} {key}: {} is {:?}: {advice}", told.field, told.text))
+                }
+            }
         }
     }
     mistakes.sort();

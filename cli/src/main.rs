@@ -37,7 +37,16 @@ fn execute(command: Command) -> anyhow::Result<ExitCode> {
         Command::Move(args) => print!("{}", block_on(steer::move_address(&args))?),
         Command::Drain(args) => print!("{}", block_on(steer::drain(&args))?),
         Command::Clear(args) => print!("{}", block_on(clear::run(&args))?),
-        Command::Import(args) => print!("{}", import::run(&args)?),
+        Command::Import(args) => {
+            let imported = import::run(&args)?;
+            print!("{}", imported.manifests);
+            for note in &imported.notes {
+                eprintln!("{note}");
+            }
+            if imported.loses() {
+                return Ok(ExitCode::FAILURE);
+            }
+        }
         Command::Status(args) => block_on(status::run(&args))?,
         Command::Get(args) => block_on(get::run(&args))?,
         Command::Collect(args) => print!("{}", block_on(collect::run(&args))?),

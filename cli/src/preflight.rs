@@ -314,7 +314,8 @@ impl Findings {
             let foreign: Vec<&str> = addresses(service)
                 .into_iter()
                 .filter(|ip| {
-                    ip.parse().is_ok_and(|ip| {
+                    crds::address::core_address(ip).is_some_and(|ip| {
+                        let ip = ip.value;
                         config.pool_of(ip).is_none() && config.external_pools.holding(ip).is_none()
                     })
                 })

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, ensure};
+use crds::address::parse_address;
 use l2::Permit;
 use speaker::net::args::{MEMBERLIST_PORT, keys, settings};
 use speaker::net::{Keys, Membership, MembershipOptions, RingDriver, RingSignals, SHORT};
@@ -85,9 +86,11 @@ fn ring_keys(folder: Option<&Path>) -> anyhow::Result<Option<Keys>> {
 
 /// `ADDR` or `ADDR:PORT`, IPv6 with a port in brackets.
 fn address(text: &str) -> anyhow::Result<SocketAddr> {
-    let plain = || text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, MEMBERLIST_PORT));
-    text.parse()
-        .or_else(|_| plain())
+    let plain = || parse_address(text).map(|ip| SocketAddr::new(ip, MEMBERLIST_PORT));
+    let with_port = text.parse().ok();
+    with_port
+        .map(|socket: SocketAddr| SocketAddr::new(socket.ip().to_canonical(), socket.port()))
+        .or_else(plain)
         .with_context(|| format!("--join: {text:?} is neither ADDR nor ADDR:PORT"))
 }
 
@@ -120,6 +123,8 @@ mod tests {
         assert_eq!(address("192.0.2.1").unwrap(), "192.0.2.1:7946".parse().unwrap());
         assert_eq!(address("192.0.2.1:1").unwrap(), "192.0.2.1:1".parse().unwrap());
         assert_eq!(address("fd00::1").unwrap(), "[fd00::1]:7946".parse().unwrap());
+        assert_eq!(address("[::ffff:192.0.2.1]:1").unwrap(), "192.0.2.1:1".parse().unwrap());
+        assert!(address("192.0.2.01").is_err());
         assert_eq!(address("[fd00::1]:2").unwrap(), "[fd00::1]:2".parse().unwrap());
         assert!(address("host").unwrap_err().to_string().contains("\"host\""));
     }

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use anyhow::{Context, ensure};
 use cluster::model::DRAIN_ANNOTATION;
 use cluster::net::client::connect;
+use crds::address::core_address;
 use http::{Request, header};
 use jiff::{SignedDuration, Timestamp};
 use kube::Client;
@@ -93,8 +94,8 @@ fn holds(service: &Value, address: IpAddr) -> bool {
         .and_then(Value::as_array)
         .into_iter()
         .flatten()
-        .filter_map(|entry| entry.get("ip")?.as_str()?.parse::<IpAddr>().ok())
-        .any(|ip| ip == address)
+        .filter_map(|entry| core_address(entry.get("ip")?.as_str()?))
+        .any(|ip| ip.value == address)
 }
 
 async fn get(client: &Client, path: &str) -> anyhow::Result<Value> {

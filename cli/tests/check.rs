@@ -249,3 +249,29 @@ fn addresses_that_are_given_to_nobody_are_hinted_at() {
         ]
     );
 }
+
+#[test]
+fn an_address_text_has_one_reading_everywhere() {
+    let pool = "apiVersion: metallb.io/v1beta1\nkind: IPAddressPool\nmetadata: {name: p}\nspec:\n  addresses:\n  - 010.020.030.040/29\n---\n";
+    assert_eq!(
+        mistakes(&[("pool.yaml", pool)]),
+        [
+            "pool.yaml:6: IPAddressPool p: spec.addresses[0]: parsing address pool p: invalid CIDR \"010.020.030.040/29\" in pool \"p\": invalid CIDR \"010.020.030.040/29\""
+        ]
+    );
+    let asks = service("asks", ", loadBalancerIP: 192.0.2.065");
+    let told = "apiVersion: v1\nkind: Service\nmetadata: {name: told}\nspec:\n  type: LoadBalancer\n  clusterIPs: [10.96.0.09]\n  ports: [{port: 80}]\n  loadBalancerSourceRanges: [10.1.2.3/8, 10.0.0.0]\nstatus: {loadBalancer: {ingress: [{ip: '::ffff:192.0.2.64'}]}}\n";
+    let report =
+        check(&Folder::new(&[("all.yaml", &[POOL, ADVERTISEMENT, &asks, told].join("---\n"))]));
+    let text = report.text();
+    for part in [
+        "spec.loadBalancerIP: invalid spec.loadBalancerIP: \"192.0.2.065\" is not an IP address",
+        "spec.loadBalancerSourceRanges[1]: \"10.0.0.0\": it is not a network such as 192.0.2.0/24",
+        "hint: Service default/told: spec.clusterIPs[0] is \"10.96.0.09\": a later Kubernetes refuses this form: write 10.96.0.9",
+        "hint: Service default/told: spec.loadBalancerSourceRanges[0] is \"10.1.2.3/8\": it is taken for 10.0.0.0/8: write that, or 10.1.2.3/32",
+        "hint: Service default/told: status.loadBalancer.ingress[0].ip is \"::ffff:192.0.2.64\": a later Kubernetes refuses this form: write 192.0.2.64",
+    ] {
+        assert!(text.contains(part), "{part}\nis not in\n{text}");
+    }
+    assert_eq!(report.mistakes.len(), 2, "{text}");
+}

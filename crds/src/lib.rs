@@ -5,6 +5,7 @@
 //! types that cannot hold nonsense, and says in the contract's words what was wrong with the rest.
 //! This crate knows no sockets, no clients and no time.
 
+pub mod address;
 pub mod admission;
 pub mod antrea;
 pub mod config;

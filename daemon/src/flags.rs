@@ -2,6 +2,7 @@
 //! Flags as Go's programs take them (contract 3.2): one dash or two, `--flag value` or `--flag=value`.
 
 use std::ffi::OsString;
+use std::path::Path;
 
 use clap::{ArgAction, Args};
 
@@ -16,6 +17,9 @@ pub struct Common {
     /// Namespace of the configuration objects; that of the own pod by default.
     #[arg(long, env = "METALLB_NAMESPACE")]
     pub namespace: Option<String>,
+    /// File of the API's address and credentials; without it KUBECONFIG's, then the pod's own account, then ~/.kube/config.
+    #[arg(long, default_value = "")]
+    pub kubeconfig: String,
     /// Name of the own pod.
     #[arg(long, env = "METALLB_POD_NAME")]
     pub pod_name: Option<String>,
@@ -65,6 +69,12 @@ impl Common {
     #[must_use]
     pub fn class(&self) -> Option<&str> {
         Some(self.lb_class.as_str()).filter(|class| !class.is_empty())
+    }
+
+    /// The kubeconfig that is named, if one is.
+    #[must_use]
+    pub fn kubeconfig(&self) -> Option<&Path> {
+        Some(Path::new(&self.kubeconfig)).filter(|path| !path.as_os_str().is_empty())
     }
 
     /// Says in the log which of these flags are understood and not acted upon yet.
@@ -133,6 +143,29 @@ mod tests {
             .into_iter()
             .map(|argument| argument.into_string().unwrap())
             .collect()
+    }
+
+    #[derive(clap::Parser)]
+    struct Program {
+        #[command(flatten)]
+        common: super::Common,
+    }
+
+    #[test]
+    fn a_kubeconfig_is_named_as_controller_runtime_lets_it_be_named() {
+        let named = |arguments: &[&str]| {
+            let program: Program = clap::Parser::try_parse_from(turned(arguments)).unwrap();
+            program.common.kubeconfig().map(std::path::Path::to_owned)
+        };
+        for arguments in [
+            &["x", "--kubeconfig", "/etc/k"][..],
+            &["x", "-kubeconfig=/etc/k"],
+            &["x", "--kubeconfig=/etc/k"],
+        ] {
+            assert_eq!(named(arguments), Some("/etc/k".into()), "{arguments:?}");
+        }
+        assert_eq!(named(&["x"]), None);
+        assert_eq!(named(&["x", "--kubeconfig="]), None);
     }
 
     #[test]

@@ -5,7 +5,7 @@
 pub mod arp;
 pub mod ndp;
 
-use pnet_packet::ethernet::{EtherType, MutableEthernetPacket};
+use pnet::packet::ethernet::{EtherType, MutableEthernetPacket};
 
 use crate::MacAddress;
 

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use pnet_packet::icmpv6::{Icmpv6Packet, checksum};
+use pnet::packet::icmpv6::{Icmpv6Packet, checksum};
 
 use crate::frame::LONGEST;
 use crate::frame::arp::Arp;

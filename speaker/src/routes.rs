@@ -67,7 +67,7 @@ pub enum RouteOutput {
 pub struct RouteBooks {
     options: Options,
     advertised: BTreeMap<ObjectKey, Advertised>,
-    /// Who uses each prefix; mostly one.
+    /// Who uses each prefix, sorted; mostly one.
     users: BTreeMap<IpNet, Vec<ObjectKey>>,
     tables: BTreeMap<Arc<str>, Routes>,
     peers_of: BTreeMap<ObjectKey, Vec<Arc<str>>>,
@@ -241,8 +241,8 @@ impl RouteBooks {
                 let former = self.forget(key, touched).unwrap_or_default();
                 for path in &paths {
                     let users = self.users.entry(path.prefix).or_default();
-                    if !users.contains(key) {
-                        users.push(key.clone());
+                    if let Err(index) = users.binary_search(key) {
+                        users.insert(index, key.clone());
                     }
                     touched.insert(path.prefix);
                 }
@@ -274,7 +274,9 @@ impl RouteBooks {
         let known = self.advertised.remove(key)?;
         for path in known.paths {
             if let Some(users) = self.users.get_mut(&path.prefix) {
-                users.retain(|user| user != key);
+                if let Ok(index) = users.binary_search(key) {
+                    users.remove(index);
+                }
                 if users.is_empty() {
                     self.users.remove(&path.prefix);
                 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use cluster::model::{POOL_ANNOTATION, Service};
 use cluster::{ObjectKey, Snapshot};
+use crds::address::core_address;
 use crds::config::{Config, Family, Policy, PoolKind};
 use crds::labels::{Labels, Selector};
 
@@ -23,7 +24,8 @@ pub(crate) fn addresses(service: &Service) -> Result<Vec<IpAddr>, Withhold> {
         .iter()
         .map(|entry| {
             let text = if entry.ip.is_empty() { &entry.hostname } else { &entry.ip };
-            entry.ip.parse().map_err(|_| Withhold::InvalidAddress(text.as_str().into()))
+            let address = core_address(&entry.ip).map(|address| address.value);
+            address.ok_or_else(|| Withhold::InvalidAddress(text.as_str().into()))
         })
         .collect()
 }

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use cluster::net::access::may_get;
-use cluster::net::client::connect;
+use cluster::net::client::connect_by;
 use cluster::net::fence::Fence;
 use cluster::net::pod::{Owner, Search};
 use cluster::net::rounds;
@@ -78,7 +78,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     args.elect.check()?;
     let namespace = daemon::flags::namespace(args.common.namespace.clone())
         .context("the namespace is not known: set --namespace or METALLB_NAMESPACE")?;
-    let client = connect().await?;
+    let client = connect_by(args.common.kubeconfig()).await?;
     let registry = Registry::new();
     let readiness = Readiness::default();
     let port = args.common.health_probe_port;

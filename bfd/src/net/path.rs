@@ -5,7 +5,7 @@ use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteType, RouteVia};
+use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteType, RouteVia};
 
 use super::{interface, netlink};
 

@@ -1,33 +1,66 @@
 // SPDX-License-Identifier: Apache-2.0
 //! AddressPool objects of MetalLB 0.13 (v1alpha1 and v1beta1), which 0.14 no longer knows.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context, ensure};
 use crds::metallb::address_pool::AddressPool;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-/// Converts every AddressPool of a stream of documents, or of a `List`.
-pub(super) fn convert_all(text: &str) -> anyhow::Result<Vec<Value>> {
-    let documents: Vec<Value> = serde_saphyr::from_multiple(text).context("this is no YAML")?;
-    let mut pools = Vec::new();
-    for document in documents {
-        match document.get("items").and_then(Value::as_array) {
-            Some(items) => pools.extend(items.iter().cloned()),
-            None => pools.push(document),
-        }
+use super::documents::{Fields, kind, name, read};
+use super::notes::{Names, Notes, of_pool};
+
+/// Converts every AddressPool of a stream of documents, or of a `List`; `together` says that all come into one namespace.
+pub(super) fn convert_all(
+    text: &str,
+    together: bool,
+    notes: &mut Notes,
+) -> anyhow::Result<Vec<Value>> {
+    let pools = read(text)?;
+    let namespace = |pool: &Value| {
+        let namespace = pool.pointer("/metadata/namespace").and_then(Value::as_str);
+        namespace.filter(|_| !together).unwrap_or_default().to_owned()
+    };
+    let mut names = BTreeMap::new();
+    for pool in &pools {
+        let here = namespace(pool);
+        names.entry(here.clone()).or_insert_with(|| {
+            let wanted = || pools.iter().filter(|pool| namespace(pool) == here).map(name);
+            ["IPAddressPool", "L2Advertisement", "BGPAdvertisement"]
+                .map(|kind| Names::of_objects(kind, wanted()))
+        });
     }
     let mut objects = Vec::new();
-    for pool in pools {
-        if pool.is_null() {
-            continue;
-        }
-        let kind = pool.get("kind").and_then(Value::as_str).unwrap_or_default();
+    for pool in &pools {
         ensure!(
-            kind == "AddressPool",
-            "an object of kind {kind:?}: only AddressPools are converted"
+            kind(pool) == "AddressPool",
+            "an object of kind {:?}: only AddressPools are converted",
+            kind(pool)
         );
-        let name = pool.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
-        let parsed = AddressPool::parse(&pool).with_context(|| format!("AddressPool {name:?}"))?;
-        objects.extend(parsed.objects());
+        let parsed =
+            AddressPool::parse(pool).with_context(|| format!("AddressPool {:?}", name(pool)))?;
+        let spec = Fields::spec(pool);
+        for key in ["protocol", "addresses", "autoAssign", "bgpAdvertisements"] {
+            spec.get(key);
+        }
+        spec.finish(notes);
+        let Some([pools, layer2, bgp]) = names.get_mut(&namespace(pool)) else { continue };
+        let new = pools.claim(name(pool), notes, |from, to| Some(of_pool(from, to)));
+        for mut object in parsed.objects() {
+            // Nothing refers to advertisements by their names.
+            let own = match kind(&object) {
+                "IPAddressPool" => new.clone(),
+                "L2Advertisement" => layer2.invent(name(&object)),
+                _ => bgp.invent(name(&object)),
+            };
+            if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+                metadata.insert("name".into(), json!(own));
+            }
+            if let Some(selected) = object.pointer_mut("/spec/ipAddressPools/0") {
+                *selected = json!(new);
+            }
+            objects.push(object);
+        }
     }
     ensure!(!objects.is_empty(), "there is no AddressPool in it");
     Ok(objects)

@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, ensure};
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use super::{BgpAdvertisement, NAMESPACE, bgp_advertisement, normalized, object};
+use super::documents::present;
+use super::notes::{Names, Notes, of_pool};
+use super::{BgpAdvertisement, NAMESPACE, bgp_advertisement, object};
 
 /// The hold time of a peer that named none.
 const HOLD_TIME: &str = "90s";
@@ -106,23 +108,47 @@ struct BfdProfile {
 }
 
 /// Converts a whole ConfigMap, whose key `config` holds the configuration.
-pub(super) fn convert_config_map(text: &str) -> anyhow::Result<Vec<Value>> {
+pub(super) fn convert_config_map(text: &str, notes: &mut Notes) -> anyhow::Result<Vec<Value>> {
     let map: ConfigMap = serde_saphyr::from_str(text).context("this is no ConfigMap")?;
     let config = map.data.get("config").context("the ConfigMap has no key `config` in its data")?;
-    convert(config, map.metadata.namespace.as_deref().unwrap_or(NAMESPACE))
+    for key in map.data.keys().filter(|key| *key != "config") {
+        notes.lost(format!("data.{key}"), "only the key config holds configuration");
+    }
+    convert(config, map.metadata.namespace.as_deref().unwrap_or(NAMESPACE), notes)
 }
 
 /// Converts the text of the key `config`.
-pub(super) fn convert(text: &str, namespace: &str) -> anyhow::Result<Vec<Value>> {
+pub(super) fn convert(
+    text: &str,
+    namespace: &str,
+    notes: &mut Notes,
+) -> anyhow::Result<Vec<Value>> {
     let configuration: Configuration = serde_saphyr::from_str(text).context("data.config")?;
+    let profiles = names_of_profiles(&configuration.bfd_profiles, notes);
+    // Of two profiles with one name the first was meant, as far as that can be known.
+    let mut by_name = BTreeMap::new();
+    for (profile, name) in configuration.bfd_profiles.iter().zip(&profiles) {
+        by_name.entry(profile.name.as_str()).or_insert(name.as_str());
+    }
     let mut objects: Vec<Value> = (1..)
         .zip(&configuration.peers)
-        .map(|(number, peer)| peer.convert(namespace, &format!("peer{number}")))
+        .map(|(number, peer)| peer.convert(namespace, &format!("peer{number}"), &by_name))
         .collect();
-    let pools = &configuration.address_pools;
-    objects.extend(pools.iter().map(|pool| pool.convert(namespace)));
+    let mut names = Names::new(
+        "IPAddressPool",
+        configuration.address_pools.iter().map(|pool| pool.name.as_str()),
+    );
+    let pools: Vec<(&AddressPool, String)> = configuration
+        .address_pools
+        .iter()
+        .map(|pool| {
+            let name = names.claim(&pool.name, notes, |from, to| Some(of_pool(from, to)));
+            (pool, name)
+        })
+        .collect();
+    objects.extend(pools.iter().map(|(pool, name)| pool.convert(namespace, name)));
     let mut number = 0;
-    for pool in pools.iter().filter(|pool| pool.protocol == "bgp") {
+    for (pool, pool_name) in pools.iter().filter(|(pool, _)| pool.protocol == "bgp") {
         // A pool without advertisements had one with the defaults.
         let default = [BgpAdvertisement::default()];
         let own: Vec<BgpAdvertisement> =
@@ -130,20 +156,15 @@ pub(super) fn convert(text: &str, namespace: &str) -> anyhow::Result<Vec<Value>>
         for advertisement in if own.is_empty() { &default[..] } else { &own } {
             number += 1;
             let name = format!("bgpadvertisement{number}");
-            objects.push(bgp_advertisement(
-                namespace,
-                &name,
-                &normalized(&pool.name),
-                advertisement,
-            ));
+            objects.push(bgp_advertisement(namespace, &name, pool_name, advertisement));
         }
     }
-    let layer2 = pools.iter().filter(|pool| pool.protocol == "layer2");
-    objects.extend((1..).zip(layer2).map(|(number, pool)| {
-        let spec = json!({ "ipAddressPools": [normalized(&pool.name)] });
+    let layer2 = pools.iter().filter(|(pool, _)| pool.protocol == "layer2");
+    objects.extend((1..).zip(layer2).map(|(number, (_, pool))| {
+        let spec = json!({ "ipAddressPools": [pool] });
         object("v1beta1", "L2Advertisement", namespace, &format!("l2advertisement{number}"), spec)
     }));
-    for pool in pools {
+    for (pool, _) in pools {
         ensure!(
             matches!(&*pool.protocol, "bgp" | "layer2"),
             "address pool {:?}: the protocol is bgp or layer2, not {:?}",
@@ -151,7 +172,13 @@ pub(super) fn convert(text: &str, namespace: &str) -> anyhow::Result<Vec<Value>>
             pool.protocol
         );
     }
-    objects.extend(configuration.bfd_profiles.iter().map(|profile| profile.convert(namespace)));
+    objects.extend(
+        configuration
+            .bfd_profiles
+            .iter()
+            .zip(&profiles)
+            .map(|(profile, name)| profile.convert(namespace, name)),
+    );
     if !configuration.bgp_communities.is_empty() {
         let communities: Vec<Value> = configuration
             .bgp_communities
@@ -164,13 +191,10 @@ pub(super) fn convert(text: &str, namespace: &str) -> anyhow::Result<Vec<Value>>
     Ok(objects)
 }
 
-/// What is there, under these names.
-fn present<const N: usize>(fields: [(&str, Option<Value>); N]) -> Value {
-    fields
-        .into_iter()
-        .filter_map(|(key, value)| Some((key.to_owned(), value?)))
-        .collect::<Map<String, Value>>()
-        .into()
+fn names_of_profiles(profiles: &[BfdProfile], notes: &mut Notes) -> Vec<String> {
+    let mut names = Names::new("BFDProfile", profiles.iter().map(|profile| profile.name.as_str()));
+    let named = profiles.iter().map(|profile| names.claim(&profile.name, notes, |_, _| None));
+    named.collect()
 }
 
 fn value<T: serde::Serialize>(value: &Option<T>) -> Option<Value> {
@@ -178,7 +202,10 @@ fn value<T: serde::Serialize>(value: &Option<T>) -> Option<Value> {
 }
 
 impl Peer {
-    fn convert(&self, namespace: &str, name: &str) -> Value {
+    fn convert(&self, namespace: &str, name: &str, profiles: &BTreeMap<&str, &str>) -> Value {
+        // A profile that is not there is named as it is: then what the result lacks is told.
+        let profile = self.bfd_profile.as_deref();
+        let profile = profile.map(|name| profiles.get(name).copied().unwrap_or(name));
         let selectors: Vec<Value> = self.node_selectors.iter().map(NodeSelector::convert).collect();
         let hold_time = self.hold_time.as_deref().unwrap_or(HOLD_TIME);
         let spec = present([
@@ -192,7 +219,7 @@ impl Peer {
             ("routerID", value(&self.router_id)),
             ("nodeSelectors", (!selectors.is_empty()).then(|| json!(selectors))),
             ("password", value(&self.password)),
-            ("bfdProfile", self.bfd_profile.as_deref().map(|name| json!(normalized(name)))),
+            ("bfdProfile", profile.map(|name| json!(name))),
             ("ebgpMultiHop", value(&self.ebgp_multihop)),
         ]);
         object("v1beta2", "BGPPeer", namespace, name, spec)
@@ -216,13 +243,13 @@ impl NodeSelector {
 }
 
 impl AddressPool {
-    fn convert(&self, namespace: &str) -> Value {
+    fn convert(&self, namespace: &str, name: &str) -> Value {
         let spec = present([
             ("addresses", Some(json!(self.addresses))),
             ("avoidBuggyIPs", value(&self.avoid_buggy_ips)),
             ("autoAssign", value(&self.auto_assign)),
         ]);
-        object("v1beta1", "IPAddressPool", namespace, &normalized(&self.name), spec)
+        object("v1beta1", "IPAddressPool", namespace, name, spec)
     }
 }
 
@@ -238,7 +265,7 @@ impl Advertisement {
 }
 
 impl BfdProfile {
-    fn convert(&self, namespace: &str) -> Value {
+    fn convert(&self, namespace: &str, name: &str) -> Value {
         let spec = present([
             ("receiveInterval", value(&self.receive_interval)),
             ("transmitInterval", value(&self.transmit_interval)),
@@ -248,6 +275,6 @@ impl BfdProfile {
             ("passiveMode", value(&self.passive_mode)),
             ("minimumTtl", value(&self.minimum_ttl)),
         ]);
-        object("v1beta1", "BFDProfile", namespace, &normalized(&self.name), spec)
+        object("v1beta1", "BFDProfile", namespace, name, spec)
     }
 }

@@ -1,35 +1,79 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `ferrolb import`: configuration of older MetalLBs as the objects of today (contract 9.1): the ConfigMap of 0.12 and before,
-//! and AddressPool objects of 0.13.
+//! and AddressPool objects of 0.13; and that of kube-vip, Cilium and PureLB.
+//!
+//! Nothing is lost in silence: each new name is told with what has to follow it, and everything that has no equivalent.
 
 mod address_pool;
+mod cilium;
+mod cilium_bgp;
+mod cilium_session;
 mod config_map;
+mod documents;
+mod kube_vip;
+mod notes;
+mod purelb;
+mod services;
 
 use anyhow::{Context, bail};
 use cluster::{ConfigScope, Kind, Object, Snapshot};
 use crds::config::ConfigKind;
 use serde_json::{Value, json};
 
+pub use notes::Note;
+use notes::Notes;
+
 use crate::args::{Import, ImportArgs};
 
 /// The namespace of objects where the source names none.
 const NAMESPACE: &str = "metallb-system";
 
-/// Runs the command: the manifests to print.
+/// What came of a conversion.
+#[derive(Debug)]
+pub struct Imported {
+    /// The manifests to print, with the notes as comments before them.
+    pub manifests: String,
+    /// What is to be said besides.
+    pub notes: Vec<Note>,
+}
+
+impl Imported {
+    /// Whether something of the source is not in the result: the exit code is 1 then.
+    #[must_use]
+    pub fn loses(&self) -> bool {
+        self.notes.iter().any(|note| matches!(note, Note::Lost { .. }))
+    }
+}
+
+/// Runs the command.
 ///
 /// # Errors
 /// When the source cannot be read, or what it says is not valid: then nothing is printed.
-pub fn run(args: &ImportArgs) -> anyhow::Result<String> {
-    let (Import::Configmap(source) | Import::Addresspool(source)) = &args.source;
-    let text = std::fs::read_to_string(&source.file)
-        .with_context(|| format!("cannot read {}", source.file.display()))?;
-    let converted = match &args.source {
-        Import::Configmap(source) if source.only_data => config_map::convert(&text, NAMESPACE),
-        Import::Configmap(_) => config_map::convert_config_map(&text),
-        Import::Addresspool(_) => address_pool::convert_all(&text),
+pub fn run(args: &ImportArgs) -> anyhow::Result<Imported> {
+    let (file, namespace) = match &args.source {
+        Import::Configmap(source) | Import::Addresspool(source) => {
+            (&source.file, &source.namespace)
+        }
+        Import::KubeVip(source) | Import::Cilium(source) | Import::Purelb(source) => {
+            (&source.file, &source.namespace)
+        }
     };
-    let mut objects = converted.with_context(|| source.file.display().to_string())?;
-    if let Some(namespace) = &source.namespace {
+    let text =
+        std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let mut notes = Notes::default();
+    let home = namespace.as_deref().unwrap_or(NAMESPACE);
+    let converted = match &args.source {
+        Import::Configmap(source) if source.only_data => {
+            config_map::convert(&text, NAMESPACE, &mut notes)
+        }
+        Import::Configmap(_) => config_map::convert_config_map(&text, &mut notes),
+        Import::Addresspool(_) => address_pool::convert_all(&text, namespace.is_some(), &mut notes),
+        Import::KubeVip(_) => kube_vip::convert(&text, home, &mut notes),
+        Import::Cilium(_) => cilium::convert(&text, home, &mut notes),
+        Import::Purelb(_) => purelb::convert(&text, home, &mut notes),
+    };
+    let mut objects = converted.with_context(|| file.display().to_string())?;
+    if let Some(namespace) = namespace {
         for object in &mut objects {
             if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
                 metadata.insert("namespace".into(), json!(namespace));
@@ -37,7 +81,8 @@ pub fn run(args: &ImportArgs) -> anyhow::Result<String> {
         }
     }
     validate(&objects)?;
-    print(&objects)
+    let Notes(notes) = notes;
+    Ok(Imported { manifests: print(&objects, &notes)?, notes })
 }
 
 /// What a daemon would say to these objects.
@@ -50,15 +95,23 @@ fn validate(objects: &[Value]) -> anyhow::Result<()> {
         snapshot.finish(Kind::Config(kind));
     }
     snapshot.take_dirty();
-    if snapshot.rejections().is_empty() {
+    // Secrets are not kept where manifests are.
+    let rejections = snapshot.rejections().iter();
+    let real = rejections.filter(|rejection| !rejection.message.contains("secret ref not found"));
+    let mistakes: Vec<String> = real.map(ToString::to_string).collect();
+    if mistakes.is_empty() {
         return Ok(());
     }
-    let mistakes: Vec<String> = snapshot.rejections().iter().map(ToString::to_string).collect();
     bail!("what it says is not valid, and nothing is written:\n  {}", mistakes.join("\n  "));
 }
 
-fn print(objects: &[Value]) -> anyhow::Result<String> {
+fn print(objects: &[Value], notes: &[Note]) -> anyhow::Result<String> {
     let mut text = String::from("# Converted by `ferrolb import`.\n");
+    for note in notes {
+        // A name of the source may hold anything.
+        let line: String = note.to_string().chars().filter(|letter| !letter.is_control()).collect();
+        text.push_str(&format!("# {line}\n"));
+    }
     for object in objects {
         text.push_str("---\n");
         text.push_str(&serde_saphyr::to_string(object)?);
@@ -73,17 +126,6 @@ fn object(version: &str, kind: &str, namespace: &str, name: &str, spec: Value) -
         "metadata": { "name": name, "namespace": namespace },
         "spec": spec,
     })
-}
-
-/// A name that the API takes: lower case, hyphens for underscores, a letter first, 63 letters at most.
-fn normalized(name: &str) -> String {
-    let lower: String = name
-        .to_lowercase()
-        .chars()
-        .map(|letter| if letter == '_' { '-' } else { letter })
-        .take(63)
-        .collect();
-    lower.trim_start_matches(|letter: char| !letter.is_ascii_lowercase()).to_owned()
 }
 
 /// An advertisement, of a pool by BGP, as both sources have it.

@@ -3,6 +3,7 @@
 
 use std::net::IpAddr;
 
+use crds::address::core_address;
 use crds::labels::Labels;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Deserialize;
@@ -120,7 +121,8 @@ impl NodeObject {
                 .unwrap_or_default()
                 .iter()
                 .filter(|address| address.address_type == "InternalIP")
-                .filter_map(|address| address.address.parse().ok())
+                .filter_map(|address| core_address(&address.address))
+                .map(|address| address.value)
                 .collect(),
         }
     }

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use compact_str::CompactString;
+use crds::address::{core_address, parse_address};
 use crds::antrea;
 use crds::config::{Family, PoolKind};
 use crds::labels::Labels;
@@ -171,7 +172,7 @@ impl Hostname {
 impl Service {
     /// The addresses of the ingress list that parse, in order; entries with only a hostname are left out.
     pub fn ingress_addresses(&self) -> impl Iterator<Item = IpAddr> {
-        self.ingress.iter().filter_map(|entry| entry.ip.parse().ok())
+        self.ingress.iter().filter_map(|entry| core_address(&entry.ip)).map(|ip| ip.value)
     }
 
     /// The value of an annotation under its current prefix if present, else under the deprecated one
@@ -289,7 +290,7 @@ fn requested(metadata: &ObjectMeta, field: Option<&str>) -> Vec<Family> {
         .iter()
         .find_map(|key| metadata.annotations.as_ref()?.get(*key));
     let text = annotation.map(String::as_str).or(field).unwrap_or_default();
-    let addresses = text.split(',').filter_map(|part| part.trim().parse().ok());
+    let addresses = text.split(',').filter_map(|part| parse_address(part.trim()));
     addresses.map(Family::of).collect()
 }
 

@@ -310,15 +310,13 @@ impl Objects {
     }
 
     /// Takes out what refers to objects that may come later: BFD profiles, Secrets and aliases of communities
-    /// (contract 6.4).
+    /// (contract 6.4), and what MetalLB's webhook takes in spite of everything.
     pub(crate) fn forget_references(&mut self) {
         for peer in self.peers.values_mut() {
             if let Ok(spec) = &mut peer.spec {
                 spec.bfd_profile = None;
-                // That there is one beside a plain password is still wrong.
-                if spec.password.as_deref().is_none_or(str::is_empty) {
-                    spec.password_secret = None;
-                }
+                spec.password_secret = None;
+                super::validate::forget_what_metallb_takes(spec);
             }
         }
         for advertisement in self.bgp_advertisements.values_mut() {

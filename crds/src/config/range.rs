@@ -6,6 +6,8 @@ use std::net::IpAddr;
 
 use ipnet::{IpNet, Ipv4Net, Ipv4Subnets, Ipv6Net, Ipv6Subnets};
 
+use crate::address::{PrefixError, parse_address, parse_prefix};
+
 /// The address family of an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Family {
@@ -63,6 +65,14 @@ pub enum RangeError {
     /// Neither `a.b.c.d/n` nor `start-end`.
     #[error("invalid CIDR {0:?}")]
     NotCidr(String),
+    /// A CIDR of an IPv4 address in IPv6's form that reaches beyond IPv4.
+    #[error("invalid CIDR {entry:?}: {error}")]
+    Mapped {
+        /// The whole entry.
+        entry: String,
+        /// Why.
+        error: PrefixError,
+    },
     /// More than one `-`.
     #[error("invalid IP range {0:?}")]
     NotRange(String),
@@ -111,21 +121,23 @@ impl AddressRange {
     /// When it is neither; a plain address without a prefix length is neither.
     pub fn parse(entry: &str) -> Result<Self, RangeError> {
         if !entry.contains('-') {
-            let net: IpNet = entry.parse().map_err(|_| RangeError::NotCidr(entry.to_owned()))?;
+            let net = parse_prefix(entry).map_err(|error| match error {
+                PrefixError::Syntax => RangeError::NotCidr(entry.to_owned()),
+                PrefixError::Mapped => RangeError::Mapped { entry: entry.to_owned(), error },
+            })?;
             return Ok(Self { first: net.network(), last: net.broadcast() });
         }
         let mut parts = entry.split('-');
         let (Some(start), Some(end), None) = (parts.next(), parts.next(), parts.next()) else {
             return Err(RangeError::NotRange(entry.to_owned()));
         };
-        // An IPv4 address written as an IPv6 one is an IPv4 address, as everywhere in Kubernetes.
-        let canonical = |text: &str| text.trim().parse().map(|ip: IpAddr| ip.to_canonical());
-        let first = canonical(start).map_err(|_| RangeError::Start {
+        let (start, end) = (start.trim(), end.trim());
+        let first = parse_address(start).ok_or_else(|| RangeError::Start {
             entry: entry.to_owned(),
-            start: start.trim().to_owned(),
+            start: start.to_owned(),
         })?;
-        let last = canonical(end)
-            .map_err(|_| RangeError::End { entry: entry.to_owned(), end: end.trim().to_owned() })?;
+        let last = parse_address(end)
+            .ok_or_else(|| RangeError::End { entry: entry.to_owned(), end: end.to_owned() })?;
         if Family::of(first) != Family::of(last) {
             return Err(RangeError::MixedFamilies(entry.to_owned()));
         }

@@ -33,8 +33,9 @@ use super::schema;
 #[serde(default, rename_all = "camelCase")]
 #[schemars(extend(
     "required" = ["myASN"],
-    // What one peer can have wrong, in the words of the webhook (contract 6.2). Of fields that refer to other objects, and of
-    // addresses, which the expressions of older API servers cannot read, nothing is said here.
+    // What one peer can have wrong, in the words of the webhook (contract 6.2). Of fields that refer to other objects, which MetalLB's
+    // webhook does not look at, a plain password beside a Secret among them, and of addresses, which the expressions of older API
+    // servers cannot read, nothing is said here.
     "x-kubernetes-validations" = [
         { "message": "missing local ASN", "rule": "self.myASN != 0" },
         {
@@ -56,10 +57,6 @@ use super::schema;
         {
             "message": "peer has both Address and Interface specified",
             "rule": "!(has(self.peerAddress) && self.peerAddress != '' && has(self.interface) && self.interface != '')",
-        },
-        {
-            "message": "can not have both password and secret ref set in peer config",
-            "rule": "!(has(self.password) && self.password != '' && has(self.passwordSecret) && has(self.passwordSecret.name) && self.passwordSecret.name != '')",
         },
         {
             "message": "invalid BGPPeer timers: invalid hold time: must be 0, or 3s or more",

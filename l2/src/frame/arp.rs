@@ -4,11 +4,11 @@
 
 use std::net::Ipv4Addr;
 
-use pnet_packet::Packet;
-use pnet_packet::arp::{
+use pnet::packet::Packet;
+use pnet::packet::arp::{
     ArpHardwareTypes, ArpOperation, ArpOperations, ArpPacket, MutableArpPacket,
 };
-use pnet_packet::ethernet::{EtherTypes, EthernetPacket};
+use pnet::packet::ethernet::{EtherTypes, EthernetPacket};
 
 use super::{ETHERNET_HEADER, Frame, FrameError, ours};
 use crate::MacAddress;

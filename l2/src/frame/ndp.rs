@@ -4,15 +4,15 @@
 
 use std::net::Ipv6Addr;
 
-use pnet_packet::Packet;
-use pnet_packet::ethernet::{EtherTypes, EthernetPacket};
-use pnet_packet::icmpv6::ndp::{
+use pnet::packet::Packet;
+use pnet::packet::ethernet::{EtherTypes, EthernetPacket};
+use pnet::packet::icmpv6::ndp::{
     MutableNeighborAdvertPacket, MutableNeighborSolicitPacket, NeighborAdvertPacket,
     NeighborSolicitPacket,
 };
-use pnet_packet::icmpv6::{Icmpv6Code, Icmpv6Packet, Icmpv6Types, checksum};
-use pnet_packet::ip::IpNextHeaderProtocols;
-use pnet_packet::ipv6::{Ipv6Packet, MutableIpv6Packet};
+use pnet::packet::icmpv6::{Icmpv6Code, Icmpv6Packet, Icmpv6Types, checksum};
+use pnet::packet::ip::IpNextHeaderProtocols;
+use pnet::packet::ipv6::{Ipv6Packet, MutableIpv6Packet};
 
 use super::{ETHERNET_HEADER, Frame, FrameError, ours};
 use crate::{MacAddress, solicited_node};

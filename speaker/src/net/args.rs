@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The speaker's flags and environment (contract 3.2).
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
 use clap::{ArgAction, Parser};
+use crds::address::parse_address;
 use daemon::flags::{Common, go_bool, without_effect};
 use members::Settings;
 use members::quorum::Fencing;
@@ -112,8 +113,7 @@ impl Args {
             );
             return Ok(None);
         };
-        let address: IpAddr = address
-            .parse()
+        let address = parse_address(&address)
             .with_context(|| format!("--ml-bindaddr: {address:?} is not an IP address"))?;
         let port = match filled(&self.ml_bindport) {
             Some(port) => {

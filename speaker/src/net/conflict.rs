@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use cluster::model::Node;
 use futures::TryStreamExt;
 use l2::MacAddress;
-use rtnetlink::packet_route::neighbour::{NeighbourAddress, NeighbourAttribute};
+use netlink_packet_route::neighbour::{NeighbourAddress, NeighbourAttribute};
 use tokio::sync::mpsc;
 
 use crate::conflict_book::ConflictBook;

@@ -55,7 +55,7 @@ struct Metadata {
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Status {
-    #[serde(rename = "podIP")]
+    #[serde(rename = "podIP", deserialize_with = "crds::address::deserialize_core")]
     pod_ip: Option<IpAddr>,
     phase: String,
     conditions: Vec<Condition>,

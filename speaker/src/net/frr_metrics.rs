@@ -7,9 +7,11 @@
 use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr};
 
+use anyhow::Context;
 use clap::Parser;
 use cluster::net::access::may_get;
 use cluster::net::client::connect;
+use crds::address::parse_address;
 use daemon::access::Access;
 use daemon::companion::Companion;
 use daemon::log::{Format, Threshold};
@@ -23,7 +25,7 @@ struct Args {
     #[arg(long, default_value_t = 9121)]
     metrics_port: u16,
     /// Address to listen on. Manifests that name it speak TLS only.
-    #[arg(long)]
+    #[arg(long, value_parser = crds::address::flag)]
     metrics_bind_address: Option<IpAddr>,
     /// Address to listen on, or localhost, by the name of manifests before 0.16.
     #[arg(long)]
@@ -55,7 +57,10 @@ impl Args {
     fn endpoint(&self) -> anyhow::Result<Companion> {
         let named = match self.host.as_deref().filter(|host| !host.is_empty()) {
             Some("localhost") => Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
-            Some(host) => Some(host.parse()?),
+            Some(host) => Some(
+                parse_address(host)
+                    .with_context(|| format!("--host: {host:?} is not an IP address"))?,
+            ),
             None => None,
         };
         // As Go listens: an unspecified address of either family is every one of both.

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use cluster::net::access::may_get;
-use cluster::net::client::connect;
+use cluster::net::client::connect_by;
 use cluster::net::pod::{Owner, Search};
 use cluster::net::sink::kubernetes::{Component, ConfigurationStateSink, EventSink};
 use cluster::net::source::Journal;
@@ -77,7 +77,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let namespace = daemon::flags::namespace(args.common.namespace.clone())
         .context("the namespace is not known: set --namespace or METALLB_NAMESPACE")?;
     let exclude = read_exclusion(Path::new(EXCLUSION_FILE))?;
-    let client = connect().await?;
+    let client = connect_by(args.common.kubeconfig()).await?;
     let readiness = Readiness::default();
     let port = args.common.health_probe_port;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await;

@@ -6,10 +6,12 @@
 //! of the kubeconfig or of the environment (`proxy.rs`), as the user that the kubeconfig says (`impersonate.rs`), and gives up what is
 //! not answered (`patience.rs`).
 
+mod configured;
 mod impersonate;
 mod patience;
 mod proxy;
 
+use std::path::Path;
 use std::time::Duration;
 
 use http::Uri;
@@ -17,10 +19,10 @@ use hyper_rustls::{FixedServerNameResolver, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::{Connection, HttpConnector};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use kube::client::ConfigExt;
-use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use tower::{BoxError, Service, ServiceBuilder};
 
+use configured::{configured, inferred};
 use impersonate::impersonation;
 use patience::{Patience, PatienceLayer};
 use proxy::{Proxy, Way};
@@ -37,6 +39,9 @@ pub enum ConnectError {
     /// Neither a kubeconfig nor a pod's service account was found, or it is wrong.
     #[error("no Kubernetes API is configured: {0}")]
     Configuration(#[from] kube::config::InferConfigError),
+    /// The kubeconfig that the flag or the environment names cannot be read.
+    #[error("{0}: {1}")]
+    Kubeconfig(String, #[source] kube::config::KubeconfigError),
     /// The certificates or the credentials of the configuration cannot be used.
     #[error("the configuration of the Kubernetes API cannot be used: {0}")]
     Credentials(#[from] kube::Error),
@@ -61,26 +66,23 @@ pub enum ConnectError {
     },
 }
 
-/// A client for the API of the environment: the kubeconfig, else the pod's service account.
+/// A client for the API of the environment, as kubectl looks for it: the kubeconfig, else the pod's service account.
 ///
 /// # Errors
 /// When there is no configuration or it cannot be used or followed. The API itself need not be reachable yet.
 pub async fn connect() -> Result<Client, ConnectError> {
-    let config = Config::infer().await?;
-    let explicit = explicit_proxy(&config);
-    client(config, explicit.as_deref(), Patience::DEFAULT)
+    let (config, proxy) = inferred().await?;
+    client(config, proxy.as_deref(), Patience::DEFAULT)
 }
 
-/// `proxy-url` of the kubeconfig's current cluster. kube mixes it with the environment's, to which other rules apply.
-fn explicit_proxy(config: &Config) -> Option<String> {
-    config.proxy_url.as_ref()?;
-    let kubeconfig = Kubeconfig::read().ok()?;
-    let options = KubeConfigOptions::default();
-    let context = options.context.or(kubeconfig.current_context)?;
-    let named = kubeconfig.contexts.into_iter().find(|named| named.name == context)?;
-    let cluster = options.cluster.or(Some(named.context?.cluster))?;
-    let named = kubeconfig.clusters.into_iter().find(|named| named.name == cluster)?;
-    named.cluster?.proxy_url.filter(|url| !url.is_empty())
+/// A client for a program of the cluster, as controller-runtime looks for it: the file of `--kubeconfig`, else that of KUBECONFIG, else
+/// the pod's service account, else `~/.kube/config`.
+///
+/// # Errors
+/// As [`connect`].
+pub async fn connect_by(kubeconfig: Option<&Path>) -> Result<Client, ConnectError> {
+    let (config, proxy) = configured(kubeconfig).await?;
+    client(config, proxy.as_deref(), Patience::DEFAULT)
 }
 
 /// A client as [`connect`]'s, for a server of a test.

@@ -70,7 +70,8 @@ pub(super) fn parse_bgp(
     let node_selectors = selector::parse("nodeSelectors", spec.node_selectors.as_deref())?;
     let service_selectors = selector::parse("serviceSelectors", spec.service_selectors.as_deref())?;
     let aggregation_length = length(spec.aggregation_length, 1, 32)?;
-    let aggregation_length_v6 = length(spec.aggregation_length_v6, 0, 128)?;
+    // MetalLB's schema has no lower bound here; a prefix shorter than none is none.
+    let aggregation_length_v6 = length(spec.aggregation_length_v6.map(|it| it.max(0)), 0, 128)?;
     if !service_selectors.is_empty() && (aggregation_length, aggregation_length_v6) != (32, 128) {
         return Err("serviceSelectors and aggregationLength are mutually exclusive, can only be \
             used together with default aggregationLength (32) and aggregationLengthV6 (128)"

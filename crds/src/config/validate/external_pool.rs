@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
+use crate::address::{PrefixError, parse_address, parse_prefix};
 use crate::antrea::{ExternalIpPoolSpec, IpRange, SubnetInfo};
 use crate::config::pool::{AntreaPolicy, Policy, Pool, WrittenRange, without_special};
 use crate::config::range::{AddressRange, Family, from_number, to_number};
@@ -83,14 +84,17 @@ fn text(range: &IpRange) -> String {
 fn range(spec: &IpRange) -> Result<WrittenRange, String> {
     let text = text(spec).into();
     if !spec.cidr.is_empty() {
-        let net: IpNet = spec.cidr.parse().map_err(|_| format!("invalid cidr {}", spec.cidr))?;
+        let net = parse_prefix(&spec.cidr).map_err(|error| match error {
+            PrefixError::Syntax => format!("invalid cidr {}", spec.cidr),
+            PrefixError::Mapped => format!("invalid cidr {}: {error}", spec.cidr),
+        })?;
         let whole = AddressRange::new(net.network(), net.broadcast());
         let whole = whole.ok_or_else(|| format!("invalid cidr {}", spec.cidr))?;
         return Ok(WrittenRange { text, whole });
     }
     let IpRange { start, end, .. } = spec;
-    let first = address(start).ok_or_else(|| format!("invalid start ip address {start}"))?;
-    let last = address(end).ok_or_else(|| format!("invalid end ip address {end}"))?;
+    let first = parse_address(start).ok_or_else(|| format!("invalid start ip address {start}"))?;
+    let last = parse_address(end).ok_or_else(|| format!("invalid end ip address {end}"))?;
     if Family::of(first) != Family::of(last) {
         return Err(format!(
             "range start {start} and range end {end} should belong to same family"
@@ -99,11 +103,6 @@ fn range(spec: &IpRange) -> Result<WrittenRange, String> {
     let whole = AddressRange::new(first, last)
         .ok_or_else(|| format!("range start {start} should not be greater than range end {end}"))?;
     Ok(WrittenRange { text, whole })
-}
-
-/// An IPv4 address written as an IPv6 one is an IPv4 address, as everywhere in Kubernetes.
-fn address(text: &str) -> Option<IpAddr> {
-    text.parse().ok().map(|address: IpAddr| address.to_canonical())
 }
 
 /// What is given of a range. Of a CIDR not its first address, nor of IPv4 its last; of the CIDRs too small for that all of it,
@@ -136,7 +135,7 @@ impl Subnet {
     fn parse(spec: &SubnetInfo) -> Result<Self, String> {
         let SubnetInfo { gateway, prefix_length, .. } = spec;
         let address =
-            address(gateway).ok_or_else(|| format!("invalid gateway address {gateway}"))?;
+            parse_address(gateway).ok_or_else(|| format!("invalid gateway address {gateway}"))?;
         let longest = if address.is_ipv4() { 31 } else { 127 };
         let net = u8::try_from(*prefix_length)
             .ok()

@@ -27,6 +27,7 @@ use super::{Config, InvalidPool, UnusablePeer};
 use crate::labels::{Labels, Selector};
 use cross::{Admitted, Entry};
 pub(crate) use external_pool::removed as removed_ranges;
+pub(crate) use peer::forget_what_metallb_takes;
 
 /// An object that could not be used as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]

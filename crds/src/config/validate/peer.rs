@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::selector;
+use crate::address::parse_address;
 use crate::config::objects::Secret;
 use crate::config::peer::{
     BfdProfile, Ipv6NextHop, Password, Peer, PeerAddress, PeerAsn, Role, Timers,
@@ -46,6 +47,17 @@ pub(super) fn parse(
     Ok(peer)
 }
 
+/// Takes away what makes a peer unusable here although MetalLB's webhook takes it: a router ID of IPv6, and a password that is longer
+/// than a key of TCP MD5 can be. Whoever applies such an object is told by ConfigurationState, as in MetalLB by what does not work.
+pub(crate) fn forget_what_metallb_takes(spec: &mut BgpPeerSpec) {
+    if given(&spec.router_id).and_then(parse_address).is_some_and(|id| id.is_ipv6()) {
+        spec.router_id = None;
+    }
+    if given(&spec.password).is_some_and(|password| password.len() > LONGEST_KEY) {
+        spec.password = None;
+    }
+}
+
 /// All but what stands in other objects.
 pub(super) fn fields(name: &Arc<str>, spec: &BgpPeerSpec) -> Result<Peer, String> {
     if spec.my_asn == 0 {
@@ -60,18 +72,18 @@ pub(super) fn fields(name: &Arc<str>, spec: &BgpPeerSpec) -> Result<Peer, String
         (None, None) => return Err("peer has no Address or Interface specified".into()),
         (Some(_), Some(_)) => return Err("peer has both Address and Interface specified".into()),
         (Some(text), None) => PeerAddress::Address(
-            ip(text).ok_or_else(|| format!("invalid BGPPeer address {text:?}"))?,
+            parse_address(text).ok_or_else(|| format!("invalid BGPPeer address {text:?}"))?,
         ),
         (None, Some(interface)) => PeerAddress::Interface(interface.into()),
     };
     let router_id = given(&spec.router_id)
-        .map(|text| match ip(text) {
+        .map(|text| match parse_address(text) {
             Some(IpAddr::V4(id)) => Ok(id),
             Some(IpAddr::V6(_)) | None => Err(format!("invalid router ID {text:?}")),
         })
         .transpose()?;
     let source_address = given(&spec.source_address)
-        .map(|text| ip(text).ok_or_else(|| format!("invalid source IP {text:?}")))
+        .map(|text| parse_address(text).ok_or_else(|| format!("invalid source IP {text:?}")))
         .transpose()?;
     let passive = spec.passive.unwrap_or(false);
     let set_port = |port: Option<u16>| port.filter(|port| *port != 0);
@@ -114,11 +126,6 @@ pub(super) fn fields(name: &Arc<str>, spec: &BgpPeerSpec) -> Result<Peer, String
             .map_or(Ok(Ipv6NextHop::default()), ipv6_next_hop)?,
         max_prefixes: spec.max_prefixes.filter(|prefixes| *prefixes != 0),
     })
-}
-
-/// An address; an IPv4 address written as an IPv6 one is an IPv4 address.
-fn ip(text: &str) -> Option<IpAddr> {
-    text.parse().ok().map(|address: IpAddr| address.to_canonical())
 }
 
 fn asn(spec: &BgpPeerSpec) -> Result<PeerAsn, String> {

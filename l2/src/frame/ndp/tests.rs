@@ -112,7 +112,7 @@ fn unicast_question_without_the_option_is_answered_to_its_ethernet_source() {
 
 #[test]
 fn option_lengths_of_32_and_more_are_followed_by_our_own_reader() {
-    // pnet_packet multiplies the length octet by eight in eight bits: 32 becomes 0, which loops or panics.
+    // pnet multiplies the length octet by eight in eight bits: 32 becomes 0, which loops or panics.
     for units in [32_u8, 33, 64, 128, 255] {
         let mut options = vec![0_u8; usize::from(units) * 8];
         options[0] = 14;
