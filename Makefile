@@ -8,7 +8,7 @@ host := $(shell rustc -vV | sed -n 's/^host: //p')
 export bin := $(CARGO_TARGET_DIR)/$(host)/ci
 export static := RUSTFLAGS="-C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs" cargo build --profile ci --target $(host)
 
-.PHONY: help demo test check build crds manifests image release-images e2e soak fuzz steps bench bins lint unit packages deny
+.PHONY: help demo test check build crds schemas manifests image release-images e2e soak fuzz steps bench bins lint unit packages deny
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
@@ -38,6 +38,9 @@ bins: ## the three programs and the rack, as the tests use them
 
 crds: ## generate crds/generated anew from the types
 	cargo run -q -p crds --bin crdgen
+
+schemas: ## cut the schemas of Kubernetes' kinds anew from its OpenAPI documents (Go >= 1.25)
+	@scripts/schemas.sh
 
 manifests: ## the all-in-one manifests and the copies of the CRDs, from their sources (Go >= 1.25)
 	@scripts/manifests.sh

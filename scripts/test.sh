@@ -48,6 +48,7 @@ part "BFD in namespaces" cargo test -q -p bfd --test namespace --test routers --
 part "BGP in namespaces, with real routers" cargo test -q -p bgp --test namespace --test routers -- --ignored --test-threads 2
 part "rings with HashiCorp's members in namespaces" cargo test -q -p members --test ring --test companion --test attacks -- --ignored --test-threads 2
 part "manifests" scripts/manifests.sh --check
+part "schemas of Kubernetes' kinds" scripts/schemas.sh --check
 part "values of the chart" scripts/chart.sh
 part "demo" e2e/demo.sh "$bin/ferrolb"
 part "steps of the parsers" make --no-print-directory steps

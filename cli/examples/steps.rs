@@ -28,7 +28,7 @@ const BODIES: [Body; 15] = [
     ("members_packet", members::robustness::packet),
     ("members_stream", members::robustness::stream),
     ("speaker_notices", speaker::robustness::notices),
-    ("manifest", cluster::robustness::manifest),
+    ("manifest", folder::robustness::manifest),
     ("review", crds::robustness::review),
     ("conversion", crds::robustness::conversion),
 ];

@@ -10,6 +10,8 @@ use daemon::log::Threshold;
 use speaker::net::Fencing;
 use speaker::net::args::MEMBERLIST_PORT;
 
+use crate::check;
+
 /// Load-balancer addresses for Kubernetes on bare metal, and for hosts without Kubernetes.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "ferrolb", version, about)]
@@ -24,10 +26,10 @@ pub struct Args {
 pub enum Command {
     /// Give and announce addresses as a folder of Kubernetes manifests says, and follow its changes.
     Run(RunArgs),
-    /// Check manifests (every mistake with file, line, object and field), or with --cluster a live cluster: what would keep
-    /// addresses from working there. Exit code 1 if there is a mistake.
+    /// Check manifests (every mistake with file, line, object and field, and hints at what cannot work), or with --cluster a live
+    /// cluster: what would keep addresses from working there. Exit code 1 if there is a mistake or a hint.
     Check(CheckArgs),
-    /// Show what would be given and announced, where and why.
+    /// Show what would be given and announced, where and why. Exit code 1 if the manifests have a mistake.
     Plan(PlanArgs),
     /// Say why an object is as it is.
     Explain(ExplainArgs),
@@ -42,7 +44,7 @@ pub enum Command {
         /// Which shell.
         shell: clap_complete::Shell,
     },
-    /// Convert configuration of an older MetalLB into the objects of today.
+    /// Convert configuration of an older MetalLB, of kube-vip, Cilium or PureLB into the objects of today.
     Import(ImportArgs),
     /// Asks for an address to be announced from another node, in the cluster of the kubeconfig.
     Move(MoveArgs),
@@ -151,9 +153,24 @@ pub struct CheckArgs {
     /// Look at the cluster of the kubeconfig instead.
     #[arg(long, conflicts_with = "paths")]
     pub cluster: bool,
-    /// Namespace of the configuration objects in the cluster.
+    /// Namespace in which the programs read their configuration.
     #[arg(long, env = "METALLB_NAMESPACE", default_value = "metallb-system")]
     pub namespace: String,
+    /// Whether hints alone make the exit code 1.
+    #[arg(long, value_enum, default_value_t = Hints::Fail)]
+    pub hints: Hints,
+    /// text, json, or github for annotations in a workflow.
+    #[arg(short, long, value_enum, default_value_t = check::Style::Text)]
+    pub output: check::Style,
+}
+
+/// What hints do to the exit code of `ferrolb check`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Hints {
+    /// It is 1 if there are any.
+    Fail,
+    /// They are told, and it is 0.
+    Ok,
 }
 
 /// How a plan is printed.

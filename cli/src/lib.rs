@@ -7,7 +7,6 @@ pub mod check;
 pub mod clear;
 pub mod collect;
 pub mod explain;
-mod fields;
 pub mod get;
 mod identifiers;
 pub mod import;

@@ -4,7 +4,7 @@
 use std::process::ExitCode;
 
 use clap::CommandFactory;
-use cli::args::{Args, Command, Subject};
+use cli::args::{Args, Command, Hints, Subject};
 use cli::preflight::Severity;
 use cli::{check, clear, collect, explain, get, import, plan, preflight, run, status, steer};
 use daemon::program::{block_on, parse};
@@ -29,7 +29,13 @@ fn execute(command: Command) -> anyhow::Result<ExitCode> {
             daemon::files::raise_limit();
             block_on(run::run(args))?;
         }
-        Command::Plan(args) => print!("{}", plan::run(&args)?),
+        Command::Plan(args) => {
+            let plan = plan::run(&args)?;
+            print!("{}", plan.text);
+            if !plan.is_clean {
+                return Ok(ExitCode::FAILURE);
+            }
+        }
         Command::Explain(args) => {
             let Subject::Service(args) = args.subject;
             print!("{}", block_on(explain::service(&args))?);
@@ -64,9 +70,9 @@ fn execute(command: Command) -> anyhow::Result<ExitCode> {
             println!("nothing else found");
         }
         Command::Check(args) => {
-            let report = check::run(&args.paths);
-            print!("{}", report.text());
-            if !report.mistakes.is_empty() {
+            let report = check::run(&args.paths, Some(&args.namespace));
+            print!("{}", report.print(args.output));
+            if !report.is_clean(args.hints == Hints::Fail) {
                 return Ok(ExitCode::FAILURE);
             }
         }

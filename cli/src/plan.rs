@@ -6,8 +6,10 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use cluster::ObjectKey;
+use folder::manifest::{Grade, Mistake};
 use l2::Scope;
 use serde::Serialize;
+use serde_json::{Value, json};
 use speaker::Withhold;
 
 use crate::args::{Output, PlanArgs};
@@ -94,41 +96,106 @@ pub fn planned(world: &World, books: &Books, key: &ObjectKey) -> Planned {
     planned
 }
 
-/// Runs the command; the text to print.
+/// A plan as it is printed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Printed {
+    /// The text to print.
+    pub text: String,
+    /// Whether the manifests have no mistake.
+    pub is_clean: bool,
+}
+
+/// Runs the command.
 ///
 /// # Errors
 /// When a folder cannot be read.
-pub fn run(args: &PlanArgs) -> anyhow::Result<String> {
-    let world = World::load(&args.folder, &args.view)?;
-    let mut new = plan(&world);
-    if let Some(other) = &args.against {
-        // Both are looked at with the addresses that the first one's state says are in use.
-        let state =
-            args.view.folder_state.clone().unwrap_or_else(|| {
-                cluster::net::sink::folder::StateFile::default_for(&args.folder)
-            });
-        let view = crate::args::View { folder_state: Some(state), ..args.view.clone() };
-        let old = plan(&World::load(other, &view)?);
-        return Ok(changes(&old, &new, args.output));
+pub fn run(args: &PlanArgs) -> anyhow::Result<Printed> {
+    let Some(other) = &args.against else {
+        let world = World::load(&args.folder, &args.view)?;
+        let findings = world.findings(&args.folder);
+        let plan = plan(&world);
+        let mut told = Told { findings, notes: notes(&world) };
+        return Ok(told.print(args.output, json!({ "services": plan }), || table(&plan)));
+    };
+    // Addresses that are in use are those of the first one's state.
+    let state = args.view.folder_state.clone();
+    let state = state.unwrap_or_else(|| folder::StateFile::default_for(&args.folder));
+    let view = crate::args::View { folder_state: Some(state), ..args.view.clone() };
+    let mut world = World::load(other, &view)?;
+    let mut told = Told { findings: world.findings(other), notes: notes(&world) };
+    let old = plan(&world);
+    // From here on as a program does whose folder is changed: what cannot be read any more stays as it was.
+    world.change(other, &args.folder, &old)?;
+    told.findings.extend(world.findings(&args.folder));
+    let kept = world.kept();
+    told.notes.extend(kept.iter().map(|kept| {
+        format!("{kept} stays as it is: what the new folder says of it cannot be read or used")
+    }));
+    let new = plan(&world);
+    let changes = changes(&old, &new);
+    Ok(told.print(args.output, json!({ "changes": changes }), || changes_table(&old, &new)))
+}
+
+fn notes(world: &World) -> Vec<String> {
+    let count = world.exported();
+    (count > 0).then(|| exported(count)).into_iter().collect()
+}
+
+/// Said of Services that come with a status.
+#[must_use]
+pub fn exported(count: usize) -> String {
+    let services = if count == 1 { "1 Service comes" } else { &format!("{count} Services come") };
+    format!("{services} with a status in the manifests: the addresses there are taken as in use")
+}
+
+/// What is said before a plan.
+struct Told {
+    findings: Vec<Mistake>,
+    notes: Vec<String>,
+}
+
+impl Told {
+    fn print(
+        &mut self,
+        output: Output,
+        mut json: Value,
+        table: impl FnOnce() -> String,
+    ) -> Printed {
+        self.findings.sort();
+        self.findings.dedup();
+        let (hints, mistakes): (Vec<_>, Vec<_>) =
+            self.findings.iter().partition(|mistake| mistake.grade == Grade::Hint);
+        let is_clean = mistakes.is_empty();
+        let text = match output {
+            Output::Json => {
+                if let Some(json) = json.as_object_mut() {
+                    json.insert("mistakes".to_owned(), json!(mistakes));
+                    json.insert("hints".to_owned(), json!(hints));
+                    json.insert("notes".to_owned(), json!(self.notes));
+                }
+                format!("{json:#}\n")
+            }
+            Output::Table => {
+                let mut text = String::new();
+                mistakes.iter().for_each(|mistake| text.push_str(&format!("{mistake}\n")));
+                hints.iter().for_each(|hint| text.push_str(&format!("hint: {hint}\n")));
+                self.notes.iter().for_each(|note| text.push_str(&format!("note: {note}\n")));
+                if !text.is_empty() {
+                    text.push('\n');
+                }
+                text + &table()
+            }
+        };
+        Printed { text, is_clean }
     }
-    for mistake in &world.mistakes {
-        eprintln!("{mistake}");
+}
+
+fn table(plan: &Plan) -> String {
+    if plan.is_empty() {
+        return "no Services of type LoadBalancer\n".to_owned();
     }
-    for rejection in world.snapshot.rejections() {
-        eprintln!("{rejection}");
-    }
-    let routes = routes_table(&new);
-    Ok(match args.output {
-        Output::Json => format!("{:#}\n", serde_json::json!({ "services": new })),
-        Output::Table if new.is_empty() => "no Services of type LoadBalancer\n".to_owned(),
-        Output::Table => {
-            let rows: Vec<Vec<String>> = std::mem::take(&mut new)
-                .into_iter()
-                .map(|(key, planned)| row(&key, &planned))
-                .collect();
-            render(&["SERVICE", "ADDRESS", "POOL", "ANNOUNCED BY", "NOTE"], &rows) + &routes
-        }
-    })
+    let rows: Vec<Vec<String>> = plan.iter().map(|(key, planned)| row(key, planned)).collect();
+    render(&["SERVICE", "ADDRESS", "POOL", "ANNOUNCED BY", "NOTE"], &rows) + &routes_table(plan)
 }
 
 fn row(key: &str, planned: &Planned) -> Vec<String> {
@@ -184,16 +251,19 @@ fn routes_table(plan: &Plan) -> String {
     format!("\n{}", render(&["PREFIX", "PEER", "FROM", "ATTRIBUTES"], &rows))
 }
 
-fn changes(old: &Plan, new: &Plan, output: Output) -> String {
-    let keys: BTreeSet<&String> =
-        old.keys().chain(new.keys()).filter(|key| old.get(*key) != new.get(*key)).collect();
-    if output == Output::Json {
-        let changes: BTreeMap<&String, serde_json::Value> = keys
-            .into_iter()
-            .map(|key| (key, serde_json::json!({ "before": old.get(key), "after": new.get(key) })))
-            .collect();
-        return format!("{:#}\n", serde_json::json!({ "changes": changes }));
-    }
+fn changed<'a>(old: &'a Plan, new: &'a Plan) -> BTreeSet<&'a String> {
+    old.keys().chain(new.keys()).filter(|key| old.get(*key) != new.get(*key)).collect()
+}
+
+fn changes(old: &Plan, new: &Plan) -> BTreeMap<String, Value> {
+    changed(old, new)
+        .into_iter()
+        .map(|key| (key.clone(), json!({ "before": old.get(key), "after": new.get(key) })))
+        .collect()
+}
+
+fn changes_table(old: &Plan, new: &Plan) -> String {
+    let keys = changed(old, new);
     if keys.is_empty() {
         return "nothing would change\n".to_owned();
     }

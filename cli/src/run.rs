@@ -15,14 +15,14 @@ use std::sync::{Arc, Mutex};
 
 use allocator::net::log::note;
 use anyhow::Context;
-use cluster::folder::{FolderState, ServiceState};
-use cluster::manifest::{Manifests, Mistake};
 use cluster::net::rounds;
-use cluster::net::sink::folder::StateFile;
 use cluster::net::source::Journal;
-use cluster::net::source::folder::FolderSource;
 use cluster::{Dirty, ObjectKey};
 use daemon::log::Format;
+use folder::FolderSource;
+use folder::StateFile;
+use folder::manifest::{Grade, Manifests, Mistake};
+use folder::{FolderState, ServiceState};
 use ipnet::IpNet;
 use prometheus::Registry;
 use speaker::Speaker;
@@ -34,7 +34,7 @@ use tokio::sync::mpsc;
 
 use crate::args::RunArgs;
 use crate::check;
-use crate::plan::{by_bgp, planned};
+use crate::plan::{self, by_bgp, planned};
 use crate::ring;
 use crate::routes::Books;
 use crate::table::render;
@@ -133,6 +133,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
         known,
         metrics,
         mistakes: Vec::new(),
+        told_exported: false,
         shown: BTreeMap::new(),
         hosts: BTreeSet::new(),
         unaccepted: BTreeMap::new(),
@@ -202,6 +203,7 @@ struct Runner {
     known: FolderState,
     metrics: Metrics,
     mistakes: Vec<Mistake>,
+    told_exported: bool,
     shown: BTreeMap<String, ServiceState>,
     /// The hosts of the ring that count as nodes.
     hosts: BTreeSet<Arc<str>>,
@@ -224,35 +226,27 @@ impl Runner {
         self.carry_out(dirty).await;
     }
 
+    /// Says what is new among the mistakes. Whatever is wrong, the rest is served.
     async fn say_mistakes(&mut self) {
-        let mut mistakes = self.world.mistakes.clone();
-        let rejections = self.world.snapshot.rejections();
-        if !rejections.is_empty() {
-            // Where each stands is looked up only when something is wrong.
-            let paths = vec![self.args.folder.clone()];
-            let checked = tokio::task::spawn_blocking(move || check::run(&paths).mistakes).await;
-            mistakes.extend(checked.unwrap_or_default());
-        }
-        let file: Arc<std::path::Path> = self.args.folder.as_path().into();
-        for rejection in rejections {
-            let object = format!("{} {}", rejection.kind.kind(), rejection.name);
-            // One that contradicts something that the files no longer say.
-            if !mistakes.iter().any(|mistake| mistake.object.as_deref() == Some(&*object)) {
-                mistakes.push(Mistake {
-                    file: Arc::clone(&file),
-                    line: None,
-                    object: Some(object),
-                    field: None,
-                    message: rejection.message.clone(),
-                });
-            }
-        }
-        mistakes.sort();
-        mistakes.dedup();
+        let folder = self.args.folder.clone();
+        let known = self.world.mistakes.clone();
+        let rejections = self.world.snapshot.rejections().to_vec();
+        let found =
+            tokio::task::spawn_blocking(move || check::findings(&folder, &known, &rejections));
+        let mistakes = found.await.unwrap_or_default();
         for mistake in mistakes.iter().filter(|mistake| !self.mistakes.contains(mistake)) {
-            println!("left out: {mistake}");
+            let what = match mistake.grade {
+                Grade::Refused => "left out",
+                Grade::LeftOut => "field left out",
+                Grade::Hint => "hint",
+            };
+            println!("{what}: {mistake}");
         }
         self.mistakes = mistakes;
+        let exported = self.world.exported();
+        if exported > 0 && !std::mem::replace(&mut self.told_exported, true) {
+            println!("{}", plan::exported(exported));
+        }
     }
 
     async fn handle_ring(&mut self, event: RingEvent) {
@@ -383,7 +377,7 @@ impl Runner {
             .map(|key| (key.to_string(), self.status(&books, key)))
             .collect();
         let mut kept = services.clone();
-        if !self.world.mistakes.is_empty() {
+        if self.world.mistakes.iter().any(|mistake| mistake.grade == Grade::Refused) {
             // What cannot be read may hold Services: what they had is remembered until it can.
             for (key, known) in &self.known.services {
                 kept.entry(key.clone()).or_insert_with(|| known.clone());

@@ -8,15 +8,17 @@ use std::sync::Arc;
 
 use allocator::{Allocator, Output, POOL_ANNOTATION};
 use anyhow::Context;
-use cluster::folder::{Folder, FolderState, host_name};
-use cluster::manifest::{Manifests, Mistake};
 use cluster::model::Service;
-use cluster::net::sink::folder::StateFile;
 use cluster::{ConfigScope, ObjectKey, Snapshot};
+use folder::StateFile;
+use folder::manifest::{Manifests, Mistake};
+use folder::{Folder, FolderState, ServiceState, host_name};
 use nix::net::if_::InterfaceFlags;
 use speaker::{BgpMode, Circumstances, Members, Options, PoolOrder, Verdict, announce};
 
 use crate::args::View;
+use crate::check;
+use crate::plan::{Plan, Planned};
 
 /// The objects of a folder and the books of the allocator.
 pub struct World {
@@ -78,6 +80,42 @@ impl World {
         self.settle()
     }
 
+    /// How many Services have an address that only their manifests speak of.
+    #[must_use]
+    pub fn exported(&self) -> usize {
+        self.folder.exported()
+    }
+
+    /// Objects that stayed as they were although the folder does not say so in a way that can be read.
+    #[must_use]
+    pub fn kept(&self) -> &[String] {
+        self.folder.kept()
+    }
+
+    /// Goes on as a program does whose folder `old` becomes what `new` holds; `plan` is what it has given so far.
+    ///
+    /// # Errors
+    /// When `new` is no folder.
+    pub fn change(&mut self, old: &Path, new: &Path, plan: &Plan) -> anyhow::Result<()> {
+        anyhow::ensure!(new.is_dir(), "{} is not a folder", new.display());
+        let given = |planned: &Planned| ServiceState {
+            addresses: planned.addresses.clone(),
+            pool: planned.pool.clone(),
+            ..ServiceState::default()
+        };
+        let services = plan.iter().map(|(key, planned)| (key.clone(), given(planned))).collect();
+        let state = FolderState { node: self.options.node.to_string(), services };
+        self.folder.replace(old, new);
+        self.take_in(read(new), &state);
+        Ok(())
+    }
+
+    /// What is wrong with the folder, as a check of it tells it.
+    #[must_use]
+    pub fn findings(&self, folder: &Path) -> Vec<Mistake> {
+        check::findings(folder, &self.mistakes, self.snapshot.rejections())
+    }
+
     /// Takes in manifests and settles; returns what the decisions tell of.
     pub fn take_in(&mut self, mut manifests: Manifests, state: &FolderState) -> Vec<Output> {
         let own = own_addresses().chain(self.others.iter().copied());
@@ -113,29 +151,30 @@ impl World {
 
     /// Decides until nothing changes, with every decision written back at once; returns what else the decisions tell of.
     pub fn settle(&mut self) -> Vec<Output> {
-        let mut told = Vec::new();
-        loop {
-            let dirty = self.snapshot.take_dirty();
-            let outputs = self.allocator.reconcile(&self.snapshot, &dirty);
-            let mut written = false;
-            for output in outputs {
-                match output {
-                    Output::Write(write) => {
-                        written = true;
-                        self.snapshot.set_status(
-                            &write.service,
-                            &write.addresses,
-                            POOL_ANNOTATION,
-                            write.pool.as_deref(),
-                        );
-                        self.allocator.observed(&write.service);
-                    }
-                    Output::Tell { .. } | Output::Cleared { .. } => told.push(output),
+        settle(&mut self.snapshot, &mut self.allocator)
+    }
+}
+
+/// Decides until nothing changes, with every decision written back at once; returns what else the decisions tell of.
+pub fn settle(snapshot: &mut Snapshot, allocator: &mut Allocator) -> Vec<Output> {
+    let mut told = Vec::new();
+    loop {
+        let dirty = snapshot.take_dirty();
+        let outputs = allocator.reconcile(snapshot, &dirty);
+        let mut written = false;
+        for output in outputs {
+            match output {
+                Output::Write(write) => {
+                    written = true;
+                    let pool = write.pool.as_deref();
+                    snapshot.set_status(&write.service, &write.addresses, POOL_ANNOTATION, pool);
+                    allocator.observed(&write.service);
                 }
+                Output::Tell { .. } | Output::Cleared { .. } => told.push(output),
             }
-            if !written {
-                return told;
-            }
+        }
+        if !written {
+            return told;
         }
     }
 }

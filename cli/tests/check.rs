@@ -14,7 +14,15 @@ use cli::check::{Report, run};
 use folder::{ADVERTISEMENT, Folder, POOL, node, service};
 
 fn check(folder: &Folder) -> Report {
-    run(&[folder.path()])
+    run(&[folder.path()], None)
+}
+
+fn hints(report: &Report) -> Vec<String> {
+    report
+        .hints
+        .iter()
+        .map(|hint| hint.to_string().rsplit_once("/all.yaml:").unwrap().1.to_owned())
+        .collect()
 }
 
 fn mistakes(files: &[(&str, &str)]) -> Vec<String> {
@@ -58,10 +66,10 @@ fn every_mistake_is_told_at_once() {
     let report = check(&folder);
     let text = folder.plain(&report.text());
     let found: Vec<&str> = text.lines().collect();
-    assert_eq!(found.len(), 7, "{text}");
+    assert_eq!(found.len(), 9, "{text}");
     assert_eq!(
         found[0],
-        "a.yaml:7: Service default/web: spec.ports[0].port: invalid type: string \"x\", expected u16"
+        "a.yaml:7: Service default/web: spec.ports[0].port: a whole number is expected here, not the text \"x\""
     );
     assert!(found[1].starts_with("b.yaml:"), "{text}");
     assert!(found[1].contains(": not valid YAML: "), "{text}");
@@ -74,14 +82,15 @@ fn every_mistake_is_told_at_once() {
         "d.yaml:6: Service default/db: metadata.annotations.metallb.io/loadBalancerIPs: invalid metallb.io/loadBalancerIPs: \"what\" is not an IP address"
     );
     assert_eq!(
-        found[4],
-        "e.yaml:2: Nod default/nn: kind: unknown kind \"Nod\" in apiVersion \"v1\""
+        found[4..],
+        [
+            "d.yaml:7: Service default/db: spec.ports: missing: a Service needs a port",
+            "e.yaml:2: Nod nn: kind: no API server has a kind \"Nod\" in v1; did you mean \"Node\"?",
+            "g.yaml:1: Node n1: the same object stands at f.yaml:1 already; that one counts",
+            "hint: c.yaml:1: IPAddressPool p: no advertisement selects it: its addresses are given and not announced",
+            "7 mistakes and 1 hint in 1 IPAddressPool, 1 Node, 1 Service",
+        ]
     );
-    assert_eq!(
-        found[5],
-        "g.yaml:1: Node n1: the same object stands at f.yaml:1 already; that one counts"
-    );
-    assert_eq!(found[6], "6 mistakes in 1 IPAddressPool, 1 Node, 1 Service");
 }
 
 /// Each mistake of a configuration object, with the field that it is about and the field's line.
@@ -133,8 +142,8 @@ fn mistakes_of_configuration_objects_name_the_field() {
         ),
         (
             l2("preferredNodeSelectors:\n- weight: 0\n  preference: {}"),
-            6,
-            "spec.preferredNodeSelectors",
+            7,
+            "spec.preferredNodeSelectors[0].weight",
         ),
         (l2("nodeSelectors:\n- matchLabels:\n    a: 1"), 8, "spec.nodeSelectors[0].matchLabels.a"),
         (bgp("aggregationLength: 33"), 6, "spec.aggregationLength"),
@@ -184,7 +193,7 @@ fn the_newer_of_two_pools_that_overlap_is_the_mistake() {
     assert_eq!(
         found,
         [
-            "b.yaml:4: IPAddressPool q: spec.addresses[0]: CIDR \"10.0.0.0/30\" in pool \"q\" overlaps with already defined CIDR \"10.0.0.0/30\""
+            "b.yaml:4: IPAddressPool q: spec.addresses[0]: CIDR \"10.0.0.0/30\" in pool \"q\" overlaps with already defined CIDR \"10.0.0.0/30\"; that is spec.addresses[0] of IPAddressPool p (a.yaml:4)"
         ]
     );
 }
@@ -198,7 +207,7 @@ fn requests_that_make_no_sense_name_where_they_are_made() {
             "a.yaml:4: Service default/web: spec.loadBalancerIP: invalid spec.loadBalancerIP: \"what\" is not an IP address"
         ]
     );
-    let old = "apiVersion: v1\nkind: Service\nmetadata:\n  name: web\n  annotations:\n    metallb.universe.tf/loadBalancerIPs: what\nspec: {type: LoadBalancer}\n";
+    let old = "apiVersion: v1\nkind: Service\nmetadata:\n  name: web\n  annotations:\n    metallb.universe.tf/loadBalancerIPs: what\nspec: {type: LoadBalancer, ports: [{port: 80}]}\n";
     let found = mistakes(&[("a.yaml", old)]);
     assert!(
         found[0].starts_with("a.yaml:6: Service default/web: metadata.annotations.metallb.universe.tf/loadBalancerIPs: "),
@@ -216,20 +225,23 @@ fn what_is_valid_and_probably_not_meant_is_a_hint() {
     let report = check(&Folder::new(&[("all.yaml", &all)]));
     assert_eq!(report.mistakes, []);
     assert_eq!(
-        report.hints,
+        hints(&report),
         [
-            "BGPPeer peer: its password is in a Secret, and Secrets are not read here",
-            "L2Advertisement ad: spec.ipAddressPools names \"q\", and there is no such pool",
-            "IPAddressPool p: no advertisement selects it, so its addresses are given and not announced",
-            "Service default/web: asks for pool \"z\", which is not among these files",
+            "1: IPAddressPool p: no advertisement selects it: its addresses are given and not announced",
+            "9: L2Advertisement ad: spec.ipAddressPools[0]: there is no IPAddressPool \"q\"",
+            "13: Service default/web: metadata.annotations.metallb.io/address-pool: asks for pool \"z\", which is not among these files",
         ]
     );
-    assert!(report.text().contains("\nhint: L2Advertisement ad: "), "{}", report.text());
+    assert_eq!(
+        report.notes,
+        ["BGPPeer peer: its password is in a Secret, and Secrets are not read here"]
+    );
+    assert!(!report.is_clean(true) && report.is_clean(false));
 }
 
 #[test]
 fn a_path_that_is_not_there_is_a_mistake() {
-    let report = run(&["/nowhere/at/all".into()]);
+    let report = run(&["/nowhere/at/all".into()], None);
     assert!(report.text().starts_with("/nowhere/at/all: cannot be read: "), "{}", report.text());
 }
 
@@ -241,11 +253,11 @@ fn addresses_that_are_given_to_nobody_are_hinted_at() {
     let report = check(&Folder::new(&[("all.yaml", &all)]));
     assert!(report.mistakes.is_empty());
     assert_eq!(
-        report.hints,
+        hints(&report),
         [
-            "IPAddressPool odd: 127.0.0.0/30 is loopback: never given",
-            "IPAddressPool odd: ff02::1-ff02::2 is multicast: never given",
-            "IPAddressPool odd: 192.0.2.1 is node n1's own: given only to a Service that asks for it",
+            "6: IPAddressPool odd: spec.addresses[0]: 192.0.2.1 is node n1's own: given only to a Service that asks for it",
+            "7: IPAddressPool odd: spec.addresses[1]: 127.0.0.0/30 is loopback: never given",
+            "8: IPAddressPool odd: spec.addresses[2]: ff02::1-ff02::2 is multicast: never given",
         ]
     );
 }
@@ -260,18 +272,134 @@ fn an_address_text_has_one_reading_everywhere() {
         ]
     );
     let asks = service("asks", ", loadBalancerIP: 192.0.2.065");
-    let told = "apiVersion: v1\nkind: Service\nmetadata: {name: told}\nspec:\n  type: LoadBalancer\n  clusterIPs: [10.96.0.09]\n  ports: [{port: 80}]\n  loadBalancerSourceRanges: [10.1.2.3/8, 10.0.0.0]\nstatus: {loadBalancer: {ingress: [{ip: '::ffff:192.0.2.64'}]}}\n";
+    let told = "apiVersion: v1\nkind: Service\nmetadata: {name: told}\nspec:\n  type: LoadBalancer\n  clusterIP: 10.96.0.09\n  clusterIPs: [10.96.0.09]\n  ports: [{port: 80}]\n  loadBalancerSourceRanges: [10.1.2.3/8, 10.0.0.0]\nstatus: {loadBalancer: {ingress: [{ip: '::ffff:192.0.2.64'}]}}\n";
     let report =
         check(&Folder::new(&[("all.yaml", &[POOL, ADVERTISEMENT, &asks, told].join("---\n"))]));
     let text = report.text();
     for part in [
         "spec.loadBalancerIP: invalid spec.loadBalancerIP: \"192.0.2.065\" is not an IP address",
-        "spec.loadBalancerSourceRanges[1]: \"10.0.0.0\": it is not a network such as 192.0.2.0/24",
-        "hint: Service default/told: spec.clusterIPs[0] is \"10.96.0.09\": a later Kubernetes refuses this form: write 10.96.0.9",
-        "hint: Service default/told: spec.loadBalancerSourceRanges[0] is \"10.1.2.3/8\": it is taken for 10.0.0.0/8: write that, or 10.1.2.3/32",
-        "hint: Service default/told: status.loadBalancer.ingress[0].ip is \"::ffff:192.0.2.64\": a later Kubernetes refuses this form: write 192.0.2.64",
+        "spec.loadBalancerSourceRanges[1]: \"10.0.0.0\" is not a range such as 192.0.2.0/24",
+        "Service default/told: spec.clusterIPs[0]: \"10.96.0.09\": a later Kubernetes refuses this form: write 10.96.0.9",
+        "Service default/told: spec.loadBalancerSourceRanges[0]: \"10.1.2.3/8\": it is taken for 10.0.0.0/8: write that, or 10.1.2.3/32",
+        "Service default/told: status.loadBalancer.ingress[0].ip: \"::ffff:192.0.2.64\": a later Kubernetes refuses this form: write 192.0.2.64",
     ] {
         assert!(text.contains(part), "{part}\nis not in\n{text}");
     }
     assert_eq!(report.mistakes.len(), 2, "{text}");
+}
+
+/// What a pool has wrong is told at once, and each entry by its own line, whatever stands before it.
+#[test]
+fn every_mistake_of_an_object_is_told() {
+    let text = "apiVersion: metallb.io/v1beta1\nkind: IPAddressPool\nmetadata: {name: p}\nspec:\n  addresses:\n  - 10.0.0.0/33\n  - 7\n  - 10.0.0.0/30\n  - 10.0.0.5-10.0.0.2\n  - here\n  autoAssign: maybe\n  avoidBuggyIPs: \"yes\"\n  autoassign: false\n  serviceAllocation:\n    namespaces: [a, a]\n    priority: high\n";
+    let found = mistakes(&[("a.yaml", text)]);
+    let places: Vec<&str> = found.iter().map(|it| it.split(": ").nth(2).unwrap()).collect();
+    assert_eq!(
+        places,
+        [
+            "spec.addresses[0]",
+            "spec.addresses[1]",
+            "spec.addresses[3]",
+            "spec.addresses[4]",
+            "spec.autoAssign",
+            "spec.avoidBuggyIPs",
+            "spec.autoassign",
+            "spec.serviceAllocation.namespaces[1]",
+            "spec.serviceAllocation.priority",
+        ],
+        "{found:#?}"
+    );
+    let lines: Vec<&str> = found.iter().map(|it| it.split(':').nth(1).unwrap()).collect();
+    assert_eq!(lines, ["6", "7", "9", "10", "11", "12", "13", "15", "16"]);
+}
+
+#[test]
+fn an_overlap_within_a_pool_points_at_the_later_entry() {
+    let pool = |entries: &str| {
+        format!(
+            "apiVersion: metallb.io/v1beta1\nkind: IPAddressPool\nmetadata: {{name: p}}\nspec: {{addresses: [{entries}]}}\n"
+        )
+    };
+    for (entries, guilty) in [
+        ("10.0.0.0/24, 10.0.0.128/25", 1),
+        ("10.0.0.128/25, 10.0.0.0/24", 1),
+        ("10.0.0.1-10.0.0.9, 10.0.1.0/24, 10.0.0.9-10.0.0.12", 2),
+        ("10.0.0.0/30, 10.0.0.0/30", 1),
+    ] {
+        let found = mistakes(&[("a.yaml", &pool(entries))]);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].contains(&format!(": spec.addresses[{guilty}]: ")), "{found:?}");
+        assert!(found[0].ends_with("; that is spec.addresses[0] of the same pool"), "{found:?}");
+    }
+}
+
+#[test]
+fn what_cannot_work_is_hinted_at_where_it_is_said() {
+    let node = "apiVersion: v1\nkind: Node\nmetadata: {name: n1, labels: {zone: a}}\n";
+    let asks = service("asks", ", loadBalancerIP: 203.0.113.1");
+    let six = service("six", ", ipFamilies: [IPv6], loadBalancerIP: 10.0.0.1");
+    let ad = "apiVersion: metallb.io/v1beta1\nkind: BGPAdvertisement\nmetadata: {name: bgp}\nspec:\n  ipAddressPools: [pp]\n  peers: [none]\n  nodeSelectors: [{matchLabels: {zone: b}}]\n";
+    let all = [POOL, ADVERTISEMENT, &asks, &six, node, ad].join("---\n");
+    let report = check(&Folder::new(&[("all.yaml", &all)]));
+    assert_eq!(report.mistakes, []);
+    let found = hints(&report);
+    for part in [
+        "Service default/asks: spec.loadBalancerIP: gets no address: [\"203.0.113.1\"] is not allowed in config",
+        "Service default/six: spec.loadBalancerIP: gets no address: ",
+        "BGPAdvertisement bgp: spec.ipAddressPools[0]: there is no IPAddressPool \"pp\"",
+        "BGPAdvertisement bgp: spec.peers[0]: there is no BGPPeer \"none\"",
+        "BGPAdvertisement bgp: spec.nodeSelectors: matches none of the Nodes that are given",
+    ] {
+        assert!(found.iter().any(|hint| hint.contains(part)), "{part}\nis not in\n{found:#?}");
+    }
+    assert_eq!(found.len(), 5, "{found:#?}");
+}
+
+#[test]
+fn names_that_nobody_has_are_told_with_the_nearest_known_one() {
+    let ad = ADVERTISEMENT.replace("spec: {}", "spec: {ipaddressPools: [p]}");
+    let shared = service("web", "")
+        .replace("{name: web}", "{name: web, annotations: {metallb.universe.tf/allow-shared: k}}");
+    let elsewhere = POOL
+        .replace("name: p, namespace: metallb-system", "name: other, namespace: kube-system")
+        .replace("10.0.0.0/30", "10.9.0.0/30");
+    let misspelt = POOL.replace("metallb.io", "metalllb.io");
+    let all = format!("{}--- {}---\n{}---\n{}---\n{}", POOL, ad, shared, elsewhere, misspelt);
+    let folder = Folder::new(&[("all.yaml", &all)]);
+    let report = run(&[folder.path()], Some("metallb-system"));
+    let text = folder.plain(&report.text());
+    for part in [
+        "stands on the line of the ---, and nobody reads it there",
+        "metadata.annotations.metallb.universe.tf/allow-shared: nobody reads this annotation on a Service; did you mean \"metallb.universe.tf/allow-shared-ip\"?",
+        "IPAddressPool other: metadata.namespace: nobody reads IPAddressPools in namespace \"kube-system\"",
+        "did you mean metallb.io/v1beta1?",
+    ] {
+        assert!(text.contains(part), "{part}\nis not in\n{text}");
+    }
+    let whole = [POOL, &ad].join("---\n");
+    assert_eq!(
+        mistakes(&[("all.yaml", &whole)]),
+        [
+            "all.yaml:9: L2Advertisement ad: spec.ipaddressPools: there is no such field; did you mean \"ipAddressPools\"?"
+        ]
+    );
+}
+
+#[test]
+fn a_report_is_json_and_annotations_as_well() {
+    let other = POOL.replace("name: p,", "name: q,");
+    let folder =
+        Folder::new(&[("a.yaml", &POOL.replace("10.0.0.0/30", "50%")), ("b.yaml", &other)]);
+    let report = check(&folder);
+    let json: serde_json::Value =
+        serde_json::from_str(&report.print(cli::check::Style::Json)).unwrap();
+    assert_eq!(json["mistakes"][0]["object"], "IPAddressPool p");
+    assert_eq!(json["mistakes"][0]["field"], "spec.addresses[0]");
+    assert_eq!(json["mistakes"][0]["line"], 4);
+    let github = folder.plain(&report.print(cli::check::Style::Github));
+    assert!(
+        github.contains("a.yaml,line=4,title=IPAddressPool p::spec.addresses[0]: parsing address pool p: invalid CIDR \"50%25\""),
+        "{github}"
+    );
+    assert!(github.contains("::warning file="), "{github}");
 }

@@ -10,16 +10,16 @@
 
 mod folder;
 
+use ::folder::StateFile;
+use ::folder::{FolderState, ServiceState};
 use cli::args::{Output, PlanArgs};
 use cli::plan::{plan, run};
 use cli::world::World;
-use cluster::folder::{FolderState, ServiceState};
-use cluster::net::sink::folder::StateFile;
 use folder::{ADVERTISEMENT, Folder, POOL, lines, node, service};
 use serde_json::{Value, json};
 
 fn table(folder: &Folder) -> String {
-    run(&args(folder, None, Output::Table)).unwrap()
+    run(&args(folder, None, Output::Table)).unwrap().text
 }
 
 fn args(folder: &Folder, against: Option<&Folder>, output: Output) -> PlanArgs {
@@ -28,7 +28,7 @@ fn args(folder: &Folder, against: Option<&Folder>, output: Output) -> PlanArgs {
 }
 
 fn as_json(args: &PlanArgs) -> Value {
-    serde_json::from_str(&run(args).unwrap()).unwrap()
+    serde_json::from_str(&run(args).unwrap().text).unwrap()
 }
 
 /// One of each: given and announced, pending, another's.
@@ -61,7 +61,7 @@ fn the_table_says_what_is_given_and_why_not() {
 fn json_says_the_same() {
     assert_eq!(
         as_json(&args(&usual(), None, Output::Json)),
-        json!({ "services": {
+        json!({ "mistakes": [], "hints": [], "notes": [], "services": {
             "default/a": { "addresses": ["10.0.0.0"], "pool": "p", "announcedBy": "here",
                 "interfaces": ["eth0", "eth1"] },
             "default/b": { "addresses": [], "reason": "[\"192.0.2.1\"] is not allowed in config" },
@@ -109,14 +109,20 @@ fn a_damaged_state_and_a_missing_folder_are_errors() {
 fn against_another_folder_only_changes_are_shown() {
     let old = usual();
     let same = usual();
-    assert_eq!(run(&args(&same, Some(&old), Output::Table)).unwrap(), "nothing would change\n");
-    assert_eq!(as_json(&args(&same, Some(&old), Output::Json)), json!({ "changes": {} }));
+    assert_eq!(
+        run(&args(&same, Some(&old), Output::Table)).unwrap().text,
+        "nothing would change\n"
+    );
+    assert_eq!(
+        as_json(&args(&same, Some(&old), Output::Json)),
+        json!({ "changes": {}, "mistakes": [], "hints": [], "notes": [] })
+    );
 
     let new = usual();
     std::fs::write(new.path().join("b.yaml"), service("b", ", loadBalancerIP: 10.0.0.2")).unwrap();
     std::fs::remove_file(new.path().join("c.yaml")).unwrap();
     std::fs::write(new.path().join("e.yaml"), service("e", "")).unwrap();
-    let text = run(&args(&new, Some(&old), Output::Table)).unwrap();
+    let text = run(&args(&new, Some(&old), Output::Table)).unwrap().text;
     let signs: Vec<_> =
         lines(&text).iter().map(|line| line.split_at(14.min(line.len())).0).collect();
     assert_eq!(
@@ -133,7 +139,7 @@ fn against_another_folder_only_changes_are_shown() {
 
 #[test]
 fn slices_and_nodes_of_the_folder_count() {
-    let slice = "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: a-1, labels: {kubernetes.io/service-name: a}}\nendpoints: [{addresses: [10.244.0.1], nodeName: n2}]\n";
+    let slice = "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: a-1, labels: {kubernetes.io/service-name: a}}\nendpoints: [{addresses: [10.244.0.1], nodeName: n2}]\naddressType: IPv4\n";
     let local = service("a", ", externalTrafficPolicy: Local");
     let all = [POOL, ADVERTISEMENT, &local, slice, &node("n1"), &node("n2")].join("---\n");
     let folder = Folder::new(&[("all.yaml", &all)]);
@@ -214,4 +220,58 @@ fn routes_are_shown_with_peers_nodes_and_attributes() {
         json!({ "prefix": "10.0.0.0/32", "peer": "tor", "nodes": ["one", "two"], "localPref": 250,
             "asPathPrepend": 2, "communities": ["65000:1"] })
     );
+}
+
+/// Both sides are told whole, and a Service whose file cannot be read is kept, as a program keeps it.
+#[test]
+fn mistakes_of_both_sides_come_first_and_what_is_broken_stays() {
+    let old = usual();
+    std::fs::write(old.path().join("c.yaml"), service("c", ", externalTrafficPolicy: local"))
+        .unwrap();
+    let new = usual();
+    let overlapping = POOL.replace("name: p,", "name: q,");
+    std::fs::write(new.path().join("q.yaml"), overlapping).unwrap();
+    std::fs::write(new.path().join("a.yaml"), service("a", "").replace("port: 80", "port: \"80\""))
+        .unwrap();
+    std::fs::write(new.path().join("b.yaml"), "apiVersion: v1\nkind: [\n").unwrap();
+    let printed = run(&args(&new, Some(&old), Output::Table)).unwrap();
+    assert!(!printed.is_clean);
+    let text = old.plain(&new.plain(&printed.text));
+    for part in [
+        "c.yaml:4: Service default/c: spec.externalTrafficPolicy: \"local\" is not one of Cluster, Local; did you mean \"Local\"?",
+        "a.yaml:4: Service default/a: spec.ports[0].port: a whole number is expected here, not the text \"80\"; leave the quotes out",
+        "q.yaml:4: IPAddressPool q: spec.addresses[0]: CIDR",
+        "b.yaml:2: not valid YAML: ",
+        "note: Service default/a stays as it is",
+        "note: Service default/b stays as it is",
+    ] {
+        assert!(text.contains(part), "{part}\nis not in\n{text}");
+    }
+    assert!(!text.contains("-   default/a") && !text.contains("-   default/b"), "{text}");
+    let json = as_json(&args(&new, Some(&old), Output::Json));
+    assert_eq!(json["mistakes"].as_array().unwrap().len(), 4, "{json}");
+    let alone = run(&args(&new, None, Output::Table)).unwrap();
+    assert!(
+        !alone.is_clean && alone.text.contains("q.yaml:4: IPAddressPool q: "),
+        "{}",
+        alone.text
+    );
+}
+
+#[test]
+fn a_status_of_exported_manifests_is_what_is() {
+    let exported =
+        format!("{}status: {{loadBalancer: {{ingress: [{{ip: 10.0.0.3}}]}}}}\n", service("a", ""));
+    let empty = format!("{}status: null\n", service("b", ""));
+    let folder =
+        Folder::new(&[("all.yaml", &[POOL, ADVERTISEMENT, &exported, &empty].join("---\n"))]);
+    let printed = run(&args(&folder, None, Output::Table)).unwrap();
+    assert!(printed.is_clean);
+    let found = lines(&printed.text);
+    assert_eq!(
+        found[0],
+        "note: 1 Service comes with a status in the manifests: the addresses there are taken as in use"
+    );
+    assert!(found[3].starts_with("default/a   10.0.0.3 "), "{found:#?}");
+    assert!(found[4].starts_with("default/b   10.0.0.0 "), "{found:#?}");
 }

@@ -5,15 +5,12 @@
 //! *sinks* that carry decisions out. How an address is chosen or announced is known elsewhere.
 
 mod announcers;
-pub mod folder;
 pub mod key;
 mod kinds;
-pub mod manifest;
 pub mod model;
 #[cfg(feature = "net")]
 pub mod net;
 mod reports;
-pub mod robustness;
 mod shared;
 pub mod snapshot;
 

@@ -7,4 +7,4 @@ const COST: cost::Cost = cost::Cost {
     allocated: cost::Bound { fixed: 128 << 10, per_octet: 8192 },
 };
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| cost::bounded(data, COST, cluster::robustness::manifest));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| cost::bounded(data, COST, folder::robustness::manifest));

@@ -315,7 +315,9 @@ impl ServiceObject {
     /// The addresses are the unspecified ones; only their families count.
     pub fn default_cluster_ips(&mut self) {
         let spec = &mut self.spec;
-        let given = spec.cluster_ip.is_some() || spec.cluster_ips.is_some();
+        // An empty text or list, as charts write it, is none.
+        let given = spec.cluster_ip.as_deref().is_some_and(|ip| !ip.is_empty())
+            || spec.cluster_ips.as_deref().is_some_and(|ips| !ips.is_empty());
         if given || spec.service_type.as_deref() != Some("LoadBalancer") {
             return;
         }
@@ -344,6 +346,19 @@ impl ServiceObject {
             Family::V6 => "::".to_owned(),
         };
         spec.cluster_ips = Some(families.iter().map(address).collect());
+    }
+
+    /// The addresses and the pool that its status and its annotation speak of.
+    #[must_use]
+    pub fn status(&self) -> (Vec<IpAddr>, Option<&str>) {
+        let ingress = self.status.load_balancer.ingress.iter().flatten();
+        let addresses = ingress.filter_map(|entry| core_address(entry.ip.as_deref()?));
+        let annotations = self.metadata.annotations.as_ref();
+        let pool = annotations.and_then(|all| {
+            all.get(POOL_ANNOTATION)
+                .or_else(|| all.get("metallb.universe.tf/ip-allocated-from-pool"))
+        });
+        (addresses.map(|address| address.value).collect(), pool.map(String::as_str))
     }
 
     /// Puts this in the place of whatever status and pool annotation the object carries.

@@ -17,7 +17,7 @@ fn import(text: &str, import: impl Fn(ImportObjects) -> Import) -> Imported {
     std::fs::remove_file(file).unwrap();
     let result = folder.path().join("result.yaml");
     std::fs::write(&result, &imported.manifests).unwrap();
-    assert_eq!(crate::check::run(&[result]).mistakes, [], "{}", imported.manifests);
+    assert_eq!(crate::check::run(&[result], None).mistakes, [], "{}", imported.manifests);
     imported
 }
 

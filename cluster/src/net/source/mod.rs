@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Where the world comes from: watches of a Kubernetes API, or a folder of manifests.
 
-pub mod folder;
 mod journal;
 pub mod kubernetes;
 mod pause;

@@ -5,7 +5,7 @@ use std::fs::{File, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use crate::folder::FolderState;
+use crate::FolderState;
 
 /// The file's name within the state folder.
 const FILE: &str = "status.json";

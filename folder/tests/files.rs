@@ -15,8 +15,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use cluster::manifest::{MAX_FILE, Manifests};
-use cluster::net::source::folder::FolderSource;
+use folder::FolderSource;
+use folder::manifest::{MAX_FILE, Manifests};
 
 fn read(folder: &Path) -> Manifests {
     let mut manifests = Manifests::default();
@@ -26,7 +26,7 @@ fn read(folder: &Path) -> Manifests {
 
 fn service(name: &str) -> String {
     format!(
-        "apiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\nspec: {{type: LoadBalancer}}\n"
+        "apiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\nspec: {{type: LoadBalancer, ports: [{{port: 80}}]}}\n"
     )
 }
 

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::manifest::{Manifests, Mistake, Payload};
-use crate::model::{NodeObject, ServiceObject};
-use crate::snapshot::{Kind, Object, Snapshot};
+use cluster::model::{NodeObject, ServiceObject};
+use cluster::{Kind, Object, Snapshot};
 
 /// Every kind that a folder can hold.
 fn kinds() -> Vec<Kind> {
@@ -61,6 +61,10 @@ pub struct Folder {
     hosts: BTreeSet<Arc<str>>,
     /// Whether the folder has none.
     without_nodes: bool,
+    /// How many Services were taken in with the status of their manifest.
+    exported: usize,
+    /// Objects that stayed although nothing readable speaks of them, as `Kind namespace/name`.
+    kept: Vec<String>,
 }
 
 impl Folder {
@@ -72,6 +76,29 @@ impl Folder {
                 snapshot.delete(Kind::Node, gone);
             }
             self.stand_in_for_nodes(snapshot, node);
+        }
+    }
+
+    /// How many Services have a status that only their manifest speaks of, as one has that was exported from a cluster: their
+    /// addresses are taken as theirs.
+    #[must_use]
+    pub fn exported(&self) -> usize {
+        self.exported
+    }
+
+    /// Objects that the last reading left as they were, since their file cannot be read as a whole or holds nothing, as
+    /// `Kind namespace/name`.
+    #[must_use]
+    pub fn kept(&self) -> &[String] {
+        &self.kept
+    }
+
+    /// The folder is another from now on: each file takes the place of the one with the same path below the old folder.
+    pub fn replace(&mut self, old: &Path, new: &Path) {
+        for file in self.origins.values_mut() {
+            if let Ok(path) = file.strip_prefix(old) {
+                *file = new.join(path).into();
+            }
         }
     }
 
@@ -100,10 +127,15 @@ impl Folder {
             snapshot.restart(kind);
         }
         let mut origins = BTreeMap::new();
+        self.exported = 0;
+        self.kept.clear();
         for manifest in manifests.objects {
             let object = match manifest.payload {
                 Payload::Service(mut service) => {
-                    complete(&mut service, state.services.get(&manifest.key));
+                    let known = state.services.get(&manifest.key).cloned();
+                    let exported = known.is_none().then(|| exported(&service)).flatten();
+                    self.exported += usize::from(exported.is_some());
+                    complete(&mut service, known.or(exported).as_ref());
                     Object::Service(service)
                 }
                 Payload::EndpointSlice(slice) => Object::EndpointSlice(slice),
@@ -120,6 +152,7 @@ impl Folder {
             let blank = manifests.blank.contains(&file);
             if (unknown || blank) && !origins.contains_key(&object) {
                 snapshot.keep(object.0, &object.1);
+                self.kept.push(format!("{} {}", name(object.0), object.1));
                 if blank {
                     emptied.insert(Arc::clone(&file));
                 }
@@ -145,15 +178,28 @@ impl Folder {
         }
         self.origins = origins;
         let message = "it holds nothing any more; what it held stays until it is deleted";
-        let mistake = |file| Mistake {
-            file,
-            line: None,
-            object: None,
-            field: None,
-            message: message.to_owned(),
-        };
-        emptied.into_iter().map(mistake).collect()
+        emptied.into_iter().map(|file| Mistake::of_file(file, message.to_owned())).collect()
     }
+}
+
+fn name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Service => "Service",
+        Kind::EndpointSlice => "EndpointSlice",
+        Kind::Node => "Node",
+        Kind::Namespace => "Namespace",
+        Kind::Secret => "Secret",
+        Kind::Config(kind) => kind.kind(),
+        Kind::ServiceL2Status => "ServiceL2Status",
+        Kind::SpeakerReport => "SpeakerReport",
+    }
+}
+
+/// The status that a manifest carries.
+fn exported(service: &ServiceObject) -> Option<ServiceState> {
+    let (addresses, pool) = service.status();
+    let pool = pool.map(str::to_owned);
+    (!addresses.is_empty()).then(|| ServiceState { addresses, pool, ..ServiceState::default() })
 }
 
 /// What the API server and the controller would have written: cluster addresses of the right families, and

@@ -40,6 +40,11 @@ impl Tree {
         }
     }
 
+    /// Whether the document itself has a field.
+    pub(super) fn has(&self, name: &str) -> bool {
+        matches!(self, Self::Mapping(entries) if entries.iter().any(|(key, _)| key.value == name))
+    }
+
     /// The line on which its first field or item stands; 1 for a scalar.
     pub(super) fn first_line(&self) -> u64 {
         match self {

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::Mistake;
 use super::tree::Tree;
+use super::{Grade, Mistake};
 
 /// Where an object stands.
 #[derive(Debug)]
@@ -26,6 +26,16 @@ impl Place {
     /// A mistake in the object, on the line of the field as far as that is known.
     #[must_use]
     pub fn mistake(&self, field: Option<String>, message: String) -> Mistake {
+        self.found(field, message, Grade::Refused)
+    }
+
+    /// A hint at something in the object that cannot mean what it says.
+    #[must_use]
+    pub fn hint(&self, field: Option<String>, message: String) -> Mistake {
+        self.found(field, message, Grade::Hint)
+    }
+
+    fn found(&self, field: Option<String>, message: String, grade: Grade) -> Mistake {
         let line =
             field.as_deref().zip(self.fields.as_ref()).and_then(|(field, (offset, tree))| {
                 let line = tree.line(field)?;
@@ -37,6 +47,7 @@ impl Place {
             object: Some(self.object.clone()),
             field,
             message,
+            grade,
         }
     }
 

@@ -36,7 +36,10 @@ const NAMED: [&str; 19] = [
 ];
 
 /// What stands in a text, and the field of `spec` that it is about.
-const MARKS: [(&str, &str); 25] = [
+const MARKS: [(&str, &str); 28] = [
+    ("overlaps with range [", "ipRanges"),
+    ("range [", "ipRanges"),
+    ("invalid prefixLength", "subnetInfo"),
     ("pool has no prefixes defined", "addresses"),
     ("invalid CIDR ", "addresses"),
     ("overlaps with already defined CIDR", "addresses"),
@@ -65,15 +68,12 @@ const MARKS: [(&str, &str); 25] = [
 ];
 
 /// The field that a rejection is about, within the object as it was written.
-pub(crate) fn of(rejection: &Rejection, object: &Value) -> Option<String> {
+pub(super) fn of(rejection: &Rejection, object: &Value) -> Option<String> {
     let text = &rejection.message;
     if text.contains(" can not be read: ") {
         return unreadable(rejection.kind, object);
     }
-    let field = named(text).or_else(|| {
-        let (_, field) = MARKS.iter().find(|(mark, _)| text.contains(mark))?;
-        Some(*field)
-    })?;
+    let field = of_text(text)?;
     let field = match (rejection.kind, field) {
         (ConfigKind::IpAddressPool, "namespaces" | "namespaceSelectors" | "serviceSelectors") => {
             format!("spec.serviceAllocation.{field}")
@@ -83,6 +83,12 @@ pub(crate) fn of(rejection: &Rejection, object: &Value) -> Option<String> {
         _ => format!("spec.{field}"),
     };
     Some(item(&field, text, object).unwrap_or(field))
+}
+
+/// The field of `spec` that a text is about.
+pub(super) fn of_text(text: &str) -> Option<&'static str> {
+    let marked = || MARKS.iter().find(|(mark, _)| text.contains(mark)).map(|(_, field)| *field);
+    named(text).or_else(marked)
 }
 
 /// The first field that the text names by itself.
@@ -106,7 +112,17 @@ fn item(field: &str, text: &str, object: &Value) -> Option<String> {
         let name = item.get("name").unwrap_or(item).as_str();
         name.is_some_and(|name| !name.is_empty() && text.contains(&format!("{name:?}")))
     };
-    let index = items.iter().rposition(is_quoted)?;
+    // Ranges of an ExternalIPPool are quoted as `range [a-b]`: the first one is the guilty one.
+    let range = |item: &Value| {
+        let text = |field: &str| item.get(field).and_then(Value::as_str).unwrap_or_default();
+        match text("cidr") {
+            "" => format!("{}-{}", text("start"), text("end")),
+            cidr => cidr.to_owned(),
+        }
+    };
+    let quoted = text.split_once("range [").and_then(|(_, rest)| Some(rest.split_once(']')?.0));
+    let is_range = |item: &Value| quoted.is_some_and(|quoted| quoted == range(item));
+    let index = items.iter().rposition(|item| is_quoted(item) || is_range(item))?;
     Some(format!("{field}[{index}]"))
 }
 

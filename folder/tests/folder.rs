@@ -11,11 +11,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use cluster::folder::{Folder, FolderState, ServiceState, feed};
-use cluster::manifest::Manifests;
 use cluster::model::Service;
-use cluster::net::sink::folder::{StateError, StateFile};
 use cluster::{ConfigScope, ObjectKey, Snapshot};
+use folder::manifest::Manifests;
+use folder::{Folder, FolderState, ServiceState, feed};
+use folder::{StateError, StateFile};
 
 fn manifests(files: &[(&str, &str)]) -> Manifests {
     let mut manifests = Manifests::default();
@@ -27,7 +27,7 @@ fn manifests(files: &[(&str, &str)]) -> Manifests {
 
 fn web(spec: &str) -> String {
     format!(
-        "apiVersion: v1\nkind: Service\nmetadata: {{name: web}}\nspec: {{type: LoadBalancer, {spec}}}\n"
+        "apiVersion: v1\nkind: Service\nmetadata: {{name: web}}\nspec: {{type: LoadBalancer, ports: [{{port: 80}}], {spec}}}\n"
     )
 }
 
@@ -54,8 +54,15 @@ fn a_service_gets_the_cluster_addresses_that_an_api_server_would_give() {
         ("loadBalancerIP: 'fd00::1'", "::"),
         ("loadBalancerIP: 10.0.0.1, ipFamilyPolicy: PreferDualStack", "0.0.0.0 ::"),
         ("clusterIP: 10.96.0.7", "10.96.0.7"),
-        ("clusterIP: None", "None"),
-        ("clusterIPs: ['fd00::7', 10.96.0.7]", "fd00::7 10.96.0.7"),
+        (
+            "clusterIP: 'fd00::7', clusterIPs: ['fd00::7', 10.96.0.7], ipFamilyPolicy: PreferDualStack",
+            "fd00::7 10.96.0.7",
+        ),
+        // As charts write a field that is not set.
+        ("clusterIP: ''", "0.0.0.0"),
+        ("clusterIPs: [], ipFamilies: []", "0.0.0.0"),
+        ("clusterIP: null, clusterIPs: null, ipFamilyPolicy: null", "0.0.0.0"),
+        ("clusterIP: '', clusterIPs: [], ipFamilies: [IPv6], externalTrafficPolicy: ''", "::"),
     ];
     for (spec, expected) in rows {
         let snapshot = fed(&web(spec), &FolderState::default());
@@ -78,17 +85,18 @@ fn requested_addresses_say_which_families_are_meant() {
 }
 
 #[test]
-fn the_state_is_restored_and_a_status_in_the_folder_is_not() {
+fn the_state_is_restored_and_a_status_in_the_folder_counts_without_one() {
     let text = format!(
         "{}status: {{loadBalancer: {{ingress: [{{ip: 192.0.2.9}}]}}}}\n",
         web("").replace(
             "{name: web}",
-            "{name: web, annotations: {metallb.io/ip-allocated-from-pool: lie}}"
+            "{name: web, annotations: {metallb.io/ip-allocated-from-pool: q}}"
         )
     );
     let snapshot = fed(&text, &FolderState::default());
-    assert_eq!(service(&snapshot).ingress.len(), 0);
-    assert_eq!(service(&snapshot).annotation("ip-allocated-from-pool"), None);
+    let exported: Vec<_> = service(&snapshot).ingress_addresses().collect();
+    assert_eq!(exported, ["192.0.2.9".parse::<std::net::IpAddr>().unwrap()]);
+    assert_eq!(service(&snapshot).annotation("ip-allocated-from-pool"), Some("q"));
 
     let given = ServiceState {
         addresses: vec!["10.0.0.1".parse().unwrap(), "fd00::1".parse().unwrap()],

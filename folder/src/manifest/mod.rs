@@ -2,18 +2,21 @@
 //! Reads Kubernetes manifests: YAML text in, objects and mistakes out, each mistake with its line, object
 //! and field. One broken document costs only itself.
 //!
-//! It checks what an API server would refuse before any rule of ferrolb's own; the rules of pools and
-//! advertisements are those of `crds::config`.
+//! An object is judged as an API server judges it ([`crate::schema`]); the rules of pools and advertisements among one another are
+//! those of `crds::config`.
 
 mod files;
 mod object;
 mod place;
 mod tree;
+mod words;
 
 use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use serde::Serialize;
 
 pub use files::{Found, MAX_FILE, is_manifest};
 use object::manifests;
@@ -21,13 +24,16 @@ pub use object::{Manifest, Payload};
 pub use place::Place;
 use tree::Tree;
 
+pub use crate::schema::Grade;
+
 /// The most values (scalars, lists, mappings) of one document: two million are a List of 10,000 Services as `kubectl` exports it.
 const MAX_NODES: usize = 2_000_000;
 
 /// Something wrong in a file.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Mistake {
     /// The file.
+    #[serde(serialize_with = "path")]
     pub file: Arc<Path>,
     /// The line, from 1; none for the file as a whole.
     pub line: Option<u64>,
@@ -37,6 +43,21 @@ pub struct Mistake {
     pub field: Option<String>,
     /// What is wrong.
     pub message: String,
+    /// How an API server takes it.
+    #[serde(skip)]
+    pub grade: Grade,
+}
+
+fn path<S: serde::Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&path.display())
+}
+
+impl Mistake {
+    /// A file that as a whole has something wrong.
+    #[must_use]
+    pub fn of_file(file: Arc<Path>, message: String) -> Self {
+        Self { file, line: None, object: None, field: None, message, grade: Grade::Refused }
+    }
 }
 
 impl fmt::Display for Mistake {
@@ -60,9 +81,12 @@ impl fmt::Display for Mistake {
 pub struct Manifests {
     /// The objects that ferrolb uses, in the order of files and lines.
     pub objects: Vec<Manifest>,
+    /// What is left of objects that an API server would refuse, without the fields in which something is wrong; only for
+    /// [`Manifests::with_fields`].
+    pub refused: Vec<Manifest>,
     /// Objects of kinds that ferrolb has no use for: how many.
     pub ignored: usize,
-    /// Everything wrong.
+    /// Everything wrong, of any grade.
     pub mistakes: Vec<Mistake>,
     /// Files and folders that could not be read as a whole: what they hold is not known in full.
     pub broken: BTreeSet<Arc<Path>>,
@@ -85,7 +109,8 @@ impl Manifests {
         let held = |this: &Self| (this.objects.len(), this.ignored);
         let (mistakes, before) = (self.mistakes.len(), held(self));
         self.read_documents(file, text);
-        if self.mistakes.len() > mistakes {
+        let new = self.mistakes.get(mistakes..).unwrap_or_default();
+        if new.iter().any(|mistake| mistake.grade == Grade::Refused) {
             self.broken.insert(Arc::clone(file));
         } else if held(self) == before {
             self.blank.insert(Arc::clone(file));
@@ -93,22 +118,29 @@ impl Manifests {
     }
 
     fn read_documents(&mut self, file: &Arc<Path>, text: &str) {
-        for (offset, document) in documents(text) {
-            match serde_saphyr::from_str_with_options::<Tree>(document, options()) {
-                Ok(tree) => manifests(self, file, offset, tree),
-                Err(error) => {
-                    let message = error.to_string();
-                    // The library's text goes on with an excerpt of the source.
-                    let first = message.lines().next().unwrap_or_default();
-                    let reason = first.split_once(": ").map_or(first, |(_, rest)| rest);
-                    self.mistakes.push(Mistake {
-                        file: Arc::clone(file),
-                        line: Some(error.location().map_or(0, |at| at.line()).max(1) + offset),
-                        object: None,
-                        field: None,
-                        message: format!("not valid YAML: {}", strip_position(reason)),
-                    });
-                }
+        for Document { line, text, lost } in documents(text) {
+            if let Some(lost) = lost {
+                self.mistakes.push(Mistake {
+                    file: Arc::clone(file),
+                    line: Some(line),
+                    object: None,
+                    field: None,
+                    message: format!(
+                        "{lost:?} stands on the line of the ---, and nobody reads it there"
+                    ),
+                    grade: Grade::Hint,
+                });
+            }
+            match serde_saphyr::from_str_with_options::<Tree>(text, options()) {
+                Ok(tree) => manifests(self, file, line, tree),
+                Err(error) => self.mistakes.push(Mistake {
+                    file: Arc::clone(file),
+                    line: Some(error.location().map_or(0, |at| at.line()).max(1) + line),
+                    object: None,
+                    field: None,
+                    message: words::of(&error),
+                    grade: Grade::Refused,
+                }),
             }
         }
     }
@@ -124,13 +156,7 @@ impl Manifests {
                 Err(error) => {
                     self.may_pass |= error.may_pass();
                     self.broken.insert(Arc::clone(&file));
-                    self.mistakes.push(Mistake {
-                        file,
-                        line: None,
-                        object: None,
-                        field: None,
-                        message: error.to_string(),
-                    });
+                    self.mistakes.push(Mistake::of_file(file, error.to_string()));
                 }
             }
         }
@@ -184,37 +210,39 @@ fn options() -> serde_saphyr::Options {
     }
 }
 
-fn strip_position(text: &str) -> &str {
-    // "line 1 column 4: what is wrong"
-    match text.split_once(": ") {
-        Some((position, rest)) if position.starts_with("line ") => rest,
-        _ => text,
-    }
+/// A document of a YAML stream.
+struct Document<'a> {
+    /// The number of lines before it.
+    line: u64,
+    text: &'a str,
+    /// What stands on the line of its `---` and is no comment.
+    lost: Option<&'a str>,
 }
 
-/// The documents of a YAML stream with the number of lines before each. A line that begins with `---` ends a
-/// document wherever it stands, so a broken document cannot swallow the next.
-fn documents(text: &str) -> Vec<(u64, &str)> {
+/// The documents of a YAML stream. A line that begins with `---` ends a document wherever it stands, so a broken document cannot
+/// swallow the next. What follows the marker on its line is left out, as `kubectl` does.
+fn documents(text: &str) -> Vec<Document<'_>> {
     let mut documents = Vec::new();
-    let mut start = 0;
-    let mut start_line = 0;
-    let mut position = 0;
-    for (line, content) in (0_u64..).zip(text.split_inclusive('\n')) {
-        let marker = content.trim_end();
-        if marker == "---" || marker.starts_with("--- ") || marker == "..." {
-            documents.push((start_line, text.get(start..position).unwrap_or_default()));
-            // A comment may follow the marker; content on its line may not, and is not Kubernetes' way.
+    let (mut start, mut line, mut lost, mut position) = (0, 0, None, 0);
+    for (number, content) in (1_u64..).zip(text.split_inclusive('\n')) {
+        let end = content.trim_end();
+        if end == "---" || end.starts_with("--- ") || end.starts_with("---\t") || end == "..." {
+            let text = text.get(start..position).unwrap_or_default();
+            documents.push(Document { line, text, lost });
+            let rest = end.get(3..).unwrap_or_default().trim();
+            lost = Some(rest).filter(|rest| !rest.is_empty() && !rest.starts_with('#'));
             start = position + content.len();
-            start_line = line + 1;
+            line = number;
         }
         position += content.len();
     }
-    documents.push((start_line, text.get(start..).unwrap_or_default()));
-    documents.retain(|(_, document)| {
-        document.lines().any(|line| {
+    documents.push(Document { line, text: text.get(start..).unwrap_or_default(), lost });
+    documents.retain(|document| {
+        let is_content = |line: &str| {
             let line = line.trim();
             !line.is_empty() && !line.starts_with('#') && !line.starts_with('%')
-        })
+        };
+        document.lost.is_some() || document.text.lines().any(is_content)
     });
     documents
 }

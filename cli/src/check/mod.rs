@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `ferrolb check`: manifests offline. Every mistake of every object at once, and hints at what cannot work.
+
+mod configuration;
+mod fields;
+mod hints;
+mod output;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use cluster::{ConfigScope, Snapshot};
+use crds::config::Rejection;
+use folder::manifest::{Grade, Manifest, Manifests, Mistake, Place};
+use folder::{FolderState, feed};
+use serde::Serialize;
+
+pub use output::Style;
+
+/// What a check found.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// What an API server or ferrolb refuses, or would leave out.
+    pub mistakes: Vec<Mistake>,
+    /// What is valid, and cannot mean what it says.
+    pub hints: Vec<Mistake>,
+    /// What could not be looked at. Nothing is wrong with it.
+    pub notes: Vec<String>,
+    /// How many objects of each kind were looked at.
+    pub objects: BTreeMap<String, usize>,
+    /// How many are of kinds that ferrolb has no use for.
+    pub ignored: usize,
+}
+
+/// The objects of all files, by kind and key, with the lines of their fields.
+struct Places(BTreeMap<(String, String), Place>);
+
+impl Places {
+    fn get(&self, kind: &str, key: &str) -> Option<&Place> {
+        self.0.get(&(kind.to_owned(), key.to_owned()))
+    }
+}
+
+/// Looks at files and folders. `namespace` is the one in which the programs read their configuration; without it every namespace is
+/// taken to be.
+#[must_use]
+pub fn run(paths: &[PathBuf], namespace: Option<&str>) -> Report {
+    let mut manifests = Manifests::with_fields();
+    manifests.read_paths(paths);
+    let mut objects = BTreeMap::<String, usize>::new();
+    for object in manifests.objects.iter().chain(&manifests.refused) {
+        *objects.entry(object.kind.clone()).or_default() += 1;
+    }
+    let ignored = manifests.ignored;
+    let (hints, mistakes) = std::mem::take(&mut manifests.mistakes)
+        .into_iter()
+        .partition(|mistake| mistake.grade == Grade::Hint);
+    let mut report = Report { mistakes, hints, notes: Vec::new(), objects, ignored };
+
+    take_in_refused(&mut manifests);
+    let identity = |object: &Manifest| (object.kind.clone(), object.key.clone());
+    let places = manifests.objects.iter_mut().map(|it| (identity(it), it.take_place())).collect();
+    let places = Places(places);
+    // A rule of a whole `spec` names the field in its text.
+    for mistake in report.mistakes.iter_mut().filter(|it| it.field.as_deref() == Some("spec")) {
+        let object = mistake.object.as_deref().and_then(|object| object.split_once(' '));
+        let place = object.and_then(|(kind, key)| places.get(kind, key));
+        // Of two objects with one name the first one is known here.
+        let spec = |place: &&Place| place.mistake(mistake.field.clone(), String::new());
+        let place = place.filter(|place| {
+            let spec = spec(place);
+            (&spec.file, spec.line) == (&mistake.file, mistake.line)
+        });
+        if let Some((place, field)) = place.zip(fields::of_text(&mistake.message)) {
+            *mistake = place.mistake(Some(format!("spec.{field}")), mistake.message.clone());
+        }
+    }
+    let suspects = configuration::suspects(&manifests.objects);
+    if let Some(namespace) = namespace {
+        hints::namespaces(&suspects, namespace, &places, &mut report);
+    }
+    let mut snapshot = Snapshot::new(ConfigScope::All, true);
+    feed(&mut snapshot, manifests, &FolderState::default(), "this-host");
+    configuration::judge(suspects, &mut snapshot, &places, &mut report);
+    hints::all(&mut snapshot, &places, &mut report);
+    for list in [&mut report.mistakes, &mut report.hints] {
+        list.sort();
+        list.dedup();
+    }
+    report
+}
+
+/// Everything wrong with a folder of which `mistakes` could not be read and `rejections` turned away. Where each of these stands is
+/// looked up only when there is one.
+#[must_use]
+pub fn findings(folder: &Path, mistakes: &[Mistake], rejections: &[Rejection]) -> Vec<Mistake> {
+    let mut findings = mistakes.to_vec();
+    if !rejections.is_empty() {
+        findings.extend(run(&[folder.to_owned()], None).mistakes);
+    }
+    for rejection in rejections {
+        let object = format!("{} {}", rejection.kind.kind(), rejection.name);
+        // One that contradicts something that the files no longer say.
+        if !findings.iter().any(|mistake| mistake.object.as_deref() == Some(&*object)) {
+            let mistake = Mistake::of_file(folder.into(), rejection.message.clone());
+            findings.push(Mistake { object: Some(object), ..mistake });
+        }
+    }
+    findings.sort();
+    findings.dedup();
+    findings
+}
+
+/// What is left of objects that an API server refuses is looked at as well, where no valid object has the name.
+fn take_in_refused(manifests: &mut Manifests) {
+    let mut seen: BTreeSet<(String, String)> =
+        manifests.objects.iter().map(|it| (it.kind.clone(), it.key.clone())).collect();
+    let refused = std::mem::take(&mut manifests.refused);
+    let new = refused.into_iter().filter(|it| seen.insert((it.kind.clone(), it.key.clone())));
+    manifests.objects.extend(new);
+}
