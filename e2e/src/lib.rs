@@ -7,6 +7,7 @@
 
 pub mod bench;
 pub mod claim;
+pub mod field;
 pub mod lab;
 pub mod packet;
 pub mod raw;

@@ -130,6 +130,15 @@ impl Kube {
         self.call(request, object.to_string().into_bytes())
     }
 
+    /// As [`Kube::post`], with the object as somebody wrote it.
+    ///
+    /// # Errors
+    /// When the API refuses or is not there.
+    pub fn post_yaml(&self, path: &str, text: &str) -> Answer {
+        let request = Request::post(path).header("content-type", "application/yaml");
+        self.call(request, text.as_bytes().to_vec())
+    }
+
     /// Puts an object in the place of the one that is there.
     ///
     /// # Errors

@@ -37,6 +37,7 @@ scenarios! {
     requested_address: Dual,
     pool_replaced: Dual,
     crds_accepted: Dual,
+    field: Dual,
     recorded_allocation: Dual,
     recorded_owners: Dual,
     preferred_node: Dual,
