@@ -5,16 +5,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cluster::{Object, Snapshot};
-use crds::config::{AddressRange, ConfigKind, Rejection};
+use crds::config::{ConfigKind, OtherEntry, Rejection};
 use folder::manifest::{Manifest, Payload};
 use folder::schema::Trimmed;
-use ipnet::IpNet;
-use serde_json::Value;
 
-use super::{Places, Report, fields};
+use super::{Places, Report};
 
 /// An object has at most so many mistakes that are told.
 const MOST: usize = 256;
+
+/// The field of a peer whose rejection is about a Secret.
+const OF_SECRET: &str = "spec.passwordSecret.name";
 
 /// The configuration objects, by kind and name.
 pub(super) type Suspects = BTreeMap<(ConfigKind, String), Trimmed>;
@@ -43,10 +44,11 @@ pub(super) fn judge(
             if !told.insert((identity.clone(), rejection.message.clone())) {
                 continue;
             }
-            let overlap = overlap(&rejection, &suspects, places);
+            let other = other(&rejection, &suspects, places);
             let Some(suspect) = suspects.get_mut(&identity) else { continue };
             // Secrets are not kept where manifests are.
-            if rejection.message.contains("secret ref not found") {
+            let path = rejection.field.to_string();
+            if rejection.kind == ConfigKind::BgpPeer && path == OF_SECRET {
                 report.notes.push(format!(
                     "{} {}: its password is in a Secret, and Secrets are not read here",
                     rejection.kind, rejection.name
@@ -55,13 +57,14 @@ pub(super) fn judge(
                 changed.push((rejection.kind, suspect.value().clone()));
                 continue;
             }
-            let (field, other) = match overlap {
-                Some((field, other)) => (Some(field), other),
-                None => (fields::of(&rejection, suspect.value()), String::new()),
-            };
-            let field = field.map(|field| suspect.original(&field));
-            // What was taken out is missed, and that is no mistake of the object.
+            let field = (!path.is_empty()).then(|| suspect.original(&path));
+            // What was taken out is missed, and that is no mistake of the object: what it was part of goes as well.
             if field.as_deref().is_some_and(|field| suspect.is_touched(field)) {
+                let outer = rejection.field.parent().filter(|outer| outer.len() > 1);
+                let outer = outer.map(|outer| suspect.original(&outer.to_string()));
+                if outer.is_some_and(|outer| suspect.take(&outer)) {
+                    changed.push((rejection.kind, suspect.value().clone()));
+                }
                 continue;
             }
             let message = rejection.message.replace('\n', "; ") + &other;
@@ -78,46 +81,28 @@ pub(super) fn judge(
     }
 }
 
-/// Of addresses that two entries hold: the field of the guilty one in the object as it is now, and where the other one stands.
-fn overlap(
-    rejection: &Rejection,
-    suspects: &Suspects,
-    places: &Places,
-) -> Option<(String, String)> {
-    let mut quoted = rejection.message.split("CIDR \"").skip(1);
-    let mut net = || quoted.next()?.split('"').next()?.parse::<IpNet>().ok();
-    let (new, old) = (net()?, net()?);
-    let new = AddressRange::new(new.network(), new.broadcast())?;
-    let old = AddressRange::new(old.network(), old.broadcast())?;
-    let holds = |entry: &Value, range: &AddressRange| {
-        let whole = entry.as_str().and_then(|text| AddressRange::parse(text).ok());
-        whole.is_some_and(|whole| whole.contains(range.first()) && whole.contains(range.last()))
+/// Where the entry stands that an object contradicts, as the end of its message; empty if it contradicts none.
+fn other(rejection: &Rejection, suspects: &Suspects, places: &Places) -> String {
+    let Some(OtherEntry { kind, name, field }) = &rejection.other else { return String::new() };
+    let suspect = suspects.get(&(*kind, name.to_string()));
+    let Some((suspect, place)) = suspect.zip(places.get(kind.kind(), name)) else {
+        return String::new();
     };
-    let identity = (rejection.kind, rejection.name.to_string());
-    let own = suspects.get(&identity)?;
-    let entries = entries(own);
-    // Of equal entries the later one is too many.
-    let guilty = entries.iter().rposition(|entry| holds(entry, &new))?;
-    let field = format!("spec.addresses[{guilty}]");
-    let earlier = entries.iter().take(guilty).position(|entry| holds(entry, &old));
-    if let Some(index) = earlier {
-        let other = own.original(&format!("spec.addresses[{index}]"));
-        return Some((field, format!("; that is {other} of the same pool")));
+    let field = suspect.original(&field.to_string());
+    if (*kind, name) == (rejection.kind, &rejection.name) {
+        let what = match kind {
+            ConfigKind::IpAddressPool | ConfigKind::AddressPool | ConfigKind::ExternalIpPool => {
+                "pool"
+            }
+            ConfigKind::L2Advertisement
+            | ConfigKind::BgpAdvertisement
+            | ConfigKind::BgpPeer
+            | ConfigKind::BfdProfile
+            | ConfigKind::Community => "object",
+        };
+        return format!("; that is {field} of the same {what}");
     }
-    let of_pools = suspects.iter().filter(|((kind, _), _)| {
-        matches!(kind, ConfigKind::IpAddressPool | ConfigKind::AddressPool)
-    });
-    let other =
-        of_pools.filter(|(other, _)| **other != identity).find_map(|((kind, name), pool)| {
-            let index = self::entries(pool).iter().position(|entry| holds(entry, &old))?;
-            let entry = pool.original(&format!("spec.addresses[{index}]"));
-            let place = places.get(kind.kind(), name)?.mistake(Some(entry.clone()), String::new());
-            let line = place.line.unwrap_or(1);
-            Some(format!("; that is {entry} of {kind} {name} ({}:{line})", place.file.display()))
-        });
-    Some((field, other.unwrap_or_default()))
-}
-
-fn entries(pool: &Trimmed) -> &[Value] {
-    pool.value().pointer("/spec/addresses").and_then(Value::as_array).map_or(&[], Vec::as_slice)
+    let place = place.mistake(Some(field.clone()), String::new());
+    let line = place.line.unwrap_or(1);
+    format!("; that is {field} of {kind} {name} ({}:{line})", place.file.display())
 }

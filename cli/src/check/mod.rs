@@ -2,7 +2,6 @@
 //! `ferrolb check`: manifests offline. Every mistake of every object at once, and hints at what cannot work.
 
 mod configuration;
-mod fields;
 mod hints;
 mod output;
 
@@ -10,7 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use cluster::{ConfigScope, Snapshot};
-use crds::config::Rejection;
+use crds::config::{ConfigKind, Rejection};
+use crds::metallb::field_of_rule;
 use folder::manifest::{Grade, Manifest, Manifests, Mistake, Place};
 use folder::{FolderState, feed};
 use serde::Serialize;
@@ -61,18 +61,21 @@ pub fn run(paths: &[PathBuf], namespace: Option<&str>) -> Report {
     let identity = |object: &Manifest| (object.kind.clone(), object.key.clone());
     let places = manifests.objects.iter_mut().map(|it| (identity(it), it.take_place())).collect();
     let places = Places(places);
-    // A rule of a whole `spec` names the field in its text.
+    // A rule of a whole `spec` is about one of its fields.
     for mistake in report.mistakes.iter_mut().filter(|it| it.field.as_deref() == Some("spec")) {
         let object = mistake.object.as_deref().and_then(|object| object.split_once(' '));
-        let place = object.and_then(|(kind, key)| places.get(kind, key));
+        let Some((kind, key)) = object else { continue };
+        let field =
+            ConfigKind::from_kind(kind).and_then(|kind| field_of_rule(kind, &mistake.message));
+        let place = places.get(kind, key);
         // Of two objects with one name the first one is known here.
         let spec = |place: &&Place| place.mistake(mistake.field.clone(), String::new());
         let place = place.filter(|place| {
             let spec = spec(place);
             (&spec.file, spec.line) == (&mistake.file, mistake.line)
         });
-        if let Some((place, field)) = place.zip(fields::of_text(&mistake.message)) {
-            *mistake = place.mistake(Some(format!("spec.{field}")), mistake.message.clone());
+        if let Some((place, field)) = place.zip(field) {
+            *mistake = place.mistake(Some(field.to_string()), mistake.message.clone());
         }
     }
     let suspects = configuration::suspects(&manifests.objects);

@@ -6,6 +6,7 @@
 
 mod advertisement;
 mod community;
+mod fault;
 mod objects;
 mod peer;
 mod pool;
@@ -20,6 +21,7 @@ use std::sync::Arc;
 
 pub use advertisement::{BgpAdvertisement, L2Advertisement, PoolSelection, PreferredNodes};
 pub use community::{Community, CommunityError, CommunityReference, ExtendedCommunity};
+pub use fault::{FieldPath, OtherEntry};
 pub use objects::{ConfigKind, Objects, Secret};
 pub use peer::{BfdProfile, Ipv6NextHop, Password, Peer, PeerAddress, PeerAsn, Role, Timers};
 pub use pool::{

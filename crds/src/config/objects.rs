@@ -11,6 +11,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use super::fault::{self, Fault};
 use super::peer::Password;
 use super::pool::{PoolId, PoolKind};
 use crate::antrea::ExternalIpPoolSpec;
@@ -177,7 +178,7 @@ pub(super) struct Object<S> {
     pub(super) namespace: Box<str>,
     pub(super) labels: Labels,
     pub(super) age: Age,
-    pub(super) spec: Result<S, Box<str>>,
+    pub(super) spec: Result<S, Fault>,
 }
 
 pub(super) type Stored<S> = BTreeMap<Arc<str>, Object<S>>;
@@ -392,7 +393,7 @@ struct Raw {
     namespace: Box<str>,
     labels: Labels,
     age: Age,
-    spec: Result<Value, Box<str>>,
+    spec: Result<Value, Fault>,
 }
 
 /// Name and used parts of an object; none without a name.
@@ -413,7 +414,7 @@ fn split(kind: ConfigKind, object: Value) -> Option<(Arc<str>, Raw)> {
     let spec = if is_old_peer {
         bgp_peer_v1beta1::convert(without_nulls(Value::Object(object)), "metallb.io/v1beta2")
             .map(|mut converted| converted.get_mut("spec").map(Value::take).unwrap_or_default())
-            .map_err(|error| error.to_string().into())
+            .map_err(|error| Fault::new(error.field(), error.to_string()))
     } else {
         spec_of(&mut object)
     };
@@ -421,15 +422,11 @@ fn split(kind: ConfigKind, object: Value) -> Option<(Arc<str>, Raw)> {
 }
 
 /// The `spec`; one that is absent is empty, and one that is no object is wrong.
-fn spec_of(object: &mut Map<String, Value>) -> Result<Value, Box<str>> {
+fn spec_of(object: &mut Map<String, Value>) -> Result<Value, Fault> {
     match object.remove("spec") {
         None | Some(Value::Null) => Ok(Value::Object(Map::new())),
-        Some(spec) => serde_json::from_value(spec).map(Value::Object).map_err(message),
+        Some(spec) => fault::read(spec).map(Value::Object),
     }
-}
-
-fn message(error: serde_json::Error) -> Box<str> {
-    error.to_string().into()
 }
 
 /// As in Go, `null` is the same as nothing at all.
@@ -449,7 +446,7 @@ fn without_nulls(value: Value) -> Value {
 /// Stores an object; returns whether it differs from what was stored.
 fn insert<S: DeserializeOwned + PartialEq>(map: &mut Stored<S>, name: Arc<str>, raw: Raw) -> bool {
     let Raw { uid, namespace, labels, age, spec } = raw;
-    let spec = spec.and_then(|spec| serde_json::from_value(without_nulls(spec)).map_err(message));
+    let spec = spec.and_then(|spec| fault::read(without_nulls(spec)));
     let object = Object { uid, namespace, labels, age, spec };
     if map.get(&*name) == Some(&object) {
         return false;

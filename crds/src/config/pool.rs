@@ -5,6 +5,8 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::fault::{FieldPath, OtherEntry};
+use super::objects::ConfigKind;
 use super::range::{AddressRange, Family, to_number};
 use super::special::{self, SpecialBlock};
 use crate::labels::{Labels, Selector, any_matches};
@@ -42,6 +44,8 @@ pub enum Policy {
 pub struct MetallbPolicy {
     /// Whether it is used for Services that ask for nothing in particular.
     pub auto_assign: bool,
+    /// The ranges as they are written, in order.
+    pub written: Vec<AddressRange>,
     /// Whether it is made from an `AddressPool`, which has advertisements of its own and no status.
     pub address_pool: bool,
     /// Whether IPv4 addresses that end in .0 or .255 are unusable.
@@ -163,6 +167,35 @@ impl Pool {
             Policy::Metallb(_) => PoolKind::IpAddressPool,
             Policy::Antrea(_) => PoolKind::ExternalIpPool,
         }
+    }
+
+    /// The kind of its object.
+    #[must_use]
+    pub fn object_kind(&self) -> ConfigKind {
+        match &self.policy {
+            Policy::Metallb(policy) if policy.address_pool => ConfigKind::AddressPool,
+            Policy::Metallb(_) => ConfigKind::IpAddressPool,
+            Policy::Antrea(_) => ConfigKind::ExternalIpPool,
+        }
+    }
+
+    /// The entry of its object that holds the whole range, or the list of entries if none does.
+    #[must_use]
+    pub fn entry(&self, range: &AddressRange) -> OtherEntry {
+        let holds =
+            |whole: &AddressRange| whole.contains(range.first()) && whole.contains(range.last());
+        let (list, index) = match &self.policy {
+            Policy::Metallb(policy) => ("addresses", policy.written.iter().position(holds)),
+            Policy::Antrea(policy) => {
+                ("ipRanges", policy.written.iter().position(|written| holds(&written.whole)))
+            }
+        };
+        let list = FieldPath::from("spec").name(list);
+        let field = match index {
+            Some(index) => list.index(index),
+            None => list,
+        };
+        OtherEntry { kind: self.object_kind(), name: Arc::clone(&self.name), field }
     }
 
     /// Its name among those of both kinds.

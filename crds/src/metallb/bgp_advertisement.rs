@@ -6,7 +6,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::schema;
+use super::{rules, schema};
 
 /// Which pools are announced, to which peers, with which attributes.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -36,19 +36,7 @@ use super::schema;
     )
 )]
 #[serde(default, rename_all = "camelCase")]
-#[schemars(extend("x-kubernetes-validations" = [{
-    "rule": "!has(self.serviceSelectors) || self.serviceSelectors.size() == 0 || \
-        ((!has(self.aggregationLength) || self.aggregationLength == 32) && \
-        (!has(self.aggregationLengthV6) || self.aggregationLengthV6 == 128))",
-    "message": "serviceSelectors and aggregationLength are mutually exclusive, can only be used \
-        together with default aggregationLength (32) and aggregationLengthV6 (128)",
-}, {
-    "rule": "!has(self.aggregationLength) || self.aggregationLength <= 32",
-    "message": "invalid aggregation length, must be in 1-32 range",
-}, {
-    "rule": "!has(self.aggregationLengthV6) || self.aggregationLengthV6 <= 128",
-    "message": "invalid aggregation length, must be in 0-128 range",
-}]))]
+#[schemars(extend("x-kubernetes-validations" = rules::BGP_ADVERTISEMENT))]
 pub struct BgpAdvertisementSpec {
     /// The length of the IPv4 prefixes announced: 32 announces each address by itself, less announces
     /// the network that holds it.

@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::duration::GoDuration;
-use super::schema;
+use super::{rules, schema};
 
 /// A router and how to speak with it.
 #[derive(CustomResource, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -33,40 +33,7 @@ use super::schema;
 #[serde(default, rename_all = "camelCase")]
 #[schemars(extend(
     "required" = ["myASN"],
-    // What one peer can have wrong, in the words of the webhook (contract 6.2). Of fields that refer to other objects, which MetalLB's
-    // webhook does not look at, a plain password beside a Secret among them, and of addresses, which the expressions of older API
-    // servers cannot read, nothing is said here.
-    "x-kubernetes-validations" = [
-        { "message": "missing local ASN", "rule": "self.myASN != 0" },
-        {
-            "message": "missing peer ASN and dynamicASN",
-            "rule": "(has(self.peerASN) && self.peerASN != 0) || has(self.dynamicASN)",
-        },
-        {
-            "message": "both peer ASN and dynamicASN specified",
-            "rule": "!(has(self.peerASN) && self.peerASN != 0 && has(self.dynamicASN))",
-        },
-        {
-            "message": "invalid ebgp-multihop parameter set for an ibgp peer",
-            "rule": "!(has(self.ebgpMultiHop) && self.ebgpMultiHop && has(self.peerASN) && self.peerASN == self.myASN)",
-        },
-        {
-            "message": "peer has no Address or Interface specified",
-            "rule": "(has(self.peerAddress) && self.peerAddress != '') || (has(self.interface) && self.interface != '')",
-        },
-        {
-            "message": "peer has both Address and Interface specified",
-            "rule": "!(has(self.peerAddress) && self.peerAddress != '' && has(self.interface) && self.interface != '')",
-        },
-        {
-            "message": "invalid BGPPeer timers: invalid hold time: must be 0, or 3s or more",
-            "rule": "!has(self.holdTime) || (duration(self.holdTime) >= duration('0s') && (duration(self.holdTime).getSeconds() == 0 || duration(self.holdTime).getSeconds() >= 3))",
-        },
-        {
-            "message": "invalid BGPPeer timers: invalid keepaliveTime: must not be longer than the hold time",
-            "rule": "!has(self.holdTime) || !has(self.keepaliveTime) || duration(self.keepaliveTime) <= duration(self.holdTime)",
-        },
-    ],
+    "x-kubernetes-validations" = rules::BGP_PEER,
 ))]
 pub struct BgpPeerSpec {
     /// The AS number of our side.

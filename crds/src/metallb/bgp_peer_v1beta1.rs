@@ -17,6 +17,7 @@ use serde_json::{Map, Value, json};
 use super::bgp_peer::{BgpPeerSpec as HubSpec, BgpPeerStatus};
 use super::duration::GoDuration;
 use super::schema;
+use crate::config::FieldPath;
 
 /// Where the fields of v1beta2 that v1beta1 lacks are kept while an object is shown as v1beta1.
 pub const KEPT_ANNOTATION: &str = "ferrolb.io/bgppeer-v1beta2-fields";
@@ -166,6 +167,20 @@ pub enum ConvertError {
     /// The object is not what its version says.
     #[error("BGPPeer can not be read: {0}")]
     Object(#[from] serde_json::Error),
+    /// A field of the `spec` is not what its version says.
+    #[error("BGPPeer can not be read: {}", .0.inner())]
+    Spec(#[from] serde_path_to_error::Error<serde_json::Error>),
+}
+
+impl ConvertError {
+    /// The field within `spec`; empty when that is not known, or the whole is not what it should be.
+    #[must_use]
+    pub fn field(&self) -> FieldPath {
+        match self {
+            Self::Version(_) | Self::Object(_) => FieldPath::default(),
+            Self::Spec(error) => error.path().into(),
+        }
+    }
 }
 
 /// Converts a `BGPPeer` object to `desired`, such as `metallb.io/v1beta2`: what the conversion webhook
@@ -189,10 +204,10 @@ pub fn convert(object: Value, desired: &str) -> Result<Value, ConvertError> {
     let spec = match (current.as_str(), desired) {
         (OLD, NEW) => {
             let kept = take_kept(&mut object).unwrap_or_default();
-            serde_json::to_value(hub_spec(serde_json::from_value(spec)?, kept))?
+            serde_json::to_value(hub_spec(serde_path_to_error::deserialize(spec)?, kept))?
         }
         (NEW, OLD) => {
-            let (old, kept) = old_spec(serde_json::from_value(spec)?);
+            let (old, kept) = old_spec(serde_path_to_error::deserialize(spec)?);
             if kept != HubSpec::default() {
                 put_kept(&mut object, serde_json::to_string(&kept)?);
             }

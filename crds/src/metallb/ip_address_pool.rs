@@ -6,7 +6,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::schema;
+use super::{rules, schema};
 
 /// The addresses of the pool and who may have them.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -28,9 +28,7 @@ use super::schema;
 #[serde(default, rename_all = "camelCase")]
 #[schemars(extend(
     "required" = ["addresses"],
-    "x-kubernetes-validations" = [
-        { "message": "pool has no prefixes defined", "rule": "size(self.addresses) > 0" },
-    ],
+    "x-kubernetes-validations" = rules::IP_ADDRESS_POOL,
 ))]
 pub struct IpAddressPoolSpec {
     /// The addresses of this pool, IPv4 and IPv6. An entry is a CIDR such as 192.0.2.0/28, or a range

@@ -10,6 +10,7 @@ fn pool(entries: &[&str], avoid_buggy_ips: bool) -> Pool {
         special: Vec::new(),
         contested: Vec::new(),
         policy: Policy::Metallb(MetallbPolicy {
+            written: Vec::new(),
             address_pool: false,
             auto_assign: true,
             avoid_buggy_ips,

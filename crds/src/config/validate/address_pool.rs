@@ -4,11 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::cross::{Admitted, Entry};
+use super::cross::Admitted;
+use super::entry::{Entry, PoolsOwn};
 use super::{Rejection, advertisement, pool};
 use crate::config::community::Community;
+use crate::config::fault::{Fault, FieldPath};
 use crate::config::objects::{ConfigKind, Objects};
-use crate::config::pool::{Policy, Pool};
+use crate::config::pool::Pool;
 use crate::labels::Labels;
 use crate::metallb::address_pool::{AddressPoolSpec, Advertised};
 use crate::metallb::{BgpAdvertisementSpec, IpAddressPoolSpec};
@@ -18,17 +20,13 @@ pub(super) fn parse(
     name: &Arc<str>,
     labels: &Labels,
     spec: &AddressPoolSpec,
-) -> Result<Pool, String> {
+) -> Result<Pool, Fault> {
     let as_today = IpAddressPoolSpec {
         addresses: spec.addresses.clone(),
         auto_assign: spec.auto_assign,
         ..IpAddressPoolSpec::default()
     };
-    let mut pool = pool::parse(name, labels, &as_today)?;
-    if let Policy::Metallb(policy) = &mut pool.policy {
-        policy.address_pool = true;
-    }
-    Ok(pool)
+    pool::parse(ConfigKind::AddressPool, name, labels, &as_today)
 }
 
 /// The names that no advertisement but their own selects. An older IPAddressPool of that name goes before.
@@ -49,13 +47,9 @@ pub(super) fn advertise(
     for name in names(objects).iter() {
         let spec = objects.address_pools.get(name).and_then(|object| object.spec.as_ref().ok());
         for entry in spec.map(|spec| entries(name, spec, communities)).unwrap_or_default() {
-            if let Err(message) = entry.and_then(|entry| admitted.admit(entry)) {
-                rejections.push(Rejection {
-                    kind: ConfigKind::AddressPool,
-                    name: Arc::clone(name),
-                    message,
-                    kept_last_valid: true,
-                });
+            if let Err(fault) = entry.and_then(|entry| admitted.admit(entry)) {
+                let pool = Arc::clone(name);
+                rejections.push(Rejection::new(ConfigKind::AddressPool, pool, fault, true));
             }
         }
     }
@@ -66,16 +60,25 @@ fn entries(
     pool: &Arc<str>,
     spec: &AddressPoolSpec,
     communities: &BTreeMap<Box<str>, Community>,
-) -> Vec<Result<Entry, String>> {
+) -> Vec<Result<Entry, Fault>> {
     // No object can have such a name.
     let name = |number: usize| -> Arc<str> { format!("{pool} (AddressPool, {number})").into() };
+    let protocol = || FieldPath::from("spec").name("protocol");
     match spec.advertised(pool) {
-        Advertised::Layer2(spec) => {
-            vec![advertisement::parse_l2(&name(1), &spec).map(Entry::from)]
+        Advertised::Layer2(today) => {
+            let parsed = advertisement::parse_l2(&name(1), &today).map(Entry::from);
+            vec![parsed.map_err(|fault| Fault { field: protocol(), ..fault })]
         }
         Advertised::Bgp(specs) => {
-            let entry = |(number, spec): (usize, &BgpAdvertisementSpec)| {
-                advertisement::parse_bgp(&name(number + 1), spec, communities).map(Entry::from)
+            let entry = |(index, today): (usize, &BgpAdvertisementSpec)| {
+                // Without any there is one, by the defaults.
+                let field = match spec.bgp_advertisements.is_empty() {
+                    true => protocol(),
+                    false => FieldPath::from(("bgpAdvertisements", index)).within("spec".into()),
+                };
+                let parsed = advertisement::parse_bgp(&name(index + 1), today, communities);
+                let parsed = parsed.map_err(|fault| fault.within(field.clone()))?;
+                Ok(Entry::of_pool(parsed, PoolsOwn { pool: Arc::clone(pool), field }))
             };
             specs.iter().enumerate().map(entry).collect()
         }

@@ -9,6 +9,7 @@ use crate::config::advertisement::{
     BgpAdvertisement, L2Advertisement, PoolSelection, PreferredNodes,
 };
 use crate::config::community::{Community, CommunityError, CommunityReference};
+use crate::config::fault::Fault;
 use crate::labels::Selector;
 use crate::metallb::{BgpAdvertisementSpec, L2AdvertisementSpec, PreferredNodeSelector};
 
@@ -18,7 +19,7 @@ const MOST_PREPENDS: u8 = 10;
 pub(super) fn parse_l2(
     name: &Arc<str>,
     spec: &L2AdvertisementSpec,
-) -> Result<L2Advertisement, String> {
+) -> Result<L2Advertisement, Fault> {
     Ok(L2Advertisement {
         name: name.clone(),
         pools: PoolSelection {
@@ -36,18 +37,25 @@ pub(super) fn parse_l2(
             .preferred_node_selectors
             .iter()
             .flatten()
-            .map(preferred)
+            .enumerate()
+            .map(|(index, spec)| {
+                preferred(spec).map_err(|fault| fault.within(("preferredNodeSelectors", index)))
+            })
             .collect::<Result<_, _>>()?,
     })
 }
 
-fn preferred(spec: &PreferredNodeSelector) -> Result<PreferredNodes, String> {
+fn preferred(spec: &PreferredNodeSelector) -> Result<PreferredNodes, Fault> {
     let weight = u32::try_from(spec.weight)
         .ok()
         .filter(|weight| (1..=100).contains(weight))
-        .ok_or_else(|| format!("invalid weight {}, must be in 1-100 range", spec.weight))?;
-    let preference = Selector::parse(&spec.preference)
-        .map_err(|error| format!("invalid preferredNodeSelectors: {error}"))?;
+        .ok_or_else(|| {
+            let weight = spec.weight;
+            Fault::new("weight", format!("invalid weight {weight}, must be in 1-100 range"))
+        })?;
+    let preference = Selector::parse(&spec.preference).map_err(|error| {
+        Fault::new("preference", format!("invalid preferredNodeSelectors: {error}"))
+    })?;
     Ok(PreferredNodes { weight, preference })
 }
 
@@ -55,7 +63,7 @@ pub(super) fn parse_bgp(
     name: &Arc<str>,
     spec: &BgpAdvertisementSpec,
     aliases: &BTreeMap<Box<str>, Community>,
-) -> Result<BgpAdvertisement, String> {
+) -> Result<BgpAdvertisement, Fault> {
     let pools = PoolSelection {
         names: selector::names("ipAddressPools", spec.ip_address_pools.as_deref())?,
         selectors: selector::parse(
@@ -64,18 +72,22 @@ pub(super) fn parse_bgp(
         )?,
         except: Arc::default(),
     };
-    if let Some(community) = selector::repeated(spec.communities.as_deref()) {
-        return Err(format!("duplicate definition of community {community:?}"));
+    if let Some((index, community)) = selector::repeated(spec.communities.as_deref()) {
+        let message = format!("duplicate definition of community {community:?}");
+        return Err(Fault::new(("communities", index), message));
     }
     let node_selectors = selector::parse("nodeSelectors", spec.node_selectors.as_deref())?;
     let service_selectors = selector::parse("serviceSelectors", spec.service_selectors.as_deref())?;
-    let aggregation_length = length(spec.aggregation_length, 1, 32)?;
+    let aggregation_length = length("aggregationLength", spec.aggregation_length, 1, 32)?;
     // MetalLB's schema has no lower bound here; a prefix shorter than none is none.
-    let aggregation_length_v6 = length(spec.aggregation_length_v6.map(|it| it.max(0)), 0, 128)?;
+    let aggregation_length_v6 =
+        length("aggregationLengthV6", spec.aggregation_length_v6.map(|it| it.max(0)), 0, 128)?;
     if !service_selectors.is_empty() && (aggregation_length, aggregation_length_v6) != (32, 128) {
-        return Err("serviceSelectors and aggregationLength are mutually exclusive, can only be \
-            used together with default aggregationLength (32) and aggregationLengthV6 (128)"
-            .into());
+        return Err(Fault::new(
+            "serviceSelectors",
+            "serviceSelectors and aggregationLength are mutually exclusive, can only be used together with \
+             default aggregationLength (32) and aggregationLengthV6 (128)",
+        ));
     }
     let (community_references, communities) = communities(spec.communities.as_deref(), aliases)?;
     Ok(BgpAdvertisement {
@@ -93,8 +105,9 @@ pub(super) fn parse_bgp(
             .as_path_prepend
             .map(|times| match times {
                 0..=MOST_PREPENDS => Ok(times),
-                _ => Err(format!(
-                    "invalid asPathPrepend {times}, must be in 0-{MOST_PREPENDS} range"
+                _ => Err(Fault::new(
+                    "asPathPrepend",
+                    format!("invalid asPathPrepend {times}, must be in 0-{MOST_PREPENDS} range"),
                 )),
             })
             .transpose()?
@@ -104,7 +117,12 @@ pub(super) fn parse_bgp(
             .extended_communities
             .iter()
             .flatten()
-            .map(|text| text.parse().map_err(|error: CommunityError| error.to_string()))
+            .enumerate()
+            .map(|(index, text)| {
+                text.parse().map_err(|error: CommunityError| {
+                    Fault::new(("extendedCommunities", index), error.to_string())
+                })
+            })
             .collect::<Result<_, _>>()?,
         external_ip_pools: spec
             .external_ip_pools
@@ -116,10 +134,12 @@ pub(super) fn parse_bgp(
 }
 
 /// A prefix length; `most` when absent.
-fn length(value: Option<i32>, least: u8, most: u8) -> Result<u8, String> {
+fn length(field: &'static str, value: Option<i32>, least: u8, most: u8) -> Result<u8, Fault> {
     let Some(value) = value else { return Ok(most) };
     u8::try_from(value).ok().filter(|value| (least..=most).contains(value)).ok_or_else(|| {
-        format!("invalid aggregation length {value}, must be in {least}-{most} range")
+        let message =
+            format!("invalid aggregation length {value}, must be in {least}-{most} range");
+        Fault::new(field, message)
     })
 }
 
@@ -127,25 +147,24 @@ fn length(value: Option<i32>, least: u8, most: u8) -> Result<u8, String> {
 fn communities(
     texts: Option<&[String]>,
     aliases: &BTreeMap<Box<str>, Community>,
-) -> Result<(Vec<CommunityReference>, BTreeSet<Community>), String> {
+) -> Result<(Vec<CommunityReference>, BTreeSet<Community>), Fault> {
     let mut references = Vec::new();
     let mut values = BTreeSet::new();
-    for text in texts.unwrap_or_default() {
-        let reference: CommunityReference =
-            text.parse().map_err(|error: CommunityError| unusable(&error, text))?;
+    for (index, text) in texts.unwrap_or_default().iter().enumerate() {
+        let unusable = |error: CommunityError| {
+            let message = format!("{error}\ninvalid community {text:?} in BGP advertisement");
+            Fault::new(("communities", index), message)
+        };
+        let reference: CommunityReference = text.parse().map_err(unusable)?;
         values.insert(match &reference {
             CommunityReference::Value(value) => *value,
             CommunityReference::Alias(alias) => aliases
                 .get(alias)
                 .copied()
                 .or_else(|| Community::well_known(alias))
-                .ok_or_else(|| unusable(&CommunityError::Format(text.clone()), text))?,
+                .ok_or_else(|| unusable(CommunityError::Format(text.clone())))?,
         });
         references.push(reference);
     }
     Ok((references, values))
-}
-
-fn unusable(error: &CommunityError, text: &str) -> String {
-    format!("{error}\ninvalid community {text:?} in BGP advertisement")
 }

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::config::fault::Fault;
 use crate::config::objects::Object;
 use crate::config::peer::BfdProfile;
 use crate::metallb::BfdProfileSpec;
@@ -12,19 +13,23 @@ pub(super) fn parse(
     name: &Arc<str>,
     _: &Object<BfdProfileSpec>,
     spec: &BfdProfileSpec,
-) -> Result<BfdProfile, String> {
-    let number = |field: &str, value: Option<u32>, low: u32, high: u32, default: u32| {
+) -> Result<BfdProfile, Fault> {
+    let number = |field: &'static str, value: Option<u32>, low: u32, high: u32, default: u32| {
         let value = value.unwrap_or(default);
         if (low..=high).contains(&value) {
             return Ok(value);
         }
-        Err(format!(
-            "parsing bfd profile {name}: {field}: invalid value {value}, must be in {low}-{high} range"
+        Err(Fault::new(
+            field,
+            format!(
+                "parsing bfd profile {name}: {field}: invalid value {value}, must be in {low}-{high} range"
+            ),
         ))
     };
     let octet = |field, value, low, high, default| {
-        number(field, value, low, high, default)
-            .and_then(|value| u8::try_from(value).map_err(|error| error.to_string()))
+        number(field, value, low, high, default).and_then(|value| {
+            u8::try_from(value).map_err(|error| Fault::new(field, error.to_string()))
+        })
     };
     let interval = |field, value, default| {
         number(field, value, 10, 60_000, default)

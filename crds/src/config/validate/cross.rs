@@ -7,78 +7,23 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::pool::Ranges;
+use super::entry::{Entry, PoolsOwn};
+use super::pool::{Overlap, Ranges};
 use super::{Rejection, external_pool};
 use crate::config::Config;
 use crate::config::advertisement::{BgpAdvertisement, L2Advertisement};
-use crate::config::objects::ConfigKind;
+use crate::config::fault::{Fault, FieldPath, OtherEntry};
+use crate::config::objects::{ConfigKind, Objects};
 use crate::config::peer::Peer;
 use crate::config::pool::{Policy, Pool, PoolId, PoolKind};
 use crate::config::range::{AddressRange, Family};
 use crate::labels::Labels;
 
-/// An object of one of the kinds that are looked at together.
-pub(super) enum Entry {
-    Pool(Box<Pool>),
-    L2(Box<L2Advertisement>),
-    Bgp(Box<BgpAdvertisement>),
-    Peer(Box<Peer>),
-}
-
-impl From<Pool> for Entry {
-    fn from(pool: Pool) -> Self {
-        Self::Pool(Box::new(pool))
-    }
-}
-
-impl From<L2Advertisement> for Entry {
-    fn from(advertisement: L2Advertisement) -> Self {
-        Self::L2(Box::new(advertisement))
-    }
-}
-
-impl From<BgpAdvertisement> for Entry {
-    fn from(advertisement: BgpAdvertisement) -> Self {
-        Self::Bgp(Box::new(advertisement))
-    }
-}
-
-impl From<Peer> for Entry {
-    fn from(peer: Peer) -> Self {
-        Self::Peer(Box::new(peer))
-    }
-}
-
-impl Entry {
-    /// The object's version in the configuration in use.
-    pub(super) fn last_valid(previous: &Config, kind: ConfigKind, name: &str) -> Option<Self> {
-        match kind {
-            ConfigKind::IpAddressPool | ConfigKind::AddressPool => {
-                let pool = previous
-                    .pools
-                    .get(name)
-                    .filter(|pool| pool.is_address_pool() == (kind == ConfigKind::AddressPool));
-                pool.cloned().map(Self::from)
-            }
-            ConfigKind::L2Advertisement => {
-                previous.l2_advertisements.get(name).cloned().map(Self::from)
-            }
-            ConfigKind::BgpAdvertisement => {
-                previous.bgp_advertisements.get(name).cloned().map(Self::from)
-            }
-            ConfigKind::BgpPeer => previous.peers.get(name).cloned().map(Self::from),
-            ConfigKind::ExternalIpPool => {
-                previous.external_pools.get(name).cloned().map(Self::from)
-            }
-            ConfigKind::BfdProfile | ConfigKind::Community => None,
-        }
-    }
-}
-
 /// The objects admitted so far; no two of them contradict each other.
 pub(super) struct Admitted<'a> {
+    objects: &'a Objects,
     nodes: &'a BTreeMap<Arc<str>, Labels>,
-    ranges: Ranges,
+    ranges: Ranges<PoolId>,
     pools: BTreeMap<PoolId, Pool>,
     l2_advertisements: BTreeMap<Arc<str>, L2Advertisement>,
     bgp_advertisements: BTreeMap<Arc<str>, BgpAdvertisement>,
@@ -89,11 +34,14 @@ pub(super) struct Admitted<'a> {
     local_prefs: BTreeSet<u32>,
     /// The peers whose BFD profile has echo.
     echo_peers: BTreeSet<Arc<str>>,
+    /// The BGP advertisements that are written in an `AddressPool`.
+    of_pools: BTreeMap<Arc<str>, PoolsOwn>,
 }
 
 impl<'a> Admitted<'a> {
-    pub(super) fn new(nodes: &'a BTreeMap<Arc<str>, Labels>) -> Self {
+    pub(super) fn new(objects: &'a Objects, nodes: &'a BTreeMap<Arc<str>, Labels>) -> Self {
         Self {
+            objects,
             nodes,
             ranges: Ranges::default(),
             pools: BTreeMap::new(),
@@ -103,6 +51,7 @@ impl<'a> Admitted<'a> {
             selecting: BTreeMap::new(),
             local_prefs: BTreeSet::new(),
             echo_peers: BTreeSet::new(),
+            of_pools: BTreeMap::new(),
         }
     }
 
@@ -123,61 +72,62 @@ impl<'a> Admitted<'a> {
     /// anew, and both say so.
     fn contest(&mut self) -> Vec<Rejection> {
         let of_kind = |kind| self.pools.values().filter(move |pool: &&Pool| pool.kind() == kind);
-        let mut found: BTreeMap<PoolId, Vec<(AddressRange, String)>> = BTreeMap::new();
+        let mut found: BTreeMap<PoolId, Vec<(AddressRange, Fault)>> = BTreeMap::new();
         for external in of_kind(PoolKind::ExternalIpPool) {
             for own in of_kind(PoolKind::IpAddressPool) {
                 for (a, b) in
                     external.ranges.iter().flat_map(|a| own.ranges.iter().map(move |b| (a, b)))
                 {
                     let Some(both) = a.intersection(b) else { continue };
-                    let says = |range: &AddressRange, other: &AddressRange, pool: &Pool| {
-                        format!(
-                            "range [{range}] overlaps with range [{other}] of {}: no new address is given from \
+                    let says =
+                        |(range, pool): (&AddressRange, &Pool),
+                         (other, holder): (&AddressRange, &Pool)| {
+                            let message = format!(
+                                "range [{range}] overlaps with range [{other}] of {}: no new address is given from \
                              what both hold",
-                            pool.id()
-                        )
-                    };
-                    found.entry(external.id()).or_default().push((both, says(a, b, own)));
-                    found.entry(own.id()).or_default().push((both, says(b, a, external)));
+                                holder.id()
+                            );
+                            Fault::new(pool.entry(range).field, message)
+                                .against(holder.entry(other))
+                        };
+                    let (a, b) = ((a, external), (b, own));
+                    found.entry(external.id()).or_default().push((both, says(a, b)));
+                    found.entry(own.id()).or_default().push((both, says(b, a)));
                 }
             }
         }
         let mut rejections = Vec::new();
         for (id, contests) in found {
-            let messages: Vec<&str> = contests.iter().map(|(_, message)| &**message).collect();
-            rejections.push(Rejection {
-                kind: match id.kind {
-                    PoolKind::IpAddressPool
-                        if self.pools.get(&id).is_some_and(Pool::is_address_pool) =>
-                    {
-                        ConfigKind::AddressPool
-                    }
-                    PoolKind::IpAddressPool => ConfigKind::IpAddressPool,
-                    PoolKind::ExternalIpPool => ConfigKind::ExternalIpPool,
-                },
-                name: Arc::clone(&id.name),
-                message: messages.join("\n"),
-                kept_last_valid: true,
-            });
-            if let Some(pool) = self.pools.get_mut(&id) {
-                pool.contested = contests.into_iter().map(|(range, _)| range).collect();
-            }
+            let messages: Vec<&str> = contests.iter().map(|(_, fault)| &*fault.message).collect();
+            let message = messages.join("\n");
+            let Some((pool, (_, first))) = self.pools.get_mut(&id).zip(contests.first()) else {
+                continue;
+            };
+            let fault = Fault { message, ..first.clone() };
+            rejections.push(Rejection::new(pool.object_kind(), id.name, fault, true));
+            pool.contested = contests.into_iter().map(|(range, _)| range).collect();
         }
         rejections
     }
 
     /// Takes an object in, or says what it contradicts.
-    pub(super) fn admit(&mut self, entry: Entry) -> Result<(), String> {
+    pub(super) fn admit(&mut self, entry: Entry) -> Result<(), Fault> {
         match entry {
             Entry::Pool(pool) => {
-                if self.pools.contains_key(&pool.id()) {
-                    return Err(format!("duplicate definition of pool {:?}", pool.name));
+                if let Some(other) = self.pools.get(&pool.id()) {
+                    let field = || FieldPath::from("metadata").name("name");
+                    let message = format!("duplicate definition of pool {:?}", pool.name);
+                    let (kind, name) = (other.object_kind(), Arc::clone(&other.name));
+                    let other = OtherEntry { kind, name, field: field() };
+                    return Err(Fault::new(field(), message).against(other));
                 }
                 let selecting = self.check_pool(&pool)?;
                 self.selecting.insert(pool.id(), selecting);
                 if pool.kind() == PoolKind::IpAddressPool {
                     for range in &pool.ranges {
-                        self.ranges.admit(&pool.name, range)?;
+                        self.ranges
+                            .admit(&pool.name, range, pool.id())
+                            .map_err(|overlap| self.overlap(&pool, range, overlap))?;
                     }
                 }
                 // Of a version that was valid before, the same may have become contested or free again.
@@ -186,7 +136,10 @@ impl<'a> Admitted<'a> {
             Entry::L2(advertisement) => {
                 self.l2_advertisements.insert(advertisement.name.clone(), *advertisement);
             }
-            Entry::Bgp(advertisement) => {
+            Entry::Bgp(advertisement, own) => {
+                if let Some(own) = own {
+                    self.of_pools.insert(advertisement.name.clone(), own);
+                }
                 for pool in self.check_advertisement(&advertisement)? {
                     self.selecting.entry(pool).or_default().push(advertisement.name.clone());
                 }
@@ -205,14 +158,18 @@ impl<'a> Admitted<'a> {
     }
 
     /// The advertisements that select the pool, if none of them contradicts it.
-    fn check_pool(&self, pool: &Pool) -> Result<Vec<Arc<str>>, String> {
+    fn check_pool(&self, pool: &Pool) -> Result<Vec<Arc<str>>, Fault> {
         match &pool.policy {
             Policy::Metallb(_) => {
-                pool.ranges.iter().try_for_each(|range| self.ranges.check(&pool.name, range))?;
+                pool.ranges.iter().try_for_each(|range| {
+                    let free = self.ranges.check(&pool.name, range);
+                    free.map_err(|overlap| self.overlap(pool, range, overlap))
+                })?;
             }
             Policy::Antrea(policy) => {
-                let overlap = policy.written.iter().find_map(|range| {
-                    self.pools.values().find_map(|other| external_pool::overlap(range, other))
+                let overlap = policy.written.iter().enumerate().find_map(|(index, range)| {
+                    let mut others = self.pools.values();
+                    others.find_map(|other| external_pool::overlap(index, range, other))
                 });
                 overlap.map_or(Ok(()), Err)?;
             }
@@ -223,11 +180,21 @@ impl<'a> Admitted<'a> {
             .filter(|advertisement| advertisement.selects_pool(pool))
             .collect();
         for (index, one) in selecting.iter().enumerate() {
-            check_aggregation(one, pool)?;
-            self.check_echo(one, pool)?;
+            if let Some(aggregate) = self.aggregation(one, pool) {
+                let Aggregation { message, advertisement, entry } = aggregate;
+                return Err(Fault::new(entry.field, message).against(advertisement));
+            }
+            if let Some((peer, range)) = self.echo_peer(one, pool) {
+                let message = echo_text(one, pool, peer);
+                return Err(Fault::new(pool.entry(range).field, message).against(bfd_profile(peer)));
+            }
             if self.local_prefs.len() > 1 {
                 for other in selecting.iter().take(index) {
-                    self.check_local_pref(one, other, pool)?;
+                    if let Some(message) = self.local_pref(one, other, pool) {
+                        // Neither entry of the pool is guilty of it.
+                        let fault = Fault::new(FieldPath::default(), message);
+                        return Err(fault.against(self.part(one, "localPref")));
+                    }
                 }
             }
         }
@@ -236,19 +203,28 @@ impl<'a> Admitted<'a> {
 
     /// The pools that the advertisement selects, if none of them contradicts it, nor another
     /// advertisement of one of them.
-    fn check_advertisement(&self, advertisement: &BgpAdvertisement) -> Result<Vec<PoolId>, String> {
+    fn check_advertisement(&self, advertisement: &BgpAdvertisement) -> Result<Vec<PoolId>, Fault> {
         let pools = self.pools_of(advertisement);
         let others_differ = self.local_prefs.iter().any(|pref| *pref != advertisement.local_pref);
         for pool in &pools {
-            check_aggregation(advertisement, pool)?;
-            self.check_echo(advertisement, pool)?;
+            if let Some(aggregate) = self.aggregation(advertisement, pool) {
+                let Aggregation { message, advertisement, entry } = aggregate;
+                return Err(Fault::new(advertisement.field, message).against(entry));
+            }
+            if let Some((peer, _)) = self.echo_peer(advertisement, pool) {
+                let message = echo_text(advertisement, pool, peer);
+                let field = self.reference(advertisement, peer);
+                return Err(Fault::new(field, message).against(bfd_profile(peer)));
+            }
             if others_differ {
-                self.selecting
-                    .get(&pool.id())
-                    .into_iter()
-                    .flatten()
-                    .filter_map(|other| self.bgp_advertisements.get(other))
-                    .try_for_each(|other| self.check_local_pref(advertisement, other, pool))?;
+                let others = self.selecting.get(&pool.id()).into_iter().flatten();
+                for other in others.filter_map(|other| self.bgp_advertisements.get(other)) {
+                    if let Some(message) = self.local_pref(advertisement, other, pool) {
+                        let fault =
+                            Fault::new(self.part(advertisement, "localPref").field, message);
+                        return Err(fault.against(self.part(other, "localPref")));
+                    }
+                }
             }
         }
         Ok(pools.into_iter().map(Pool::id).collect())
@@ -269,35 +245,74 @@ impl<'a> Admitted<'a> {
         self.pools.values().filter(|pool| advertisement.selects_pool(pool)).collect()
     }
 
-    fn check_peer(&self, peer: &Peer) -> Result<(), String> {
+    fn check_peer(&self, peer: &Peer) -> Result<(), Fault> {
         if !uses_echo(peer) {
             return Ok(());
         }
-        self.bgp_advertisements
-            .values()
-            .filter(|advertisement| {
-                advertisement.peers.is_empty() || advertisement.peers.contains(&*peer.name)
-            })
-            .try_for_each(|advertisement| {
-                self.pools_of(advertisement)
-                    .into_iter()
-                    .try_for_each(|pool| check_echo_of(advertisement, pool, &peer.name))
-            })
+        let reaches =
+            |it: &&BgpAdvertisement| it.peers.is_empty() || it.peers.contains(&*peer.name);
+        for advertisement in self.bgp_advertisements.values().filter(reaches) {
+            let pools = self.pools_of(advertisement);
+            let mut ipv6 = pools.into_iter().filter_map(|pool| Some((pool, ipv6_range(pool)?)));
+            if let Some((pool, range)) = ipv6.next() {
+                let message = echo_text(advertisement, pool, &peer.name);
+                let field = bfd_profile(&peer.name).field;
+                return Err(Fault::new(field, message).against(pool.entry(range)));
+            }
+        }
+        Ok(())
+    }
+
+    /// What is wrong with a range that overlaps with one of an admitted pool.
+    fn overlap(&self, pool: &Pool, range: &AddressRange, overlap: Overlap<PoolId>) -> Fault {
+        let Overlap { message, earlier, holder } = overlap;
+        let holder = self.pools.get(&holder).unwrap_or(pool);
+        Fault::new(pool.entry(range).field, message).against(holder.entry(&earlier))
+    }
+
+    /// A field of an advertisement, as it is written.
+    fn part(&self, advertisement: &BgpAdvertisement, field: &'static str) -> OtherEntry {
+        match self.of_pools.get(&advertisement.name) {
+            Some(PoolsOwn { pool, field: outer }) => OtherEntry {
+                kind: ConfigKind::AddressPool,
+                name: Arc::clone(pool),
+                field: outer.clone().name(field),
+            },
+            None => OtherEntry {
+                kind: ConfigKind::BgpAdvertisement,
+                name: Arc::clone(&advertisement.name),
+                field: FieldPath::from("spec").name(field),
+            },
+        }
+    }
+
+    /// Where an advertisement names a peer. One that names none is for all of them.
+    fn reference(&self, advertisement: &BgpAdvertisement, peer: &str) -> FieldPath {
+        if let Some(own) = self.of_pools.get(&advertisement.name) {
+            return own.field.clone();
+        }
+        let object = self.objects.bgp_advertisements.get(&advertisement.name);
+        let peers = object.and_then(|object| object.spec.as_ref().ok()?.peers.as_ref());
+        let list = FieldPath::from("spec").name("peers");
+        match peers.into_iter().flatten().position(|name| name == peer) {
+            Some(index) => list.index(index),
+            None => list,
+        }
     }
 
     /// Two advertisements of one pool must not ask for different LOCAL_PREFs of the same route.
-    fn check_local_pref(
+    fn local_pref(
         &self,
         one: &BgpAdvertisement,
         other: &BgpAdvertisement,
         pool: &Pool,
-    ) -> Result<(), String> {
+    ) -> Option<String> {
         let for_some_services =
             !one.service_selectors.is_empty() || !other.service_selectors.is_empty();
         if for_some_services || !one.conflicts_with(other, pool) || !self.share_a_node(one, other) {
-            return Ok(());
+            return None;
         }
-        Err(format!(
+        Some(format!(
             "invalid local preference {}: local preferernce {} was already set for the same type of \
              BGP update, by BGPAdvertisement {:?} for pool {:?}",
             one.local_pref, other.local_pref, other.name, pool.name
@@ -312,47 +327,78 @@ impl<'a> Admitted<'a> {
                 .any(|labels| one.selects_node(labels) && other.selects_node(labels))
     }
 
-    fn check_echo(&self, advertisement: &BgpAdvertisement, pool: &Pool) -> Result<(), String> {
+    /// The peer with echo that the pool must not be advertised to, and the range for which not. Echo packets are for IPv4, so a session that uses them carries
+    /// no IPv6 pool.
+    fn echo_peer<'p>(
+        &self,
+        advertisement: &BgpAdvertisement,
+        pool: &'p Pool,
+    ) -> Option<(&Arc<str>, &'p AddressRange)> {
         let targets_all = advertisement.peers.is_empty();
-        self.echo_peers
+        let mut reached = self
+            .echo_peers
             .iter()
-            .filter(|peer| targets_all || advertisement.peers.contains(&***peer))
-            .try_for_each(|peer| check_echo_of(advertisement, pool, peer))
+            .filter(|peer| targets_all || advertisement.peers.contains(&***peer));
+        reached.next().zip(ipv6_range(pool))
     }
+
+    /// An aggregate must not reach beyond what a selected pool holds: of each entry, one CIDR covers it.
+    fn aggregation(&self, advertisement: &BgpAdvertisement, pool: &Pool) -> Option<Aggregation> {
+        let lengths = (advertisement.aggregation_length, advertisement.aggregation_length_v6);
+        if lengths == (32, 128) {
+            return None;
+        }
+        pool.ranges.iter().find_map(|range| {
+            let length = advertisement.length_for(range.family());
+            let prefix = range.shortest_prefix();
+            let message = || {
+                format!(
+                    "invalid aggregation length {length}: prefix {prefix} in this pool is more specific \
+                     than the aggregation length for addresses {range}"
+                )
+            };
+            (length < prefix).then(|| Aggregation {
+                message: message(),
+                advertisement: self.part(
+                    advertisement,
+                    match range.family() {
+                        Family::V4 => "aggregationLength",
+                        Family::V6 => "aggregationLengthV6",
+                    },
+                ),
+                entry: pool.entry(range),
+            })
+        })
+    }
+}
+
+/// An aggregate that reaches beyond an entry of a pool.
+struct Aggregation {
+    message: String,
+    /// The field of the advertisement.
+    advertisement: OtherEntry,
+    /// The entry of the pool.
+    entry: OtherEntry,
 }
 
 fn uses_echo(peer: &Peer) -> bool {
     peer.bfd_profile.as_ref().is_some_and(|profile| profile.echo_mode)
 }
 
-/// Echo packets are for IPv4, so a session that uses them carries no IPv6 pool that is selected.
-fn check_echo_of(advertisement: &BgpAdvertisement, pool: &Pool, peer: &str) -> Result<(), String> {
-    if !pool.has_family(Family::V6) {
-        return Ok(());
-    }
-    Err(format!(
+fn ipv6_range(pool: &Pool) -> Option<&AddressRange> {
+    pool.ranges.iter().find(|range| range.family() == Family::V6)
+}
+
+fn echo_text(advertisement: &BgpAdvertisement, pool: &Pool, peer: &str) -> String {
+    format!(
         "pool {} has bgpadvertisement {} which references peer {peer} which has bfd echo enabled, \
          which is not possible",
         pool.name, advertisement.name
-    ))
+    )
 }
 
-/// An aggregate must not reach beyond what a selected pool holds: of each entry, one CIDR covers it.
-fn check_aggregation(advertisement: &BgpAdvertisement, pool: &Pool) -> Result<(), String> {
-    let default =
-        (advertisement.aggregation_length, advertisement.aggregation_length_v6) == (32, 128);
-    if default {
-        return Ok(());
-    }
-    for range in &pool.ranges {
-        let length = advertisement.length_for(range.family());
-        let prefix = range.shortest_prefix();
-        if length < prefix {
-            return Err(format!(
-                "invalid aggregation length {length}: prefix {prefix} in this pool is more specific \
-                 than the aggregation length for addresses {range}"
-            ));
-        }
-    }
-    Ok(())
+/// Where a peer names its profile.
+fn bfd_profile(peer: &Arc<str>) -> OtherEntry {
+    let field = FieldPath::from("spec").name("bfdProfile");
+    OtherEntry { kind: ConfigKind::BgpPeer, name: Arc::clone(peer), field }
 }

@@ -8,9 +8,14 @@ use ipnet::IpNet;
 
 use crate::address::{PrefixError, parse_address, parse_prefix};
 use crate::antrea::{ExternalIpPoolSpec, IpRange, SubnetInfo};
+use crate::config::fault::{Fault, FieldPath, OtherEntry};
+use crate::config::objects::ConfigKind;
 use crate::config::pool::{AntreaPolicy, Policy, Pool, WrittenRange, without_special};
 use crate::config::range::{AddressRange, Family, from_number, to_number};
 use crate::labels::{Labels, Selector};
+
+/// The field of the ranges.
+const LIST: &str = "ipRanges";
 
 /// So many addresses of a range are given at most.
 const MOST: u128 = 65_536;
@@ -19,21 +24,26 @@ pub(super) fn parse(
     name: &Arc<str>,
     labels: &Labels,
     spec: &ExternalIpPoolSpec,
-) -> Result<Pool, String> {
-    let subnet = spec.subnet_info.as_ref().map(Subnet::parse).transpose()?;
-    let written = spec.ip_ranges.iter().map(range).collect::<Result<Vec<_>, _>>()?;
+) -> Result<Pool, Fault> {
+    let subnet = spec.subnet_info.as_ref().map(Subnet::parse).transpose();
+    let subnet = subnet.map_err(|fault| fault.within("subnetInfo"))?;
+    let entries = spec.ip_ranges.iter().enumerate();
+    let written = entries
+        .map(|(index, entry)| range(entry).map_err(|text| Fault::new((LIST, index), text)))
+        .collect::<Result<Vec<_>, _>>()?;
     if let Some(subnet) = &subnet {
-        let outside =
-            written.iter().find(|range| !subnet.holds(&range.whole)).map(|range| &range.text);
-        if let Some(text) = outside {
-            return Err(format!("range [{text}] must be a strict subset of the subnet {subnet}"));
+        let outside = written.iter().enumerate().find(|(_, range)| !subnet.holds(&range.whole));
+        if let Some((index, WrittenRange { text, .. })) = outside {
+            let message = format!("range [{text}] must be a strict subset of the subnet {subnet}");
+            return Err(Fault::new((LIST, index), message));
         }
     }
     for (index, range) in written.iter().enumerate() {
-        if let Some(earlier) =
-            written.iter().take(index).find(|earlier| earlier.whole.overlaps(&range.whole))
-        {
-            return Err(format!("range [{}] overlaps with range [{}]", range.text, earlier.text));
+        let mut before = written.iter().take(index).enumerate();
+        let earlier = before.find(|(_, earlier)| earlier.whole.overlaps(&range.whole));
+        if let Some((earlier, WrittenRange { text, .. })) = earlier {
+            let message = format!("range [{}] overlaps with range [{text}]", range.text);
+            return Err(Fault::new((LIST, index), message).against(of_pool(name, earlier)));
         }
     }
     let ranges = spec.ip_ranges.iter().zip(&written).map(|(spec, range)| given(spec, &range.whole));
@@ -63,14 +73,23 @@ pub(crate) fn removed(old: &ExternalIpPoolSpec, new: &ExternalIpPoolSpec) -> Opt
         .then(|| format!("existing IPRanges [{}] cannot be updated or deleted", gone.join(" ")))
 }
 
-/// What the range overlaps with in another pool, in the words of contract C.3 (rule 5).
-pub(super) fn overlap(range: &WrittenRange, other: &Pool) -> Option<String> {
+/// What the range with this index overlaps with in another pool, in the words of contract C.3 (rule 5).
+pub(super) fn overlap(index: usize, range: &WrittenRange, other: &Pool) -> Option<Fault> {
     let Policy::Antrea(policy) = &other.policy else { return None };
-    let old = policy.written.iter().find(|old| old.whole.overlaps(&range.whole))?;
-    Some(format!(
-        "range [{}] overlaps with range [{}] of ExternalIPPool {}",
-        range.text, old.text, other.name
-    ))
+    let mut written = policy.written.iter().enumerate();
+    let (old, WrittenRange { text, .. }) =
+        written.find(|(_, old)| old.whole.overlaps(&range.whole))?;
+    let message = format!(
+        "range [{}] overlaps with range [{text}] of ExternalIPPool {}",
+        range.text, other.name
+    );
+    Some(Fault::new((LIST, index), message).within("spec").against(of_pool(&other.name, old)))
+}
+
+/// A range of a pool.
+fn of_pool(name: &Arc<str>, index: usize) -> OtherEntry {
+    let field = FieldPath::from((LIST, index)).within("spec".into());
+    OtherEntry { kind: ConfigKind::ExternalIpPool, name: Arc::clone(name), field }
 }
 
 fn text(range: &IpRange) -> String {
@@ -132,16 +151,18 @@ struct Subnet {
 }
 
 impl Subnet {
-    fn parse(spec: &SubnetInfo) -> Result<Self, String> {
+    fn parse(spec: &SubnetInfo) -> Result<Self, Fault> {
         let SubnetInfo { gateway, prefix_length, .. } = spec;
-        let address =
-            parse_address(gateway).ok_or_else(|| format!("invalid gateway address {gateway}"))?;
+        let address = parse_address(gateway)
+            .ok_or_else(|| Fault::new("gateway", format!("invalid gateway address {gateway}")))?;
         let longest = if address.is_ipv4() { 31 } else { 127 };
         let net = u8::try_from(*prefix_length)
             .ok()
             .filter(|length| (1..=longest).contains(length))
             .and_then(|length| IpNet::new(address, length).ok())
-            .ok_or_else(|| format!("invalid prefixLength {prefix_length}"))?;
+            .ok_or_else(|| {
+                Fault::new("prefixLength", format!("invalid prefixLength {prefix_length}"))
+            })?;
         Ok(Self { gateway: address, net, text: format!("{gateway}/{prefix_length}") })
     }
 

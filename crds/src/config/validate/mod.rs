@@ -13,6 +13,7 @@ mod advertisement;
 mod bfd;
 mod community;
 mod cross;
+mod entry;
 mod external_pool;
 mod peer;
 mod pool;
@@ -22,10 +23,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use super::fault::{Fault, FieldPath, OtherEntry};
 use super::objects::{Age, ConfigKind, Object, Objects, Stored};
 use super::{Config, InvalidPool, UnusablePeer};
 use crate::labels::{Labels, Selector};
-use cross::{Admitted, Entry};
+use cross::Admitted;
+use entry::Entry;
 pub(crate) use external_pool::removed as removed_ranges;
 pub(crate) use peer::forget_what_metallb_takes;
 
@@ -36,10 +39,21 @@ pub struct Rejection {
     pub kind: ConfigKind,
     /// The object's name.
     pub name: Arc<str>,
+    /// The field that is wrong, in the object as it was given; empty for the object as a whole.
+    pub field: FieldPath,
     /// What is wrong, in the contract's text; some texts have two lines.
     pub message: String,
+    /// What it contradicts, where that is an entry of another object or an earlier one of its own. Of several the first.
+    pub other: Option<OtherEntry>,
     /// Whether its last valid version is still in use.
     pub kept_last_valid: bool,
+}
+
+impl Rejection {
+    fn new(kind: ConfigKind, name: Arc<str>, fault: Fault, kept_last_valid: bool) -> Self {
+        let Fault { field, message, other } = fault;
+        Self { kind, name, field, message, other, kept_last_valid }
+    }
 }
 
 impl fmt::Display for Rejection {
@@ -79,7 +93,7 @@ pub fn validate(
     let mut rejections = Vec::new();
 
     let candidates = parse_all(&objects.communities, ConfigKind::Community, community::parse);
-    let mut aliases = community::Aliases::default();
+    let mut aliases = community::Aliases::new(&objects.communities);
     rejections.extend(settle(
         candidates,
         |candidate| previous.community_objects.get(&candidate.name).cloned(),
@@ -90,7 +104,7 @@ pub fn validate(
 
     let mut candidates =
         parse_all(&objects.pools, ConfigKind::IpAddressPool, |name, object, spec| {
-            pool::parse(name, &object.labels, spec).map(Entry::from)
+            pool::parse(ConfigKind::IpAddressPool, name, &object.labels, spec).map(Entry::from)
         });
     candidates.extend(parse_all(
         &objects.external_pools,
@@ -155,7 +169,7 @@ pub fn validate(
         candidates.extend(own.into_iter().map(|advertisement| advertisement.map(Entry::from)));
     }
 
-    let mut admitted = Admitted::new(nodes);
+    let mut admitted = Admitted::new(objects, nodes);
     rejections.extend(settle(
         candidates,
         |candidate| Entry::last_valid(previous, candidate.kind, &candidate.name),
@@ -235,7 +249,7 @@ struct Candidate<T> {
     kind: ConfigKind,
     name: Arc<str>,
     age: Age,
-    parsed: Result<T, String>,
+    parsed: Result<T, Fault>,
 }
 
 impl<T> Candidate<T> {
@@ -248,15 +262,19 @@ impl<T> Candidate<T> {
 fn parse_all<S, T>(
     stored: &Stored<S>,
     kind: ConfigKind,
-    parse: impl Fn(&Arc<str>, &Object<S>, &S) -> Result<T, String>,
+    parse: impl Fn(&Arc<str>, &Object<S>, &S) -> Result<T, Fault>,
 ) -> Vec<Candidate<T>> {
     stored
         .iter()
         .map(|(name, object)| {
             let parsed = match &object.spec {
                 Ok(spec) => parse(name, object, spec),
-                Err(error) => Err(format!("{kind} {name:?} can not be read: {error}")),
+                Err(fault) => Err(fault
+                    .clone()
+                    .reworded(|error| format!("{kind} {name:?} can not be read: {error}"))),
             };
+            // Parsers know no more than the spec.
+            let parsed = parsed.map_err(|fault| fault.within("spec"));
             Candidate { kind, name: name.clone(), age: object.age, parsed }
         })
         .collect()
@@ -266,22 +284,22 @@ fn parse_all<S, T>(
 fn settle<T>(
     mut candidates: Vec<Candidate<T>>,
     last_valid: impl Fn(&Candidate<()>) -> Option<T>,
-    mut admit: impl FnMut(&Arc<str>, T) -> Result<(), String>,
+    mut admit: impl FnMut(&Arc<str>, T) -> Result<(), Fault>,
 ) -> Vec<Rejection> {
     candidates.sort_by(|a, b| (a.age, a.kind, &a.name).cmp(&(b.age, b.kind, &b.name)));
-    let failed: Vec<(Candidate<()>, String)> = candidates
+    let failed: Vec<(Candidate<()>, Fault)> = candidates
         .into_iter()
         .filter_map(|Candidate { kind, name, age, parsed }| {
-            let message = parsed.and_then(|value| admit(&name, value)).err()?;
-            Some((Candidate { kind, name, age, parsed: Ok(()) }, message))
+            let fault = parsed.and_then(|value| admit(&name, value)).err()?;
+            Some((Candidate { kind, name, age, parsed: Ok(()) }, fault))
         })
         .collect();
     failed
         .into_iter()
-        .map(|(candidate, message)| {
+        .map(|(candidate, fault)| {
             let kept_last_valid =
                 last_valid(&candidate).is_some_and(|value| admit(&candidate.name, value).is_ok());
-            Rejection { kind: candidate.kind, name: candidate.name, message, kept_last_valid }
+            Rejection::new(candidate.kind, candidate.name, fault, kept_last_valid)
         })
         .collect()
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::selector;
 use crate::address::parse_address;
+use crate::config::fault::{Fault, FieldPath};
 use crate::config::objects::Secret;
 use crate::config::peer::{
     BfdProfile, Ipv6NextHop, Password, Peer, PeerAddress, PeerAsn, Role, Timers,
@@ -34,14 +35,14 @@ pub(super) fn parse(
     spec: &BgpPeerSpec,
     profiles: &BTreeMap<Arc<str>, BfdProfile>,
     secrets: &BTreeMap<Box<str>, Secret>,
-) -> Result<Peer, String> {
-    let within = |message: String| format!("parsing peer {name} {message}");
-    let mut peer = fields(name, spec).map_err(within)?;
-    peer.password = password(name, namespace, spec, secrets)
-        .map_err(|message| format!("parsing peer {name} {message}"))?;
+) -> Result<Peer, Fault> {
+    let parsing = |fault: Fault| fault.reworded(|message| format!("parsing peer {name} {message}"));
+    let mut peer = fields(name, spec).map_err(parsing)?;
+    peer.password = password(name, namespace, spec, secrets).map_err(parsing)?;
     if let Some(profile) = given(&spec.bfd_profile) {
         peer.bfd_profile = Some(profiles.get(profile).cloned().ok_or_else(|| {
-            format!("peer {name} referencing non existing bfd profile {profile}")
+            let message = format!("peer {name} referencing non existing bfd profile {profile}");
+            Fault::new("bfdProfile", message)
         })?);
     }
     Ok(peer)
@@ -59,31 +60,45 @@ pub(crate) fn forget_what_metallb_takes(spec: &mut BgpPeerSpec) {
 }
 
 /// All but what stands in other objects.
-pub(super) fn fields(name: &Arc<str>, spec: &BgpPeerSpec) -> Result<Peer, String> {
+pub(super) fn fields(name: &Arc<str>, spec: &BgpPeerSpec) -> Result<Peer, Fault> {
     if spec.my_asn == 0 {
-        return Err("missing local ASN".into());
+        return Err(Fault::new("myASN", "missing local ASN"));
     }
     let peer_asn = asn(spec)?;
     let ebgp_multi_hop = spec.ebgp_multi_hop.unwrap_or(false);
     if ebgp_multi_hop && peer_asn == PeerAsn::Number(spec.my_asn) {
-        return Err("invalid ebgp-multihop parameter set for an ibgp peer".into());
+        return Err(Fault::new(
+            "ebgpMultiHop",
+            "invalid ebgp-multihop parameter set for an ibgp peer",
+        ));
     }
     let address = match (given(&spec.peer_address), given(&spec.interface)) {
-        (None, None) => return Err("peer has no Address or Interface specified".into()),
-        (Some(_), Some(_)) => return Err("peer has both Address and Interface specified".into()),
-        (Some(text), None) => PeerAddress::Address(
-            parse_address(text).ok_or_else(|| format!("invalid BGPPeer address {text:?}"))?,
-        ),
+        (None, None) => {
+            let message = "peer has no Address or Interface specified";
+            return Err(Fault::new("peerAddress", message));
+        }
+        (Some(_), Some(_)) => {
+            let message = "peer has both Address and Interface specified";
+            return Err(Fault::new("interface", message));
+        }
+        (Some(text), None) => PeerAddress::Address(parse_address(text).ok_or_else(|| {
+            Fault::new("peerAddress", format!("invalid BGPPeer address {text:?}"))
+        })?),
         (None, Some(interface)) => PeerAddress::Interface(interface.into()),
     };
     let router_id = given(&spec.router_id)
         .map(|text| match parse_address(text) {
             Some(IpAddr::V4(id)) => Ok(id),
-            Some(IpAddr::V6(_)) | None => Err(format!("invalid router ID {text:?}")),
+            Some(IpAddr::V6(_)) | None => {
+                Err(Fault::new("routerID", format!("invalid router ID {text:?}")))
+            }
         })
         .transpose()?;
     let source_address = given(&spec.source_address)
-        .map(|text| parse_address(text).ok_or_else(|| format!("invalid source IP {text:?}")))
+        .map(|text| {
+            parse_address(text)
+                .ok_or_else(|| Fault::new("sourceAddress", format!("invalid source IP {text:?}")))
+        })
         .transpose()?;
     let passive = spec.passive.unwrap_or(false);
     let set_port = |port: Option<u16>| port.filter(|port| *port != 0);
@@ -95,7 +110,9 @@ pub(super) fn fields(name: &Arc<str>, spec: &BgpPeerSpec) -> Result<Peer, String
         address,
         port: set_port(spec.peer_port).unwrap_or(BGP_PORT),
         source_address,
-        timers: timers(spec).map_err(|error| format!("invalid BGPPeer timers: {error}"))?,
+        timers: timers(spec).map_err(|fault| {
+            fault.reworded(|message| format!("invalid BGPPeer timers: {message}"))
+        })?,
         connect_time: connect_time(spec)?,
         router_id,
         node_selectors: selector::parse("nodeSelectors", spec.node_selectors.as_deref())?,
@@ -112,7 +129,10 @@ pub(super) fn fields(name: &Arc<str>, spec: &BgpPeerSpec) -> Result<Peer, String
             .ttl_security
             .map(|hops| match hops {
                 1..=254 => Ok(hops),
-                _ => Err(format!("invalid ttlSecurity {hops}, must be in 1-254 range")),
+                _ => Err(Fault::new(
+                    "ttlSecurity",
+                    format!("invalid ttlSecurity {hops}, must be in 1-254 range"),
+                )),
             })
             .transpose()?,
         graceful_restart_time: seconds("gracefulRestartTime", spec.graceful_restart_time, 0xfff)?,
@@ -128,19 +148,21 @@ pub(super) fn fields(name: &Arc<str>, spec: &BgpPeerSpec) -> Result<Peer, String
     })
 }
 
-fn asn(spec: &BgpPeerSpec) -> Result<PeerAsn, String> {
+fn asn(spec: &BgpPeerSpec) -> Result<PeerAsn, Fault> {
     match (spec.peer_asn.filter(|asn| *asn != 0), given(&spec.dynamic_asn)) {
-        (None, None) => Err("missing peer ASN and dynamicASN".into()),
-        (Some(_), Some(_)) => Err("both peer ASN and dynamicASN specified".into()),
+        (None, None) => Err(Fault::new("peerASN", "missing peer ASN and dynamicASN")),
+        (Some(_), Some(_)) => {
+            Err(Fault::new("dynamicASN", "both peer ASN and dynamicASN specified"))
+        }
         (Some(number), None) => Ok(PeerAsn::Number(number)),
         (None, Some("internal")) => Ok(PeerAsn::Internal),
         (None, Some("external")) => Ok(PeerAsn::External),
-        (None, Some(other)) => Err(format!("invalid dynamicASN {other}")),
+        (None, Some(other)) => Err(Fault::new("dynamicASN", format!("invalid dynamicASN {other}"))),
     }
 }
 
 /// One of the two timers stands for the other: hold time is three times keepalive time.
-fn timers(spec: &BgpPeerSpec) -> Result<Option<Timers>, String> {
+fn timers(spec: &BgpPeerSpec) -> Result<Option<Timers>, Fault> {
     let (hold, keepalive) = match (spec.hold_time, spec.keepalive_time) {
         (None, None) => return Ok(None),
         (Some(hold), None) => (hold, GoDuration::from_nanos(hold.as_nanos() / 3)),
@@ -149,13 +171,21 @@ fn timers(spec: &BgpPeerSpec) -> Result<Option<Timers>, String> {
         }
         (Some(hold), Some(keepalive)) => (hold, keepalive),
     };
+    // The time that is written is the guilty one.
+    let of_hold = spec.hold_time.map_or("keepaliveTime", |_| "holdTime");
+    let of_keepalive = spec.keepalive_time.map_or("holdTime", |_| "keepaliveTime");
     let whole = hold
         .to_std()
         .map(|hold| Duration::from_secs(hold.as_secs()))
         .filter(|hold| hold.is_zero() || *hold >= Duration::from_secs(3))
-        .ok_or_else(|| format!("invalid hold time {hold}: must be 0, or 3s or more"))?;
+        .ok_or_else(|| {
+            Fault::new(of_hold, format!("invalid hold time {hold}: must be 0, or 3s or more"))
+        })?;
     let keepalive = keepalive.to_std().filter(|_| keepalive <= hold).ok_or_else(|| {
-        format!("invalid keepaliveTime {keepalive}: must not be longer than the hold time {hold}")
+        let message = format!(
+            "invalid keepaliveTime {keepalive}: must not be longer than the hold time {hold}"
+        );
+        Fault::new(of_keepalive, message)
     })?;
     // The message has sixteen bits for it; keepalives of a longer time are as good as none.
     let hold = whole.min(Duration::from_secs(u64::from(u16::MAX)));
@@ -163,44 +193,53 @@ fn timers(spec: &BgpPeerSpec) -> Result<Option<Timers>, String> {
 }
 
 /// The API server checks this as well; a manifest in a folder has only us.
-fn connect_time(spec: &BgpPeerSpec) -> Result<Option<Duration>, String> {
+fn connect_time(spec: &BgpPeerSpec) -> Result<Option<Duration>, Fault> {
     let Some(time) = spec.connect_time else { return Ok(None) };
     if !(1..=65_535).contains(&time.as_secs()) {
-        return Err("connect time should be between 1 seconds to 65535".into());
+        let message = "connect time should be between 1 seconds to 65535";
+        return Err(Fault::new("connectTime", message));
     }
     match time.to_std() {
         Some(time) if time.subsec_nanos() == 0 => Ok(Some(time)),
-        Some(_) | None => Err("connect time should contain a whole number of seconds".into()),
+        Some(_) | None => {
+            Err(Fault::new("connectTime", "connect time should contain a whole number of seconds"))
+        }
     }
 }
 
 /// A number of seconds that a field of some bits holds.
-fn seconds(field: &str, time: Option<GoDuration>, most: u64) -> Result<Option<Duration>, String> {
+fn seconds(
+    field: &'static str,
+    time: Option<GoDuration>,
+    most: u64,
+) -> Result<Option<Duration>, Fault> {
     time.map(|time| {
         time.to_std()
             .map(|time| Duration::from_secs(time.as_secs()))
             .filter(|time| time.as_secs() <= most)
-            .ok_or_else(|| format!("invalid {field} {time}, must be in 0-{most} seconds"))
+            .ok_or_else(|| {
+                Fault::new(field, format!("invalid {field} {time}, must be in 0-{most} seconds"))
+            })
     })
     .transpose()
 }
 
-fn role(text: &str) -> Result<Role, String> {
+fn role(text: &str) -> Result<Role, Fault> {
     Ok(match text {
         "provider" => Role::Provider,
         "rs" => Role::RouteServer,
         "rs-client" => Role::RouteServerClient,
         "customer" => Role::Customer,
         "peer" => Role::Peer,
-        _ => return Err(format!("invalid role {text:?}")),
+        _ => return Err(Fault::new("role", format!("invalid role {text:?}"))),
     })
 }
 
-fn ipv6_next_hop(text: &str) -> Result<Ipv6NextHop, String> {
+fn ipv6_next_hop(text: &str) -> Result<Ipv6NextHop, Fault> {
     Ok(match text {
         "global-and-link-local" => Ipv6NextHop::GlobalAndLinkLocal,
         "global" => Ipv6NextHop::Global,
-        _ => return Err(format!("invalid ipv6NextHop {text:?}")),
+        _ => return Err(Fault::new("ipv6NextHop", format!("invalid ipv6NextHop {text:?}"))),
     })
 }
 
@@ -210,21 +249,25 @@ fn password(
     namespace: &str,
     spec: &BgpPeerSpec,
     secrets: &BTreeMap<Box<str>, Secret>,
-) -> Result<Option<Password>, String> {
+) -> Result<Option<Password>, Fault> {
     let plain = given(&spec.password);
     let Some(reference) = spec.password_secret.as_ref().and_then(|secret| given(&secret.name))
     else {
         if let Some(length) = plain.map(str::len).filter(|length| *length > LONGEST_KEY) {
-            return Err(format!(
-                "spec.password: a TCP MD5 key has at most {LONGEST_KEY} octets, this one has {length}"
+            return Err(Fault::new(
+                "password",
+                format!(
+                    "spec.password: a TCP MD5 key has at most {LONGEST_KEY} octets, this one has {length}"
+                ),
             ));
         }
         return Ok(plain.map(Password::from));
     };
     if plain.is_some() {
-        return Err(format!(
+        let message = format!(
             "can not have both password and secret ref set in peer config {namespace:?}/{name:?}"
-        ));
+        );
+        return Err(Fault::new("passwordSecret", message));
     }
     match secrets.get(reference) {
         None => Err(format!("secret ref not found for peer config {namespace:?}/{name:?}")),
@@ -244,5 +287,8 @@ fn password(
         }
         Some(Secret { password, .. }) => Ok(password.clone()),
     }
-    .map_err(|message| format!("{message}\nfailed to parse peer {name} password secret"))
+    .map_err(|message: String| {
+        let secret = FieldPath::from("passwordSecret").name("name");
+        Fault::new(secret, format!("{message}\nfailed to parse peer {name} password secret"))
+    })
 }

@@ -5,24 +5,27 @@ use std::collections::BTreeSet;
 
 pub(super) use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
+use crate::config::fault::Fault;
 use crate::labels::{Labels, Selector};
 
-/// Parses a list of selectors; `field` names it in messages.
+/// Parses a list of selectors; `field` names it.
 pub(super) fn parse(
-    field: &str,
+    field: &'static str,
     selectors: Option<&[LabelSelector]>,
-) -> Result<Vec<Selector>, String> {
+) -> Result<Vec<Selector>, Fault> {
     let selectors = selectors.unwrap_or_default();
     let normal: Vec<LabelSelector> = selectors.iter().map(normalized).collect();
     for (index, selector) in normal.iter().enumerate() {
         if normal.iter().take(index).any(|earlier| earlier == selector) {
-            return Err(format!("duplicate definition of {field}"));
+            return Err(Fault::new((field, index), format!("duplicate definition of {field}")));
         }
     }
     selectors
         .iter()
-        .map(|selector| {
-            Selector::parse(selector).map_err(|error| format!("invalid {field}: {error}"))
+        .enumerate()
+        .map(|(index, selector)| {
+            Selector::parse(selector)
+                .map_err(|error| Fault::new((field, index), format!("invalid {field}: {error}")))
         })
         .collect()
 }
@@ -47,19 +50,22 @@ pub(super) fn may_select(selectors: Option<&[LabelSelector]>, labels: &Labels) -
             .any(|selector| Selector::parse(selector).map_or(true, |s| s.matches(labels)))
 }
 
-/// The first text that stands in the list a second time.
-pub(super) fn repeated(texts: Option<&[String]>) -> Option<&str> {
+/// The first text that stands in the list a second time, and where it does.
+pub(super) fn repeated(texts: Option<&[String]>) -> Option<(usize, &str)> {
     let mut seen = BTreeSet::new();
-    texts.unwrap_or_default().iter().map(String::as_str).find(|text| !seen.insert(*text))
+    let texts = texts.unwrap_or_default().iter().map(String::as_str);
+    texts.enumerate().find(|(_, text)| !seen.insert(*text))
 }
 
-/// A list of names, none of them twice; `field` names it in messages.
+/// A list of names, none of them twice; `field` names it.
 pub(super) fn names<C: FromIterator<Box<str>>>(
-    field: &str,
+    field: &'static str,
     texts: Option<&[String]>,
-) -> Result<C, String> {
+) -> Result<C, Fault> {
     match repeated(texts) {
-        Some(name) => Err(format!("duplicate definition of {field} {name:?}")),
+        Some((index, name)) => {
+            Err(Fault::new((field, index), format!("duplicate definition of {field} {name:?}")))
+        }
         None => Ok(texts.unwrap_or_default().iter().map(|text| text.as_str().into()).collect()),
     }
 }

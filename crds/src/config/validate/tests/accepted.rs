@@ -32,7 +32,8 @@ fn nothing_is_a_valid_configuration() {
 fn a_pool_has_the_defaults_of_the_api() {
     let config = valid("IPAddressPool p: {addresses: [198.51.100.10/24, ' 10.0.0.1 - 10.0.0.3 ']}");
     let pool = &config.pools["p"];
-    let defaults = MetallbPolicy { auto_assign: true, ..MetallbPolicy::default() };
+    let written = pool.ranges.clone();
+    let defaults = MetallbPolicy { auto_assign: true, written, ..MetallbPolicy::default() };
     assert_eq!(pool.policy, Policy::Metallb(defaults));
     let ranges: Vec<String> = pool.ranges.iter().map(ToString::to_string).collect();
     assert_eq!(ranges, ["198.51.100.0/24", "10.0.0.1-10.0.0.3"]);

@@ -69,27 +69,72 @@ fn rejected(text: &str) -> Vec<Rejection> {
 
 #[test]
 fn what_is_wrong_with_one_is_told_as_its_own() {
-    let of = |text: &str, part: &str| {
+    let of = |text: &str, field: &str, part: &str, other: &str| {
         let found = rejected(text);
         assert_eq!(found.len(), 1, "{text}: {found:?}");
         assert_eq!(found[0].kind, ConfigKind::AddressPool, "{text}");
         assert!(found[0].message.contains(part), "{text}: {}", found[0].message);
+        let told = found[0].other.as_ref();
+        let told = told.map(|it| format!("{} {}: {}", it.kind, it.name, it.field));
+        let told = (found[0].field.to_string(), told.unwrap_or_default());
+        assert_eq!(told, (field.to_owned(), other.to_owned()), "{text}");
     };
-    of("AddressPool p: {protocol: layer2, addresses: [nonsense]}", "invalid CIDR");
-    of("AddressPool p: {addresses: [10.0.0.0/24]}", "can not be read");
-    of("AddressPool p: {protocol: layer2, addresses: []}", "pool has no prefixes defined");
     of(
-        "AddressPool p: {protocol: bgp, addresses: [10.0.0.0/28], bgpAdvertisements: [{aggregationLength: 24}]}",
+        "AddressPool p: {protocol: layer2, addresses: [nonsense]}",
+        "spec.addresses[0]",
+        "invalid CIDR",
+        "",
+    );
+    of("AddressPool p: {addresses: [10.0.0.0/24]}", "spec", "can not be read", "");
+    of(
+        "AddressPool p: {protocol: ping, addresses: [10.0.0.0/24]}",
+        "spec.protocol",
+        "can not be read",
+        "",
+    );
+    of(
+        "AddressPool p: {protocol: layer2, addresses: []}",
+        "spec.addresses",
+        "pool has no prefixes defined",
+        "",
+    );
+    of(
+        "AddressPool p: {protocol: bgp, addresses: [10.0.0.0/28], bgpAdvertisements: [{}, {aggregationLength: 24}]}",
+        "spec.bgpAdvertisements[1].aggregationLength",
         "aggregation",
+        "AddressPool p: spec.addresses[0]",
+    );
+    of(
+        "AddressPool p: {protocol: bgp, addresses: [10.0.0.0/28], bgpAdvertisements: [{communities: ['1:1', '1:1']}]}",
+        "spec.bgpAdvertisements[0].communities[1]",
+        "duplicate definition of community",
+        "",
+    );
+    of(
+        "AddressPool p: {protocol: bgp, addresses: [10.0.0.0/28], bgpAdvertisements: [{localPref: 1}, {localPref: 2}]}",
+        "spec.bgpAdvertisements[1].localPref",
+        "invalid local preference 2",
+        "AddressPool p: spec.bgpAdvertisements[0].localPref",
+    );
+    // Without advertisements of its own it has one.
+    of(
+        "BFDProfile b: {echoMode: true}\n---\nBGPPeer x: {myASN: 1, peerASN: 2, peerAddress: 10.0.0.1, bfdProfile: b}\n---\nAddressPool p: {protocol: bgp, addresses: ['2001:db8::/64']}",
+        "spec.protocol",
+        "bfd echo",
+        "BGPPeer x: spec.bfdProfile",
     );
     // An IPAddressPool of the same name, or with the same addresses, is as old: kinds go by their order.
     of(
         "IPAddressPool p: {addresses: [10.0.0.0/24]}\n---\nAddressPool p: {protocol: bgp, addresses: [10.1.0.0/24]}",
+        "metadata.name",
         "duplicate definition of pool",
+        "IPAddressPool p: metadata.name",
     );
     of(
-        "IPAddressPool q: {addresses: [10.0.0.0/24]}\n---\nAddressPool p: {protocol: bgp, addresses: [10.0.0.0/24]}",
+        "IPAddressPool q: {addresses: [10.0.0.0/24]}\n---\nAddressPool p: {protocol: bgp, addresses: [10.0.1.0/24, 10.0.0.0/24]}",
+        "spec.addresses[1]",
         "overlap",
+        "IPAddressPool q: spec.addresses[0]",
     );
 }
 

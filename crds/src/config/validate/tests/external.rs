@@ -4,14 +4,14 @@
 use super::{all, names, then, world};
 use crate::config::{ConfigKind, Family, Policy, Pool, removed_ranges};
 
-/// The message with which the only pool is turned away.
-fn refusal(spec: &str) -> String {
+/// The field for which the only pool is turned away, and the message.
+fn refusal(spec: &str) -> (String, String) {
     let (config, rejections) = all(&format!("ExternalIPPool p: {spec}"));
     assert!(config.external_pools.is_empty(), "{spec}");
     assert!(config.invalid_external_pools.contains_key("p"), "{spec}");
     let [rejection] = rejections.as_slice() else { panic!("{rejections:?}") };
     assert_eq!(rejection.kind, ConfigKind::ExternalIpPool);
-    rejection.message.clone()
+    (rejection.field.to_string(), rejection.message.clone())
 }
 
 fn pool(ranges: &str) -> Pool {
@@ -29,36 +29,50 @@ fn the_first_rule_that_is_broken_is_told_in_the_contracts_words() {
         )
     };
     let ranges = |ranges: &str| format!("{{ipRanges: [{ranges}], nodeSelector: {{}}}}");
-    for (spec, message) in [
-        (subnet("10.0.0.300", 24, "cidr: x"), "invalid gateway address 10.0.0.300"),
-        (subnet("10.0.0.1", 32, "cidr: x"), "invalid prefixLength 32"),
-        (subnet("10.0.0.1", 0, ""), "invalid prefixLength 0"),
-        (subnet("fd00::1", 128, ""), "invalid prefixLength 128"),
-        (ranges("{cidr: 10.0.0.0/33}, {start: x, end: y}"), "invalid cidr 10.0.0.0/33"),
-        (ranges("{start: x, end: y}"), "invalid start ip address x"),
-        (ranges("{start: 10.0.0.1, end: y}"), "invalid end ip address y"),
+    for (spec, field, message) in [
+        (
+            subnet("10.0.0.300", 24, "cidr: x"),
+            "subnetInfo.gateway",
+            "invalid gateway address 10.0.0.300",
+        ),
+        (subnet("10.0.0.1", 32, "cidr: x"), "subnetInfo.prefixLength", "invalid prefixLength 32"),
+        (subnet("10.0.0.1", 0, ""), "subnetInfo.prefixLength", "invalid prefixLength 0"),
+        (subnet("fd00::1", 128, ""), "subnetInfo.prefixLength", "invalid prefixLength 128"),
+        (
+            ranges("{cidr: 10.0.0.0/33}, {start: x, end: y}"),
+            "ipRanges[0]",
+            "invalid cidr 10.0.0.0/33",
+        ),
+        (ranges("{start: x, end: y}"), "ipRanges[0]", "invalid start ip address x"),
+        (ranges("{start: 10.0.0.1, end: y}"), "ipRanges[0]", "invalid end ip address y"),
         (
             ranges("{start: 10.0.0.1, end: 'fd00::1'}"),
+            "ipRanges[0]",
             "range start 10.0.0.1 and range end fd00::1 should belong to same family",
         ),
         (
             ranges("{start: 10.0.0.2, end: 10.0.0.1}"),
+            "ipRanges[0]",
             "range start 10.0.0.2 should not be greater than range end 10.0.0.1",
         ),
         (
             subnet("10.0.0.1", 24, "{cidr: 10.0.0.0/24}, {start: 10.0.1.1, end: 10.0.1.2}"),
+            "ipRanges[1]",
             "range [10.0.1.1-10.0.1.2] must be a strict subset of the subnet 10.0.0.1/24",
         ),
         (
             subnet("10.0.0.1", 24, "{cidr: 10.0.0.0/23}"),
+            "ipRanges[0]",
             "range [10.0.0.0/23] must be a strict subset of the subnet 10.0.0.1/24",
         ),
         (
             ranges("{cidr: 10.0.0.5/24}, {start: 10.0.0.255, end: 10.0.1.1}"),
+            "ipRanges[1]",
             "range [10.0.0.255-10.0.1.1] overlaps with range [10.0.0.5/24]",
         ),
     ] {
-        assert_eq!(refusal(&spec), message);
+        let (told, said) = refusal(&spec);
+        assert_eq!((told, &*said), (format!("spec.{field}"), message));
     }
 }
 
@@ -73,6 +87,12 @@ fn of_two_pools_that_overlap_the_older_stays_and_unusable_addresses_count() {
     assert_eq!(
         rejections[0].message,
         "range [10.0.0.255-10.0.1.9] overlaps with range [10.0.0.5/24] of ExternalIPPool old"
+    );
+    assert_eq!(rejections[0].field.to_string(), "spec.ipRanges[0]");
+    let other = rejections[0].other.as_ref().unwrap();
+    assert_eq!(
+        (other.kind, &*other.name, other.field.to_string()),
+        (ConfigKind::ExternalIpPool, "old", "spec.ipRanges[0]".to_owned())
     );
 }
 
@@ -168,6 +188,21 @@ fn what_pools_of_both_kinds_hold_is_contested_and_both_say_so() {
                  is given from what both hold",
                 true,
             ),
+        ]
+    );
+    let entries: Vec<(String, ConfigKind, String)> = rejections
+        .iter()
+        .filter_map(|rejection| {
+            let other = rejection.other.as_ref()?;
+            Some((rejection.field.to_string(), other.kind, other.field.to_string()))
+        })
+        .collect();
+    let (own, external) = ("spec.addresses[0]".to_owned(), "spec.ipRanges[0]".to_owned());
+    assert_eq!(
+        entries,
+        [
+            (own.clone(), ConfigKind::ExternalIpPool, external.clone()),
+            (external, ConfigKind::IpAddressPool, own),
         ]
     );
     for pool in [&config.pools["a"], &config.external_pools["a"]] {
