@@ -93,7 +93,7 @@ fn what_contradicts_another_object_names_the_field_of_both() {
                 V6,
                 "BFDProfile b: {echoMode: true}",
                 "BGPPeer x: {myASN: 1, peerASN: 2, peerAddress: 10.0.0.1, bfdProfile: b}",
-                "BGPAdvertisement a: {peers: [y, x]}",
+                "BGPAdvertisement a: {peers: [z, x]}",
             ],
             "a.yaml:6: BGPPeer x: spec.bfdProfile: pool p has bgpadvertisement a ",
             "; that is spec.addresses[1] of IPAddressPool p (a.yaml:2)",

@@ -13,3 +13,4 @@ pub mod ferrolb;
 pub mod labels;
 pub mod metallb;
 pub mod robustness;
+pub mod rules;

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cluster::{Object, Snapshot};
-use crds::config::{ConfigKind, OtherEntry, Rejection};
+use crds::config::{ConfigKind, FieldPath, OtherEntry, Rejection};
 use folder::manifest::{Manifest, Payload};
 use folder::schema::Trimmed;
 
@@ -39,39 +39,35 @@ pub(super) fn judge(
     for _ in 0..MOST {
         snapshot.take_dirty();
         let mut changed = Vec::new();
-        for rejection in snapshot.rejections().to_vec() {
-            let identity = (rejection.kind, rejection.name.to_string());
-            if !told.insert((identity.clone(), rejection.message.clone())) {
-                continue;
-            }
-            let other = other(&rejection, &suspects, places);
-            let Some(suspect) = suspects.get_mut(&identity) else { continue };
+        // Fields are those of the objects as they are now: they are looked up before anything else is taken out.
+        let found: Vec<_> = snapshot
+            .rejections()
+            .iter()
+            .filter(|it| told.insert((it.kind, it.name.clone(), it.message.clone())))
+            .filter_map(|rejection| Found::new(rejection, &suspects, places))
+            .collect();
+        for Found { rejection, field, outer, other } in found {
+            let Some(suspect) = suspects.get_mut(&identity(&rejection)) else { continue };
+            let Rejection { kind, name, message, .. } = rejection;
             // Secrets are not kept where manifests are.
-            let path = rejection.field.to_string();
-            if rejection.kind == ConfigKind::BgpPeer && path == OF_SECRET {
+            if kind == ConfigKind::BgpPeer && field.as_deref() == Some(OF_SECRET) {
                 report.notes.push(format!(
-                    "{} {}: its password is in a Secret, and Secrets are not read here",
-                    rejection.kind, rejection.name
+                    "{kind} {name}: its password is in a Secret, and Secrets are not read here"
                 ));
                 suspect.take("spec.passwordSecret");
-                changed.push((rejection.kind, suspect.value().clone()));
+                changed.push((kind, suspect.value().clone()));
                 continue;
             }
-            let field = (!path.is_empty()).then(|| suspect.original(&path));
             // What was taken out is missed, and that is no mistake of the object: what it was part of goes as well.
-            if field.as_deref().is_some_and(|field| suspect.is_touched(field)) {
-                let outer = rejection.field.parent().filter(|outer| outer.len() > 1);
-                let outer = outer.map(|outer| suspect.original(&outer.to_string()));
-                if outer.is_some_and(|outer| suspect.take(&outer)) {
-                    changed.push((rejection.kind, suspect.value().clone()));
-                }
-                continue;
+            let is_touched = field.as_deref().is_some_and(|field| suspect.is_touched(field));
+            if !is_touched {
+                let message = message.replace('\n', "; ") + &other;
+                let place = places.get(kind.kind(), &name);
+                report.mistakes.extend(place.map(|place| place.mistake(field.clone(), message)));
             }
-            let message = rejection.message.replace('\n', "; ") + &other;
-            let place = places.get(rejection.kind.kind(), &rejection.name);
-            report.mistakes.extend(place.map(|place| place.mistake(field.clone(), message)));
-            if field.is_some_and(|field| suspect.take(&field)) {
-                changed.push((rejection.kind, suspect.value().clone()));
+            let guilty = if is_touched { outer } else { field };
+            if guilty.is_some_and(|field| suspect.take(&field)) {
+                changed.push((kind, suspect.value().clone()));
             }
         }
         if changed.is_empty() {
@@ -79,6 +75,33 @@ pub(super) fn judge(
         }
         changed.into_iter().for_each(|(kind, value)| snapshot.apply(Object::Config(kind, value)));
     }
+}
+
+/// A rejection with its places in the objects as they were written.
+struct Found {
+    rejection: Rejection,
+    field: Option<String>,
+    /// What that is part of, within the `spec`.
+    outer: Option<String>,
+    /// Where the other entry stands.
+    other: String,
+}
+
+impl Found {
+    fn new(rejection: &Rejection, suspects: &Suspects, places: &Places) -> Option<Self> {
+        let suspect = suspects.get(&identity(rejection))?;
+        let original = |field: &FieldPath| suspect.original(&field.to_string());
+        Some(Self {
+            field: Some(&rejection.field).filter(|field| !field.is_empty()).map(original),
+            outer: rejection.field.parent().filter(|outer| outer.len() > 1).as_ref().map(original),
+            other: other(rejection, suspects, places),
+            rejection: rejection.clone(),
+        })
+    }
+}
+
+fn identity(rejection: &Rejection) -> (ConfigKind, String) {
+    (rejection.kind, rejection.name.to_string())
 }
 
 /// Where the entry stands that an object contradicts, as the end of its message; empty if it contradicts none.

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use cluster::{ConfigScope, Snapshot};
 use crds::config::{ConfigKind, Rejection};
-use crds::metallb::field_of_rule;
+use crds::rules::field_of_rule;
 use folder::manifest::{Grade, Manifest, Manifests, Mistake, Place};
 use folder::{FolderState, feed};
 use serde::Serialize;
@@ -61,20 +61,19 @@ pub fn run(paths: &[PathBuf], namespace: Option<&str>) -> Report {
     let identity = |object: &Manifest| (object.kind.clone(), object.key.clone());
     let places = manifests.objects.iter_mut().map(|it| (identity(it), it.take_place())).collect();
     let places = Places(places);
-    // A rule of a whole `spec` is about one of its fields.
-    for mistake in report.mistakes.iter_mut().filter(|it| it.field.as_deref() == Some("spec")) {
+    // A rule of several fields is about one of them.
+    for mistake in &mut report.mistakes {
         let object = mistake.object.as_deref().and_then(|object| object.split_once(' '));
-        let Some((kind, key)) = object else { continue };
-        let field =
-            ConfigKind::from_kind(kind).and_then(|kind| field_of_rule(kind, &mistake.message));
-        let place = places.get(kind, key);
+        let Some((place, kind)) = object
+            .and_then(|(kind, key)| Some((places.get(kind, key)?, ConfigKind::from_kind(kind)?)))
+        else {
+            continue;
+        };
+        let Some(field) = field_of_rule(kind, &mistake.message) else { continue };
+        let whole = field.parent().map(|whole| whole.to_string());
         // Of two objects with one name the first one is known here.
-        let spec = |place: &&Place| place.mistake(mistake.field.clone(), String::new());
-        let place = place.filter(|place| {
-            let spec = spec(place);
-            (&spec.file, spec.line) == (&mistake.file, mistake.line)
-        });
-        if let Some((place, field)) = place.zip(field) {
+        let known = place.mistake(whole.clone(), String::new());
+        if mistake.field == whole && (&known.file, known.line) == (&mistake.file, mistake.line) {
             *mistake = place.mistake(Some(field.to_string()), mistake.message.clone());
         }
     }

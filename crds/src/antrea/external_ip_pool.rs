@@ -8,6 +8,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::rules;
+
 /// The addresses of the pool, and the nodes that may announce them.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
@@ -151,8 +153,7 @@ fn ranges(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
-/// The rule says what Antrea's webhook says (contract C.3 rule 1), without the number: an expression for the message costs more than an
-/// API server allows beside texts without a greatest length. The gateway's own format is the schema's.
+/// The gateway's own format is the schema's.
 fn subnet(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "object",
@@ -172,10 +173,7 @@ fn subnet(_: &mut SchemaGenerator) -> Schema {
                 "description": "The VLAN of the subnet.",
             },
         },
-        "x-kubernetes-validations": [{
-            "rule": "self.gateway.contains(':') || self.prefixLength <= 31",
-            "message": "invalid prefixLength",
-        }],
+        "x-kubernetes-validations": rules::SUBNET_INFO,
     })
 }
 

@@ -10,7 +10,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::duration::GoDuration;
-use super::{rules, schema};
+use super::schema;
+use crate::rules;
 
 /// A router and how to speak with it.
 #[derive(CustomResource, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]

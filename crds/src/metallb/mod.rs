@@ -17,7 +17,6 @@ mod duration;
 mod ip_address_pool;
 mod l2_advertisement;
 pub mod manifest;
-mod rules;
 mod schema;
 mod service_bgp_status;
 mod service_l2_status;
@@ -36,7 +35,6 @@ pub use ip_address_pool::{
 pub use l2_advertisement::{
     L2Advertisement, L2AdvertisementSpec, L2AdvertisementStatus, PreferredNodeSelector,
 };
-pub use rules::field_of_rule;
 pub use service_bgp_status::{ServiceBgpStatus, ServiceBgpStatusSpec, ServiceBgpStatusStatus};
 pub use service_l2_status::{
     InterfaceInfo, ServiceL2Status, ServiceL2StatusSpec, ServiceL2StatusStatus,
