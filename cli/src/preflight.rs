@@ -285,7 +285,7 @@ impl Findings {
         snapshot.take_dirty();
         for rejection in snapshot.rejections() {
             // Secrets are not read here.
-            if !rejection.message.contains("secret ref not found") {
+            if !rejection.is_about_a_secret() {
                 self.add(Severity::Error, rejection.to_string().replace('\n', "; "));
             }
         }

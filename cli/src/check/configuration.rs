@@ -14,9 +14,6 @@ use super::{Places, Report};
 /// An object has at most so many mistakes that are told.
 const MOST: usize = 256;
 
-/// The field of a peer whose rejection is about a Secret.
-const OF_SECRET: &str = "spec.passwordSecret.name";
-
 /// The configuration objects, by kind and name.
 pub(super) type Suspects = BTreeMap<(ConfigKind, String), Trimmed>;
 
@@ -48,9 +45,10 @@ pub(super) fn judge(
             .collect();
         for Found { rejection, field, outer, other } in found {
             let Some(suspect) = suspects.get_mut(&identity(&rejection)) else { continue };
+            let is_about_a_secret = rejection.is_about_a_secret();
             let Rejection { kind, name, message, .. } = rejection;
             // Secrets are not kept where manifests are.
-            if kind == ConfigKind::BgpPeer && field.as_deref() == Some(OF_SECRET) {
+            if is_about_a_secret {
                 report.notes.push(format!(
                     "{kind} {name}: its password is in a Secret, and Secrets are not read here"
                 ));

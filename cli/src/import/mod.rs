@@ -97,7 +97,7 @@ fn validate(objects: &[Value]) -> anyhow::Result<()> {
     snapshot.take_dirty();
     // Secrets are not kept where manifests are.
     let rejections = snapshot.rejections().iter();
-    let real = rejections.filter(|rejection| !rejection.message.contains("secret ref not found"));
+    let real = rejections.filter(|rejection| !rejection.is_about_a_secret());
     let mistakes: Vec<String> = real.map(ToString::to_string).collect();
     if mistakes.is_empty() {
         return Ok(());

@@ -12,6 +12,7 @@ mod address_pool;
 mod advertisement;
 mod bfd;
 mod community;
+mod contest;
 mod cross;
 mod entry;
 mod external_pool;
@@ -53,6 +54,12 @@ impl Rejection {
     fn new(kind: ConfigKind, name: Arc<str>, fault: Fault, kept_last_valid: bool) -> Self {
         let Fault { field, message, other } = fault;
         Self { kind, name, field, message, other, kept_last_valid }
+    }
+
+    /// Whether it is about a Secret that a peer refers to: whoever reads no Secrets knows nothing of that.
+    #[must_use]
+    pub fn is_about_a_secret(&self) -> bool {
+        self.kind == ConfigKind::BgpPeer && self.field == peer::secret_name().within("spec".into())
     }
 }
 

@@ -243,6 +243,11 @@ fn ipv6_next_hop(text: &str) -> Result<Ipv6NextHop, Fault> {
     })
 }
 
+/// Where a peer names its Secret.
+pub(super) fn secret_name() -> FieldPath {
+    FieldPath::from("passwordSecret").name("name")
+}
+
 /// The password, from the object or from its Secret.
 fn password(
     name: &str,
@@ -288,7 +293,6 @@ fn password(
         Some(Secret { password, .. }) => Ok(password.clone()),
     }
     .map_err(|message: String| {
-        let secret = FieldPath::from("passwordSecret").name("name");
-        Fault::new(secret, format!("{message}\nfailed to parse peer {name} password secret"))
+        Fault::new(secret_name(), format!("{message}\nfailed to parse peer {name} password secret"))
     })
 }

@@ -70,6 +70,7 @@ fn peers_whose_secret_is_wrong_are_rejected_with_two_lines() {
         let expected = format!("parsing peer p {line}\nfailed to parse peer p password secret");
         assert_eq!(messages, [expected]);
         assert_eq!(rejections[0].field.to_string(), "spec.passwordSecret.name");
+        assert!(rejections[0].is_about_a_secret(), "{secret}");
     }
 }
 
@@ -81,6 +82,7 @@ fn a_peer_whose_profile_is_missing_is_rejected_alone() {
     let messages: Vec<&str> = rejections.iter().map(|r| r.message.as_str()).collect();
     assert_eq!(messages, ["peer p referencing non existing bfd profile my-bfd-profile"]);
     assert_eq!(rejections[0].field.to_string(), "spec.bfdProfile");
+    assert!(!rejections[0].is_about_a_secret());
     assert_eq!(super::names(&config.peers), ["q"]);
 }
 
