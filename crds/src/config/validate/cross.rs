@@ -150,7 +150,7 @@ impl<'a> Admitted<'a> {
             if self.local_prefs.len() > 1 {
                 for other in selecting.iter().take(index) {
                     if let Some(message) = self.local_pref(one, other, pool) {
-                        // Neither entry of the pool is guilty of it.
+                        // No entry of the pool is guilty of it.
                         let fault = Fault::new(FieldPath::default(), message);
                         return Err(fault.against(self.part(one, "localPref")));
                     }
