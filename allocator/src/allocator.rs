@@ -15,10 +15,11 @@ use crds::config::{Config, PoolKind};
 use crds::labels::Labels;
 
 use crate::allocations::{Allocations, Assigned};
-use crate::decide::{POOL_ANNOTATION, World, decide, keep};
+use crate::decide::{POOL_ANNOTATION, decide, keep};
 use crate::decision::{Decision, Loss, Outcome};
 use crate::reason::{Change, Notice, Reason};
 use crate::sharing::Claim;
+use crate::world::World;
 
 /// Something for the sink to carry out.
 #[derive(Clone, Debug, PartialEq, Eq)]

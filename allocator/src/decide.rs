@@ -4,16 +4,14 @@
 //! [`keep`] says whether a Service may go on with the addresses that it has; [`decide`] does that and,
 //! where it must, looks for others. Neither changes anything.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use cluster::ObjectKey;
 pub use cluster::model::POOL_ANNOTATION;
-use cluster::model::{FamilyPolicy, Node, Service};
+use cluster::model::{FamilyPolicy, Service};
 use crds::address::core_address;
 use crds::config::{Config, Family, Pool, PoolId, PoolKind};
-use crds::labels::Labels;
 
 use crate::allocations::{Allocations, Assigned};
 use crate::decision::{Decision, Loss, Outcome, assigned_too};
@@ -21,28 +19,7 @@ use crate::external;
 use crate::reason::{Change, Names, Notice, Reason};
 use crate::request::{Families, check_families, prefers_dual, requested_addresses, requested_pool};
 use crate::sharing::Claim;
-
-/// What a decision looks at besides the Service and what others have.
-#[derive(Clone, Copy, Debug)]
-pub struct World<'a> {
-    /// The validated configuration.
-    pub config: &'a Config,
-    /// The labels of the Service's namespace.
-    pub namespace_labels: &'a Labels,
-    /// The nodes, as far as they are known: their own addresses are not given without being asked for.
-    pub nodes: &'a BTreeMap<Arc<str>, Node>,
-    /// Of hosts without Kubernetes: their own addresses, likewise.
-    pub host_addresses: &'a BTreeSet<IpAddr>,
-}
-
-impl World<'_> {
-    /// Whether a node or a host has `address` for itself.
-    #[must_use]
-    pub fn is_of_node(&self, address: IpAddr) -> bool {
-        self.host_addresses.contains(&address)
-            || self.nodes.values().any(|node| node.internal_addresses.contains(&address))
-    }
-}
+use crate::world::World;
 
 /// Whether the Service may keep `current`: it gets them as they are, or the reason why not.
 ///

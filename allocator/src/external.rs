@@ -11,11 +11,11 @@ use crds::address::parse_address;
 use crds::config::{Family, Policy, Pool, PoolId, PoolKind};
 
 use crate::allocations::{Allocations, Assigned};
-use crate::decide::World;
 use crate::decision::{Decision, Loss, Outcome, assigned_too};
 use crate::reason::{Change, Notice, Reason};
 use crate::request::{Families, RequestError};
 use crate::sharing::Claim;
+use crate::world::World;
 
 /// Whether the Service may go on with `current` (contract C.5 step 3): it is of the pool that the annotation names, and of the
 /// address that is asked for, if one is. Sharing is not looked at: what is shared once stays shared.

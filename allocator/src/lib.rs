@@ -23,11 +23,13 @@ mod request;
 mod shareable;
 mod sharing;
 mod steps;
+mod world;
 
 pub use allocations::{Allocations, Assigned, Usage};
 pub use allocator::{Allocator, Output, Write};
-pub use decide::{POOL_ANNOTATION, World, decide, keep};
+pub use decide::{POOL_ANNOTATION, decide, keep};
 pub use decision::{Decision, Loss, Outcome};
 pub use reason::{Change, Names, Notice, Reason};
 pub use request::{Families, RequestError, requested_addresses, requested_pool};
 pub use sharing::{Claim, Sharing, SharingError};
+pub use world::World;

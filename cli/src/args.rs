@@ -10,8 +10,6 @@ use daemon::log::Threshold;
 use speaker::net::Fencing;
 use speaker::net::args::MEMBERLIST_PORT;
 
-use crate::check;
-
 /// Load-balancer addresses for Kubernetes on bare metal, and for hosts without Kubernetes.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "ferrolb", version, about)]
@@ -160,11 +158,23 @@ pub struct CheckArgs {
     #[arg(long, value_enum, default_value_t = Hints::Fail)]
     pub hints: Hints,
     /// text, json, or github for annotations in a workflow.
-    #[arg(short, long, value_enum, default_value_t = check::Style::Text)]
-    pub output: check::Style,
+    #[arg(short, long, value_enum, default_value_t = Style::Text)]
+    pub output: Style,
 }
 
-/// What hints do to the exit code of `ferrolb check`.
+/// How a report is printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Style {
+    /// For people: a line each.
+    #[default]
+    Text,
+    /// For programs: one object with the lists `mistakes`, `hints` and `notes`.
+    Json,
+    /// For a workflow of GitHub: each stands beside its line in the review.
+    Github,
+}
+
+/// The effect of hints on the exit code of `ferrolb check`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Hints {
     /// It is 1 if there are any.

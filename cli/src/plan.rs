@@ -4,15 +4,18 @@
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::path::Path;
 
 use cluster::ObjectKey;
 use folder::manifest::{Grade, Mistake};
+use folder::{FolderState, ServiceState};
 use l2::Scope;
 use serde::Serialize;
 use serde_json::{Value, json};
 use speaker::Withhold;
 
 use crate::args::{Output, PlanArgs};
+use crate::check;
 use crate::routes::{Books, PlannedRoute, withheld};
 use crate::table::render;
 use crate::world::World;
@@ -112,7 +115,7 @@ pub struct Printed {
 pub fn run(args: &PlanArgs) -> anyhow::Result<Printed> {
     let Some(other) = &args.against else {
         let world = World::load(&args.folder, &args.view)?;
-        let findings = world.findings(&args.folder);
+        let findings = findings(&world, &args.folder);
         let plan = plan(&world);
         let mut told = Told { findings, notes: notes(&world) };
         return Ok(told.print(args.output, json!({ "services": plan }), || table(&plan)));
@@ -122,11 +125,11 @@ pub fn run(args: &PlanArgs) -> anyhow::Result<Printed> {
     let state = state.unwrap_or_else(|| folder::StateFile::default_for(&args.folder));
     let view = crate::args::View { folder_state: Some(state), ..args.view.clone() };
     let mut world = World::load(other, &view)?;
-    let mut told = Told { findings: world.findings(other), notes: notes(&world) };
+    let mut told = Told { findings: findings(&world, other), notes: notes(&world) };
     let old = plan(&world);
     // From here on as a program does whose folder is changed: what cannot be read any more stays as it was.
-    world.change(other, &args.folder, &old)?;
-    told.findings.extend(world.findings(&args.folder));
+    world.change(other, &args.folder, &given(&world, &old))?;
+    told.findings.extend(findings(&world, &args.folder));
     let kept = world.kept();
     told.notes.extend(kept.iter().map(|kept| {
         format!("{kept} stays as it is: what the new folder says of it cannot be read or used")
@@ -134,6 +137,21 @@ pub fn run(args: &PlanArgs) -> anyhow::Result<Printed> {
     let new = plan(&world);
     let changes = changes(&old, &new);
     Ok(told.print(args.output, json!({ "changes": changes }), || changes_table(&old, &new)))
+}
+
+fn findings(world: &World, folder: &Path) -> Vec<Mistake> {
+    check::findings(folder, &world.mistakes, world.snapshot.rejections())
+}
+
+/// What a program would have written down that has given what the plan says.
+fn given(world: &World, plan: &Plan) -> FolderState {
+    let given = |planned: &Planned| ServiceState {
+        addresses: planned.addresses.clone(),
+        pool: planned.pool.clone(),
+        ..ServiceState::default()
+    };
+    let services = plan.iter().map(|(key, planned)| (key.clone(), given(planned))).collect();
+    FolderState { node: world.options.node.to_string(), services }
 }
 
 fn notes(world: &World) -> Vec<String> {

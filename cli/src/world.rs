@@ -12,13 +12,11 @@ use cluster::model::Service;
 use cluster::{ConfigScope, ObjectKey, Snapshot};
 use folder::StateFile;
 use folder::manifest::{Manifests, Mistake};
-use folder::{Folder, FolderState, ServiceState, host_name};
+use folder::{Folder, FolderState, host_name};
 use nix::net::if_::InterfaceFlags;
 use speaker::{BgpMode, Circumstances, Members, Options, PoolOrder, Verdict, announce};
 
 use crate::args::View;
-use crate::check;
-use crate::plan::{Plan, Planned};
 
 /// The objects of a folder and the books of the allocator.
 pub struct World {
@@ -92,28 +90,15 @@ impl World {
         self.folder.kept()
     }
 
-    /// Goes on as a program does whose folder `old` becomes what `new` holds; `plan` is what it has given so far.
+    /// Goes on as a program does whose folder `old` becomes what `new` holds, and that has given what `state` says.
     ///
     /// # Errors
     /// When `new` is no folder.
-    pub fn change(&mut self, old: &Path, new: &Path, plan: &Plan) -> anyhow::Result<()> {
+    pub fn change(&mut self, old: &Path, new: &Path, state: &FolderState) -> anyhow::Result<()> {
         anyhow::ensure!(new.is_dir(), "{} is not a folder", new.display());
-        let given = |planned: &Planned| ServiceState {
-            addresses: planned.addresses.clone(),
-            pool: planned.pool.clone(),
-            ..ServiceState::default()
-        };
-        let services = plan.iter().map(|(key, planned)| (key.clone(), given(planned))).collect();
-        let state = FolderState { node: self.options.node.to_string(), services };
         self.folder.replace(old, new);
-        self.take_in(read(new), &state);
+        self.take_in(read(new), state);
         Ok(())
-    }
-
-    /// What is wrong with the folder, as a check of it tells it.
-    #[must_use]
-    pub fn findings(&self, folder: &Path) -> Vec<Mistake> {
-        check::findings(folder, &self.mistakes, self.snapshot.rejections())
     }
 
     /// Takes in manifests and settles; returns what the decisions tell of.

@@ -360,11 +360,11 @@ fn a_report_is_json_and_annotations_as_well() {
         Folder::new(&[("a.yaml", &POOL.replace("10.0.0.0/30", "50%")), ("b.yaml", &other)]);
     let report = check(&folder);
     let json: serde_json::Value =
-        serde_json::from_str(&report.print(cli::check::Style::Json)).unwrap();
+        serde_json::from_str(&report.print(cli::args::Style::Json)).unwrap();
     assert_eq!(json["mistakes"][0]["object"], "IPAddressPool p");
     assert_eq!(json["mistakes"][0]["field"], "spec.addresses[0]");
     assert_eq!(json["mistakes"][0]["line"], 4);
-    let github = folder.plain(&report.print(cli::check::Style::Github));
+    let github = folder.plain(&report.print(cli::args::Style::Github));
     assert!(
         github.contains("a.yaml,line=4,title=IPAddressPool p::spec.addresses[0]: parsing address pool p: invalid CIDR \"50%25\""),
         "{github}"

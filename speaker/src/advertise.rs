@@ -12,30 +12,9 @@ use cluster::{ObjectKey, Snapshot};
 use crds::config::{BgpAdvertisement, Community, Family};
 use ipnet::IpNet;
 
-use crate::announce::Options;
+use crate::options::{BgpMode, Options};
 use crate::reason::Withhold;
 use crate::subject::{Endpoints, addresses, given_here, pool};
-
-/// Whose defaults are taken where a field is unset (design, "Decisions where MetalLB's own modes differ").
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum BgpMode {
-    /// `METALLB_BGP_TYPE` unset or `native`: LOCAL_PREF 0, timers 90/30.
-    #[default]
-    Native,
-    /// `frr` or `frr-k8s`: LOCAL_PREF 100, timers 180/60.
-    Frr,
-}
-
-impl BgpMode {
-    /// The mode that a value of `METALLB_BGP_TYPE` stands for; whatever MetalLB does not know is native.
-    #[must_use]
-    pub fn of(value: Option<&str>) -> Self {
-        match value {
-            Some("frr" | "frr-k8s") => Self::Frr,
-            _ => Self::Native,
-        }
-    }
-}
 
 /// One prefix as one advertisement has it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -14,10 +14,8 @@ use l2::Scope;
 
 mod external;
 
-pub use external::transport;
-
-use crate::advertise::BgpMode;
 use crate::election::{Candidate, Strategy, winner};
+use crate::options::Options;
 use crate::reason::Withhold;
 use crate::roster::{Allowed, Members, PoolOrder};
 use crate::subject::{Endpoints, PoolOf, addresses, pool};
@@ -25,24 +23,6 @@ use crate::tenure::{Choice, Tenure};
 
 /// The Service annotation of `ferrolb move`: `NODE`, or `NODE@` and an RFC 3339 time until which it holds.
 pub const PREFERRED_NODE_ANNOTATION: &str = "ferrolb.io/preferred-node";
-
-/// What is told to a speaker at its start.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// The own node's name.
-    pub node: Arc<str>,
-    /// The `loadBalancerClass` that is served; none serves Services without one.
-    pub class: Option<Box<str>>,
-    /// `--drain-on-cordon`: a cordoned node counts as one that is being emptied.
-    pub drain_on_cordon: bool,
-    /// `--ignore-exclude-lb`.
-    pub ignore_exclude_label: bool,
-    /// Whether a Service without any EndpointSlice counts as served by every node, as on a host without
-    /// Kubernetes.
-    pub assume_endpoints: bool,
-    /// Whose defaults BGP takes.
-    pub bgp_mode: BgpMode,
-}
 
 /// What a decision depends on besides the objects of the cluster.
 #[derive(Clone, Copy, Debug)]

@@ -12,7 +12,7 @@ use cluster::model::ServiceCondition;
 use cluster::{ObjectKey, Snapshot};
 
 use crate::advertise::{Advertisers, advertisers};
-use crate::announce::Options;
+use crate::options::Options;
 use crate::reason::Withhold;
 use crate::roster::Members;
 use crate::speaker::Speaker;

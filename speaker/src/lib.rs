@@ -24,6 +24,7 @@ mod joining;
 pub mod metrics;
 #[cfg(feature = "net")]
 pub mod net;
+mod options;
 mod participation;
 mod passage;
 #[cfg(any(feature = "net", test))]
@@ -40,10 +41,10 @@ mod subject;
 mod tally;
 mod tenure;
 
-pub use advertise::{BgpMode, Path, advertise};
+pub use advertise::{Path, advertise};
 pub use announce::{
-    Announcement, Circumstances, Options, PREFERRED_NODE_ANNOTATION, Verdict, announce,
-    preference_ends, preferred_node, transport,
+    Announcement, Circumstances, PREFERRED_NODE_ANNOTATION, Verdict, announce, preference_ends,
+    preferred_node,
 };
 pub use attendance::Attendance;
 pub use claims::{Changed, Held, Term, Told};
@@ -51,12 +52,13 @@ pub use conflict_book::ConflictBook;
 pub use handover::Handover;
 pub use holdings::Holdings;
 pub use identifier::{identifier, identifier_of_name, routers_take};
+pub use options::{BgpMode, Options};
 pub use participation::{Participation, RingCommand};
 pub use passage::{Orders, Passage};
 pub use reason::Withhold;
 pub use register::{Listed, Listing, Pod};
 pub use report::{Report, SHARES};
-pub use roster::{Facts, Links, Member, Members, NodeLinks, PoolLinks, PoolOrder};
+pub use roster::{Facts, Links, Member, Members, NodeLinks, PoolLinks, PoolOrder, transport};
 pub use routes::{Advertised, RouteBooks, RouteChanges, RouteOutput};
 pub use sessions::{NoSession, Way, bfd_hops, bfd_profile, families, session};
 pub use speaker::{Output, Speaker};

@@ -22,7 +22,7 @@ use crate::fnv::fnv1a;
 mod links;
 
 pub(crate) use links::Allowed;
-pub use links::{Links, NodeLinks};
+pub use links::{Links, NodeLinks, transport};
 
 const MAGIC: &[u8] = b"ferrolb";
 /// As the heartbeat's (`members::heartbeat::wire::VERSION`), which it stands for.

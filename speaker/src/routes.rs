@@ -14,7 +14,7 @@ use cluster::{Dirty, ObjectKey, Snapshot};
 use ipnet::IpNet;
 
 use crate::advertise::{Path, advertise};
-use crate::announce::Options;
+use crate::options::Options;
 use crate::reason::Withhold;
 use crate::subject::replaced;
 use crate::tally::Tally;

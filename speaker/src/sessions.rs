@@ -12,7 +12,7 @@ use bgp::{
 };
 use crds::config::{BfdProfile, Peer, PeerAddress};
 
-use crate::advertise::BgpMode;
+use crate::options::BgpMode;
 
 /// The restart time of FRR, which is what routers see today (contract 5.7).
 const RESTART_TIME: Duration = Duration::from_secs(120);

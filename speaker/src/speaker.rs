@@ -11,7 +11,8 @@ use std::sync::Arc;
 use cluster::{Dirty, ObjectKey, Snapshot};
 use l2::{Desired, Scope};
 
-use crate::announce::{Announcement, Circumstances, Options, Verdict, announce};
+use crate::announce::{Announcement, Circumstances, Verdict, announce};
+use crate::options::Options;
 use crate::reason::Withhold;
 use crate::subject;
 use crate::tally::Tally;

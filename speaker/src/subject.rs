@@ -11,7 +11,7 @@ use crds::address::core_address;
 use crds::config::{Config, Family, Policy, PoolKind};
 use crds::labels::{Labels, Selector};
 
-use crate::announce::Options;
+use crate::options::Options;
 use crate::reason::Withhold;
 
 /// The Service's addresses; the first one is what the election is about.

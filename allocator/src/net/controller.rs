@@ -13,7 +13,6 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use anyhow::Context;
-use cluster::net::access::may_get;
 use cluster::net::client::connect_by;
 use cluster::net::fence::Fence;
 use cluster::net::pod::{Owner, Search};
@@ -26,7 +25,6 @@ use cluster::net::source::kubernetes::{Watches, watch_all};
 use cluster::net::source::{Journal, Update};
 use cluster::{ConfigScope, Dirty, Kind, Object, ObjectKey, Snapshot};
 use crds::config::{Config, ConfigKind};
-use daemon::access::Access;
 use daemon::endpoints::{Readiness, serve_health};
 use daemon::listen;
 use daemon::metrics::ClientMetrics;
@@ -40,6 +38,7 @@ use super::external::ExternalWorld;
 use super::leader::{Leadership, Who};
 use super::log;
 use super::memberlist_secret::MemberlistSecret;
+use super::metrics::serve_metrics;
 use super::webhook;
 use crate::metrics::AllocatorMetrics;
 use crate::pool_status::PoolStatus;
@@ -111,7 +110,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     }
     let identity = identity(pod_name.as_deref());
     let who = Who { namespace: namespace.clone(), identity, owner, deployment };
-    let mut leadership = Leadership::start(client.clone(), who, &args.elect);
+    let mut leadership = Leadership::start(client.clone(), who, args.elect.times());
     let terminated = daemon::signals::terminated();
     tokio::pin!(terminated);
     let mut standing_by = tokio::time::interval_at(Instant::now() + STANDING_BY, STANDING_BY);
@@ -204,17 +203,6 @@ async fn lead(
         }
         controller.decide();
     }
-}
-
-/// Serves the metrics to whoever the API says may read them.
-pub(super) fn serve_metrics(
-    client: &Client,
-    args: &Args,
-    registry: Registry,
-) -> anyhow::Result<()> {
-    let client = client.clone();
-    let access = Access::new(move |token| may_get(client.clone(), token, "/metrics"));
-    daemon::metrics_server::start(&args.common, registry, |_| (), access)
 }
 
 struct Controller {

@@ -8,6 +8,7 @@ mod external;
 mod leader;
 pub mod log;
 mod memberlist_secret;
+mod metrics;
 mod webhook;
 
 pub use controller::run;

@@ -8,7 +8,7 @@ use etherparse::{LaxNetSlice, LaxSlicedPacket, TransportSlice};
 use pcap_parser::data::{PacketData, get_packetdata};
 use pcap_parser::{Block, Linktype, PcapBlockOwned, PcapError, create_reader};
 
-use crate::pieces::Piece;
+use crate::piece::Piece;
 use crate::stream::{Segment, Streams};
 
 const BGP_PORT: u16 = 179;

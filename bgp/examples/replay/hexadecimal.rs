@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Lines of hexadecimal octets, with spaces and colons anywhere and comments after `#`.
 
-use crate::pieces::Piece;
+use crate::piece::Piece;
 
 /// Whether it is text of that kind, whatever its mistakes.
 pub(crate) fn is_text(octets: &[u8]) -> bool {

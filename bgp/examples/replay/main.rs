@@ -13,6 +13,7 @@
 mod capture;
 mod hexadecimal;
 mod mrt;
+mod piece;
 mod pieces;
 mod stream;
 mod verdict;

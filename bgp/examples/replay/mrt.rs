@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use bytes::Buf;
 
-use crate::pieces::Piece;
+use crate::piece::Piece;
 
 /// Types (RFC 6396 §4).
 const BGP4MP: u16 = 16;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The form into which every file is made: octets that one side sent, and the session as far as the file tells it.
 
+use crate::piece::Piece;
 use crate::{capture, hexadecimal, mrt};
 
 /// The session as it is taken to have been negotiated where the file does not say it.
@@ -21,23 +22,6 @@ impl Default for Assumptions {
             extended_message: false,
         }
     }
-}
-
-/// Octets without a gap.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Piece {
-    /// Where they stand, in words.
-    pub(crate) place: String,
-    /// The sender, and the connection.
-    pub(crate) sender: String,
-    /// To whom; empty if that is not known.
-    pub(crate) receiver: String,
-    pub(crate) octets: Vec<u8>,
-    /// Whether both sides speak four-octet AS numbers, and whether they are in one AS, where the file itself says so.
-    pub(crate) four_octet_asn: Option<bool>,
-    pub(crate) internal: Option<bool>,
-    /// A word on octets that are no message.
-    pub(crate) remark: Option<String>,
 }
 
 /// The pieces of a file; its form is told by its first octets.

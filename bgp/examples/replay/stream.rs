@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use bgp::wire::MARKER;
 
-use crate::pieces::Piece;
+use crate::piece::Piece;
 
 /// One packet's part of a direction.
 #[derive(Clone, Debug)]

@@ -11,7 +11,8 @@ use bgp::wire::{
 };
 use bytes::BytesMut;
 
-use crate::pieces::{Assumptions, Piece};
+use crate::piece::Piece;
+use crate::pieces::Assumptions;
 
 /// A line of the output.
 #[derive(Clone, Debug, PartialEq, Eq)]

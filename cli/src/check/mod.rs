@@ -15,8 +15,6 @@ use folder::manifest::{Grade, Manifest, Manifests, Mistake, Place};
 use folder::{FolderState, feed};
 use serde::Serialize;
 
-pub use output::Style;
-
 /// What a check found.
 #[derive(Debug, Serialize)]
 pub struct Report {

@@ -6,18 +6,7 @@ use std::fmt::Write;
 use folder::manifest::Mistake;
 
 use super::Report;
-
-/// How a report is printed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum Style {
-    /// For people: a line each.
-    #[default]
-    Text,
-    /// For programs: one object with the lists `mistakes`, `hints` and `notes`.
-    Json,
-    /// For a workflow of GitHub: each stands beside its line in the review.
-    Github,
-}
+use crate::args::Style;
 
 impl Report {
     /// Whether nothing is wrong; `hints` says whether hints count.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::cilium::advertised;
+use super::cilium_selector::advertised;
 use super::cilium_session::{Config, Peer};
 use super::documents::{Fields, kind, name, present, title};
 use super::notes::{Names, Notes};

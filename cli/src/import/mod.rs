@@ -7,6 +7,7 @@
 mod address_pool;
 mod cilium;
 mod cilium_bgp;
+mod cilium_selector;
 mod cilium_session;
 mod config_map;
 mod documents;

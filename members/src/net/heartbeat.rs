@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::run::random;
+use super::clock::random;
 use super::{COMPANION, Companion, CompanionCommand, CompanionOutput};
 use crate::guard::{Guard, Permit, Speaks};
 use crate::heartbeat::wire::{Mark, Message, VERSION};

@@ -8,6 +8,7 @@
 //!     events, members       <─────────────────┘  <──> streams: a task each, 512 at most that others opened
 //! ```
 
+mod clock;
 mod companion;
 mod heartbeat;
 mod own_address;
@@ -162,7 +163,7 @@ impl Members {
             }
             None => bound,
         };
-        let seed = run::random().ok_or_else(|| io::Error::from(io::ErrorKind::Other));
+        let seed = clock::random().ok_or_else(|| io::Error::from(io::ErrorKind::Other));
         let config = Config {
             name: name.into(),
             address,

@@ -11,12 +11,12 @@ use std::sync::mpsc::SyncSender;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use ring::rand::{SecureRandom, SystemRandom};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
+use super::clock::{now, random, until};
 use super::sent::Sent;
 use super::socket::Batch;
 use super::streams::{Door, StreamEvent, Streams};
@@ -392,26 +392,4 @@ impl Runner {
             news
         });
     }
-}
-
-/// Waits until then, or for ever.
-async fn until(deadline: Option<tokio::time::Instant>) {
-    match deadline {
-        Some(deadline) => tokio::time::sleep_until(deadline).await,
-        None => std::future::pending().await,
-    }
-}
-
-/// Random octets of the system, for nonces and seeds.
-pub(super) fn random<const LENGTH: usize>() -> Option<[u8; LENGTH]> {
-    let mut octets = [0; LENGTH];
-    SystemRandom::new().fill(&mut octets).ok().map(|()| octets)
-}
-
-#[allow(
-    clippy::disallowed_methods,
-    reason = "this is the shell: the one place that reads the clock"
-)]
-pub(super) fn now() -> Instant {
-    Instant::now()
 }

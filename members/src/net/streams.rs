@@ -13,9 +13,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 use tokio::time::{timeout, timeout_at};
 
+use super::clock::{now, random};
 use super::places::Places;
 use super::refusals::{Cause, Refusals};
-use super::run::{now, random};
 use crate::{DecodeError, Envelope, Incoming, refusal};
 
 /// Octets that are read at once.

@@ -2,7 +2,6 @@
 //! Who may announce a Service of Antrea's world (contract C.6): its pool says, by a selector of nodes; no advertisement does. Beyond Antrea
 //! the exclude label and a drain are honoured, and who may not announce falls silent also when nobody takes over (contract C.14).
 
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use cluster::model::{Node, Service, TrafficPolicy};
@@ -10,8 +9,9 @@ use cluster::{ObjectKey, Snapshot};
 use crds::config::Family;
 use l2::Scope;
 
-use super::{Announcement, Circumstances, Contest, Options};
+use super::{Announcement, Circumstances, Contest};
 use crate::election::{Candidate, Strategy};
+use crate::options::Options;
 use crate::reason::Withhold;
 use crate::roster::Members;
 use crate::subject::{Endpoints, PoolOf, given_here, pool};
@@ -117,13 +117,4 @@ pub(super) fn announcement(
         Some(names) => Scope::Interfaces(names.clone()),
     };
     Ok(Announcement { addresses, scope })
-}
-
-/// The names of the links that hold an InternalIP of the node; none where the node has no such address.
-#[must_use]
-pub fn transport(node: Option<&Node>, links: &[l2::LinkReport]) -> Option<BTreeSet<Box<str>>> {
-    let own = &node?.internal_addresses;
-    let holds =
-        |link: &&l2::LinkReport| link.addresses.iter().any(|(address, _)| own.contains(address));
-    (!own.is_empty()).then(|| links.iter().filter(holds).map(|link| (*link.name).into()).collect())
 }

@@ -37,8 +37,8 @@ pub use way::bfd_choice;
 use way::{as_label, way};
 
 use super::session_state::{SessionState, SessionStates};
-use crate::announce::Options;
 use crate::identifier::identifier;
+use crate::options::Options;
 use crate::reason::Withhold;
 use crate::routes::{RouteBooks, RouteOutput};
 use crate::sessions::{NoSession, session};

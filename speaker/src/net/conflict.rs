@@ -17,6 +17,7 @@ use l2::MacAddress;
 use netlink_packet_route::neighbour::{NeighbourAddress, NeighbourAttribute};
 use tokio::sync::mpsc;
 
+use super::clock::now;
 use crate::conflict_book::ConflictBook;
 
 /// At most so many nodes are asked for their hardware address.
@@ -110,11 +111,6 @@ impl<T: Send + 'static> ConflictReporter<T> {
         let claim = Claim { address, interface, hardware_address, payload: payload() };
         place.send(Waiting { claim, untold, nodes });
     }
-}
-
-fn now() -> Instant {
-    #[allow(clippy::disallowed_methods, reason = "the shell reads the clock")]
-    Instant::now()
 }
 
 /// Whose hardware address is whose.

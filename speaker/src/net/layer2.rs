@@ -10,9 +10,11 @@ use jiff::Timestamp;
 use l2::{Layer2, LinkReport, NoResponder};
 use tokio::sync::mpsc;
 
-use crate::announce::{Circumstances, preference_ends, transport};
+use super::clock::now;
+use crate::announce::{Circumstances, preference_ends};
 use crate::metrics::SpeakerMetrics;
 use crate::passage::{Orders, Passage};
+use crate::roster::transport;
 use crate::roster::{Members, PoolOrder};
 use crate::speaker::{Output, Speaker};
 use crate::tenure::Tenure;
@@ -214,12 +216,4 @@ impl Layer2Driver {
             .map(|link| (*link.name).into())
             .collect()
     }
-}
-
-#[allow(
-    clippy::disallowed_methods,
-    reason = "this is the shell: the one place that reads the clock"
-)]
-fn now() -> Instant {
-    Instant::now()
 }

@@ -12,6 +12,7 @@ use cluster::{Dirty, Snapshot};
 use members::net::Cause;
 use members::watch::Standing;
 
+use super::clock::now;
 use super::layer2::Layer2Driver;
 use super::ring::{RingDriver, RingEvent, time};
 use crate::blockage::{Blockage, Blocked};
@@ -284,12 +285,4 @@ impl Membership {
     pub async fn leave(&mut self) {
         self.ring.leave().await;
     }
-}
-
-#[allow(
-    clippy::disallowed_methods,
-    reason = "this is the shell: the one place that reads the clock"
-)]
-fn now() -> Instant {
-    Instant::now()
 }

@@ -4,6 +4,7 @@
 pub mod args;
 mod bgp;
 pub mod capabilities;
+mod clock;
 mod companions;
 mod conflict;
 mod discovery;
@@ -27,6 +28,7 @@ mod shell;
 pub use bgp::{
     BgpCollector, BgpDriver, BgpOptions, SessionNotice, Signal, Signals, Style, bfd_choice,
 };
+pub use clock::until;
 pub use companions::Companion;
 pub use conflict::{Claim, ConflictReport, ConflictReporter};
 pub use exclusion::{EXCLUSION_FILE, ExclusionError, read_exclusion};
@@ -36,4 +38,4 @@ pub use layer2::Layer2Driver;
 pub use members::quorum::Fencing;
 pub use membership::Membership;
 pub use ring::{MembershipOptions, RingDriver, RingEvent, RingSignals};
-pub use run::{run, until};
+pub use run::run;

@@ -21,7 +21,7 @@ use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::run::until;
+use super::clock::until;
 use crate::report::{Report, SHARES};
 
 /// Who owns the fields, to the API server.

@@ -10,7 +10,7 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use l2::Permit;
 use members::heartbeat;
@@ -23,6 +23,7 @@ use members::watch::WatchOptions;
 use members::{Keyring, Settings};
 use tokio::sync::{mpsc, watch};
 
+use super::clock::now;
 use crate::attendance::Attendance;
 use crate::participation::{Participation, RingCommand};
 use crate::roster::Facts;
@@ -286,12 +287,4 @@ impl RingSignals {
 pub(super) fn time() -> u64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
-}
-
-#[allow(
-    clippy::disallowed_methods,
-    reason = "this is the shell: the one place that reads the clock"
-)]
-fn now() -> Instant {
-    Instant::now()
 }

@@ -30,6 +30,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::args::{Args, MembershipFlags};
 use super::bgp::{BgpDriver, BgpOptions, Style};
+use super::clock::until;
 use super::conflict::ConflictReporter;
 use super::discovery::{Wanted, discover};
 use super::exclusion::{EXCLUSION_FILE, read_exclusion};
@@ -45,10 +46,9 @@ use super::session_events::SessionEvents;
 use super::session_state::SessionStateSink;
 use super::shell::{Shell, tell_conflict};
 use super::{extras, frr_configuration};
-use crate::advertise::BgpMode;
-use crate::announce::Options;
 use crate::herald::Herald;
 use crate::metrics::{MembershipMetrics, SpeakerMetrics};
+use crate::options::{BgpMode, Options};
 use crate::speaker::Speaker;
 use crate::tenure::Modes;
 
@@ -350,14 +350,6 @@ async fn when_filled<T>(
 async fn next_found<T>(found: &mut Option<mpsc::Receiver<T>>) -> Option<T> {
     match found {
         Some(found) => found.recv().await,
-        None => std::future::pending().await,
-    }
-}
-
-/// Waits until then, or for ever.
-pub async fn until(deadline: Option<std::time::Instant>) {
-    match deadline {
-        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
         None => std::future::pending().await,
     }
 }

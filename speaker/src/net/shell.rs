@@ -23,6 +23,7 @@ use l2::LinkReport;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::bgp::{BgpDriver, Signal};
+use super::clock::until;
 use super::conflict::ConflictReporter;
 use super::extras;
 use super::host_routes::HostRoutes;
@@ -32,7 +33,6 @@ use super::membership::Membership;
 use super::needed::has_read;
 use super::report::ReportSink;
 use super::ring::{RingEvent, RingSignals};
-use super::run::until;
 use super::service_status::{StatusSink, interfaces};
 use super::session_events::SessionEvents;
 use super::session_state::SessionStateSink;

@@ -8,14 +8,13 @@
 //!              each network: length (1: 0 to 32, IPv6 33 to 161), as many octets as the length needs
 //! ```
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use cluster::model::Node;
 use crds::config::Config;
 use ipnet::IpNet;
 use l2::{LinkReport, NoResponder};
-
-use crate::announce::transport;
 
 const ARP: u8 = 1;
 const NDP: u8 = 2;
@@ -248,4 +247,13 @@ fn networks(config: &Config, link: &LinkReport) -> Vec<IpNet> {
     networks.sort();
     networks.dedup();
     networks
+}
+
+/// The names of the links that hold an InternalIP of the node; none where the node has no such address.
+#[must_use]
+pub fn transport(node: Option<&Node>, links: &[LinkReport]) -> Option<BTreeSet<Box<str>>> {
+    let own = &node?.internal_addresses;
+    let holds =
+        |link: &&LinkReport| link.addresses.iter().any(|(address, _)| own.contains(address));
+    (!own.is_empty()).then(|| links.iter().filter(holds).map(|link| (*link.name).into()).collect())
 }

@@ -61,7 +61,6 @@ use tokio::sync::watch;
 
 pub(in crate::net) use candidate::Times;
 
-use super::args::Elect;
 use pods::Pods;
 use task::Task;
 
@@ -89,7 +88,7 @@ pub(super) struct Who {
 
 impl Leadership {
     /// Starts to stand for election.
-    pub(super) fn start(client: Client, who: Who, elect: &Elect) -> Self {
+    pub(super) fn start(client: Client, who: Who, times: Times) -> Self {
         let (sender, term) = watch::channel(None);
         let (end, ending) = watch::channel(false);
         let fence = Fence::closed();
@@ -98,7 +97,7 @@ impl Leadership {
             namespace: who.namespace.clone(),
             deployment: who.deployment.clone(),
         };
-        let task = Task::new(client, who, elect.times(), pods, fence.clone(), sender);
+        let task = Task::new(client, who, times, pods, fence.clone(), sender);
         Self { term, fence, end, task: tokio::spawn(task.run(ending)) }
     }
 

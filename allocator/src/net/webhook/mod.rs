@@ -27,7 +27,7 @@ use prometheus::Registry;
 use tokio::sync::watch;
 
 use super::args::Args;
-use super::controller::serve_metrics;
+use super::metrics::serve_metrics;
 use cache::Cache;
 use routes::{Webhooks, routes};
 

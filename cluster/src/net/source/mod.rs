@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Where the world comes from: watches of a Kubernetes API, or a folder of manifests.
 
+mod follower;
 mod journal;
 pub mod kubernetes;
 mod pause;

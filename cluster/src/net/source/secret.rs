@@ -6,7 +6,7 @@ use kube::api::{ApiResource, DynamicObject};
 use kube::runtime::watcher;
 use kube::{Api, Client};
 
-use super::kubernetes::Follower;
+use super::follower::Follower;
 use crate::snapshot::Object;
 
 pub(super) async fn follow(client: Client, namespace: String, follower: Follower) {

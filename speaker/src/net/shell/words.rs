@@ -3,7 +3,6 @@
 //! is said.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::time::Instant;
 
 use cluster::model::ServiceCondition;
 use cluster::net::sink::kubernetes::{ObjectEvent, Regarding};
@@ -11,6 +10,7 @@ use cluster::{Dirty, ObjectKey};
 
 use super::Shell;
 use crate::herald;
+use crate::net::clock::now;
 
 impl Shell {
     /// What is to be said of the Services that were decided again.
@@ -65,9 +65,4 @@ impl Shell {
             message: format!("nobody announces it: {}", word.message),
         });
     }
-}
-
-#[allow(clippy::disallowed_methods, reason = "a shell: it reads the clock")]
-fn now() -> Instant {
-    Instant::now()
 }
