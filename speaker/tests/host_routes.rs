@@ -18,12 +18,31 @@ fn inside<F: Future<Output = ()>>(work: impl FnOnce() -> F + Send + 'static) {
         ip("link add eth0 type veth peer name peer");
         ip("link set peer up");
         ip("link set eth0 up");
-        ip("address add 192.0.2.1/24 dev eth0");
-        ip("address add 2001:db8::1/64 dev eth0 nodad");
+        give("192.0.2.1/24");
+        give("2001:db8::1/64");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(work());
     });
     thread.join().unwrap();
+}
+
+/// Gives the host an address, and waits until the kernel has a route for it: with IPv6 that comes a moment later.
+fn give(address: &str) {
+    let is_v6 = address.contains(':');
+    let (family, nodad) = if is_v6 { ("-6", " nodad") } else { ("-4", "") };
+    ip(&format!("address add {address} dev eth0{nodad}"));
+    let own = format!("local {} dev eth0 ", address.split('/').next().unwrap());
+    let has = || {
+        let routes = ip(&format!("{family} route show table local"));
+        routes.lines().any(|route| route.starts_with(&own) && route.contains("proto kernel"))
+    };
+    for _ in 0..1000 {
+        if has() {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    panic!("the kernel has no route for {address}: {:#?}", routes());
 }
 
 fn ip(arguments: &str) -> String {
@@ -72,8 +91,8 @@ fn an_address_that_the_host_gets_later_stays_when_ours_goes() {
         let mut accept = HostRoutes::start(RouteAction::Accept, "a folder").await.unwrap();
         let wanted = prefixes(&["192.0.2.2/32", "2001:db8::2/128"]);
         accept.set(&wanted).await.unwrap();
-        ip("address add 192.0.2.2/24 dev eth0");
-        ip("address add 2001:db8::2/64 dev eth0 nodad");
+        give("192.0.2.2/24");
+        give("2001:db8::2/64");
         accept.set(&BTreeSet::new()).await.unwrap();
         let left = routes();
         let kernel = |address: &str| {
