@@ -191,6 +191,11 @@ impl Kube {
         Ok(events
             .iter()
             .filter(|event| text(event, "/involvedObject/name") == service)
+            // The API server's own repair of cluster addresses may find one just before it is noted.
+            .filter(|event| {
+                !text(event, "/reportingComponent").starts_with("ipallocator")
+                    && !text(event, "/source/component").starts_with("ipallocator")
+            })
             .map(|event| Event {
                 kind: text(event, "/type"),
                 reason: text(event, "/reason"),
