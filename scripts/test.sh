@@ -38,6 +38,18 @@ part "MetalLB 0.15.2 (Go)" e2e/metallb/build.sh || exit 1
 part "programs (profile ci)" make --no-print-directory bins || exit 1
 part "images" make --no-print-directory image || exit 1
 part "images, packed again" scripts/image-again.sh "$bin" "$bin/images"
+ignored_tests_are_named() {
+  local file crate missing=0
+  for file in $(grep -l '#\[ignore' */tests/*.rs); do
+    crate=${file%%/*}
+    grep -Eq "^part .* -p $crate .*--test $(basename "$file" .rs) .*--ignored" scripts/test.sh || {
+      echo "$file has tests that nobody runs: name the file in scripts/test.sh" >&2
+      missing=1
+    }
+  done
+  return $missing
+}
+part "tests that need root are named here" ignored_tests_are_named
 part "format and lints" make --no-print-directory lint
 part "unit and property tests" make --no-print-directory unit
 part "whole speakers, simulated" env FERROLB_SEEDS=2000 \
@@ -45,7 +57,7 @@ part "whole speakers, simulated" env FERROLB_SEEDS=2000 \
 part "ARP and NDP in namespaces" cargo test -q -p l2 --test namespace -- --ignored --test-threads 2
 part "routes of the host, and a start, in namespaces" cargo test -q -p speaker --test host_routes --test start -- --ignored --test-threads 2
 part "BFD in namespaces" cargo test -q -p bfd --test namespace --test routers -- --ignored --test-threads 2
-part "BGP in namespaces, with real routers" cargo test -q -p bgp --test namespace --test routers -- --ignored --test-threads 2
+part "BGP in namespaces, with real routers" cargo test -q -p bgp --test namespace --test routers --test router_rules -- --ignored --test-threads 2
 part "rings with HashiCorp's members in namespaces" cargo test -q -p members --test ring --test companion --test attacks -- --ignored --test-threads 2
 part "manifests" scripts/manifests.sh --check
 part "schemas of Kubernetes' kinds" scripts/schemas.sh --check

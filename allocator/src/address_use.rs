@@ -30,7 +30,7 @@ enum Holders {
 #[derive(Clone, Debug, Default)]
 struct Crowd {
     users: BTreeSet<ObjectKey>,
-    /// Who has which port, sorted. One for each, but in Antrea's world.
+    /// The holder of each port, sorted: one for each, but in Antrea's world.
     ports: BTreeMap<ServicePort, Vec<ObjectKey>>,
     /// How many are of Antrea's world.
     of_antrea: usize,
