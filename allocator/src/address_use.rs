@@ -85,7 +85,7 @@ impl AddressUse {
         Self { pool, sharing: Arc::clone(&claim.sharing), holders }
     }
 
-    /// Who uses it, in the order of their keys.
+    /// Its users, in the order of their keys.
     pub(crate) fn users(&self) -> impl Iterator<Item = &ObjectKey> {
         let (one, several) = match &self.holders {
             Holders::One(only) => (Some(only), None),
@@ -155,7 +155,7 @@ impl AddressUse {
         }
     }
 
-    /// Who has `port` besides `service`: the first by its key.
+    /// The holder of `port` besides `service`: the first by its key.
     pub(crate) fn other_with<'a>(
         &'a self,
         port: &ServicePort,

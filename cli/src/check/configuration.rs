@@ -79,7 +79,7 @@ pub(super) fn judge(
 struct Found {
     rejection: Rejection,
     field: Option<String>,
-    /// What that is part of, within the `spec`.
+    /// The field that holds it, within the `spec`.
     outer: Option<String>,
     /// Where the other entry stands.
     other: String,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What is valid and cannot work: names that nothing has, selectors that match nothing, addresses that are given to nobody, requests
+//! Hints at objects that are valid and cannot work: names that nothing has, selectors that match nothing, addresses that are given to nobody, requests
 //! that no pool can meet.
 
 use std::net::IpAddr;

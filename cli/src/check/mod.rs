@@ -15,14 +15,14 @@ use folder::manifest::{Grade, Manifest, Manifests, Mistake, Place};
 use folder::{FolderState, feed};
 use serde::Serialize;
 
-/// What a check found.
+/// The findings of a check.
 #[derive(Debug, Serialize)]
 pub struct Report {
-    /// What an API server or ferrolb refuses, or would leave out.
+    /// Objects and fields that an API server or ferrolb refuses, or would leave out.
     pub mistakes: Vec<Mistake>,
-    /// What is valid, and cannot mean what it says.
+    /// Objects that are valid, and cannot mean what they say.
     pub hints: Vec<Mistake>,
-    /// What could not be looked at. Nothing is wrong with it.
+    /// Parts that could not be looked at. Nothing is wrong with them.
     pub notes: Vec<String>,
     /// How many objects of each kind were looked at.
     pub objects: BTreeMap<String, usize>,
