@@ -111,7 +111,7 @@ pub fn findings(folder: &Path, mistakes: &[Mistake], rejections: &[Rejection]) -
     findings
 }
 
-/// What is left of objects that an API server refuses is looked at as well, where no valid object has the name.
+/// The rest of an object that an API server refuses is looked at as well, where no valid object has the name.
 fn take_in_refused(manifests: &mut Manifests) {
     let mut seen: BTreeSet<(String, String)> =
         manifests.objects.iter().map(|it| (it.kind.clone(), it.key.clone())).collect();

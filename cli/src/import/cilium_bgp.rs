@@ -19,7 +19,7 @@ pub(super) const KINDS: [&str; 4] = [
     "CiliumBGPAdvertisement",
 ];
 
-/// What is made, and the names in use.
+/// The objects that are made, and the names in use.
 struct Output<'a> {
     namespace: &'a str,
     objects: Vec<Value>,

@@ -92,7 +92,7 @@ impl Config {
         config
     }
 
-    /// What a CiliumBGPPeerConfig and a neighbour of a CiliumBGPPeeringPolicy have in common.
+    /// The fields that a CiliumBGPPeerConfig and a neighbour of a CiliumBGPPeeringPolicy have in common.
     pub(super) fn of(fields: &Fields<'_>, multi_hop: &str, notes: &mut Notes) -> Self {
         let mut config = Self::default();
         config.set_timers(fields, notes);

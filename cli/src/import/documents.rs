@@ -43,7 +43,7 @@ pub(super) fn title(object: &Value) -> String {
     format!("{} {}", kind(object), name(object))
 }
 
-/// What is there, under these names.
+/// The values that are there, under these names.
 pub(super) fn present<const N: usize>(fields: [(&str, Option<Value>); N]) -> Value {
     let there = fields.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?)));
     there.collect::<Map<String, Value>>().into()

@@ -30,7 +30,7 @@ const DIALECT: Dialect = Dialect {
 /// The scope that stands for every namespace without addresses of its own.
 const GLOBAL: &str = "global";
 
-/// What the ConfigMap says of one scope.
+/// The words of the ConfigMap on one scope.
 #[derive(Default)]
 struct Scope<'a> {
     cidr: Option<&'a str>,
@@ -98,7 +98,7 @@ pub(super) fn convert(
     Ok(objects)
 }
 
-/// What is said of each scope. Every other key of the ConfigMap is told.
+/// The words on each scope. Every other key of the ConfigMap is told.
 fn scopes<'a>(map: &'a Value, notes: &mut Notes) -> BTreeMap<&'a str, Scope<'a>> {
     let mut scopes = BTreeMap::<&str, Scope<'_>>::new();
     for (key, value) in map.get("data").and_then(Value::as_object).into_iter().flatten() {

@@ -29,12 +29,12 @@ use crate::args::{Import, ImportArgs};
 /// The namespace of objects where the source names none.
 const NAMESPACE: &str = "metallb-system";
 
-/// What came of a conversion.
+/// The result of a conversion.
 #[derive(Debug)]
 pub struct Imported {
     /// The manifests to print, with the notes as comments before them.
     pub manifests: String,
-    /// What is to be said besides.
+    /// Notes to be said besides.
     pub notes: Vec<Note>,
 }
 
