@@ -72,7 +72,7 @@ pub(crate) fn decide(
 ) -> Decision {
     let name = service.external_pool().unwrap_or_default();
     let Some(pool) = world.config.external_pools.get(name) else {
-        return without_pool(key, name, current, world, allocations);
+        return without_pool(key, name, service, current, world, allocations);
     };
     let seeker = Seeker { key, service, claim: Claim::of(service), pool, world, allocations };
     match keep(key, service, current, world, allocations) {
@@ -95,6 +95,7 @@ pub(crate) fn decide(
 fn without_pool(
     key: &ObjectKey,
     name: &str,
+    service: &Service,
     current: &[IpAddr],
     world: World<'_>,
     allocations: &Allocations,
@@ -104,11 +105,13 @@ fn without_pool(
     };
     let pool = PoolId { kind: PoolKind::ExternalIpPool, name: Arc::clone(name) };
     let booked = allocations.of(key).is_none_or(|assigned| assigned.pool == pool);
-    let free = |address: &IpAddr| {
+    let claim = Claim::of(service);
+    // Sharing is not looked at, as in `keep`: what the pool gave to several Services stays with all of them.
+    let may_stay = |address: &IpAddr| {
         world.config.external_pools.holding(*address).is_none()
-            && allocations.users(*address).all(|user| user == key)
+            && allocations.check_world(key, &claim, *address).is_ok()
     };
-    if booked && !current.is_empty() && current.iter().all(free) {
+    if booked && !current.is_empty() && current.iter().all(may_stay) {
         let assigned = Assigned { pool, addresses: current.to_vec() };
         return Decision::kept(Outcome::Held(assigned), Vec::new());
     }

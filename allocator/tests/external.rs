@@ -218,6 +218,26 @@ fn an_invalid_pool_takes_nothing_back() {
 }
 
 #[test]
+fn sharers_of_an_invalid_pool_keep_their_address() {
+    for later in [json!([{ "cidr": "nonsense" }]), json!([{ "cidr": "10.20.0.0/24" }])] {
+        let mut server = world(&[
+            usual()[0].clone(),
+            pool("b", json!([{ "cidr": "10.20.0.0/24" }])),
+            shares("s1", "true", "10.10.0.2", 80),
+            shares("s2", "true", "10.10.0.2", 8080),
+            shares("s3", "true", "10.10.0.2", 80),
+        ]);
+        let all = |server: &Server| ["s1", "s2", "s3"].map(|name| shown(server, name));
+        // Invalid by itself, or because another pool has the range: a restart forgets the last valid version.
+        server.apply(&pool("a", later));
+        server.writes = 0;
+        server.restart();
+        assert_eq!(all(&server), ["10.10.0.2"; 3]);
+        assert_eq!(server.writes, 0);
+    }
+}
+
+#[test]
 fn services_share_an_address_when_all_of_them_say_so() {
     for (first, second, shared) in [
         ("true", "true", true),
