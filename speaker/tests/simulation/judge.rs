@@ -5,6 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
+/// The beginning of a FNV-1a hash of 64 bits.
+const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
+
+fn fnv1a(hash: u64, octets: impl Iterator<Item = u8>) -> u64 {
+    octets.fold(hash, |hash, octet| (hash ^ u64::from(octet)).wrapping_mul(0x0100_0000_01b3))
+}
+
 /// How many answered for an address for a time, if not exactly one.
 #[derive(Clone, Debug)]
 pub(crate) struct Interval {
@@ -33,6 +40,7 @@ pub(crate) struct Judge {
     known: Vec<usize>,
     pub(crate) intervals: Vec<Interval>,
     now: Duration,
+    digest: u64,
 }
 
 impl Judge {
@@ -50,6 +58,7 @@ impl Judge {
             known: vec![0; count],
             intervals: Vec::new(),
             now: Duration::ZERO,
+            digest: FNV_OFFSET,
         }
     }
 
@@ -81,6 +90,8 @@ impl Judge {
         let changed: Vec<IpAddr> =
             before.symmetric_difference(&self.owned[host]).copied().collect();
         for address in changed {
+            let begins = self.owned[host].contains(&address);
+            self.digest = fnv1a(self.digest, format!("{now:?} {host} {address} {begins}").bytes());
             let Some(watched) = self.watched.get_mut(&address) else { continue };
             let class = watched.owners.len().min(2);
             let closed = interval(address, watched, now);
@@ -102,6 +113,11 @@ impl Judge {
 
     pub(crate) fn pass(&mut self, now: Duration) {
         self.now = now;
+    }
+
+    /// A number that stands for the whole history of who answered for what, and when.
+    pub(crate) fn digest(&self) -> u64 {
+        self.digest
     }
 
     /// What is over, and what goes on.

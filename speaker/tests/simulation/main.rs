@@ -11,6 +11,7 @@
     reason = "a test may panic"
 )]
 
+mod digests;
 mod events;
 mod history;
 mod host;
@@ -24,6 +25,7 @@ mod restarts;
 mod table;
 mod world;
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use history::{ALL, Fault, History};
@@ -66,11 +68,20 @@ fn whatever_happens_each_address_has_its_owner() {
         None => 0..number("FERROLB_SEEDS").unwrap_or(SEEDS),
     };
     let count = seeds.end - seeds.start;
-    let played = share_out(seeds, |seed| History::play(seed, &faults).map(drop));
-    let failed: Vec<_> =
-        played.into_iter().filter_map(|(seed, it)| Some((seed, it.err()?))).collect();
+    let play = |seed| History::play(seed, &faults).map(|history| history.world.judge.digest());
+    let mut failed = Vec::new();
+    let mut digests = BTreeMap::new();
+    for (seed, played) in share_out(seeds, play) {
+        match played {
+            Ok(digest) => drop(digests.insert(seed, digest)),
+            Err(text) => failed.push((seed, text)),
+        }
+    }
     for (seed, text) in &failed {
         eprintln!("FERROLB_SEED={seed}: {text}");
     }
     assert!(failed.is_empty(), "{} of {count} histories", failed.len());
+    if faults == ALL {
+        digests::compare(&digests);
+    }
 }
