@@ -222,7 +222,7 @@ fn sharers_of_an_invalid_pool_keep_their_address() {
     for later in [json!([{ "cidr": "nonsense" }]), json!([{ "cidr": "10.20.0.0/24" }])] {
         let mut server = world(&[
             usual()[0].clone(),
-            pool("b", json!([{ "cidr": "10.20.0.0/24" }])),
+            pool("0", json!([{ "cidr": "10.20.0.0/24" }])),
             shares("s1", "true", "10.10.0.2", 80),
             shares("s2", "true", "10.10.0.2", 8080),
             shares("s3", "true", "10.10.0.2", 80),
