@@ -8,7 +8,7 @@ host := $(shell rustc -vV | sed -n 's/^host: //p')
 export bin := $(CARGO_TARGET_DIR)/$(host)/ci
 export static := RUSTFLAGS="-C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs" cargo build --profile ci --target $(host)
 
-.PHONY: help demo test check build crds schemas manifests image release-images e2e soak fuzz steps bench bins lint unit packages deny
+.PHONY: help demo test check digests build crds schemas manifests image release-images e2e soak fuzz steps bench bins lint unit packages deny
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
 

@@ -4,29 +4,34 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::Path;
-use std::sync::Arc;
 
 use anyhow::{Context, ensure};
 use crds::address::parse_address;
 use l2::Permit;
 use speaker::net::args::{MEMBERLIST_PORT, keys, settings};
-use speaker::net::{Keys, Membership, MembershipOptions, RingDriver, RingSignals, SHORT};
-use speaker::{Listed, Listing, Modes, Pod};
+use speaker::net::{AgentDriver, AgentSignals, Keys, MembershipOptions, SHORT, moment};
+use speaker::{Core, Listed, Listing, Modes, Options, Pod};
 
 use crate::args::RingArgs;
+
+/// A ring that has begun, or none.
+pub(crate) struct Started {
+    pub(crate) agent: AgentDriver,
+    pub(crate) signals: Option<AgentSignals>,
+    pub(crate) core: Core,
+    /// The hosts to join.
+    pub(crate) listed: Listed,
+}
 
 /// Starts the ring if there is somebody to join.
 ///
 /// # Errors
 /// When an address, the key or the port cannot be used.
-pub(crate) fn start(
-    args: &RingArgs,
-    node: &str,
-    permit: Permit,
-) -> anyhow::Result<(Membership, Option<RingSignals>)> {
-    let node: Arc<str> = node.into();
+pub(crate) fn start(args: &RingArgs, options: &Options, permit: Permit) -> anyhow::Result<Started> {
+    let mut listed = Listed { pods: Vec::new(), listing: Listing::NoApi };
     if args.join.is_empty() {
-        return Ok((Membership::new(RingDriver::disabled(node), None), None));
+        let core = Core::disabled(options.clone(), moment());
+        return Ok(Started { agent: AgentDriver::disabled(), signals: None, core, listed });
     }
     let others: Vec<SocketAddr> =
         args.join.iter().map(|text| address(text)).collect::<Result<_, _>>()?;
@@ -41,25 +46,22 @@ pub(crate) fn start(
     };
     let bind = SocketAddr::new(listen, args.ml_bindport);
     let own = SocketAddr::new(own, args.ml_bindport);
-    let (ring, signals) = RingDriver::start(MembershipOptions {
-        node,
+    let membership = MembershipOptions {
         bind,
         advertise: Some(own),
         key: ring_keys(args.ml_secret_key_path.as_deref())?.map(|keys| keys.ring),
         settings: settings(false)?,
         fencing: args.fencing,
         fence_two: args.fence_two,
-        drain_on_cordon: false,
         modes: Modes { sticky: args.sticky, spread: args.spread },
         alone: false,
         permit,
-    })?;
-    let mut membership = Membership::new(ring, None);
-    let others: Vec<SocketAddr> = others.into_iter().filter(|other| *other != own).collect();
+    };
+    let (agent, signals, core) = AgentDriver::start(membership, options.clone())?;
+    let others = others.into_iter().filter(|other| *other != own);
     let host = |address| Pod { node: None, address: Some(address), ready: true, young_until: None };
-    let pods = others.into_iter().map(host).collect();
-    membership.find(&Listed { pods, listing: Listing::NoApi });
-    Ok((membership, Some(signals)))
+    listed.pods = others.map(host).collect();
+    Ok(Started { agent, signals: Some(signals), core, listed })
 }
 
 /// The addresses of the other hosts, as far as they are given.

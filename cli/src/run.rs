@@ -25,10 +25,10 @@ use folder::manifest::{Grade, Manifests, Mistake};
 use folder::{FolderState, ServiceState};
 use ipnet::IpNet;
 use prometheus::Registry;
-use speaker::Speaker;
+use speaker::metrics::MembershipMetrics;
 use speaker::net::{
-    BgpDriver, BgpOptions, ConflictReporter, HostRoutes, Layer2Driver, Membership, RingEvent,
-    RingSignals, RouteAction, Style, read_exclusion, until,
+    AgentSignals, BgpDriver, BgpOptions, ConflictReporter, Driver, HostRoutes, RouteAction, Style,
+    read_exclusion, until,
 };
 use tokio::sync::mpsc;
 
@@ -66,8 +66,8 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
         ),
     };
     // The ring first: a killed program's files are closed in the order in which they were opened.
-    let (membership, mut ring_signals) = ring::start(&args.ring, &world.options.node, permit)?;
-    let (driver, mut noticed) = Layer2Driver::start(Speaker::new(world.options.clone()), options)?;
+    let ring::Started { agent, mut signals, core, listed } =
+        ring::start(&args.ring, &world.options, permit)?;
     // Each state folder has one program: its routes are told from others' by it.
     let owner = state.folder().canonicalize()?.display().to_string();
     let routes = if args.accept {
@@ -86,7 +86,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
         None
     };
     let style = Style::of(args.view.bgp_type.as_deref());
-    let (bgp, mut signals) = BgpDriver::start(BgpOptions {
+    let (bgp, mut bgp_signals) = BgpDriver::start(BgpOptions {
         speaker: world.options.clone(),
         drain_time: args.drain_time,
         drain_on_cordon: false,
@@ -95,14 +95,13 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     let registry = Registry::new();
     registry.register(Box::new(bgp.collector()))?;
     let metrics = Metrics::register(&registry, &world.options.node)?;
-    let driver = Arc::new(Mutex::new(driver));
+    let (mut driver, mut noticed) = Driver::start(core, agent, bgp, options)?;
+    if signals.is_some() {
+        driver.measure_by(MembershipMetrics::register(&registry)?);
+    }
+    driver.find(&listed);
     if args.port != 0 {
-        let (driver, speaker) = (Arc::clone(&driver), Arc::clone(&metrics.speaker));
-        let series = move |text: &mut String| {
-            if let (Ok(driver), Ok(metrics)) = (driver.lock(), speaker.lock()) {
-                driver.write_metrics(&metrics, text);
-            }
-        };
+        let series = driver.series(Arc::clone(&metrics.speaker));
         let listener = daemon::listen::everywhere(args.port)
             .with_context(|| format!("cannot serve metrics on port {}", args.port))?;
         daemon::endpoints::serve_metrics(listener, registry, series);
@@ -114,19 +113,13 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
             "traffic is accepted only where kube-proxy or a route does it; --accept adds a route per address"
         );
     }
-    let moving = Arc::clone(&driver);
-    let conflicts = ConflictReporter::start(
-        move |address| moving.lock().is_ok_and(|driver| driver.is_moving(address)),
-        |report| println!("conflict: {}", report.message),
-    );
+    let conflicts = ConflictReporter::start(|report| println!("conflict: {}", report.message));
     let mut runner = Runner {
-        membership,
         conflicts,
         journal: Journal::default(),
         args,
         world,
         driver,
-        bgp,
         routes,
         discard,
         state,
@@ -145,25 +138,35 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
         tokio::select! {
             biased;
             result = &mut terminated => break result.context("cannot wait for signals"),
-            signal = signals.next(runner.bgp.deadline()) => {
+            signal = bgp_signals.next(runner.driver.bgp().deadline()) => {
                 runner.handle_signal(signal);
-                if runner.bgp.wants_reconcile() {
+                if runner.driver.bgp().wants_reconcile() {
                     runner.carry_out(Dirty::default()).await;
                 }
             }
-            event = RingSignals::next(&mut ring_signals) => runner.handle_ring(event).await,
-            () = until(runner.membership_deadline()) => runner.expire().await,
-            Some(event) = noticed.recv() => runner.handle_notice(event).await,
+            signal = AgentSignals::next(&mut signals) => {
+                runner.driver.handle_agent(signal);
+                runner.follow_hosts().await;
+            }
+            () = until(runner.driver.deadline()) => {
+                runner.driver.expire(&runner.world.snapshot);
+                runner.carry_out(Dirty::default()).await;
+            }
+            Some(event) = noticed.recv() => {
+                runner.handle_layer2(&event);
+                runner.tell();
+                if matches!(event, l2::Event::LinksChanged) {
+                    runner.carry_out(Dirty::default()).await;
+                }
+            }
             result = source.next() => match result {
                 Ok(manifests) => runner.load(manifests).await,
                 Err(error) => break Err(error).context("the folder is no longer read"),
             },
         }
     };
-    if ring_signals.is_some() {
-        runner.hand_over(&mut ring_signals, &mut noticed).await;
-    }
-    runner.bgp.stop().await;
+    runner.hand_over(&mut signals, &mut noticed).await;
+    runner.driver.stop().await;
     let mut removed = Ok(());
     for routes in runner.routes.iter().chain(&runner.discard) {
         removed = removed.and(routes.sweep().await);
@@ -190,13 +193,11 @@ impl Metrics {
 }
 
 struct Runner {
-    membership: Membership,
     conflicts: ConflictReporter<()>,
     journal: Journal,
     args: RunArgs,
     world: World,
-    driver: Arc<Mutex<Layer2Driver>>,
-    bgp: BgpDriver,
+    driver: Driver,
     routes: Option<HostRoutes>,
     discard: Option<HostRoutes>,
     state: StateFile,
@@ -249,72 +250,43 @@ impl Runner {
         }
     }
 
-    async fn handle_ring(&mut self, event: RingEvent) {
-        if let Ok(mut driver) = self.driver.lock() {
-            self.membership.handle(event, &mut driver);
-        }
-        let hosts = self.membership.ring.attendance().seen().cloned().collect();
-        if self.hosts != hosts {
-            // Without Nodes in the folder every host of the ring is one, also one that is away: it may come back.
+    /// Without Nodes in the folder every host of the ring is one, also one that is away: it may come back.
+    async fn follow_hosts(&mut self) {
+        let hosts: BTreeSet<Arc<str>> = self.driver.core().attendance().seen().cloned().collect();
+        let all = self.hosts != hosts;
+        if all {
             self.hosts.clone_from(&hosts);
             for output in self.world.set_hosts(hosts) {
                 note(&output, self.world.allocator.allocations());
             }
-            self.carry_out(Dirty { all: true, ..Dirty::default() }).await;
-        } else {
-            self.carry_out(Dirty::default()).await;
         }
-    }
-
-    fn is_moving(&self, address: IpAddr) -> bool {
-        self.membership.just_changed()
-            || self.driver.lock().is_ok_and(|driver| driver.is_moving(address))
-    }
-
-    fn membership_deadline(&self) -> Option<std::time::Instant> {
-        self.driver.lock().ok().and_then(|driver| self.membership.deadline(&driver))
-    }
-
-    async fn expire(&mut self) {
-        if let Ok(mut driver) = self.driver.lock() {
-            self.membership.expire(&self.world.snapshot, &mut driver);
-        }
-        self.carry_out(Dirty::default()).await;
+        self.carry_out(Dirty { all, ..Dirty::default() }).await;
     }
 
     /// What is announced here passes to other hosts, who say so; then the ring hears that this one leaves.
     async fn hand_over(
         &mut self,
-        signals: &mut Option<RingSignals>,
+        signals: &mut Option<AgentSignals>,
         noticed: &mut mpsc::UnboundedReceiver<l2::Event>,
     ) {
-        if !self.membership.begin_to_leave().await {
-            return;
-        }
+        self.driver.terminate();
         self.carry_out(Dirty::default()).await;
-        while self.driver.lock().is_ok_and(|driver| !driver.is_settled()) {
-            let deadline = self.membership_deadline();
+        while !self.driver.core().has_left() {
+            let deadline = self.driver.deadline();
             tokio::select! {
-                event = RingSignals::next(signals) => self.handle_ring(event).await,
-                Some(event) = noticed.recv() => self.handle_notice(event).await,
-                () = until(deadline) => self.expire().await,
+                signal = AgentSignals::next(signals) => self.driver.handle_agent(signal),
+                Some(event) = noticed.recv() => self.handle_layer2(&event),
+                () = until(deadline) => self.driver.expire(&self.world.snapshot),
             }
+            self.tell();
         }
-        self.membership.leave().await;
     }
 
     async fn carry_out(&mut self, mut dirty: Dirty) {
-        let outputs = match self.driver.lock() {
-            Ok(mut driver) => self.membership.decide(&self.world.snapshot, &mut driver, &mut dirty),
-            Err(_) => return,
-        };
-        let layer2_decides = outputs.is_some();
-        for output in outputs.into_iter().flatten() {
-            Self::note(&output);
-        }
-        for output in self.bgp.reconcile(&self.world.snapshot, &dirty) {
-            self.note_route(&output);
-        }
+        let layer2_decides = self.driver.decide(&self.world.snapshot, &mut dirty);
+        self.tell();
+        self.driver.decide_routes(&self.world.snapshot, &dirty);
+        self.tell();
         rounds::note_end(&dirty);
         let allocations = self.world.allocator.allocations();
         let pending = self.world.allocator.pending();
@@ -330,19 +302,13 @@ impl Runner {
     /// The local routes are those of the addresses announced from here.
     async fn accept(&mut self) {
         let Some(routes) = &mut self.routes else { return };
-        let owned: BTreeSet<IpNet> = match self.driver.lock() {
-            Ok(driver) => driver
-                .speaker()
-                .desired()
-                .into_keys()
-                .chain(driver.passing())
-                .chain(self.bgp.books().advertised().keys().flat_map(|key| {
-                    let service = self.world.snapshot.service(key);
-                    service.into_iter().flat_map(|service| service.ingress_addresses())
-                }))
-                .map(IpNet::from)
-                .collect(),
-            Err(_) => return,
+        let owned: BTreeSet<IpNet> = {
+            let core = self.driver.core();
+            let advertised = core.routes().advertised().keys().flat_map(|key| {
+                let service = self.world.snapshot.service(key);
+                service.into_iter().flat_map(|service| service.ingress_addresses())
+            });
+            core.answered().chain(advertised).map(IpNet::from).collect()
         };
         if let Err(error) = routes.set(&owned).await {
             println!("a local route could not be changed: {error}");
@@ -361,7 +327,8 @@ impl Runner {
     /// The routes that discard are those of the aggregates.
     async fn discard_aggregates(&mut self) {
         let Some(routes) = &mut self.discard else { return };
-        if let Err(error) = routes.set(&self.bgp.books().aggregates()).await {
+        let aggregates = self.driver.core().routes().aggregates();
+        if let Err(error) = routes.set(&aggregates).await {
             println!("a route that discards could not be changed: {error}");
         }
     }

@@ -14,6 +14,7 @@ mod attendance;
 pub mod blockage;
 mod claims;
 mod conflict_book;
+pub mod core;
 pub mod election;
 mod fnv;
 mod handover;
@@ -27,7 +28,6 @@ pub mod net;
 mod options;
 mod participation;
 mod passage;
-#[cfg(any(feature = "net", test))]
 mod postponed;
 mod reason;
 mod register;
@@ -49,6 +49,7 @@ pub use announce::{
 pub use attendance::Attendance;
 pub use claims::{Changed, Held, Term, Told};
 pub use conflict_book::ConflictBook;
+pub use core::{AgentEvent, Claim, Core, Effect, EngineCommand, Moment, Notice, Sessions, Trouble};
 pub use handover::Handover;
 pub use holdings::Holdings;
 pub use identifier::{identifier, identifier_of_name, routers_take};

@@ -48,6 +48,8 @@ pub enum RingCommand {
     Expect(BTreeSet<Arc<str>>),
     /// There is nobody to wait for.
     Alone,
+    /// Tell all that this speaker leaves.
+    Leave,
     /// It was decided with the members as they are now that this node may speak.
     Resume,
 }
@@ -127,6 +129,12 @@ impl Participation {
             listed: false,
             commands: VecDeque::new(),
         }
+    }
+
+    /// Whether there is a ring.
+    #[must_use]
+    pub fn takes_part(&self) -> bool {
+        self.takes_part
     }
 
     /// Who takes part, and whether this node may speak.

@@ -15,7 +15,8 @@ use std::time::Duration;
 use cluster::Dirty;
 use prometheus::{Registry, TextEncoder};
 use serde_json::{Value, json};
-use speaker::net::{BgpDriver, BgpOptions, SessionNotice, Signal, Style};
+use speaker::net::{BgpDriver, BgpOptions, SessionNotice, Signal, Style, moment};
+use speaker::{Core, Effect};
 use world::{World, node, options, pool, service, slice};
 
 /// A peer that never connects.
@@ -61,7 +62,16 @@ fn series_of(mode: Option<&str>, peers: &[Value]) -> (Vec<String>, usize, Vec<Se
         });
         let registry = Registry::new();
         registry.register(Box::new(driver.collector())).unwrap();
-        driver.reconcile(&world.snapshot, &Dirty { all: true, ..Dirty::default() });
+        let all = Dirty { all: true, ..Dirty::default() };
+        let (dirty, sessions) = driver.arrange(&world.snapshot, &all);
+        let mut core = Core::disabled(options("a"), moment());
+        core.decide_routes(&world.snapshot, &dirty, sessions);
+        while let Some(effect) = core.poll() {
+            if let Effect::Routes { peer, changes } = effect {
+                driver.change_routes(&peer, changes);
+            }
+        }
+        driver.decided();
         let mut notices = driver.handle(Signal::Sessions);
         assert_eq!(driver.handle(Signal::Sessions), [], "told once");
         notices.retain(|notice| matches!(notice, SessionNotice::SharedSeries { .. }));

@@ -15,10 +15,10 @@ use members::Settings;
 use nix::sched::{CloneFlags, unshare};
 use serde_json::json;
 use speaker::net::{
-    BgpDriver, BgpOptions, Fencing, Layer2Driver, Membership, MembershipOptions, RingDriver,
-    RingSignals, Style, until,
+    AgentDriver, AgentSignals, BgpDriver, BgpOptions, Driver, Fencing, MembershipOptions, Style,
+    until,
 };
-use speaker::{Listed, Listing, Modes, Output, Pod, RouteOutput, Speaker};
+use speaker::{Listed, Listing, Modes, Notice, Output, Pod, RouteOutput};
 use world::{World, advertisement, key, node, options, pool, service, slice};
 
 fn ip(arguments: &str) {
@@ -55,64 +55,60 @@ fn routes_are_published_while_the_ring_starts_and_l2_decides_later() {
 async fn start() {
     let silent = TcpListener::bind("127.0.0.2:7946").unwrap();
     let permit = l2::Permit::none();
-    let (ring, signals) = RingDriver::start(MembershipOptions {
-        node: "node-a".into(),
+    let membership = MembershipOptions {
         bind: "127.0.0.1:7946".parse().unwrap(),
         advertise: None,
         key: None,
         settings: Settings::lan(),
         fencing: Fencing::Majority,
         fence_two: false,
-        drain_on_cordon: false,
         modes: Modes { sticky: false, spread: false },
         alone: false,
         permit: permit.clone(),
-    })
-    .unwrap();
+    };
+    let (agent, signals, core) = AgentDriver::start(membership, options("node-a")).unwrap();
     let mut signals = Some(signals);
-    let mut membership = Membership::new(ring, None);
-    let address = Some(silent.local_addr().unwrap());
-    let pods = vec![Pod { node: None, address, ready: true, young_until: None }];
-    membership.find(&Listed { pods, listing: Listing::NoApi });
-    let (mut driver, _events) = Layer2Driver::start(
-        Speaker::new(options("node-a")),
-        l2::Options { permit, ..l2::Options::default() },
-    )
-    .unwrap();
-    let (mut bgp, _signals) = BgpDriver::start(BgpOptions {
+    let (bgp, _signals) = BgpDriver::start(BgpOptions {
         speaker: options("node-a"),
         drain_time: Duration::ZERO,
         drain_on_cordon: false,
         style: Style::of(None),
     });
+    let engine = l2::Options { permit, ..l2::Options::default() };
+    let (mut driver, _events) = Driver::start(core, agent, bgp, engine).unwrap();
+    let address = Some(silent.local_addr().unwrap());
+    let pods = vec![Pod { node: None, address, ready: true, young_until: None }];
+    driver.find(&Listed { pods, listing: Listing::NoApi });
     let mut world = world();
 
-    assert!(membership.ring.attendance().is_starting());
+    assert!(driver.core().attendance().is_starting());
     let mut dirty = world.snapshot.take_dirty();
     assert!(!dirty.is_empty());
-    assert!(membership.decide(&world.snapshot, &mut driver, &mut dirty).is_none(), "L2 waits");
-    let routes = bgp.reconcile(&world.snapshot, &dirty);
+    assert!(!driver.decide(&world.snapshot, &mut dirty), "L2 waits");
+    driver.decide_routes(&world.snapshot, &dirty);
+    let notices = notices(&mut driver);
     assert!(
-        matches!(&routes[..], [RouteOutput::Advertised { service, .. }] if *service == key("web"))
+        matches!(&notices[..], [Notice::Route(RouteOutput::Advertised { service, .. })] if *service == key("web")),
+        "{notices:?}"
     );
-    assert_eq!(bgp.books().advertised()[&key("web")].paths.len(), 1);
+    assert_eq!(driver.core().routes().advertised()[&key("web")].paths.len(), 1);
     assert!(world.snapshot.take_dirty().is_empty());
 
-    while membership.ring.attendance().is_starting() {
-        let deadline = membership.deadline(&driver);
+    while driver.core().attendance().is_starting() {
+        let deadline = driver.deadline();
         tokio::select! {
-            event = RingSignals::next(&mut signals) => membership.handle(event, &mut driver),
-            () = until(deadline) => membership.expire(&world.snapshot, &mut driver),
+            signal = AgentSignals::next(&mut signals) => driver.handle_agent(signal),
+            () = until(deadline) => driver.expire(&world.snapshot),
         }
     }
     let mut dirty = Dirty::default();
-    let outputs = membership.decide(&world.snapshot, &mut driver, &mut dirty).unwrap();
-    assert!(
-        outputs.iter().any(
-            |output| matches!(output, Output::Announced { service, .. } if *service == key("web"))
-        ),
-        "{outputs:?}"
-    );
-    bgp.stop().await;
-    driver.shutdown();
+    assert!(driver.decide(&world.snapshot, &mut dirty));
+    let announced = |notice: &Notice| matches!(notice, Notice::Layer2(Output::Announced { service, .. }) if *service == key("web"));
+    let notices = self::notices(&mut driver);
+    assert!(notices.iter().any(announced), "{notices:?}");
+    driver.stop().await;
+}
+
+fn notices(driver: &mut Driver) -> Vec<Notice> {
+    std::iter::from_fn(|| driver.poll()).collect()
 }

@@ -1,14 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The lines that are printed about decisions, sessions, links and other stations.
 
-use cluster::Dirty;
 use speaker::net::{SessionNotice, Signal};
-use speaker::{Output, RouteOutput};
+use speaker::{Notice, Output, RouteOutput};
 
 use super::Runner;
 
 impl Runner {
-    pub(super) fn note(output: &Output) {
+    /// Prints what has been decided or noticed.
+    pub(super) fn tell(&mut self) {
+        while let Some(notice) = self.driver.poll() {
+            match notice {
+                Notice::Layer2(output) => Self::note(&output),
+                Notice::Route(output) => self.note_route(&output),
+                Notice::Conflict { claim, .. } => {
+                    self.conflicts.claim(claim, self.world.snapshot.nodes(), ());
+                }
+                // The table shows who announces, and the driver has the rest in the log.
+                Notice::Word { .. } | Notice::Standing(_) | Notice::Trouble(_) => {}
+            }
+        }
+    }
+
+    fn note(output: &Output) {
         match output {
             Output::Announced { .. } => {}
             Output::Withdrawn { service, reason, .. } => {
@@ -20,7 +34,7 @@ impl Runner {
         }
     }
 
-    pub(super) fn note_route(&self, output: &RouteOutput) {
+    fn note_route(&self, output: &RouteOutput) {
         let Ok(mut metrics) = self.metrics.speaker.lock() else { return };
         match output {
             RouteOutput::Advertised { service, addresses, .. } => {
@@ -41,7 +55,7 @@ impl Runner {
     }
 
     pub(super) fn handle_signal(&mut self, signal: Signal) {
-        for notice in self.bgp.handle(signal) {
+        for notice in self.driver.handle_signal(signal) {
             match notice {
                 SessionNotice::Up { peer, detail } => {
                     println!("peer {peer}: established, {detail}")
@@ -65,25 +79,14 @@ impl Runner {
         }
     }
 
-    pub(super) async fn handle_notice(&mut self, event: l2::Event) {
+    /// The l2 engine notices something.
+    pub(super) fn handle_layer2(&mut self, event: &l2::Event) {
+        self.driver.handle_layer2(event);
         match event {
-            // All hosts of a folder run this program, and say themselves what they claim.
-            l2::Event::Claimed(_) => {}
-            // An address that moves is announced by two for a moment.
-            l2::Event::Conflict { address, .. } if self.is_moving(address) => {}
-            l2::Event::Conflict { address, interface, hardware_address, .. } => {
-                let claim = (address, interface, hardware_address);
-                self.conflicts.claim(claim, self.world.snapshot.nodes(), || ());
-            }
-            l2::Event::Done(number) => {
-                if let Ok(mut driver) = self.driver.lock() {
-                    self.membership.claim(number, &mut driver);
-                }
-            }
-            l2::Event::LinksChanged => {
-                self.membership.note_links();
-                self.carry_out(Dirty::default()).await;
-            }
+            l2::Event::Claimed(_)
+            | l2::Event::Conflict { .. }
+            | l2::Event::Done(_)
+            | l2::Event::LinksChanged => {}
             l2::Event::SocketFailed { interface, error } => {
                 println!("interface {interface} cannot be used: {error}; it is tried again");
             }

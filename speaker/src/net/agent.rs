@@ -1,44 +1,42 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Joins the speaker to the ring: who takes part, what each says of itself, and whether this node may speak at all.
+//! The memberlist's thread as the deciding task has it.
 //!
 //! ```text
-//!   pods, --join ──> join ──> ┌─ thread "members" ─┐ ──> permit ──> l2
-//!   facts, claims ──────────> │ ring and heartbeat │ ──> members, notices, standing ──> RingDriver
-//!                             └────────────────────┘
+//!   RingCommand ──> AgentDriver ──> ┌─ thread "members" ─┐ ──> permit ──> l2
+//!                                   │ ring and heartbeat │ ──> AgentSignals ──> AgentSignal ──> Core
+//!                                   └────────────────────┘
 //! ```
 
-use std::collections::BTreeSet;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use l2::Permit;
 use members::heartbeat;
 use members::net::{
     CompanionCommand, Heartbeat, HeartbeatEvent, HeartbeatOptions, Members as Ring,
-    Options as RingOptions, Refused, Snapshot as RingSnapshot, StartError,
+    Options as RingOptions, Snapshot as RingSnapshot, StartError,
 };
 use members::quorum::Fencing;
 use members::watch::WatchOptions;
 use members::{Keyring, Settings};
 use tokio::sync::{mpsc, watch};
 
-use super::clock::now;
-use crate::attendance::Attendance;
-use crate::participation::{Participation, RingCommand};
+use super::clock::moment;
+use crate::core::{AgentEvent, Core};
+use crate::options::Options;
+use crate::participation::RingCommand;
 use crate::roster::Facts;
 use crate::tenure::Modes;
 
 /// How long a start waits for the ring at least.
-const START: Duration = Duration::from_secs(2);
+const START_WAIT: Duration = Duration::from_secs(2);
 /// How long the message that this speaker leaves is gossiped at most: MetalLB's manifests leave two seconds for everything.
 const GOSSIP: Duration = Duration::from_millis(500);
 
 /// What the ring is started with.
 #[derive(Debug)]
 pub struct MembershipOptions {
-    /// The own node's name.
-    pub node: Arc<str>,
     /// Where to listen, and where the others reach this node.
     pub bind: SocketAddr,
     /// Where the others reach this node, if that is known and `bind` does not say it.
@@ -51,8 +49,6 @@ pub struct MembershipOptions {
     pub fencing: Fencing,
     /// `--fence-two`.
     pub fence_two: bool,
-    /// `--drain-on-cordon`.
-    pub drain_on_cordon: bool,
     /// `--sticky` and `--spread`.
     pub modes: Modes,
     /// Whether there is nobody to wait for at the start.
@@ -61,49 +57,52 @@ pub struct MembershipOptions {
     pub permit: Permit,
 }
 
-/// Where [`RingEvent`]s come from.
-pub struct RingSignals {
+/// Where [`AgentSignal`]s come from.
+pub struct AgentSignals {
     snapshots: watch::Receiver<Arc<RingSnapshot>>,
     told: mpsc::UnboundedReceiver<HeartbeatEvent>,
+    departed: mpsc::UnboundedReceiver<()>,
 }
 
-/// The ring, as the speaker uses it.
-pub struct RingDriver {
+/// The memberlist's thread, if there is one.
+pub struct AgentDriver {
     ring: Option<Ring>,
-    participation: Participation,
-    /// Members that answer over TCP, and of which no datagram comes.
-    unheard: BTreeSet<Arc<str>>,
+    departed: mpsc::UnboundedSender<()>,
 }
 
-impl RingDriver {
-    /// Without a ring: every known node counts as running a speaker.
+impl AgentDriver {
+    /// Without a memberlist: nothing is carried out.
     #[must_use]
-    pub fn disabled(node: Arc<str>) -> Self {
-        Self { participation: Participation::disabled(node), ring: None, unheard: BTreeSet::new() }
+    pub fn disabled() -> Self {
+        Self { ring: None, departed: mpsc::unbounded_channel().0 }
     }
 
-    /// Opens the sockets and begins.
+    /// Opens the sockets and begins. The core is that of this member.
     ///
     /// # Errors
     /// When the port cannot be had, with what the kernel says.
-    pub fn start(options: MembershipOptions) -> Result<(Self, RingSignals), StartError> {
+    pub fn start(
+        membership: MembershipOptions,
+        options: Options,
+    ) -> Result<(Self, AgentSignals, Core), StartError> {
         let MembershipOptions {
-            node,
             bind,
             advertise,
             key,
             settings,
             fencing,
             fence_two,
-            drain_on_cordon,
             modes,
             alone,
             permit,
-        } = options;
+        } = membership;
+        let node = Arc::clone(&options.node);
         let (sender, told) = mpsc::unbounded_channel();
+        let started = moment();
         // It answers for nothing until it has read the cluster's objects.
         let Modes { sticky, spread } = modes;
-        let facts = Facts { generation: time(), silent: true, sticky, spread, ..Facts::default() };
+        let facts =
+            Facts { generation: started.wall, silent: true, sticky, spread, ..Facts::default() };
         let session = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), &node);
         let heartbeat = Heartbeat::new(
             HeartbeatOptions {
@@ -113,7 +112,7 @@ impl RingDriver {
                     fencing,
                     fence_two,
                     session,
-                    start_wait: START,
+                    start_wait: START_WAIT,
                 },
                 alone,
                 key: key.clone(),
@@ -124,9 +123,9 @@ impl RingDriver {
                 permit: permit.share(),
                 told: sender,
             },
-            now(),
+            started.monotonic,
         );
-        let options = RingOptions {
+        let ring_options = RingOptions {
             name: (*node).to_owned(),
             bind,
             advertise,
@@ -135,156 +134,110 @@ impl RingDriver {
             label: String::new(),
             meta: facts.encode(),
         };
-        let (ring, _) = Ring::spawn(options, Some(Box::new(heartbeat)))?;
+        let (ring, _) = Ring::spawn(ring_options, Some(Box::new(heartbeat)))?;
         let snapshots = ring.watch();
-        let participation = Participation::new(node, facts, alone, drain_on_cordon);
-        let mut driver = Self { ring: Some(ring), participation, unheard: BTreeSet::new() };
-        driver.handle_members();
-        driver.carry_out();
-        Ok((driver, RingSignals { snapshots, told }))
+        let mut core = Core::new(options, facts, alone, started);
+        core.handle_agent(moment(), AgentEvent::Members, &ring.snapshot().members);
+        let (departed, left) = mpsc::unbounded_channel();
+        let signals = AgentSignals { snapshots, told, departed: left };
+        Ok((Self { ring: Some(ring), departed }, signals, core))
     }
 
-    /// Who takes part, and whether this node may speak.
+    /// What is known of the members at this moment.
     #[must_use]
-    pub fn attendance(&self) -> &Attendance {
-        self.participation.attendance()
-    }
-
-    /// What follows from the ring.
-    #[must_use]
-    pub fn participation(&self) -> &Participation {
-        &self.participation
-    }
-
-    /// Members that answer over TCP, and of which no datagram comes.
-    #[must_use]
-    pub fn unheard(&self) -> &BTreeSet<Arc<str>> {
-        &self.unheard
+    pub fn snapshot(&self) -> Arc<RingSnapshot> {
+        self.ring.as_ref().map(Ring::snapshot).unwrap_or_default()
     }
 
     /// Seals and opens by these keys from now.
-    pub fn set_keys(&self, keys: Keyring) {
+    pub(super) fn set_keys(&self, keys: Keyring) {
         if let Some(ring) = &self.ring {
             ring.set_keys(keys);
         }
     }
 
-    /// What the ring's port refused.
-    #[must_use]
-    pub fn refused(&self) -> Refused {
-        self.ring.as_ref().map(|ring| ring.snapshot().refused.clone()).unwrap_or_default()
-    }
-
-    /// Lets the ring do what follows from this.
-    pub fn with<R>(&mut self, act: impl FnOnce(&mut Participation) -> R) -> R {
-        let result = act(&mut self.participation);
-        self.carry_out();
-        result
-    }
-
-    /// Takes in what the ring has to say; returns the addresses that another speaker answers for from now.
-    pub fn handle(&mut self, event: RingEvent) -> Vec<IpAddr> {
-        let mut claims = Vec::new();
-        match event {
-            RingEvent::Snapshot => self.handle_members(),
-            RingEvent::Heartbeat(HeartbeatEvent::Standing(standing)) => {
-                self.participation.handle_standing(now(), time(), standing);
-                self.handle_members();
+    /// Carries out one command; without a memberlist nothing.
+    pub(super) fn carry_out(&mut self, command: RingCommand) {
+        let Some(ring) = &self.ring else { return };
+        match command {
+            RingCommand::Join(addresses) => {
+                let others = addresses.into_iter().filter(|other| *other != ring.address());
+                ring.join(others.collect());
             }
-            RingEvent::Heartbeat(HeartbeatEvent::Notice { from, octets }) => {
-                if let Some(ring) = &self.ring {
-                    let snapshot = ring.snapshot();
-                    let members = snapshot.members.iter();
-                    claims = self.participation.handle_notice(now(), from, &octets, members);
+            RingCommand::SetMeta(meta) => {
+                if let Err(error) = ring.set_meta(meta) {
+                    tracing::error!(%error, "the others cannot be told of this node's links");
                 }
             }
-            RingEvent::Heartbeat(HeartbeatEvent::Unheard(names)) => self.unheard = names,
-            RingEvent::Heartbeat(HeartbeatEvent::Marked { name, mark }) => {
-                self.participation.handle_mark(now(), &name, mark);
+            RingCommand::Notify { to, octets } => {
+                ring.companion(CompanionCommand::Notify { to, octets });
             }
+            RingCommand::Mark(mark) => ring.companion(CompanionCommand::Mark(mark)),
+            RingCommand::Gone(gone) => ring.companion(CompanionCommand::Gone(gone)),
+            RingCommand::Forget(names) => ring.companion(CompanionCommand::Forget(names)),
+            RingCommand::Expect(nodes) => ring.companion(CompanionCommand::Expected(nodes)),
+            RingCommand::Alone => ring.companion(CompanionCommand::Alone),
+            RingCommand::Resume => ring.companion(CompanionCommand::Resume),
+            RingCommand::Leave => self.leave(),
         }
-        self.carry_out();
-        claims
     }
 
     /// Leaves the ring. All are told directly and at once; what is gossiped besides goes on for a moment.
-    pub async fn leave(&mut self) {
-        if let Some(ring) = self.ring.take() {
-            let left = tokio::task::spawn_blocking(move || {
-                ring.leave(GOSSIP);
-                drop(ring);
-            });
-            // It fails only with the runtime.
-            drop(left.await);
-        }
-    }
-
-    fn handle_members(&mut self) {
-        if let Some(ring) = &self.ring {
-            self.participation.handle_members(now(), ring.snapshot().members.iter());
-        }
-    }
-
-    fn carry_out(&mut self) {
-        while let Some(command) = self.participation.poll() {
-            let Some(ring) = &self.ring else { continue };
-            match command {
-                RingCommand::Join(addresses) => {
-                    let others = addresses.into_iter().filter(|other| *other != ring.address());
-                    ring.join(others.collect());
-                }
-                RingCommand::SetMeta(meta) => {
-                    if let Err(error) = ring.set_meta(meta) {
-                        tracing::error!(%error, "the others cannot be told of this node's links");
-                    }
-                }
-                RingCommand::Notify { to, octets } => {
-                    ring.companion(CompanionCommand::Notify { to, octets });
-                }
-                RingCommand::Mark(mark) => ring.companion(CompanionCommand::Mark(mark)),
-                RingCommand::Gone(gone) => ring.companion(CompanionCommand::Gone(gone)),
-                RingCommand::Forget(names) => ring.companion(CompanionCommand::Forget(names)),
-                RingCommand::Expect(nodes) => ring.companion(CompanionCommand::Expected(nodes)),
-                RingCommand::Alone => ring.companion(CompanionCommand::Alone),
-                RingCommand::Resume => ring.companion(CompanionCommand::Resume),
-            }
-        }
+    fn leave(&mut self) {
+        let Some(ring) = self.ring.take() else { return };
+        let departed = self.departed.clone();
+        tokio::task::spawn_blocking(move || {
+            ring.leave(GOSSIP);
+            drop(ring);
+            // The receiver lives as long as the program.
+            let _ = departed.send(());
+        });
     }
 }
 
-/// What comes from the members' thread.
+/// What comes from the memberlist's thread.
 #[derive(Debug)]
-pub enum RingEvent {
+pub enum AgentSignal {
     /// The members are others.
     Snapshot,
     /// The heartbeat tells something.
     Heartbeat(HeartbeatEvent),
+    /// The others have heard that this member leaves, or had their time to.
+    Departed,
 }
 
-impl RingSignals {
-    /// The next one; never, without a ring.
-    pub async fn next(signals: &mut Option<Self>) -> RingEvent {
-        let Some(signals) = signals else { return std::future::pending().await };
-        let event = tokio::select! {
-            biased;
-            Some(told) = signals.told.recv() => Some(RingEvent::Heartbeat(told)),
-            Ok(()) = signals.snapshots.changed() => Some(RingEvent::Snapshot),
-            else => None,
-        };
-        match event {
-            Some(event) => event,
-            // The thread has ended, as it does when this speaker has left.
-            None => std::future::pending().await,
+impl From<AgentSignal> for AgentEvent {
+    fn from(signal: AgentSignal) -> Self {
+        match signal {
+            AgentSignal::Snapshot => Self::Members,
+            AgentSignal::Departed => Self::Departed,
+            AgentSignal::Heartbeat(HeartbeatEvent::Standing(standing)) => Self::Standing(standing),
+            AgentSignal::Heartbeat(HeartbeatEvent::Marked { name, mark }) => {
+                Self::Marked { name, mark }
+            }
+            AgentSignal::Heartbeat(HeartbeatEvent::Unheard(names)) => Self::Unheard(names),
+            AgentSignal::Heartbeat(HeartbeatEvent::Notice { from, octets }) => {
+                Self::Notice { from, octets }
+            }
         }
     }
 }
 
-/// Microseconds since 1970.
-#[allow(
-    clippy::disallowed_methods,
-    reason = "this is the shell: the one place that reads the clock"
-)]
-pub(super) fn time() -> u64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+impl AgentSignals {
+    /// The next one; never, without a memberlist.
+    pub async fn next(signals: &mut Option<Self>) -> AgentSignal {
+        let Some(signals) = signals else { return std::future::pending().await };
+        let signal = tokio::select! {
+            biased;
+            Some(told) = signals.told.recv() => Some(AgentSignal::Heartbeat(told)),
+            Ok(()) = signals.snapshots.changed() => Some(AgentSignal::Snapshot),
+            Some(()) = signals.departed.recv() => Some(AgentSignal::Departed),
+            else => None,
+        };
+        match signal {
+            Some(signal) => signal,
+            // The thread has ended, and its driver with it.
+            None => std::future::pending().await,
+        }
+    }
 }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Joins the speaker's books to the BGP sessions, and BFD to both.
+//! The BGP sessions of this node, and BFD beside them. The routes are the core's.
 //!
 //! ```text
-//!   Snapshot ──> RouteBooks ── tables ──> bgp::net::Engine ──┐
-//!        └─────> sessions ── peers ─────────────^            ├──> Signals ──> handle ──> SessionNotice
+//!   Core ─────────────────── changes ───> bgp::net::Engine ──┐
+//!   Snapshot ──> sessions ── peers ─────────────^            ├──> Signals ──> handle ──> SessionNotice
 //!                   └─────── sessions ──> bfd::net::Bfd ─────┘
 //! ```
 
@@ -37,10 +37,11 @@ pub use way::bfd_choice;
 use way::{as_label, way};
 
 use super::session_state::{SessionState, SessionStates};
+use crate::core::Sessions;
 use crate::identifier::identifier;
 use crate::options::Options;
 use crate::reason::Withhold;
-use crate::routes::{RouteBooks, RouteOutput};
+use crate::routes::RouteChanges;
 use crate::sessions::{NoSession, session};
 
 /// What withdrawals get to reach the peers before the sessions close.
@@ -60,7 +61,6 @@ pub(crate) type SharedBfd = Arc<Mutex<Option<bfd::net::Bfd>>>;
 /// The books, the sessions and BFD.
 pub struct BgpDriver {
     options: Options,
-    books: RouteBooks,
     engine: Engine,
     bfd: SharedBfd,
     bfd_events: signals::BfdSender,
@@ -107,7 +107,6 @@ impl BgpDriver {
         let engine = Engine::start(bgp::net::Options { seed, ..bgp::net::Options::default() });
         let (signals, bfd_events, follow_routes) = Signals::new(&engine);
         let driver = Self {
-            books: RouteBooks::new(options.clone()),
             options,
             engine,
             bfd: SharedBfd::default(),
@@ -126,12 +125,6 @@ impl BgpDriver {
             follow_routes,
         };
         (driver, signals)
-    }
-
-    /// The books.
-    #[must_use]
-    pub fn books(&self) -> &RouteBooks {
-        &self.books
     }
 
     /// How every session stands.
@@ -166,30 +159,37 @@ impl BgpDriver {
             .collect()
     }
 
-    /// Decides again what is dirty and hands it to the sessions. After the first call the tables count as complete.
-    pub fn reconcile(&mut self, snapshot: &Snapshot, dirty: &Dirty) -> Vec<RouteOutput> {
+    /// Before routes are decided: brings the sessions to what the configuration says, where that may have changed. Returns what is to be
+    /// decided again, and for which sessions.
+    pub fn arrange(&mut self, snapshot: &Snapshot, dirty: &Dirty) -> (Dirty, Sessions) {
         let all = dirty.all || !self.begun || std::mem::take(&mut self.redo);
         if all {
-            self.arrange(snapshot);
+            self.arrange_sessions(snapshot);
             self.follow_drain(snapshot);
         }
-        let peers = self
+        let families = self
             .sessions
             .iter()
             .map(|(name, session)| (Arc::clone(name), session.config.families))
             .collect();
-        let dirty = if all { &Dirty { all, ..Dirty::default() } } else { dirty };
-        let outputs = self.books.reconcile(snapshot, dirty, &peers);
-        for (peer, changes) in self.books.take_changes() {
-            self.engine.change_routes(&peer, changes.into_iter().collect());
-        }
+        let closed = self.drain.is_over().then_some(Withhold::NodeDrained);
+        let dirty = if all { Dirty { all, ..Dirty::default() } } else { dirty.clone() };
+        (dirty, Sessions { families, closed })
+    }
+
+    /// The routes to a peer are others.
+    pub fn change_routes(&self, peer: &Arc<str>, changes: RouteChanges) {
+        self.engine.change_routes(peer, changes.into_iter().collect());
+    }
+
+    /// After routes were decided: the first time the tables count as complete.
+    pub fn decided(&mut self) {
         if !std::mem::replace(&mut self.begun, true) {
             self.engine.initial_sync_done();
         }
-        outputs
     }
 
-    /// Whether [`Self::reconcile`] is to be called though nothing in the snapshot changed.
+    /// Whether routes are to be decided though nothing in the snapshot changed.
     #[must_use]
     pub fn wants_reconcile(&self) -> bool {
         self.redo
@@ -207,7 +207,6 @@ impl BgpDriver {
             );
             self.engine.drain(self.drain.is_on());
         }
-        self.books.set_closed(self.drain.is_over().then_some(Withhold::NodeDrained));
     }
 
     /// How the log names a peer.
@@ -219,7 +218,7 @@ impl BgpDriver {
     }
 
     /// Brings the sessions to what the configuration says for this node.
-    fn arrange(&mut self, snapshot: &Snapshot) {
+    fn arrange_sessions(&mut self, snapshot: &Snapshot) {
         let config = snapshot.config();
         let labels = snapshot.nodes().get(&self.options.node).map(|node| node.labels.clone());
         let labels = labels.unwrap_or_default();

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Another station answers for an address of ours: who it is, and what is probably wrong. One task looks after one claim at a time,
-//! beside the program's loop; what a stranger on the link can make it do is bounded by the [`ConflictBook`], the queue and the memory.
+//! beside the program's loop; the core, the queue and the memory bound what a stranger on the link can make it do.
 //!
 //! ```text
-//! l2::Event::Conflict ──> ConflictReporter::claim ──> queue of 16 ──> task: wait, look up, tell
+//! Notice::Conflict ──> ConflictReporter::claim ──> queue of 16 ──> task: look up, tell
 //! ```
 
 use std::collections::BTreeMap;
@@ -18,7 +18,7 @@ use netlink_packet_route::neighbour::{NeighbourAddress, NeighbourAttribute};
 use tokio::sync::mpsc;
 
 use super::clock::now;
-use crate::conflict_book::ConflictBook;
+use crate::core::Claim;
 
 /// At most so many nodes are asked for their hardware address.
 const ASKED: usize = 256;
@@ -28,88 +28,58 @@ const KNOWN: Duration = Duration::from_secs(60);
 const REMEMBERED: usize = 256;
 /// So many claims wait; more are counted.
 const WAITING: usize = 16;
-/// How long another station's claim to an address may be ahead of the news that explain it.
-const UNTOLD: Duration = Duration::from_millis(300);
-
-/// A claim of another station, with whatever the caller wants to have with it.
-#[derive(Debug)]
-pub struct Claim<T> {
-    /// The address that both claim.
-    pub address: IpAddr,
-    /// The link on which the other was heard.
-    pub interface: Arc<str>,
-    /// The other station.
-    pub hardware_address: MacAddress,
-    /// A value of the caller, which comes back with the report.
-    pub payload: T,
-}
-
 /// What is to be told.
 #[derive(Debug)]
 pub struct ConflictReport<T> {
     /// The claim.
-    pub claim: Claim<T>,
+    pub claim: Claim,
+    /// The caller's own, as it was given with the claim.
+    pub payload: T,
     /// The node whose hardware address it is.
     pub node: Option<Arc<str>>,
     /// The text for people.
     pub message: String,
 }
 
-/// Takes claims in, and has those told that are to be told.
+/// Takes claims in, and tells whose they are.
 #[derive(Debug)]
 pub struct ConflictReporter<T> {
-    book: ConflictBook,
     queue: mpsc::Sender<Waiting<T>>,
 }
 
 #[derive(Debug)]
 struct Waiting<T> {
-    claim: Claim<T>,
-    /// Claims to the address that were not told.
-    untold: u64,
+    claim: Claim,
+    payload: T,
     nodes: Vec<(Arc<str>, IpAddr)>,
 }
 
 impl<T: Send + 'static> ConflictReporter<T> {
-    /// Starts the task; call it within a runtime. `is_moving` says whether an address is on its way to another node, `tell` is given
-    /// what is found.
+    /// Starts the task; call it within a runtime. `tell` is given what is found.
     #[must_use]
-    pub fn start(
-        is_moving: impl Fn(IpAddr) -> bool + Send + 'static,
-        tell: impl Fn(ConflictReport<T>) + Send + 'static,
-    ) -> Self {
+    pub fn start(tell: impl Fn(ConflictReport<T>) + Send + 'static) -> Self {
         let (queue, mut waiting) = mpsc::channel::<Waiting<T>>(WAITING);
         tokio::spawn(async move {
             let mut stations = Stations::default();
-            while let Some(Waiting { claim, untold, nodes }) = waiting.recv().await {
-                // The next owner's frame may be here before its word that the address moves.
-                tokio::time::sleep(UNTOLD).await;
-                if is_moving(claim.address) {
-                    continue;
-                }
+            while let Some(Waiting { claim, payload, nodes }) = waiting.recv().await {
                 let node = stations.find(&nodes, claim.hardware_address).await;
-                let message = describe(&claim, node.as_deref(), untold);
-                tell(ConflictReport { claim, node, message });
+                let message = describe(&claim, node.as_deref());
+                tell(ConflictReport { claim, payload, node, message });
             }
         });
-        Self { book: ConflictBook::new(now()), queue }
+        Self { queue }
     }
 
-    /// Another station claims an address of ours. `payload` is made only if that is told.
-    pub fn claim(
-        &mut self,
-        (address, interface, hardware_address): (IpAddr, Arc<str>, MacAddress),
-        nodes: &BTreeMap<Arc<str>, Node>,
-        payload: impl FnOnce() -> T,
-    ) {
-        let Ok(place) = self.queue.try_reserve() else { return self.book.missed() };
-        let Some(untold) = self.book.heard(now(), address) else { return };
+    /// A station claims an address of ours. While too many wait the claim is not told.
+    pub fn claim(&self, claim: Claim, nodes: &BTreeMap<Arc<str>, Node>, payload: T) {
         let addresses = nodes.iter().flat_map(|(name, node)| {
             node.internal_addresses.iter().map(|address| (Arc::clone(name), *address))
         });
         let nodes = addresses.take(ASKED).collect();
-        let claim = Claim { address, interface, hardware_address, payload: payload() };
-        place.send(Waiting { claim, untold, nodes });
+        let address = claim.address;
+        if self.queue.try_send(Waiting { claim, payload, nodes }).is_err() {
+            tracing::debug!(%address, "too many conflicts at once: this one is not told");
+        }
     }
 }
 
@@ -202,8 +172,8 @@ fn ask(address: IpAddr) {
     }
 }
 
-fn describe<T>(claim: &Claim<T>, node: Option<&str>, untold: u64) -> String {
-    let Claim { address, interface, hardware_address, .. } = claim;
+fn describe(claim: &Claim, node: Option<&str>) -> String {
+    let Claim { address, interface, hardware_address, untold } = claim;
     let who = match node {
         Some(node) => format!(
             "node {node} ({hardware_address}): strictARP is probably off in its kube-proxy (IPVS), or a second load balancer is at work there"
@@ -212,7 +182,7 @@ fn describe<T>(claim: &Claim<T>, node: Option<&str>, untold: u64) -> String {
             "{hardware_address}: another machine or a second load balancer uses this address"
         ),
     };
-    let others = match untold {
+    let others = match *untold {
         0 => String::new(),
         count => format!(" ({count} more claims were not told)"),
     };

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The program `speaker`, and the parts of it that `ferrolb run` uses as well.
 
+mod agent;
 pub mod args;
 mod bgp;
 pub mod capabilities;
@@ -8,34 +9,32 @@ mod clock;
 mod companions;
 mod conflict;
 mod discovery;
+mod driver;
 mod exclusion;
 mod extras;
 mod frr_configuration;
 mod frr_metrics;
 mod host_routes;
 mod keys;
-mod layer2;
-mod membership;
+mod membership_log;
 mod needed;
 mod report;
-mod ring;
 mod run;
 mod service_status;
 mod session_events;
 mod session_state;
 mod shell;
 
+pub use agent::{AgentDriver, AgentSignal, AgentSignals, MembershipOptions};
 pub use bgp::{
     BgpCollector, BgpDriver, BgpOptions, SessionNotice, Signal, Signals, Style, bfd_choice,
 };
-pub use clock::until;
+pub use clock::{moment, until};
 pub use companions::Companion;
-pub use conflict::{Claim, ConflictReport, ConflictReporter};
+pub use conflict::{ConflictReport, ConflictReporter};
+pub use driver::Driver;
 pub use exclusion::{EXCLUSION_FILE, ExclusionError, read_exclusion};
 pub use host_routes::{HostRoutes, HostRoutesError, Refusal, RouteAction};
 pub use keys::{KeyError, Keys, SHORT};
-pub use layer2::Layer2Driver;
 pub use members::quorum::Fencing;
-pub use membership::Membership;
-pub use ring::{MembershipOptions, RingDriver, RingEvent, RingSignals};
 pub use run::run;

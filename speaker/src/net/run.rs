@@ -28,28 +28,26 @@ use prometheus::Registry;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 
+use super::agent::{AgentDriver, AgentSignals, MembershipOptions};
 use super::args::{Args, MembershipFlags};
 use super::bgp::{BgpDriver, BgpOptions, Style};
-use super::clock::until;
+use super::clock::{moment, until};
 use super::conflict::ConflictReporter;
 use super::discovery::{Wanted, discover};
+use super::driver::Driver;
 use super::exclusion::{EXCLUSION_FILE, read_exclusion};
 use super::host_routes::{HostRoutes, RouteAction};
 use super::keys::{KeyError, follow};
-use super::layer2::Layer2Driver;
-use super::membership::Membership;
 use super::needed::{has_read, kinds};
 use super::report::ReportSink;
-use super::ring::{MembershipOptions, RingDriver, RingSignals};
 use super::service_status::{StatusKind, StatusSink, Writer};
 use super::session_events::SessionEvents;
 use super::session_state::SessionStateSink;
 use super::shell::{Shell, tell_conflict};
 use super::{extras, frr_configuration};
-use crate::herald::Herald;
+use crate::core::Core;
 use crate::metrics::{MembershipMetrics, SpeakerMetrics};
 use crate::options::{BgpMode, Options};
-use crate::speaker::Speaker;
 use crate::tenure::Modes;
 
 /// How long joining the ring waits for the cluster's objects. From then on MetalLB's speakers give way to this one, whether it answers or
@@ -97,9 +95,8 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         drain_on_cordon: args.drain_on_cordon,
         bgp_mode: BgpMode::of(args.common.bgp_type.as_deref()),
     };
-    let speaker = Speaker::new(options.clone());
     let (bgp, mut signals) = BgpDriver::start(BgpOptions {
-        speaker: options,
+        speaker: options.clone(),
         drain_time: args.drain_time,
         drain_on_cordon: args.drain_on_cordon,
         style: Style::of(args.common.bgp_type.as_deref()),
@@ -115,7 +112,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         seed: std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), &node),
     };
     let (hurry, hurried) = tokio::sync::watch::channel(false);
-    let (ring, mut ring_signals, mut found) = match membership {
+    let (agent, mut agent_signals, core, mut found) = match membership {
         Some(flags) => {
             if let (Some(read), Some(folder)) = (&flags.keys, &args.ml_secret_key_path) {
                 keys = Some(follow(folder.clone(), read));
@@ -128,24 +125,24 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
                 node: node.clone(),
                 port: flags.bind.port(),
             };
-            let (ring, signals) = RingDriver::start(MembershipOptions {
-                node: node.as_str().into(),
+            let membership = MembershipOptions {
                 bind: flags.bind,
                 advertise: None,
                 key: flags.keys.map(|keys| keys.ring),
                 settings: flags.settings,
                 fencing: args.fencing,
                 fence_two: args.fence_two,
-                drain_on_cordon: args.drain_on_cordon,
                 modes: Modes { sticky: args.sticky, spread: args.spread },
                 alone: false,
                 permit,
-            })?;
-            (ring, Some(signals), Some(discover(client.clone(), wanted, hurried)))
+            };
+            let (agent, signals, core) = AgentDriver::start(membership, options)?;
+            (agent, Some(signals), core, Some(discover(client.clone(), wanted, hurried)))
         }
-        None => (RingDriver::disabled(node.as_str().into()), None, None),
+        None => (AgentDriver::disabled(), None, Core::disabled(options, moment()), None),
     };
-    let (driver, mut noticed) = Layer2Driver::start(speaker, l2_options)?;
+    let collector = bgp.collector();
+    let (mut driver, mut noticed) = Driver::start(core, agent, bgp, l2_options)?;
     if let Some(problem) = l2::strict_arp_problem() {
         tracing::warn!(
             event = "strictARP",
@@ -161,22 +158,13 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         None
     };
     let registry = Registry::new();
-    let driver = Arc::new(Mutex::new(driver));
     let metrics = Arc::new(Mutex::new(SpeakerMetrics::register(&registry, &node)?));
-    let membership_metrics = match ring_signals {
-        Some(_) => Some(MembershipMetrics::register(&registry)?),
-        None => None,
-    };
+    if agent_signals.is_some() {
+        driver.measure_by(MembershipMetrics::register(&registry)?);
+    }
     let client_metrics = ClientMetrics::register(&registry)?;
-    registry.register(Box::new(bgp.collector()))?;
-    let series = {
-        let (driver, metrics) = (Arc::clone(&driver), Arc::clone(&metrics));
-        move |text: &mut String| {
-            if let (Ok(driver), Ok(metrics)) = (driver.lock(), metrics.lock()) {
-                driver.write_metrics(&metrics, text);
-            }
-        }
-    };
+    registry.register(Box::new(collector))?;
+    let series = driver.series(Arc::clone(&metrics));
     let asked = client.clone();
     let access = Access::new(move |token| may_get(asked.clone(), token, "/metrics"));
     daemon::metrics_server::start(&args.common, registry, series, access)?;
@@ -203,11 +191,8 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let sessions_after = (args.common.bgp_type.as_deref() == Some("frr-k8s")).then(|| {
         frr_configuration::retire(client.clone(), &args.frrk8s_namespace(&namespace), &node)
     });
-    let (moving, told) = (Arc::clone(&driver), events.clone());
-    let conflicts = ConflictReporter::start(
-        move |address| moving.lock().is_ok_and(|driver| driver.is_moving(address)),
-        move |report| tell_conflict(&told, report),
-    );
+    let told = events.clone();
+    let conflicts = ConflictReporter::start(move |report| tell_conflict(&told, report));
     let reports = ReportSink::start(client.clone(), namespace.clone(), node.clone(), owner.clone());
     let mut shell = Shell {
         events,
@@ -215,7 +200,6 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         l2_statuses: StatusSink::start(writer(StatusKind::Layer2)),
         bgp_statuses: StatusSink::start(writer(StatusKind::Bgp)),
         session_states,
-        bgp,
         discard,
         routes_changed: false,
         session_events,
@@ -236,12 +220,10 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
             component,
             owner,
         ),
-        herald: Herald::default(),
         reports,
         extras: extras::follow(client.clone(), &namespace),
         key_problems,
         sessions_after,
-        membership: Membership::new(ring, membership_metrics),
     };
     let watches = Watches { namespace, kinds: kinds(), with_external_pools: Vec::new() };
     let mut updates = watch_all(&client, watches);
@@ -258,8 +240,8 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         tokio::select! {
             biased;
             result = &mut terminated => {
-                shell.hand_over(&mut ring_signals, &mut noticed).await;
-                shell.bgp.stop().await;
+                shell.hand_over(&mut agent_signals, &mut noticed).await;
+                shell.driver.stop().await;
                 if let Some(routes) = &shell.discard
                     && let Err(error) = routes.sweep().await
                 {
@@ -268,17 +250,16 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
                 shell.events.flush().await;
                 return result.context("cannot wait for signals");
             }
-            event = RingSignals::next(&mut ring_signals) => shell.handle_ring(event),
+            signal = AgentSignals::next(&mut agent_signals) => shell.driver.handle_agent(signal),
             () = &mut unread, if !unread.is_elapsed() => {}
             Some(found) = next_found(&mut found), if has_read(&shell.snapshot) || unread.is_elapsed() => {
-                shell.membership.find(&found);
+                shell.driver.find(&found);
             },
             Some(keys) = next_found(&mut keys) => shell.set_keys(&keys),
-            () = until(shell.membership_deadline()) => shell.expire(),
-            signal = signals.next(shell.bgp.deadline()) => shell.handle_signal(signal),
-            Some(event) = noticed.recv() => shell.handle_notice(event),
+            () = until(shell.driver.deadline()) => shell.driver.expire(&shell.snapshot),
+            signal = signals.next(shell.driver.bgp().deadline()) => shell.handle_signal(signal),
+            Some(event) = noticed.recv() => shell.handle_layer2(&event),
             Some(slices) = answers.recv() => shell.handle_answer(slices),
-            () = until(shell.herald.deadline()) => {}
             _ = minutes.tick() => {
                 shell.remind(minute);
                 minute += 1;
@@ -295,9 +276,9 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
             }
         }
         shell.decide();
-        let wanted = shell.membership.wants_list();
+        shell.tell();
+        let wanted = shell.driver.core().wants_list(moment());
         hurry.send_if_modified(|before| std::mem::replace(before, wanted) != wanted);
-        shell.say();
         shell.discard_aggregates().await;
     }
 }

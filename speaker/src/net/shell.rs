@@ -9,7 +9,6 @@ pub(super) use notices::tell_conflict;
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
 
 use cluster::net::rounds;
 use cluster::net::sink::kubernetes::{ConfigurationStateSink, EventSink, ObjectEvent, Regarding};
@@ -22,21 +21,20 @@ use kube::Client;
 use l2::LinkReport;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::bgp::{BgpDriver, Signal};
+use super::agent::AgentSignals;
+use super::bgp::Signal;
 use super::clock::until;
 use super::conflict::ConflictReporter;
+use super::driver::Driver;
 use super::extras;
 use super::host_routes::HostRoutes;
 use super::keys::Keys;
-use super::layer2::Layer2Driver;
-use super::membership::Membership;
 use super::needed::has_read;
 use super::report::ReportSink;
-use super::ring::{RingEvent, RingSignals};
 use super::service_status::{StatusSink, interfaces};
 use super::session_events::SessionEvents;
 use super::session_state::SessionStateSink;
-use crate::herald::Herald;
+use crate::core::Notice;
 use crate::metrics::SpeakerMetrics;
 use crate::routes::RouteOutput;
 use crate::speaker::Output;
@@ -47,13 +45,12 @@ pub(super) struct Shell {
     pub(super) client: Client,
     pub(super) node: String,
     pub(super) snapshot: Snapshot,
-    pub(super) driver: Arc<Mutex<Layer2Driver>>,
+    pub(super) driver: Driver,
     pub(super) journal: Journal,
     pub(super) events: EventSink,
     pub(super) l2_statuses: StatusSink,
     pub(super) bgp_statuses: StatusSink,
     pub(super) session_states: SessionStateSink,
-    pub(super) bgp: BgpDriver,
     pub(super) discard: Option<HostRoutes>,
     pub(super) routes_changed: bool,
     pub(super) session_events: SessionEvents,
@@ -68,13 +65,11 @@ pub(super) struct Shell {
     pub(super) configuration: ConfigurationStateSink,
     /// What is wrong with the memberlist's keys.
     pub(super) key_problems: Vec<String>,
-    /// Whether there is configuration of FRR's, which is ignored.
-    pub(super) herald: Herald,
     pub(super) reports: ReportSink,
+    /// Whether there is configuration of FRR's, which is ignored.
     pub(super) extras: watch::Receiver<bool>,
     /// No session is opened before this is answered: another speaker's are being closed.
     pub(super) sessions_after: Option<oneshot::Receiver<()>>,
-    pub(super) membership: Membership,
     pub(super) conflicts: ConflictReporter<notices::Users>,
 }
 
@@ -99,25 +94,15 @@ impl Shell {
         let mut dirty = self.snapshot.take_dirty();
         self.journal.note_rejections(self.snapshot.rejections());
         self.tell_configuration();
-        let outputs = match self.driver.lock() {
-            Ok(mut driver) => {
-                let outputs = self.membership.decide(&self.snapshot, &mut driver, &mut dirty);
-                // Not while L2 waits: a rolling update would go on, and take the next speaker away, before this one can take over.
-                self.readiness.set(outputs.is_some() && can_work(&driver.layer2().links()));
-                outputs
-            }
-            Err(_) => return,
-        };
-        let layer2_decides = outputs.is_some();
-        for output in outputs.into_iter().flatten() {
-            self.carry_out(output);
-        }
-        self.consider_words(&dirty);
+        let layer2_decides = self.driver.decide(&self.snapshot, &mut dirty);
+        // Not while L2 waits: a rolling update would go on, and take the next speaker away, before this one can take over.
+        self.readiness.set(layer2_decides && can_work(&self.driver.links()));
+        self.tell();
         self.reconcile_routes(&dirty);
         rounds::note_end(&dirty);
         self.count_withheld();
         if dirty.all {
-            self.session_states.publish(self.bgp.session_states());
+            self.session_states.publish(self.driver.bgp().session_states());
         }
         if !std::mem::replace(&mut self.synced, true) {
             self.bgp_statuses.settled();
@@ -128,9 +113,27 @@ impl Shell {
     }
 
     fn count_withheld(&self) {
-        if let (Ok(driver), Ok(metrics)) = (self.driver.lock(), self.metrics.lock()) {
-            metrics.set_withheld("layer2", driver.speaker().tally());
-            metrics.set_withheld("bgp", self.bgp.books().tally());
+        if let Ok(metrics) = self.metrics.lock() {
+            let core = self.driver.core();
+            metrics.set_withheld("layer2", core.speaker().tally());
+            metrics.set_withheld("bgp", core.routes().tally());
+        }
+    }
+
+    /// What has been decided or noticed goes to the log, to events, statuses and reports.
+    pub(super) fn tell(&mut self) {
+        while let Some(notice) = self.driver.poll() {
+            match notice {
+                Notice::Layer2(output) => self.tell_layer2(output),
+                Notice::Route(output) => {
+                    self.routes_changed = true;
+                    self.tell_route(output);
+                }
+                Notice::Conflict { claim, users } => self.tell_conflict(claim, users),
+                Notice::Word { service, word } => self.tell_word(service, word),
+                // The driver has them in the log.
+                Notice::Standing(_) | Notice::Trouble(_) => {}
+            }
         }
     }
 
@@ -140,7 +143,8 @@ impl Shell {
         if !std::mem::take(&mut self.routes_changed) {
             return;
         }
-        if let Err(error) = routes.set(&self.bgp.books().aggregates()).await {
+        let aggregates = self.driver.core().routes().aggregates();
+        if let Err(error) = routes.set(&aggregates).await {
             tracing::error!(event = "discardRoute", %error, "a route that discards could not be changed");
         }
     }
@@ -172,57 +176,39 @@ impl Shell {
         }
     }
 
-    pub(super) fn handle_ring(&mut self, event: RingEvent) {
-        if let Ok(mut driver) = self.driver.lock() {
-            self.membership.handle(event, &mut driver);
-        }
-    }
-
     /// The memberlist's keys are others.
     pub(super) fn set_keys(&mut self, keys: &Keys) {
         tracing::info!(event = "memberlistKeys", "the memberlist's keys were read anew");
         keys.tell();
         self.key_problems.clone_from(&keys.problems);
-        self.membership.ring.set_keys(keys.ring.clone());
-    }
-
-    pub(super) fn membership_deadline(&self) -> Option<Instant> {
-        self.driver.lock().ok().and_then(|driver| self.membership.deadline(&driver))
-    }
-
-    pub(super) fn expire(&mut self) {
-        if let Ok(mut driver) = self.driver.lock() {
-            self.membership.expire(&self.snapshot, &mut driver);
-        }
+        self.driver.set_keys(keys.ring.clone());
     }
 
     /// Before the end: what is announced here passes to others, who say so; then the ring hears that this speaker leaves.
     pub(super) async fn hand_over(
         &mut self,
-        signals: &mut Option<RingSignals>,
+        signals: &mut Option<AgentSignals>,
         noticed: &mut mpsc::UnboundedReceiver<l2::Event>,
     ) {
-        if signals.is_none() || !self.membership.begin_to_leave().await {
-            return;
-        }
+        self.driver.terminate();
         self.decide();
-        while self.driver.lock().is_ok_and(|driver| !driver.is_settled()) {
-            let deadline = self.membership_deadline();
+        while !self.driver.core().has_left() {
+            let deadline = self.driver.deadline();
             tokio::select! {
-                event = RingSignals::next(signals) => self.handle_ring(event),
-                Some(event) = noticed.recv() => self.handle_notice(event),
-                () = until(deadline) => self.expire(),
+                signal = AgentSignals::next(signals) => self.driver.handle_agent(signal),
+                Some(event) = noticed.recv() => self.handle_layer2(&event),
+                () = until(deadline) => self.driver.expire(&self.snapshot),
             }
+            self.tell();
         }
-        self.membership.leave().await;
     }
 
     pub(super) fn handle_signal(&mut self, signal: Signal) {
-        for notice in self.bgp.handle(signal) {
+        for notice in self.driver.handle_signal(signal) {
             self.tell_session(notice);
         }
-        self.session_states.publish(self.bgp.session_states());
-        if self.bgp.wants_reconcile() && self.synced {
+        self.session_states.publish(self.driver.bgp().session_states());
+        if self.driver.bgp().wants_reconcile() && self.synced {
             self.reconcile_routes(&Dirty::default());
         }
     }
@@ -251,10 +237,8 @@ impl Shell {
         if self.sessions_after.is_some() {
             return;
         }
-        for output in self.bgp.reconcile(&self.snapshot, dirty) {
-            self.routes_changed = true;
-            self.carry_out_route(output);
-        }
+        self.driver.decide_routes(&self.snapshot, dirty);
+        self.tell();
     }
 
     /// The pool that holds these addresses of a Service, for the log.
@@ -272,12 +256,13 @@ impl Shell {
         }
     }
 
-    fn carry_out_route(&self, output: RouteOutput) {
+    fn tell_route(&self, output: RouteOutput) {
         let Ok(mut metrics) = self.metrics.lock() else { return };
         match &output {
             RouteOutput::Advertised { service, addresses, .. }
             | RouteOutput::Withdrawn { service, addresses, .. } => {
-                let paths = self.bgp.books().advertised().get(service);
+                let core = self.driver.core();
+                let paths = core.routes().advertised().get(service);
                 let count = paths.map_or(0, |advertised| advertised.paths.len());
                 log::note_route(&output, self.pool_of(service, addresses).as_deref(), count);
             }
@@ -299,7 +284,7 @@ impl Shell {
         }
     }
 
-    fn carry_out(&self, output: Output) {
+    fn tell_layer2(&self, output: Output) {
         match &output {
             Output::Announced { service, announcement, .. }
             | Output::Withdrawn { service, announcement, .. } => {

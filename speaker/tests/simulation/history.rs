@@ -9,7 +9,7 @@ use members::quorum::Fencing;
 use speaker::Modes;
 
 use crate::events::Chance;
-use crate::host::{Leaving, Pause};
+use crate::host::Pause;
 use crate::judge::Interval;
 use crate::world::{MS, World};
 
@@ -238,7 +238,7 @@ impl History {
             Fault::Killed | Fault::Power | Fault::Planned => {
                 // Whoever is stopped in order may still be there; or it was started again already.
                 let process = self.world.hosts[first].process.as_ref();
-                if process.is_none_or(|process| process.leaving != Leaving::No) {
+                if process.is_none_or(|process| process.leaves) {
                     if process.is_some() {
                         // It was not given the time to hand over.
                         fault = Fault::Killed;
@@ -328,8 +328,7 @@ impl History {
         let ready = |index: &usize| {
             let host = &world.hosts[*index];
             let process = host.process.as_ref();
-            host.paused.is_none()
-                && process.is_some_and(|it| it.synced && it.leaving == Leaving::No)
+            host.paused.is_none() && process.is_some_and(|it| it.synced && !it.leaves)
         };
         let running: Vec<usize> = (0..self.count).filter(ready).collect();
         let joined = |one: usize, other: usize| {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! One node: its clocks, and the speaker on it, composed of the same cores as the program. The thread "members" (ring and guard),
-//! the deciding task (participation, books, passage) and the answering engine run beside one another, as in `net`.
+//! One node: its clocks, and the speaker on it. The thread "members" (ring and guard), the deciding task (the same [`Core`] that the
+//! program drives) and the answering engine run beside one another, as in `net`.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -13,10 +13,10 @@ use members::guard::{Guard, Permit};
 use members::heartbeat::wire::Message;
 use members::heartbeat::{self};
 use members::quorum::Fencing;
-use members::watch::{Standing, WatchOptions, WatchOutput};
+use members::watch::{WatchOptions, WatchOutput};
 use members::{Config, Event, Input, Member, Output, Ring, Settings};
 use speaker::{
-    Circumstances, Facts, Modes, Options, Participation, Passage, PoolOrder, RingCommand, Speaker,
+    AgentEvent, Core, Effect, EngineCommand, Facts, Listed, Modes, Moment, Options, RingCommand,
 };
 
 use crate::world::{address, name};
@@ -57,13 +57,10 @@ impl Clock {
     }
 }
 
-/// What the members' thread tells the deciding task.
+/// What the deciding task is told, by the members' thread and by the engine.
 pub(crate) enum Told {
-    Members,
-    Standing(Standing),
-    Notice(Arc<str>, Vec<u8>),
-    Mark(Arc<str>, [u8; 16]),
-    Done(u64),
+    Agent(AgentEvent),
+    Engine(l2::Event),
 }
 
 /// What a node puts on the network.
@@ -75,30 +72,19 @@ pub(crate) enum Sent {
     Refuse(u64),
 }
 
-/// How far a planned stop has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Leaving {
-    No,
-    HandingOver,
-    /// The ring hears it; then the process ends.
-    Gossiping,
-    Done,
-}
-
 /// The program `speaker`.
 pub(crate) struct Process {
     pub(crate) ring: Ring,
     pub(crate) guard: Guard,
     published: Arc<Vec<Member>>,
     changed: bool,
-    telling: Vec<Told>,
+    telling: Vec<AgentEvent>,
     /// What the members' thread gives the deciding task, and the other way round.
     pub(crate) inbox: VecDeque<Told>,
     pub(crate) commands: VecDeque<RingCommand>,
     pub(crate) sent: VecDeque<Sent>,
-    pub(crate) participation: Participation,
-    pub(crate) speaker: Speaker,
-    passage: Passage,
+    pub(crate) core: Core,
+    node: Arc<str>,
     pub(crate) snapshot: Snapshot,
     /// Whether the API has been read.
     pub(crate) synced: bool,
@@ -106,11 +92,12 @@ pub(crate) struct Process {
     pub(crate) engine: BTreeSet<IpAddr>,
     pub(crate) engine_tells: VecDeque<u64>,
     pub(crate) permit: Permit,
-    pub(crate) leaving: Leaving,
+    /// Whether it was told to end.
+    pub(crate) leaves: bool,
+    /// Whether the ring has heard that it leaves.
+    pub(crate) departed: bool,
     /// Members that answer over TCP only.
     pub(crate) unheard: BTreeSet<Arc<str>>,
-    links: Vec<LinkReport>,
-    interfaces: BTreeSet<Box<str>>,
     /// Counts changes of what is answered for.
     pub(crate) version: u64,
 }
@@ -153,6 +140,8 @@ impl Process {
             overhead: 0,
             seed,
         };
+        let mut core = Core::new(options, facts, false, Moment { monotonic: now, wall: time });
+        core.handle_links(Arc::new(start.links));
         Self {
             ring: Ring::new(config, now).unwrap(),
             guard,
@@ -162,18 +151,16 @@ impl Process {
             inbox: VecDeque::new(),
             commands: VecDeque::new(),
             sent: VecDeque::new(),
-            participation: Participation::new(name, facts, false, false),
-            speaker: Speaker::new(options),
-            passage: Passage::default(),
+            core,
+            node: name,
             snapshot,
             synced: false,
             engine: BTreeSet::new(),
             engine_tells: VecDeque::new(),
             permit: Permit::None,
-            leaving: Leaving::No,
+            leaves: false,
+            departed: false,
             unheard: BTreeSet::new(),
-            links: start.links,
-            interfaces: ["eth0".into()].into(),
             version: 0,
         }
     }
@@ -227,7 +214,7 @@ impl Process {
             self.changed = true;
             match command {
                 RingCommand::Join(addresses) => {
-                    let own = self.ring.member(&self.speaker.options().node).map(|it| it.address);
+                    let own = self.ring.member(&self.node).map(|it| it.address);
                     let others = addresses.into_iter().filter(|other| Some(*other) != own);
                     self.ring.join(now, others);
                 }
@@ -249,6 +236,7 @@ impl Process {
                 }
                 RingCommand::Alone => self.guarded(now, boot, |guard| guard.alone(now)),
                 RingCommand::Resume => self.guarded(now, boot, Guard::resume),
+                RingCommand::Leave => unreachable!("it is carried out at once"),
             }
             self.thread_carry_out(now, boot);
         }
@@ -260,9 +248,9 @@ impl Process {
         self.thread_carry_out(now, boot);
         if std::mem::take(&mut self.changed) {
             self.published = Arc::new(self.ring.members().collect());
-            self.inbox.push_back(Told::Members);
+            self.inbox.push_back(Told::Agent(AgentEvent::Members));
         }
-        self.inbox.extend(self.telling.drain(..));
+        self.inbox.extend(self.telling.drain(..).map(Told::Agent));
         !self.inbox.is_empty()
     }
 
@@ -290,10 +278,14 @@ impl Process {
                     WatchOutput::Reappear => self.ring.reappear(now),
                     WatchOutput::Exchange(name) => self.ring.exchange(now, &name),
                     WatchOutput::Unheard(names) => self.unheard = names,
-                    WatchOutput::Standing(standing) => self.telling.push(Told::Standing(standing)),
-                    WatchOutput::Marked { name, mark } => self.telling.push(Told::Mark(name, mark)),
+                    WatchOutput::Standing(standing) => {
+                        self.telling.push(AgentEvent::Standing(standing));
+                    }
+                    WatchOutput::Marked { name, mark } => {
+                        self.telling.push(AgentEvent::Marked { name, mark });
+                    }
                     WatchOutput::Notice { from, bytes } => {
-                        self.telling.push(Told::Notice(from, bytes));
+                        self.telling.push(AgentEvent::Notice { from, octets: bytes });
                     }
                 }
             } else {
@@ -305,11 +297,7 @@ impl Process {
     fn ring_event(&mut self, now: Instant, boot: Duration, event: &Event) {
         self.guarded(now, boot, |guard| guard.member_event(now, event));
         match event {
-            Event::Departed => {
-                if self.leaving == Leaving::Gossiping {
-                    self.leaving = Leaving::Done;
-                }
-            }
+            Event::Departed => self.departed = true,
             Event::Contacted { .. }
             | Event::Joining(_)
             | Event::Conflict { .. }
@@ -324,110 +312,61 @@ impl Process {
         }
     }
 
-    // The deciding task, as speaker::net::{shell, membership, ring, layer2}.
+    // The deciding task: it carries the core's inputs and effects.
 
-    /// One turn of the task: takes everything in that is there, then decides.
-    pub(crate) fn task(&mut self, now: Instant, time: u64) {
+    /// One turn of the task: takes everything in that is there, then has the core decide.
+    pub(crate) fn task(&mut self, now: Moment) {
         while let Some(told) = self.inbox.pop_front() {
-            let ring = Arc::clone(&self.published);
             match told {
-                Told::Members => self.participation.handle_members(now, ring.iter()),
-                Told::Standing(standing) => {
-                    self.participation.handle_standing(now, time, standing);
-                    self.participation.handle_members(now, ring.iter());
-                }
-                Told::Notice(from, octets) => {
-                    let claims = self.participation.handle_notice(now, from, &octets, ring.iter());
-                    let owned = |address| self.speaker.users(address).next().is_some();
-                    let released = self.passage.claimed(now, &claims, owned);
-                    self.release(&released);
-                }
-                Told::Mark(name, mark) => self.participation.handle_mark(now, &name, mark),
-                Told::Done(number) => {
-                    let claims = self.passage.done(number);
-                    self.participation.claim(claims);
-                }
+                Told::Agent(event) => self.core.handle_agent(now, event, &self.published),
+                Told::Engine(event) => self.core.handle_layer2(now, &event),
             }
         }
-        if self.task_deadline(now).is_some_and(|at| at <= now) {
-            let released = self.passage.expired(now);
-            self.release(&released);
-            self.participation.unclaimed(now, &released);
-            self.participation.expire(now, time, &self.snapshot);
+        if self.core.deadline(now).is_some_and(|at| at <= now.monotonic) {
+            self.core.expire(now, &self.snapshot);
         }
-        // Whoever hands over waits only for that.
-        if self.leaving == Leaving::No {
-            self.decide(now, time);
-        }
-        self.go_on(now);
+        self.decide(now);
     }
 
-    fn go_on(&mut self, now: Instant) {
-        if self.leaving == Leaving::HandingOver && self.passage.is_settled() {
-            self.leaving = Leaving::Gossiping;
-            self.ring.leave(now);
-        }
-        while let Some(command) = self.participation.poll() {
-            self.commands.push_back(command);
-        }
-    }
-
-    pub(crate) fn task_deadline(&self, now: Instant) -> Option<Instant> {
-        self.passage.deadline().into_iter().chain(self.participation.deadline(now)).min()
+    /// Where the other speakers are.
+    pub(crate) fn find(&mut self, now: Moment, listed: &Listed) {
+        self.core.handle_listed(now, listed);
+        self.task(now);
     }
 
     /// SIGTERM.
-    pub(crate) fn terminate(&mut self, now: Instant, time: u64) {
-        if self.leaving == Leaving::No {
-            assert!(self.participation.begin_to_leave(time), "there is nobody of MetalLB's");
-            self.decide(now, time);
-            self.leaving = Leaving::HandingOver;
-            self.go_on(now);
+    pub(crate) fn terminate(&mut self, now: Moment) {
+        if !std::mem::replace(&mut self.leaves, true) {
+            self.core.terminate(now);
+            self.decide(now);
         }
     }
 
-    fn decide(&mut self, now: Instant, time: u64) {
-        if !self.synced || self.participation.attendance().is_starting() {
-            return;
+    fn decide(&mut self, now: Moment) {
+        if self.synced && !self.core.attendance().is_starting() {
+            let mut dirty = self.snapshot.take_dirty();
+            self.core.decide(now, &self.snapshot, &mut dirty);
         }
-        let mut dirty = self.snapshot.take_dirty();
-        self.participation.consider(now, time, &self.snapshot, &self.links, &mut dirty);
-        if !dirty.is_empty() {
-            let attendance = self.participation.attendance();
-            let (members, passes) = (attendance.members(), attendance.passes());
-            let tenure = self.participation.tenure();
-            let circumstances = Circumstances {
-                members,
-                interfaces: &self.interfaces,
-                transport: None,
-                pools: &PoolOrder::of(self.snapshot.config()),
-                time: jiff::Timestamp::UNIX_EPOCH,
-                tenure: tenure.as_ref(),
-            };
-            let outputs = self.speaker.reconcile(&self.snapshot, &dirty, &circumstances);
-            let orders = self.passage.carry_out(now, &mut self.speaker, &outputs, members, passes);
-            self.participation.carried_out(&orders);
-            // What lingers is answered for as before.
-            for (address, scope) in orders.change {
-                self.version += 1;
-                if scope.is_some() {
-                    self.engine.insert(address);
-                } else {
-                    self.engine.remove(&address);
+        while let Some(effect) = self.core.poll() {
+            match effect {
+                Effect::Agent(RingCommand::Leave) => self.ring.leave(now.monotonic),
+                Effect::Agent(command) => self.commands.push_back(command),
+                Effect::Engine(EngineCommand::Change(changes)) => {
+                    for (address, scope) in changes {
+                        self.version += 1;
+                        if scope.is_some() {
+                            self.engine.insert(address);
+                        } else {
+                            self.engine.remove(&address);
+                        }
+                    }
                 }
+                Effect::Engine(EngineCommand::Tell(number)) => self.engine_tells.push_back(number),
+                // It is answered for as before.
+                Effect::Engine(EngineCommand::AnswerOnly(_) | EngineCommand::AnnounceAll)
+                | Effect::Routes { .. }
+                | Effect::Notice(_) => {}
             }
-            self.engine_tells.extend(orders.tell);
-        }
-        if self.participation.decided() {
-            let desired = self.speaker.desired().into_keys().collect();
-            self.engine_tells.extend(self.passage.claim(desired));
-        }
-    }
-
-    fn release(&mut self, addresses: &[IpAddr]) {
-        for address in addresses {
-            self.version += 1;
-            self.engine.remove(address);
         }
     }
 }
@@ -511,7 +450,7 @@ impl Host {
     /// What it thinks of itself and the others.
     pub(crate) fn describe(&self) -> String {
         let Some(process) = &self.process else { return "no process".to_owned() };
-        let attendance = process.participation.attendance();
+        let attendance = process.core.attendance();
         let speaker::Members::Alive(members) = attendance.members() else { return String::new() };
         let others = members.iter().map(|(name, member)| match member {
             speaker::Member::Ferrolb(facts) => format!(
@@ -525,7 +464,7 @@ impl Host {
         });
         let others: Vec<String> = others.collect();
         let leaves = process.snapshot.services().iter().filter_map(|(key, service)| {
-            let (reason, announcer) = process.speaker.withheld(key)?;
+            let (reason, announcer) = process.core.speaker().withheld(key)?;
             let address = service.ingress_addresses().next()?;
             Some(format!("{address} to {announcer:?} ({})", reason.name()))
         });

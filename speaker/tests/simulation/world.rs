@@ -13,10 +13,10 @@ use l2::LinkReport;
 use members::quorum::Fencing;
 use members::{Input, State};
 use serde_json::{Value, json};
-use speaker::{BgpMode, Listed, Listing, Modes, Options, Pod};
+use speaker::{BgpMode, Listed, Listing, Modes, Moment, Options, Pod};
 
 use crate::events::{Arrival, Chance, Pending};
-use crate::host::{Clock, Host, Hosts, Leaving, Pause, Process, Start};
+use crate::host::{Clock, Host, Hosts, Pause, Process, Start, Told};
 use crate::judge::Judge;
 
 pub(crate) const MS: Duration = Duration::from_millis(1);
@@ -153,6 +153,11 @@ impl World {
         1_700_000_000_000_000 + u64::try_from(self.now.as_micros()).unwrap()
     }
 
+    /// The moment as a node's core has it.
+    fn moment(&self, index: usize) -> Moment {
+        Moment { monotonic: self.clock(index), wall: self.time() }
+    }
+
     fn snapshot(&self) -> Snapshot {
         let mut snapshot = Snapshot::new(ConfigScope::All, true);
         let pool = json!({ "kind": "IPAddressPool", "metadata": { "name": "p" }, "spec": { "addresses": ["192.0.2.0/24"] } });
@@ -241,9 +246,9 @@ impl World {
     }
 
     pub(crate) fn terminate(&mut self, index: usize) {
-        let (now, time) = (self.clock(index), self.time());
+        let now = self.moment(index);
         if let Some(process) = &mut self.hosts[index].process {
-            process.terminate(now, time);
+            process.terminate(now);
         }
         // What MetalLB's manifests leave.
         self.push(2_000 * MS, index, Arrival::End);
@@ -491,7 +496,7 @@ impl World {
     fn take(&mut self, index: usize, arrival: Arrival) {
         let now = self.clock(index);
         let boot = self.hosts[index].boot.at(self.now);
-        let time = self.time();
+        let moment = self.moment(index);
         let api = self.hosts[index].api;
         let time_of_day = self.hosts[index].time_of_day.map(|time| time + self.now);
         match arrival {
@@ -519,13 +524,14 @@ impl World {
             Arrival::Closed(to) => process.port_closed(now, boot, to),
             Arrival::ThreadWake => process.thread_expire(now, boot, time_of_day),
             Arrival::Commands => process.thread_commands(now, boot),
-            Arrival::Task | Arrival::TaskWake => process.task(now, time),
+            Arrival::Task | Arrival::TaskWake => process.task(moment),
             Arrival::Engine => {
                 if self.hosts[index].may_answer(self.now) {
                     let Some(process) = &mut self.hosts[index].process else { return };
-                    let told = process.engine_tells.drain(..).map(crate::host::Told::Done);
+                    let told =
+                        process.engine_tells.drain(..).map(l2::Event::Done).map(Told::Engine);
                     process.inbox.extend(told);
-                    process.task(now, time);
+                    process.task(moment);
                 } else {
                     // Nobody wakes the engine when it may speak again; it looks from time to time.
                     self.hosts[index].awake[2] = true;
@@ -539,7 +545,7 @@ impl World {
                     let Some(process) = &mut self.hosts[index].process else { return };
                     process.snapshot = snapshot;
                     process.synced = true;
-                    process.task(now, time);
+                    process.task(moment);
                 }
             }
             Arrival::Discover(round) => {
@@ -554,8 +560,7 @@ impl World {
                     let pods = others.map(pod).collect();
                     let listed = Listed { pods, listing: Listing::Asked(now) };
                     let Some(process) = &mut self.hosts[index].process else { return };
-                    process.participation.find(now, &listed);
-                    process.task(now, time);
+                    process.find(moment, &listed);
                 }
                 if round == HURRIED {
                     self.hosts[index].hurried = false;
@@ -577,13 +582,13 @@ impl World {
             Arrival::Object(object) => {
                 if api && process.synced {
                     apply(&mut process.snapshot, &object);
-                    process.task(now, time);
+                    process.task(moment);
                 } else if process.synced {
                     self.hosts[index].unheard.push(object);
                 }
             }
             Arrival::End => {
-                if process.leaving != Leaving::No {
+                if process.leaves {
                     self.kill(index, true);
                     return;
                 }
@@ -595,14 +600,15 @@ impl World {
 
     /// Carries out what a node wants, and wakes it when it is due.
     fn settle(&mut self, index: usize) {
-        let now = self.clock(index);
+        let moment = self.moment(index);
+        let now = moment.monotonic;
         let boot = self.hosts[index].boot.at(self.now);
         let Some(process) = &mut self.hosts[index].process else { return };
         let told = process.thread_settle(now, boot);
         let commanded = !process.commands.is_empty();
         let telling = !process.engine_tells.is_empty();
-        let done = process.leaving == Leaving::Done;
-        let hurries = process.participation.wants_list(now);
+        let done = process.leaves && process.departed;
+        let hurries = process.core.wants_list(moment);
         let sent = std::mem::take(&mut process.sent);
         let awake = self.hosts[index].awake;
         self.hosts[index].awake = [awake[0] | told, awake[1] | commanded, awake[2] | telling];
@@ -634,14 +640,14 @@ impl World {
     }
 
     fn wake(&mut self, index: usize) {
-        let now = self.clock(index);
+        let now = self.moment(index);
         let host = &self.hosts[index];
         let Some(process) = &host.process else { return };
         let when = |at: Instant| {
             host.monotonic.when(at.saturating_duration_since(self.start)).max(self.now)
         };
         let thread = when(process.thread_deadline());
-        let task = process.task_deadline(now).map(when);
+        let task = process.core.deadline(now).map(when);
         if self.hosts[index].thread_woken.is_none_or(|woken| woken > thread) {
             self.hosts[index].thread_woken = Some(thread);
             self.push(thread - self.now, index, Arrival::ThreadWake);

@@ -6,6 +6,7 @@ use cluster::ObjectKey;
 use cluster::net::sink::kubernetes::{EventSink, ObjectEvent, Regarding};
 
 use super::{Shell, log};
+use crate::core::Claim;
 use crate::net::bgp::SessionNotice;
 use crate::net::conflict::ConflictReport;
 use crate::net::session_events::SessionEvent;
@@ -15,10 +16,10 @@ pub(in crate::net) type Users = Vec<(ObjectKey, Box<str>)>;
 
 /// A conflict in the log, and as an event on each Service that it concerns.
 pub(in crate::net) fn tell_conflict(events: &EventSink, report: ConflictReport<Users>) {
-    let ConflictReport { claim, node, message } = report;
+    let ConflictReport { claim, payload, node, message } = report;
     tracing::warn!(event = "addressConflict", ip = %claim.address, interface = %claim.interface,
         mac = %claim.hardware_address, node = node.as_deref().unwrap_or_default(), "{message}");
-    for (service, uid) in claim.payload {
+    for (service, uid) in payload {
         events.publish(ObjectEvent {
             regarding: Regarding::service(service, uid),
             warning: true,
@@ -29,42 +30,24 @@ pub(in crate::net) fn tell_conflict(events: &EventSink, report: ConflictReport<U
 }
 
 impl Shell {
-    pub(in crate::net) fn handle_notice(&mut self, event: l2::Event) {
+    /// Other stations, and the Services whose addresses they claim.
+    pub(super) fn tell_conflict(&self, claim: Claim, users: Vec<ObjectKey>) {
+        let of = |key: ObjectKey| {
+            let uid = self.snapshot.service(&key).map(|service| service.uid.clone());
+            (key, uid.unwrap_or_default())
+        };
+        let users = users.into_iter().map(of).collect();
+        self.conflicts.claim(claim, self.snapshot.nodes(), users);
+    }
+
+    /// The l2 engine notices something.
+    pub(in crate::net) fn handle_layer2(&mut self, event: &l2::Event) {
+        self.driver.handle_layer2(event);
         match event {
-            l2::Event::Claimed(address) => {
-                if let Ok(mut driver) = self.driver.lock() {
-                    driver.heard(address);
-                }
-            }
-            l2::Event::Conflict { address, interface, hardware_address, .. } => {
-                if let Ok(mut driver) = self.driver.lock() {
-                    driver.heard(address);
-                }
-                let moving = self.driver.lock().is_ok_and(|driver| driver.is_moving(address));
-                if moving || self.membership.just_changed() {
-                    // An address that moves is announced by two for a moment.
-                    return;
-                }
-                let (driver, snapshot) = (&self.driver, &self.snapshot);
-                let users = || {
-                    let users = driver
-                        .lock()
-                        .map(|driver| driver.speaker().users(address).cloned().collect::<Vec<_>>());
-                    let of = |key: ObjectKey| {
-                        let uid = snapshot.service(&key).map(|service| service.uid.clone());
-                        (key, uid.unwrap_or_default())
-                    };
-                    users.unwrap_or_default().into_iter().map(of).collect()
-                };
-                let claim = (address, interface, hardware_address);
-                self.conflicts.claim(claim, snapshot.nodes(), users);
-            }
-            l2::Event::LinksChanged => self.membership.note_links(),
-            l2::Event::Done(number) => {
-                if let Ok(mut driver) = self.driver.lock() {
-                    self.membership.claim(number, &mut driver);
-                }
-            }
+            l2::Event::Claimed(_)
+            | l2::Event::Conflict { .. }
+            | l2::Event::LinksChanged
+            | l2::Event::Done(_) => {}
             l2::Event::ResponderCreated { interface, protocol } => {
                 tracing::info!(event = format!("create{protocol}Responder"), %interface,
                     "created {protocol} responder for interface");
@@ -85,7 +68,7 @@ impl Shell {
 
     /// The log, and an event on the BGPPeer.
     pub(super) fn tell_session(&self, notice: SessionNotice) {
-        log::note_session(&notice, &self.bgp.in_log(notice.peer()));
+        log::note_session(&notice, &self.driver.bgp().in_log(notice.peer()));
         let node = &self.node;
         let (peer, warning, reason, message) = match notice {
             SessionNotice::Up { peer, detail } => {

@@ -1,0 +1,398 @@
+// SPDX-License-Identifier: Apache-2.0
+//! All that a speaker decides, as one value: it takes in what happens, and hands out what is to be done and what is to be told. The
+//! daemon, `ferrolb run` and the simulation drive the same [`Core`], and carry its inputs and effects; they decide nothing.
+//!
+//! ```text
+//!   memberlist, failure detector ──> AgentEvent ──┐            ┌──> RingCommand ───> memberlist, failure detector
+//!   l2 engine: events, links ───────────────────> │            │──> EngineCommand ─> l2 engine
+//!   speakers that the API lists ────────────────> │    Core    │──> RouteChanges ──> BGP sessions
+//!   Snapshot, Dirty ───────> decide, decide_routes│            │──> Notice ────────> log, events, statuses, tables
+//!   time ───────────────────────────────> expire ─┘            └──> deadline
+//! ```
+
+mod conflicts;
+mod decision;
+mod effect;
+mod port;
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use cluster::Snapshot;
+use jiff::Timestamp;
+use l2::LinkReport;
+use members::Member;
+use members::watch::Standing;
+
+pub use conflicts::Claim;
+pub use decision::Sessions;
+pub use effect::{AgentEvent, Effect, EngineCommand, Notice, Trouble};
+
+use crate::attendance::Attendance;
+use crate::herald::Herald;
+use crate::options::Options;
+use crate::participation::{Participation, RingCommand};
+use crate::passage::Passage;
+use crate::postponed::Postponed;
+use crate::register::Listed;
+use crate::roster::Facts;
+use crate::routes::RouteBooks;
+use crate::speaker::Speaker;
+use conflicts::Conflicts;
+use decision::Layer2;
+use port::PortCheck;
+
+/// How long MetalLB's speakers get to take over from one that has left, which they do not say.
+const METALLB_TAKEOVER: Duration = Duration::from_millis(300);
+
+/// A moment, by both clocks that decisions need.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// By the monotonic clock: what is waited for goes by this one.
+    pub monotonic: Instant,
+    /// Microseconds since 1970: what outlives the process or comes from the API goes by this one.
+    pub wall: u64,
+}
+
+impl Moment {
+    /// The time of the wall as the API writes it.
+    #[must_use]
+    pub fn timestamp(self) -> Timestamp {
+        i64::try_from(self.wall)
+            .ok()
+            .and_then(|wall| Timestamp::from_microsecond(wall).ok())
+            .unwrap_or(Timestamp::MAX)
+    }
+}
+
+/// How far a planned stop has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Leaving {
+    No,
+    /// The others know; the decision that gives everything away comes next.
+    Deciding,
+    /// Others take over what was announced here.
+    HandingOver,
+    /// The memberlist hears that this speaker leaves.
+    Departing,
+    /// MetalLB's speakers take over until then.
+    Waiting(Instant),
+    Gone,
+}
+
+/// See the module's head.
+pub struct Core {
+    participation: Participation,
+    speaker: Speaker,
+    routes: RouteBooks,
+    passage: Passage,
+    layer2: Layer2,
+    /// What L2 is still to decide.
+    postponed: Postponed,
+    /// Whether anything was decided yet.
+    has_decided: bool,
+    /// The standing that was told last.
+    standing: Standing,
+    port: PortCheck,
+    conflicts: Conflicts,
+    herald: Herald,
+    leaving: Leaving,
+    effects: VecDeque<Effect>,
+}
+
+impl Core {
+    /// Without a memberlist: every known node counts as running a speaker.
+    #[must_use]
+    pub fn disabled(options: Options, now: Moment) -> Self {
+        let participation = Participation::disabled(Arc::clone(&options.node));
+        Self::with(options, participation, now)
+    }
+
+    /// In a memberlist, in which this speaker has said `facts` of itself. With `alone` there is nobody to wait for.
+    #[must_use]
+    pub fn new(options: Options, facts: Facts, alone: bool, now: Moment) -> Self {
+        let (node, drain) = (Arc::clone(&options.node), options.drain_on_cordon);
+        Self::with(options, Participation::new(node, facts, alone, drain), now)
+    }
+
+    fn with(options: Options, participation: Participation, now: Moment) -> Self {
+        let mut core = Self {
+            standing: participation.attendance().standing(),
+            participation,
+            speaker: Speaker::new(options.clone()),
+            routes: RouteBooks::new(options),
+            passage: Passage::default(),
+            layer2: Layer2::default(),
+            postponed: Postponed::default(),
+            has_decided: false,
+            port: PortCheck::default(),
+            conflicts: Conflicts::new(now.monotonic),
+            herald: Herald::default(),
+            leaving: Leaving::No,
+            effects: VecDeque::new(),
+        };
+        core.pass_commands();
+        core
+    }
+
+    // What comes in.
+
+    /// The memberlist or the failure detector tells something. `members` are those of the memberlist at this moment.
+    pub fn handle_agent(&mut self, now: Moment, event: AgentEvent, members: &[Member]) {
+        let at = now.monotonic;
+        match event {
+            AgentEvent::Members => self.participation.handle_members(at, members.iter()),
+            AgentEvent::Standing(standing) => {
+                self.participation.handle_standing(at, now.wall, standing);
+                self.participation.handle_members(at, members.iter());
+            }
+            AgentEvent::Notice { from, octets } => {
+                let claims = self.participation.handle_notice(at, from, &octets, members.iter());
+                let owned = |address| self.speaker.users(address).next().is_some();
+                let released = self.passage.claimed(at, &claims, owned);
+                self.release(released);
+            }
+            AgentEvent::Marked { name, mark } => self.participation.handle_mark(at, &name, mark),
+            AgentEvent::Unheard(names) => {
+                let changed = self.port.set_unheard(&names);
+                self.tell_trouble(changed);
+            }
+            AgentEvent::Departed => self.departed(at),
+        }
+        self.note_standing(at);
+        self.check_port(at, false);
+        self.go_on();
+    }
+
+    /// The addresses from which the memberlist's port gets what no key of this node opens.
+    pub fn handle_refused(&mut self, now: Moment, other_key: &[IpAddr]) {
+        self.port.set_other_key(other_key);
+        self.check_port(now.monotonic, false);
+    }
+
+    /// Speakers are there, by what the API or the command line says.
+    pub fn handle_listed(&mut self, now: Moment, listed: &Listed) {
+        self.participation.find(now.monotonic, listed);
+        self.port.set_listed(listed);
+        self.check_port(now.monotonic, false);
+        self.go_on();
+    }
+
+    /// These are the links of this node.
+    pub fn handle_links(&mut self, links: Arc<Vec<LinkReport>>) {
+        self.layer2.links = links;
+    }
+
+    /// The l2 engine notices something. [`l2::Event`]s about sockets and responders need no decision.
+    pub fn handle_layer2(&mut self, now: Moment, event: &l2::Event) {
+        let at = now.monotonic;
+        match event {
+            l2::Event::Claimed(address) => self.heard(at, *address),
+            l2::Event::Conflict { address, interface, hardware_address, .. } => {
+                self.heard(at, *address);
+                // An address that moves is announced by two for a moment.
+                if !self.is_moving(at, *address) {
+                    self.conflicts.claimed(at, *address, interface, *hardware_address);
+                }
+            }
+            l2::Event::LinksChanged => self.participation.note_links(),
+            l2::Event::Done(number) => {
+                let claims = self.passage.done(*number);
+                self.participation.claim(claims);
+            }
+            l2::Event::ResponderCreated { .. }
+            | l2::Event::ResponderClosed { .. }
+            | l2::Event::SocketFailed { .. }
+            | l2::Event::SocketRecovered { .. } => {}
+        }
+        self.go_on();
+    }
+
+    /// This speaker is to end: the next decision gives away what it announces. [`Self::has_left`] says when that is over.
+    pub fn terminate(&mut self, now: Moment) {
+        if self.leaving != Leaving::No {
+            return;
+        }
+        self.leaving = if !self.participation.takes_part() {
+            Leaving::Gone
+        } else if self.participation.begin_to_leave(now.wall) {
+            if self.has_decided { Leaving::Deciding } else { Leaving::HandingOver }
+        } else {
+            // MetalLB's speakers take over only from one that has left.
+            self.effects.push_back(Effect::Agent(RingCommand::Leave));
+            Leaving::Departing
+        };
+        self.go_on();
+    }
+
+    /// Does what has become due.
+    pub fn expire(&mut self, now: Moment, snapshot: &Snapshot) {
+        let at = now.monotonic;
+        if let Leaving::Waiting(until) = self.leaving
+            && until <= at
+        {
+            self.leaving = Leaving::Gone;
+        }
+        let due = self.own_deadline(now).is_some_and(|due| due <= at);
+        if due {
+            let unclaimed = self.passage.expired(at);
+            self.release(unclaimed.clone());
+            self.participation.unclaimed(at, &unclaimed);
+            self.participation.expire(at, now.wall, snapshot);
+        }
+        let (passage, participation) = (&self.passage, &self.participation);
+        let is_moving = |address| participation.just_changed(at) || passage.is_moving(at, address);
+        for claim in self.conflicts.due(at, is_moving) {
+            let users = self.speaker.users(claim.address).cloned().collect();
+            self.effects.push_back(Effect::Notice(Notice::Conflict { claim, users }));
+        }
+        self.say(at);
+        self.go_on();
+    }
+
+    /// When [`Self::expire`] is due.
+    #[must_use]
+    pub fn deadline(&self, now: Moment) -> Option<Instant> {
+        let waiting = match self.leaving {
+            Leaving::Waiting(until) => Some(until),
+            _ => None,
+        };
+        // A speaker that leaves decides no more, whatever ends meanwhile.
+        let stays = self.leaving == Leaving::No;
+        let wish = self.layer2.deadline(now).filter(|_| stays);
+        let own = self.own_deadline(now).into_iter().chain(wish);
+        let told = self.herald.deadline().into_iter().chain(self.conflicts.deadline());
+        own.chain(told).chain(waiting).min()
+    }
+
+    fn own_deadline(&self, now: Moment) -> Option<Instant> {
+        let own = self.participation.deadline(now.monotonic);
+        self.passage.deadline().into_iter().chain(own).min()
+    }
+
+    /// The next thing to carry out.
+    pub fn poll(&mut self) -> Option<Effect> {
+        self.effects.pop_front()
+    }
+
+    // What can be asked.
+
+    /// Who takes part, and whether this node may answer.
+    #[must_use]
+    pub fn attendance(&self) -> &Attendance {
+        self.participation.attendance()
+    }
+
+    /// What is announced by L2.
+    #[must_use]
+    pub fn speaker(&self) -> &Speaker {
+        &self.speaker
+    }
+
+    /// What is advertised by BGP.
+    #[must_use]
+    pub fn routes(&self) -> &RouteBooks {
+        &self.routes
+    }
+
+    /// The last words about Services that nobody announces.
+    #[must_use]
+    pub fn herald(&self) -> &Herald {
+        &self.herald
+    }
+
+    /// The links of this node.
+    #[must_use]
+    pub fn links(&self) -> &[LinkReport] {
+        &self.layer2.links
+    }
+
+    /// Whether a list of the speakers' pods would decide who counts.
+    #[must_use]
+    pub fn wants_list(&self, now: Moment) -> bool {
+        self.participation.wants_list(now.monotonic)
+    }
+
+    /// Whether the memberlist's port seems to be blocked.
+    #[must_use]
+    pub fn is_port_blocked(&self) -> bool {
+        self.port.is_blocked()
+    }
+
+    /// Addresses that are answered for here: those that are announced, and those that pass to other nodes.
+    pub fn answered(&self) -> impl Iterator<Item = IpAddr> {
+        self.speaker.desired().into_keys().chain(self.passage.passing())
+    }
+
+    /// Whether a planned stop is over: others have what was announced here, and know that this speaker is gone.
+    #[must_use]
+    pub fn has_left(&self) -> bool {
+        self.leaving == Leaving::Gone
+    }
+
+    // Steps.
+
+    fn heard(&mut self, now: Instant, address: IpAddr) {
+        let released = self.passage.heard(now, address);
+        self.release(released);
+    }
+
+    fn is_moving(&self, now: Instant, address: IpAddr) -> bool {
+        self.participation.just_changed(now) || self.passage.is_moving(now, address)
+    }
+
+    fn release(&mut self, addresses: Vec<IpAddr>) {
+        if !addresses.is_empty() {
+            let change = addresses.into_iter().map(|address| (address, None)).collect();
+            self.effects.push_back(Effect::Engine(EngineCommand::Change(change)));
+        }
+    }
+
+    fn note_standing(&mut self, now: Instant) {
+        let standing = self.participation.attendance().standing();
+        if standing != self.standing {
+            self.standing = standing;
+            self.effects.push_back(Effect::Notice(Notice::Standing(standing)));
+            if standing == Standing::Confirmed {
+                self.check_port(now, true);
+            }
+        }
+    }
+
+    /// Whether the port seems to be blocked; `awaited`: whether those that are listed have had their time to answer.
+    fn check_port(&mut self, now: Instant, awaited: bool) {
+        let changed = self.port.check(now, self.participation.attendance(), awaited);
+        self.tell_trouble(changed);
+    }
+
+    fn tell_trouble(&mut self, troubles: impl IntoIterator<Item = Trouble>) {
+        let notices = troubles.into_iter().map(|trouble| Effect::Notice(Notice::Trouble(trouble)));
+        self.effects.extend(notices);
+    }
+
+    fn departed(&mut self, now: Instant) {
+        if self.leaving == Leaving::Departing {
+            let mixed = self.participation.attendance().members().is_mixed();
+            self.leaving =
+                if mixed { Leaving::Waiting(now + METALLB_TAKEOVER) } else { Leaving::Gone };
+        }
+    }
+
+    /// After everything: who hands over and has nothing left leaves, and the commands to the memberlist go out.
+    fn go_on(&mut self) {
+        if self.leaving == Leaving::HandingOver && self.passage.is_settled() {
+            self.leaving = Leaving::Departing;
+            self.pass_commands();
+            self.effects.push_back(Effect::Agent(RingCommand::Leave));
+        }
+        self.pass_commands();
+    }
+
+    fn pass_commands(&mut self) {
+        while let Some(command) = self.participation.poll() {
+            self.effects.push_back(Effect::Agent(command));
+        }
+    }
+}

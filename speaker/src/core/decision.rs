@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The decisions of a [`Core`]: by L2, by BGP, and the words about each Service.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bgp::Families;
+use cluster::{Dirty, ObjectKey, Snapshot};
+use jiff::Timestamp;
+use l2::{LinkReport, NoResponder};
+
+use super::effect::{Effect, EngineCommand, Notice};
+use super::{Core, Leaving, Moment};
+use crate::announce::{Circumstances, preference_ends};
+use crate::herald;
+use crate::passage::Orders;
+use crate::reason::Withhold;
+use crate::roster::{PoolOrder, transport};
+
+/// What L2 decisions depend on besides the objects and the members.
+#[derive(Debug, Default)]
+pub(super) struct Layer2 {
+    pub(super) links: Arc<Vec<LinkReport>>,
+    interfaces: BTreeSet<Box<str>>,
+    /// The links with the node's InternalIPs.
+    transport: Option<BTreeSet<Box<str>>>,
+    /// When a wish for a node ends, and everything has to be decided again.
+    preferences_end: Option<Timestamp>,
+}
+
+/// The BGP sessions of this node, as far as routes depend on them.
+#[derive(Clone, Debug, Default)]
+pub struct Sessions {
+    /// The families that each carries.
+    pub families: BTreeMap<Arc<str>, Families>,
+    /// Why nothing is to be advertised at all, if that is so.
+    pub closed: Option<Withhold>,
+}
+
+impl Layer2 {
+    /// When a wish for a node ends.
+    pub(super) fn deadline(&self, now: Moment) -> Option<Instant> {
+        self.preferences_end.map(|end| {
+            let left = end.duration_since(now.timestamp());
+            now.monotonic + Duration::try_from(left).unwrap_or_default()
+        })
+    }
+
+    /// Marks everything as dirty when the node's interfaces are others than before, or a wish has ended.
+    fn consider(&mut self, now: Moment, node: &str, snapshot: &Snapshot, dirty: &mut Dirty) {
+        let time = now.timestamp();
+        let transport = transport(snapshot.nodes().get(node), &self.links);
+        let interfaces = usable(&self.links);
+        let ended = self.preferences_end.is_some_and(|end| end <= time);
+        if transport != self.transport || interfaces != self.interfaces || ended {
+            (self.transport, self.interfaces) = (transport, interfaces);
+            dirty.all = true;
+        }
+        if !dirty.is_empty() {
+            self.note_preferences(snapshot, dirty, time);
+        }
+    }
+
+    /// When the next wish for a node ends; looked for only among what has changed.
+    fn note_preferences(&mut self, snapshot: &Snapshot, dirty: &Dirty, time: Timestamp) {
+        let earliest =
+            |ends: &mut dyn Iterator<Item = Timestamp>| ends.filter(|end| *end > time).min();
+        self.preferences_end = if dirty.all {
+            earliest(&mut snapshot.services().values().filter_map(|it| preference_ends(it)))
+        } else {
+            let changed = dirty.services.iter().filter_map(|key| snapshot.service(key));
+            earliest(&mut changed.filter_map(preference_ends).chain(self.preferences_end))
+        };
+    }
+}
+
+/// Every interface but the excluded ones, also those that are down (contract 4.4).
+fn usable(links: &[LinkReport]) -> BTreeSet<Box<str>> {
+    let excluded = |link: &&LinkReport| matches!(link.arp_reason, Some(NoResponder::Excluded));
+    links.iter().filter(|link| !excluded(link)).map(|link| (*link.name).into()).collect()
+}
+
+impl Core {
+    /// Decides again for L2 what is dirty; then this node answers again, if it may. False while the memberlist has not been met: L2
+    /// waits, and gets later what is dirty now. Nothing else waits: `dirty` says afterwards what BGP is to decide in any case.
+    ///
+    /// A speaker that has given everything away decides no more.
+    pub fn decide(&mut self, now: Moment, snapshot: &Snapshot, dirty: &mut Dirty) -> bool {
+        if !matches!(self.leaving, Leaving::No | Leaving::Deciding) {
+            return true;
+        }
+        self.has_decided = true;
+        let starting = self.participation.attendance().is_starting();
+        let decides = self.postponed.admit(starting, dirty);
+        if decides {
+            let layer2_dirty = self.decide_layer2(now, snapshot, dirty);
+            self.consider_words(now, snapshot, &layer2_dirty);
+        }
+        if self.leaving == Leaving::Deciding {
+            self.leaving = Leaving::HandingOver;
+        }
+        self.say(now.monotonic);
+        self.go_on();
+        decides
+    }
+
+    /// Returns all that was decided again: a change of the links is nothing to BGP, which `dirty` is for.
+    fn decide_layer2(&mut self, now: Moment, snapshot: &Snapshot, dirty: &mut Dirty) -> Dirty {
+        let at = now.monotonic;
+        self.participation.consider(at, now.wall, snapshot, &self.layer2.links, dirty);
+        self.check_port(at, false);
+        let mut layer2_dirty = dirty.clone();
+        let node = Arc::clone(&self.speaker.options().node);
+        self.layer2.consider(now, &node, snapshot, &mut layer2_dirty);
+        if !layer2_dirty.is_empty() {
+            let attendance = self.participation.attendance();
+            let (members, passes) = (attendance.members(), attendance.passes());
+            let tenure = self.participation.tenure();
+            let circumstances = Circumstances {
+                members,
+                interfaces: &self.layer2.interfaces,
+                transport: self.layer2.transport.as_ref(),
+                pools: &PoolOrder::of(snapshot.config()),
+                time: now.timestamp(),
+                tenure: tenure.as_ref(),
+            };
+            let outputs = self.speaker.reconcile(snapshot, &layer2_dirty, &circumstances);
+            let orders = self.passage.carry_out(at, &mut self.speaker, &outputs, members, passes);
+            self.participation.carried_out(&orders);
+            self.command_engine(orders);
+            let notices = outputs.into_iter().map(|output| Effect::Notice(Notice::Layer2(output)));
+            self.effects.extend(notices);
+        }
+        if self.participation.decided() {
+            // Others may have had it meanwhile: everything announced here is announced and claimed again.
+            self.effects.push_back(Effect::Engine(EngineCommand::AnnounceAll));
+            let desired = self.speaker.desired().into_keys().collect();
+            let tell = self.passage.claim(desired);
+            self.effects.extend(tell.map(|number| Effect::Engine(EngineCommand::Tell(number))));
+        }
+        layer2_dirty
+    }
+
+    fn command_engine(&mut self, orders: Orders) {
+        let Orders { linger, change, tell } = orders;
+        let linger = (!linger.is_empty()).then_some(EngineCommand::AnswerOnly(linger));
+        let change = (!change.is_empty()).then_some(EngineCommand::Change(change));
+        let commands = linger.into_iter().chain(change).chain(tell.map(EngineCommand::Tell));
+        self.effects.extend(commands.map(Effect::Engine));
+    }
+
+    /// Decides again what is dirty for BGP, for these sessions.
+    pub fn decide_routes(&mut self, snapshot: &Snapshot, dirty: &Dirty, sessions: Sessions) {
+        self.routes.set_closed(sessions.closed);
+        for output in self.routes.reconcile(snapshot, dirty, &sessions.families) {
+            self.effects.push_back(Effect::Notice(Notice::Route(output)));
+        }
+        for (peer, changes) in self.routes.take_changes() {
+            self.effects.push_back(Effect::Routes { peer, changes });
+        }
+    }
+
+    /// The words about the Services that were decided again.
+    fn consider_words(&mut self, now: Moment, snapshot: &Snapshot, dirty: &Dirty) {
+        let (members, speaker) = (self.participation.attendance().members(), &self.speaker);
+        let mut consider = |service: &ObjectKey| {
+            let word = herald::word(service, snapshot, speaker, members, speaker.options());
+            self.herald.consider(now.monotonic, service, word);
+        };
+        if dirty.all {
+            snapshot.services().keys().for_each(&mut consider);
+        }
+        dirty.services.iter().for_each(consider);
+    }
+
+    /// The words that have lasted are told.
+    pub(super) fn say(&mut self, now: Instant) {
+        let retracted = self.herald.take_retracted().into_iter().map(|service| (service, None));
+        let due = self.herald.due(now).into_iter().map(|(service, word)| (service, Some(word)));
+        let notice = |(service, word)| Effect::Notice(Notice::Word { service, word });
+        self.effects.extend(retracted.chain(due).map(notice));
+    }
+}

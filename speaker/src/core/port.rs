@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Whether the listed speakers are reached through the memberlist's port.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::effect::Trouble;
+use crate::attendance::Attendance;
+use crate::blockage::{Blockage, Blocked};
+use crate::register::Listed;
+
+/// What is listed, and what comes of it.
+#[derive(Debug, Default)]
+pub(super) struct PortCheck {
+    /// Where speakers are by what the API says.
+    found: Vec<SocketAddr>,
+    /// The nodes of those that are listed, by the addresses of their pods.
+    listed: BTreeMap<IpAddr, Arc<str>>,
+    /// From where comes what no key here opens.
+    other_key: Vec<IpAddr>,
+    blockage: Blockage,
+}
+
+impl PortCheck {
+    pub(super) fn is_blocked(&self) -> bool {
+        self.blockage.is_blocked()
+    }
+
+    pub(super) fn set_listed(&mut self, listed: &Listed) {
+        self.found = listed.pods.iter().filter_map(|pod| pod.address).collect();
+        let nodes = listed.pods.iter().filter_map(|pod| {
+            Some((pod.address?.ip().to_canonical(), Arc::clone(pod.node.as_ref()?)))
+        });
+        self.listed = nodes.collect();
+    }
+
+    pub(super) fn set_unheard(&mut self, names: &BTreeSet<Arc<str>>) -> Option<Trouble> {
+        self.blockage.set_unheard(names).map(|blocked| self.trouble(blocked))
+    }
+
+    pub(super) fn set_other_key(&mut self, other_key: &[IpAddr]) {
+        self.other_key = other_key.to_vec();
+    }
+
+    /// All that has changed, in the order in which it is to be told.
+    pub(super) fn check(
+        &mut self,
+        now: Instant,
+        attendance: &Attendance,
+        awaited: bool,
+    ) -> impl Iterator<Item = Trouble> + use<> {
+        let theirs: BTreeSet<IpAddr> =
+            self.found.iter().map(|address| address.ip().to_canonical()).collect();
+        // Anybody can send nonsense in the name of one that is in the memberlist with this node.
+        let is_met = |address: &IpAddr| {
+            self.listed.get(address).is_some_and(|node| attendance.members().contains(node))
+        };
+        let other_key = self.other_key.iter().copied();
+        let other_key =
+            other_key.filter(|address| theirs.contains(address) && !is_met(address)).collect();
+        let key = self.blockage.set_other_key(other_key);
+        let (speaks, others) = (attendance.standing().speaks(), attendance.others());
+        let listed = !self.found.is_empty();
+        let port = self.blockage.look(now, speaks, others, listed, awaited);
+        let changed: Vec<Trouble> =
+            key.into_iter().chain(port).map(|blocked| self.trouble(blocked)).collect();
+        changed.into_iter()
+    }
+
+    fn trouble(&self, blocked: Blocked) -> Trouble {
+        match blocked {
+            Blocked::Everybody => Trouble::Blocked {
+                speakers: self.found.clone(),
+                other_key: self.blockage.has_other_key(),
+            },
+            Blocked::Nobody => Trouble::Open,
+            Blocked::Some(nodes) => Trouble::OverTcpOnly(nodes),
+            Blocked::OtherKey(speakers) => Trouble::OtherKey(speakers),
+        }
+    }
+}

@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Carries the inputs and the effects of a [`Core`]: the memberlist's thread, the l2 engine and the BGP sessions on the one side, the
+//! program's loop on the other. It decides nothing. The daemon and `ferrolb run` are loops around it.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use cluster::net::rounds;
+use cluster::{Dirty, Snapshot};
+use l2::{Layer2, LinkReport};
+use members::Keyring;
+use members::net::Cause;
+use tokio::sync::mpsc;
+
+use super::agent::{AgentDriver, AgentSignal};
+use super::bgp::{BgpDriver, SessionNotice, Signal};
+use super::clock::moment;
+use super::membership_log;
+use crate::core::{Core, Effect, EngineCommand, Notice};
+use crate::metrics::{MembershipMetrics, SpeakerMetrics};
+use crate::register::Listed;
+
+/// A [`Core`], and what carries out its effects.
+pub struct Driver {
+    core: Arc<Mutex<Core>>,
+    agent: AgentDriver,
+    layer2: Arc<Layer2>,
+    bgp: BgpDriver,
+    metrics: Option<MembershipMetrics>,
+    notices: VecDeque<Notice>,
+}
+
+impl Driver {
+    /// Starts the l2 engine; what it notices comes out of the receiver. `metrics` are those of a memberlist, if there is one.
+    ///
+    /// # Errors
+    /// When the engine's sockets cannot be had, with what is missing for them.
+    pub fn start(
+        core: Core,
+        agent: AgentDriver,
+        bgp: BgpDriver,
+        layer2: l2::Options,
+    ) -> Result<(Self, mpsc::UnboundedReceiver<l2::Event>), l2::StartError> {
+        let (sender, events) = mpsc::unbounded_channel();
+        let layer2 = Layer2::start(layer2, move |event| {
+            // The receiver lives as long as the program.
+            let _ = sender.send(event);
+        })?;
+        let core = Arc::new(Mutex::new(core));
+        let (layer2, metrics, notices) = (Arc::new(layer2), None, VecDeque::new());
+        let mut driver = Self { core, agent, layer2, bgp, metrics, notices };
+        driver.carry_out();
+        Ok((driver, events))
+    }
+
+    /// From now the metrics show how the memberlist is.
+    pub fn measure_by(&mut self, metrics: MembershipMetrics) {
+        self.metrics = Some(metrics);
+        self.measure();
+    }
+
+    /// The core, for questions.
+    pub fn core(&self) -> MutexGuard<'_, Core> {
+        self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The BGP sessions, for questions.
+    #[must_use]
+    pub fn bgp(&self) -> &BgpDriver {
+        &self.bgp
+    }
+
+    /// The links of this node.
+    #[must_use]
+    pub fn links(&self) -> Arc<Vec<LinkReport>> {
+        self.layer2.links()
+    }
+
+    /// Appends the series of what is announced, and of its addresses, whenever it is called.
+    pub fn series(
+        &self,
+        metrics: Arc<Mutex<SpeakerMetrics>>,
+    ) -> impl Fn(&mut String) + Clone + Send + Sync + 'static {
+        let (core, layer2) = (Arc::clone(&self.core), Arc::clone(&self.layer2));
+        move |text| {
+            if let (Ok(core), Ok(metrics)) = (core.lock(), metrics.lock()) {
+                let announced = core.speaker().announced().iter();
+                let announced = announced.map(|(service, it)| (service, &*it.addresses));
+                metrics.write(announced, &layer2.counters(), text);
+            }
+        }
+    }
+
+    /// What people or the API are to know next.
+    pub fn poll(&mut self) -> Option<Notice> {
+        self.notices.pop_front()
+    }
+
+    /// The memberlist's thread has something to say.
+    pub fn handle_agent(&mut self, signal: AgentSignal) {
+        let snapshot = self.agent.snapshot();
+        self.with(|core| {
+            core.handle_refused(moment(), &snapshot.refused.other_key);
+            core.handle_agent(moment(), signal.into(), &snapshot.members);
+        });
+        self.measure();
+    }
+
+    /// The l2 engine notices something.
+    pub fn handle_layer2(&mut self, event: &l2::Event) {
+        self.with(|core| core.handle_layer2(moment(), event));
+    }
+
+    /// Speakers are there, by what the API or the command line says.
+    pub fn find(&mut self, listed: &Listed) {
+        self.with(|core| core.handle_listed(moment(), listed));
+        self.measure();
+    }
+
+    /// Seals and opens by these keys from now.
+    pub fn set_keys(&self, keys: Keyring) {
+        self.agent.set_keys(keys);
+    }
+
+    /// Acts on what came from the sessions, from BFD, from the host's routes or from the clock.
+    pub fn handle_signal(&mut self, signal: Signal) -> Vec<SessionNotice> {
+        self.bgp.handle(signal)
+    }
+
+    /// Decides again for L2, as [`Core::decide`]. The log has the start of the round: its end is for the caller to say, by
+    /// [`rounds::note_end`].
+    pub fn decide(&mut self, snapshot: &Snapshot, dirty: &mut Dirty) -> bool {
+        let links = self.layer2.links();
+        let decides = self.with(|core| {
+            core.handle_links(links);
+            core.decide(moment(), snapshot, dirty)
+        });
+        self.measure();
+        rounds::note_start(dirty);
+        decides
+    }
+
+    /// Decides again for BGP, as [`Core::decide_routes`]. After the first call the tables count as complete.
+    pub fn decide_routes(&mut self, snapshot: &Snapshot, dirty: &Dirty) {
+        let (dirty, sessions) = self.bgp.arrange(snapshot, dirty);
+        self.with(|core| core.decide_routes(snapshot, &dirty, sessions));
+        self.bgp.decided();
+    }
+
+    /// When [`Self::expire`] is due.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        self.core().deadline(moment())
+    }
+
+    /// Does what has become due.
+    pub fn expire(&mut self, snapshot: &Snapshot) {
+        self.with(|core| core.expire(moment(), snapshot));
+        self.measure();
+    }
+
+    /// This program is to end: the next decision gives away what is announced here, and [`Core::has_left`] says when that is over.
+    pub fn terminate(&mut self) {
+        self.with(|core| core.terminate(moment()));
+    }
+
+    /// Closes all sessions, as [`BgpDriver::stop`].
+    pub async fn stop(&mut self) {
+        self.bgp.stop().await;
+    }
+
+    fn with<R>(&mut self, act: impl FnOnce(&mut Core) -> R) -> R {
+        let result = act(&mut self.core());
+        self.carry_out();
+        result
+    }
+
+    fn carry_out(&mut self) {
+        loop {
+            let Some(effect) = self.core().poll() else { return };
+            match effect {
+                Effect::Agent(command) => self.agent.carry_out(command),
+                Effect::Engine(EngineCommand::AnswerOnly(them)) => self.layer2.linger(them),
+                Effect::Engine(EngineCommand::Change(changes)) => self.layer2.change(changes),
+                Effect::Engine(EngineCommand::AnnounceAll) => self.layer2.announce_all(),
+                Effect::Engine(EngineCommand::Tell(number)) => self.layer2.tell(number),
+                Effect::Routes { peer, changes } => self.bgp.change_routes(&peer, changes),
+                Effect::Notice(Notice::Standing(standing)) => membership_log::standing(standing),
+                Effect::Notice(Notice::Trouble(trouble)) => membership_log::trouble(&trouble),
+                Effect::Notice(notice) => self.notices.push_back(notice),
+            }
+        }
+    }
+
+    fn measure(&self) {
+        if let Some(metrics) = &self.metrics {
+            let core = self.core();
+            let standing = core.attendance().standing();
+            let silent = (!standing.speaks()).then(|| standing.name());
+            metrics.set(core.attendance().others() + 1, silent);
+            metrics.set_blocked(core.is_port_blocked());
+            let counts = &self.agent.snapshot().refused.counts;
+            let count = |cause: Cause| counts.get(&cause).copied().unwrap_or(0);
+            metrics.set_refused(Cause::ALL.iter().map(|cause| (cause.name(), count(*cause))));
+        }
+    }
+}
