@@ -14,12 +14,12 @@ use l2::Scope;
 
 mod external;
 
-use crate::election::{Candidate, Strategy, winner};
 use crate::options::Options;
 use crate::reason::Withhold;
-use crate::roster::{Allowed, Members, PoolOrder};
 use crate::subject::{Endpoints, PoolOf, addresses, pool};
-use crate::tenure::{Choice, Tenure};
+use ownership::election::{Candidate, Strategy, winner};
+use ownership::{Allowed, Members, PoolOrder, is_drained};
+use ownership::{Choice, Tenure};
 
 /// The Service annotation of `ferrolb move`: `NODE`, or `NODE@` and an RFC 3339 time until which it holds.
 pub const PREFERRED_NODE_ANNOTATION: &str = "ferrolb.io/preferred-node";
@@ -166,11 +166,6 @@ fn contest<'a>(
         contest.prefer_the_one_asked_for(service, circumstances.time);
     }
     Ok(contest)
-}
-
-/// Whether a node is being emptied.
-pub(crate) fn is_drained(node: &Node, drain_on_cordon: bool) -> bool {
-    node.draining || node.cordoned && drain_on_cordon
 }
 
 /// The node that the annotation asks for, unless its time is over.

@@ -30,18 +30,18 @@ pub use conflicts::Claim;
 pub use decision::Sessions;
 pub use effect::{AgentEvent, Effect, EngineCommand, Notice, Trouble};
 
-use crate::attendance::Attendance;
 use crate::herald::Herald;
 use crate::options::Options;
-use crate::participation::{Participation, RingCommand};
-use crate::passage::Passage;
 use crate::postponed::Postponed;
-use crate::register::Listed;
-use crate::roster::Facts;
 use crate::routes::RouteBooks;
 use crate::speaker::Speaker;
 use conflicts::Conflicts;
 use decision::Layer2;
+use ownership::Attendance;
+use ownership::Facts;
+use ownership::Listed;
+use ownership::Passage;
+use ownership::{Participation, RingCommand};
 use port::PortCheck;
 
 /// How long MetalLB's speakers get to take over from one that has left, which they do not say.

@@ -10,11 +10,11 @@ use crds::config::Family;
 use l2::Scope;
 
 use super::{Announcement, Circumstances, Contest};
-use crate::election::{Candidate, Strategy};
 use crate::options::Options;
 use crate::reason::Withhold;
-use crate::roster::Members;
 use crate::subject::{Endpoints, PoolOf, given_here, pool};
+use ownership::Members;
+use ownership::election::{Candidate, Strategy};
 
 /// The contest for a Service whose annotation names an `ExternalIPPool`. Endpoints count only with externalTrafficPolicy Local.
 pub(super) fn contest<'a>(

@@ -14,9 +14,10 @@ use super::effect::{Effect, EngineCommand, Notice};
 use super::{Core, Leaving, Moment};
 use crate::announce::{Circumstances, preference_ends};
 use crate::herald;
-use crate::passage::Orders;
 use crate::reason::Withhold;
-use crate::roster::{PoolOrder, transport};
+use crate::speaker::Output;
+use ownership::{Orders, Withdrawal};
+use ownership::{PoolOrder, transport};
 
 /// What L2 decisions depend on besides the objects and the members.
 #[derive(Debug, Default)]
@@ -75,6 +76,16 @@ impl Layer2 {
     }
 }
 
+/// The output as the handover has it.
+fn withdrawal(output: &Output) -> Option<Withdrawal<'_>> {
+    let Output::Withdrawn { announcement, reason, successor, .. } = output else { return None };
+    Some(Withdrawal {
+        addresses: &announcement.addresses,
+        successor: successor.as_deref(),
+        leaves: matches!(reason, Withhold::Leaving),
+    })
+}
+
 /// Every interface but the excluded ones, also those that are down (contract 4.4).
 fn usable(links: &[LinkReport]) -> BTreeSet<Box<str>> {
     let excluded = |link: &&LinkReport| matches!(link.arp_reason, Some(NoResponder::Excluded));
@@ -126,7 +137,9 @@ impl Core {
                 tenure: tenure.as_ref(),
             };
             let outputs = self.speaker.reconcile(snapshot, &layer2_dirty, &circumstances);
-            let orders = self.passage.carry_out(at, &mut self.speaker, &outputs, members, passes);
+            let withdrawals = outputs.iter().filter_map(withdrawal);
+            let changes = self.speaker.take_changes();
+            let orders = self.passage.carry_out(at, withdrawals, changes, members, passes);
             self.participation.carried_out(&orders);
             self.command_engine(orders);
             let notices = outputs.into_iter().map(|output| Effect::Notice(Notice::Layer2(output)));

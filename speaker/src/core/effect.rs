@@ -12,9 +12,9 @@ use members::heartbeat::wire::Mark;
 use members::watch::Standing;
 
 use super::conflicts::Claim;
-use crate::participation::RingCommand;
 use crate::routes::{RouteChanges, RouteOutput};
 use crate::speaker::Output;
+use ownership::RingCommand;
 
 /// What the memberlist and the failure detector tell.
 #[derive(Clone, Debug, PartialEq, Eq)]

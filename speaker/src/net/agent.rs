@@ -25,9 +25,9 @@ use tokio::sync::{mpsc, watch};
 use super::clock::moment;
 use crate::core::{AgentEvent, Core};
 use crate::options::Options;
-use crate::participation::RingCommand;
-use crate::roster::Facts;
-use crate::tenure::Modes;
+use ownership::Facts;
+use ownership::Modes;
+use ownership::RingCommand;
 
 /// How long a start waits for the ring at least.
 const START_WAIT: Duration = Duration::from_secs(2);

@@ -19,7 +19,7 @@ use super::clock::moment;
 use super::membership_log;
 use crate::core::{Core, Effect, EngineCommand, Notice};
 use crate::metrics::{MembershipMetrics, SpeakerMetrics};
-use crate::register::Listed;
+use ownership::Listed;
 
 /// A [`Core`], and what carries out its effects.
 pub struct Driver {

@@ -48,7 +48,7 @@ use super::{extras, frr_configuration};
 use crate::core::Core;
 use crate::metrics::{MembershipMetrics, SpeakerMetrics};
 use crate::options::{BgpMode, Options};
-use crate::tenure::Modes;
+use ownership::Modes;
 
 /// How long joining the ring waits for the cluster's objects. From then on MetalLB's speakers give way to this one, whether it answers or
 /// not; a start waits two seconds for the ring.

@@ -8,15 +8,11 @@
     reason = "a test may panic, and needs some instant to start from"
 )]
 
-mod world;
-
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use cluster::Dirty;
-use serde_json::json;
-use speaker::{Facts, Member, Members, Passage, Speaker};
-use world::{World, advertisement, node, options, pool, service, slice};
+use l2::Scope;
+use ownership::{Facts, Member, Members, Orders, Passage, Withdrawal};
 
 const ADDRESS: &str = "10.0.0.1";
 const SECOND: Duration = Duration::from_secs(1);
@@ -24,32 +20,26 @@ const SECOND: Duration = Duration::from_secs(1);
 /// The node b takes the address over and announces it until a member on the node a takes part, which is elected then. If `heard`, another station
 /// claimed it so long after b had got it.
 fn passed_to(member: Member, heard: Option<Duration>) -> (Passage, Instant) {
-    let mut world = World::new(&[
-        node("a", json!({})),
-        node("b", json!({})),
-        pool("p", &["10.0.0.0/24"]),
-        advertisement("ad", json!({})),
-        service("web", &[ADDRESS]),
-        slice("web", &["b"]),
-    ]);
     let mut now = Instant::now();
-    let mut speaker = Speaker::new(options("b"));
     let mut passage = Passage::default();
-    let mut decide = |passage: &mut Passage, now, members: &[(&str, &Member)]| {
-        let members = members.iter().map(|(name, member)| ((*name).into(), (*member).clone()));
-        world.members = Members::Alive(members.collect());
-        let all = Dirty { all: true, ..Dirty::default() };
-        let outputs = world.in_circumstances(|it| speaker.reconcile(&world.snapshot, &all, it));
-        passage.carry_out(now, &mut speaker, &outputs, &world.members, true)
+    let members = |all: &[(&str, &Member)]| {
+        let all = all.iter().map(|(name, member)| ((*name).into(), (*member).clone()));
+        Members::Alive(all.collect())
     };
     let ours = Member::Ferrolb(Facts::default());
-    assert_eq!(decide(&mut passage, now, &[("b", &ours), ("c", &ours)]).change.len(), 1);
+    let gained = vec![(address(), Some(Scope::AllInterfaces))];
+    let both = members(&[("b", &ours), ("c", &ours)]);
+    let orders = passage.carry_out(now, [].into_iter(), gained, &both, true);
+    assert_eq!(orders.change.len(), 1);
     if let Some(after) = heard {
         now += after;
         assert!(passage.heard(now, address()).is_empty());
     }
-    let orders = decide(&mut passage, now, &[("a", &member), ("b", &ours)]);
-    assert_eq!((orders.linger, orders.change), (vec![address()], Vec::new()));
+    let lost = vec![(address(), None)];
+    let withdrawal = Withdrawal { addresses: &[address()], successor: Some("a"), leaves: false };
+    let both = members(&[("a", &member), ("b", &ours)]);
+    let orders = passage.carry_out(now, [withdrawal].into_iter(), lost, &both, true);
+    assert_eq!(orders, Orders { linger: vec![address()], ..Orders::default() });
     (passage, now)
 }
 

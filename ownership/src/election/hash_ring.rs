@@ -37,7 +37,8 @@ const fn table() -> [u32; 256] {
 }
 
 /// CRC-32 (IEEE) of some octets.
-pub(crate) fn crc32(octets: impl IntoIterator<Item = u8>) -> u32 {
+#[must_use]
+pub fn crc32(octets: impl IntoIterator<Item = u8>) -> u32 {
     !octets.into_iter().fold(u32::MAX, |crc, octet| {
         let [low, ..] = crc.to_le_bytes();
         TABLE.get(usize::from(low ^ octet)).copied().unwrap_or_default() ^ (crc >> 8)

@@ -2,7 +2,8 @@
 //! FNV-1a with 32 bits: a number for a text that is the same in every build and on every host. Not for what a stranger chooses.
 
 /// The hash of the octets.
-pub(crate) fn fnv1a(octets: impl IntoIterator<Item = u8>) -> u32 {
+#[must_use]
+pub fn fnv1a(octets: impl IntoIterator<Item = u8>) -> u32 {
     octets
         .into_iter()
         .fold(0x811c_9dc5, |hash, octet| (hash ^ u32::from(octet)).wrapping_mul(0x0100_0193))

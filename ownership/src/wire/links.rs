@@ -62,7 +62,7 @@ struct Link {
 
 /// On which links of a node an address may be announced.
 #[derive(Clone, Copy)]
-pub(crate) enum Allowed<'a> {
+pub enum Allowed<'a> {
     /// On all.
     Any,
     /// On those whose names fit.
@@ -118,7 +118,8 @@ impl NodeLinks {
 impl Links {
     /// Whether the node has a link for the address: one that works, among those that are allowed; if any of those has a subnet with the
     /// address, one of these.
-    pub(crate) fn reach(&self, address: IpAddr, allowed: Allowed<'_>) -> bool {
+    #[must_use]
+    pub fn reach(&self, address: IpAddr, allowed: Allowed<'_>) -> bool {
         let allows = |link: &&Link| match allowed {
             Allowed::Any => true,
             Allowed::Named(fits) => fits(&link.name),

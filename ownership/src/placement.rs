@@ -10,8 +10,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::election::{Candidate, Strategy, order};
-use crate::holdings::Holdings;
-use crate::roster::{Member, Members};
+use crate::members::{Member, Members};
+use crate::table::Holdings;
 
 /// Which of the two is on. Each is only if all speakers of the ring were started with it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,7 +27,7 @@ impl Modes {
     #[must_use]
     pub fn of(members: &Members) -> Self {
         let Members::Alive(members) = members else { return Self::default() };
-        let all = |says: fn(&crate::roster::Facts) -> bool| {
+        let all = |says: fn(&crate::wire::metadata::Facts) -> bool| {
             members.values().all(|member| match member {
                 Member::Ferrolb(facts) => says(facts),
                 Member::MetalLb => false,

@@ -13,7 +13,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::roster::Facts;
+use crate::wire::metadata::Facts;
 
 const FACTS: u8 = 1;
 const CLAIMS: u8 = 2;

@@ -27,6 +27,6 @@ fn piece() -> impl Strategy<Value = Vec<u8>> {
 proptest! {
     #[test]
     fn whatever_others_tell_is_taken_or_left(pieces in proptest::collection::vec(piece(), 0..40)) {
-        speaker::robustness::notices(&pieces.concat());
+        ownership::robustness::notices(&pieces.concat());
     }
 }

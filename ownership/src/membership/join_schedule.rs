@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 const JOIN: Duration = Duration::from_secs(60);
 /// The pauses before the first joins, and the first lists of whom to join, are repeated: hosts that start together are not there yet, their
 /// switch does not forward yet, and pods of a fresh cluster get their addresses one by one.
-pub(crate) const FIRST: [Duration; 5] = [
+pub const FIRST: [Duration; 5] = [
     Duration::from_millis(500),
     Duration::from_secs(1),
     Duration::from_secs(2),

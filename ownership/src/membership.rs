@@ -2,27 +2,43 @@
 //! What a speaker makes of its ring: who takes part, what is told to the others, when everything is to be decided again, and when
 //! this node may speak. A synchronous value; whoever drives it carries out the [`RingCommand`]s.
 
+mod join_schedule;
+mod known_nodes;
+mod port_check;
+mod view;
+
 use std::collections::{BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use cluster::model::Node;
 use cluster::{Dirty, Snapshot};
 use l2::LinkReport;
 use members::watch::Standing;
 
-use crate::announce::is_drained;
-use crate::attendance::Attendance;
-use crate::claims::Told;
-use crate::holdings::Holdings;
-use crate::joining::Joining;
-use crate::passage::{MOVING, Orders};
-use crate::register::{Judgement, Listed, Pod};
-use crate::roster::{Facts, Member, Members, NodeLinks, PoolLinks, PoolOrder};
-use crate::tenure::{Modes, Tenure};
+use crate::handover::{MOVING, Orders};
+use crate::members::{Member, Members};
+use crate::placement::{Modes, Tenure};
+use crate::table::Holdings;
+use crate::wire::links::NodeLinks;
+use crate::wire::message::Told;
+use crate::wire::metadata::{Facts, PoolLinks, PoolOrder};
+pub use join_schedule::FIRST;
+use join_schedule::Joining;
+use known_nodes::Judgement;
+pub use known_nodes::{Listed, Listing, Pod};
+pub use port_check::{Blockage, Blocked};
+pub use view::Attendance;
 
 /// How long a doubt may last until the others are told: most are settled sooner, and moving an address costs more.
 const DOUBT: Duration = Duration::from_millis(80);
+
+/// Whether a node is being emptied; with `drain_on_cordon` also while it is cordoned.
+#[must_use]
+pub fn is_drained(node: &Node, drain_on_cordon: bool) -> bool {
+    node.draining || node.cordoned && drain_on_cordon
+}
 
 /// What the ring is to do.
 #[derive(Clone, Debug, PartialEq, Eq)]

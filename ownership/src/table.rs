@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 
-use crate::claims::{Changed, Held, Term, Told};
+use crate::wire::message::{Changed, Held, Term, Told};
 
 /// What is missing is mostly under way.
 const UNDER_WAY: Duration = Duration::from_millis(30);

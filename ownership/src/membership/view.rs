@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 use members::State;
 use members::watch::Standing;
 
-use crate::register::Register;
-use crate::roster::{Facts, Member, Members};
+use super::known_nodes::Register;
+use crate::members::{Member, Members};
+use crate::wire::metadata::Facts;
 
 /// How long the addresses of those that died are tried again.
 const LOST: Duration = Duration::from_secs(300);

@@ -3,9 +3,9 @@
 //!
 //! There is one election; each world has its own way to compare the candidates, so that a cluster that changes over keeps its owners.
 
-mod ring;
+mod hash_ring;
 
-pub(crate) use ring::crc32;
+pub use hash_ring::crc32;
 
 use std::cmp::Reverse;
 use std::net::IpAddr;
@@ -72,7 +72,7 @@ impl Rank {
     fn new(strategy: Strategy, address: IpAddr) -> Self {
         match strategy {
             Strategy::Hash => Self::Hash(address),
-            Strategy::Ring => Self::Ring(ring::place(&address.to_string())),
+            Strategy::Ring => Self::Ring(hash_ring::place(&address.to_string())),
         }
     }
 
@@ -82,7 +82,7 @@ impl Rank {
             Self::Ring(place) => {
                 let mut key = [0; 32];
                 let (head, _) = key.split_at_mut(4);
-                head.copy_from_slice(&ring::distance(candidate.node, *place).to_be_bytes());
+                head.copy_from_slice(&hash_ring::distance(candidate.node, *place).to_be_bytes());
                 key
             }
         };

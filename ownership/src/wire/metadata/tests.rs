@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::members::{Member, Members};
 
 #[test]
 fn metadata_is_read_back() {

@@ -5,8 +5,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::claims::Told;
-use crate::holdings::Holdings;
+use crate::table::Holdings;
+use crate::wire::message::Told;
 
 /// The octets are cut into pieces, each with a head: the lowest bit says who sends it, the next whether it is a mark, the others how many
 /// milliseconds later; then its length in two octets.

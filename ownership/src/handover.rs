@@ -2,19 +2,19 @@
 //! From the books to the engine that answers: what passes to another speaker is kept until that one has it, and what came here is
 //! claimed as soon as it is announced. A synchronous value.
 
+mod pending;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use l2::Scope;
 
-use crate::handover::Handover;
-use crate::reason::Withhold;
-use crate::roster::Members;
-use crate::speaker::{Output, Speaker};
+use crate::members::Members;
+pub use pending::Handover;
 
 /// How long after a planned move, or a change of the members, two may announce one address.
-pub(crate) const MOVING: Duration = Duration::from_secs(2);
+pub const MOVING: Duration = Duration::from_secs(2);
 /// How long after addresses came here a claim to one may be the last owner's: one of ours lets go at once, one of MetalLB's within 0.4 s.
 const AFTER: Duration = Duration::from_millis(500);
 /// So many addresses that have moved are remembered of one decision.
@@ -29,6 +29,17 @@ pub struct Orders {
     pub change: Vec<(IpAddr, Option<Scope>)>,
     /// Say when all that is done, with this number.
     pub tell: Option<u64>,
+}
+
+/// A Service that was announced here and is no more.
+#[derive(Clone, Copy, Debug)]
+pub struct Withdrawal<'a> {
+    /// Its addresses.
+    pub addresses: &'a [IpAddr],
+    /// The node that announces it now, if one does.
+    pub successor: Option<&'a str>,
+    /// Whether it is because this speaker leaves.
+    pub leaves: bool,
 }
 
 /// See the module's head.
@@ -49,30 +60,28 @@ pub struct Passage {
 }
 
 impl Passage {
-    /// After a decision, of which these are the outputs. What goes to another speaker is answered for until that one claims it, if `passes`:
-    /// MetalLB's joins the ring before it has read what it is to announce.
-    pub fn carry_out(
+    /// After a decision, of which these are the withdrawals, and these the changes of what is announced: addresses with the links on which
+    /// they are answered for, or none. What goes to another speaker is answered for until that one claims it, if `passes`: MetalLB's
+    /// joins the ring before it has read what it is to announce.
+    pub fn carry_out<'a>(
         &mut self,
         now: Instant,
-        speaker: &mut Speaker,
-        outputs: &[Output],
+        withdrawals: impl Iterator<Item = Withdrawal<'a>>,
+        changes: Vec<(IpAddr, Option<Scope>)>,
         members: &Members,
         passes: bool,
     ) -> Orders {
         // What passes on, and whether to a speaker of MetalLB.
         let mut passing: BTreeMap<IpAddr, bool> = BTreeMap::new();
-        for output in outputs.iter().filter(|_| passes) {
-            let Output::Withdrawn { announcement, reason, successor, .. } = output else {
-                continue;
-            };
+        for Withdrawal { addresses, successor, leaves } in withdrawals.filter(|_| passes) {
             let to = |is: fn(&Members, &str) -> bool| {
-                successor.as_ref().is_some_and(|successor| is(members, successor))
+                successor.is_some_and(|successor| is(members, successor))
             };
             let (to_ours, to_metallb) = (to(Members::is_ferrolb), to(Members::is_metallb));
             // Nobody can take over yet; somebody who has just started may in a moment.
-            let to_somebody = matches!(reason, Withhold::Leaving) && members.has_others();
+            let to_somebody = leaves && members.has_others();
             if to_ours || to_metallb || to_somebody {
-                for address in &announcement.addresses {
+                for address in addresses {
                     *passing.entry(*address).or_default() |= to_metallb;
                 }
             }
@@ -80,7 +89,7 @@ impl Passage {
         self.moving.retain(|_, since| now < *since + MOVING);
         let mut orders = Orders::default();
         let mut gained = Vec::new();
-        for (address, scope) in speaker.take_changes() {
+        for (address, scope) in changes {
             if scope.is_some() {
                 self.handover.end(address);
                 self.mute.remove(&address);
