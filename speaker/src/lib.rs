@@ -53,7 +53,7 @@ pub use handover::Handover;
 pub use holdings::Holdings;
 pub use identifier::{identifier, identifier_of_name, routers_take};
 pub use options::{BgpMode, Options};
-pub use participation::{Participation, RingCommand};
+pub use participation::Participation;
 pub use passage::{Orders, Passage};
 pub use reason::Withhold;
 pub use register::{Listed, Listing, Pod};

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use cluster::net::rounds;
 use cluster::{Dirty, Snapshot};
+use members::Standing;
 use members::net::Cause;
-use members::watch::Standing;
 
 use super::clock::now;
 use super::layer2::Layer2Driver;

@@ -13,19 +13,13 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use l2::Permit;
-use members::heartbeat;
-use members::net::{
-    CompanionCommand, Heartbeat, HeartbeatEvent, HeartbeatOptions, Members as Ring,
-    Options as RingOptions, Refused, Snapshot as RingSnapshot, StartError,
-};
+use members::net::{Events, Members as Ring, Options as RingOptions, Refused, StartError};
 use members::quorum::Fencing;
-use members::watch::WatchOptions;
-use members::{Keyring, Settings};
-use tokio::sync::{mpsc, watch};
+use members::{Detection, Keyring, Settings, heartbeat};
 
 use super::clock::now;
 use crate::attendance::Attendance;
-use crate::participation::{Participation, RingCommand};
+use crate::participation::Participation;
 use crate::roster::Facts;
 use crate::tenure::Modes;
 
@@ -61,11 +55,11 @@ pub struct MembershipOptions {
     pub permit: Permit,
 }
 
+/// What comes from the members' thread.
+pub use members::Event as RingEvent;
+
 /// Where [`RingEvent`]s come from.
-pub struct RingSignals {
-    snapshots: watch::Receiver<Arc<RingSnapshot>>,
-    told: mpsc::UnboundedReceiver<HeartbeatEvent>,
-}
+pub struct RingSignals(Events);
 
 /// The ring, as the speaker uses it.
 pub struct RingDriver {
@@ -100,32 +94,19 @@ impl RingDriver {
             alone,
             permit,
         } = options;
-        let (sender, told) = mpsc::unbounded_channel();
         // It answers for nothing until it has read the cluster's objects.
         let Modes { sticky, spread } = modes;
         let facts = Facts { generation: time(), silent: true, sticky, spread, ..Facts::default() };
         let session = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), &node);
-        let heartbeat = Heartbeat::new(
-            HeartbeatOptions {
-                watch: WatchOptions {
-                    name: Arc::clone(&node),
-                    heartbeat: heartbeat::Options::default(),
-                    fencing,
-                    fence_two,
-                    session,
-                    start_wait: START,
-                },
-                alone,
-                key: key.clone(),
-                accept_plain: !settings.gossip_verify_incoming,
-                send_plain: !settings.gossip_verify_outgoing,
-                label: String::new(),
-                speaks: |metadata| Facts::decode(metadata).is_some(),
-                permit: permit.share(),
-                told: sender,
-            },
-            now(),
-        );
+        let detection = Detection {
+            heartbeat: heartbeat::Options::default(),
+            fencing,
+            fence_two,
+            session,
+            start_wait: START,
+            alone,
+            speaks: |metadata| Facts::decode(metadata).is_some(),
+        };
         let options = RingOptions {
             name: (*node).to_owned(),
             bind,
@@ -134,14 +115,15 @@ impl RingDriver {
             key,
             label: String::new(),
             meta: facts.encode(),
+            detection,
+            permit: permit.share(),
         };
-        let (ring, _) = Ring::spawn(options, Some(Box::new(heartbeat)))?;
-        let snapshots = ring.watch();
+        let (ring, events) = Ring::spawn(options)?;
         let participation = Participation::new(node, facts, alone, drain_on_cordon);
         let mut driver = Self { ring: Some(ring), participation, unheard: BTreeSet::new() };
         driver.handle_members();
         driver.carry_out();
-        Ok((driver, RingSignals { snapshots, told }))
+        Ok((driver, RingSignals(events)))
     }
 
     /// Who takes part, and whether this node may speak.
@@ -186,22 +168,23 @@ impl RingDriver {
     pub fn handle(&mut self, event: RingEvent) -> Vec<IpAddr> {
         let mut claims = Vec::new();
         match event {
-            RingEvent::Snapshot => self.handle_members(),
-            RingEvent::Heartbeat(HeartbeatEvent::Standing(standing)) => {
+            RingEvent::MembersChanged => self.handle_members(),
+            RingEvent::Standing(standing) => {
                 self.participation.handle_standing(now(), time(), standing);
                 self.handle_members();
             }
-            RingEvent::Heartbeat(HeartbeatEvent::Notice { from, octets }) => {
+            RingEvent::Notice { from, octets } => {
                 if let Some(ring) = &self.ring {
                     let snapshot = ring.snapshot();
                     let members = snapshot.members.iter();
                     claims = self.participation.handle_notice(now(), from, &octets, members);
                 }
             }
-            RingEvent::Heartbeat(HeartbeatEvent::Unheard(names)) => self.unheard = names,
-            RingEvent::Heartbeat(HeartbeatEvent::Marked { name, mark }) => {
+            RingEvent::Unheard(names) => self.unheard = names,
+            RingEvent::Marked { name, mark } => {
                 self.participation.handle_mark(now(), &name, mark);
             }
+            _ => {}
         }
         self.carry_out();
         claims
@@ -228,54 +211,26 @@ impl RingDriver {
     fn carry_out(&mut self) {
         while let Some(command) = self.participation.poll() {
             let Some(ring) = &self.ring else { continue };
-            match command {
-                RingCommand::Join(addresses) => {
-                    let others = addresses.into_iter().filter(|other| *other != ring.address());
-                    ring.join(others.collect());
-                }
-                RingCommand::SetMeta(meta) => {
-                    if let Err(error) = ring.set_meta(meta) {
-                        tracing::error!(%error, "the others cannot be told of this node's links");
-                    }
-                }
-                RingCommand::Notify { to, octets } => {
-                    ring.companion(CompanionCommand::Notify { to, octets });
-                }
-                RingCommand::Mark(mark) => ring.companion(CompanionCommand::Mark(mark)),
-                RingCommand::Gone(gone) => ring.companion(CompanionCommand::Gone(gone)),
-                RingCommand::Forget(names) => ring.companion(CompanionCommand::Forget(names)),
-                RingCommand::Expect(nodes) => ring.companion(CompanionCommand::Expected(nodes)),
-                RingCommand::Alone => ring.companion(CompanionCommand::Alone),
-                RingCommand::Resume => ring.companion(CompanionCommand::Resume),
+            if let Err(error) = ring.command(command) {
+                tracing::error!(%error, "the others cannot be told of this node's links");
             }
         }
     }
 }
 
-/// What comes from the members' thread.
-#[derive(Debug)]
-pub enum RingEvent {
-    /// The members are others.
-    Snapshot,
-    /// The heartbeat tells something.
-    Heartbeat(HeartbeatEvent),
-}
-
 impl RingSignals {
     /// The next one; never, without a ring.
     pub async fn next(signals: &mut Option<Self>) -> RingEvent {
-        let Some(signals) = signals else { return std::future::pending().await };
-        let event = tokio::select! {
-            biased;
-            Some(told) = signals.told.recv() => Some(RingEvent::Heartbeat(told)),
-            Ok(()) = signals.snapshots.changed() => Some(RingEvent::Snapshot),
-            else => None,
-        };
-        match event {
-            Some(event) => event,
-            // The thread has ended, as it does when this speaker has left.
-            None => std::future::pending().await,
+        while let Some(Self(events)) = signals {
+            match events.recv().await {
+                // The members as they are say the same.
+                Some(event) if event.is_of_memberlist() => {}
+                Some(event) => return event,
+                // The thread has ended, as it does when this speaker has left.
+                None => break,
+            }
         }
+        std::future::pending().await
     }
 }
 

@@ -11,7 +11,7 @@ use cluster::{ConfigScope, Kind, Object, Snapshot};
 use crds::config::ConfigKind;
 use l2::LinkReport;
 use members::quorum::Fencing;
-use members::{Input, State};
+use members::{Input, Moment, State};
 use serde_json::{Value, json};
 use speaker::{BgpMode, Listed, Listing, Modes, Options, Pod};
 
@@ -490,7 +490,7 @@ impl World {
 
     fn take(&mut self, index: usize, arrival: Arrival) {
         let now = self.clock(index);
-        let boot = self.hosts[index].boot.at(self.now);
+        let moment = Moment { monotonic: now, boottime: self.hosts[index].boot.at(self.now) };
         let time = self.time();
         let api = self.hosts[index].api;
         let time_of_day = self.hosts[index].time_of_day.map(|time| time + self.now);
@@ -503,22 +503,24 @@ impl World {
         let Some(process) = &mut self.hosts[index].process else { return };
         match arrival {
             Arrival::Packet(from, octets) => {
-                process.packet(now, Input::Packet { from: address(from), octets: &octets });
+                process.thread(moment, Input::Packet { from: address(from), octets: &octets });
             }
-            Arrival::Beat(from, message) => process.beat(now, boot, address(from), message),
+            Arrival::Beat(from, message) => {
+                process.thread(moment, Input::Heartbeat { from: address(from), message });
+            }
             Arrival::Request(from, stream, octets) => {
                 self.next_request += 1;
                 let number = self.next_request;
                 self.asked.insert((index, number), (from, stream));
-                process.packet(now, Input::Request { stream: number, octets: &octets });
+                process.thread(moment, Input::Request { stream: number, octets: &octets });
             }
             Arrival::Response(stream, result) => {
                 let result = result.as_deref().map_err(String::as_str);
-                process.packet(now, Input::Response { stream, result });
+                process.thread(moment, Input::Response { stream, result });
             }
-            Arrival::Closed(to) => process.port_closed(now, boot, to),
-            Arrival::ThreadWake => process.thread_expire(now, boot, time_of_day),
-            Arrival::Commands => process.thread_commands(now, boot),
+            Arrival::Closed(to) => process.thread(moment, Input::PortClosed(to)),
+            Arrival::ThreadWake => process.thread(moment, Input::Deadline { time_of_day }),
+            Arrival::Commands => process.thread_commands(moment),
             Arrival::Task | Arrival::TaskWake => process.task(now, time),
             Arrival::Engine => {
                 if self.hosts[index].may_answer(self.now) {
@@ -596,9 +598,9 @@ impl World {
     /// Carries out what a node wants, and wakes it when it is due.
     fn settle(&mut self, index: usize) {
         let now = self.clock(index);
-        let boot = self.hosts[index].boot.at(self.now);
+        let moment = Moment { monotonic: now, boottime: self.hosts[index].boot.at(self.now) };
         let Some(process) = &mut self.hosts[index].process else { return };
-        let told = process.thread_settle(now, boot);
+        let told = process.thread_settle(moment);
         let commanded = !process.commands.is_empty();
         let telling = !process.engine_tells.is_empty();
         let done = process.leaving == Leaving::Done;
@@ -640,7 +642,7 @@ impl World {
         let when = |at: Instant| {
             host.monotonic.when(at.saturating_duration_since(self.start)).max(self.now)
         };
-        let thread = when(process.thread_deadline());
+        let thread = when(process.agent.deadline());
         let task = process.task_deadline(now).map(when);
         if self.hosts[index].thread_woken.is_none_or(|woken| woken > thread) {
             self.hosts[index].thread_woken = Some(thread);
@@ -686,7 +688,7 @@ impl World {
         let living =
             |member: &members::Member| matches!(member.state, State::Alive | State::Suspect);
         let process = self.hosts[index].process.as_ref();
-        process.map_or(0, |process| process.ring.members().filter(living).count())
+        process.map_or(0, |process| process.agent.members().filter(living).count())
     }
 
     /// The nodes that answer for an address at this moment.
