@@ -31,8 +31,7 @@ pub mod wire;
 pub use handover::{Handover, MOVING, Orders, Passage, Withdrawal};
 pub use members::{Member, Members};
 pub use membership::{
-    Attendance, Blockage, Blocked, FIRST, Listed, Listing, Participation, Pod, RingCommand,
-    is_drained,
+    Attendance, Blockage, Blocked, FIRST, Listed, Listing, Participation, Pod, is_drained,
 };
 pub use placement::{Choice, Modes, Tenure};
 pub use table::Holdings;

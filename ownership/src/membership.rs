@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What a speaker makes of its ring: who takes part, what is told to the others, when everything is to be decided again, and when
-//! this node may speak. A synchronous value; whoever drives it carries out the [`RingCommand`]s.
+//! this node may speak. A synchronous value; whoever drives it carries out the [`Command`]s.
 
 mod join_schedule;
 mod known_nodes;
@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use cluster::model::Node;
 use cluster::{Dirty, Snapshot};
 use l2::LinkReport;
-use members::watch::Standing;
+use members::{Command, Standing};
 
 use crate::handover::{MOVING, Orders};
 use crate::members::{Member, Members};
@@ -38,36 +38,6 @@ const DOUBT: Duration = Duration::from_millis(80);
 #[must_use]
 pub fn is_drained(node: &Node, drain_on_cordon: bool) -> bool {
     node.draining || node.cordoned && drain_on_cordon
-}
-
-/// What the ring is to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RingCommand {
-    /// Join whoever listens there.
-    Join(Vec<SocketAddr>),
-    /// Say this of this speaker from now.
-    SetMeta(Vec<u8>),
-    /// Tell speakers directly.
-    Notify {
-        /// Whom; none for all.
-        to: Option<Arc<str>>,
-        /// What.
-        octets: Vec<u8>,
-    },
-    /// Let every heartbeat carry this from now.
-    Mark([u8; 16]),
-    /// These are no members any more, by what the API says.
-    Gone(BTreeSet<Arc<str>>),
-    /// Nothing is to be kept of these, if they are no members of the ring.
-    Forget(BTreeSet<Arc<str>>),
-    /// These should be members, by what the API says.
-    Expect(BTreeSet<Arc<str>>),
-    /// There is nobody to wait for.
-    Alone,
-    /// Tell all that this speaker leaves.
-    Leave,
-    /// It was decided with the members as they are now that this node may speak.
-    Resume,
 }
 
 /// See the module's head.
@@ -99,7 +69,7 @@ pub struct Participation {
     readiness: Option<u64>,
     /// There is a list of the pods that was not considered.
     listed: bool,
-    commands: VecDeque<RingCommand>,
+    commands: VecDeque<Command>,
 }
 
 impl Participation {
@@ -119,7 +89,7 @@ impl Participation {
         let mut participation =
             Self { drain_on_cordon, holdings, ..Self::with(node, attendance, true) };
         if alone {
-            participation.commands.push_back(RingCommand::Resume);
+            participation.commands.push_back(Command::Resume);
         }
         participation
     }
@@ -160,7 +130,7 @@ impl Participation {
     }
 
     /// What the ring is to do next.
-    pub fn poll(&mut self) -> Option<RingCommand> {
+    pub fn poll(&mut self) -> Option<Command> {
         self.commands.pop_front()
     }
 
@@ -249,7 +219,7 @@ impl Participation {
     fn list(&mut self, to: Option<&Arc<str>>) {
         if let Some(holdings) = &self.holdings {
             let (mark, list) = (holdings.mark(), holdings.list());
-            self.commands.push_back(RingCommand::Mark(mark));
+            self.commands.push_back(Command::Mark(mark));
             for part in list {
                 self.notify(to, &part);
             }
@@ -265,7 +235,7 @@ impl Participation {
 
     fn notify(&mut self, to: Option<&Arc<str>>, told: &Told) {
         let notices = told.encode().into_iter();
-        self.commands.extend(notices.map(|octets| RingCommand::Notify { to: to.cloned(), octets }));
+        self.commands.extend(notices.map(|octets| Command::Notify { to: to.cloned(), octets }));
     }
 
     /// Whether this node may speak is another. To be told after the members as they were then.
@@ -346,7 +316,7 @@ impl Participation {
         let likely = listed.pods.iter().filter(likely).filter_map(|pod| pod.address).collect();
         self.listed = true;
         if listed.pods.is_empty() {
-            self.commands.push_back(RingCommand::Alone);
+            self.commands.push_back(Command::Alone);
         }
         self.expect();
         if self.takes_part {
@@ -361,7 +331,7 @@ impl Participation {
         let expected = self.attendance.register().expected();
         if self.expected != expected {
             self.expected.clone_from(&expected);
-            self.commands.push_back(RingCommand::Expect(expected));
+            self.commands.push_back(Command::Expect(expected));
         }
     }
 
@@ -431,7 +401,7 @@ impl Participation {
         let resumes = self.attendance.take_resuming();
         if resumes {
             self.list(None);
-            self.commands.push_back(RingCommand::Resume);
+            self.commands.push_back(Command::Resume);
             // What the others said while this node was away, they will not say again.
             self.notify(None, &Told::Question);
         }
@@ -456,7 +426,7 @@ impl Participation {
         let mark = holdings.mark();
         // Whoever is not to speak tells all of it when it may.
         if !steps.is_empty() && self.attendance.standing().speaks() {
-            self.commands.push_back(RingCommand::Mark(mark));
+            self.commands.push_back(Command::Mark(mark));
             for step in steps {
                 self.notify(None, &step);
             }
@@ -552,7 +522,7 @@ impl Participation {
         self.attendance.set_facts(facts.clone());
         let meta = facts.encode();
         self.notify(None, &Told::Facts(facts));
-        self.commands.push_back(RingCommand::SetMeta(meta));
+        self.commands.push_back(Command::SetMeta(meta));
     }
 
     /// Nodes that the API does not know any more, or not as ready for a minute, or without a speaker's pod.
@@ -561,11 +531,11 @@ impl Participation {
         let Judgement { gone, forgotten } =
             self.attendance.register().look(now, time, snapshot.nodes());
         if self.takes_part && !forgotten.is_empty() {
-            self.commands.push_back(RingCommand::Forget(forgotten));
+            self.commands.push_back(Command::Forget(forgotten));
         }
         if self.takes_part && self.gone != gone {
             self.gone.clone_from(&gone);
-            self.commands.push_back(RingCommand::Gone(gone));
+            self.commands.push_back(Command::Gone(gone));
         }
         self.expect();
     }
@@ -579,7 +549,7 @@ impl Participation {
         for mut strangers in [likely, others] {
             strangers.retain(|it| !self.living.contains(it) && told.insert(*it));
             if stays && !strangers.is_empty() {
-                self.commands.push_back(RingCommand::Join(strangers));
+                self.commands.push_back(Command::Join(strangers));
             }
         }
     }

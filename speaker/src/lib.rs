@@ -33,12 +33,12 @@ pub use announce::{
     preferred_node,
 };
 pub use conflict_book::ConflictBook;
-pub use core::{AgentEvent, Claim, Core, Effect, EngineCommand, Moment, Notice, Sessions, Trouble};
+pub use core::{Claim, ClockReading, Core, Effect, EngineCommand, Notice, Sessions, Trouble};
 pub use identifier::{identifier, identifier_of_name, routers_take};
 pub use options::{BgpMode, Options};
 pub use ownership::{
     Attendance, Facts, Links, Listed, Listing, Member, Members, Modes, NodeLinks, Pod, PoolLinks,
-    PoolOrder, RingCommand, election, transport,
+    PoolOrder, election, transport,
 };
 pub use reason::Withhold;
 pub use report::{Report, SHARES};

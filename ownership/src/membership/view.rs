@@ -7,8 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use members::State;
-use members::watch::Standing;
+use members::{Standing, State};
 
 use super::known_nodes::Register;
 use crate::members::{Member, Members};

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use l2::{LinkReport, NoResponder};
 
 use super::effect::{Effect, EngineCommand, Notice};
-use super::{Core, Leaving, Moment};
+use super::{ClockReading, Core, Leaving};
 use crate::announce::{Circumstances, preference_ends};
 use crate::herald;
 use crate::reason::Withhold;
@@ -41,7 +41,7 @@ pub struct Sessions {
 
 impl Layer2 {
     /// When a wish for a node ends.
-    pub(super) fn deadline(&self, now: Moment) -> Option<Instant> {
+    pub(super) fn deadline(&self, now: ClockReading) -> Option<Instant> {
         self.preferences_end.map(|end| {
             let left = end.duration_since(now.timestamp());
             now.monotonic + Duration::try_from(left).unwrap_or_default()
@@ -49,7 +49,7 @@ impl Layer2 {
     }
 
     /// Marks everything as dirty when the node's interfaces are others than before, or a wish has ended.
-    fn consider(&mut self, now: Moment, node: &str, snapshot: &Snapshot, dirty: &mut Dirty) {
+    fn consider(&mut self, now: ClockReading, node: &str, snapshot: &Snapshot, dirty: &mut Dirty) {
         let time = now.timestamp();
         let transport = transport(snapshot.nodes().get(node), &self.links);
         let interfaces = usable(&self.links);
@@ -97,7 +97,7 @@ impl Core {
     /// waits, and gets later what is dirty now. Nothing else waits: `dirty` says afterwards what BGP is to decide in any case.
     ///
     /// A speaker that has given everything away decides no more.
-    pub fn decide(&mut self, now: Moment, snapshot: &Snapshot, dirty: &mut Dirty) -> bool {
+    pub fn decide(&mut self, now: ClockReading, snapshot: &Snapshot, dirty: &mut Dirty) -> bool {
         if !matches!(self.leaving, Leaving::No | Leaving::Deciding) {
             return true;
         }
@@ -117,7 +117,12 @@ impl Core {
     }
 
     /// Returns all that was decided again: a change of the links is nothing to BGP, which `dirty` is for.
-    fn decide_layer2(&mut self, now: Moment, snapshot: &Snapshot, dirty: &mut Dirty) -> Dirty {
+    fn decide_layer2(
+        &mut self,
+        now: ClockReading,
+        snapshot: &Snapshot,
+        dirty: &mut Dirty,
+    ) -> Dirty {
         let at = now.monotonic;
         self.participation.consider(at, now.wall, snapshot, &self.layer2.links, dirty);
         self.check_port(at, false);
@@ -175,7 +180,7 @@ impl Core {
     }
 
     /// The words about the Services that were decided again.
-    fn consider_words(&mut self, now: Moment, snapshot: &Snapshot, dirty: &Dirty) {
+    fn consider_words(&mut self, now: ClockReading, snapshot: &Snapshot, dirty: &Dirty) {
         let (members, speaker) = (self.participation.attendance().members(), &self.speaker);
         let mut consider = |service: &ObjectKey| {
             let word = herald::word(service, snapshot, speaker, members, speaker.options());
