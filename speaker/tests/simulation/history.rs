@@ -159,7 +159,7 @@ impl History {
             steps.push((from, Step::Begin(number)));
             steps.push((from + length, Step::End(number)));
         }
-        if seed % 3 == 0 {
+        if seed.is_multiple_of(3) {
             // Beside the faults, a node loses its carrier for a time.
             let mut chance = Chance(seed ^ 0x_ca44);
             let from = chance.micros(0, 8_000_000);
