@@ -2,9 +2,10 @@
 //! Elects the node that announces a Service, and makes the network find it.
 //!
 //! ```text
-//! Snapshot ─┬─> announce (pure, one Service) ──> Speaker (what changed) ──────> changes ──> l2
-//!           └─> advertise (pure, one Service) ─> RouteBooks (what changed) ──> tables ───> bgp
+//! Snapshot ─┬─> announce (pure, the Services that share an address) ──> Speaker (what changed) ──────> changes ──> l2
+//!           └─> advertise (pure, one Service) ────────────────────────> RouteBooks (what changed) ──> tables ───> bgp
 //! ```
+//! Which nodes may, for both, is `eligibility`: one list of what is asked of a node.
 //!
 //! Everything that decides is here without sockets; the feature `net` adds the program `speaker`.
 
@@ -16,6 +17,7 @@ mod claims;
 mod conflict_book;
 pub mod core;
 pub mod election;
+mod eligibility;
 mod fnv;
 mod handover;
 pub mod herald;
@@ -36,6 +38,7 @@ pub mod robustness;
 mod roster;
 mod routes;
 mod sessions;
+mod sharing;
 mod speaker;
 mod subject;
 mod tally;
@@ -43,8 +46,8 @@ mod tenure;
 
 pub use advertise::{Path, advertise};
 pub use announce::{
-    Announcement, Circumstances, PREFERRED_NODE_ANNOTATION, Verdict, announce, preference_ends,
-    preferred_node,
+    Announcement, Circumstances, PREFERRED_NODE_ANNOTATION, Remark, Verdict, announce,
+    announce_sharers, preference_ends, preferred_node,
 };
 pub use attendance::Attendance;
 pub use claims::{Changed, Held, Term, Told};
@@ -56,12 +59,13 @@ pub use identifier::{identifier, identifier_of_name, routers_take};
 pub use options::{BgpMode, Options};
 pub use participation::{Participation, RingCommand};
 pub use passage::{Orders, Passage};
-pub use reason::Withhold;
+pub use reason::{Nobody, Withhold};
 pub use register::{Listed, Listing, Pod};
 pub use report::{Report, SHARES};
 pub use roster::{Facts, Links, Member, Members, NodeLinks, PoolLinks, PoolOrder, transport};
 pub use routes::{Advertised, RouteBooks, RouteChanges, RouteOutput};
 pub use sessions::{NoSession, Way, bfd_hops, bfd_profile, families, session};
+pub use sharing::Sharing;
 pub use speaker::{Output, Speaker};
 pub use tally::Tally;
 pub use tenure::{Choice, Modes, Tenure};

@@ -126,6 +126,8 @@ impl Core {
                 tenure: tenure.as_ref(),
             };
             let outputs = self.speaker.reconcile(snapshot, &layer2_dirty, &circumstances);
+            // Those that share an address with what was dirty.
+            layer2_dirty.services.extend(self.speaker.redecided().iter().cloned());
             let orders = self.passage.carry_out(at, &mut self.speaker, &outputs, members, passes);
             self.participation.carried_out(&orders);
             self.command_engine(orders);
