@@ -27,7 +27,7 @@ const BODIES: [Body; 15] = [
     ("members_heartbeat", members::heartbeat::robustness::heartbeat),
     ("members_packet", members::robustness::packet),
     ("members_stream", members::robustness::stream),
-    ("speaker_notices", speaker::robustness::notices),
+    ("speaker_notices", ownership::robustness::notices),
     ("manifest", folder::robustness::manifest),
     ("review", crds::robustness::review),
     ("conversion", crds::robustness::conversion),

@@ -9,7 +9,7 @@ use anyhow::{Context, ensure};
 use crds::address::parse_address;
 use l2::Permit;
 use speaker::net::args::{MEMBERLIST_PORT, keys, settings};
-use speaker::net::{AgentDriver, AgentSignals, Keys, MembershipOptions, SHORT, moment};
+use speaker::net::{AgentDriver, AgentSignals, Keys, MembershipOptions, SHORT, clock_reading};
 use speaker::{Core, Listed, Listing, Modes, Options, Pod};
 
 use crate::args::RingArgs;
@@ -30,7 +30,7 @@ pub(crate) struct Started {
 pub(crate) fn start(args: &RingArgs, options: &Options, permit: Permit) -> anyhow::Result<Started> {
     let mut listed = Listed { pods: Vec::new(), listing: Listing::NoApi };
     if args.join.is_empty() {
-        let core = Core::disabled(options.clone(), moment());
+        let core = Core::disabled(options.clone(), clock_reading());
         return Ok(Started { agent: AgentDriver::disabled(), signals: None, core, listed });
     }
     let others: Vec<SocketAddr> =

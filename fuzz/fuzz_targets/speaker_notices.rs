@@ -7,4 +7,4 @@ const COST: cost::Cost = cost::Cost {
     allocated: cost::Bound { fixed: 32 << 10, per_octet: 2048 },
 };
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| cost::bounded(data, COST, speaker::robustness::notices));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| cost::bounded(data, COST, ownership::robustness::notices));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a member costs at rest: rings and guards on a network without faults and a virtual clock, of which the time is taken that their
+//! What a member costs at rest: agents on a network without faults and a virtual clock, of which the time is taken that their
 //! calls last, with the datagrams' bytes and seals. What the kernel does for a datagram is not in it. Prints a line for each size:
 //! the members, the share of a core in per cent, datagrams and octets per second of each.
 
@@ -14,14 +14,14 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use members::guard::Guard;
-use members::heartbeat::{self, wire::Message};
+use members::heartbeat::wire::Message;
 use members::quorum::Fencing;
-use members::watch::{WatchOptions, WatchOutput};
-use members::{Config, Envelope, Input, Key, Output, Ring, Settings};
+use members::{
+    Agent, AgentConfig, Command, Config, Detection, Envelope, Event, Input, Key, Moment, Output,
+    Settings,
+};
 
 /// At rest nothing changes: so long it is measured.
 const MEASURED: Duration = Duration::from_secs(20);
@@ -35,8 +35,7 @@ enum Arrival {
 }
 
 struct Node {
-    ring: Ring,
-    guard: Guard,
+    agent: Agent,
     woken: Option<Duration>,
 }
 
@@ -71,32 +70,25 @@ impl Rack {
         let envelope = Envelope::new("", Some(key.clone().into()), true, true).unwrap();
         let nodes = (0..count)
             .map(|number| {
-                let name: Arc<str> = format!("node-{number}").into();
-                let config = Config {
-                    name: Arc::clone(&name),
+                let ring = Config {
+                    name: format!("node-{number}").into(),
                     address: address(number),
                     settings: Settings::lan(),
                     meta: b"ferrolb".to_vec(),
                     overhead: envelope.overhead(),
                     seed: number as u64,
                 };
-                let watch = WatchOptions {
-                    name,
-                    heartbeat: heartbeat::Options::default(),
+                let detection = Detection {
                     fencing: Fencing::Majority,
-                    fence_two: false,
                     session: 0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(number as u64 + 1) | 1,
                     start_wait: Duration::from_secs(2),
+                    alone: false,
+                    speaks: |meta| meta == b"ferrolb",
+                    ..Detection::off()
                 };
+                let moment = Moment { monotonic: start, boottime: Duration::ZERO };
                 Node {
-                    ring: Ring::new(config, start).unwrap(),
-                    guard: Guard::new(
-                        watch,
-                        |meta| meta == b"ferrolb",
-                        false,
-                        start,
-                        Duration::ZERO,
-                    ),
+                    agent: Agent::new(AgentConfig { ring, detection }, moment).unwrap(),
                     woken: None,
                 }
             })
@@ -117,7 +109,9 @@ impl Rack {
         };
         for number in 0..count {
             if number > 0 {
-                rack.nodes[number].ring.join(start, [address(0)]);
+                let join = Input::Command(Command::Join(vec![address(0)]));
+                let now = rack.moment();
+                rack.nodes[number].agent.handle(now, join);
             }
             rack.settle(number);
         }
@@ -144,54 +138,50 @@ impl Rack {
         self.now = end;
     }
 
+    fn moment(&self) -> Moment {
+        Moment { monotonic: self.start + self.now, boottime: self.now }
+    }
+
     fn take(&mut self, to: usize, arrival: Arrival) {
-        let (now, boot) = (self.start + self.now, self.now);
+        let now = self.moment();
         let began = Instant::now();
         let node = &mut self.nodes[to];
         match arrival {
             Arrival::Packet(from, mut octets) => {
                 let octets = self.envelope.open_packet(&mut octets).unwrap();
-                node.ring.handle(now, Input::Packet { from: address(from), octets });
+                node.agent.handle(now, Input::Packet { from: address(from), octets });
             }
             Arrival::Beat(from, mut octets) => {
                 let (nonce, sealed) = octets.split_first_chunk_mut::<{ Key::NONCE }>().unwrap();
                 let length = self.key.open(*nonce, b"", sealed).unwrap();
                 let message = Message::decode(&sealed[..length]).unwrap();
-                node.guard.wake(now, boot);
-                node.guard.handle(now, address(from), message);
-                std::hint::black_box(node.guard.permit(boot));
+                node.agent.handle(now, Input::Heartbeat { from: address(from), message });
             }
             Arrival::Request(from, stream, octets) => {
                 self.count += 1;
                 self.asked.insert(self.count, (from, stream));
-                node.ring.handle(now, Input::Request { stream: self.count, octets: &octets });
+                node.agent.handle(now, Input::Request { stream: self.count, octets: &octets });
             }
             Arrival::Response(stream, octets) => {
-                node.ring.handle(now, Input::Response { stream, result: Ok(&octets) });
+                node.agent.handle(now, Input::Response { stream, result: Ok(&octets) });
             }
             Arrival::Wake => {
                 node.woken = None;
-                if node.ring.deadline().is_some_and(|at| at <= now) {
-                    node.ring.handle(now, Input::Deadline);
-                }
-                if node.guard.deadline() <= now {
-                    node.guard.wake(now, boot);
-                    node.guard.tick(now);
-                    std::hint::black_box(node.guard.permit(boot));
-                }
+                node.agent.handle(now, Input::Deadline { time_of_day: None });
             }
         }
         self.spent += began.elapsed();
     }
 
     fn settle(&mut self, from: usize) {
-        let (now, delay) = (self.start + self.now, Duration::from_micros(300));
+        let delay = Duration::from_micros(300);
         loop {
             let began = Instant::now();
-            let output = self.nodes[from].ring.poll();
+            let output = self.nodes[from].agent.poll();
             self.spent += began.elapsed();
+            let Some(output) = output else { break };
             match output {
-                Some(Output::Packet { to, octets }) => {
+                Output::Packet { to, octets } => {
                     let began = Instant::now();
                     let octets = self.envelope.seal_packet([7; 12], &octets);
                     self.spent += began.elapsed();
@@ -199,32 +189,35 @@ impl Rack {
                         (self.datagrams + 1, self.octets + octets.len());
                     self.push(delay, index(to), Arrival::Packet(from, octets));
                 }
-                Some(Output::Open { stream, to, .. }) => {
-                    let octets = self.nodes[from].ring.stream_message(stream).unwrap();
+                Output::Heartbeat { to, message } => {
+                    let began = Instant::now();
+                    let mut body = message.encode();
+                    self.key.seal([9; 12], b"", &mut body);
+                    let octets = [&[9; 12], &body[..]].concat();
+                    self.spent += began.elapsed();
+                    (self.datagrams, self.octets) =
+                        (self.datagrams + 1, self.octets + octets.len() + 3);
+                    self.push(delay, index(to), Arrival::Beat(from, octets));
+                }
+                Output::Open { stream, to, .. } => {
+                    let octets = self.nodes[from].agent.stream_message(stream).unwrap();
                     self.push(delay * 3, index(to), Arrival::Request(from, stream, octets));
                 }
-                Some(Output::Answer { stream, octets }) => {
+                Output::Answer { stream, octets } => {
                     let (to, stream) = self.asked.remove(&stream).unwrap();
                     self.push(delay, to, Arrival::Response(stream, octets));
                 }
-                Some(Output::Refuse { .. }) => {}
-                Some(Output::Event(event)) => {
-                    let began = Instant::now();
-                    self.nodes[from].guard.member_event(now, &event);
-                    self.spent += began.elapsed();
+                Output::Event(Event::Standing(_)) => {
+                    let now = self.moment();
+                    self.nodes[from].agent.handle(now, Input::Command(Command::Resume));
                 }
-                None => {
-                    let began = Instant::now();
-                    let output = self.nodes[from].guard.poll();
-                    self.spent += began.elapsed();
-                    let Some(output) = output else { break };
-                    self.carry_out(from, output);
-                }
+                Output::DeclaredDead { name, .. } => panic!("nobody is dead: {name}"),
+                Output::Refuse { .. } | Output::Event(_) | Output::StoodStill(_) => {}
             }
         }
         let began = Instant::now();
         let node = &mut self.nodes[from];
-        let due = node.ring.deadline().into_iter().fold(node.guard.deadline(), Instant::min);
+        let due = node.agent.deadline();
         self.spent += began.elapsed();
         let due = due.saturating_duration_since(self.start).max(self.now);
         if node.woken.is_none_or(|woken| woken > due) {
@@ -232,30 +225,6 @@ impl Rack {
             let after = due - self.now;
             self.push(after, from, Arrival::Wake);
         }
-    }
-
-    fn carry_out(&mut self, from: usize, output: WatchOutput) {
-        let now = self.start + self.now;
-        let began = Instant::now();
-        match output {
-            WatchOutput::Send { to, message } => {
-                let mut body = message.encode();
-                self.key.seal([9; 12], b"", &mut body);
-                let octets = [&[9; 12], &body[..]].concat();
-                self.spent += began.elapsed();
-                (self.datagrams, self.octets) =
-                    (self.datagrams + 1, self.octets + octets.len() + 3);
-                let delay = Duration::from_micros(300);
-                return self.push(delay, index(to), Arrival::Beat(from, octets));
-            }
-            WatchOutput::DeclareDead { name, .. } => panic!("nobody is dead: {name}"),
-            WatchOutput::Vouch(name) => self.nodes[from].ring.vouch(now, &name),
-            WatchOutput::Reappear => self.nodes[from].ring.reappear(now),
-            WatchOutput::Exchange(name) => self.nodes[from].ring.exchange(now, &name),
-            WatchOutput::Standing(_) => self.nodes[from].guard.resume(),
-            WatchOutput::Marked { .. } | WatchOutput::Notice { .. } | WatchOutput::Unheard(_) => {}
-        }
-        self.spent += began.elapsed();
     }
 }
 

@@ -3,20 +3,14 @@
 //! difference of two counts, by `scripts/refused.sh`.
 #![allow(
     clippy::unwrap_used,
-    clippy::disallowed_methods,
     clippy::indexing_slicing,
     reason = "a measurement, which fails by panicking"
 )]
 
 use std::hint::black_box;
-use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
-use std::time::{Duration, Instant};
 
-use members::net::{Companion, Heartbeat, HeartbeatOptions};
-use members::quorum::Fencing;
-use members::watch::WatchOptions;
-use members::{Envelope, Incoming, Key, Keyring, heartbeat};
+use members::net::Seal;
+use members::{Envelope, Incoming, Key, Keyring};
 
 fn main() {
     let mut arguments = std::env::args().skip(1);
@@ -56,33 +50,12 @@ fn datagrams(envelope: &Envelope, datagram: &[u8], count: usize) {
 }
 
 fn heartbeats(key: Keyring, count: usize) {
-    let (told, _told) = tokio::sync::mpsc::unbounded_channel();
-    let options = HeartbeatOptions {
-        watch: WatchOptions {
-            name: "us".into(),
-            heartbeat: heartbeat::Options::default(),
-            fencing: Fencing::Majority,
-            fence_two: false,
-            session: 1,
-            start_wait: Duration::ZERO,
-        },
-        alone: true,
-        key: Some(key),
-        accept_plain: false,
-        send_plain: false,
-        label: String::new(),
-        speaks: |_| true,
-        permit: Arc::new(AtomicU64::new(0)),
-        told,
-    };
-    let now = Instant::now();
-    let mut companion = Heartbeat::new(options, now);
+    let seal =
+        Seal { key: Some(key), label: String::new(), verify_incoming: true, verify_outgoing: true };
     let datagram = [&[0xf7, 1, 1][..], &[0xa5; 197]].concat();
     for _ in 0..count {
         let mut octets = datagram.clone();
-        let refused =
-            companion.datagram(now, ([192, 0, 2, 1], 7946).into(), black_box(&mut octets));
-        assert!(refused.is_err());
+        assert!(seal.open(black_box(&mut octets)).is_err());
     }
 }
 

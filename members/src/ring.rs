@@ -10,7 +10,6 @@
 mod awareness;
 mod broadcasts;
 mod claims;
-mod event;
 mod exchange;
 mod gossip;
 mod joins;
@@ -24,8 +23,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-pub use event::{Event, Input, Member, Output};
-
+use crate::event::{Event, Member, Output};
 use crate::random::Random;
 use crate::wire::message::Message;
 use crate::wire::packet;
@@ -159,23 +157,12 @@ impl Ring {
         Ok(ring)
     }
 
-    /// Takes one input in.
-    pub fn handle(&mut self, now: Instant, input: Input<'_>) {
-        match input {
-            Input::Packet { from, octets } => self.receive(now, from, octets),
-            Input::Unreachable { to, port_closed } => self.unreachable(now, to, port_closed),
-            Input::Request { stream, octets } => self.request(now, stream, octets),
-            Input::Response { stream, result } => self.response(now, stream, result),
-            Input::Deadline => self.expire(now),
-        }
-    }
-
     /// The next thing to carry out.
     pub fn poll(&mut self) -> Option<Output> {
         self.outputs.pop_front()
     }
 
-    /// When [`Input::Deadline`] is to be given.
+    /// When [`Self::expire`] is due.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         self.timers.next()
@@ -302,7 +289,8 @@ impl Ring {
         }
     }
 
-    fn receive(&mut self, now: Instant, from: SocketAddr, octets: &[u8]) {
+    /// A packet came; label and encryption are off.
+    pub fn receive(&mut self, now: Instant, from: SocketAddr, octets: &[u8]) {
         let result = packet::decode(octets, &mut |message| self.message(now, from, &message));
         if result.is_err() {
             self.discarded += 1;
@@ -336,7 +324,7 @@ impl Ring {
 
     /// Does what is due. Who comes late was stalled (a stopped process, a suspended machine): answers may have been lost with the
     /// time, so that everything is put off by it, and somebody is asked for what he knows.
-    fn expire(&mut self, now: Instant) {
+    pub fn expire(&mut self, now: Instant) {
         let late = self.timers.next().map(|due| now.saturating_duration_since(due));
         if let Some(late) =
             late.filter(|late| *late > self.settings.probe_timeout && !late.is_zero())

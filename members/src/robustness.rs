@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::wire::message::{Alive, Message};
 use crate::wire::packet;
 use crate::{
-    Config, Envelope, Event, Incoming, Input, Key, MEMBERS, META, Output, Ring, Settings, Versions,
+    Config, Envelope, Event, Incoming, Key, MEMBERS, META, Output, Ring, Settings, Versions,
     refusal,
 };
 
@@ -42,8 +42,8 @@ pub fn packet(data: &[u8]) {
             behind.split_at_checked(usize::from(*length) * 8).unwrap_or((behind, &[]));
         rest = behind;
         now += Duration::from_millis(u64::from(*time) * 4);
-        let input = Input::Packet { from: address(9), octets };
-        step(&mut ring, now, input, octets.len());
+        ring.receive(now, address(9), octets);
+        step(&mut ring, now, octets.len());
     }
 }
 
@@ -79,10 +79,11 @@ pub fn stream(data: &[u8]) {
         let (mut ring, now) = ring();
         // Compression may make a message longer, up to a bound.
         let effect = message.len() * 16;
-        step(&mut ring, now, Input::Request { stream: 1, octets: &message }, effect);
+        ring.request(now, 1, &message);
+        step(&mut ring, now, effect);
         ring.join(now, [address(8)]);
-        let input = Input::Response { stream: 0, result: Ok(&message) };
-        step(&mut ring, now, input, effect);
+        ring.response(now, 0, Ok(&message));
+        step(&mut ring, now, effect);
     }
 }
 
@@ -104,14 +105,14 @@ fn ring() -> (Ring, Instant) {
         let (address, port) = (at.ip(), at.port());
         let alive = Alive { incarnation: 1, node, address, port, meta: &[], versions };
         let octets = Message::Alive(alive).encode();
-        ring.handle(now, Input::Packet { from: at, octets: &octets });
+        ring.receive(now, at, &octets);
     }
     (ring, now)
 }
 
-fn step(ring: &mut Ring, now: Instant, input: Input<'_>, length: usize) {
-    ring.handle(now, input);
-    ring.handle(now, Input::Deadline);
+/// After an input of this length.
+fn step(ring: &mut Ring, now: Instant, length: usize) {
+    ring.expire(now);
     let mut effect = 0;
     while let Some(output) = ring.poll() {
         effect += 1;
@@ -122,6 +123,9 @@ fn step(ring: &mut Ring, now: Instant, input: Input<'_>, length: usize) {
             }
             Output::Open { .. } | Output::Answer { .. } | Output::Refuse { .. } => {}
             Output::Event(_) => {}
+            Output::Heartbeat { .. } | Output::StoodStill(_) | Output::DeclaredDead { .. } => {
+                unreachable!("that is not the memberlist's")
+            }
         }
     }
     assert!(effect <= EFFECT.0 * length + EFFECT.1, "an input has a bounded effect");

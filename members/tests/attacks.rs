@@ -15,21 +15,17 @@ mod lab;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use lab::{Host, Lab, Ours, PORT, Ring, SECRET, eventually, now};
-use members::net::{Cause, Heartbeat, HeartbeatOptions};
-use members::quorum::Fencing;
-use members::watch::WatchOptions;
-use members::{Event, Key, heartbeat};
+use lab::{Host, Lab, Ours, PORT, Ring, detection, eventually};
+use members::Event;
+use members::net::Cause;
 use socket2::{Domain, Protocol, Socket, Type};
 
 /// How long each attack lasts.
 const ATTACK: Duration = Duration::from_secs(3);
 const ROUNDS: usize = 3;
-/// No run of a member has the number of another one.
-static SESSIONS: AtomicU64 = AtomicU64::new(1);
 
 /// Members with a heartbeat under one key, on the first hosts of a lab.
 struct Attacked {
@@ -52,28 +48,7 @@ impl Attacked {
     }
 
     fn start(&self, number: usize) -> Ours {
-        let (told, _) = tokio::sync::mpsc::unbounded_channel();
-        let watch = WatchOptions {
-            name: format!("node-{number}").into(),
-            heartbeat: heartbeat::Options::default(),
-            fencing: Fencing::Majority,
-            fence_two: false,
-            session: SESSIONS.fetch_add(1, Ordering::Relaxed),
-            start_wait: Duration::from_secs(2),
-        };
-        let options = HeartbeatOptions {
-            watch,
-            alone: false,
-            key: Some(Key::from_secret(SECRET.as_bytes()).into()),
-            accept_plain: false,
-            send_plain: false,
-            label: String::new(),
-            speaks: |meta| !meta.is_empty(),
-            permit: Arc::new(AtomicU64::new(0)),
-            told,
-        };
-        let companion = Box::new(Heartbeat::new(options, now()));
-        let ours = self.lab.host(number).ours(&self.ring, &[1], Some(companion));
+        let ours = self.lab.host(number).ours(&self.ring, &[1], detection());
         if number > 1 {
             ours.members.join(vec![self.ring.address(1)]);
         }
@@ -92,7 +67,7 @@ impl Attacked {
     fn deaths(&mut self) -> usize {
         let events = |ours: &mut Ours| {
             let is_death = |event: &Event| matches!(event, Event::Dead { .. } | Event::Accused);
-            std::iter::from_fn(|| ours.events.try_recv().ok()).filter(is_death).count()
+            std::iter::from_fn(|| ours.events.try_recv()).filter(is_death).count()
         };
         self.ours.iter_mut().map(events).sum()
     }

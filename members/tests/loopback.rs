@@ -7,9 +7,8 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
-use members::net::{Cause, Members, Options, StartError};
-use members::{Event, Key, Keyring, Settings, State};
-use tokio::sync::mpsc::Receiver;
+use members::net::{Cause, Events, Members, Options, StartError};
+use members::{Command, Detection, Event, Key, Keyring, Settings, State};
 
 const DEADLINE: Duration = Duration::from_secs(30);
 /// Streams that others opened, at the same time (net::places).
@@ -24,11 +23,13 @@ fn options(name: &str, bind: &str) -> Options {
         key: None,
         label: String::new(),
         meta: Vec::new(),
+        detection: Detection::off(),
+        permit: Default::default(),
     }
 }
 
-fn spawn(name: &str) -> (Members, Receiver<Event>) {
-    Members::spawn(options(name, "127.0.0.1:0"), None).unwrap()
+fn spawn(name: &str) -> (Members, Events) {
+    Members::spawn(options(name, "127.0.0.1:0")).unwrap()
 }
 
 fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
@@ -97,7 +98,7 @@ fn streams_of_strangers_from_many_addresses_keep_nobody_from_joining() {
     let with = |name| {
         let options =
             Options { key: key(), settings: settings.clone(), ..options(name, "127.0.0.1:0") };
-        Members::spawn(options, None).unwrap()
+        Members::spawn(options).unwrap()
     };
     let (one, _one) = with("one");
     let mut held = Vec::new();
@@ -127,21 +128,21 @@ fn a_port_that_is_held_is_told_and_a_failed_start_does_no_harm_within_a_runtime(
     let (one, _events) = spawn("one");
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async {
-        let held = Members::spawn(options("two", &one.address().to_string()), None);
+        let held = Members::spawn(options("two", &one.address().to_string()));
         let error = held.err().map(|error| error.to_string()).unwrap_or_default();
         assert!(error.contains("binding the UDP and TCP port"), "{error}");
-        let nameless = Members::spawn(options("", "127.0.0.1:0"), None);
+        let nameless = Members::spawn(options("", "127.0.0.1:0"));
         assert!(matches!(nameless, Err(StartError::Config(_))));
         let label = Options { label: "x".repeat(256), ..options("two", "127.0.0.1:0") };
-        assert!(matches!(Members::spawn(label, None), Err(StartError::Label(_))));
+        assert!(matches!(Members::spawn(label), Err(StartError::Label(_))));
         let (two, mut events) = spawn("two");
         two.join(vec![one.address()]);
         while !matches!(events.recv().await, Some(Event::Joined(_))) {}
-        let mut watch = two.watch();
-        two.set_meta(vec![1]).unwrap();
-        let found = watch.wait_for(|it| it.members.iter().any(|member| *member.meta == [1]));
-        assert!(found.await.is_ok());
-        assert!(two.set_meta(vec![0; 513]).is_err());
+        two.command(Command::SetMeta(vec![1])).unwrap();
+        while !two.snapshot().members.iter().any(|member| *member.meta == [1]) {
+            while !matches!(events.recv().await, Some(Event::MembersChanged)) {}
+        }
+        assert!(two.command(Command::SetMeta(vec![0; 513])).is_err());
         drop(two);
         while events.recv().await.is_some() {}
     });
@@ -151,7 +152,7 @@ fn a_port_that_is_held_is_told_and_a_failed_start_does_no_harm_within_a_runtime(
 #[test]
 fn a_ring_with_a_key_does_not_hear_one_without() {
     let key = || Some(Key::from_secret(b"a secret").into());
-    let with = |name| Members::spawn(Options { key: key(), ..options(name, "127.0.0.1:0") }, None);
+    let with = |name| Members::spawn(Options { key: key(), ..options(name, "127.0.0.1:0") });
     let (one, _one) = with("one").unwrap();
     let (two, _two) = with("two").unwrap();
     let (stranger, mut events) = spawn("stranger");
@@ -172,7 +173,7 @@ fn the_key_is_changed_while_all_go_on() {
         [b"the old key of a ring", b"the new key of a ring"].map(|secret| Key::from_secret(secret));
     let with = |name, key: &Key| {
         let key = Some(key.clone().into());
-        Members::spawn(Options { key, ..options(name, "127.0.0.1:0") }, None).unwrap()
+        Members::spawn(Options { key, ..options(name, "127.0.0.1:0") }).unwrap()
     };
     let ((one, _one), (two, _two)) = (with("one", &old), with("two", &old));
     two.join(vec![one.address()]);
@@ -189,7 +190,7 @@ fn the_key_is_changed_while_all_go_on() {
             changed.set_keys(step.clone());
             told += 1;
             for (from, to, name) in [(&one, &two, "one"), (&two, &one, "two")] {
-                from.set_meta(vec![told]).unwrap();
+                from.command(Command::SetMeta(vec![told])).unwrap();
                 eventually("that the other one hears it", || {
                     let snapshot = to.snapshot();
                     let found = snapshot.members.iter().find(|member| &*member.name == name);

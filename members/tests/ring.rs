@@ -14,7 +14,7 @@ mod lab;
 use std::time::Duration;
 
 use lab::{Judge, Lab, Ours, Ring, now};
-use members::{Event, State};
+use members::{Command, Detection, Event, State};
 
 /// Ours are the first hosts, the judges the others; all join the first, and each has its number as meta data.
 struct Mixed {
@@ -29,7 +29,7 @@ impl Mixed {
         let lab = Lab::new(ours + judges);
         let meta = |number: usize| [u8::try_from(number).unwrap()];
         let first = ring.address(1);
-        let start = |number| lab.host(number).ours(&ring, &meta(number), None);
+        let start = |number| lab.host(number).ours(&ring, &meta(number), Detection::off());
         let running: Vec<Ours> = (1..=ours).map(start).collect();
         for ours in running.iter().skip(1) {
             ours.members.join(vec![first]);
@@ -69,7 +69,7 @@ fn life(ring: Ring, ours: usize, judges: usize) {
     assert_eq!(mixed.judges[0].versions("node-1"), "[1,5,2,0,0,0]");
 
     let long = vec![0xab; 512];
-    mixed.ours[0].members.set_meta(long.clone()).unwrap();
+    mixed.ours[0].members.command(Command::SetMeta(long.clone())).unwrap();
     mixed.judges.last_mut().unwrap().set_meta(&[4, 4]);
     let long = lab::hex(&long);
     mixed.see(&[(1, &long), (2, "02"), (3, "03"), (4, "0404")]);
@@ -87,7 +87,7 @@ fn life(ring: Ring, ours: usize, judges: usize) {
     mixed.see(&[(2, "02"), (3, "03")]);
 
     // Both come back, the one as ours, the other as a judge, in new lives that begin with incarnation 1.
-    let back = mixed.lab.host(1).ours(&mixed.ring, &[0x11], None);
+    let back = mixed.lab.host(1).ours(&mixed.ring, &[0x11], Detection::off());
     back.members.join(vec![mixed.ring.address(2)]);
     let mut judge = mixed.lab.host(4).judge(&mixed.ring, &[0x44]);
     assert_eq!(judge.join(&mixed.ring.address(2).to_string()), 1);
@@ -138,7 +138,7 @@ fn a_crash_is_found_by_both_and_a_restart_with_a_new_incarnation_is_believed() {
     println!("one of ours that was killed was dead for a judge after {:?}", now() - killed);
     mixed.see(&[(2, "02"), (3, "03")]);
 
-    let back = mixed.lab.host(1).ours(&mixed.ring, &[0x11], None);
+    let back = mixed.lab.host(1).ours(&mixed.ring, &[0x11], Detection::off());
     back.members.join(vec![mixed.ring.address(3)]);
     mixed.ours.insert(0, back);
     let mut judge = mixed.lab.host(4).judge(&mixed.ring, &[0x44]);

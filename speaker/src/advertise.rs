@@ -15,7 +15,7 @@ use ipnet::IpNet;
 use crate::eligibility::{Eligibility, Furthest};
 use crate::options::{BgpMode, Options};
 use crate::reason::Withhold;
-use crate::roster::Members;
+use ownership::Members;
 
 /// One prefix as one advertisement has it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

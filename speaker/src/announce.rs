@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use cluster::model::{Node, Service};
+use cluster::model::Service;
 use cluster::{ObjectKey, Snapshot};
 use jiff::Timestamp;
 use l2::Scope;
@@ -17,9 +17,8 @@ pub(crate) use group::{Around, Decided, decide};
 
 use crate::options::Options;
 use crate::reason::Withhold;
-use crate::roster::{Members, PoolOrder};
 use crate::sharing::Sharing;
-use crate::tenure::Tenure;
+use ownership::{Members, PoolOrder, Tenure};
 
 /// The Service annotation of `ferrolb move`: `NODE`, or `NODE@` and an RFC 3339 time until which it holds.
 pub const PREFERRED_NODE_ANNOTATION: &str = "ferrolb.io/preferred-node";
@@ -128,11 +127,6 @@ pub fn announce_sharers(
         Some(service) => decide(key, service, sharing, around).verdicts.into_iter().collect(),
         None => BTreeMap::from([(key.clone(), Withhold::ServiceDeleted.into())]),
     }
-}
-
-/// Whether a node is being emptied.
-pub(crate) fn is_drained(node: &Node, drain_on_cordon: bool) -> bool {
-    node.draining || node.cordoned && drain_on_cordon
 }
 
 /// The node that the annotation asks for, unless its time is over.

@@ -3,7 +3,7 @@
 //! daemon, `ferrolb run` and the simulation drive the same [`Core`], and carry its inputs and effects; they decide nothing.
 //!
 //! ```text
-//!   memberlist, failure detector ──> AgentEvent ──┐            ┌──> RingCommand ───> memberlist, failure detector
+//!   memberlist, failure detector ──> Event ───────┐            ┌──> Command ───────> memberlist, failure detector
 //!   l2 engine: events, links ───────────────────> │            │──> EngineCommand ─> l2 engine
 //!   speakers that the API lists ────────────────> │    Core    │──> RouteChanges ──> BGP sessions
 //!   Snapshot, Dirty ───────> decide, decide_routes│            │──> Notice ────────> log, events, statuses, tables
@@ -23,21 +23,16 @@ use std::time::{Duration, Instant};
 use cluster::Snapshot;
 use jiff::Timestamp;
 use l2::LinkReport;
-use members::Member;
-use members::watch::Standing;
+use members::{Command, Event, Member, Standing};
+use ownership::{Attendance, Facts, Listed, Participation, Passage};
 
 pub use conflicts::Claim;
 pub use decision::Sessions;
-pub use effect::{AgentEvent, Effect, EngineCommand, Notice, Trouble};
+pub use effect::{Effect, EngineCommand, Notice, Trouble};
 
-use crate::attendance::Attendance;
 use crate::herald::Herald;
 use crate::options::Options;
-use crate::participation::{Participation, RingCommand};
-use crate::passage::Passage;
 use crate::postponed::Postponed;
-use crate::register::Listed;
-use crate::roster::Facts;
 use crate::routes::RouteBooks;
 use crate::speaker::Speaker;
 use conflicts::Conflicts;
@@ -49,14 +44,14 @@ const METALLB_TAKEOVER: Duration = Duration::from_millis(300);
 
 /// A moment, by both clocks that decisions need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Moment {
+pub struct ClockReading {
     /// By the monotonic clock: what is waited for goes by this one.
     pub monotonic: Instant,
     /// Microseconds since 1970: what outlives the process or comes from the API goes by this one.
     pub wall: u64,
 }
 
-impl Moment {
+impl ClockReading {
     /// The time of the wall as the API writes it.
     #[must_use]
     pub fn timestamp(self) -> Timestamp {
@@ -105,19 +100,19 @@ pub struct Core {
 impl Core {
     /// Without a memberlist: every known node counts as running a speaker.
     #[must_use]
-    pub fn disabled(options: Options, now: Moment) -> Self {
+    pub fn disabled(options: Options, now: ClockReading) -> Self {
         let participation = Participation::disabled(Arc::clone(&options.node));
         Self::with(options, participation, now)
     }
 
     /// In a memberlist, in which this speaker has said `facts` of itself. With `alone` there is nobody to wait for.
     #[must_use]
-    pub fn new(options: Options, facts: Facts, alone: bool, now: Moment) -> Self {
+    pub fn new(options: Options, facts: Facts, alone: bool, now: ClockReading) -> Self {
         let (node, drain) = (Arc::clone(&options.node), options.drain_on_cordon);
         Self::with(options, Participation::new(node, facts, alone, drain), now)
     }
 
-    fn with(options: Options, participation: Participation, now: Moment) -> Self {
+    fn with(options: Options, participation: Participation, now: ClockReading) -> Self {
         let mut core = Self {
             standing: participation.attendance().standing(),
             participation,
@@ -140,26 +135,38 @@ impl Core {
     // What comes in.
 
     /// The memberlist or the failure detector tells something. `members` are those of the memberlist at this moment.
-    pub fn handle_agent(&mut self, now: Moment, event: AgentEvent, members: &[Member]) {
+    pub fn handle_agent(&mut self, now: ClockReading, event: Event, members: &[Member]) {
         let at = now.monotonic;
         match event {
-            AgentEvent::Members => self.participation.handle_members(at, members.iter()),
-            AgentEvent::Standing(standing) => {
+            Event::MembersChanged => self.participation.handle_members(at, members.iter()),
+            Event::Standing(standing) => {
                 self.participation.handle_standing(at, now.wall, standing);
                 self.participation.handle_members(at, members.iter());
             }
-            AgentEvent::Notice { from, octets } => {
+            Event::Notice { from, octets } => {
                 let claims = self.participation.handle_notice(at, from, &octets, members.iter());
                 let owned = |address| self.speaker.users(address).next().is_some();
                 let released = self.passage.claimed(at, &claims, owned);
                 self.release(released);
             }
-            AgentEvent::Marked { name, mark } => self.participation.handle_mark(at, &name, mark),
-            AgentEvent::Unheard(names) => {
+            Event::Marked { name, mark } => self.participation.handle_mark(at, &name, mark),
+            Event::Unheard(names) => {
                 let changed = self.port.set_unheard(&names);
                 self.tell_trouble(changed);
             }
-            AgentEvent::Departed => self.departed(at),
+            Event::Departed => self.departed(at),
+            // The members as they are say the same.
+            Event::Joined(_)
+            | Event::Left(_)
+            | Event::Updated(_)
+            | Event::Suspected { .. }
+            | Event::Refuted(_)
+            | Event::Accused
+            | Event::Dead { .. }
+            | Event::Conflict { .. }
+            | Event::Contacted { .. }
+            | Event::Joining(_)
+            | Event::Exchanged { .. } => return,
         }
         self.note_standing(at);
         self.check_port(at, false);
@@ -167,13 +174,13 @@ impl Core {
     }
 
     /// The addresses from which the memberlist's port gets what no key of this node opens.
-    pub fn handle_refused(&mut self, now: Moment, other_key: &[IpAddr]) {
+    pub fn handle_refused(&mut self, now: ClockReading, other_key: &[IpAddr]) {
         self.port.set_other_key(other_key);
         self.check_port(now.monotonic, false);
     }
 
     /// Speakers are there, by what the API or the command line says.
-    pub fn handle_listed(&mut self, now: Moment, listed: &Listed) {
+    pub fn handle_listed(&mut self, now: ClockReading, listed: &Listed) {
         self.participation.find(now.monotonic, listed);
         self.port.set_listed(listed);
         self.check_port(now.monotonic, false);
@@ -186,7 +193,7 @@ impl Core {
     }
 
     /// The l2 engine notices something. [`l2::Event`]s about sockets and responders need no decision.
-    pub fn handle_layer2(&mut self, now: Moment, event: &l2::Event) {
+    pub fn handle_layer2(&mut self, now: ClockReading, event: &l2::Event) {
         let at = now.monotonic;
         match event {
             l2::Event::Claimed(address) => self.heard(at, *address),
@@ -211,7 +218,7 @@ impl Core {
     }
 
     /// This speaker is to end: the next decision gives away what it announces. [`Self::has_left`] says when that is over.
-    pub fn terminate(&mut self, now: Moment) {
+    pub fn terminate(&mut self, now: ClockReading) {
         if self.leaving != Leaving::No {
             return;
         }
@@ -221,14 +228,14 @@ impl Core {
             if self.has_decided { Leaving::Deciding } else { Leaving::HandingOver }
         } else {
             // MetalLB's speakers take over only from one that has left.
-            self.effects.push_back(Effect::Agent(RingCommand::Leave));
+            self.effects.push_back(Effect::Agent(Command::Leave));
             Leaving::Departing
         };
         self.go_on();
     }
 
     /// Does what has become due.
-    pub fn expire(&mut self, now: Moment, snapshot: &Snapshot) {
+    pub fn expire(&mut self, now: ClockReading, snapshot: &Snapshot) {
         let at = now.monotonic;
         if let Leaving::Waiting(until) = self.leaving
             && until <= at
@@ -254,7 +261,7 @@ impl Core {
 
     /// When [`Self::expire`] is due.
     #[must_use]
-    pub fn deadline(&self, now: Moment) -> Option<Instant> {
+    pub fn deadline(&self, now: ClockReading) -> Option<Instant> {
         let waiting = match self.leaving {
             Leaving::Waiting(until) => Some(until),
             _ => None,
@@ -267,7 +274,7 @@ impl Core {
         own.chain(told).chain(waiting).min()
     }
 
-    fn own_deadline(&self, now: Moment) -> Option<Instant> {
+    fn own_deadline(&self, now: ClockReading) -> Option<Instant> {
         let own = self.participation.deadline(now.monotonic);
         self.passage.deadline().into_iter().chain(own).min()
     }
@@ -311,7 +318,7 @@ impl Core {
 
     /// Whether a list of the speakers' pods would decide who counts.
     #[must_use]
-    pub fn wants_list(&self, now: Moment) -> bool {
+    pub fn wants_list(&self, now: ClockReading) -> bool {
         self.participation.wants_list(now.monotonic)
     }
 
@@ -385,7 +392,7 @@ impl Core {
         if self.leaving == Leaving::HandingOver && self.passage.is_settled() {
             self.leaving = Leaving::Departing;
             self.pass_commands();
-            self.effects.push_back(Effect::Agent(RingCommand::Leave));
+            self.effects.push_back(Effect::Agent(Command::Leave));
         }
         self.pass_commands();
     }

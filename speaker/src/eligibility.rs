@@ -17,8 +17,8 @@ use crds::labels::Labels;
 
 use crate::options::Options;
 use crate::reason::{Nobody, Withhold};
-use crate::roster::Members;
 use crate::subject::{Endpoints, PoolOf, addresses, given_here, pool};
+use ownership::Members;
 
 /// What is asked of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

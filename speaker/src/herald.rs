@@ -14,8 +14,8 @@ use cluster::{ObjectKey, Snapshot};
 use crate::advertise::{Advertisers, advertisers};
 use crate::options::Options;
 use crate::reason::Withhold;
-use crate::roster::Members;
 use crate::speaker::Speaker;
+use ownership::Members;
 
 /// What lasts shorter than this is not said: endpoints come a moment after their Service, and owners change.
 const LINGER: Duration = Duration::from_secs(3);

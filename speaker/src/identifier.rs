@@ -8,9 +8,9 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use crds::config::Peer;
 
-use crate::election::crc32;
-use crate::fnv::fnv1a;
 use crate::sessions::Way;
+use ownership::election::crc32;
+use ownership::fnv::fnv1a;
 
 /// How many identifiers all routers take: 1.0.0.0 to 223.255.255.255 without 127.0.0.0/8.
 const TAKEN: u64 = 222 << 24;

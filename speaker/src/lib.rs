@@ -11,61 +11,42 @@
 
 mod advertise;
 mod announce;
-mod attendance;
-pub mod blockage;
-mod claims;
 mod conflict_book;
 pub mod core;
-pub mod election;
 mod eligibility;
-mod fnv;
-mod handover;
 pub mod herald;
-mod holdings;
 mod identifier;
-mod joining;
 pub mod metrics;
 #[cfg(feature = "net")]
 pub mod net;
 mod options;
-mod participation;
-mod passage;
 mod postponed;
 mod reason;
-mod register;
 mod report;
-pub mod robustness;
-mod roster;
 mod routes;
 mod sessions;
 mod sharing;
 mod speaker;
 mod subject;
 mod tally;
-mod tenure;
 
 pub use advertise::{Path, advertise};
 pub use announce::{
     Announcement, Circumstances, PREFERRED_NODE_ANNOTATION, Remark, Verdict, announce,
     announce_sharers, preference_ends, preferred_node,
 };
-pub use attendance::Attendance;
-pub use claims::{Changed, Held, Term, Told};
 pub use conflict_book::ConflictBook;
-pub use core::{AgentEvent, Claim, Core, Effect, EngineCommand, Moment, Notice, Sessions, Trouble};
-pub use handover::Handover;
-pub use holdings::Holdings;
+pub use core::{Claim, ClockReading, Core, Effect, EngineCommand, Notice, Sessions, Trouble};
 pub use identifier::{identifier, identifier_of_name, routers_take};
 pub use options::{BgpMode, Options};
-pub use participation::{Participation, RingCommand};
-pub use passage::{Orders, Passage};
+pub use ownership::{
+    Attendance, Facts, Links, Listed, Listing, Member, Members, Modes, NodeLinks, Pod, PoolLinks,
+    PoolOrder, election, transport,
+};
 pub use reason::{Nobody, Withhold};
-pub use register::{Listed, Listing, Pod};
 pub use report::{Report, SHARES};
-pub use roster::{Facts, Links, Member, Members, NodeLinks, PoolLinks, PoolOrder, transport};
 pub use routes::{Advertised, RouteBooks, RouteChanges, RouteOutput};
 pub use sessions::{NoSession, Way, bfd_hops, bfd_profile, families, session};
 pub use sharing::Sharing;
 pub use speaker::{Output, Speaker};
 pub use tally::Tally;
-pub use tenure::{Choice, Modes, Tenure};

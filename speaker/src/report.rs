@@ -8,7 +8,7 @@ use cluster::ObjectKey;
 use cluster::model::{ANNOUNCED_CONDITION, ServiceCondition};
 use crds::ferrolb::Word;
 
-use crate::fnv::fnv1a;
+use ownership::fnv::fnv1a;
 
 /// The number of objects among which the Services are shared out: of 10,000 Services each has about 625.
 pub const SHARES: u8 = 16;

@@ -15,7 +15,7 @@ use std::time::Duration;
 use cluster::Dirty;
 use prometheus::{Registry, TextEncoder};
 use serde_json::{Value, json};
-use speaker::net::{BgpDriver, BgpOptions, SessionNotice, Signal, Style, moment};
+use speaker::net::{BgpDriver, BgpOptions, SessionNotice, Signal, Style, clock_reading};
 use speaker::{Core, Effect};
 use world::{World, node, options, pool, service, slice};
 
@@ -64,7 +64,7 @@ fn series_of(mode: Option<&str>, peers: &[Value]) -> (Vec<String>, usize, Vec<Se
         registry.register(Box::new(driver.collector())).unwrap();
         let all = Dirty { all: true, ..Dirty::default() };
         let (dirty, sessions) = driver.arrange(&world.snapshot, &all);
-        let mut core = Core::disabled(options("a"), moment());
+        let mut core = Core::disabled(options("a"), clock_reading());
         core.decide_routes(&world.snapshot, &dirty, sessions);
         while let Some(effect) = core.poll() {
             if let Effect::Routes { peer, changes } = effect {

@@ -15,12 +15,12 @@ use std::net::IpAddr;
 
 use cluster::model::{Service, TrafficPolicy};
 use cluster::{Dirty, ObjectKey};
+use ownership::{Holdings, Tenure, Told};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use speaker::election::{Candidate, Strategy as Order, winner};
 use speaker::{
-    Circumstances, Facts, Holdings, Member, Members, Modes, Options, Output, Remark, Speaker,
-    Tenure, Told, Withhold,
+    Circumstances, Facts, Member, Members, Modes, Options, Output, Remark, Speaker, Withhold,
 };
 use world::{World, advertisement, key, node, options, pool, service, slice, with};
 

@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The shell around the ring: one thread with a runtime of its own, so that nothing else delays answers to pings. It lives in the
-//! network namespace of the thread that started it. A second protocol may share its UDP port, see [`Companion`].
+//! The shell around an [`Agent`](crate::Agent): one thread with a runtime of its own, so that nothing else delays answers to pings. It
+//! lives in the network namespace of the thread that started it.
 //!
 //! ```text
 //!   Members (any thread)             Runner (thread "members", one)
-//!     join, set_meta, leave ──> commands ──> Ring <──> UDP socket, one ──> Companion, if there is one
-//!     events, members       <─────────────────┘  <──> streams: a task each, 512 at most that others opened
+//!     commands          ──> Agent <──> UDP socket, one, for the memberlist and heartbeats
+//!     events, snapshots <──────┘  <──> streams: a task each, 512 at most that others opened
 //! ```
 
 mod clock;
-mod companion;
-mod heartbeat;
+mod events;
 mod own_address;
 mod places;
 mod refusals;
 mod run;
+mod seal;
 mod sent;
 mod socket;
 mod streams;
@@ -22,20 +22,22 @@ mod streams;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
-pub use companion::{COMPANION, Companion, CompanionCommand, CompanionOutput};
-pub use heartbeat::{Heartbeat, HeartbeatEvent, HeartbeatOptions};
+pub use events::Events;
 pub use refusals::{Cause, Refused};
+pub use seal::Seal;
 
-use crate::{Config, ConfigError, Envelope, Event, Keyring, LabelTooLong, META, Member, Settings};
+use crate::{
+    AgentConfig, Command, Config, ConfigError, Detection, Envelope, Keyring, LabelTooLong, META,
+    Member, Settings,
+};
 
-/// Events that wait for whoever listens; if there are more, he has to look at the members anyway.
-const EVENTS: usize = 1024;
 /// The stack of the thread; it recurses nowhere.
 const STACK: usize = 512 * 1024;
 
@@ -56,6 +58,10 @@ pub struct Options {
     pub label: String,
     /// What is told of us; 512 octets at most.
     pub meta: Vec<u8>,
+    /// How the dead are found, and what makes this member fall silent.
+    pub detection: Detection,
+    /// Where it is kept up to date until when this member may speak, in nanoseconds of `CLOCK_BOOTTIME`; the greatest number is for ever.
+    pub permit: Arc<AtomicU64>,
 }
 
 /// Why a member could not begin.
@@ -98,11 +104,10 @@ pub struct Snapshot {
 
 /// What the callers ask of the thread.
 #[derive(Debug)]
-enum Command {
-    Join(Vec<SocketAddr>),
-    SetMeta(Vec<u8>),
+enum Order {
+    Command(Command),
     Keys(Keyring),
-    Companion(CompanionCommand),
+    /// Leave, and say when the others have been told.
     Leave(SyncSender<()>),
     Stop,
 }
@@ -110,7 +115,7 @@ enum Command {
 /// Ourselves as a member of a ring. Dropping it ends the thread without leaving, as a crash would.
 ///
 /// ```no_run
-/// use members::{Key, Settings, net};
+/// use members::{Detection, Key, Settings, net};
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let options = net::Options {
 ///     name: "node-1".to_owned(),
@@ -120,8 +125,10 @@ enum Command {
 ///     key: Some(Key::from_secret(&std::fs::read("/etc/ml_secret_key/secretkey")?).into()),
 ///     label: String::new(),
 ///     meta: Vec::new(),
+///     detection: Detection::off(),
+///     permit: Default::default(),
 /// };
-/// let (members, mut events) = net::Members::spawn(options, None)?;
+/// let (members, mut events) = net::Members::spawn(options)?;
 /// members.join(vec!["192.0.2.2:7946".parse()?]);
 /// while let Some(event) = events.blocking_recv() {
 ///     println!("{event:?}, {} members", members.snapshot().members.len());
@@ -132,27 +139,23 @@ enum Command {
 /// ```
 #[derive(Debug)]
 pub struct Members {
-    commands: mpsc::UnboundedSender<Command>,
+    orders: mpsc::UnboundedSender<Order>,
     snapshots: watch::Receiver<Arc<Snapshot>>,
     address: SocketAddr,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Members {
-    /// Opens the sockets and starts the thread, in a ring of one. Events that nobody takes are lost, beginning with the newest;
-    /// what counts is in the [`Snapshot`]. When the thread ends, the channel of events does.
-    pub fn spawn(
-        options: Options,
-        companion: Option<Box<dyn Companion>>,
-    ) -> Result<(Self, mpsc::Receiver<Event>), StartError> {
+    /// Opens the sockets and starts the thread, in a ring of one. Of the memberlist's events those that nobody takes are lost, beginning with
+    /// the newest; what counts is in the [`Snapshot`]. When the thread ends, the channel of events does.
+    pub fn spawn(options: Options) -> Result<(Self, Events), StartError> {
         let failed = |call| move |error| StartError::System { call, error };
-        let Options { name, bind, advertise, settings, key, label, meta } = options;
-        let envelope = Envelope::new(
-            &label,
-            key,
-            settings.gossip_verify_incoming,
-            settings.gossip_verify_outgoing,
-        )?;
+        let Options { name, bind, advertise, settings, key, label, meta, detection, permit } =
+            options;
+        let (verify_incoming, verify_outgoing) =
+            (settings.gossip_verify_incoming, settings.gossip_verify_outgoing);
+        let envelope = Envelope::new(&label, key.clone(), verify_incoming, verify_outgoing)?;
+        let seal = Seal { key, label, verify_incoming, verify_outgoing };
         let (udp, tcp) = socket::bind(bind).map_err(failed("binding the UDP and TCP port"))?;
         let bound = tcp.local_addr().map_err(failed("getsockname"))?;
         let address = match advertise {
@@ -164,7 +167,7 @@ impl Members {
             None => bound,
         };
         let seed = clock::random().ok_or_else(|| io::Error::from(io::ErrorKind::Other));
-        let config = Config {
+        let ring = Config {
             name: name.into(),
             address,
             settings,
@@ -172,8 +175,9 @@ impl Members {
             overhead: envelope.overhead(),
             seed: u64::from_ne_bytes(seed.map_err(failed("reading random octets"))?),
         };
-        let (commands, queue) = mpsc::unbounded_channel();
-        let (events, listener) = mpsc::channel(EVENTS);
+        let config = AgentConfig { ring, detection };
+        let (orders, queue) = mpsc::unbounded_channel();
+        let (events, listener) = events::channel();
         let (publish, snapshots) = watch::channel(Arc::default());
         // Also the runtime begins in the thread, and ends there if it fails: in the caller's it might not be dropped.
         let (begun, begin) = sync_channel(1);
@@ -188,10 +192,8 @@ impl Members {
                     .map_err(failed("starting the runtime"));
                 let runner = runtime.and_then(|runtime| {
                     let entered = runtime.enter();
-                    let sockets = (udp, tcp);
-                    let runner = run::Runner::new(
-                        config, envelope, sockets, queue, events, publish, companion,
-                    );
+                    let ends = run::Ends { orders: queue, events, snapshots: publish, permit };
+                    let runner = run::Runner::new(config, (envelope, seal), (udp, tcp), ends);
                     drop(entered);
                     runner.map(|runner| (runtime, runner))
                 });
@@ -207,7 +209,7 @@ impl Members {
             .map_err(failed("starting the thread"))?;
         let died = || Err(failed("starting the thread")(io::ErrorKind::Other.into()));
         begin.recv().unwrap_or_else(|_| died())?;
-        Ok((Self { commands, snapshots, address, thread: Some(thread) }, listener))
+        Ok((Self { orders, snapshots, address, thread: Some(thread) }, listener))
     }
 
     /// Where the others reach us.
@@ -216,28 +218,26 @@ impl Members {
         self.address
     }
 
-    /// Exchanges states with whoever listens there; an [`Event::Contacted`] tells of each how it went. Comes back after leaving.
+    /// As [`Command::Join`]. An [`Event::Contacted`](crate::Event::Contacted) tells of each how it went.
     pub fn join(&self, addresses: Vec<SocketAddr>) {
-        self.command(Command::Join(addresses));
+        self.order(Order::Command(Command::Join(addresses)));
     }
 
-    /// Tells the others new meta data; what changes within a second is told together.
-    pub fn set_meta(&self, meta: Vec<u8>) -> Result<(), ConfigError> {
-        if meta.len() > META {
+    /// Asks for something.
+    ///
+    /// # Errors
+    /// When meta data is too long.
+    pub fn command(&self, command: Command) -> Result<(), ConfigError> {
+        if matches!(&command, Command::SetMeta(meta) if meta.len() > META) {
             return Err(ConfigError::Meta);
         }
-        self.command(Command::SetMeta(meta));
+        self.order(Order::Command(command));
         Ok(())
     }
 
-    /// Seals and opens by these keys from now, the companion too. It does nothing where there was no key.
+    /// Seals and opens by these keys from now, heartbeats too. It does nothing where there was no key.
     pub fn set_keys(&self, keys: Keyring) {
-        self.command(Command::Keys(keys));
-    }
-
-    /// Asks something of the companion.
-    pub fn companion(&self, command: CompanionCommand) {
-        self.command(Command::Companion(command));
+        self.order(Order::Keys(keys));
     }
 
     /// What is known at the moment.
@@ -246,28 +246,22 @@ impl Members {
         Arc::clone(&self.snapshots.borrow())
     }
 
-    /// Becomes new whenever a member changed. Closed when the thread has ended.
-    #[must_use]
-    pub fn watch(&self) -> watch::Receiver<Arc<Snapshot>> {
-        self.snapshots.clone()
-    }
-
     /// Tells the others that we leave, and waits until they have heard it, or as long as given. Whether they have. It blocks.
     pub fn leave(&self, timeout: Duration) -> bool {
         let (done, wait) = sync_channel(1);
-        self.command(Command::Leave(done));
+        self.order(Order::Leave(done));
         wait.recv_timeout(timeout).is_ok()
     }
 
-    fn command(&self, command: Command) {
+    fn order(&self, order: Order) {
         // The other end is gone only when the thread has panicked, which is told when it is joined.
-        drop(self.commands.send(command));
+        drop(self.orders.send(order));
     }
 }
 
 impl Drop for Members {
     fn drop(&mut self) {
-        self.command(Command::Stop);
+        self.order(Order::Stop);
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The loop of the thread: carry out what the ring and its companion want, wait, feed them what came. Datagrams are always taken
+//! The loop of the thread: carry out what the agent wants, wait, feed it what came. Datagrams are always taken
 //! before a deadline is looked at, so that a thread that was held up does not take its own delay for the others' silence.
 
 mod traffic;
@@ -7,6 +7,7 @@ mod traffic;
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
@@ -16,12 +17,13 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
-use super::clock::{now, random, until};
+use super::clock::{moment, now, random, time_of_day};
+use super::events::EventSender;
 use super::sent::Sent;
 use super::socket::Batch;
 use super::streams::{Door, StreamEvent, Streams};
-use super::{Command, Companion, CompanionCommand, CompanionOutput, Snapshot, StartError, socket};
-use crate::{Config, Envelope, Event, Input, Keyring, Output, Ring};
+use super::{Order, Seal, Snapshot, StartError, socket};
+use crate::{Agent, AgentConfig, Command, Envelope, Event, Input, Keyring, Lease, Moment, Output};
 
 /// What streams may have to tell before they wait.
 const TOLD: usize = 32;
@@ -34,9 +36,19 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// How long accepting pauses when the system has no descriptor left.
 const EXHAUSTED: Duration = Duration::from_millis(100);
 
+/// The thread's ends of what it shares with the callers.
+pub(super) struct Ends {
+    pub(super) orders: mpsc::UnboundedReceiver<Order>,
+    pub(super) events: EventSender,
+    pub(super) snapshots: watch::Sender<Arc<Snapshot>>,
+    /// Until when this member may speak.
+    pub(super) permit: Arc<AtomicU64>,
+}
+
 pub(super) struct Runner {
-    ring: Ring,
-    companion: Option<Box<dyn Companion>>,
+    agent: Agent,
+    seal: Seal,
+    ends: Ends,
     udp: AsyncFd<UdpSocket>,
     tcp: tokio::net::TcpListener,
     streams: Streams,
@@ -48,11 +60,10 @@ pub(super) struct Runner {
     next_request: u64,
     next_accepted: u64,
     tcp_timeout: Duration,
-    commands: mpsc::UnboundedReceiver<Command>,
-    events: mpsc::Sender<Event>,
-    snapshots: watch::Sender<Arc<Snapshot>>,
     departing: Vec<SyncSender<()>>,
     changed: bool,
+    /// What is told when the members are published.
+    telling: Vec<Event>,
     published: Instant,
     /// There may be more datagrams.
     more: bool,
@@ -62,21 +73,19 @@ pub(super) struct Runner {
 
 impl Runner {
     pub(super) fn new(
-        config: Config,
-        envelope: Envelope,
+        config: AgentConfig,
+        (envelope, seal): (Envelope, Seal),
         (udp, tcp): (UdpSocket, TcpListener),
-        commands: mpsc::UnboundedReceiver<Command>,
-        events: mpsc::Sender<Event>,
-        snapshots: watch::Sender<Arc<Snapshot>>,
-        companion: Option<Box<dyn Companion>>,
+        ends: Ends,
     ) -> Result<Self, StartError> {
         let failed = |error| StartError::System { call: "registering the sockets", error };
-        let current = now();
-        let tcp_timeout = config.settings.tcp_timeout;
+        let current = moment();
+        let tcp_timeout = config.ring.settings.tcp_timeout;
         let (stream_sender, stream_events) = mpsc::channel(TOLD);
         let mut runner = Self {
-            ring: Ring::new(config, current)?,
-            companion,
+            agent: Agent::new(config, current)?,
+            seal,
+            ends,
             udp: socket::register(udp).map_err(failed)?,
             tcp: tokio::net::TcpListener::from_std(tcp).map_err(failed)?,
             streams: Streams {
@@ -91,12 +100,10 @@ impl Runner {
             next_request: 0,
             next_accepted: 0,
             tcp_timeout,
-            commands,
-            events,
-            snapshots,
             departing: Vec::new(),
             changed: true,
-            published: current,
+            telling: Vec::new(),
+            published: current.monotonic,
             more: false,
             refused: 0,
         };
@@ -110,27 +117,30 @@ impl Runner {
         loop {
             self.carry_out();
             self.publish();
-            if let Some(companion) = &mut self.companion {
-                companion.published();
+            for event in self.telling.drain(..) {
+                self.ends.events.send(event);
             }
             self.gather();
             if !self.turn(&mut batch).await {
                 return;
             }
+            // What arrived before this moment counts, also if the thread was held up since the wait ended.
             let current = now();
-            if self.deadline().is_some_and(|at| at <= current) {
-                // What arrived before this moment counts, also if the thread was held up since the wait ended.
+            if self.agent.deadline() <= current {
                 self.receive(&mut batch);
-                self.expire(current);
+                let time_of_day = Some(time_of_day());
+                let current = Moment { monotonic: current, ..moment() };
+                self.agent.handle(current, Input::Deadline { time_of_day });
+                self.renew();
             }
         }
     }
 
     /// Waits for one thing and handles it; whether to go on.
     async fn turn(&mut self, batch: &mut Batch) -> bool {
-        let deadline = self.deadline().map(tokio::time::Instant::from_std);
+        let deadline = tokio::time::Instant::from_std(self.agent.deadline());
         tokio::select! {
-            command = self.commands.recv() => return self.command(command),
+            order = self.ends.orders.recv() => return self.order(order),
             // Readiness is told once.
             () = std::future::ready(()), if self.more => self.receive(batch),
             ready = self.udp.ready(Interest::READABLE | Interest::ERROR) => {
@@ -160,7 +170,7 @@ impl Runner {
                     tracing::error!(%error, "a task of a stream failed");
                 }
             }
-            () = until(deadline) => {}
+            () = tokio::time::sleep_until(deadline) => {}
         }
         true
     }
@@ -168,62 +178,51 @@ impl Runner {
     /// Lets come what is expected at about this time. The thread sleeps: the runtime would be woken by each datagram.
     fn gather(&mut self) {
         let current = now();
-        let Some(companion) = &self.companion else { return };
         let refused = self.streams.door.refusals().total();
         let flood = refused.saturating_sub(std::mem::replace(&mut self.refused, refused)) > FLOOD;
         if flood {
             return;
         }
-        if let Some(until) = companion.gathers_until(current) {
+        if let Some(until) = self.agent.gathers_until(current) {
             std::thread::sleep(until.saturating_duration_since(current));
             self.more = true;
         }
     }
 
-    fn deadline(&self) -> Option<Instant> {
-        let companion = self.companion.as_ref().and_then(|companion| companion.deadline());
-        self.ring.deadline().into_iter().chain(companion).min()
+    /// Gives the agent an input of this moment.
+    fn handle(&mut self, input: Input<'_>) {
+        self.agent.handle(moment(), input);
+        self.renew();
     }
 
-    fn expire(&mut self, now: Instant) {
-        if self.ring.deadline().is_some_and(|at| at <= now) {
-            self.ring.handle(now, Input::Deadline);
-        }
-        if let Some(companion) = &mut self.companion
-            && companion.deadline().is_some_and(|at| at <= now)
-        {
-            companion.expire(now);
-        }
+    /// Until when this member may speak, for those who do.
+    fn renew(&self) {
+        let until = match self.agent.lease() {
+            Lease::None => 0,
+            Lease::Until(time) => u64::try_from(time.as_nanos()).unwrap_or(u64::MAX),
+            Lease::Unlimited => u64::MAX,
+        };
+        self.ends.permit.store(until, Ordering::Release);
     }
 
-    fn command(&mut self, command: Option<Command>) -> bool {
-        let now = now();
+    fn order(&mut self, order: Option<Order>) -> bool {
         // What we are ourselves is told without an event.
         self.changed = true;
-        match command {
-            Some(Command::Join(addresses)) => self.ring.join(now, addresses),
-            // Its length was looked at by the caller.
-            Some(Command::SetMeta(meta)) => drop(self.ring.set_meta(now, &meta)),
-            Some(Command::Keys(keys)) => self.set_keys(now, keys),
-            Some(Command::Companion(command)) => {
-                if let Some(companion) = &mut self.companion {
-                    companion.command(now, command);
-                }
-            }
-            Some(Command::Leave(done)) => {
+        match order {
+            Some(Order::Command(command)) => self.handle(Input::Command(command)),
+            Some(Order::Keys(keys)) => self.set_keys(keys),
+            Some(Order::Leave(done)) => {
                 self.departing.push(done);
-                self.ring.leave(now);
+                self.handle(Input::Command(Command::Leave));
             }
-            Some(Command::Stop) | None => return false,
+            Some(Order::Stop) | None => return false,
         }
         true
     }
 
-    fn set_keys(&mut self, now: Instant, keys: Keyring) {
+    fn set_keys(&mut self, keys: Keyring) {
         self.streams.envelope = Arc::new(self.streams.envelope.with_keys(keys.clone()));
-        if let Some(companion) = &mut self.companion {
-            companion.command(now, CompanionCommand::Keys(keys));
-        }
+        self.seal.key = self.seal.key.take().map(|_| keys);
     }
 
     /// Accepts a stream and those that wait behind it, though not for ever.
@@ -249,72 +248,65 @@ impl Runner {
     }
 
     fn stream_event(&mut self, event: StreamEvent) {
-        let now = now();
         match event {
             StreamEvent::Request { octets, answer } => {
                 let stream = self.next_request;
                 self.next_request += 1;
                 self.answers.insert(stream, answer);
-                self.ring.handle(now, Input::Request { stream, octets: &octets });
+                self.handle(Input::Request { stream, octets: &octets });
             }
             // The task may have run out of time.
             StreamEvent::Opened { stream, message } => {
-                drop(message.send(self.ring.stream_message(stream)));
+                drop(message.send(self.agent.stream_message(stream)));
             }
             StreamEvent::Response { stream, result } => {
                 let result = result.as_deref().map_err(String::as_str);
-                self.ring.handle(now, Input::Response { stream, result });
+                self.handle(Input::Response { stream, result });
             }
         }
     }
 
-    /// Does what the ring and its companion want, until neither wants anything.
+    /// Does what the agent wants, until it wants nothing.
     fn carry_out(&mut self) {
-        loop {
-            if let Some(output) = self.ring.poll() {
-                self.carry_out_for_ring(output);
-            } else if let Some(output) = self.companion.as_mut().and_then(|it| it.poll()) {
-                self.carry_out_for_companion(output);
-            } else {
-                return;
-            }
-        }
-    }
-
-    fn carry_out_for_ring(&mut self, output: Output) {
-        match output {
-            Output::Packet { to, octets } => match random() {
-                Some(nonce) => {
-                    let datagram = self.streams.envelope.seal_packet(nonce, &octets);
-                    if !self.send(to, &datagram) {
-                        self.ring.handle(now(), Input::Unreachable { to, port_closed: false });
+        while let Some(output) = self.agent.poll() {
+            self.renew();
+            match output {
+                Output::Packet { to, octets } => self.send_packet(to, &octets),
+                Output::Heartbeat { to, message } => {
+                    if let Some(datagram) = self.seal.seal(&message) {
+                        // The failure detector notices itself when nothing comes back.
+                        self.send(to, &datagram);
                     }
                 }
-                None => tracing::error!("no random octets: a packet was not sent"),
-            },
-            Output::Open { stream, to, timeout } => {
-                self.tasks.spawn(self.streams.clone().ask(stream, to, timeout));
+                Output::Open { stream, to, timeout } => {
+                    self.tasks.spawn(self.streams.clone().ask(stream, to, timeout));
+                }
+                Output::Answer { stream, octets } => self.answer(stream, Some(octets)),
+                Output::Refuse { stream } => self.answer(stream, None),
+                Output::Event(event) => self.event(event),
+                Output::StoodStill(time) => tracing::warn!(
+                    event = "standstill",
+                    ?time,
+                    "this process stood still; it is silent until the others confirm it"
+                ),
+                Output::DeclaredDead { name, cause } => tracing::warn!(
+                    event = "memberDead",
+                    member = &*name,
+                    ?cause,
+                    "a speaker is dead: nobody hears it"
+                ),
             }
-            Output::Answer { stream, octets } => self.answer(stream, Some(octets)),
-            Output::Refuse { stream } => self.answer(stream, None),
-            Output::Event(event) => self.event(event),
         }
     }
 
-    fn carry_out_for_companion(&mut self, output: CompanionOutput) {
-        let now = now();
-        match output {
-            // It notices itself when nothing comes back.
-            CompanionOutput::Send { to, octets } => drop(self.send(to, &octets)),
-            CompanionOutput::DeclareDead(name) => self.ring.declare_dead(now, &name),
-            CompanionOutput::Vouch(name) => self.ring.vouch(now, &name),
-            CompanionOutput::Reappear => self.ring.reappear(now),
-            CompanionOutput::Exchange(name) => self.ring.exchange(now, &name),
-            CompanionOutput::SetMeta(meta) => {
-                if let Err(error) = self.ring.set_meta(now, &meta) {
-                    tracing::error!(%error, "meta data was not told");
-                }
-            }
+    fn send_packet(&mut self, to: SocketAddr, octets: &[u8]) {
+        let Some(nonce) = random() else {
+            tracing::error!("no random octets: a packet was not sent");
+            return;
+        };
+        let datagram = self.streams.envelope.seal_packet(nonce, octets);
+        if !self.send(to, &datagram) {
+            self.handle(Input::Unreachable(to));
         }
     }
 
@@ -326,33 +318,26 @@ impl Runner {
     }
 
     fn event(&mut self, event: Event) {
-        if let Some(companion) = &mut self.companion {
-            companion.member_event(now(), &event);
-        }
-        match event {
+        match &event {
+            Event::MembersChanged => {
+                self.changed = true;
+                return;
+            }
             Event::Departed => {
                 for done in self.departing.drain(..) {
                     // He may have stopped waiting.
                     let _ = done.try_send(());
                 }
             }
-            Event::Contacted { to, error: Some(ref error) } => {
+            Event::Contacted { to, error: Some(error) } => {
                 tracing::debug!(%to, %error, "joining was in vain");
             }
-            Event::Contacted { error: None, .. }
-            | Event::Conflict { .. }
-            | Event::Accused
-            | Event::Joining(_)
-            | Event::Exchanged { .. } => {}
-            Event::Joined(_)
-            | Event::Left(_)
-            | Event::Updated(_)
-            | Event::Suspected { .. }
-            | Event::Refuted(_)
-            | Event::Dead { .. } => self.changed = true,
+            _ => {}
         }
-        if let Err(mpsc::error::TrySendError::Full(event)) = self.events.try_send(event) {
-            tracing::debug!(?event, "nobody takes the events of the ring");
+        if event.is_of_memberlist() {
+            self.ends.events.send(event);
+        } else {
+            self.telling.push(event);
         }
     }
 
@@ -377,19 +362,22 @@ impl Runner {
         }
         self.published = current;
         self.tell_refusals(current);
-        let health_score = self.ring.health_score();
+        let health_score = self.agent.health_score();
         let refused = self.streams.door.refusals().refused(current);
-        let discarded = self.ring.discarded() + self.streams.door.refusals().total();
-        self.snapshots.send_if_modified(|snapshot| {
+        let discarded = self.agent.discarded() + self.streams.door.refusals().total();
+        let news = self.ends.snapshots.send_if_modified(|snapshot| {
             let same = snapshot.health_score == health_score
                 && snapshot.discarded == discarded
                 && snapshot.refused == refused;
             let news = changed || snapshot.refused != refused;
             if changed || !same {
-                let members = self.ring.members().collect();
+                let members = self.agent.members().collect();
                 *snapshot = Arc::new(Snapshot { members, health_score, discarded, refused });
             }
             news
         });
+        if news {
+            self.ends.events.send(Event::MembersChanged);
+        }
     }
 }

@@ -279,7 +279,7 @@ impl Ring {
         }
     }
 
-    /// Forgets one that is gone, or else one that neither we nor a companion ever reached; of those the one of which nothing new was heard
+    /// Forgets one that is gone, or else one that neither we nor the failure detector ever reached; of those the one of which nothing new was heard
     /// for longest. Whether there was any: who is there is not pushed out by names that somebody made up.
     fn make_room(&mut self) -> bool {
         let us = &self.name;

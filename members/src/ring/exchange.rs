@@ -78,8 +78,9 @@ impl Ring {
         })
     }
 
-    /// A message on a stream that somebody opened.
-    pub(super) fn request(&mut self, now: Instant, stream: u64, octets: &[u8]) {
+    /// Somebody opened a stream, which the caller gives a number, and sent a message; label and encryption are off.
+    /// [`Output::Answer`] or [`Output::Refuse`] follows in the same turn.
+    pub fn request(&mut self, now: Instant, stream: u64, octets: &[u8]) {
         let answer = match StreamMessage::decode(octets) {
             Ok(StreamMessage::PushPull(body)) => {
                 // The answer is what we knew before.
@@ -108,8 +109,8 @@ impl Ring {
         });
     }
 
-    /// What became of a stream of ours.
-    pub(super) fn response(&mut self, now: Instant, stream: u64, result: Result<&[u8], &str>) {
+    /// The end of a stream of [`Output::Open`]: the answer, its label and encryption off, or why there is none. To be told once for each.
+    pub fn response(&mut self, now: Instant, stream: u64, result: Result<&[u8], &str>) {
         let Some(purpose) = self.exchanges.remove(&stream) else { return };
         match purpose {
             Purpose::Ping { sequence, .. } => self.answered_over_tcp(sequence, result),

@@ -198,8 +198,8 @@ impl Ring {
         }
     }
 
-    /// Nothing can be sent there: others need not wait to be asked.
-    pub(super) fn unreachable(&mut self, now: Instant, to: SocketAddr, port_closed: bool) {
+    /// A packet to there could not be sent, or (`port_closed`) the host says that nobody listens there: others need not wait to be asked.
+    pub fn unreachable(&mut self, now: Instant, to: SocketAddr, port_closed: bool) {
         if port_closed {
             for record in self.records.values_mut().filter(|record| record.to() == to) {
                 record.closed = Some(now);

@@ -26,7 +26,7 @@ pub(super) struct Record {
     pub(super) suspicion: Option<Suspicion>,
     /// The other address that somebody last claimed for it.
     pub(super) conflict: Option<SocketAddr>,
-    /// Whether it has answered us, or a companion has heard it.
+    /// Whether it has answered us, or the failure detector has heard it.
     pub(super) reached: bool,
     /// When its host last said that nobody listens at its port.
     pub(super) closed: Option<Instant>,

@@ -68,7 +68,7 @@ impl One {
 
     fn hear(&mut self, message: &Message<'_>) {
         let octets = message.encode();
-        self.ring.handle(self.now, Input::Packet { from: address(9), octets: &octets });
+        self.ring.receive(self.now, address(9), &octets);
     }
 
     fn outputs(&mut self) -> Vec<Output> {
@@ -110,7 +110,7 @@ impl One {
         let end = self.now + time;
         while let Some(at) = self.ring.deadline().filter(|at| *at <= end) {
             self.now = at;
-            self.ring.handle(at, Input::Deadline);
+            self.ring.expire(at);
         }
         self.now = end;
     }
@@ -125,7 +125,7 @@ impl One {
         loop {
             let at = self.ring.deadline().unwrap();
             self.now = at;
-            self.ring.handle(at, Input::Deadline);
+            self.ring.expire(at);
             if let Some(ping) = self.sent().into_iter().find(|sent| sent.kind == 0) {
                 return ping;
             }

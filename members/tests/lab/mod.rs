@@ -15,13 +15,13 @@ mod judge;
 use std::fs::File;
 use std::net::SocketAddr;
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use members::net::{Companion, Members, Options};
-use members::{Event, Key, Settings, State};
-use tokio::sync::mpsc::Receiver;
+use members::net::{Events, Members, Options};
+use members::quorum::Fencing;
+use members::{Detection, Event, Key, Settings, State};
 
 pub(crate) use judge::Judge;
 
@@ -30,6 +30,20 @@ pub(crate) const PORT: u16 = 7946;
 pub(crate) const SECRET: &str = "abcdefghijklmnopqrstuv";
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
+/// No run of a member has the number of another one.
+static SESSIONS: AtomicU64 = AtomicU64::new(1);
+
+/// Among members with metadata, which all speak the heartbeat.
+pub(crate) fn detection() -> Detection {
+    Detection {
+        fencing: Fencing::Majority,
+        session: SESSIONS.fetch_add(1, Ordering::Relaxed),
+        start_wait: Duration::from_secs(2),
+        alone: false,
+        speaks: |meta| !meta.is_empty(),
+        ..Detection::off()
+    }
+}
 
 /// Suspicion takes a second or so.
 pub(crate) const CONFIG: &str = r#"{
@@ -59,6 +73,8 @@ pub(crate) struct Ring {
     pub(crate) label: &'static str,
     pub(crate) compressed: bool,
     pub(crate) ipv6: bool,
+    /// As MetalLB's file of it.
+    pub(crate) config: String,
     /// Octets of a file with the judges' configuration and of one with their secret live here.
     pub(crate) files: std::sync::Arc<Files>,
 }
@@ -70,7 +86,7 @@ pub(crate) struct Files(pub(crate) String);
 /// One of ours.
 pub(crate) struct Ours {
     pub(crate) members: Members,
-    pub(crate) events: Receiver<Event>,
+    pub(crate) events: Events,
 }
 
 /// What a member knows of another one.
@@ -134,7 +150,14 @@ impl Ring {
         std::fs::write(folder.join("config.json"), CONFIG).unwrap();
         std::fs::write(folder.join("secret"), SECRET).unwrap();
         let files = Files(folder.display().to_string());
-        Self { encrypted: false, label: "", compressed: true, ipv6: false, files: files.into() }
+        let (config, files) = (CONFIG.to_owned(), files.into());
+        Self { encrypted: false, label: "", compressed: true, ipv6: false, config, files }
+    }
+
+    /// With other times and numbers.
+    pub(crate) fn with(self, config: &str) -> Self {
+        std::fs::write(format!("{}/config.json", self.files.0), config).unwrap();
+        Self { config: config.to_owned(), ..self }
     }
 
     pub(crate) fn address(&self, number: usize) -> SocketAddr {
@@ -152,7 +175,7 @@ impl Ring {
     }
 
     pub(crate) fn settings(&self) -> Settings {
-        let settings = Settings::from_json(CONFIG).unwrap();
+        let settings = Settings::from_json(&self.config).unwrap();
         Settings { enable_compression: self.compressed, ..settings }
     }
 }
@@ -224,13 +247,8 @@ impl Host {
         thread.join().unwrap()
     }
 
-    /// One of ours, with the meta data in hexadecimal.
-    pub(crate) fn ours(
-        &self,
-        ring: &Ring,
-        meta: &[u8],
-        companion: Option<Box<dyn Companion>>,
-    ) -> Ours {
+    /// One of ours, that says `meta` of itself.
+    pub(crate) fn ours(&self, ring: &Ring, meta: &[u8], detection: Detection) -> Ours {
         let options = Options {
             name: format!("node-{}", self.number),
             bind: ring.address(self.number),
@@ -239,9 +257,11 @@ impl Host {
             key: ring.encrypted.then(|| Key::from_secret(SECRET.as_bytes()).into()),
             label: ring.label.to_owned(),
             meta: meta.to_vec(),
+            detection,
+            permit: Default::default(),
         };
         let _guard = STARTS.lock().unwrap_or_else(PoisonError::into_inner);
-        let (members, events) = self.inside(|| Members::spawn(options, companion)).unwrap();
+        let (members, events) = self.inside(|| Members::spawn(options)).unwrap();
         Ours { members, events }
     }
 
@@ -279,9 +299,9 @@ impl Ours {
         eventually(what, || {
             loop {
                 match self.events.try_recv() {
-                    Ok(event) if wanted(&event) => return Ok(event),
-                    Ok(event) => seen.push(event),
-                    Err(_) => return Err(format!("{seen:?}")),
+                    Some(event) if wanted(&event) => return Ok(event),
+                    Some(event) => seen.push(event),
+                    None => return Err(format!("{seen:?}")),
                 }
             }
         })

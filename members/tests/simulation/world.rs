@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use members::{Config, Event, Input, Output, Ring, Settings, State};
+use members::{Config, Event, Output, Ring, Settings, State};
 
 /// What is on its way, by the time of its arrival and in the order of its departure.
 type Arrivals = BinaryHeap<Reverse<(Duration, u64, usize, Arrival)>>;
@@ -256,23 +256,23 @@ impl World {
         let ring = &mut self.nodes[index].ring;
         match arrival {
             Arrival::Packet { from, octets } => {
-                ring.handle(now, Input::Packet { from: address(from), octets: &octets });
+                ring.receive(now, address(from), &octets);
             }
             Arrival::Response { stream, result } => {
                 let result = result.as_deref().map_err(String::as_str);
-                ring.handle(now, Input::Response { stream, result });
+                ring.response(now, stream, result);
             }
             Arrival::Request { from, stream, octets } => {
                 self.departures += 1;
                 let number = self.departures;
                 self.asked.insert(number, (from, stream));
-                ring.handle(now, Input::Request { stream: number, octets: &octets });
+                ring.request(now, number, &octets);
             }
             Arrival::Wake => {
                 self.nodes[index].woken_at = None;
                 let ring = &mut self.nodes[index].ring;
                 if ring.deadline().is_some_and(|deadline| deadline <= now) {
-                    ring.handle(now, Input::Deadline);
+                    ring.expire(now);
                 }
             }
         }
@@ -320,6 +320,9 @@ impl World {
                 Output::Event(event) => {
                     let at = self.now;
                     self.nodes[index].events.push((at, event));
+                }
+                Output::Heartbeat { .. } | Output::StoodStill(_) | Output::DeclaredDead { .. } => {
+                    unreachable!("that is not the memberlist's")
                 }
             }
         }

@@ -12,10 +12,10 @@ use l2::Scope;
 
 use super::group::Around;
 use super::{Announcement, Circumstances};
-use crate::election::{Candidate, Strategy};
 use crate::eligibility::{Eligibility, Furthest};
 use crate::reason::Withhold;
-use crate::roster::Allowed;
+use ownership::Allowed;
+use ownership::election::{Candidate, Strategy};
 
 /// See the module's head.
 pub(super) struct Entrant<'a> {

@@ -16,12 +16,12 @@ use cluster::model::Service;
 use cluster::{ObjectKey, Snapshot};
 
 use super::entrant::Entrant;
-use super::{Circumstances, Remark, Verdict, is_drained, preferred_node};
-use crate::election::{Candidate, Strategy, winner};
+use super::{Circumstances, Remark, Verdict, preferred_node};
 use crate::options::Options;
 use crate::reason::Withhold;
 use crate::sharing::Sharing;
-use crate::tenure::Choice;
+use ownership::election::{Candidate, Strategy, winner};
+use ownership::{Choice, is_drained};
 
 /// What a decision looks at.
 #[derive(Clone, Copy)]

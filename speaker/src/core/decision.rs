@@ -11,12 +11,13 @@ use jiff::Timestamp;
 use l2::{LinkReport, NoResponder};
 
 use super::effect::{Effect, EngineCommand, Notice};
-use super::{Core, Leaving, Moment};
+use super::{ClockReading, Core, Leaving};
 use crate::announce::{Circumstances, preference_ends};
 use crate::herald;
-use crate::passage::Orders;
 use crate::reason::Withhold;
-use crate::roster::{PoolOrder, transport};
+use crate::speaker::Output;
+use ownership::{Orders, Withdrawal};
+use ownership::{PoolOrder, transport};
 
 /// What L2 decisions depend on besides the objects and the members.
 #[derive(Debug, Default)]
@@ -40,7 +41,7 @@ pub struct Sessions {
 
 impl Layer2 {
     /// When a wish for a node ends.
-    pub(super) fn deadline(&self, now: Moment) -> Option<Instant> {
+    pub(super) fn deadline(&self, now: ClockReading) -> Option<Instant> {
         self.preferences_end.map(|end| {
             let left = end.duration_since(now.timestamp());
             now.monotonic + Duration::try_from(left).unwrap_or_default()
@@ -48,7 +49,7 @@ impl Layer2 {
     }
 
     /// Marks everything as dirty when the node's interfaces are others than before, or a wish has ended.
-    fn consider(&mut self, now: Moment, node: &str, snapshot: &Snapshot, dirty: &mut Dirty) {
+    fn consider(&mut self, now: ClockReading, node: &str, snapshot: &Snapshot, dirty: &mut Dirty) {
         let time = now.timestamp();
         let transport = transport(snapshot.nodes().get(node), &self.links);
         let interfaces = usable(&self.links);
@@ -75,6 +76,16 @@ impl Layer2 {
     }
 }
 
+/// The output as the handover has it.
+fn withdrawal(output: &Output) -> Option<Withdrawal<'_>> {
+    let Output::Withdrawn { announcement, reason, successor, .. } = output else { return None };
+    Some(Withdrawal {
+        addresses: &announcement.addresses,
+        successor: successor.as_deref(),
+        leaves: matches!(reason, Withhold::Leaving),
+    })
+}
+
 /// Every interface but the excluded ones, also those that are down (contract 4.4).
 fn usable(links: &[LinkReport]) -> BTreeSet<Box<str>> {
     let excluded = |link: &&LinkReport| matches!(link.arp_reason, Some(NoResponder::Excluded));
@@ -86,7 +97,7 @@ impl Core {
     /// waits, and gets later what is dirty now. Nothing else waits: `dirty` says afterwards what BGP is to decide in any case.
     ///
     /// A speaker that has given everything away decides no more.
-    pub fn decide(&mut self, now: Moment, snapshot: &Snapshot, dirty: &mut Dirty) -> bool {
+    pub fn decide(&mut self, now: ClockReading, snapshot: &Snapshot, dirty: &mut Dirty) -> bool {
         if !matches!(self.leaving, Leaving::No | Leaving::Deciding) {
             return true;
         }
@@ -106,7 +117,12 @@ impl Core {
     }
 
     /// Returns all that was decided again: a change of the links is nothing to BGP, which `dirty` is for.
-    fn decide_layer2(&mut self, now: Moment, snapshot: &Snapshot, dirty: &mut Dirty) -> Dirty {
+    fn decide_layer2(
+        &mut self,
+        now: ClockReading,
+        snapshot: &Snapshot,
+        dirty: &mut Dirty,
+    ) -> Dirty {
         let at = now.monotonic;
         self.participation.consider(at, now.wall, snapshot, &self.layer2.links, dirty);
         self.check_port(at, false);
@@ -128,7 +144,9 @@ impl Core {
             let outputs = self.speaker.reconcile(snapshot, &layer2_dirty, &circumstances);
             // Those that share an address with what was dirty.
             layer2_dirty.services.extend(self.speaker.redecided().iter().cloned());
-            let orders = self.passage.carry_out(at, &mut self.speaker, &outputs, members, passes);
+            let withdrawals = outputs.iter().filter_map(withdrawal);
+            let changes = self.speaker.take_changes();
+            let orders = self.passage.carry_out(at, withdrawals, changes, members, passes);
             self.participation.carried_out(&orders);
             self.command_engine(orders);
             let notices = outputs.into_iter().map(|output| Effect::Notice(Notice::Layer2(output)));
@@ -164,7 +182,7 @@ impl Core {
     }
 
     /// The words about the Services that were decided again.
-    fn consider_words(&mut self, now: Moment, snapshot: &Snapshot, dirty: &Dirty) {
+    fn consider_words(&mut self, now: ClockReading, snapshot: &Snapshot, dirty: &Dirty) {
         let (members, speaker) = (self.participation.attendance().members(), &self.speaker);
         let mut consider = |service: &ObjectKey| {
             let word = herald::word(service, snapshot, speaker, members, speaker.options());

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What goes into a [`Core`](super::Core) from the memberlist, and all that comes out.
+//! All that comes out of a [`Core`](super::Core).
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
@@ -8,53 +8,24 @@ use std::sync::Arc;
 use cluster::ObjectKey;
 use cluster::model::ServiceCondition;
 use l2::Scope;
-use members::heartbeat::wire::Mark;
-use members::watch::Standing;
+use members::{Command, Standing};
 
 use super::conflicts::Claim;
-use crate::participation::RingCommand;
 use crate::routes::{RouteChanges, RouteOutput};
 use crate::speaker::Output;
-
-/// What the memberlist and the failure detector tell.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AgentEvent {
-    /// The members are others, or say something else of themselves.
-    Members,
-    /// Whether this node may answer is another.
-    Standing(Standing),
-    /// A member tells something.
-    Notice {
-        /// Its name.
-        from: Arc<str>,
-        /// Its words.
-        octets: Vec<u8>,
-    },
-    /// A member's mark is another one.
-    Marked {
-        /// Its name.
-        name: Arc<str>,
-        /// The mark.
-        mark: Mark,
-    },
-    /// These members answer over TCP, and no datagram of theirs comes.
-    Unheard(BTreeSet<Arc<str>>),
-    /// The others have heard that this speaker leaves, or had their time to.
-    Departed,
-}
 
 /// Something to be done, in this order.
 #[derive(Debug)]
 pub enum Effect {
     /// The memberlist or the failure detector is to do this.
-    Agent(RingCommand),
+    Agent(Command),
     /// The l2 engine is to do this.
     Engine(EngineCommand),
     /// The routes to this BGP peer change.
     Routes {
         /// The BGPPeer.
         peer: Arc<str>,
-        /// What changes.
+        /// The routes that change.
         changes: RouteChanges,
     },
     /// People or the API are to know this.

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::effect::Trouble;
-use crate::attendance::Attendance;
-use crate::blockage::{Blockage, Blocked};
-use crate::register::Listed;
+use ownership::Attendance;
+use ownership::Listed;
+use ownership::{Blockage, Blocked};
 
 /// What is listed, and what comes of it.
 #[derive(Debug, Default)]

@@ -2,9 +2,9 @@
 //! The memberlist's thread as the deciding task has it.
 //!
 //! ```text
-//!   RingCommand ──> AgentDriver ──> ┌─ thread "members" ─┐ ──> permit ──> l2
-//!                                   │ ring and heartbeat │ ──> AgentSignals ──> AgentSignal ──> Core
-//!                                   └────────────────────┘
+//!   Command ──> AgentDriver ──> ┌─ thread "members" ─┐ ──> permit ──> l2
+//!                               │       Agent        │ ──> AgentSignals ──> Event ──> Core
+//!                               └────────────────────┘
 //! ```
 
 use std::net::SocketAddr;
@@ -12,22 +12,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use l2::Permit;
-use members::heartbeat;
-use members::net::{
-    CompanionCommand, Heartbeat, HeartbeatEvent, HeartbeatOptions, Members as Ring,
-    Options as RingOptions, Snapshot as RingSnapshot, StartError,
-};
+use members::net::{Events, Members as Ring, Options as RingOptions, Snapshot, StartError};
 use members::quorum::Fencing;
-use members::watch::WatchOptions;
-use members::{Keyring, Settings};
-use tokio::sync::{mpsc, watch};
+use members::{Command, Detection, Event, Keyring, Settings, heartbeat};
+use tokio::sync::mpsc;
 
-use super::clock::moment;
-use crate::core::{AgentEvent, Core};
+use super::clock::clock_reading;
+use crate::core::Core;
 use crate::options::Options;
-use crate::participation::RingCommand;
-use crate::roster::Facts;
-use crate::tenure::Modes;
+use ownership::Facts;
+use ownership::Modes;
 
 /// How long a start waits for the ring at least.
 const START_WAIT: Duration = Duration::from_secs(2);
@@ -57,10 +51,9 @@ pub struct MembershipOptions {
     pub permit: Permit,
 }
 
-/// Where [`AgentSignal`]s come from.
+/// Where [`Event`]s come from.
 pub struct AgentSignals {
-    snapshots: watch::Receiver<Arc<RingSnapshot>>,
-    told: mpsc::UnboundedReceiver<HeartbeatEvent>,
+    events: Events,
     departed: mpsc::UnboundedReceiver<()>,
 }
 
@@ -97,34 +90,21 @@ impl AgentDriver {
             permit,
         } = membership;
         let node = Arc::clone(&options.node);
-        let (sender, told) = mpsc::unbounded_channel();
-        let started = moment();
+        let started = clock_reading();
         // It answers for nothing until it has read the cluster's objects.
         let Modes { sticky, spread } = modes;
         let facts =
             Facts { generation: started.wall, silent: true, sticky, spread, ..Facts::default() };
         let session = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), &node);
-        let heartbeat = Heartbeat::new(
-            HeartbeatOptions {
-                watch: WatchOptions {
-                    name: Arc::clone(&node),
-                    heartbeat: heartbeat::Options::default(),
-                    fencing,
-                    fence_two,
-                    session,
-                    start_wait: START_WAIT,
-                },
-                alone,
-                key: key.clone(),
-                accept_plain: !settings.gossip_verify_incoming,
-                send_plain: !settings.gossip_verify_outgoing,
-                label: String::new(),
-                speaks: |metadata| Facts::decode(metadata).is_some(),
-                permit: permit.share(),
-                told: sender,
-            },
-            started.monotonic,
-        );
+        let detection = Detection {
+            heartbeat: heartbeat::Options::default(),
+            fencing,
+            fence_two,
+            session,
+            start_wait: START_WAIT,
+            alone,
+            speaks: |metadata| Facts::decode(metadata).is_some(),
+        };
         let ring_options = RingOptions {
             name: (*node).to_owned(),
             bind,
@@ -133,19 +113,20 @@ impl AgentDriver {
             key,
             label: String::new(),
             meta: facts.encode(),
+            detection,
+            permit: permit.share(),
         };
-        let (ring, _) = Ring::spawn(ring_options, Some(Box::new(heartbeat)))?;
-        let snapshots = ring.watch();
+        let (ring, events) = Ring::spawn(ring_options)?;
         let mut core = Core::new(options, facts, alone, started);
-        core.handle_agent(moment(), AgentEvent::Members, &ring.snapshot().members);
+        core.handle_agent(clock_reading(), Event::MembersChanged, &ring.snapshot().members);
         let (departed, left) = mpsc::unbounded_channel();
-        let signals = AgentSignals { snapshots, told, departed: left };
+        let signals = AgentSignals { events, departed: left };
         Ok((Self { ring: Some(ring), departed }, signals, core))
     }
 
     /// What is known of the members at this moment.
     #[must_use]
-    pub fn snapshot(&self) -> Arc<RingSnapshot> {
+    pub fn snapshot(&self) -> Arc<Snapshot> {
         self.ring.as_ref().map(Ring::snapshot).unwrap_or_default()
     }
 
@@ -157,28 +138,13 @@ impl AgentDriver {
     }
 
     /// Carries out one command; without a memberlist nothing.
-    pub(super) fn carry_out(&mut self, command: RingCommand) {
+    pub(super) fn carry_out(&mut self, command: Command) {
+        if command == Command::Leave {
+            return self.leave();
+        }
         let Some(ring) = &self.ring else { return };
-        match command {
-            RingCommand::Join(addresses) => {
-                let others = addresses.into_iter().filter(|other| *other != ring.address());
-                ring.join(others.collect());
-            }
-            RingCommand::SetMeta(meta) => {
-                if let Err(error) = ring.set_meta(meta) {
-                    tracing::error!(%error, "the others cannot be told of this node's links");
-                }
-            }
-            RingCommand::Notify { to, octets } => {
-                ring.companion(CompanionCommand::Notify { to, octets });
-            }
-            RingCommand::Mark(mark) => ring.companion(CompanionCommand::Mark(mark)),
-            RingCommand::Gone(gone) => ring.companion(CompanionCommand::Gone(gone)),
-            RingCommand::Forget(names) => ring.companion(CompanionCommand::Forget(names)),
-            RingCommand::Expect(nodes) => ring.companion(CompanionCommand::Expected(nodes)),
-            RingCommand::Alone => ring.companion(CompanionCommand::Alone),
-            RingCommand::Resume => ring.companion(CompanionCommand::Resume),
-            RingCommand::Leave => self.leave(),
+        if let Err(error) = ring.command(command) {
+            tracing::error!(%error, "the others cannot be told of this node's links");
         }
     }
 
@@ -195,49 +161,19 @@ impl AgentDriver {
     }
 }
 
-/// What comes from the memberlist's thread.
-#[derive(Debug)]
-pub enum AgentSignal {
-    /// The members are others.
-    Snapshot,
-    /// The heartbeat tells something.
-    Heartbeat(HeartbeatEvent),
-    /// The others have heard that this member leaves, or had their time to.
-    Departed,
-}
-
-impl From<AgentSignal> for AgentEvent {
-    fn from(signal: AgentSignal) -> Self {
-        match signal {
-            AgentSignal::Snapshot => Self::Members,
-            AgentSignal::Departed => Self::Departed,
-            AgentSignal::Heartbeat(HeartbeatEvent::Standing(standing)) => Self::Standing(standing),
-            AgentSignal::Heartbeat(HeartbeatEvent::Marked { name, mark }) => {
-                Self::Marked { name, mark }
-            }
-            AgentSignal::Heartbeat(HeartbeatEvent::Unheard(names)) => Self::Unheard(names),
-            AgentSignal::Heartbeat(HeartbeatEvent::Notice { from, octets }) => {
-                Self::Notice { from, octets }
-            }
-        }
-    }
-}
-
 impl AgentSignals {
     /// The next one; never, without a memberlist.
-    pub async fn next(signals: &mut Option<Self>) -> AgentSignal {
-        let Some(signals) = signals else { return std::future::pending().await };
-        let signal = tokio::select! {
-            biased;
-            Some(told) = signals.told.recv() => Some(AgentSignal::Heartbeat(told)),
-            Ok(()) = signals.snapshots.changed() => Some(AgentSignal::Snapshot),
-            Some(()) = signals.departed.recv() => Some(AgentSignal::Departed),
-            else => None,
-        };
-        match signal {
-            Some(signal) => signal,
-            // The thread has ended, and its driver with it.
-            None => std::future::pending().await,
+    pub async fn next(signals: &mut Option<Self>) -> Event {
+        while let Some(Self { events, departed }) = signals {
+            tokio::select! {
+                biased;
+                // The members as they are say the same as the memberlist's own events, and the driver waits for the departure.
+                Some(event) = events.recv() => if !event.is_of_memberlist() { return event },
+                Some(()) = departed.recv() => return Event::Departed,
+                // The thread has ended, and its driver with it.
+                else => break,
+            }
         }
+        std::future::pending().await
     }
 }

@@ -3,7 +3,7 @@
 
 use std::time::{Instant, SystemTime};
 
-use crate::core::Moment;
+use crate::core::ClockReading;
 
 /// The moment, by the monotonic clock.
 #[allow(clippy::disallowed_methods, reason = "the one place of the shells that reads the clock")]
@@ -14,10 +14,10 @@ pub(super) fn now() -> Instant {
 /// The moment, by both clocks.
 #[allow(clippy::disallowed_methods, reason = "the one place of the shells that reads the clock")]
 #[must_use]
-pub fn moment() -> Moment {
+pub fn clock_reading() -> ClockReading {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let wall = u64::try_from(since.as_micros()).unwrap_or(u64::MAX);
-    Moment { monotonic: Instant::now(), wall }
+    ClockReading { monotonic: Instant::now(), wall }
 }
 
 /// Waits until the deadline, or for ever without one.

@@ -10,8 +10,8 @@ use kube::api::ListParams;
 use serde::Deserialize;
 use tokio::sync::{mpsc, watch};
 
-use crate::joining::FIRST;
-use crate::register::{Listed, Listing, Pod as Speaker};
+use ownership::FIRST;
+use ownership::{Listed, Listing, Pod as Speaker};
 
 /// How often the pods are listed.
 const LIST: Duration = Duration::from_secs(300);

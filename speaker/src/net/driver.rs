@@ -9,17 +9,17 @@ use std::time::Instant;
 use cluster::net::rounds;
 use cluster::{Dirty, Snapshot};
 use l2::{Layer2, LinkReport};
-use members::Keyring;
 use members::net::Cause;
+use members::{Event, Keyring};
 use tokio::sync::mpsc;
 
-use super::agent::{AgentDriver, AgentSignal};
+use super::agent::AgentDriver;
 use super::bgp::{BgpDriver, SessionNotice, Signal};
-use super::clock::moment;
+use super::clock::clock_reading;
 use super::membership_log;
 use crate::core::{Core, Effect, EngineCommand, Notice};
 use crate::metrics::{MembershipMetrics, SpeakerMetrics};
-use crate::register::Listed;
+use ownership::Listed;
 
 /// A [`Core`], and what carries out its effects.
 pub struct Driver {
@@ -98,23 +98,23 @@ impl Driver {
     }
 
     /// The memberlist's thread has something to say.
-    pub fn handle_agent(&mut self, signal: AgentSignal) {
+    pub fn handle_agent(&mut self, event: Event) {
         let snapshot = self.agent.snapshot();
         self.with(|core| {
-            core.handle_refused(moment(), &snapshot.refused.other_key);
-            core.handle_agent(moment(), signal.into(), &snapshot.members);
+            core.handle_refused(clock_reading(), &snapshot.refused.other_key);
+            core.handle_agent(clock_reading(), event, &snapshot.members);
         });
         self.measure();
     }
 
     /// The l2 engine notices something.
     pub fn handle_layer2(&mut self, event: &l2::Event) {
-        self.with(|core| core.handle_layer2(moment(), event));
+        self.with(|core| core.handle_layer2(clock_reading(), event));
     }
 
     /// Speakers are there, by what the API or the command line says.
     pub fn find(&mut self, listed: &Listed) {
-        self.with(|core| core.handle_listed(moment(), listed));
+        self.with(|core| core.handle_listed(clock_reading(), listed));
         self.measure();
     }
 
@@ -134,7 +134,7 @@ impl Driver {
         let links = self.layer2.links();
         let decides = self.with(|core| {
             core.handle_links(links);
-            core.decide(moment(), snapshot, dirty)
+            core.decide(clock_reading(), snapshot, dirty)
         });
         self.measure();
         rounds::note_start(dirty);
@@ -151,18 +151,18 @@ impl Driver {
     /// When [`Self::expire`] is due.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        self.core().deadline(moment())
+        self.core().deadline(clock_reading())
     }
 
     /// Does what has become due.
     pub fn expire(&mut self, snapshot: &Snapshot) {
-        self.with(|core| core.expire(moment(), snapshot));
+        self.with(|core| core.expire(clock_reading(), snapshot));
         self.measure();
     }
 
     /// This program is to end: the next decision gives away what is announced here, and [`Core::has_left`] says when that is over.
     pub fn terminate(&mut self) {
-        self.with(|core| core.terminate(moment()));
+        self.with(|core| core.terminate(clock_reading()));
     }
 
     /// Closes all sessions, as [`BgpDriver::stop`].

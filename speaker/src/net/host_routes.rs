@@ -18,7 +18,7 @@ use netlink_packet_route::route::{
 };
 use rtnetlink::{Handle, RouteMessageBuilder};
 
-use crate::fnv::fnv1a;
+use ownership::fnv::fnv1a;
 
 /// The protocol number of our routes; numbers from 192 on are nobody's.
 const PROTOCOL: u8 = 219;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The log's lines about the memberlist: whether this node may answer, and how the other speakers are reached.
 
-use members::watch::Standing;
+use members::Standing;
 
 use crate::core::Trouble;
 

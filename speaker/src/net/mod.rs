@@ -25,11 +25,11 @@ mod session_events;
 mod session_state;
 mod shell;
 
-pub use agent::{AgentDriver, AgentSignal, AgentSignals, MembershipOptions};
+pub use agent::{AgentDriver, AgentSignals, MembershipOptions};
 pub use bgp::{
     BgpCollector, BgpDriver, BgpOptions, SessionNotice, Signal, Signals, Style, bfd_choice,
 };
-pub use clock::{moment, until};
+pub use clock::{clock_reading, until};
 pub use companions::Companion;
 pub use conflict::{ConflictReport, ConflictReporter};
 pub use driver::Driver;

@@ -31,7 +31,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::agent::{AgentDriver, AgentSignals, MembershipOptions};
 use super::args::{Args, MembershipFlags};
 use super::bgp::{BgpDriver, BgpOptions, Style};
-use super::clock::{moment, until};
+use super::clock::{clock_reading, until};
 use super::conflict::ConflictReporter;
 use super::discovery::{Wanted, discover};
 use super::driver::Driver;
@@ -48,7 +48,7 @@ use super::{extras, frr_configuration};
 use crate::core::Core;
 use crate::metrics::{MembershipMetrics, SpeakerMetrics};
 use crate::options::{BgpMode, Options};
-use crate::tenure::Modes;
+use ownership::Modes;
 
 /// How long joining the ring waits for the cluster's objects. From then on MetalLB's speakers give way to this one, whether it answers or
 /// not; a start waits two seconds for the ring.
@@ -139,7 +139,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
             let (agent, signals, core) = AgentDriver::start(membership, options)?;
             (agent, Some(signals), core, Some(discover(client.clone(), wanted, hurried)))
         }
-        None => (AgentDriver::disabled(), None, Core::disabled(options, moment()), None),
+        None => (AgentDriver::disabled(), None, Core::disabled(options, clock_reading()), None),
     };
     let collector = bgp.collector();
     let (mut driver, mut noticed) = Driver::start(core, agent, bgp, l2_options)?;
@@ -277,7 +277,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         }
         shell.decide();
         shell.tell();
-        let wanted = shell.driver.core().wants_list(moment());
+        let wanted = shell.driver.core().wants_list(clock_reading());
         hurry.send_if_modified(|before| std::mem::replace(before, wanted) != wanted);
         shell.discard_aggregates().await;
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! One node: its clocks, and the speaker on it. The thread "members" (ring and guard), the deciding task (the same [`Core`] that the
+//! One node: its clocks, and the speaker on it. The thread "members" (an agent), the deciding task (the same [`Core`] that the
 //! program drives) and the answering engine run beside one another, as in `net`.
 
 use std::collections::{BTreeSet, VecDeque};
@@ -9,15 +9,14 @@ use std::time::{Duration, Instant};
 
 use cluster::Snapshot;
 use l2::LinkReport;
-use members::guard::{Guard, Permit};
 use members::heartbeat::wire::Message;
 use members::heartbeat::{self};
 use members::quorum::Fencing;
-use members::watch::{WatchOptions, WatchOutput};
-use members::{Config, Event, Input, Member, Output, Ring, Settings};
-use speaker::{
-    AgentEvent, Core, Effect, EngineCommand, Facts, Listed, Modes, Moment, Options, RingCommand,
+use members::{
+    Agent, AgentConfig, Command, Config, Detection, Event, Input, Lease, Member, Moment, Output,
+    Settings,
 };
+use speaker::{ClockReading, Core, Effect, EngineCommand, Facts, Listed, Modes, Options};
 
 use crate::world::{address, name};
 
@@ -59,7 +58,7 @@ impl Clock {
 
 /// What the deciding task is told, by the members' thread and by the engine.
 pub(crate) enum Told {
-    Agent(AgentEvent),
+    Agent(Event),
     Engine(l2::Event),
 }
 
@@ -74,24 +73,23 @@ pub(crate) enum Sent {
 
 /// The program `speaker`.
 pub(crate) struct Process {
-    pub(crate) ring: Ring,
-    pub(crate) guard: Guard,
+    pub(crate) agent: Agent,
     published: Arc<Vec<Member>>,
     changed: bool,
-    telling: Vec<AgentEvent>,
+    /// The ring is to be left in this turn.
+    leave_now: bool,
+    telling: Vec<Event>,
     /// What the members' thread gives the deciding task, and the other way round.
     pub(crate) inbox: VecDeque<Told>,
-    pub(crate) commands: VecDeque<RingCommand>,
+    pub(crate) commands: VecDeque<Command>,
     pub(crate) sent: VecDeque<Sent>,
     pub(crate) core: Core,
-    node: Arc<str>,
     pub(crate) snapshot: Snapshot,
     /// Whether the API has been read.
     pub(crate) synced: bool,
     /// What is answered for.
     pub(crate) engine: BTreeSet<IpAddr>,
     pub(crate) engine_tells: VecDeque<u64>,
-    pub(crate) permit: Permit,
     /// Whether it was told to end.
     pub(crate) leaves: bool,
     /// Whether the ring has heard that it leaves.
@@ -120,19 +118,19 @@ impl Process {
     pub(crate) fn new(start: Start) -> Self {
         let Start { index, seed, now, boot, time, snapshot, options, .. } = start;
         let name: Arc<str> = name(index);
+        let moment = Moment { monotonic: now, boottime: boot };
         let Modes { sticky, spread } = start.modes;
         let facts = Facts { generation: time, silent: true, sticky, spread, ..Facts::default() };
-        let watch = WatchOptions {
-            name: Arc::clone(&name),
+        let detection = Detection {
             heartbeat: heartbeat::Options::default(),
             fencing: start.fencing,
             fence_two: start.fence_two,
             session: seed | 1,
             start_wait: Duration::from_secs(2),
+            alone: false,
+            speaks: |metadata| Facts::decode(metadata).is_some(),
         };
-        let speaks = |metadata: &[u8]| Facts::decode(metadata).is_some();
-        let guard = Guard::new(watch, speaks, false, now, boot);
-        let config = Config {
+        let ring = Config {
             name: Arc::clone(&name),
             address: address(index),
             settings: Settings { enable_compression: false, ..Settings::lan() },
@@ -140,24 +138,23 @@ impl Process {
             overhead: 0,
             seed,
         };
-        let mut core = Core::new(options, facts, false, Moment { monotonic: now, wall: time });
+        let clock = ClockReading { monotonic: now, wall: time };
+        let mut core = Core::new(options, facts, false, clock);
         core.handle_links(Arc::new(start.links));
         Self {
-            ring: Ring::new(config, now).unwrap(),
-            guard,
+            agent: Agent::new(AgentConfig { ring, detection }, moment).unwrap(),
             published: Arc::default(),
             changed: true,
+            leave_now: false,
             telling: Vec::new(),
             inbox: VecDeque::new(),
             commands: VecDeque::new(),
             sent: VecDeque::new(),
             core,
-            node: name,
             snapshot,
             synced: false,
             engine: BTreeSet::new(),
             engine_tells: VecDeque::new(),
-            permit: Permit::None,
             leaves: false,
             departed: false,
             unheard: BTreeSet::new(),
@@ -165,157 +162,70 @@ impl Process {
         }
     }
 
-    // The thread "members", as members::net::run and members::net::heartbeat.
+    // The thread "members", as members::net::run.
 
-    /// A companion's call: first whether it stood still, then what is to be done.
-    fn guarded(&mut self, now: Instant, boot: Duration, act: impl FnOnce(&mut Guard)) {
-        self.guard.wake(now, boot);
-        act(&mut self.guard);
-        self.permit = self.guard.permit(boot);
+    pub(crate) fn thread(&mut self, now: Moment, input: Input<'_>) {
+        self.agent.handle(now, input);
     }
 
-    pub(crate) fn packet(&mut self, now: Instant, input: Input<'_>) {
-        self.ring.handle(now, input);
-    }
-
-    pub(crate) fn beat(&mut self, now: Instant, boot: Duration, from: SocketAddr, it: Message) {
-        self.guarded(now, boot, |guard| guard.handle(now, from, it));
-    }
-
-    pub(crate) fn port_closed(&mut self, now: Instant, boot: Duration, to: SocketAddr) {
-        self.ring.handle(now, Input::Unreachable { to, port_closed: true });
-        self.guarded(now, boot, |guard| guard.port_closed(now, to));
-    }
-
-    /// The thread's deadline.
-    pub(crate) fn thread_deadline(&self) -> Instant {
-        self.ring.deadline().into_iter().fold(self.guard.deadline(), Instant::min)
-    }
-
-    pub(crate) fn thread_expire(
-        &mut self,
-        now: Instant,
-        boot: Duration,
-        time_of_day: Option<Duration>,
-    ) {
-        if let Some(time) = time_of_day {
-            self.guard.set_time_of_day(now, time);
-        }
-        if self.ring.deadline().is_some_and(|at| at <= now) {
-            self.ring.handle(now, Input::Deadline);
-        }
-        if self.guard.deadline() <= now {
-            self.guarded(now, boot, |guard| guard.tick(now));
-        }
-    }
-
-    pub(crate) fn thread_commands(&mut self, now: Instant, boot: Duration) {
+    pub(crate) fn thread_commands(&mut self, now: Moment) {
         while let Some(command) = self.commands.pop_front() {
             self.changed = true;
-            match command {
-                RingCommand::Join(addresses) => {
-                    let own = self.ring.member(&self.node).map(|it| it.address);
-                    let others = addresses.into_iter().filter(|other| Some(*other) != own);
-                    self.ring.join(now, others);
-                }
-                RingCommand::SetMeta(meta) => self.ring.set_meta(now, &meta).unwrap(),
-                RingCommand::Notify { to, octets } => {
-                    self.guarded(now, boot, |guard| guard.notify(now, to.as_deref(), &octets));
-                }
-                RingCommand::Gone(gone) => {
-                    self.guarded(now, boot, |guard| guard.set_gone(now, gone));
-                }
-                RingCommand::Forget(names) => {
-                    self.guarded(now, boot, |guard| guard.forget(now, &names));
-                }
-                RingCommand::Expect(names) => {
-                    self.guarded(now, boot, |guard| guard.set_expected(now, names));
-                }
-                RingCommand::Mark(mark) => {
-                    self.guarded(now, boot, |guard| guard.set_mark(mark));
-                }
-                RingCommand::Alone => self.guarded(now, boot, |guard| guard.alone(now)),
-                RingCommand::Resume => self.guarded(now, boot, Guard::resume),
-                RingCommand::Leave => unreachable!("it is carried out at once"),
-            }
-            self.thread_carry_out(now, boot);
+            self.agent.handle(now, Input::Command(command));
+            self.thread_carry_out();
         }
     }
 
-    /// Carries out what the ring and its companion want; then what is known is published, and after it what was told. Whether the
-    /// deciding task has something to do.
-    pub(crate) fn thread_settle(&mut self, now: Instant, boot: Duration) -> bool {
-        self.thread_carry_out(now, boot);
+    /// Carries out what the agent wants; then what is known is published, and after it what was told. Whether the deciding task has
+    /// something to do.
+    pub(crate) fn thread_settle(&mut self, now: Moment) -> bool {
+        if std::mem::take(&mut self.leave_now) {
+            self.agent.handle(now, Input::Command(Command::Leave));
+        }
+        self.thread_carry_out();
         if std::mem::take(&mut self.changed) {
-            self.published = Arc::new(self.ring.members().collect());
-            self.inbox.push_back(Told::Agent(AgentEvent::Members));
+            self.published = Arc::new(self.agent.members().collect());
+            self.inbox.push_back(Told::Agent(Event::MembersChanged));
         }
         self.inbox.extend(self.telling.drain(..).map(Told::Agent));
         !self.inbox.is_empty()
     }
 
-    fn thread_carry_out(&mut self, now: Instant, boot: Duration) {
-        loop {
-            if let Some(output) = self.ring.poll() {
-                match output {
-                    Output::Packet { to, octets } => self.sent.push_back(Sent::Packet(to, octets)),
-                    Output::Open { stream, to, timeout } => {
-                        self.sent.push_back(Sent::Open(stream, to, timeout));
-                    }
-                    Output::Answer { stream, octets } => {
-                        self.sent.push_back(Sent::Answer(stream, octets));
-                    }
-                    Output::Refuse { stream } => self.sent.push_back(Sent::Refuse(stream)),
-                    Output::Event(event) => self.ring_event(now, boot, &event),
+    fn thread_carry_out(&mut self) {
+        while let Some(output) = self.agent.poll() {
+            match output {
+                Output::Packet { to, octets } => self.sent.push_back(Sent::Packet(to, octets)),
+                Output::Heartbeat { to, message } => self.sent.push_back(Sent::Beat(to, message)),
+                Output::Open { stream, to, timeout } => {
+                    self.sent.push_back(Sent::Open(stream, to, timeout));
                 }
-            } else if let Some(output) = self.guard.poll() {
-                match output {
-                    WatchOutput::Send { to, message } => {
-                        self.sent.push_back(Sent::Beat(to, message))
-                    }
-                    WatchOutput::DeclareDead { name, .. } => self.ring.declare_dead(now, &name),
-                    WatchOutput::Vouch(name) => self.ring.vouch(now, &name),
-                    WatchOutput::Reappear => self.ring.reappear(now),
-                    WatchOutput::Exchange(name) => self.ring.exchange(now, &name),
-                    WatchOutput::Unheard(names) => self.unheard = names,
-                    WatchOutput::Standing(standing) => {
-                        self.telling.push(AgentEvent::Standing(standing));
-                    }
-                    WatchOutput::Marked { name, mark } => {
-                        self.telling.push(AgentEvent::Marked { name, mark });
-                    }
-                    WatchOutput::Notice { from, bytes } => {
-                        self.telling.push(AgentEvent::Notice { from, octets: bytes });
-                    }
+                Output::Answer { stream, octets } => {
+                    self.sent.push_back(Sent::Answer(stream, octets));
                 }
-            } else {
-                return;
+                Output::Refuse { stream } => self.sent.push_back(Sent::Refuse(stream)),
+                Output::Event(event) => self.event(event),
+                Output::StoodStill(_) | Output::DeclaredDead { .. } => {}
             }
         }
     }
 
-    fn ring_event(&mut self, now: Instant, boot: Duration, event: &Event) {
-        self.guarded(now, boot, |guard| guard.member_event(now, event));
+    fn event(&mut self, event: Event) {
         match event {
+            Event::MembersChanged => self.changed = true,
+            Event::Standing(_) | Event::Marked { .. } | Event::Notice { .. } => {
+                self.telling.push(event);
+            }
+            Event::Unheard(names) => self.unheard = names,
             Event::Departed => self.departed = true,
-            Event::Contacted { .. }
-            | Event::Joining(_)
-            | Event::Conflict { .. }
-            | Event::Accused
-            | Event::Exchanged { .. } => {}
-            Event::Joined(_)
-            | Event::Left(_)
-            | Event::Updated(_)
-            | Event::Suspected { .. }
-            | Event::Refuted(_)
-            | Event::Dead { .. } => self.changed = true,
+            // The members as they are say the same.
+            _ => {}
         }
     }
 
     // The deciding task: it carries the core's inputs and effects.
 
     /// One turn of the task: takes everything in that is there, then has the core decide.
-    pub(crate) fn task(&mut self, now: Moment) {
+    pub(crate) fn task(&mut self, now: ClockReading) {
         while let Some(told) = self.inbox.pop_front() {
             match told {
                 Told::Agent(event) => self.core.handle_agent(now, event, &self.published),
@@ -329,27 +239,27 @@ impl Process {
     }
 
     /// Where the other speakers are.
-    pub(crate) fn find(&mut self, now: Moment, listed: &Listed) {
+    pub(crate) fn find(&mut self, now: ClockReading, listed: &Listed) {
         self.core.handle_listed(now, listed);
         self.task(now);
     }
 
     /// SIGTERM.
-    pub(crate) fn terminate(&mut self, now: Moment) {
+    pub(crate) fn terminate(&mut self, now: ClockReading) {
         if !std::mem::replace(&mut self.leaves, true) {
             self.core.terminate(now);
             self.decide(now);
         }
     }
 
-    fn decide(&mut self, now: Moment) {
+    fn decide(&mut self, now: ClockReading) {
         if self.synced && !self.core.attendance().is_starting() {
             let mut dirty = self.snapshot.take_dirty();
             self.core.decide(now, &self.snapshot, &mut dirty);
         }
         while let Some(effect) = self.core.poll() {
             match effect {
-                Effect::Agent(RingCommand::Leave) => self.ring.leave(now.monotonic),
+                Effect::Agent(Command::Leave) => self.leave_now = true,
                 Effect::Agent(command) => self.commands.push_back(command),
                 Effect::Engine(EngineCommand::Change(changes)) => {
                     for (address, scope) in changes {
@@ -419,32 +329,32 @@ impl Host {
 
     /// Until when it may answer, in true time.
     pub(crate) fn permitted_until(&self) -> Option<Duration> {
-        match self.process.as_ref()?.permit {
-            Permit::None => None,
-            Permit::Until(boot) => Some(self.boot.when(boot)),
-            Permit::Unlimited => Some(Duration::MAX),
+        match self.process.as_ref()?.agent.lease() {
+            Lease::None => None,
+            Lease::Until(boot) => Some(self.boot.when(boot)),
+            Lease::Unlimited => Some(Duration::MAX),
         }
     }
 
     /// Until when the members' thread leaves everything unread.
     pub(crate) fn gathers_until(&self, start: Instant, now: Duration) -> Option<Duration> {
-        let until = self.process.as_ref()?.guard.gathers_until(self.now(start, now))?;
+        let until = self.process.as_ref()?.agent.gathers_until(self.now(start, now))?;
         Some(self.monotonic.when(until.saturating_duration_since(start)))
     }
 
     pub(crate) fn may_answer(&self, now: Duration) -> bool {
         let Some(process) = &self.process else { return false };
         self.paused.is_none()
-            && match process.permit {
-                Permit::None => false,
-                Permit::Until(boot) => self.boot.at(now) < boot,
-                Permit::Unlimited => true,
+            && match process.agent.lease() {
+                Lease::None => false,
+                Lease::Until(boot) => self.boot.at(now) < boot,
+                Lease::Unlimited => true,
             }
     }
 
     /// Of how many members it knows.
     pub(crate) fn known(&self, now: Instant) -> usize {
-        self.process.as_ref().map_or(0, |process| process.guard.watch().count(now).known)
+        self.process.as_ref().map_or(0, |process| process.agent.count(now).known)
     }
 
     /// What it thinks of itself and the others.
@@ -473,7 +383,7 @@ impl Host {
             "{:?}, synced {}, permit {:?}, owns {:?}, leaves {leaves:?}, says {}, knows {others:?}",
             attendance.standing(),
             process.synced,
-            process.permit,
+            process.agent.lease(),
             process.engine,
             if attendance.facts().silent { "silent" } else { "ready" },
         )

@@ -66,8 +66,8 @@ impl World {
                 self.push(50 * MS, index, Arrival::Connect(to, stream, attempt, end));
                 return;
             }
-            let ring = host.process.as_ref().map(|process| &process.ring);
-            let Some(octets) = ring.and_then(|ring| ring.stream_message(stream)) else { return };
+            let agent = host.process.as_ref().map(|process| &process.agent);
+            let Some(octets) = agent.and_then(|agent| agent.stream_message(stream)) else { return };
             let delay = self.delay() * 3;
             self.push(delay, to, Arrival::Request(index, stream, octets));
             return;

@@ -11,9 +11,9 @@ use cluster::{ConfigScope, Kind, Object, Snapshot};
 use crds::config::ConfigKind;
 use l2::LinkReport;
 use members::quorum::Fencing;
-use members::{Input, State};
+use members::{Input, Moment, State};
 use serde_json::{Value, json};
-use speaker::{BgpMode, Listed, Listing, Modes, Moment, Options, Pod};
+use speaker::{BgpMode, ClockReading, Listed, Listing, Modes, Options, Pod};
 
 use crate::events::{Arrival, Chance, Pending};
 use crate::host::{Clock, Host, Hosts, Pause, Process, Start, Told};
@@ -153,9 +153,15 @@ impl World {
         1_700_000_000_000_000 + u64::try_from(self.now.as_micros()).unwrap()
     }
 
-    /// The moment as a node's core has it.
+    /// The moment as a node's members' thread has it.
     fn moment(&self, index: usize) -> Moment {
-        Moment { monotonic: self.clock(index), wall: self.time() }
+        let boottime = self.hosts[index].boot.at(self.now);
+        Moment { monotonic: self.clock(index), boottime }
+    }
+
+    /// The moment as a node's core has it.
+    fn reading(&self, index: usize) -> ClockReading {
+        ClockReading { monotonic: self.clock(index), wall: self.time() }
     }
 
     fn snapshot(&self) -> Snapshot {
@@ -246,7 +252,7 @@ impl World {
     }
 
     pub(crate) fn terminate(&mut self, index: usize) {
-        let now = self.moment(index);
+        let now = self.reading(index);
         if let Some(process) = &mut self.hosts[index].process {
             process.terminate(now);
         }
@@ -494,9 +500,7 @@ impl World {
     }
 
     fn take(&mut self, index: usize, arrival: Arrival) {
-        let now = self.clock(index);
-        let boot = self.hosts[index].boot.at(self.now);
-        let moment = self.moment(index);
+        let (moment, now) = (self.moment(index), self.reading(index));
         let api = self.hosts[index].api;
         let time_of_day = self.hosts[index].time_of_day.map(|time| time + self.now);
         match arrival {
@@ -508,30 +512,32 @@ impl World {
         let Some(process) = &mut self.hosts[index].process else { return };
         match arrival {
             Arrival::Packet(from, octets) => {
-                process.packet(now, Input::Packet { from: address(from), octets: &octets });
+                process.thread(moment, Input::Packet { from: address(from), octets: &octets });
             }
-            Arrival::Beat(from, message) => process.beat(now, boot, address(from), message),
+            Arrival::Beat(from, message) => {
+                process.thread(moment, Input::Heartbeat { from: address(from), message });
+            }
             Arrival::Request(from, stream, octets) => {
                 self.next_request += 1;
                 let number = self.next_request;
                 self.asked.insert((index, number), (from, stream));
-                process.packet(now, Input::Request { stream: number, octets: &octets });
+                process.thread(moment, Input::Request { stream: number, octets: &octets });
             }
             Arrival::Response(stream, result) => {
                 let result = result.as_deref().map_err(String::as_str);
-                process.packet(now, Input::Response { stream, result });
+                process.thread(moment, Input::Response { stream, result });
             }
-            Arrival::Closed(to) => process.port_closed(now, boot, to),
-            Arrival::ThreadWake => process.thread_expire(now, boot, time_of_day),
-            Arrival::Commands => process.thread_commands(now, boot),
-            Arrival::Task | Arrival::TaskWake => process.task(moment),
+            Arrival::Closed(to) => process.thread(moment, Input::PortClosed(to)),
+            Arrival::ThreadWake => process.thread(moment, Input::Deadline { time_of_day }),
+            Arrival::Commands => process.thread_commands(moment),
+            Arrival::Task | Arrival::TaskWake => process.task(now),
             Arrival::Engine => {
                 if self.hosts[index].may_answer(self.now) {
                     let Some(process) = &mut self.hosts[index].process else { return };
                     let told =
                         process.engine_tells.drain(..).map(l2::Event::Done).map(Told::Engine);
                     process.inbox.extend(told);
-                    process.task(moment);
+                    process.task(now);
                 } else {
                     // Nobody wakes the engine when it may speak again; it looks from time to time.
                     self.hosts[index].awake[2] = true;
@@ -545,7 +551,7 @@ impl World {
                     let Some(process) = &mut self.hosts[index].process else { return };
                     process.snapshot = snapshot;
                     process.synced = true;
-                    process.task(moment);
+                    process.task(now);
                 }
             }
             Arrival::Discover(round) => {
@@ -558,9 +564,9 @@ impl World {
                         young_until: None,
                     };
                     let pods = others.map(pod).collect();
-                    let listed = Listed { pods, listing: Listing::Asked(now) };
+                    let listed = Listed { pods, listing: Listing::Asked(now.monotonic) };
                     let Some(process) = &mut self.hosts[index].process else { return };
-                    process.find(moment, &listed);
+                    process.find(now, &listed);
                 }
                 if round == HURRIED {
                     self.hosts[index].hurried = false;
@@ -582,7 +588,7 @@ impl World {
             Arrival::Object(object) => {
                 if api && process.synced {
                     apply(&mut process.snapshot, &object);
-                    process.task(moment);
+                    process.task(now);
                 } else if process.synced {
                     self.hosts[index].unheard.push(object);
                 }
@@ -600,15 +606,13 @@ impl World {
 
     /// Carries out what a node wants, and wakes it when it is due.
     fn settle(&mut self, index: usize) {
-        let moment = self.moment(index);
-        let now = moment.monotonic;
-        let boot = self.hosts[index].boot.at(self.now);
+        let (moment, now) = (self.moment(index), self.reading(index));
         let Some(process) = &mut self.hosts[index].process else { return };
-        let told = process.thread_settle(now, boot);
+        let told = process.thread_settle(moment);
         let commanded = !process.commands.is_empty();
         let telling = !process.engine_tells.is_empty();
         let done = process.leaves && process.departed;
-        let hurries = process.core.wants_list(moment);
+        let hurries = process.core.wants_list(now);
         let sent = std::mem::take(&mut process.sent);
         let awake = self.hosts[index].awake;
         self.hosts[index].awake = [awake[0] | told, awake[1] | commanded, awake[2] | telling];
@@ -640,13 +644,13 @@ impl World {
     }
 
     fn wake(&mut self, index: usize) {
-        let now = self.moment(index);
+        let now = self.reading(index);
         let host = &self.hosts[index];
         let Some(process) = &host.process else { return };
         let when = |at: Instant| {
             host.monotonic.when(at.saturating_duration_since(self.start)).max(self.now)
         };
-        let thread = when(process.thread_deadline());
+        let thread = when(process.agent.deadline());
         let task = process.core.deadline(now).map(when);
         if self.hosts[index].thread_woken.is_none_or(|woken| woken > thread) {
             self.hosts[index].thread_woken = Some(thread);
@@ -692,7 +696,7 @@ impl World {
         let living =
             |member: &members::Member| matches!(member.state, State::Alive | State::Suspect);
         let process = self.hosts[index].process.as_ref();
-        process.map_or(0, |process| process.ring.members().filter(living).count())
+        process.map_or(0, |process| process.agent.members().filter(living).count())
     }
 
     /// The nodes that answer for an address at this moment.

@@ -5,8 +5,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use super::{BURST, Runner, now};
-use crate::net::COMPANION;
+use super::{BURST, Runner, moment, now};
+use crate::net::Seal;
 use crate::net::refusals::Cause;
 use crate::net::sent::QUOTE;
 use crate::net::socket::{self, Batch};
@@ -54,27 +54,24 @@ impl Runner {
                 self.streams.door.refusals().note(now, by, Cause::Icmp);
                 continue;
             }
-            self.ring.handle(now, Input::Unreachable { to, port_closed });
-            if let Some(companion) = self.companion.as_mut().filter(|_| port_closed) {
-                companion.port_closed(now, to);
-            }
+            self.handle(if port_closed { Input::PortClosed(to) } else { Input::Unreachable(to) });
         }
         self.more = true;
     }
 
     fn datagram(&mut self, from: SocketAddr, octets: &mut [u8]) {
-        let now = now();
-        let taken = if octets.first() == Some(&COMPANION) {
-            match &mut self.companion {
-                Some(companion) => companion.datagram(now, from, octets),
-                None => Ok(()),
-            }
+        let now = moment();
+        // What cannot be opened is nobody's word, and costs no more than that was to be found out.
+        let taken = if Seal::is_heartbeat(octets) {
+            let opened = self.seal.open(octets);
+            opened.map(|message| self.agent.handle(now, Input::Heartbeat { from, message }))
         } else {
             let opened = self.streams.envelope.open_packet(octets);
-            opened.map(|octets| self.ring.handle(now, Input::Packet { from, octets }))
+            opened.map(|octets| self.agent.handle(now, Input::Packet { from, octets }))
         };
-        if let Err(error) = taken {
-            self.refuse(now, from, &error);
+        match taken {
+            Ok(()) => self.renew(),
+            Err(error) => self.refuse(now.monotonic, from, &error),
         }
     }
 

@@ -208,7 +208,7 @@ fn whose_port_is_closed_is_told_nothing_until_it_is_back() {
         let mut one = One::new(3);
         if let Some(last) = closed {
             let (to, port_closed) = (address(last), true);
-            one.ring.handle(one.now, Input::Unreachable { to, port_closed });
+            one.ring.unreachable(one.now, to, port_closed);
         }
         one.ring.declare_dead(one.now, "m3");
         let mut sent = one.sent();

@@ -38,7 +38,7 @@ fn a_push_pull_is_answered_and_merged_and_the_dead_are_only_suspected() {
         state("y", State::Left),
     ];
     let octets = push_pull::encode(true, nodes.len(), nodes.iter().cloned());
-    one.ring.handle(one.now, Input::Request { stream: 3, octets: &octets });
+    one.ring.request(one.now, 3, &octets);
     let mut outputs = one.outputs();
     let Some(Output::Answer { stream: 3, octets }) = outputs.pop() else { panic!("{outputs:?}") };
     let Ok(StreamMessage::PushPull(body)) = StreamMessage::decode(&octets) else { panic!() };
@@ -58,7 +58,7 @@ fn who_says_in_an_exchange_that_we_are_dead_accuses_us() {
         let incarnation = one.state("us").1;
         let nodes = [NodeState { incarnation, ..state("us", told) }];
         let octets = push_pull::encode(false, 1, nodes.into_iter());
-        one.ring.handle(one.now, Input::Request { stream: 3, octets: &octets });
+        one.ring.request(one.now, 3, &octets);
         let events = one.events();
         assert!(events.iter().any(|it| matches!(it, Event::Refuted(us) if &*us.name == "us")));
         assert_eq!(events.contains(&Event::Accused), accused, "{events:?}");
@@ -74,7 +74,7 @@ fn a_state_of_members_that_cannot_be_understood_is_not_merged() {
     let octets = push_pull::encode(false, 1, nodes.into_iter());
     one.ring.join(one.now, [address(2)]);
     one.outputs();
-    one.ring.handle(one.now, Input::Response { stream: 0, result: Ok(&octets) });
+    one.ring.response(one.now, 0, Ok(&octets));
     let events = one.events();
     let failed = |it: &Event| matches!(it, Event::Contacted { error: Some(_), .. });
     assert!(one.ring.member("a").is_none() && events.iter().any(failed), "{events:?}");
@@ -84,7 +84,7 @@ fn a_state_of_members_that_cannot_be_understood_is_not_merged() {
         2,
         [state("b", State::Alive), state("c", State::Alive)].into_iter(),
     );
-    one.ring.handle(one.now, Input::Request { stream: 1, octets: &whole[..whole.len() - 1] });
+    one.ring.request(one.now, 1, &whole[..whole.len() - 1]);
     assert!(one.ring.member("b").is_none());
 }
 
@@ -111,7 +111,7 @@ fn joining_opens_few_streams_at_once_and_tells_of_each() {
     assert_eq!(joining(&mut outputs, true), 1);
     while let Some((stream, to)) = streams(&outputs).first().copied() {
         assert_ne!(to, address(1), "not ourselves");
-        one.ring.handle(one.now, Input::Response { stream, result: Err("refused") });
+        one.ring.response(one.now, stream, Err("refused"));
         outputs.retain(|it| !matches!(it, Output::Open { stream: old, .. } if *old == stream));
         for output in one.outputs() {
             match output {
@@ -146,7 +146,7 @@ fn a_stream_that_takes_its_time_tells_what_is_known_when_it_is_open() {
     let (_, known) = push_pull::decode(&body).unwrap();
     let known: Vec<_> = known.map(|node| node.map(|it| (it.name, it.state)).unwrap()).collect();
     assert!(known.contains(&("m2", State::Dead)), "{known:?}");
-    one.ring.handle(one.now, Input::Response { stream, result: Err("refused") });
+    one.ring.response(one.now, stream, Err("refused"));
     assert_eq!(one.ring.stream_message(stream), None);
 }
 
@@ -154,7 +154,7 @@ fn a_stream_that_takes_its_time_tells_what_is_known_when_it_is_open() {
 fn unreadable_packets_are_counted() {
     let mut one = One::new(0);
     for octets in [&[][..], &[250], &[0, 0x81], &[7, 3], &[9, 0x80]] {
-        one.ring.handle(one.now, Input::Packet { from: address(9), octets });
+        one.ring.receive(one.now, address(9), octets);
     }
     assert_eq!(one.ring.discarded(), 5);
     assert_eq!(Message::decode(&[250]), Err(DecodeError::Kind(250)));
@@ -201,7 +201,7 @@ fn an_odd_entry_of_a_state_is_dropped_and_no_other() {
         let last = push_pull::encode(false, 1, entries[1..].iter().cloned());
         let head = push_pull::encode(false, 1, std::iter::empty()).len();
         octets.extend_from_slice(&last[head..]);
-        one.ring.handle(one.now, Input::Request { stream: 1, octets: &octets });
+        one.ring.request(one.now, 1, &octets);
         let there = ["first", "last"].map(|name| one.ring.member(name).is_some());
         assert_eq!(there, [true, true], "{odd:?}");
         assert_eq!((one.ring.members().count(), one.ring.discarded()), (3, 1), "{odd:?}");

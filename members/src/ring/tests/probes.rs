@@ -39,7 +39,7 @@ fn an_unanswered_probe_asks_others_and_tcp_before_it_suspects() {
     for _ in 0..2 {
         one.hear(&Message::Nack { sequence: ping.sequence });
     }
-    one.ring.handle(one.now, Input::Response { stream, result: Err("refused") });
+    one.ring.response(one.now, stream, Err("refused"));
     one.pass(Duration::from_millis(600));
     assert_eq!(one.state(&ping.node).0, State::Suspect);
     assert_eq!(one.ring.health_score(), 1);
@@ -54,7 +54,7 @@ fn an_unanswered_probe_asks_others_and_tcp_before_it_suspects() {
     });
     let ack = Message::Ack { sequence: ping.sequence }.encode();
     let (stream, result) = (stream.unwrap(), Ok(ack.as_slice()));
-    one.ring.handle(one.now, Input::Response { stream, result });
+    one.ring.response(one.now, stream, result);
     one.pass(Duration::from_millis(600));
     assert_eq!((one.state(&ping.node).0, one.ring.health_score()), (State::Alive, 0));
 }
@@ -65,12 +65,12 @@ fn without_tcp_pings_none_is_opened_and_an_unreachable_host_is_asked_for_at_once
         Settings { disable_tcp_pings: true, enable_compression: false, ..Settings::lan() };
     let mut one = One::with(3, settings);
     let ping = one.next_probe();
-    one.ring.handle(one.now, Input::Unreachable { to: address(77), port_closed: false });
+    one.ring.unreachable(one.now, address(77), false);
     assert!(one.outputs().is_empty());
-    one.ring.handle(one.now, Input::Unreachable { to: ping.to, port_closed: false });
+    one.ring.unreachable(one.now, ping.to, false);
     let outputs = one.outputs();
     assert!(outputs.iter().all(|it| matches!(it, Output::Packet { .. })) && outputs.len() == 2);
-    one.ring.handle(one.now, Input::Unreachable { to: ping.to, port_closed: true });
+    one.ring.unreachable(one.now, ping.to, true);
     assert!(one.outputs().is_empty(), "only once");
 }
 
@@ -126,7 +126,7 @@ fn a_stall_is_not_held_against_the_others() {
     let ping = one.next_probe();
     one.hear(&suspect("m4", 1, "m3"));
     one.now += SECOND * 20;
-    one.ring.handle(one.now, Input::Deadline);
+    one.ring.expire(one.now);
     assert!(one.events().iter().all(|it| !matches!(it, Event::Dead { .. })));
     assert_eq!(
         one.state(&ping.node).0,

@@ -1,0 +1,396 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The failure detector beside a ring: who of its members is dead before the memberlist knows it, and whether this member may speak for
+//! itself at all. A synchronous value, driven by the [`Agent`](crate::Agent).
+
+mod presence;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::State;
+use crate::detection::Detection;
+use crate::event::{Event, Standing};
+use crate::heartbeat::wire::{Mark, Message, View};
+use crate::heartbeat::{self, Cause, Detector, PeerReport};
+use crate::quorum::{Count, Fencing, Quorum};
+
+/// How often the ring is told of members that are heard.
+const VOUCH: Duration = Duration::from_millis(500);
+/// How often the ring is told anew because somebody doesn't count this member.
+const REAPPEAR: Duration = Duration::from_millis(200);
+/// The lease is so much shorter than the least time from a sign of life to the verdict. It is renewed whenever the thread wakes, up to a heartbeat
+/// after the last sign of life: if only this thread stands still, it may end about 90 ms after the verdict.
+const MARGIN: Duration = Duration::from_millis(10);
+
+/// One member of the ring that is not known to be dead, as the failure detector needs it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Neighbour {
+    /// Its name.
+    pub(crate) name: Arc<str>,
+    /// Where it is reached.
+    pub(crate) address: SocketAddr,
+    /// Whether it speaks the heartbeat.
+    pub(crate) heartbeat: bool,
+}
+
+/// What the failure detector wants done or known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Action {
+    /// Seal this and send it.
+    Send { to: SocketAddr, message: Message },
+    /// Tell this to those above.
+    Tell(Event),
+    /// The ring shall count this member as dead and tell all.
+    DeclareDead { name: Arc<str>, cause: Cause },
+    /// The ring shall know that this member lives.
+    Vouch(Arc<str>),
+    /// Some member doesn't count this one: the ring shall tell it anew.
+    Reappear,
+    /// The ring shall exchange states with this member, and say when it has.
+    Exchange(Arc<str>),
+}
+
+/// See the module's head.
+pub(crate) struct FailureDetector {
+    name: Arc<str>,
+    options: Detection,
+    detector: Detector,
+    quorum: Quorum,
+    members: BTreeMap<Arc<str>, Neighbour>,
+    /// Dead by this member's watching, and not said: it may be this one that is cut off.
+    held: BTreeMap<Arc<str>, Cause>,
+    /// Who should be there by what the API says; they count as soon as anybody was met.
+    expected: BTreeSet<Arc<str>>,
+    met: bool,
+    /// Members that answered over a stream when no datagram of theirs had come for long; the memberlist judges those.
+    reached: BTreeSet<Arc<str>>,
+    /// When they were asked to.
+    tried: BTreeMap<Arc<str>, Instant>,
+    /// Of them, those that were told.
+    unheard: BTreeSet<Arc<str>>,
+    /// With whom an exchange was wanted last to settle a doubt, and when.
+    exchange: Option<(Arc<str>, Instant)>,
+    /// The last count, and whether something has changed since that it depends on.
+    counted: Count,
+    uncounted: bool,
+    starting_until: Option<Instant>,
+    /// Members may be found yet by joins that are under way.
+    joining: bool,
+    standing: Standing,
+    next_vouch: Instant,
+    last: Instant,
+    reappeared: Option<Instant>,
+    actions: VecDeque<Action>,
+}
+
+impl FailureDetector {
+    /// One that knows nobody.
+    pub(crate) fn new(name: Arc<str>, options: Detection, now: Instant) -> Self {
+        let detector = Detector::new(Arc::clone(&name), options.heartbeat, options.session, now);
+        let quorum = Quorum::new(Arc::clone(&name), options.fencing, options.fence_two);
+        let Detection { alone, start_wait, .. } = options;
+        let starting_until = (!alone).then(|| now + start_wait);
+        Self {
+            name,
+            detector,
+            quorum,
+            members: BTreeMap::new(),
+            held: BTreeMap::new(),
+            expected: BTreeSet::new(),
+            met: false,
+            reached: BTreeSet::new(),
+            tried: BTreeMap::new(),
+            unheard: BTreeSet::new(),
+            exchange: None,
+            counted: Count { present: 1, known: 1, enough: true, disputed: false },
+            uncounted: true,
+            starting_until,
+            joining: false,
+            standing: if alone { Standing::Confirmed } else { Standing::Starting },
+            next_vouch: now,
+            last: now,
+            reappeared: None,
+            actions: VecDeque::new(),
+            options,
+        }
+    }
+
+    /// What the ring told of a member.
+    pub(crate) fn member_event(&mut self, now: Instant, event: &Event) {
+        match event {
+            Event::Joined(member) | Event::Updated(member) | Event::Refuted(member)
+                if *member.name != *self.name =>
+            {
+                let mut members = self.members.clone();
+                if matches!(member.state, State::Alive | State::Suspect) {
+                    let neighbour = Neighbour {
+                        name: Arc::clone(&member.name),
+                        address: member.address,
+                        heartbeat: (self.options.speaks)(&member.meta),
+                    };
+                    members.insert(Arc::clone(&member.name), neighbour);
+                }
+                self.set_members(now, members, &[]);
+            }
+            Event::Left(member) => self.remove(now, &member.name, &[Arc::clone(&member.name)]),
+            Event::Dead { member, .. } => self.remove(now, &member.name, &[]),
+            Event::Accused => self.accused(now),
+            Event::Joining(joining) => self.set_joining(now, *joining),
+            Event::Exchanged { name, began } => self.exchanged(now, name, *began),
+            Event::Refuted(_) => self.detector.contradicted(now),
+            Event::Joined(_)
+            | Event::Updated(_)
+            | Event::Suspected { .. }
+            | Event::Conflict { .. }
+            | Event::Contacted { .. }
+            | Event::Departed
+            | Event::MembersChanged
+            | Event::Standing(_)
+            | Event::Marked { .. }
+            | Event::Notice { .. }
+            | Event::Unheard(_) => {}
+        }
+    }
+
+    fn remove(&mut self, now: Instant, name: &Arc<str>, left: &[Arc<str>]) {
+        let mut members = self.members.clone();
+        members.remove(name);
+        self.set_members(now, members, left);
+    }
+
+    /// The members of the ring that are not known to be dead, without this one. `left` are those who have left in order since.
+    fn set_members(
+        &mut self,
+        now: Instant,
+        members: BTreeMap<Arc<str>, Neighbour>,
+        left: &[Arc<str>],
+    ) {
+        for name in left {
+            self.quorum.left(name);
+            self.expected.remove(name);
+        }
+        let first = self.members.is_empty() && !members.is_empty();
+        let died = self.members.keys().filter(|name| !members.contains_key(*name)).count();
+        self.held.retain(|name, _| members.contains_key(name));
+        self.reached.retain(|name| members.contains_key(name));
+        self.tried.retain(|name, _| members.contains_key(name));
+        self.met |= !members.is_empty();
+        self.members = members;
+        self.admit();
+        self.count_expected();
+        let peers = self.members.values().filter(|member| member.heartbeat);
+        let peers: Vec<_> =
+            peers.map(|member| (Arc::clone(&member.name), member.address)).collect();
+        let nobody = peers.is_empty();
+        self.detector.set_mixed(peers.len() < self.members.len());
+        self.detector.set_peers(now, peers);
+        for _ in 0..died.saturating_sub(left.len()) {
+            self.detector.news_of_death(now);
+        }
+        if first && self.starting_until.take().is_some() && !nobody {
+            // The ring is met; what remains is what the others say of this member.
+            self.doubt(now);
+        }
+        self.settle(now);
+    }
+
+    /// Of whom the API says that they are no members any more.
+    pub(crate) fn set_gone(&mut self, now: Instant, gone: BTreeSet<Arc<str>>) {
+        self.quorum.set_gone(gone);
+        self.uncounted = true;
+        self.settle(now);
+    }
+
+    /// Nothing is to be kept of these, unless they are members of the ring.
+    pub(crate) fn forget(&mut self, now: Instant, names: &BTreeSet<Arc<str>>) {
+        for name in names.iter().filter(|name| !self.members.contains_key(*name)) {
+            self.quorum.left(name);
+            self.expected.remove(name);
+        }
+        self.uncounted = true;
+        self.settle(now);
+    }
+
+    /// Who is a member by what the API says. Whoever has just started and meets only a part of them is not with the majority for that.
+    pub(crate) fn set_expected(&mut self, now: Instant, expected: BTreeSet<Arc<str>>) {
+        self.expected = expected;
+        self.count_expected();
+        self.settle(now);
+    }
+
+    /// This member may count as dead; with `--fencing=off` that silences nobody.
+    fn doubt(&mut self, now: Instant) {
+        if self.options.fencing != Fencing::Off {
+            self.detector.doubt(now);
+        }
+    }
+
+    /// States were exchanged with a member over a stream that was opened at `began`.
+    fn exchanged(&mut self, now: Instant, name: &Arc<str>, began: Instant) {
+        self.detector.exchanged(now, began);
+        if self.detector.is_stranger(began, name) {
+            self.reached.insert(Arc::clone(name));
+            self.uncounted = true;
+            self.tell_unheard(now);
+        }
+        self.settle(now);
+    }
+
+    /// What every heartbeat from now carries.
+    pub(crate) fn set_mark(&mut self, mark: Mark) {
+        self.detector.set_mark(mark);
+    }
+
+    /// Tells one member, or all that speak the heartbeat.
+    pub(crate) fn notify(&mut self, now: Instant, to: Option<&str>, bytes: &[u8]) {
+        self.detector.notify(now, to, bytes);
+        self.settle(now);
+    }
+
+    /// There is nobody to wait for: no other member is known to anybody.
+    pub(crate) fn alone(&mut self, now: Instant) {
+        if self.members.is_empty() {
+            self.starting_until = None;
+        }
+        self.settle(now);
+    }
+
+    /// Whether hosts are being contacted for the first time: a start is not over before it is known whether they answer.
+    fn set_joining(&mut self, now: Instant, joining: bool) {
+        self.joining = joining;
+        self.settle(now);
+    }
+
+    /// Somebody says that this member is dead.
+    fn accused(&mut self, now: Instant) {
+        self.doubt(now);
+        self.settle(now);
+    }
+
+    /// This member stood still until now, for so long by a clock that goes on in suspend.
+    pub(crate) fn stalled(&mut self, now: Instant, time: Duration) {
+        if time >= self.lease_time() {
+            self.doubt(now);
+        }
+        self.settle(now);
+    }
+
+    /// A datagram, its seal opened.
+    pub(crate) fn handle(&mut self, now: Instant, from: SocketAddr, message: Message) {
+        let unknown = matches!(message.view, View::Unknown | View::Dead);
+        if unknown
+            && self.members.contains_key(&message.from)
+            && self.reappeared.is_none_or(|last| now >= last + REAPPEAR)
+        {
+            self.reappeared = Some(now);
+            self.actions.push_back(Action::Reappear);
+        }
+        self.detector.handle(now, from, message);
+        self.settle(now);
+    }
+
+    /// The kernel says that nobody listens there.
+    pub(crate) fn port_closed(&mut self, now: Instant, address: SocketAddr) {
+        self.detector.port_closed(now, address);
+        self.settle(now);
+    }
+
+    /// Does what has become due.
+    pub(crate) fn tick(&mut self, now: Instant) {
+        self.detector.tick(now);
+        if now >= self.next_vouch {
+            self.next_vouch = now + VOUCH;
+            for name in self.members.keys() {
+                if self.is_fresh(now, name) {
+                    self.actions.push_back(Action::Vouch(Arc::clone(name)));
+                }
+            }
+            self.try_strangers(now);
+            self.tell_unheard(now);
+        }
+        self.settle(now);
+    }
+
+    /// What has to be done or known next.
+    pub(crate) fn poll(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// When [`Self::tick`] is due. It never is later than a heartbeat, by which a lease is renewed in time.
+    pub(crate) fn deadline(&self) -> Instant {
+        let start = self.starting_until.filter(|_| !self.joining);
+        let held =
+            (!self.held.is_empty()).then(|| self.last + self.options.heartbeat.probe_interval);
+        [start, held].into_iter().flatten().fold(self.detector.deadline(), Instant::min)
+    }
+
+    /// As [`Detector::set_time_of_day`].
+    pub(crate) fn set_time_of_day(&mut self, now: Instant, since_epoch: Duration) {
+        self.detector.set_time_of_day(now, since_epoch);
+    }
+
+    /// As [`Detector::gathers_until`], and not before this member may speak or while somebody's death is to be told.
+    pub(crate) fn gathers_until(&self, now: Instant) -> Option<Instant> {
+        let at_rest = self.standing.speaks() && self.held.is_empty();
+        if at_rest { self.detector.gathers_until(now) } else { None }
+    }
+
+    /// Whether this member may speak.
+    pub(crate) fn standing(&self) -> Standing {
+        self.standing
+    }
+
+    /// For how long from now this member may speak without being told again; none for ever.
+    pub(crate) fn lease(&self) -> Option<Duration> {
+        if self.options.fencing == Fencing::Off && self.standing.speaks() {
+            return None;
+        }
+        Some(if self.standing.speaks() { self.lease_time() } else { Duration::ZERO })
+    }
+
+    /// What is known of the members that speak the heartbeat, for people.
+    pub(crate) fn report(&self, now: Instant) -> Vec<PeerReport> {
+        self.detector.report(now)
+    }
+
+    fn lease_time(&self) -> Duration {
+        self.options.heartbeat.detection_time().saturating_sub(MARGIN)
+    }
+
+    fn settle(&mut self, now: Instant) {
+        self.last = now;
+        while let Some(output) = self.detector.poll() {
+            match output {
+                heartbeat::Output::Send { to, message } => {
+                    self.actions.push_back(Action::Send { to, message });
+                }
+                heartbeat::Output::Dead { name, cause } => {
+                    self.held.insert(name, cause);
+                }
+                heartbeat::Output::Back { name } => {
+                    self.held.remove(&name);
+                }
+                heartbeat::Output::Forgotten => self.doubt(now),
+                heartbeat::Output::Marked { name, mark } => {
+                    self.actions.push_back(Action::Tell(Event::Marked { name, mark }));
+                }
+                heartbeat::Output::Notice { from, bytes } => {
+                    let notice = Event::Notice { from, octets: bytes };
+                    self.actions.push_back(Action::Tell(notice));
+                }
+            }
+        }
+        self.declare(now);
+        self.ask_ring(now);
+        let standing = self.stand(now);
+        if standing != self.standing {
+            self.standing = standing;
+            self.actions.push_back(Action::Tell(Event::Standing(standing)));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

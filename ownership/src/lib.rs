@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Who is a member and with what standing, who owns which address and why, and what passes to whom. No sockets, clocks or clients:
+//! every value is told the time.
+//!
+//! ```text
+//!   members' agent ──> Participation ──> Members, standing ──> election, Tenure ──> the owner of an address
+//!                          ├── Register, Joining, Blockage: who should be there
+//!                          └── Holdings: who says to own which address
+//!   a decision ──────> Passage ──> what is answered on until the next owner has it
+//! ```
+//!
+//! One address on one node:
+//!
+//! ```text
+//!   Elsewhere ── elected, standing confirmed, table in sync ──> Announcing ── engine done: the others are told ──> Owned
+//!      ^  ^                                                                                                         |
+//!      |  +── the next owner has told, or 1 s (refused: kept 10 s) ── AnswerOnly <── the verdict names another ────+
+//!      +───────────── doubtful for 80 ms, with the minority, or permit over: silent, keeps its table ──────────────+
+//! ```
+
+pub mod election;
+pub mod fnv;
+mod handover;
+mod members;
+mod membership;
+mod placement;
+pub mod robustness;
+mod table;
+pub mod wire;
+
+pub use handover::{Handover, MOVING, Orders, Passage, Withdrawal};
+pub use members::{Member, Members};
+pub use membership::{
+    Attendance, Blockage, Blocked, FIRST, Listed, Listing, Participation, Pod, is_drained,
+};
+pub use placement::{Choice, Modes, Tenure};
+pub use table::Holdings;
+pub use wire::links::{Allowed, Links, NodeLinks, transport};
+pub use wire::message::{Changed, Held, Term, Told};
+pub use wire::metadata::{Facts, PoolLinks, PoolOrder};

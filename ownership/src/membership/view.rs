@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Who takes part as this speaker sees it: what the ring says, what the others say of themselves directly, and whether this node may
+//! speak at all. A synchronous value; the ring itself is somebody else's.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use members::{Standing, State};
+
+use super::known_nodes::Register;
+use crate::members::{Member, Members};
+use crate::wire::metadata::Facts;
+
+/// How long the addresses of those that died are tried again.
+const LOST: Duration = Duration::from_secs(300);
+/// How often they are.
+const REJOIN: Duration = Duration::from_secs(2);
+
+/// See the module's head.
+#[derive(Debug)]
+pub struct Attendance {
+    node: Arc<str>,
+    facts: Facts,
+    /// What others said of themselves directly, which is newer than their metadata.
+    told: BTreeMap<Arc<str>, Facts>,
+    members: Members,
+    standing: Standing,
+    /// This node may speak again, and has not looked at everything since.
+    resuming: bool,
+    register: Register,
+    /// Where those were that died, and since when.
+    lost: BTreeMap<SocketAddr, Instant>,
+    next_join: Option<Instant>,
+}
+
+impl Attendance {
+    /// Without a ring: every known node counts as running a speaker.
+    #[must_use]
+    pub fn disabled(node: Arc<str>) -> Self {
+        Self {
+            register: Register::new(Arc::clone(&node)),
+            node,
+            facts: Facts::default(),
+            told: BTreeMap::new(),
+            members: Members::Disabled,
+            standing: Standing::Confirmed,
+            resuming: false,
+            lost: BTreeMap::new(),
+            next_join: None,
+        }
+    }
+
+    /// In a ring, of which nobody else is known yet. With `alone` there is nobody to wait for.
+    #[must_use]
+    pub fn new(node: Arc<str>, facts: Facts, alone: bool) -> Self {
+        let standing = if alone { Standing::Confirmed } else { Standing::Starting };
+        let mut attendance = Self { facts, standing, ..Self::disabled(node) };
+        attendance.members = attendance.counted(BTreeMap::new());
+        attendance
+    }
+
+    /// Who takes part.
+    #[must_use]
+    pub fn members(&self) -> &Members {
+        &self.members
+    }
+
+    /// What this speaker says of itself.
+    #[must_use]
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// Whether this node may speak, and why not.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        self.standing
+    }
+
+    /// Whether nothing is to be decided for L2 yet: the ring has not been met.
+    #[must_use]
+    pub fn is_starting(&self) -> bool {
+        matches!(self.standing, Standing::Starting)
+    }
+
+    /// Whether what goes to another speaker is kept until that one claims it: not after a time in which this node was not to speak.
+    #[must_use]
+    pub fn passes(&self) -> bool {
+        !self.resuming && self.standing.speaks()
+    }
+
+    /// After a decision: whether it was the first since this node may speak again.
+    pub fn take_resuming(&mut self) -> bool {
+        std::mem::take(&mut self.resuming)
+    }
+
+    /// Everybody who ever took part.
+    pub fn seen(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.register.seen()
+    }
+
+    /// Who counts although silent.
+    pub(crate) fn register(&mut self) -> &mut Register {
+        &mut self.register
+    }
+
+    /// As [`Register::wants_list`].
+    #[must_use]
+    pub fn wants_list(&self, now: Instant) -> bool {
+        self.register.wants_list(now)
+    }
+
+    /// How many others take part.
+    #[must_use]
+    pub fn others(&self) -> usize {
+        match &self.members {
+            Members::Disabled => 0,
+            Members::Alive(members) => members.len().saturating_sub(1),
+        }
+    }
+
+    /// Whether this node may speak is another. To be told after the members as they were then.
+    pub fn take_standing(&mut self, standing: Standing) {
+        self.standing = standing;
+        self.resuming = standing.speaks();
+    }
+
+    /// What another speaker says of itself directly; then the members are to be counted.
+    pub fn take_facts(&mut self, from: Arc<str>, facts: Facts) {
+        let newer = |known: &Facts| facts.generation >= known.generation;
+        if self.told.get(&from).is_none_or(newer) {
+            self.told.insert(from, facts);
+        }
+    }
+
+    /// What this speaker says of itself from now.
+    pub fn set_facts(&mut self, facts: Facts) {
+        self.facts = facts;
+        let own = self.own();
+        if let Members::Alive(members) = &mut self.members {
+            members.insert(Arc::clone(&self.node), own);
+        }
+    }
+
+    /// This node in its own books: what it would announce is decided also while it is not to speak.
+    fn own(&self) -> Member {
+        Member::Ferrolb(Facts { silent: false, ..self.facts.clone() })
+    }
+
+    /// Counts the members of the ring anew; whether they are others, or say something else of themselves.
+    pub fn count<'a>(
+        &mut self,
+        now: Instant,
+        ring: impl Iterator<Item = &'a members::Member>,
+    ) -> bool {
+        let mut counted = BTreeMap::new();
+        for member in ring {
+            match member.state {
+                State::Alive | State::Suspect => {
+                    self.lost.remove(&member.address);
+                    counted.insert(Arc::clone(&member.name), Member::parse(&member.meta));
+                }
+                State::Left => {
+                    self.lost.remove(&member.address);
+                    self.register.left(&member.name);
+                }
+                State::Dead => {
+                    self.lost.entry(member.address).or_insert(now);
+                    self.register.died(now, &member.name);
+                }
+            }
+        }
+        if !self.lost.is_empty() {
+            self.next_join.get_or_insert(now);
+        }
+        self.register.count(counted.keys());
+        self.told.retain(|name, _| counted.contains_key(name));
+        let members = self.counted(counted);
+        let changed = members != self.members;
+        self.members = members;
+        changed
+    }
+
+    /// Those who died lately and are to be joined again now.
+    pub fn rejoin(&mut self, now: Instant) -> Vec<SocketAddr> {
+        if self.next_join.is_none_or(|at| now < at) {
+            return Vec::new();
+        }
+        self.lost.retain(|_, since| now < *since + LOST);
+        self.next_join = (!self.lost.is_empty()).then(|| now + REJOIN);
+        self.lost.keys().copied().collect()
+    }
+
+    /// When [`Self::rejoin`] or [`Register::look`] has something to say.
+    #[must_use]
+    pub fn deadline(&self, now: Instant) -> Option<Instant> {
+        self.register.deadline(now).into_iter().chain(self.next_join).min()
+    }
+
+    fn counted(&self, mut counted: BTreeMap<Arc<str>, Member>) -> Members {
+        for (name, member) in &mut counted {
+            if let (Member::Ferrolb(facts), Some(told)) = (member, self.told.get(name))
+                && told.generation > facts.generation
+            {
+                facts.clone_from(told);
+            }
+        }
+        if counted.values().any(|member| matches!(member, Member::MetalLb)) {
+            // MetalLB's speakers know nothing of it; beside them every election is theirs.
+            for member in counted.values_mut() {
+                if let Member::Ferrolb(facts) = member {
+                    facts.silent = false;
+                }
+            }
+        }
+        counted.insert(Arc::clone(&self.node), self.own());
+        Members::Alive(counted)
+    }
+}

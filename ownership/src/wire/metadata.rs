@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A speaker's word about itself: the octets that it puts into its metadata in the memberlist.
+//!
+//! ```text
+//!   metadata: "ferrolb", version (1), flags (1: leaving, 2: sticky, 4: spread, 8: silent, 16: drained, 32: behind, 64: links), generation (8), digest of the pools' names (4), one bit per pool,
+//!             with the flag of links: those of the node, as wire/links.rs has it, and their number of octets (2)
+//! ```
+//! The bits are for builds that know no more, and for who has more links than fit. Links count as they are only while all of ours say
+//! them, so that a fleet that is upgraded node by node has one election.
+//! Numbers are big-endian. MetalLB's speakers have no metadata. The version is that of all that our speakers say to one another: metadata,
+//! heartbeat and notices. A build that only adds flags, or octets at the end, keeps it; one of another version is to this one what
+//! MetalLB's is: both fall back to what the memberlist alone says.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crds::config::Config;
+use l2::LinkReport;
+
+use super::links::NodeLinks;
+use crate::fnv::fnv1a;
+
+const MAGIC: &[u8] = b"ferrolb";
+/// As the heartbeat's (`members::heartbeat::wire::VERSION`), which it stands for.
+const VERSION: u8 = members::heartbeat::wire::VERSION;
+/// With what stands before it, and the number behind the links, the bitmap stays below the 512 bytes that metadata may have.
+const BITMAP_LIMIT: usize = 480;
+const LEAVING: u8 = 1;
+const STICKY: u8 = 2;
+const SPREAD: u8 = 4;
+const SILENT: u8 = 8;
+const DRAINED: u8 = 16;
+const BEHIND: u8 = 32;
+const LINKS: u8 = 64;
+
+/// What a speaker says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// Grows with every change, also over restarts: microseconds since 1970. Of two that arrive the greater is the newer.
+    pub generation: u64,
+    /// It is about to end: its addresses are to move while it still answers.
+    pub leaving: bool,
+    /// It answers for nothing at the moment: it has just started, stood still, or is with the few. Others are to have its addresses.
+    pub silent: bool,
+    /// Its node is being emptied, as it has read it. The others go by that, whatever they have read themselves: of what is on its way
+    /// one knows it first, and while the API is away some never hear it.
+    pub drained: bool,
+    /// For a second it has not known of all others what they hold: addresses without an owner are for others, if owners stay or are
+    /// spread.
+    pub behind: bool,
+    /// It was started with `--sticky`.
+    pub sticky: bool,
+    /// It was started with `--spread`.
+    pub spread: bool,
+    /// For which pools it has a link that carries.
+    pub links: PoolLinks,
+    /// Which links it has.
+    pub node_links: NodeLinks,
+}
+
+/// For each pool, in the order of their names, whether the node has a link for it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PoolLinks {
+    /// Of the names: whoever knows other pools can't read the bits.
+    digest: u32,
+    bits: Vec<u8>,
+}
+
+impl Facts {
+    /// The metadata.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = MAGIC.to_vec();
+        let flag = |set: bool, flag: u8| if set { flag } else { 0 };
+        out.push(VERSION);
+        out.push(
+            flag(self.leaving, LEAVING)
+                | flag(self.sticky, STICKY)
+                | flag(self.spread, SPREAD)
+                | flag(self.silent, SILENT)
+                | flag(self.drained, DRAINED)
+                | flag(self.behind, BEHIND)
+                | flag(self.node_links != NodeLinks::Unknown, LINKS),
+        );
+        out.extend_from_slice(&self.generation.to_be_bytes());
+        out.extend_from_slice(&self.links.digest.to_be_bytes());
+        out.extend_from_slice(&self.links.bits);
+        if self.node_links != NodeLinks::Unknown {
+            let links = self.node_links.encode();
+            // More would not be said: see [`Self::set_links`].
+            let octets = u16::try_from(links.len()).unwrap_or_default();
+            out.extend(links.into_iter().take(octets.into()));
+            out.extend(octets.to_be_bytes());
+        }
+        out
+    }
+
+    /// Says this of the links. Of the node's it says nothing if there is no room.
+    pub fn set_links(&mut self, pools: PoolLinks, node: NodeLinks) {
+        (self.links, self.node_links) = (pools, NodeLinks::Unsaid);
+        let room = members::META.saturating_sub(self.encode().len());
+        self.node_links = node.within(room);
+    }
+
+    /// Reads metadata; none if it isn't ours, or of another version. What a later build adds in front of the links is passed over; its
+    /// bits are read.
+    #[must_use]
+    pub fn decode(metadata: &[u8]) -> Option<Self> {
+        let rest = metadata.strip_prefix(MAGIC)?;
+        let ([version, flags], rest) = rest.split_first_chunk::<2>()?;
+        let (generation, rest) = rest.split_first_chunk::<8>()?;
+        let (digest, bits) = rest.split_first_chunk::<4>()?;
+        if *version != VERSION {
+            return None;
+        }
+        let (bits, node_links) = match flags & LINKS {
+            0 => (bits, NodeLinks::Unknown),
+            _ => split_links(bits).unwrap_or((bits, NodeLinks::Unsaid)),
+        };
+        Some(Self {
+            generation: u64::from_be_bytes(*generation),
+            leaving: flags & LEAVING != 0,
+            silent: flags & SILENT != 0,
+            drained: flags & DRAINED != 0,
+            behind: flags & BEHIND != 0,
+            sticky: flags & STICKY != 0,
+            spread: flags & SPREAD != 0,
+            links: PoolLinks { digest: u32::from_be_bytes(*digest), bits: bits.to_vec() },
+            node_links,
+        })
+    }
+}
+
+/// The bits, and the links that stand at the end.
+fn split_links(octets: &[u8]) -> Option<(&[u8], NodeLinks)> {
+    let (octets, length) = octets.split_last_chunk::<2>()?;
+    let length = usize::from(u16::from_be_bytes(*length));
+    let (bits, links) = octets.split_at_checked(octets.len().checked_sub(length)?)?;
+    Some((bits, NodeLinks::decode(links)))
+}
+
+/// The pools in the order in which bits stand for them.
+#[derive(Clone, Debug, Default)]
+pub struct PoolOrder {
+    digest: u32,
+    places: BTreeMap<Arc<str>, usize>,
+}
+
+impl PoolOrder {
+    /// Of the valid pools and those that were valid.
+    #[must_use]
+    pub fn of(config: &Config) -> Self {
+        let mut names: Vec<Arc<str>> =
+            config.pools.keys().chain(config.invalid_pools.keys()).cloned().collect();
+        names.sort();
+        names.dedup();
+        // With an end mark for each name.
+        let digest = fnv1a(names.iter().flat_map(|name| name.bytes().chain([0])));
+        let places = names.into_iter().enumerate().map(|(place, name)| (name, place)).collect();
+        Self { digest, places }
+    }
+}
+
+impl PoolLinks {
+    /// Which pools this node has a link for, by its links and the advertisements that select it: one that carries, that the advertisements
+    /// allow, and, if any allowed one has a subnet that holds addresses of the pool, one of those.
+    #[must_use]
+    pub fn of<'a>(
+        pools: &PoolOrder,
+        config: &Config,
+        links: &[LinkReport],
+        selects_node: impl Fn(&crds::config::L2Advertisement) -> bool + 'a,
+    ) -> Self {
+        let mut bits = vec![0; pools.places.len().div_ceil(8).min(BITMAP_LIMIT)];
+        for (name, place) in &pools.places {
+            let Some(byte) = bits.get_mut(place / 8) else { continue };
+            if has_link(name, config, links, &selects_node) {
+                *byte |= 0x80 >> (place % 8);
+            }
+        }
+        Self { digest: pools.digest, bits }
+    }
+
+    pub(crate) fn covers(&self, pools: &PoolOrder, pool: &str) -> bool {
+        let bit = || {
+            let place = pools.places.get(pool)?;
+            let byte = self.bits.get(place / 8)?;
+            Some(byte & (0x80 >> (place % 8)) != 0)
+        };
+        self.digest != pools.digest || bit().unwrap_or(true)
+    }
+}
+
+fn has_link(
+    name: &str,
+    config: &Config,
+    links: &[LinkReport],
+    selects_node: impl Fn(&crds::config::L2Advertisement) -> bool,
+) -> bool {
+    // What is known of an invalid pool does not suffice to take anything away.
+    let Some(pool) = config.pools.get(name) else { return true };
+    let advertisements = || {
+        let all = config.l2_advertisements.values();
+        all.filter(|ad| ad.pools.selects(&pool.name, &pool.labels)).filter(|ad| selects_node(ad))
+    };
+    let allowed = |link: &LinkReport| {
+        advertisements().any(|ad| {
+            ad.interfaces.is_empty() || ad.interfaces.iter().any(|name| **name == *link.name)
+        })
+    };
+    let allowed: Vec<&LinkReport> =
+        links.iter().filter(|link| link.arp || link.ndp).filter(|link| allowed(link)).collect();
+    let holds = |link: &LinkReport| {
+        link.addresses.iter().any(|(address, length)| {
+            ipnet::IpNet::new(*address, *length).is_ok_and(|net| {
+                pool.ranges
+                    .iter()
+                    .any(|range| net.contains(&range.first()) || range.contains(net.network()))
+            })
+        })
+    };
+    if allowed.iter().any(|link| holds(link)) {
+        allowed.iter().any(|link| link.carrier && holds(link))
+    } else {
+        allowed.iter().any(|link| link.carrier)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::members::{Member, Members};
+
+#[test]
+fn metadata_is_read_back() {
+    let facts = Facts {
+        generation: 0x0a,
+        leaving: true,
+        silent: false,
+        drained: true,
+        behind: true,
+        sticky: false,
+        spread: true,
+        links: PoolLinks { digest: 0x0102_0304, bits: vec![0x80, 1] },
+        node_links: NodeLinks::Unknown,
+    };
+    let bytes = facts.encode();
+    let before = b"ferrolb\x01\x35\0\0\0\0\0\0\0\x0a\x01\x02\x03\x04\x80\x01";
+    assert_eq!(bytes, before, "as of builds that say nothing of links");
+    assert_eq!(Member::parse(&bytes), Member::Ferrolb(facts.clone()));
+    let links = b"\x05\x04eth0\x05\x02\x18\x0a\0\x01\x61\x20\x01\x0d\xb8\0\0\0\0\x04eth1\0\0";
+    let mut bytes = [&before[..], links, b"\0\x1c"].concat();
+    bytes[MAGIC.len() + 1] |= LINKS;
+    let node_links = NodeLinks::decode(links);
+    assert!(
+        matches!(&node_links, NodeLinks::Said(links) if format!("{links:?}").contains("2001:db8::/64"))
+    );
+    let facts = Facts { node_links, ..facts };
+    assert_eq!(Member::parse(&bytes), Member::Ferrolb(facts.clone()));
+    assert_eq!(facts.encode(), bytes);
+    for foreign in [&b""[..], b"ferrolb", b"ferrolb\x00\x00\x00\x00\x00\x00", b"something else"] {
+        assert_eq!(Member::parse(foreign), Member::MetalLb, "{foreign:?}");
+    }
+}
+
+/// A fleet is upgraded node by node: builds of two versions are in one ring.
+#[test]
+fn metadata_of_a_later_build_is_read_as_far_as_it_is_known_here() {
+    let links = PoolLinks { digest: 7, bits: vec![0x80] };
+    let facts = Facts { generation: 5, silent: true, links, ..Facts::default() };
+    let mut later = facts.encode();
+    later[MAGIC.len() + 1] |= 0x80;
+    assert_eq!(
+        Member::parse(&later),
+        Member::Ferrolb(facts.clone()),
+        "flags without a meaning here"
+    );
+    let end = later.len() - 2;
+    later.splice(end..end, *b"more");
+    let Member::Ferrolb(read) = Member::parse(&later) else { panic!("it is one of ours") };
+    let known = PoolLinks { digest: 7, bits: read.links.bits[..1].to_vec() };
+    assert_eq!(Facts { links: known, ..read }, facts);
+}
+
+/// What it says cannot be judged, and it would not understand what is told to it: the memberlist and MetalLB's election are what is left.
+#[test]
+fn a_speaker_of_another_version_counts_as_one_of_metallb() {
+    for version in [0, VERSION + 1, 0xff] {
+        let mut other = Facts { generation: 5, silent: true, ..Facts::default() }.encode();
+        other[MAGIC.len()] = version;
+        assert_eq!(Member::parse(&other), Member::MetalLb, "{version}");
+        let members =
+            [("a".into(), Member::parse(&other)), ("b".into(), Member::Ferrolb(Facts::default()))];
+        let members = Members::Alive(members.into());
+        assert!(members.is_mixed() && members.contains("a") && !members.is_ferrolb("a"));
+    }
+}
+
+/// What cannot be said in 512 octets is not said at all: to the others it would be something else than to oneself.
+#[test]
+fn what_does_not_fit_is_not_said() {
+    let said = |count: usize| {
+        let link = |number: usize| format!("\u{6}eth{number:03}\u{1}\u{0}");
+        let links: String = (0..count).map(link).collect();
+        NodeLinks::decode(&[b"\x03", links.as_bytes()].concat())
+    };
+    for (bits, links, fits) in
+        [(0, 54, true), (0, 55, false), (480, 0, true), (480, 1, false), (479, 1, true)]
+    {
+        let mut facts = Facts::default();
+        facts.set_links(PoolLinks { digest: 7, bits: vec![0xff; bits] }, said(links));
+        assert_eq!(matches!(facts.node_links, NodeLinks::Said(_)), fits, "{bits} {links}");
+        let bytes = facts.encode();
+        assert!(bytes.len() <= members::META, "{}", bytes.len());
+        assert_eq!(Facts::decode(&bytes), Some(facts));
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_metadata_panics(bytes in prop::collection::vec(any::<u8>(), 0..520)) {
+        let mut marked = MAGIC.to_vec();
+        marked.extend(&bytes);
+        for bytes in [&bytes, &marked] {
+            if let Member::Ferrolb(facts) = Member::parse(bytes) {
+                prop_assert_eq!(Facts::decode(&facts.encode()), Some(facts));
+            }
+        }
+    }
+}
