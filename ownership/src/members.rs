@@ -90,6 +90,19 @@ impl Members {
         }
     }
 
+    /// Whether an address that Services share is elected for once: not while a build takes part that knows nothing of that, since all
+    /// must have one election.
+    #[must_use]
+    pub fn elect_addresses(&self) -> bool {
+        match self {
+            Self::Disabled => true,
+            Self::Alive(members) => members.values().all(|member| match member {
+                Member::Ferrolb(facts) => !facts.elects_services,
+                Member::MetalLb => false,
+            }),
+        }
+    }
+
     /// Whether the node has a link for the pool with this place in the order of names; so it is assumed where it can't be known.
     #[must_use]
     pub fn has_link(&self, node: &str, pools: &PoolOrder, pool: &str) -> bool {

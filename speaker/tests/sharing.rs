@@ -281,6 +281,24 @@ fn local(services: &[(&str, &[&str])]) -> World {
     world
 }
 
+/// All have one election: a build that elects each Service by itself decides for all of them how that is done.
+#[test]
+fn beside_an_older_build_each_service_is_elected_alone() {
+    let mut world = local(&[("a", &["n0"]), ("b", &["n1"])]);
+    for (elects_services, owners) in [(false, 1), (true, 2)] {
+        let facts = |name| Facts {
+            elects_services: elects_services && name == "n3",
+            ..Facts::default()
+        };
+        let members = NODES.iter().map(|name| ((*name).into(), Member::Ferrolb(facts(*name))));
+        world.members = Members::Alive(members.collect());
+        let announces = |name: &&str| {
+            ["a", "b"].iter().any(|service| world.verdict(name, service).local.is_ok())
+        };
+        assert_eq!(NODES.iter().copied().filter(announces).count(), owners);
+    }
+}
+
 #[test]
 fn the_node_that_serves_all_goes_before_those_that_serve_some() {
     let world = local(&[("a", &["n0", "n1", "n2"]), ("b", &["n2", "n3"])]);

@@ -2,7 +2,8 @@
 //! A speaker's word about itself: the octets that it puts into its metadata in the memberlist.
 //!
 //! ```text
-//!   metadata: "ferrolb", version (1), flags (1: leaving, 2: sticky, 4: spread, 8: silent, 16: drained, 32: behind, 64: links), generation (8), digest of the pools' names (4), one bit per pool,
+//!   metadata: "ferrolb", version (1), flags (1: leaving, 2: sticky, 4: spread, 8: silent, 16: drained, 32: behind, 64: links, 128: more), generation (8), digest of the pools' names (4), one bit per pool,
+//!             with the flag of more: further flags (1: elects each address by itself),
 //!             with the flag of links: those of the node, as wire/links.rs has it, and their number of octets (2)
 //! ```
 //! The bits are for builds that know no more, and for who has more links than fit. Links count as they are only while all of ours say
@@ -32,6 +33,9 @@ const SILENT: u8 = 8;
 const DRAINED: u8 = 16;
 const BEHIND: u8 = 32;
 const LINKS: u8 = 64;
+const MORE: u8 = 128;
+/// In the further flags.
+const ADDRESSES: u8 = 1;
 
 /// What a speaker says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -52,6 +56,8 @@ pub struct Facts {
     pub sticky: bool,
     /// It was started with `--spread`.
     pub spread: bool,
+    /// It is of a build that elects each Service by itself, whatever addresses Services share. While one of those takes part, all do so.
+    pub elects_services: bool,
     /// For which pools it has a link that carries.
     pub links: PoolLinks,
     /// Which links it has.
@@ -80,11 +86,15 @@ impl Facts {
                 | flag(self.silent, SILENT)
                 | flag(self.drained, DRAINED)
                 | flag(self.behind, BEHIND)
-                | flag(self.node_links != NodeLinks::Unknown, LINKS),
+                | flag(self.node_links != NodeLinks::Unknown, LINKS)
+                | flag(!self.elects_services, MORE),
         );
         out.extend_from_slice(&self.generation.to_be_bytes());
         out.extend_from_slice(&self.links.digest.to_be_bytes());
         out.extend_from_slice(&self.links.bits);
+        if !self.elects_services {
+            out.push(ADDRESSES);
+        }
         if self.node_links != NodeLinks::Unknown {
             let links = self.node_links.encode();
             // More would not be said: see [`Self::set_links`].
@@ -117,6 +127,8 @@ impl Facts {
             0 => (bits, NodeLinks::Unknown),
             _ => split_links(bits).unwrap_or((bits, NodeLinks::Unsaid)),
         };
+        let more = bits.split_last().filter(|_| flags & MORE != 0);
+        let (more, bits) = more.map_or((0, bits), |(more, bits)| (*more, bits));
         Some(Self {
             generation: u64::from_be_bytes(*generation),
             leaving: flags & LEAVING != 0,
@@ -125,6 +137,7 @@ impl Facts {
             behind: flags & BEHIND != 0,
             sticky: flags & STICKY != 0,
             spread: flags & SPREAD != 0,
+            elects_services: more & ADDRESSES == 0,
             links: PoolLinks { digest: u32::from_be_bytes(*digest), bits: bits.to_vec() },
             node_links,
         })

@@ -6,7 +6,7 @@
 //!                ^                                                                                   │
 //!                └──────────── those that it does not announce and that have a free address left <───┘
 //! ```
-//! A Service alone is the common case, and its election is MetalLB's or Antrea's. Beside a speaker of MetalLB each Service is alone.
+//! A Service alone is the common case, and its election is MetalLB's or Antrea's. Beside a speaker of MetalLB, or an older one of ours, each Service is alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -59,9 +59,9 @@ pub(crate) fn decide(
             };
         }
     };
-    let entrants = match around.circumstances.members.is_mixed() {
-        true => vec![first],
-        false => gather(first, sharing, around),
+    let entrants = match around.circumstances.members.elect_addresses() {
+        true => gather(first, sharing, around),
+        false => vec![first],
     };
     let mut election = Election { around, owners: BTreeMap::new(), decided: Decided::default() };
     let mut parties = vec![entrants];

@@ -15,6 +15,7 @@ fn metadata_is_read_back() {
         behind: true,
         sticky: false,
         spread: true,
+        elects_services: true,
         links: PoolLinks { digest: 0x0102_0304, bits: vec![0x80, 1] },
         node_links: NodeLinks::Unknown,
     };
@@ -31,6 +32,11 @@ fn metadata_is_read_back() {
     );
     let facts = Facts { node_links, ..facts };
     assert_eq!(Member::parse(&bytes), Member::Ferrolb(facts.clone()));
+    assert_eq!(facts.encode(), bytes, "as of builds that elect each Service by itself");
+    let facts = Facts { elects_services: false, ..facts };
+    bytes[MAGIC.len() + 1] |= MORE;
+    bytes.insert(before.len(), ADDRESSES);
+    assert_eq!(Member::parse(&bytes), Member::Ferrolb(facts.clone()));
     assert_eq!(facts.encode(), bytes);
     for foreign in [&b""[..], b"ferrolb", b"ferrolb\x00\x00\x00\x00\x00\x00", b"something else"] {
         assert_eq!(Member::parse(foreign), Member::MetalLb, "{foreign:?}");
@@ -43,13 +49,15 @@ fn metadata_of_a_later_build_is_read_as_far_as_it_is_known_here() {
     let links = PoolLinks { digest: 7, bits: vec![0x80] };
     let facts = Facts { generation: 5, silent: true, links, ..Facts::default() };
     let mut later = facts.encode();
-    later[MAGIC.len() + 1] |= 0x80;
+    // Behind it stands the number of the links' octets.
+    let further = later.len() - 3;
+    later[further] |= !ADDRESSES;
     assert_eq!(
         Member::parse(&later),
         Member::Ferrolb(facts.clone()),
         "flags without a meaning here"
     );
-    let end = later.len() - 2;
+    let end = further;
     later.splice(end..end, *b"more");
     let Member::Ferrolb(read) = Member::parse(&later) else { panic!("it is one of ours") };
     let known = PoolLinks { digest: 7, bits: read.links.bits[..1].to_vec() };
@@ -79,7 +87,7 @@ fn what_does_not_fit_is_not_said() {
         NodeLinks::decode(&[b"\x03", links.as_bytes()].concat())
     };
     for (bits, links, fits) in
-        [(0, 54, true), (0, 55, false), (480, 0, true), (480, 1, false), (479, 1, true)]
+        [(0, 54, true), (0, 55, false), (480, 0, true), (479, 1, false), (478, 1, true)]
     {
         let mut facts = Facts::default();
         facts.set_links(PoolLinks { digest: 7, bits: vec![0xff; bits] }, said(links));
