@@ -185,54 +185,31 @@ impl fmt::Display for Names {
 }
 
 impl Reason {
-    /// A short name without spaces, for logs and metrics.
-    #[must_use]
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::NoPools => "noPools",
-            Self::NoClusterIps => "noClusterIPs",
-            Self::NoFamily(_) => "noFamily",
-            Self::NotDualStack(_) => "notDualStack",
-            Self::Request(_) => "invalidRequest",
-            Self::NotInConfig(_) => "notInConfig",
-            Self::PoolNotCompatible(_) => "poolNotCompatible",
-            Self::UnknownPool(_) => "unknownPool",
-            Self::InvalidPool { .. } => "invalidPool",
-            Self::OtherPool { .. } => "otherPool",
-            Self::Sharing(_) => "sharing",
-            Self::PoolExhausted { .. } => "poolExhausted",
-            Self::UnknownExternalPool(_) => "unknownExternalPool",
-            Self::ExternalPoolExhausted { .. } => "externalPoolExhausted",
-            Self::NoFamilyInPool { .. } => "noFamilyInPool",
-            Self::NotInExternalPool { .. } => "notInExternalPool",
-            Self::Contested { .. } => "contested",
-            Self::Exhausted { .. } => "exhausted",
-            Self::NoneAllowed { .. } => "noneAllowed",
-        }
+    cluster::named! {
+        /// A short name without spaces, for logs and metrics.
+        pub name,
+        /// All short names, for the metric that has a series for each.
+        pub NAMES,
+        "noPools": Self::NoPools,
+        "noClusterIPs": Self::NoClusterIps,
+        "noFamily": Self::NoFamily(_),
+        "notDualStack": Self::NotDualStack(_),
+        "invalidRequest": Self::Request(_),
+        "notInConfig": Self::NotInConfig(_),
+        "poolNotCompatible": Self::PoolNotCompatible(_),
+        "unknownPool": Self::UnknownPool(_),
+        "invalidPool": Self::InvalidPool { .. },
+        "otherPool": Self::OtherPool { .. },
+        "sharing": Self::Sharing(_),
+        "poolExhausted": Self::PoolExhausted { .. },
+        "unknownExternalPool": Self::UnknownExternalPool(_),
+        "externalPoolExhausted": Self::ExternalPoolExhausted { .. },
+        "noFamilyInPool": Self::NoFamilyInPool { .. },
+        "notInExternalPool": Self::NotInExternalPool { .. },
+        "contested": Self::Contested { .. },
+        "exhausted": Self::Exhausted { .. },
+        "noneAllowed": Self::NoneAllowed { .. },
     }
-
-    /// All short names, for the metric that has a series for each.
-    pub const NAMES: [&str; 19] = [
-        "noPools",
-        "noClusterIPs",
-        "noFamily",
-        "notDualStack",
-        "invalidRequest",
-        "notInConfig",
-        "poolNotCompatible",
-        "unknownPool",
-        "invalidPool",
-        "otherPool",
-        "sharing",
-        "poolExhausted",
-        "unknownExternalPool",
-        "externalPoolExhausted",
-        "noFamilyInPool",
-        "notInExternalPool",
-        "contested",
-        "exhausted",
-        "noneAllowed",
-    ];
 
     /// The same as a condition's reason has it: in CamelCase.
     #[must_use]

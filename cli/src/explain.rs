@@ -149,9 +149,13 @@ fn announcement(text: &mut String, world: &World, key: &ObjectKey, service: &Ser
             let _ = writeln!(text, "  announced  by node {node} with protocol layer2, on {scope}");
         }
         None => {
-            let reason = local.local.err().map(|reason| reason.to_string()).unwrap_or_default();
+            let reason = local.nobody.clone().or_else(|| local.local.clone().err());
+            let reason = reason.map(|reason| reason.to_string()).unwrap_or_default();
             let _ = writeln!(text, "  announced  by nobody: {reason}");
         }
+    }
+    for remark in &local.remarks {
+        let _ = writeln!(text, "             {remark}");
     }
     if service.traffic_policy == TrafficPolicy::Local {
         let _ = writeln!(

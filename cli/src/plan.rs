@@ -73,17 +73,20 @@ pub fn planned(world: &World, books: &Books, key: &ObjectKey) -> Planned {
         planned.reason = Some(reason.to_string());
         return planned;
     }
-    let verdict = world.verdict(key, service, &world.options.node);
+    let verdict = books.verdict(world, key, &world.options.node);
     match &verdict.announcer {
         Some(node) => {
             planned.announced_by = Some(node.to_string());
-            if let Ok(announcement) = world.verdict(key, service, node).local
+            if let Ok(announcement) = books.verdict(world, key, node).local
                 && let Scope::Interfaces(names) = announcement.scope
             {
                 planned.interfaces = names.iter().map(ToString::to_string).collect();
             }
         }
-        None => planned.reason = verdict.local.err().map(|reason| reason.to_string()),
+        None => {
+            let reason = verdict.nobody.or_else(|| verdict.local.err());
+            planned.reason = reason.map(|reason| reason.to_string());
+        }
     }
     planned.routes = books.routes(key);
     if !planned.routes.is_empty() {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What BGP would say: which peer gets which prefix from which nodes with which attributes. The speakers' own books, one per
-//! node.
+//! What the speakers would say: who announces by L2, and by BGP which peer gets which prefix from which nodes with which attributes. For
+//! BGP the speakers' own books, one per node.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -9,7 +10,7 @@ use bgp::Attributes;
 use cluster::{Dirty, ObjectKey};
 use ipnet::IpNet;
 use serde::Serialize;
-use speaker::{Options, RouteBooks, Withhold, advertise};
+use speaker::{Options, RouteBooks, Sharing, Verdict, Withhold, advertise};
 
 use crate::world::World;
 
@@ -44,15 +45,26 @@ fn is_zero(number: &u8) -> bool {
 
 /// The books of every node.
 #[derive(Default)]
-pub struct Books(BTreeMap<Arc<str>, RouteBooks>);
+pub struct Books {
+    /// By BGP; empty where nothing is configured for it.
+    routes: BTreeMap<Arc<str>, RouteBooks>,
+    sharing: Sharing,
+    /// By L2, of each node that was asked for: Services that share addresses are decided at once.
+    verdicts: RefCell<BTreeMap<Box<str>, BTreeMap<ObjectKey, Verdict>>>,
+}
 
 impl Books {
-    /// Those of a settled world; empty where nothing is configured for BGP.
+    /// Those of a settled world.
     #[must_use]
     pub fn of(world: &World) -> Self {
+        let sharing = Sharing::of(&world.snapshot);
+        Self { routes: Self::by_bgp(world), sharing, ..Self::default() }
+    }
+
+    fn by_bgp(world: &World) -> BTreeMap<Arc<str>, RouteBooks> {
         let config = world.snapshot.config();
         if config.bgp_advertisements.is_empty() || config.peers.is_empty() {
-            return Self::default();
+            return BTreeMap::new();
         }
         let everything = Dirty { all: true, ..Dirty::default() };
         let books = world.snapshot.nodes().iter().map(|(name, node)| {
@@ -67,13 +79,24 @@ impl Books {
             books.reconcile(&world.snapshot, &everything, &peers);
             (Arc::clone(name), books)
         });
-        Self(books.collect())
+        books.collect()
+    }
+
+    /// What the speaker of `node` decides for a Service by L2, as [`World::verdict`]; `world` is that of the books.
+    #[must_use]
+    pub fn verdict(&self, world: &World, key: &ObjectKey, node: &str) -> Verdict {
+        let mut verdicts = self.verdicts.borrow_mut();
+        let of_node = verdicts.entry(node.into()).or_default();
+        if !of_node.contains_key(key) {
+            of_node.extend(world.verdicts(key, &self.sharing, node));
+        }
+        of_node.get(key).cloned().unwrap_or_else(|| Withhold::ServiceDeleted.into())
     }
 
     /// Prefixes of a Service that some node advertises and no peer gets: none carries their family.
     #[must_use]
     pub fn nowhere(&self, service: &ObjectKey) -> BTreeSet<IpNet> {
-        let known = self.0.values().filter_map(|books| books.advertised().get(service));
+        let known = self.routes.values().filter_map(|books| books.advertised().get(service));
         let all: BTreeSet<IpNet> =
             known.flat_map(|known| known.paths.iter().map(|path| path.prefix)).collect();
         let told: BTreeSet<IpNet> =
@@ -84,14 +107,14 @@ impl Books {
     /// Whether nothing is configured for BGP.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.routes.is_empty()
     }
 
     /// The routes that a Service takes part in.
     #[must_use]
     pub fn routes(&self, service: &ObjectKey) -> Vec<PlannedRoute> {
         let mut nodes: BTreeMap<(IpNet, &str, &Attributes), Vec<String>> = BTreeMap::new();
-        for (node, books) in &self.0 {
+        for (node, books) in &self.routes {
             let Some(known) = books.advertised().get(service) else { continue };
             let prefixes: BTreeSet<IpNet> = known.paths.iter().map(|path| path.prefix).collect();
             for (peer, table) in books.tables() {

@@ -8,6 +8,7 @@
 //! ```
 
 mod notices;
+mod start;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -19,26 +20,20 @@ use cluster::net::rounds;
 use cluster::net::source::Journal;
 use cluster::{Dirty, ObjectKey};
 use daemon::log::Format;
-use folder::FolderSource;
 use folder::StateFile;
 use folder::manifest::{Grade, Manifests, Mistake};
 use folder::{FolderState, ServiceState};
 use ipnet::IpNet;
 use prometheus::Registry;
-use speaker::metrics::MembershipMetrics;
-use speaker::net::{
-    AgentSignals, BgpDriver, BgpOptions, ConflictReporter, Driver, HostRoutes, RouteAction, Style,
-    read_exclusion, until,
-};
+use speaker::net::{AgentSignals, ConflictReporter, Driver, HostRoutes, until};
 use tokio::sync::mpsc;
 
 use crate::args::RunArgs;
 use crate::check;
 use crate::plan::{self, by_bgp, planned};
-use crate::ring;
 use crate::routes::Books;
 use crate::table::render;
-use crate::world::{World, open_state};
+use crate::world::World;
 
 /// Runs until a signal ends it.
 ///
@@ -47,104 +42,21 @@ use crate::world::{World, open_state};
 pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     daemon::log::start(args.log_level, Format::Text);
     anyhow::ensure!(args.folder.is_dir(), "{} is not a folder", args.folder.display());
-    let state = open_state(&args.folder, args.view.folder_state.as_ref())?;
-    let _lock = state.hold()?;
-    let known = state.read()?;
-    let mut source = FolderSource::follow(&args.folder);
-    let mut world = World::empty(&args.view);
-    world.others = ring::joined(&args.ring);
-    let exclude = read_exclusion(&args.exclude_interfaces)?;
-    let permit =
-        if args.ring.join.is_empty() { l2::Permit::unlimited() } else { l2::Permit::none() };
-    let options = l2::Options {
-        exclude,
-        permit: permit.clone(),
-        announce_interval: args.announce_interval,
-        seed: std::hash::BuildHasher::hash_one(
-            &std::hash::RandomState::new(),
-            &*world.options.node,
-        ),
-    };
-    // The ring first: a killed program's files are closed in the order in which they were opened.
-    let ring::Started { agent, mut signals, core, listed } =
-        ring::start(&args.ring, &world.options, permit)?;
-    // Each state folder has one program: its routes are told from others' by it.
-    let owner = state.folder().canonicalize()?.display().to_string();
-    let routes = if args.accept {
-        Some(
-            HostRoutes::start(RouteAction::Accept, &owner)
-                .await
-                .context("--accept needs the capability NET_ADMIN")?,
-        )
-    } else {
-        None
-    };
-    let discard = if args.discard_aggregates {
-        let routes = HostRoutes::start(RouteAction::Discard, &owner).await;
-        Some(routes.context("--discard-aggregates needs the capability NET_ADMIN")?)
-    } else {
-        None
-    };
-    let style = Style::of(args.view.bgp_type.as_deref());
-    let (bgp, mut bgp_signals) = BgpDriver::start(BgpOptions {
-        speaker: world.options.clone(),
-        drain_time: args.drain_time,
-        drain_on_cordon: false,
-        style,
-    });
-    let registry = Registry::new();
-    registry.register(Box::new(bgp.collector()))?;
-    let metrics = Metrics::register(&registry, &world.options.node)?;
-    let (mut driver, mut noticed) = Driver::start(core, agent, bgp, options)?;
-    if signals.is_some() {
-        driver.measure_by(MembershipMetrics::register(&registry)?);
-    }
-    driver.find(&listed);
-    if args.port != 0 {
-        let series = driver.series(Arc::clone(&metrics.speaker));
-        let listener = daemon::listen::everywhere(args.port)
-            .with_context(|| format!("cannot serve metrics on port {}", args.port))?;
-        daemon::endpoints::serve_metrics(listener, registry, series);
-    }
-    println!("ferrolb serves {} as node {}", args.folder.display(), world.options.node);
-    println!("status in {}", state.path().display());
-    if routes.is_none() {
-        println!(
-            "traffic is accepted only where kube-proxy or a route does it; --accept adds a route per address"
-        );
-    }
-    let conflicts = ConflictReporter::start(|report| println!("conflict: {}", report.message));
-    let mut runner = Runner {
-        conflicts,
-        journal: Journal::default(),
-        args,
-        world,
-        driver,
-        routes,
-        discard,
-        state,
-        known,
-        metrics,
-        mistakes: Vec::new(),
-        told_exported: false,
-        shown: BTreeMap::new(),
-        hosts: BTreeSet::new(),
-        unaccepted: BTreeMap::new(),
-    };
-    runner.load(source.next().await.context("the folder was not read")?).await;
+    let (mut runner, mut sources) = start::start(args).await?;
+    runner.load(sources.folder.next().await.context("the folder was not read")?).await;
     let terminated = daemon::signals::terminated();
     tokio::pin!(terminated);
     let result = loop {
         tokio::select! {
             biased;
             result = &mut terminated => break result.context("cannot wait for signals"),
-            signal = bgp_signals.next(runner.driver.bgp().deadline()) => {
+            signal = sources.bgp.next(runner.driver.bgp().deadline()) => {
                 runner.handle_signal(signal);
                 if runner.driver.bgp().wants_reconcile() {
                     runner.carry_out(Dirty::default()).await;
                 }
             }
-            signal = AgentSignals::next(&mut signals) => {
+            signal = AgentSignals::next(&mut sources.agent) => {
                 runner.driver.handle_agent(signal);
                 runner.follow_hosts().await;
             }
@@ -152,20 +64,20 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
                 runner.driver.expire(&runner.world.snapshot);
                 runner.carry_out(Dirty::default()).await;
             }
-            Some(event) = noticed.recv() => {
+            Some(event) = sources.noticed.recv() => {
                 runner.handle_layer2(&event);
                 runner.tell();
                 if matches!(event, l2::Event::LinksChanged) {
                     runner.carry_out(Dirty::default()).await;
                 }
             }
-            result = source.next() => match result {
+            result = sources.folder.next() => match result {
                 Ok(manifests) => runner.load(manifests).await,
                 Err(error) => break Err(error).context("the folder is no longer read"),
             },
         }
     };
-    runner.hand_over(&mut signals, &mut noticed).await;
+    runner.hand_over(&mut sources.agent, &mut sources.noticed).await;
     runner.driver.stop().await;
     let mut removed = Ok(());
     for routes in runner.routes.iter().chain(&runner.discard) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A folder as the daemons would see it, settled: every decision taken, nothing carried out.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,7 +14,10 @@ use folder::StateFile;
 use folder::manifest::{Manifests, Mistake};
 use folder::{Folder, FolderState, host_name};
 use nix::net::if_::InterfaceFlags;
-use speaker::{BgpMode, Circumstances, Members, Options, PoolOrder, Verdict, announce};
+use speaker::{
+    BgpMode, Circumstances, Members, Options, PoolOrder, Sharing, Verdict, announce,
+    announce_sharers,
+};
 
 use crate::args::View;
 
@@ -115,6 +118,25 @@ impl World {
     /// advertisements name are taken to exist.
     #[must_use]
     pub fn verdict(&self, key: &ObjectKey, service: &Service, node: &str) -> Verdict {
+        self.as_node(node, |circumstances, options| {
+            announce(key, service, &self.snapshot, circumstances, options)
+        })
+    }
+
+    /// The same for a Service and those whose addresses go with its own; `sharing` is that of the snapshot.
+    #[must_use]
+    pub fn verdicts(
+        &self,
+        key: &ObjectKey,
+        sharing: &Sharing,
+        node: &str,
+    ) -> BTreeMap<ObjectKey, Verdict> {
+        self.as_node(node, |circumstances, options| {
+            announce_sharers(key, sharing, &self.snapshot, circumstances, options)
+        })
+    }
+
+    fn as_node<R>(&self, node: &str, decide: impl FnOnce(&Circumstances<'_>, &Options) -> R) -> R {
         let interfaces: BTreeSet<Box<str>> = self
             .snapshot
             .config()
@@ -131,7 +153,7 @@ impl World {
             time: jiff::Timestamp::now(),
             tenure: None,
         };
-        announce(key, service, &self.snapshot, &circumstances, &options)
+        decide(&circumstances, &options)
     }
 
     /// Decides until nothing changes, with every decision written back at once; returns what else the decisions tell of.

@@ -8,6 +8,7 @@ mod announcers;
 pub mod key;
 mod kinds;
 pub mod model;
+mod named;
 #[cfg(feature = "net")]
 pub mod net;
 mod reports;

@@ -7,14 +7,15 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use bgp::Attributes;
-use cluster::model::{Service, TrafficPolicy};
+use cluster::model::Service;
 use cluster::{ObjectKey, Snapshot};
 use crds::config::{BgpAdvertisement, Community, Family};
 use ipnet::IpNet;
 
+use crate::eligibility::{Eligibility, Furthest};
 use crate::options::{BgpMode, Options};
 use crate::reason::Withhold;
-use crate::subject::{Endpoints, addresses, given_here, pool};
+use ownership::Members;
 
 /// One prefix as one advertisement has it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,49 +46,16 @@ pub fn advertise(
     snapshot: &Snapshot,
     options: &Options,
 ) -> Result<Vec<Path>, Withhold> {
-    if !service.is_served(options.class.as_deref()) {
-        return Err(Withhold::ServiceDeleted);
-    }
-    let addresses = addresses(service)?;
-    let config = snapshot.config();
-    let pool = pool(service, &addresses, config)?;
-    given_here(service, options)?;
+    let all = snapshot.config().bgp_advertisements.values();
+    let eligibility = Eligibility::by_bgp(key, service, snapshot, all, options)?;
     let node = snapshot.nodes().get(&options.node).ok_or(Withhold::NodeUnknown)?;
-    let here: Vec<&BgpAdvertisement> = config
-        .bgp_advertisements
-        .values()
-        .filter(|ad| ad.selects(pool.kind, &pool.name, pool.labels))
-        .filter(|ad| ad.selects_node(&node.labels))
-        .collect();
-    if here.is_empty() {
-        return Err(Withhold::NoBgpAdvertisement(pool.name));
+    if let Some(barrier) = eligibility.why_not(&options.node, node, &Members::Disabled, options) {
+        return Err(barrier.reason);
     }
-    let own: Vec<&BgpAdvertisement> =
-        here.into_iter().filter(|ad| ad.selects_service(&service.labels)).collect();
-    if own.is_empty() {
-        return Err(Withhold::NoMatchingBgpAdvertisement(pool.name));
-    }
-    if let Some((one, two)) = conflict(&own, &addresses) {
-        return Err(Withhold::ConflictingAdvertisements(
-            Arc::clone(&one.name),
-            Arc::clone(&two.name),
-        ));
-    }
-    if node.network_unavailable {
-        return Err(Withhold::NodeNetworkUnavailable);
-    }
-    if node.is_excluded() && !options.ignore_exclude_label {
-        return Err(Withhold::NodeExcluded);
-    }
-    let endpoints = Endpoints::with_address(key, snapshot, options);
-    if service.traffic_policy == TrafficPolicy::Local && !endpoints.are_on(&options.node) {
-        return Err(Withhold::NoLocalEndpoints);
-    }
-    if !endpoints.any {
-        return Err(Withhold::NoEndpoints);
-    }
-    let mut paths: Vec<Path> = own
-        .iter()
+    let addresses = &eligibility.addresses;
+    let mut paths: Vec<Path> = eligibility
+        .routes_on(&node.labels)
+        .into_iter()
         .flat_map(|ad| {
             let attributes = Arc::new(attributes(ad, options.bgp_mode));
             addresses.iter().filter_map(move |address| {
@@ -122,51 +90,22 @@ pub(crate) fn advertisers(
     snapshot: &Snapshot,
     options: &Options,
 ) -> Result<Advertisers, Withhold> {
-    let addresses = addresses(service)?;
     let config = snapshot.config();
-    let pool = pool(service, &addresses, config)?;
-    let of_pool: Vec<&BgpAdvertisement> = config
-        .bgp_advertisements
-        .values()
-        .chain(&config.bgp_elsewhere)
-        .filter(|ad| ad.selects(pool.kind, &pool.name, pool.labels))
-        .collect();
-    if of_pool.is_empty() {
-        return Err(Withhold::NoBgpAdvertisement(pool.name));
-    }
-    let own: Vec<&BgpAdvertisement> =
-        of_pool.into_iter().filter(|ad| ad.selects_service(&service.labels)).collect();
-    if own.is_empty() {
-        return Err(Withhold::NoMatchingBgpAdvertisement(pool.name));
-    }
-    let endpoints = Endpoints::with_address(key, snapshot, options);
-    if !endpoints.any {
-        return Err(Withhold::NoEndpoints);
-    }
-    let mut nobody = "the node selectors of the BGPAdvertisements match no node";
+    let all = config.bgp_advertisements.values().chain(&config.bgp_elsewhere);
+    let eligibility = Eligibility::by_bgp(key, service, snapshot, all, options)?;
+    eligibility.check_anywhere()?;
+    let mut furthest = Furthest::default();
     let mut nodes = Vec::new();
     for (name, node) in snapshot.nodes() {
-        let here: Vec<&BgpAdvertisement> =
-            own.iter().copied().filter(|ad| ad.selects_node(&node.labels)).collect();
-        if here.is_empty() {
-            continue;
-        }
-        if conflict(&here, &addresses).is_some() {
-            nobody =
-                "BGPAdvertisements want different localPref for the same prefix of this Service";
-        } else if node.network_unavailable {
-            nobody = "every such node's network is unavailable";
-        } else if node.is_excluded() && !options.ignore_exclude_label {
-            nobody = "every such node has the label node.kubernetes.io/exclude-from-external-load-balancers";
-        } else if service.traffic_policy == TrafficPolicy::Local && !endpoints.are_on(name) {
-            nobody = "externalTrafficPolicy is Local and no such node has a ready endpoint";
-        } else {
-            nodes.push(Arc::clone(name));
+        match eligibility.why_not(name, node, &Members::Disabled, options) {
+            Some(barrier) => furthest.note(name, barrier),
+            None => nodes.push(Arc::clone(name)),
         }
     }
     if nodes.is_empty() {
-        return Err(Withhold::NoCandidates(nobody));
+        return Err(eligibility.nobody(&furthest));
     }
+    let own = eligibility.routes();
     let is_meant =
         |peer: &Arc<str>| own.iter().any(|ad| ad.peers.is_empty() || ad.peers.contains(&**peer));
     let unusable = config.unusable_peers.iter().filter(|(name, _)| is_meant(name));
@@ -184,26 +123,6 @@ pub(crate) fn advertisers(
     } else {
         Err(Withhold::NoPeer(unusable.join("; ")))
     }
-}
-
-/// Two advertisements that want different LOCAL_PREFs for one prefix of the Service at a common peer (contract 6.3).
-fn conflict<'a>(
-    own: &[&'a BgpAdvertisement],
-    addresses: &[IpAddr],
-) -> Option<(&'a BgpAdvertisement, &'a BgpAdvertisement)> {
-    own.iter().enumerate().find_map(|(index, one)| {
-        let two = own.iter().skip(index + 1).find(|two| {
-            let common_peer =
-                one.peers.is_empty() || two.peers.is_empty() || !one.peers.is_disjoint(&two.peers);
-            one.local_pref != two.local_pref
-                && common_peer
-                && addresses.iter().any(|address| {
-                    let family = Family::of(*address);
-                    one.length_for(family) == two.length_for(family)
-                })
-        })?;
-        Some((*one, *two))
-    })
 }
 
 fn prefix(advertisement: &BgpAdvertisement, address: IpAddr) -> Option<IpNet> {

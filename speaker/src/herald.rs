@@ -98,7 +98,10 @@ pub fn word(
 ) -> Option<ServiceCondition> {
     let object = snapshot.service(service)?;
     if speaker.announced().contains_key(service) {
-        return Some(announced(format!("by L2 from node {}", options.node)));
+        let by_l2 = format!("by L2 from node {}", options.node);
+        let remarks = speaker.remarks(service).iter().map(ToString::to_string);
+        let parts: Vec<String> = std::iter::once(by_l2).chain(remarks).collect();
+        return Some(announced(parts.join("; ")));
     }
     let (by_l2, announcer) = speaker.withheld(service)?;
     match announcer {
@@ -107,6 +110,8 @@ pub fn word(
         None if !is_first(members, snapshot, &options.node) => return None,
         Some(_) | None => {}
     }
+    // What keeps this node in particular is of no account where nobody announces it.
+    let by_l2 = speaker.nobody(service).unwrap_or(by_l2);
     match by_l2 {
         // Of another class.
         Withhold::ServiceDeleted => return None,

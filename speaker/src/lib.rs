@@ -2,9 +2,10 @@
 //! Elects the node that announces a Service, and makes the network find it.
 //!
 //! ```text
-//! Snapshot ─┬─> announce (pure, one Service) ──> Speaker (what changed) ──────> changes ──> l2
-//!           └─> advertise (pure, one Service) ─> RouteBooks (what changed) ──> tables ───> bgp
+//! Snapshot ─┬─> announce (pure, the Services that share an address) ──> Speaker (what changed) ──────> changes ──> l2
+//!           └─> advertise (pure, one Service) ────────────────────────> RouteBooks (what changed) ──> tables ───> bgp
 //! ```
+//! Which nodes may, for both, is `eligibility`: one list of what is asked of a node.
 //!
 //! Everything that decides is here without sockets; the feature `net` adds the program `speaker`.
 
@@ -12,6 +13,7 @@ mod advertise;
 mod announce;
 mod conflict_book;
 pub mod core;
+mod eligibility;
 pub mod herald;
 mod identifier;
 pub mod metrics;
@@ -23,14 +25,15 @@ mod reason;
 mod report;
 mod routes;
 mod sessions;
+mod sharing;
 mod speaker;
 mod subject;
 mod tally;
 
 pub use advertise::{Path, advertise};
 pub use announce::{
-    Announcement, Circumstances, PREFERRED_NODE_ANNOTATION, Verdict, announce, preference_ends,
-    preferred_node,
+    Announcement, Circumstances, PREFERRED_NODE_ANNOTATION, Remark, Verdict, announce,
+    announce_sharers, preference_ends, preferred_node,
 };
 pub use conflict_book::ConflictBook;
 pub use core::{Claim, ClockReading, Core, Effect, EngineCommand, Notice, Sessions, Trouble};
@@ -40,9 +43,10 @@ pub use ownership::{
     Attendance, Facts, Links, Listed, Listing, Member, Members, Modes, NodeLinks, Pod, PoolLinks,
     PoolOrder, election, transport,
 };
-pub use reason::Withhold;
+pub use reason::{Nobody, Withhold};
 pub use report::{Report, SHARES};
 pub use routes::{Advertised, RouteBooks, RouteChanges, RouteOutput};
 pub use sessions::{NoSession, Way, bfd_hops, bfd_profile, families, session};
+pub use sharing::Sharing;
 pub use speaker::{Output, Speaker};
 pub use tally::Tally;

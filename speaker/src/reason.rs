@@ -2,6 +2,7 @@
 //! Why a Service is not announced from this node: one enum that feeds the log, the event, the metric and
 //! `explain`.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -59,7 +60,15 @@ pub enum Withhold {
     NotOwner(Arc<str>),
     /// No node at all may announce it.
     #[error("no node may announce it: {0}")]
-    NoCandidates(&'static str),
+    NoCandidates(Nobody),
+    /// Services that share an address have one node, and that one cannot announce this Service.
+    #[error("node {node} has its address for the Services that share it: {}", .why.there())]
+    SharedElsewhere {
+        /// The node that has the address.
+        node: Arc<str>,
+        /// Why that node does not announce this Service.
+        why: Box<Self>,
+    },
     /// No BGPAdvertisement selects the pool on this node.
     #[error("no BGPAdvertisement selects pool {0:?} and this node")]
     NoBgpAdvertisement(Arc<str>),
@@ -95,69 +104,88 @@ pub enum Withhold {
 }
 
 impl Withhold {
-    /// The names of all reasons but that of a Service that is gone.
-    pub const NAMES: [&'static str; 20] = [
-        "conflictingAdvertisements",
-        "invalidIP",
-        "ipNotAllowed",
-        "leaving",
-        "noEndpoints",
-        "noIPAllocated",
-        "noInterface",
-        "noLink",
-        "noLocalEndpoints",
-        "noMatchingAdvertisement",
-        "noPeer",
-        "nodeDrained",
-        "nodeLabeledExcludeBalancers",
-        "nodeNetworkUnavailable",
-        "nodeNotInPool",
-        "notGivenHere",
-        "notOwner",
-        "sharedIPWithServiceSelector",
-        "silent",
-        "unsettled",
-    ];
+    cluster::named! {
+        /// The value of `reason` in the log (contract 7.2).
+        pub name,
+        /// The names of all reasons but that of a Service that is gone.
+        pub NAMES,
+        "noIPAllocated": Self::NoAddress,
+        "invalidIP": Self::InvalidAddress(_),
+        "ipNotAllowed": Self::NotAllowed(_),
+        "notOwner": Self::NoEndpoints
+            | Self::NotOwner(_)
+            | Self::NoCandidates(_)
+            | Self::NoBgpAdvertisement(_),
+        "sharedIPWithServiceSelector": Self::SharedWithServiceSelector,
+        "noMatchingAdvertisement": Self::NotAdvertised(_)
+            | Self::NoMatchingAdvertisement
+            | Self::NoMatchingBgpAdvertisement(_)
+            | Self::NodeUnknown,
+        "nodeNotInPool": Self::NotInNodeSelector(_),
+        "notGivenHere": Self::NotGivenHere,
+        "conflictingAdvertisements": Self::ConflictingAdvertisements(..),
+        "nodeNetworkUnavailable": Self::NodeNetworkUnavailable,
+        "nodeLabeledExcludeBalancers": Self::NodeExcluded,
+        "noLocalEndpoints": Self::NoLocalEndpoints,
+        "noPeer": Self::NoPeer(_),
+        "nodeDrained": Self::NodeDrained,
+        "leaving": Self::Leaving,
+        "silent": Self::Silent,
+        "unsettled": Self::Unsettled(_),
+        "noLink": Self::NoLink(_),
+        "noInterface": Self::NoInterface(_),
+        also Self::NO_ENDPOINTS,
+        unlisted Self::ServiceDeleted => "serviceDeleted",
+        // The node's own reason, which is one of those above.
+        unlisted Self::SharedElsewhere { why, .. } => why.name(),
+    }
+
+    /// That there is no endpoint, as BGP names it.
+    const NO_ENDPOINTS: &'static str = "noEndpoints";
 
     /// The same for BGP, which tells "no endpoint" from "another's" (contract 5.3).
     #[must_use]
     pub fn name_by_bgp(&self) -> &'static str {
         match self {
-            Self::NoEndpoints => "noEndpoints",
+            Self::NoEndpoints => Self::NO_ENDPOINTS,
             other => other.name(),
         }
     }
 
-    /// The value of `reason` in the log (contract 7.2).
-    #[must_use]
-    pub fn name(&self) -> &'static str {
+    /// The same, said on another node than the one that it is about.
+    fn there(&self) -> &'static str {
         match self {
-            Self::ServiceDeleted => "serviceDeleted",
-            Self::NoAddress => "noIPAllocated",
-            Self::InvalidAddress(_) => "invalidIP",
-            Self::NotAllowed(_) => "ipNotAllowed",
-            Self::NoEndpoints
-            | Self::NotOwner(_)
-            | Self::NoCandidates(_)
-            | Self::NoBgpAdvertisement(_) => "notOwner",
-            Self::SharedWithServiceSelector => "sharedIPWithServiceSelector",
-            Self::NotAdvertised(_)
-            | Self::NoMatchingAdvertisement
-            | Self::NoMatchingBgpAdvertisement(_)
-            | Self::NodeUnknown => "noMatchingAdvertisement",
-            Self::NotInNodeSelector(_) => "nodeNotInPool",
-            Self::NotGivenHere => "notGivenHere",
-            Self::ConflictingAdvertisements(..) => "conflictingAdvertisements",
-            Self::NodeNetworkUnavailable => "nodeNetworkUnavailable",
-            Self::NodeExcluded => "nodeLabeledExcludeBalancers",
-            Self::NoLocalEndpoints => "noLocalEndpoints",
-            Self::NoPeer(_) => "noPeer",
-            Self::NodeDrained => "nodeDrained",
-            Self::Leaving => "leaving",
-            Self::Silent => "silent",
-            Self::Unsettled(_) => "unsettled",
-            Self::NoLink(_) => "noLink",
-            Self::NoInterface(_) => "noInterface",
+            Self::NoLocalEndpoints => {
+                "externalTrafficPolicy is Local and no ready endpoint is on that node"
+            }
+            Self::NoMatchingAdvertisement => {
+                "no L2Advertisement for this Service selects that node"
+            }
+            Self::NotInNodeSelector(_) => {
+                "the nodeSelector of its ExternalIPPool does not select that node"
+            }
+            Self::NodeNetworkUnavailable => "that node's network is unavailable",
+            Self::NoLink(_) => "that node has no link that carries for its pool",
+            _ => "that node may not announce this Service",
+        }
+    }
+}
+
+/// Why no node at all may announce a Service: where the node stopped that came furthest in the list of what is asked of a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Nobody {
+    /// What stopped it, and with it all that came as far.
+    pub why: &'static str,
+    /// That node, of several the first by name; none if no node came further than any other.
+    pub furthest: Option<Arc<str>>,
+}
+
+impl fmt::Display for Nobody {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.why)?;
+        match &self.furthest {
+            Some(node) => write!(formatter, " ({node} came furthest)"),
+            None => Ok(()),
         }
     }
 }

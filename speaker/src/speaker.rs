@@ -11,9 +11,10 @@ use std::sync::Arc;
 use cluster::{Dirty, ObjectKey, Snapshot};
 use l2::{Desired, Scope};
 
-use crate::announce::{Announcement, Circumstances, Verdict, announce};
+use crate::announce::{Announcement, Around, Circumstances, Decided, Remark, Verdict, decide};
 use crate::options::Options;
 use crate::reason::Withhold;
+use crate::sharing::Sharing;
 use crate::subject;
 use crate::tally::Tally;
 
@@ -39,7 +40,7 @@ pub enum Output {
         announcement: Announcement,
         /// Why it ended.
         reason: Withhold,
-        /// The node that announces it now, if one does.
+        /// The node that has its first address now, if one does.
         successor: Option<Arc<str>>,
     },
     /// This node is to announce the Service, and lacks every interface for it (contract 2.9).
@@ -61,6 +62,13 @@ pub struct Speaker {
     without_interface: BTreeSet<ObjectKey>,
     /// Why this node does not announce a Service, and who does, for every Service that there is.
     withheld: BTreeMap<ObjectKey, (Withhold, Option<Arc<str>>)>,
+    /// Why nobody announces a Service, where this node has a reason of its own.
+    nobody: BTreeMap<ObjectKey, Withhold>,
+    /// What those that share an address have to bear.
+    remarks: BTreeMap<ObjectKey, Vec<Remark>>,
+    sharing: Sharing,
+    /// What the last round decided again because an address is shared.
+    redecided: BTreeSet<ObjectKey>,
     tally: Tally,
     /// Who uses each announced address, sorted; mostly one.
     users: BTreeMap<IpAddr, Vec<ObjectKey>>,
@@ -77,6 +85,10 @@ impl Speaker {
             announced: BTreeMap::new(),
             without_interface: BTreeSet::new(),
             withheld: BTreeMap::new(),
+            nobody: BTreeMap::new(),
+            remarks: BTreeMap::new(),
+            sharing: Sharing::default(),
+            redecided: BTreeSet::new(),
             tally: Tally::default(),
             users: BTreeMap::new(),
             touched: BTreeSet::new(),
@@ -99,6 +111,26 @@ impl Speaker {
     #[must_use]
     pub fn withheld(&self, service: &ObjectKey) -> Option<(&Withhold, Option<&Arc<str>>)> {
         self.withheld.get(service).map(|(reason, announcer)| (reason, announcer.as_ref()))
+    }
+
+    /// Why nobody announces a Service, the same on every node; none if somebody does or there is no such Service.
+    #[must_use]
+    pub fn nobody(&self, service: &ObjectKey) -> Option<&Withhold> {
+        let (local, announcer) = self.withheld.get(service)?;
+        let at_large = self.nobody.get(service).unwrap_or(local);
+        announcer.is_none().then_some(at_large)
+    }
+
+    /// What a Service has to bear because it shares an address; mostly nothing.
+    #[must_use]
+    pub fn remarks(&self, service: &ObjectKey) -> &[Remark] {
+        self.remarks.get(service).map_or(&[], Vec::as_slice)
+    }
+
+    /// The Services that the last [`Self::reconcile`] decided although they were not dirty: they share an address with one that was.
+    #[must_use]
+    pub fn redecided(&self) -> &BTreeSet<ObjectKey> {
+        &self.redecided
     }
 
     /// How many Services this node does not announce, by the reason.
@@ -142,7 +174,7 @@ impl Speaker {
         })
     }
 
-    /// Decides again what is dirty; nothing is told of what stays as it was.
+    /// Decides again what is dirty, and those that share an address with it; nothing is told of what stays as it was.
     pub fn reconcile(
         &mut self,
         snapshot: &Snapshot,
@@ -150,41 +182,77 @@ impl Speaker {
         circumstances: &Circumstances<'_>,
     ) -> Vec<Output> {
         let keys: BTreeSet<ObjectKey> = if dirty.all {
+            self.sharing = Sharing::of(snapshot);
             let known = self.announced.keys().chain(&self.without_interface);
             snapshot.services().keys().chain(known).cloned().collect()
         } else {
-            dirty.services.clone()
+            self.sharing.update(snapshot, dirty.services.iter())
         };
+        self.redecided.clear();
         let mut outputs = Vec::new();
         let mut tenure = circumstances.tenure.cloned();
+        // Of those that share addresses one brings the verdicts for all.
+        let mut brought: BTreeMap<ObjectKey, Verdict> = BTreeMap::new();
         for key in keys {
-            let verdict = match snapshot.service(&key) {
-                Some(service) => {
-                    let circumstances = Circumstances { tenure: tenure.as_ref(), ..*circumstances };
-                    announce(&key, service, snapshot, &circumstances, &self.options)
-                }
-                None => Verdict::from(Withhold::ServiceDeleted),
-            };
-            if let Some(tenure) = &mut tenure
-                && let Some(address) =
-                    snapshot.service(&key).and_then(|service| service.ingress_addresses().next())
-            {
-                tenure.note(&self.options.node, address, verdict.announcer.as_deref());
+            if let Some(verdict) = brought.remove(&key) {
+                self.settle(key, snapshot, dirty, verdict, &mut outputs);
+                continue;
             }
-            let uid = snapshot.service(&key).map(|service| service.uid.clone()).unwrap_or_default();
-            self.settle(key, uid, snapshot, verdict, &mut outputs);
+            let circumstances = Circumstances { tenure: tenure.as_ref(), ..*circumstances };
+            let Decided { verdicts, owners } = self.decide(&key, snapshot, &circumstances);
+            for (address, owner) in owners {
+                if let Some(tenure) = &mut tenure {
+                    tenure.note(&self.options.node, address, owner.as_deref());
+                }
+            }
+            for (other, verdict) in verdicts {
+                if other == key {
+                    self.settle(other, snapshot, dirty, verdict, &mut outputs);
+                } else {
+                    brought.insert(other, verdict);
+                }
+            }
+        }
+        for (key, verdict) in brought {
+            self.settle(key, snapshot, dirty, verdict, &mut outputs);
         }
         outputs
+    }
+
+    fn decide(
+        &self,
+        key: &ObjectKey,
+        snapshot: &Snapshot,
+        circumstances: &Circumstances<'_>,
+    ) -> Decided {
+        match snapshot.service(key) {
+            Some(service) => {
+                let around = Around { snapshot, circumstances, options: &self.options };
+                decide(key, service, &self.sharing, around)
+            }
+            None => Decided {
+                verdicts: vec![(key.clone(), Withhold::ServiceDeleted.into())],
+                owners: Vec::new(),
+            },
+        }
     }
 
     fn settle(
         &mut self,
         key: ObjectKey,
-        uid: Box<str>,
         snapshot: &Snapshot,
+        dirty: &Dirty,
         verdict: Verdict,
         outputs: &mut Vec<Output>,
     ) {
+        if !dirty.all && !dirty.services.contains(&key) {
+            self.redecided.insert(key.clone());
+        }
+        let uid = snapshot.service(&key).map(|service| service.uid.clone()).unwrap_or_default();
+        let differs = |nobody: &Withhold| verdict.local.as_ref().err() != Some(nobody);
+        note(&mut self.nobody, &key, verdict.nobody.filter(differs));
+        let is_remarkable = |remarks: &Vec<Remark>| !remarks.is_empty();
+        note(&mut self.remarks, &key, Some(verdict.remarks).filter(is_remarkable));
         match verdict.local {
             Ok(announcement) => {
                 self.withhold(&key, None);
@@ -221,7 +289,7 @@ impl Speaker {
                     self.without_interface.remove(&key);
                 }
                 if let Some(announcement) = self.forget(&key) {
-                    let successor = verdict.announcer;
+                    let successor = verdict.owner;
                     outputs.push(Output::Withdrawn {
                         service: key,
                         announcement,
@@ -247,12 +315,26 @@ impl Speaker {
         for address in &announcement.addresses {
             self.touched.insert(*address);
             if let Some(users) = self.users.get_mut(address) {
-                users.retain(|user| user != key);
+                if let Ok(place) = users.binary_search(key) {
+                    users.remove(place);
+                }
                 if users.is_empty() {
                     self.users.remove(address);
                 }
             }
         }
         Some(announcement)
+    }
+}
+
+/// From now on this is so of a Service, or nothing.
+fn note<T>(all: &mut BTreeMap<ObjectKey, T>, key: &ObjectKey, value: Option<T>) {
+    match value {
+        Some(value) => {
+            all.insert(key.clone(), value);
+        }
+        None => {
+            all.remove(key);
+        }
     }
 }

@@ -128,6 +128,11 @@ pub(crate) struct Endpoints<'a> {
 }
 
 impl<'a> Endpoints<'a> {
+    /// None.
+    pub(crate) fn nowhere() -> Self {
+        Self { any: false, nodes: Some(BTreeSet::new()) }
+    }
+
     /// Those that L2 counts.
     pub(crate) fn of(key: &ObjectKey, snapshot: &'a Snapshot, options: &Options) -> Self {
         if options.assume_endpoints && snapshot.slices(key).next().is_none() {

@@ -142,6 +142,8 @@ impl Core {
                 tenure: tenure.as_ref(),
             };
             let outputs = self.speaker.reconcile(snapshot, &layer2_dirty, &circumstances);
+            // Those that share an address with what was dirty.
+            layer2_dirty.services.extend(self.speaker.redecided().iter().cloned());
             let withdrawals = outputs.iter().filter_map(withdrawal);
             let changes = self.speaker.take_changes();
             let orders = self.passage.carry_out(at, withdrawals, changes, members, passes);

@@ -24,6 +24,7 @@ mod service_status;
 mod session_events;
 mod session_state;
 mod shell;
+mod start;
 
 pub use agent::{AgentDriver, AgentSignals, MembershipOptions};
 pub use bgp::{

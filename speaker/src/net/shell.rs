@@ -185,7 +185,7 @@ impl Shell {
     }
 
     /// Before the end: what is announced here passes to others, who say so; then the ring hears that this speaker leaves.
-    pub(super) async fn hand_over(
+    async fn hand_over(
         &mut self,
         signals: &mut Option<AgentSignals>,
         noticed: &mut mpsc::UnboundedReceiver<l2::Event>,
@@ -201,6 +201,22 @@ impl Shell {
             }
             self.tell();
         }
+    }
+
+    /// The last that this program does: nothing is left behind but what others need.
+    pub(super) async fn end(
+        &mut self,
+        signals: &mut Option<AgentSignals>,
+        noticed: &mut mpsc::UnboundedReceiver<l2::Event>,
+    ) {
+        self.hand_over(signals, noticed).await;
+        self.driver.stop().await;
+        if let Some(routes) = &self.discard
+            && let Err(error) = routes.sweep().await
+        {
+            tracing::warn!(%error, "routes that discard are left behind until the next start");
+        }
+        self.events.flush().await;
     }
 
     pub(super) fn handle_signal(&mut self, signal: Signal) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Chance, and what can come to a node and when.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use members::heartbeat::wire::Message;
@@ -55,6 +55,8 @@ pub(crate) enum Arrival {
     /// Where the others are by the API.
     Discover(u64),
     Object(Value),
+    /// A frame of the l2 engine of another node, which has this address.
+    Frame(usize, IpAddr),
     /// The end of a planned stop.
     End,
 }

@@ -44,6 +44,8 @@ pub(crate) enum Fault {
     Drain,
     Planned,
     Api,
+    /// A node has no carrier.
+    Carrier,
 }
 
 pub(crate) const ALL: [Fault; 12] = [
@@ -157,6 +159,17 @@ impl History {
             steps.push((from, Step::Begin(number)));
             steps.push((from + length, Step::End(number)));
         }
+        if seed.is_multiple_of(3) {
+            // Beside the faults, a node loses its carrier for a time.
+            let mut chance = Chance(seed ^ 0x_ca44);
+            let from = chance.micros(0, 8_000_000);
+            let length = chance.micros(1_000, 3_000_000);
+            let incident =
+                Incident { fault: Fault::Carrier, nodes: vec![chance.index(count)], amount: 0 };
+            steps.push((from, Step::Begin(history.incidents.len())));
+            steps.push((from + length, Step::End(history.incidents.len())));
+            history.incidents.push(incident);
+        }
         steps.sort_by_key(|(at, _)| *at);
         let begin = history.world.now;
         for (at, step) in steps {
@@ -204,6 +217,7 @@ impl History {
             Fault::Power if up => self.world.kill(first, false),
             Fault::Loss => self.world.loss = amount,
             Fault::Drain => self.world.drain(first, true),
+            Fault::Carrier => self.world.set_carrier(first, false),
             Fault::Planned if up && free => self.world.terminate(first),
             Fault::Api => {
                 for node in nodes {
@@ -249,13 +263,14 @@ impl History {
             }
             Fault::Loss => self.world.loss = 0,
             Fault::Drain => self.world.drain(first, false),
+            Fault::Carrier => self.world.set_carrier(first, true),
             Fault::Api => {
                 for node in nodes {
                     self.world.set_api(node, true);
                 }
             }
         }
-        if !matches!(fault, Fault::Loss | Fault::Drain | Fault::Api) {
+        if !matches!(fault, Fault::Loss | Fault::Drain | Fault::Api | Fault::Carrier) {
             self.back = Some(self.world.now);
         }
         self.connect();
@@ -323,7 +338,10 @@ impl History {
     /// Notes what is required from now, when a fault begins or ends.
     fn require(&mut self, fault: Fault, begins: bool) {
         self.partial.push((self.world.now, !self.world.cut.is_empty() && self.is_divided()));
-        let planned = matches!(fault, Fault::Drain | Fault::Planned | Fault::Api | Fault::Loss);
+        let planned = matches!(
+            fault,
+            Fault::Drain | Fault::Planned | Fault::Api | Fault::Loss | Fault::Carrier
+        );
         let world = &self.world;
         let ready = |index: &usize| {
             let host = &world.hosts[*index];

@@ -2,7 +2,7 @@
 //! One node: its clocks, and the speaker on it. The thread "members" (an agent), the deciding task (the same [`Core`] that the
 //! program drives) and the answering engine run beside one another, as in `net`.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -90,6 +90,12 @@ pub(crate) struct Process {
     /// What is answered for.
     pub(crate) engine: BTreeSet<IpAddr>,
     pub(crate) engine_tells: VecDeque<u64>,
+    /// Of what is answered for, what is announced no more.
+    pub(crate) answer_only: BTreeSet<IpAddr>,
+    /// What is to be announced.
+    pub(crate) frames: BTreeSet<IpAddr>,
+    /// When it was last told that a node claims an address.
+    pub(crate) conflicts: BTreeMap<(IpAddr, usize), Duration>,
     /// Whether it was told to end.
     pub(crate) leaves: bool,
     /// Whether the ring has heard that it leaves.
@@ -111,7 +117,7 @@ pub(crate) struct Start {
     pub(crate) fence_two: bool,
     pub(crate) fencing: Fencing,
     pub(crate) modes: Modes,
-    pub(crate) links: Vec<LinkReport>,
+    pub(crate) links: Arc<Vec<LinkReport>>,
 }
 
 impl Process {
@@ -140,7 +146,7 @@ impl Process {
         };
         let clock = ClockReading { monotonic: now, wall: time };
         let mut core = Core::new(options, facts, false, clock);
-        core.handle_links(Arc::new(start.links));
+        core.handle_links(start.links);
         Self {
             agent: Agent::new(AgentConfig { ring, detection }, moment).unwrap(),
             published: Arc::default(),
@@ -155,6 +161,9 @@ impl Process {
             synced: false,
             engine: BTreeSet::new(),
             engine_tells: VecDeque::new(),
+            answer_only: BTreeSet::new(),
+            frames: BTreeSet::new(),
+            conflicts: BTreeMap::new(),
             leaves: false,
             departed: false,
             unheard: BTreeSet::new(),
@@ -253,7 +262,7 @@ impl Process {
     }
 
     fn decide(&mut self, now: ClockReading) {
-        if self.synced && !self.core.attendance().is_starting() {
+        if self.synced {
             let mut dirty = self.snapshot.take_dirty();
             self.core.decide(now, &self.snapshot, &mut dirty);
         }
@@ -264,18 +273,21 @@ impl Process {
                 Effect::Engine(EngineCommand::Change(changes)) => {
                     for (address, scope) in changes {
                         self.version += 1;
+                        self.answer_only.remove(&address);
                         if scope.is_some() {
                             self.engine.insert(address);
+                            self.frames.insert(address);
                         } else {
                             self.engine.remove(&address);
                         }
                     }
                 }
                 Effect::Engine(EngineCommand::Tell(number)) => self.engine_tells.push_back(number),
-                // It is answered for as before.
-                Effect::Engine(EngineCommand::AnswerOnly(_) | EngineCommand::AnnounceAll)
-                | Effect::Routes { .. }
-                | Effect::Notice(_) => {}
+                Effect::Engine(EngineCommand::AnswerOnly(them)) => self.answer_only.extend(them),
+                Effect::Engine(EngineCommand::AnnounceAll) => {
+                    self.frames.extend(self.engine.difference(&self.answer_only));
+                }
+                Effect::Routes { .. } | Effect::Notice(_) => {}
             }
         }
     }
@@ -296,6 +308,7 @@ pub(crate) struct Host {
     /// What came while the process was stopped.
     pub(crate) waiting: Vec<crate::events::Arrival>,
     pub(crate) api: bool,
+    pub(crate) carrier: bool,
     /// Objects that it has not heard of since the API is away.
     pub(crate) unheard: Vec<serde_json::Value>,
     /// A list of the pods is under way because it decides something.

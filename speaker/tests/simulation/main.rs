@@ -17,6 +17,7 @@ mod history;
 mod host;
 mod joins;
 mod judge;
+mod link;
 mod lossy;
 mod membership;
 mod modes;

@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 
 use cluster::{ConfigScope, Kind, Object, Snapshot};
 use crds::config::ConfigKind;
-use l2::LinkReport;
 use members::quorum::Fencing;
 use members::{Input, Moment, State};
 use serde_json::{Value, json};
@@ -107,6 +106,7 @@ impl World {
                     paused: None,
                     waiting: Vec::new(),
                     api: true,
+                    carrier: true,
                     unheard: Vec::new(),
                     hurried: false,
                     thread_woken: None,
@@ -192,22 +192,10 @@ impl World {
             bgp_mode: BgpMode::Native,
         };
         let snapshot = Snapshot::new(ConfigScope::All, true);
-        let link = LinkReport {
-            name: "eth0".into(),
-            index: 2,
-            hardware_address: None,
-            up: true,
-            carrier: true,
-            addresses: Arc::new([]),
-            arp: true,
-            ndp: true,
-            arp_reason: None,
-            ndp_reason: None,
-        };
         let (now, boot, time) =
             (self.clock(index), self.hosts[index].boot.at(self.now), self.time());
         let (fence_two, fencing) = (self.fence_two, self.fencing);
-        let links = vec![link];
+        let links = crate::link::links(self.hosts[index].carrier);
         let process = Process::new(Start {
             index,
             seed,
@@ -408,7 +396,11 @@ impl World {
         let now = self.now;
         let from_network = matches!(
             arrival,
-            Arrival::Packet(..) | Arrival::Beat(..) | Arrival::Request(..) | Arrival::Object(_)
+            Arrival::Packet(..)
+                | Arrival::Beat(..)
+                | Arrival::Request(..)
+                | Arrival::Object(_)
+                | Arrival::Frame(..)
         );
         if let Arrival::Connect(to, stream, attempt, end) = arrival {
             if self.hosts[index].life == life {
@@ -537,13 +529,16 @@ impl World {
                     let told =
                         process.engine_tells.drain(..).map(l2::Event::Done).map(Told::Engine);
                     process.inbox.extend(told);
+                    let frames = std::mem::take(&mut process.frames);
                     process.task(now);
+                    self.announce(index, frames.into_iter());
                 } else {
                     // Nobody wakes the engine when it may speak again; it looks from time to time.
                     self.hosts[index].awake[2] = true;
                     self.push(20 * MS, index, Arrival::Engine);
                 }
             }
+            Arrival::Frame(from, address) => process.frame(self.now, from, address),
             Arrival::Check => {}
             Arrival::Sync => {
                 if api && !process.synced {
@@ -610,7 +605,7 @@ impl World {
         let Some(process) = &mut self.hosts[index].process else { return };
         let told = process.thread_settle(moment);
         let commanded = !process.commands.is_empty();
-        let telling = !process.engine_tells.is_empty();
+        let telling = !process.engine_tells.is_empty() || !process.frames.is_empty();
         let done = process.leaves && process.departed;
         let hurries = process.core.wants_list(now);
         let sent = std::mem::take(&mut process.sent);
@@ -641,6 +636,14 @@ impl World {
         }
         self.wake(index);
         self.look(index);
+    }
+
+    /// The task of a node has something to do, if it runs.
+    pub(crate) fn wake_task(&mut self, index: usize) {
+        let runs = self.hosts[index].process.is_some() && self.hosts[index].paused.is_none();
+        if runs {
+            self.settle(index);
+        }
     }
 
     fn wake(&mut self, index: usize) {

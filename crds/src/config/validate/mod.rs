@@ -188,21 +188,26 @@ pub fn validate(
     rejections.extend(admitted.finish(&mut config));
 
     rejections.sort_by(|a, b| (a.kind, &a.name).cmp(&(b.kind, &b.name)));
+    set_invalid_pools(&mut config, objects, &rejections);
+    (config, rejections)
+}
+
+/// The pools of each kind that are invalid now, with the reason.
+fn set_invalid_pools(config: &mut Config, objects: &Objects, rejections: &[Rejection]) {
     config.invalid_pools =
-        invalid_pools(&rejections, ConfigKind::IpAddressPool, &objects.pools, |_| None);
+        invalid_pools(rejections, ConfigKind::IpAddressPool, &objects.pools, |_| None);
     for (name, pool) in
-        invalid_pools(&rejections, ConfigKind::AddressPool, &objects.address_pools, |_| None)
+        invalid_pools(rejections, ConfigKind::AddressPool, &objects.address_pools, |_| None)
     {
         if !config.pools.contains_key(&*name) {
             config.invalid_pools.entry(name).or_insert(pool);
         }
     }
     config.invalid_external_pools =
-        invalid_pools(&rejections, ConfigKind::ExternalIpPool, &objects.external_pools, |spec| {
+        invalid_pools(rejections, ConfigKind::ExternalIpPool, &objects.external_pools, |spec| {
             Selector::parse(&spec.node_selector).ok()
         });
-    add_unusable_peers(&mut config, objects, &rejections);
-    (config, rejections)
+    add_unusable_peers(config, objects, rejections);
 }
 
 /// What is known of the pools of one kind that were turned away.

@@ -16,6 +16,7 @@ use prometheus::{IntCounterVec, IntGaugeVec, Opts};
 use super::SharedBfd;
 
 /// Reads the sessions of an engine and of BFD.
+#[derive(Clone)]
 pub struct BgpCollector {
     engine: Engine,
     bfd: SharedBfd,

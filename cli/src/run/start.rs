@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+//! All that `ferrolb run` has is started here.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use anyhow::Context;
+use cluster::net::source::Journal;
+use folder::FolderSource;
+use prometheus::Registry;
+use speaker::metrics::MembershipMetrics;
+use speaker::net::{
+    AgentSignals, BgpDriver, BgpOptions, ConflictReporter, Driver, HostRoutes, RouteAction,
+    Signals, Style, read_exclusion,
+};
+use tokio::sync::mpsc;
+
+use super::{Metrics, Runner};
+use crate::args::RunArgs;
+use crate::ring;
+use crate::world::{World, open_state};
+
+/// Where the runner's inputs come from, and the lock of the state folder.
+pub(super) struct Sources {
+    pub(super) folder: FolderSource,
+    pub(super) agent: Option<AgentSignals>,
+    pub(super) bgp: Signals,
+    /// What the l2 engine notices.
+    pub(super) noticed: mpsc::UnboundedReceiver<l2::Event>,
+    _lock: folder::StateLock,
+}
+
+/// Starts it.
+///
+/// # Errors
+/// When the folder's state, a socket or a route cannot be had.
+pub(super) async fn start(args: RunArgs) -> anyhow::Result<(Runner, Sources)> {
+    let state = open_state(&args.folder, args.view.folder_state.as_ref())?;
+    let lock = state.hold()?;
+    let known = state.read()?;
+    let source = FolderSource::follow(&args.folder);
+    let mut world = World::empty(&args.view);
+    world.others = ring::joined(&args.ring);
+    let exclude = read_exclusion(&args.exclude_interfaces)?;
+    let permit =
+        if args.ring.join.is_empty() { l2::Permit::unlimited() } else { l2::Permit::none() };
+    let options = l2::Options {
+        exclude,
+        permit: permit.clone(),
+        announce_interval: args.announce_interval,
+        seed: std::hash::BuildHasher::hash_one(
+            &std::hash::RandomState::new(),
+            &*world.options.node,
+        ),
+    };
+    // The ring first: a killed program's files are closed in the order in which they were opened.
+    let ring::Started { agent, signals, core, listed } =
+        ring::start(&args.ring, &world.options, permit)?;
+    // Each state folder has one program: its routes are told from others' by it.
+    let owner = state.folder().canonicalize()?.display().to_string();
+    let routes = if args.accept {
+        Some(
+            HostRoutes::start(RouteAction::Accept, &owner)
+                .await
+                .context("--accept needs the capability NET_ADMIN")?,
+        )
+    } else {
+        None
+    };
+    let discard = if args.discard_aggregates {
+        let routes = HostRoutes::start(RouteAction::Discard, &owner).await;
+        Some(routes.context("--discard-aggregates needs the capability NET_ADMIN")?)
+    } else {
+        None
+    };
+    let style = Style::of(args.view.bgp_type.as_deref());
+    let (bgp, bgp_signals) = BgpDriver::start(BgpOptions {
+        speaker: world.options.clone(),
+        drain_time: args.drain_time,
+        drain_on_cordon: false,
+        style,
+    });
+    let registry = Registry::new();
+    registry.register(Box::new(bgp.collector()))?;
+    let metrics = Metrics::register(&registry, &world.options.node)?;
+    let (mut driver, noticed) = Driver::start(core, agent, bgp, options)?;
+    if signals.is_some() {
+        driver.measure_by(MembershipMetrics::register(&registry)?);
+    }
+    driver.find(&listed);
+    if args.port != 0 {
+        let series = driver.series(Arc::clone(&metrics.speaker));
+        let listener = daemon::listen::everywhere(args.port)
+            .with_context(|| format!("cannot serve metrics on port {}", args.port))?;
+        daemon::endpoints::serve_metrics(listener, registry, series);
+    }
+    println!("ferrolb serves {} as node {}", args.folder.display(), world.options.node);
+    println!("status in {}", state.path().display());
+    if routes.is_none() {
+        println!(
+            "traffic is accepted only where kube-proxy or a route does it; --accept adds a route per address"
+        );
+    }
+    let conflicts = ConflictReporter::start(|report| println!("conflict: {}", report.message));
+    let runner = Runner {
+        conflicts,
+        journal: Journal::default(),
+        args,
+        world,
+        driver,
+        routes,
+        discard,
+        state,
+        known,
+        metrics,
+        mistakes: Vec::new(),
+        told_exported: false,
+        shown: BTreeMap::new(),
+        hosts: BTreeSet::new(),
+        unaccepted: BTreeMap::new(),
+    };
+    let sources =
+        Sources { folder: source, agent: signals, bgp: bgp_signals, noticed, _lock: lock };
+    Ok((runner, sources))
+}

@@ -1,0 +1,343 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The election of an address: an address has one owner, so that Services which share one are elected together.
+//!
+//! ```text
+//! Service ─> Services whose addresses hang together ─> the nodes that may announce most of them ─> one node
+//!                ^                                                                                   │
+//!                └──────────── those that it does not announce and that have a free address left <───┘
+//! ```
+//! A Service alone is the common case, and its election is MetalLB's or Antrea's. Beside a speaker of MetalLB each Service is alone.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use cluster::model::Service;
+use cluster::{ObjectKey, Snapshot};
+
+use super::entrant::Entrant;
+use super::{Circumstances, Remark, Verdict, preferred_node};
+use crate::options::Options;
+use crate::reason::Withhold;
+use crate::sharing::Sharing;
+use ownership::election::{Candidate, Strategy, winner};
+use ownership::{Choice, is_drained};
+
+/// What a decision looks at.
+#[derive(Clone, Copy)]
+pub(crate) struct Around<'a> {
+    pub(crate) snapshot: &'a Snapshot,
+    pub(crate) circumstances: &'a Circumstances<'a>,
+    pub(crate) options: &'a Options,
+}
+
+/// What was decided at once.
+#[derive(Default)]
+pub(crate) struct Decided {
+    /// Of each Service that takes part.
+    pub(crate) verdicts: Vec<(ObjectKey, Verdict)>,
+    /// Who has the addresses that were elected for.
+    pub(crate) owners: Vec<(IpAddr, Option<Arc<str>>)>,
+}
+
+/// Decides for a Service and all whose addresses hang together with its own.
+pub(crate) fn decide(
+    key: &ObjectKey,
+    service: &Service,
+    sharing: &Sharing,
+    around: Around<'_>,
+) -> Decided {
+    let first = match Entrant::of(key, service, around) {
+        Ok(first) => first,
+        Err(reason) => {
+            let address = service.ingress_addresses().next();
+            // Of an address that others share, the others say who has it.
+            let alone = address.filter(|address| sharing.users(*address).len() < 2);
+            return Decided {
+                verdicts: vec![(key.clone(), reason.into())],
+                owners: alone.map(|address| (address, None)).into_iter().collect(),
+            };
+        }
+    };
+    let entrants = match around.circumstances.members.is_mixed() {
+        true => vec![first],
+        false => gather(first, sharing, around),
+    };
+    let mut election = Election { around, owners: BTreeMap::new(), decided: Decided::default() };
+    let mut parties = vec![entrants];
+    while let Some(party) = parties.pop() {
+        parties.extend(election.hold(party));
+    }
+    election.decided
+}
+
+/// The entrants whose addresses hang together with those of `first`: the oldest first, then by name.
+fn gather<'a>(first: Entrant<'a>, sharing: &Sharing, around: Around<'a>) -> Vec<Entrant<'a>> {
+    let is_shared = |address: &IpAddr| sharing.users(*address).len() > 1;
+    if !first.addresses().iter().any(is_shared) {
+        return vec![first];
+    }
+    let mut keys = BTreeSet::from([first.key.clone()]);
+    let mut addresses: BTreeSet<IpAddr> = BTreeSet::new();
+    let mut next = first.addresses().to_vec();
+    let mut entrants = vec![first];
+    while let Some(address) = next.pop() {
+        if !addresses.insert(address) {
+            continue;
+        }
+        for key in sharing.users(address) {
+            let Some(service) = around.snapshot.service(key) else { continue };
+            if !keys.insert(key.clone()) {
+                continue;
+            }
+            // One that no node could announce does not take part, and joins nobody.
+            if let Ok(entrant) = Entrant::of(key, service, around) {
+                next.extend(entrant.addresses());
+                entrants.push(entrant);
+            }
+        }
+    }
+    entrants
+        .sort_by(|one, two| (one.service.created, &one.key).cmp(&(two.service.created, &two.key)));
+    entrants
+}
+
+/// Those of a party that hang together by their free addresses, each with its order kept.
+fn split(party: Vec<Entrant<'_>>) -> Vec<Vec<Entrant<'_>>> {
+    let mut of_address: BTreeMap<IpAddr, Vec<usize>> = BTreeMap::new();
+    for (place, entrant) in party.iter().enumerate() {
+        for address in &entrant.free {
+            of_address.entry(*address).or_default().push(place);
+        }
+    }
+    let mut part_of: BTreeMap<usize, usize> = BTreeMap::new();
+    for start in 0..party.len() {
+        let mut next = vec![start];
+        while let Some(place) = next.pop() {
+            if part_of.contains_key(&place) {
+                continue;
+            }
+            part_of.insert(place, start);
+            for address in party.get(place).into_iter().flat_map(|entrant| &entrant.free) {
+                // Each address is followed once.
+                next.extend(of_address.remove(address).unwrap_or_default());
+            }
+        }
+    }
+    let mut parts: BTreeMap<usize, Vec<Entrant<'_>>> = BTreeMap::new();
+    for (place, entrant) in party.into_iter().enumerate() {
+        let part = part_of.get(&place).copied().unwrap_or(place);
+        parts.entry(part).or_default().push(entrant);
+    }
+    parts.into_values().collect()
+}
+
+/// The election of a group.
+struct Election<'a> {
+    around: Around<'a>,
+    /// Who has which address for Services that share it.
+    owners: BTreeMap<IpAddr, Arc<str>>,
+    decided: Decided,
+}
+
+/// The nodes among which a party's address is elected.
+struct Poll<'a> {
+    candidates: Vec<Candidate<'a>>,
+    /// This node would be one, were it not drained.
+    is_drained: bool,
+    /// The place in the party of the Service whose wish for a node counts, and the node.
+    wish: Option<(usize, &'a str)>,
+    /// The candidates before that wish was heard.
+    before: Vec<Candidate<'a>>,
+}
+
+impl<'a> Election<'a> {
+    /// Elects one node for a party, and returns those that it does not announce and that have addresses left.
+    fn hold(&mut self, party: Vec<Entrant<'a>>) -> Vec<Vec<Entrant<'a>>> {
+        let Some(lead) = party.first() else { return Vec::new() };
+        let Some(address) = lead.free.first().copied() else { return Vec::new() };
+        let (strategy, options) = (lead.strategy, self.around.options);
+        let poll = self.poll(&party);
+        let elected = match self.around.circumstances.tenure {
+            Some(tenure) => tenure.choose(strategy, &options.node, &poll.candidates, address),
+            None => winner(strategy, &poll.candidates, address)
+                .map(|winner| Choice::Node(winner.node.into())),
+        };
+        let node = match elected {
+            Some(Choice::Node(node)) => node,
+            Some(Choice::Wait(unknown)) => {
+                self.decided.owners.push((address, None));
+                for entrant in party {
+                    let verdict = Withhold::Unsettled(Arc::clone(&unknown)).into();
+                    self.decided.verdicts.push((entrant.key, verdict));
+                }
+                return Vec::new();
+            }
+            None => {
+                self.decided.owners.push((address, None));
+                for entrant in party {
+                    let verdict = nobody(&entrant);
+                    self.decided.verdicts.push((entrant.key, verdict));
+                }
+                return Vec::new();
+            }
+        };
+        self.decided.owners.push((address, Some(Arc::clone(&node))));
+        let remarks = overruled(&party, &poll, self.around);
+        // One that keeps an address although nothing here says that it may knows more: it alone decides that it goes.
+        let knows = party.iter().any(|entrant| entrant.is_for(&node));
+        let mut others = Vec::new();
+        for (entrant, remark) in party.into_iter().zip(remarks) {
+            if knows && !entrant.is_for(&node) {
+                others.push(entrant);
+                continue;
+            }
+            for address in &entrant.free {
+                self.owners.insert(*address, Arc::clone(&node));
+            }
+            let verdict = self.served(&entrant, &node, &poll, remark);
+            self.decided.verdicts.push((entrant.key, verdict));
+        }
+        self.go_on(others)
+    }
+
+    /// Those that the elected node does not announce: for the addresses that are left to them they elect again.
+    fn go_on(&mut self, others: Vec<Entrant<'a>>) -> Vec<Vec<Entrant<'a>>> {
+        let mut left = Vec::new();
+        for mut entrant in others {
+            entrant.free.retain(|address| !self.owners.contains_key(address));
+            if !entrant.candidates.is_empty() && !entrant.free.is_empty() {
+                left.push(entrant);
+                continue;
+            }
+            let verdict = match entrant.candidates.is_empty() {
+                true => nobody(&entrant),
+                false => self.elsewhere(&entrant),
+            };
+            self.decided.verdicts.push((entrant.key, verdict));
+        }
+        split(left)
+    }
+
+    /// Who may announce most of a party: of those the ones that stay, of those the one that is asked for.
+    fn poll(&self, party: &[Entrant<'a>]) -> Poll<'a> {
+        let Around { snapshot, circumstances, options } = self.around;
+        let mut candidates = most(party);
+        let strategy = party.first().map(|lead| lead.strategy).unwrap_or_default();
+        if strategy == Strategy::Hash && circumstances.members.is_mixed() {
+            return Poll { before: Vec::new(), candidates, is_drained: false, wish: None };
+        }
+        let stays = |name: &str| {
+            let read = || {
+                let node = snapshot.nodes().get(name);
+                node.is_some_and(|node| is_drained(node, options.drain_on_cordon))
+            };
+            !circumstances.members.is_drained(name).unwrap_or_else(read)
+        };
+        let mut is_drained = false;
+        if candidates.iter().any(|candidate| stays(candidate.node)) {
+            let is_candidate = candidates.iter().any(|candidate| candidate.node == &*options.node);
+            is_drained = is_candidate && !stays(&options.node);
+            candidates.retain(|candidate| stays(candidate.node));
+        }
+        let mut wishes = party.iter().enumerate().filter_map(|(place, entrant)| {
+            let node = preferred_node(entrant.service, circumstances.time)?;
+            Some((place, candidates.iter().find(|candidate| candidate.node == node).copied()?))
+        });
+        match wishes.next() {
+            Some((place, asked)) => {
+                let before = std::mem::replace(&mut candidates, vec![asked]);
+                Poll { before, candidates, is_drained, wish: Some((place, asked.node)) }
+            }
+            None => Poll { before: Vec::new(), candidates, is_drained, wish: None },
+        }
+    }
+
+    /// The verdict on a Service that the elected node announces.
+    fn served(
+        &self,
+        entrant: &Entrant<'_>,
+        node: &Arc<str>,
+        poll: &Poll<'_>,
+        remark: Option<Remark>,
+    ) -> Verdict {
+        let own = &self.around.options.node;
+        let local = if node == own {
+            entrant.announcement(self.around)
+        } else if let Some(reason) = &entrant.barred {
+            Err(reason.clone())
+        } else if poll.is_drained {
+            Err(Withhold::NodeDrained)
+        } else {
+            Err(Withhold::NotOwner(Arc::clone(node)))
+        };
+        let mut remarks: Vec<Remark> = remark.into_iter().collect();
+        let elsewhere = entrant.addresses().iter().filter(|it| !entrant.free.contains(it));
+        remarks.extend(elsewhere.filter_map(|address| {
+            let node = Arc::clone(self.owners.get(address)?);
+            Some(Remark::Elsewhere { address: *address, node })
+        }));
+        let owner = entrant.addresses().first().and_then(|first| self.owners.get(first));
+        Verdict {
+            local,
+            announcer: Some(Arc::clone(node)),
+            owner: Some(Arc::clone(owner.unwrap_or(node))),
+            nobody: None,
+            remarks,
+        }
+    }
+
+    /// The verdict on a Service whose addresses others have.
+    fn elsewhere(&self, entrant: &Entrant<'_>) -> Verdict {
+        let owner = entrant.addresses().first().and_then(|first| self.owners.get(first));
+        let Some(owner) = owner else { return nobody(entrant) };
+        let why = Box::new(entrant.why_not(owner, self.around));
+        let at_large = Withhold::SharedElsewhere { node: Arc::clone(owner), why };
+        Verdict {
+            local: Err(entrant.barred.clone().unwrap_or_else(|| at_large.clone())),
+            announcer: None,
+            owner: Some(Arc::clone(owner)),
+            nobody: Some(at_large),
+            remarks: Vec::new(),
+        }
+    }
+}
+
+/// The candidates of most of a party.
+fn most<'a>(party: &[Entrant<'a>]) -> Vec<Candidate<'a>> {
+    if let [only] = party {
+        return only.candidates.clone();
+    }
+    // How many Services, and how much they prefer the node together.
+    let mut nodes: BTreeMap<&'a str, (usize, u64)> = BTreeMap::new();
+    for candidate in party.iter().flat_map(|entrant| &entrant.candidates) {
+        let (services, score) = nodes.entry(candidate.node).or_default();
+        *services += 1;
+        *score = score.saturating_add(candidate.score);
+    }
+    let most = nodes.values().map(|(services, _)| *services).max().unwrap_or_default();
+    let best = nodes.into_iter().filter(|(_, (services, _))| *services == most);
+    best.map(|(node, (_, score))| Candidate { node, score }).collect()
+}
+
+/// Which Services of a party ask for another node than the one that an older one gets.
+fn overruled(party: &[Entrant<'_>], poll: &Poll<'_>, around: Around<'_>) -> Vec<Option<Remark>> {
+    let elder = poll.wish.and_then(|(place, node)| Some((party.get(place)?, node)));
+    let remark = |entrant: &Entrant<'_>| {
+        let (elder, node) = elder?;
+        let wish = preferred_node(entrant.service, around.circumstances.time)?;
+        let could = poll.before.iter().any(|candidate| candidate.node == wish);
+        (wish != node && could).then(|| Remark::Overruled {
+            wish: wish.into(),
+            other: elder.key.clone(),
+            node: node.into(),
+        })
+    };
+    party.iter().map(remark).collect()
+}
+
+/// The verdict on a Service that no node may announce.
+fn nobody(entrant: &Entrant<'_>) -> Verdict {
+    let (local, at_large) = entrant.nobody();
+    Verdict { nobody: Some(at_large), ..local.into() }
+}
