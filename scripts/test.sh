@@ -50,6 +50,7 @@ ignored_tests_are_named() {
   return $missing
 }
 part "tests that need root are named here" ignored_tests_are_named
+part "citations have their sections" scripts/citations.sh
 part "format and lints" make --no-print-directory lint
 part "unit and property tests" make --no-print-directory unit
 part "whole speakers, simulated" env FERROLB_SEEDS=2000 \

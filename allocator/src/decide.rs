@@ -143,7 +143,7 @@ fn deprecated_annotations(service: &Service) -> impl Iterator<Item = Notice> + '
     )
 }
 
-/// What a pool that is present but invalid gave is not taken back (rule 6 of the design), unless the Service may
+/// What a pool that is present but invalid gave is not taken back (docs/design/rules.md, rule 6), unless the Service may
 /// no longer share it with the others that have it.
 fn held(
     key: &ObjectKey,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Rules that hold for every history (rules 1 and 2 of the design), tried on random ones.
+//! Rules that hold for every history (docs/design/rules.md, rules 1 and 2), tried on random ones.
 
 #![allow(
     clippy::unwrap_used,
@@ -192,7 +192,7 @@ fn shown(server: &Server) -> BTreeMap<String, (Vec<String>, Option<String>)> {
         .collect()
 }
 
-/// Rule 1: whoever shows the same address may share it.
+/// docs/design/rules.md, rule 1: whoever shows the same address may share it.
 fn check_sharing(server: &Server) {
     let mut users: BTreeMap<IpAddr, Vec<&ObjectKey>> = BTreeMap::new();
     for (key, service) in server.snapshot.services() {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Contract 2.4 to 2.9 row by row: what a Service is told, word by word, and the fixes of section 12.
+//! Contract 2.4 to 2.9 row by row: what a Service is told, word by word, and the fixes of contract 12.2.
 
 #![allow(
     clippy::unwrap_used,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Rule 2 of the design: what a snapshot holds depends on the objects, not on how they came.
+//! docs/design/rules.md, rule 2: what a snapshot holds depends on the objects, not on how they came.
 
 #![allow(
     clippy::unwrap_used,

@@ -34,7 +34,7 @@ enum Command {
         #[arg(long)]
         hold: bool,
     },
-    /// Measures what the design promises, and writes the figures down; needs root.
+    /// Measures what docs/design/goals.md promises, and writes the figures down; needs root.
     Bench {
         /// The file to write.
         #[arg(long)]

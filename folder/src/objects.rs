@@ -52,7 +52,7 @@ pub fn feed(snapshot: &mut Snapshot, manifests: Manifests, state: &FolderState, 
 }
 
 /// A folder that is read again and again. It remembers which file each object came from: an object of a file that
-/// cannot be read as a whole now is not gone, and stays as it was (rule 6 of the design). Nor are those of a file that holds
+/// cannot be read as a whole now is not gone, and stays as it was (docs/design/rules.md, rule 6). Nor are those of a file that holds
 /// nothing all at once, as one does that is being written: they go with the file, or when something else stands in it.
 #[derive(Debug, Default)]
 pub struct Folder {

@@ -80,7 +80,7 @@ pub(crate) fn pool<'a>(
                 node_selector: None,
             }),
         },
-        // What a pool gave before it became invalid is still announced (rule 6 of the design).
+        // What a pool gave before it became invalid is still announced (docs/design/rules.md, rule 6).
         None => service
             .annotations
             .get(POOL_ANNOTATION)

@@ -319,7 +319,7 @@ fn check(world: &World, speakers: &BTreeMap<&str, Speaker>) -> Result<(), TestCa
             prop_assert_eq!(&verdict.announcer, &announcer, "{} and {} differ", name, NODES[0]);
             let elected = announcer.as_deref() == Some(name);
             match &verdict.local {
-                // Rule 3: nobody announces what it is not elected for.
+                // docs/design/rules.md, rule 3: nobody announces what it is not elected for.
                 Ok(_) => prop_assert!(elected),
                 Err(Withhold::NoInterface(_)) => prop_assert!(elected),
                 Err(reason) => {

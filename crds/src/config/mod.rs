@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The validated configuration: what the objects mean once every rule of the contract holds.
 //!
-//! Validity is per object (rule 6 of the design): [`validate`] leaves out, or keeps at its last valid
+//! Validity is per object (docs/design/rules.md, rule 6): [`validate`] leaves out, or keeps at its last valid
 //! version, the one object that is wrong, and says so in [`Rejection`]s; everything else applies.
 
 mod advertisement;

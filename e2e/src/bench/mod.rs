@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Measures what the design promises, and writes it down. It decides nothing: figures of a busy machine are
+//! Measures what docs/design/goals.md promises, and writes it down. It decides nothing: figures of a busy machine are
 //! figures, not failures.
 //!
 //! Topology: one lane with three nodes (no kube-proxy), a client.
@@ -56,8 +56,8 @@ impl Report {
              Written by `make bench`: one run, on a machine with two shared cores, programs built as they are shipped \
              (`cargo build --release`). Resident memory is VmRSS, and in brackets RssAnon, the part that is not pages of the \
              program's file or of libraries; CPU is user and system time of the process from /proc, in steps of \
-             10 ms. Three nodes, each a network namespace, on a real kube-apiserver. The goals are those of the design; \
-             a figure that misses its goal says so by standing beside it.\n\n\
+             10 ms. Three nodes, each a network namespace, on a real kube-apiserver. The goals are those of \
+             [design/goals.md](design/goals.md); a figure that misses its goal says so by standing beside it.\n\n\
              | what | goal | measured |\n|---|---|---|\n",
         );
         for row in &self.0 {

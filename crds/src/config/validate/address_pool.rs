@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `AddressPool` of MetalLB 0.13 (contract, manifests): a pool, and advertisements that are for it alone.
+//! `AddressPool` of MetalLB 0.13 (contract 8.3): a pool, and advertisements that are for it alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -2,7 +2,7 @@
 //! Writes to a Kubernetes API, within the permissions of MetalLB's roles (contract 8.2).
 //!
 //! Status is written by PUT of the *live* object, read as untyped JSON: nothing that another writer put on
-//! it can be lost, and nothing cached is ever written back (rule 7 of the design).
+//! it can be lost, and nothing cached is ever written back (docs/design/rules.md, rule 7).
 
 mod configuration_state;
 mod event;
