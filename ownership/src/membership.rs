@@ -401,6 +401,8 @@ impl Membership {
     pub fn decided(&mut self) -> bool {
         let resumes = self.view.take_resuming();
         if resumes {
+            // Who took this node for dead has forgotten what was told since the memberlist's word, which may be a second old.
+            self.notify(None, &PeerMessage::Metadata(self.view.metadata().clone()));
             self.list(None);
             self.commands.push_back(Command::Resume);
             // What the others said while this node was away, they will not say again.

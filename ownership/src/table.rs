@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Who says to hold which addresses, where owners stay or are spread. A synchronous value.
+//! The table of owned addresses, where owners stay or are spread: which speaker says that it owns which. A synchronous value.
 //!
-//! Each speaker tells the others every change of what it holds, with a generation; and each of its heartbeats has the generation and a
-//! digest of the whole. Whoever finds that these do not fit what it has been told is behind with that speaker, and asks for the list.
+//! Each speaker tells the others every change of what it owns, with a generation, and each of its heartbeats carries the generation and a
+//! digest of the whole. A speaker to which these do not fit what it has been told is out of sync with the sender, and asks for the list.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,29 +14,29 @@ use sha2::{Digest, Sha256};
 
 use crate::wire::message::{OwnedDelta, OwnedSnapshot, PeerMessage, Term};
 
-/// What is missing is mostly under way.
+/// A message that is missing is mostly under way: so long it is waited for before the list is asked for.
 const DELIVERY_TIME: Duration = Duration::from_millis(30);
-/// How often it is asked for.
+/// The time between two requests for the same list.
 const SYNC_REQUEST_INTERVAL: Duration = Duration::from_millis(400);
-/// How often somebody is asked of whom only a third tells that it holds something.
+/// The time between two requests to a speaker of which only a third one tells that it owns something.
 const HEARSAY_INTERVAL: Duration = Duration::from_secs(1);
-/// For so long several may say that they hold an address, as one passes it to the other.
+/// So long several speakers may say that they own an address, as one passes it to the other.
 const CONFLICT_TIME: Duration = Duration::from_millis(300);
-/// How long it is waited for. After that whoever is behind leaves addresses without an owner to others.
+/// So long a list is waited for. After that a speaker that is out of sync leaves addresses without an owner to others.
 pub(crate) const SYNC_TIME: Duration = Duration::from_secs(1);
 
-/// For so long a speaker keeps what it had given away and nobody took: what it knows of the others differs from what they know.
+/// So long a speaker keeps an address that it had given away and nobody took: the others know something that it does not.
 const REFUSED_HANDOFF_TIME: Duration = Duration::from_secs(10);
 
-/// Of so many addresses at most it is believed that one speaker holds them. Of one that says more it counts as unknown what it holds.
+/// The addresses that one speaker is believed to own at most. Of a speaker that says more nothing counts as known.
 const ADDRESS_LIMIT: usize = 65_536;
-/// Terms of addresses that are of no account any more are forgotten when there are this many more than were kept the last time.
+/// Terms of addresses without an owner are forgotten when there are this many more than were kept the last time.
 const FORGET_LIMIT: usize = 1_024;
 
-/// What every heartbeat carries: the generation, then the digest.
+/// A digest that every heartbeat carries: the generation, then the hash of all entries.
 pub(crate) type Mark = [u8; 16];
 
-/// What one speaker holds.
+/// The addresses of one speaker.
 #[derive(Clone, Debug, Default)]
 struct OwnedSet {
     generation: u64,
@@ -60,7 +60,7 @@ impl OwnedSet {
     }
 }
 
-/// One address's share of a digest, in which the order does not count.
+/// The share of one address in a digest, in which the order does not count.
 fn digest(address: IpAddr, term: Term) -> u64 {
     let hash = Sha256::new().chain_update(term.to_be_bytes());
     let hash = match address {
@@ -72,16 +72,16 @@ fn digest(address: IpAddr, term: Term) -> u64 {
 
 #[derive(Debug, Default)]
 struct Peer {
-    /// What it said, as far as it is known completely.
+    /// The speaker's list, as far as it is known completely.
     said: Option<OwnedSet>,
-    /// A list of which parts are still missing, and which are there.
+    /// A list of which parts are still missing, and the parts that are there.
     arriving: Option<(OwnedSet, BTreeSet<u16>)>,
-    /// Since when it is not known what it holds, and when it is to be asked (again).
+    /// Since when the list is not known, and when it is to be asked for (again).
     behind: Option<(Instant, Instant)>,
 }
 
 impl Peer {
-    /// Whether what is known is what the heartbeats say.
+    /// Whether the list is the one that the heartbeats speak of.
     fn is_current(&self, mark: Option<(u64, u64)>) -> bool {
         match (&self.said, mark) {
             (None, _) => false,
@@ -110,38 +110,38 @@ impl Peer {
 #[derive(Debug, Default)]
 pub struct OwnershipTable {
     own: OwnedSet,
-    /// The highest term of each address that is known of.
+    /// The highest known term of each address.
     terms: BTreeMap<IpAddr, Term>,
-    /// How many terms were kept when it was last looked which are of account.
+    /// The number of terms that were kept at the last clean-up.
     kept: usize,
-    /// Those that take part and speak.
+    /// The speakers that take part and may answer.
     peers: BTreeMap<Arc<str>, Peer>,
-    /// What the heartbeats of all members have said last, also of those who do not speak: the next change may be far.
+    /// The last digest of each member, also of those that may not answer: the next change may be far.
     marks: BTreeMap<Arc<str>, (u64, u64)>,
-    /// Addresses of which it is said that others hold them, or no more, since it was last asked.
+    /// Addresses whose owners, as others tell them, changed since the last [`Self::take_changes`].
     changed: BTreeSet<IpAddr>,
-    /// Addresses that this speaker and another hold, or did, as a third has told: that one may not be heard here.
+    /// Addresses that this speaker and another own, or did, as a third one has told: the other may not be heard here.
     rivals: BTreeMap<IpAddr, (Term, Arc<str>)>,
     /// Addresses that nobody took when this speaker gave them away, and until when it keeps them.
     handoff_refused: BTreeMap<IpAddr, Instant>,
-    /// When those are to be asked themselves of whom a third has told: its word may have come late.
+    /// Speakers of which a third one has told, and when they are to be asked themselves: the third one's word may have come late.
     hearsay: BTreeMap<Arc<str>, Instant>,
-    /// Addresses that several of the others hold, and when they are to be told (again).
+    /// Addresses that several of the others own, and when they are to be told (again).
     contested: BTreeMap<IpAddr, Instant>,
-    /// Somebody has caught up, or is not waited for any more.
+    /// A speaker has caught up, or is not waited for any more.
     resettled: bool,
-    /// This speaker holds more or less than when it last decided who takes what nobody holds.
+    /// This speaker owns more or less than when it last decided who takes the addresses without an owner.
     own_changed: bool,
 }
 
 impl OwnershipTable {
-    /// Of a speaker that starts at this time, in microseconds since 1970.
+    /// The table of a speaker that starts at this time, in microseconds since 1970.
     #[must_use]
     pub fn new(time: u64) -> Self {
         Self { own: OwnedSet { generation: time, ..OwnedSet::default() }, ..Self::default() }
     }
 
-    /// What this speaker's heartbeats say.
+    /// The digest for this speaker's heartbeats.
     #[must_use]
     pub fn mark(&self) -> Mark {
         let mut mark = Mark::default();
@@ -153,43 +153,43 @@ impl OwnershipTable {
         mark
     }
 
-    /// In which term this speaker holds it, if it does.
+    /// The term in which this speaker owns the address, if it does.
     #[must_use]
     pub fn term(&self, address: IpAddr) -> Option<Term> {
         self.own.addresses.get(&address).copied()
     }
 
-    /// How many this speaker holds.
+    /// The number of addresses that this speaker owns.
     #[must_use]
     pub fn count(&self) -> usize {
         self.own.addresses.len()
     }
 
-    /// How many each of the others holds.
+    /// The number of addresses that each of the others owns.
     pub fn counts(&self) -> impl Iterator<Item = (&Arc<str>, usize)> {
         self.peers
             .iter()
             .map(|(name, peer)| (name, peer.said.as_ref().map_or(0, |said| said.addresses.len())))
     }
 
-    /// The others that say they hold it, each with the term in which it does.
+    /// The others that say they own the address, each with its term.
     pub fn holders(&self, address: IpAddr) -> impl Iterator<Item = (Term, &Arc<str>)> {
         let rival = self.rivals.get(&address).map(|(term, name)| (*term, name));
         self.said(address).chain(rival)
     }
 
-    /// Those that have said themselves that they hold it.
+    /// The others that have said themselves that they own the address.
     fn said(&self, address: IpAddr) -> impl Iterator<Item = (Term, &Arc<str>)> {
         self.peers.iter().filter_map(move |(name, peer)| Some((peer.term(address)?, name)))
     }
 
-    /// Somebody of whom it is not known what it holds.
+    /// A speaker whose list is not known, if there is one.
     #[must_use]
     pub fn unknown(&self) -> Option<&Arc<str>> {
         self.peers.iter().find(|(_, peer)| peer.behind.is_some()).map(|(name, _)| name)
     }
 
-    /// Whether it has not been known of somebody for so long that nobody should wait for this speaker to take an address.
+    /// Whether some list has been unknown for so long that nobody should wait for this speaker to take an address.
     #[must_use]
     pub fn is_behind(&self, now: Instant) -> bool {
         self.peers
@@ -197,7 +197,7 @@ impl OwnershipTable {
             .any(|peer| peer.behind.is_some_and(|(since, _)| now >= since + SYNC_TIME))
     }
 
-    /// Nobody has claimed these within the time for which whoever gives something away waits.
+    /// Nobody has claimed these addresses within the time that a handover takes.
     pub fn note_unclaimed(&mut self, now: Instant, addresses: &[IpAddr]) {
         for address in addresses {
             if self.said(*address).next().is_none() {
@@ -207,18 +207,18 @@ impl OwnershipTable {
         }
     }
 
-    /// Whether nobody took it when this speaker gave it away.
+    /// Whether nobody took the address when this speaker gave it away.
     #[must_use]
     pub fn is_handoff_refused(&self, address: IpAddr) -> bool {
         self.handoff_refused.contains_key(&address)
     }
 
-    /// Forgets what the heartbeats of those have said that are no members any more: one that comes back may have another clock.
+    /// Forgets the digests of speakers that are no members any more: one that comes back may have another clock.
     pub fn retain(&mut self, is_member: impl Fn(&Arc<str>) -> bool) {
         self.marks.retain(|name, _| is_member(name));
     }
 
-    /// These others take part and speak. Of what the rest hold nothing is kept.
+    /// These others take part and may answer. The lists of the rest are forgotten.
     pub fn attend<'a>(&mut self, now: Instant, names: impl Iterator<Item = &'a Arc<str>>) {
         let names: BTreeSet<&Arc<str>> = names.collect();
         for (name, peer) in &self.peers {
@@ -243,7 +243,7 @@ impl OwnershipTable {
         }
     }
 
-    /// What this speaker holds became different: what the others are to be told.
+    /// This speaker owns other addresses now: returns the messages for the others.
     pub fn change(
         &mut self,
         gained: impl Iterator<Item = IpAddr>,
@@ -266,7 +266,7 @@ impl OwnershipTable {
         steps.into_iter().map(PeerMessage::OwnedDelta).collect()
     }
 
-    /// Forgets the terms of addresses that nobody holds and no Service has, from time to time.
+    /// Forgets, from time to time, the terms of addresses that nobody owns and no Service has.
     pub fn forget(&mut self, given: impl FnOnce() -> BTreeSet<IpAddr>) {
         if self.terms.len() <= self.kept * 2 + FORGET_LIMIT {
             return;
@@ -285,7 +285,7 @@ impl OwnershipTable {
         *known = (*known).max(term);
     }
 
-    /// What others have told may be old.
+    /// The lists of the others may be old.
     pub fn doubt(&mut self, now: Instant) {
         for (name, peer) in &mut self.peers {
             self.changed.extend(peer.said.iter().flat_map(|said| said.addresses.keys()));
@@ -294,7 +294,7 @@ impl OwnershipTable {
         }
     }
 
-    /// Everything that this speaker holds.
+    /// All addresses that this speaker owns, as messages.
     #[must_use]
     pub fn list(&self) -> Vec<PeerMessage> {
         let addresses: Vec<(IpAddr, Term)> =
@@ -303,7 +303,7 @@ impl OwnershipTable {
         parts.into_iter().map(PeerMessage::OwnedSnapshot).collect()
     }
 
-    /// A heartbeat says this.
+    /// A heartbeat carries this digest.
     pub fn handle_mark(&mut self, now: Instant, from: &Arc<str>, mark: Mark) {
         let (Some(generation), Some(digest)) = (mark.first_chunk::<8>(), mark.last_chunk::<8>())
         else {
@@ -330,7 +330,7 @@ impl OwnershipTable {
         }
     }
 
-    /// Another speaker tells a step.
+    /// Another speaker tells a change.
     pub fn handle_delta(&mut self, now: Instant, from: &str, change: &OwnedDelta) {
         let Some(peer) = self.peers.get_mut(from) else { return };
         if let Some(said) = &mut peer.said
@@ -358,7 +358,7 @@ impl OwnershipTable {
         self.settle(now, from);
     }
 
-    /// Another speaker tells all that it holds, or a part of that.
+    /// Another speaker tells its list, or a part of it.
     pub fn handle_snapshot(&mut self, now: Instant, from: &str, held: &OwnedSnapshot) {
         let Some(peer) = self.peers.get_mut(from) else { return };
         if peer.said.as_ref().is_some_and(|said| said.generation > held.generation) {
@@ -391,14 +391,14 @@ impl OwnershipTable {
             new.map(|(address, _)| *address).collect::<Vec<_>>()
         };
         let changed = differs(&before, &after).into_iter().chain(differs(&after, &before));
-        // Whatever a third has told of it is older.
+        // A third speaker's word is older.
         let told = self.rivals.iter().filter(|(_, (_, name))| **name == *from);
         let changed = changed.chain(told.map(|(address, _)| *address)).collect();
         self.note_changed(now, from, changed);
         self.settle(now, from);
     }
 
-    /// A speaker has said something else of these.
+    /// A speaker has said something else of these addresses.
     fn note_changed(&mut self, now: Instant, from: &str, addresses: BTreeSet<IpAddr>) {
         self.rivals.retain(|address, (_, name)| **name != *from || !addresses.contains(address));
         for address in &addresses {
@@ -410,7 +410,7 @@ impl OwnershipTable {
         self.contest(now, addresses);
     }
 
-    /// Looks which of these several of the others hold.
+    /// Notes which of these addresses several of the others own.
     fn contest(&mut self, now: Instant, addresses: BTreeSet<IpAddr>) {
         for address in addresses {
             if self.said(address).nth(1).is_some() {
@@ -421,7 +421,7 @@ impl OwnershipTable {
         }
     }
 
-    /// Of those that hold an address which is held by several for a while: whom to tell of whom. They may not hear one another.
+    /// Reports for the owners of addresses that have had several for a while: each is told of another, as they may not hear one another.
     pub fn disputes(&mut self, now: Instant) -> Vec<(Arc<str>, PeerMessage)> {
         let mut told = Vec::new();
         for (address, next) in &mut self.contested {
@@ -442,7 +442,7 @@ impl OwnershipTable {
         told
     }
 
-    /// A third tells that another one holds an address of this speaker's too.
+    /// A third speaker tells that another one owns an address of this speaker's too.
     pub fn handle_conflict_report(
         &mut self,
         now: Instant,
@@ -466,7 +466,7 @@ impl OwnershipTable {
         }
     }
 
-    /// Those that are to be asked for their list now: of whom it is not known what they hold, or only by a third.
+    /// The speakers that are to be asked for their list now: its list is not known, or only a third speaker has told of it.
     pub fn questions(&mut self, now: Instant) -> Vec<Arc<str>> {
         let mut asked = Vec::new();
         for (name, peer) in &mut self.peers {
@@ -500,7 +500,7 @@ impl OwnershipTable {
             .min()
     }
 
-    /// What nobody holds is to be decided again if this speaker holds more or less since, as who has room depends on that; and so is what it
+    /// Addresses without an owner are to be decided again if this speaker owns more or less since, as that says who has room; so are those that it
     /// has kept for long enough.
     pub fn reconsider(&mut self, now: Instant) {
         self.resettled |= std::mem::take(&mut self.own_changed);
@@ -508,8 +508,8 @@ impl OwnershipTable {
         self.changed.extend(over.map(|(address, _)| address));
     }
 
-    /// Which addresses others hold, or no more, since this was last asked; and whether it is known of more speakers than then what they
-    /// hold.
+    /// Addresses that others own, or no more, since the last call; and whether the list of some speaker is known that was not
+    /// known then.
     pub fn take_changes(&mut self) -> (BTreeSet<IpAddr>, bool) {
         (std::mem::take(&mut self.changed), std::mem::take(&mut self.resettled))
     }
