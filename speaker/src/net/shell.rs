@@ -113,8 +113,9 @@ impl Shell {
     }
 
     fn count_withheld(&self) {
+        // As a scrape does it: first the core, then the metrics.
+        let core = self.driver.core();
         if let Ok(metrics) = self.metrics.lock() {
-            let core = self.driver.core();
             metrics.set_withheld("layer2", core.speaker().reason_counts());
             metrics.set_withheld("bgp", core.routes().reason_counts());
         }
@@ -273,7 +274,6 @@ impl Shell {
     }
 
     fn tell_route(&self, output: RouteOutput) {
-        let Ok(mut metrics) = self.metrics.lock() else { return };
         match &output {
             RouteOutput::Advertised { service, addresses, .. }
             | RouteOutput::Withdrawn { service, addresses, .. } => {
@@ -286,6 +286,7 @@ impl Shell {
             | RouteOutput::Peers { .. }
             | RouteOutput::LocalPrefDiffers { .. } => log::note_route(&output, None, 0),
         }
+        let Ok(mut metrics) = self.metrics.lock() else { return };
         match output {
             RouteOutput::Advertised { service, uid, addresses, .. } => {
                 metrics.set_advertised(&service, &addresses);
