@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex};
 
 use allocator::net::log::note;
 use anyhow::Context;
+use clock::until;
 use cluster::net::rounds;
 use cluster::net::source::Journal;
 use cluster::{Dirty, ObjectKey};
@@ -25,7 +26,7 @@ use folder::manifest::{Grade, Manifests, Mistake};
 use folder::{FolderState, ServiceState};
 use ipnet::IpNet;
 use prometheus::Registry;
-use speaker::net::{AgentSignals, ConflictReporter, Driver, HostRoutes, until};
+use speaker::net::{AgentSignals, ConflictReporter, Driver, HostRoutes};
 use tokio::sync::mpsc;
 
 use crate::args::RunArgs;
@@ -164,7 +165,7 @@ impl Runner {
 
     /// Without Nodes in the folder every host of the ring is one, also one that is away: it may come back.
     async fn follow_hosts(&mut self) {
-        let hosts: BTreeSet<Arc<str>> = self.driver.core().attendance().seen().cloned().collect();
+        let hosts: BTreeSet<Arc<str>> = self.driver.core().view().seen().cloned().collect();
         let all = self.hosts != hosts;
         if all {
             self.hosts.clone_from(&hosts);

@@ -151,7 +151,7 @@ impl World {
             transport: None,
             pools: &PoolOrder::default(),
             time: jiff::Timestamp::now(),
-            tenure: None,
+            placement: None,
         };
         decide(&circumstances, &options)
     }

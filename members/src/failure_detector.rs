@@ -17,12 +17,12 @@ use crate::heartbeat::{self, Cause, Detector, PeerReport};
 use crate::quorum::{Count, Fencing, Quorum};
 
 /// How often the ring is told of members that are heard.
-const VOUCH: Duration = Duration::from_millis(500);
+const VOUCH_INTERVAL: Duration = Duration::from_millis(500);
 /// How often the ring is told anew because somebody doesn't count this member.
-const REAPPEAR: Duration = Duration::from_millis(200);
+const REAPPEAR_INTERVAL: Duration = Duration::from_millis(200);
 /// The lease is so much shorter than the least time from a sign of life to the verdict. It is renewed whenever the thread wakes, up to a heartbeat
 /// after the last sign of life: if only this thread stands still, it may end about 90 ms after the verdict.
-const MARGIN: Duration = Duration::from_millis(10);
+const LEASE_MARGIN: Duration = Duration::from_millis(10);
 
 /// One member of the ring that is not known to be dead, as the failure detector needs it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -282,7 +282,7 @@ impl FailureDetector {
         let unknown = matches!(message.view, View::Unknown | View::Dead);
         if unknown
             && self.members.contains_key(&message.from)
-            && self.reappeared.is_none_or(|last| now >= last + REAPPEAR)
+            && self.reappeared.is_none_or(|last| now >= last + REAPPEAR_INTERVAL)
         {
             self.reappeared = Some(now);
             self.actions.push_back(Action::Reappear);
@@ -301,7 +301,7 @@ impl FailureDetector {
     pub(crate) fn tick(&mut self, now: Instant) {
         self.detector.tick(now);
         if now >= self.next_vouch {
-            self.next_vouch = now + VOUCH;
+            self.next_vouch = now + VOUCH_INTERVAL;
             for name in self.members.keys() {
                 if self.is_fresh(now, name) {
                     self.actions.push_back(Action::Vouch(Arc::clone(name)));
@@ -356,7 +356,7 @@ impl FailureDetector {
     }
 
     fn lease_time(&self) -> Duration {
-        self.options.heartbeat.detection_time().saturating_sub(MARGIN)
+        self.options.heartbeat.detection_time().saturating_sub(LEASE_MARGIN)
     }
 
     fn settle(&mut self, now: Instant) {

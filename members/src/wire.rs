@@ -9,7 +9,6 @@
 
 pub(crate) mod compound;
 pub(crate) mod compression;
-pub(crate) mod crc;
 pub(crate) mod envelope;
 pub(crate) mod error;
 pub(crate) mod message;

@@ -5,8 +5,6 @@
 
 mod hash_ring;
 
-pub use hash_ring::crc32;
-
 use std::cmp::Reverse;
 use std::net::IpAddr;
 

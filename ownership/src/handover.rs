@@ -11,18 +11,18 @@ use std::time::{Duration, Instant};
 use l2::Scope;
 
 use crate::members::Members;
-pub use pending::Handover;
+pub use pending::Pending;
 
 /// How long after a planned move, or a change of the members, two may announce one address.
-pub const MOVING: Duration = Duration::from_secs(2);
+pub const MOVE_TIME: Duration = Duration::from_secs(2);
 /// How long after addresses came here a claim to one may be the last owner's: one of ours lets go at once, one of MetalLB's within 0.4 s.
-const AFTER: Duration = Duration::from_millis(500);
+const FORMER_OWNER_TIME: Duration = Duration::from_millis(500);
 /// So many addresses that have moved are remembered of one decision.
-const FEW: usize = 256;
+const MOVING_LIMIT: usize = 256;
 
 /// What the engine is to do, in this order.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Orders {
+pub struct EngineOrders {
     /// Answer on for these, and announce them no more.
     pub linger: Vec<IpAddr>,
     /// Answer for these there; without a scope no more.
@@ -44,8 +44,8 @@ pub struct Withdrawal<'a> {
 
 /// See the module's head.
 #[derive(Debug, Default)]
-pub struct Passage {
-    handover: Handover,
+pub struct Handovers {
+    handover: Pending,
     /// Addresses that are announced since, by the number with which the engine says that it is done.
     claiming: BTreeMap<u64, Vec<IpAddr>>,
     claims: u64,
@@ -59,7 +59,7 @@ pub struct Passage {
     gained: Option<Instant>,
 }
 
-impl Passage {
+impl Handovers {
     /// After a decision, of which these are the withdrawals, and these the changes of what is announced: addresses with the links on which
     /// they are answered for, or none. What goes to another speaker is answered for until that one claims it, if `passes`: MetalLB's
     /// joins the ring before it has read what it is to announce.
@@ -70,7 +70,7 @@ impl Passage {
         changes: Vec<(IpAddr, Option<Scope>)>,
         members: &Members,
         passes: bool,
-    ) -> Orders {
+    ) -> EngineOrders {
         // What passes on, and whether to a speaker of MetalLB.
         let mut passing: BTreeMap<IpAddr, bool> = BTreeMap::new();
         for Withdrawal { addresses, successor, leaves } in withdrawals.filter(|_| passes) {
@@ -86,8 +86,8 @@ impl Passage {
                 }
             }
         }
-        self.moving.retain(|_, since| now < *since + MOVING);
-        let mut orders = Orders::default();
+        self.moving.retain(|_, since| now < *since + MOVE_TIME);
+        let mut orders = EngineOrders::default();
         let mut gained = Vec::new();
         for (address, scope) in changes {
             if scope.is_some() {
@@ -96,7 +96,7 @@ impl Passage {
                 gained.push(address);
             } else if let Some(to_metallb) = passing.get(&address) {
                 self.moving.insert(address, now);
-                let early = self.heard.remove(&address).is_some_and(|at| now < at + MOVING);
+                let early = self.heard.remove(&address).is_some_and(|at| now < at + MOVE_TIME);
                 if *to_metallb {
                     self.mute.insert(address);
                     if early {
@@ -116,7 +116,7 @@ impl Passage {
                 self.gained = Some(now);
             }
             // More at once come from members that are new or gone, which is known otherwise.
-            self.moving.extend(gained.iter().take(FEW).map(|address| (*address, now)));
+            self.moving.extend(gained.iter().take(MOVING_LIMIT).map(|address| (*address, now)));
             orders.tell = self.claim(gained);
         }
         orders
@@ -155,8 +155,8 @@ impl Passage {
         if self.mute.remove(&address) {
             return self.handover.claimed(now, &[address], |_| false);
         }
-        self.heard.retain(|_, at| now < *at + MOVING);
-        if self.gained.is_some_and(|at| now < at + AFTER) {
+        self.heard.retain(|_, at| now < *at + MOVE_TIME);
+        if self.gained.is_some_and(|at| now < at + FORMER_OWNER_TIME) {
             return Vec::new();
         }
         self.heard.insert(address, now);
@@ -166,7 +166,7 @@ impl Passage {
     /// Whether an address passes from one speaker to another, or has just done so.
     #[must_use]
     pub fn is_moving(&self, now: Instant, address: IpAddr) -> bool {
-        self.moving.get(&address).is_some_and(|since| now < *since + MOVING)
+        self.moving.get(&address).is_some_and(|since| now < *since + MOVE_TIME)
     }
 
     /// Those that nobody claimed in time, to let go of.

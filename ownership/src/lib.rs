@@ -3,10 +3,10 @@
 //! every value is told the time.
 //!
 //! ```text
-//!   members' agent ──> Participation ──> Members, standing ──> election, Tenure ──> the owner of an address
-//!                          ├── Register, Joining, Blockage: who should be there
-//!                          └── Holdings: who says to own which address
-//!   a decision ──────> Passage ──> what is answered on until the next owner has it
+//!   members' agent ──> Membership ──> Members, standing ──> election, Placement ──> the owner of an address
+//!                          ├── KnownNodes, JoinSchedule, PortCheck: who should be there
+//!                          └── OwnershipTable: who says to own which address
+//!   a decision ──────> Handovers ──> what is answered on until the next owner has it
 //! ```
 //!
 //! One address on one node:
@@ -28,13 +28,14 @@ pub mod robustness;
 mod table;
 pub mod wire;
 
-pub use handover::{Handover, MOVING, Orders, Passage, Withdrawal};
+pub use handover::{EngineOrders, Handovers, MOVE_TIME, Pending, Withdrawal};
 pub use members::{Member, Members};
 pub use membership::{
-    Attendance, Blockage, Blocked, FIRST, Listed, Listing, Participation, Pod, is_drained,
+    FIRST_PAUSES, Listed, Listing, Membership, MembershipView, Pod, PortChange, PortCheck,
+    is_drained,
 };
-pub use placement::{Choice, Modes, Tenure};
-pub use table::Holdings;
+pub use placement::{Choice, Modes, Placement};
+pub use table::OwnershipTable;
 pub use wire::links::{Allowed, Links, NodeLinks, transport};
-pub use wire::message::{Changed, Held, Term, Told};
-pub use wire::metadata::{Facts, PoolLinks, PoolOrder};
+pub use wire::message::{OwnedDelta, OwnedSnapshot, PeerMessage, Term};
+pub use wire::metadata::{NodeMetadata, PoolLinks, PoolOrder};

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::wire::links::{Links, NodeLinks};
-use crate::wire::metadata::{Facts, PoolOrder};
+use crate::wire::metadata::{NodeMetadata, PoolOrder};
 
 /// Which nodes run a speaker.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub enum Members {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Member {
     /// One of ours.
-    Ferrolb(Facts),
+    Ferrolb(NodeMetadata),
     /// MetalLB's, which says nothing of itself and elects as it always did, or one of ours of another version.
     MetalLb,
 }
@@ -33,7 +33,7 @@ impl Members {
         match self {
             Self::Disabled => true,
             Self::Alive(members) => members.get(node).is_some_and(|member| match member {
-                Member::Ferrolb(facts) => !facts.leaving && !facts.silent,
+                Member::Ferrolb(metadata) => !metadata.leaving && !metadata.silent,
                 Member::MetalLb => true,
             }),
         }
@@ -49,21 +49,21 @@ impl Members {
     #[must_use]
     pub fn is_leaving(&self, node: &str) -> bool {
         matches!(self, Self::Alive(members)
-            if matches!(members.get(node), Some(Member::Ferrolb(facts)) if facts.leaving))
+            if matches!(members.get(node), Some(Member::Ferrolb(metadata)) if metadata.leaving))
     }
 
     /// Whether this node's speaker says that it does not speak at the moment.
     #[must_use]
     pub fn is_silent(&self, node: &str) -> bool {
         matches!(self, Self::Alive(members)
-            if matches!(members.get(node), Some(Member::Ferrolb(facts)) if facts.silent))
+            if matches!(members.get(node), Some(Member::Ferrolb(metadata)) if metadata.silent))
     }
 
     /// Whether this node's speaker says that it does not know what all others hold.
     #[must_use]
     pub fn is_behind(&self, node: &str) -> bool {
         matches!(self, Self::Alive(members)
-            if matches!(members.get(node), Some(Member::Ferrolb(facts)) if facts.behind))
+            if matches!(members.get(node), Some(Member::Ferrolb(metadata)) if metadata.behind))
     }
 
     /// Whether this node's speaker says that its node is being emptied; none if it says nothing.
@@ -72,7 +72,7 @@ impl Members {
         match self {
             Self::Disabled => None,
             Self::Alive(members) => match members.get(node)? {
-                Member::Ferrolb(facts) => Some(facts.drained),
+                Member::Ferrolb(metadata) => Some(metadata.drained),
                 Member::MetalLb => None,
             },
         }
@@ -97,7 +97,7 @@ impl Members {
         match self {
             Self::Disabled => true,
             Self::Alive(members) => members.values().all(|member| match member {
-                Member::Ferrolb(facts) => !facts.elects_services,
+                Member::Ferrolb(metadata) => !metadata.elects_services,
                 Member::MetalLb => false,
             }),
         }
@@ -109,7 +109,7 @@ impl Members {
         match self {
             Self::Disabled => true,
             Self::Alive(members) => match members.get(node) {
-                Some(Member::Ferrolb(facts)) => facts.links.covers(pools, pool),
+                Some(Member::Ferrolb(metadata)) => metadata.links.covers(pools, pool),
                 Some(Member::MetalLb) | None => true,
             },
         }
@@ -121,7 +121,7 @@ impl Members {
         match self {
             Self::Disabled => false,
             Self::Alive(members) => members.values().all(|member| match member {
-                Member::Ferrolb(facts) => facts.node_links != NodeLinks::Unknown,
+                Member::Ferrolb(metadata) => metadata.node_links != NodeLinks::Unknown,
                 Member::MetalLb => true,
             }),
         }
@@ -132,7 +132,7 @@ impl Members {
     pub fn links(&self, node: &str) -> Option<&Links> {
         let Self::Alive(members) = self else { return None };
         match members.get(node)? {
-            Member::Ferrolb(Facts { node_links: NodeLinks::Said(links), .. }) => Some(links),
+            Member::Ferrolb(NodeMetadata { node_links: NodeLinks::Said(links), .. }) => Some(links),
             Member::Ferrolb(_) | Member::MetalLb => None,
         }
     }
@@ -155,6 +155,6 @@ impl Member {
     /// Reads the metadata of a member: without our mark and version it is MetalLB's.
     #[must_use]
     pub fn parse(metadata: &[u8]) -> Self {
-        Facts::decode(metadata).map_or(Self::MetalLb, Self::Ferrolb)
+        NodeMetadata::decode(metadata).map_or(Self::MetalLb, Self::Ferrolb)
     }
 }

@@ -17,22 +17,22 @@ use cluster::{Dirty, Snapshot};
 use l2::LinkReport;
 use members::{Command, Standing};
 
-use crate::handover::{MOVING, Orders};
+use crate::handover::{EngineOrders, MOVE_TIME};
 use crate::members::{Member, Members};
-use crate::placement::{Modes, Tenure};
-use crate::table::Holdings;
+use crate::placement::{Modes, Placement};
+use crate::table::OwnershipTable;
 use crate::wire::links::NodeLinks;
-use crate::wire::message::Told;
-use crate::wire::metadata::{Facts, PoolLinks, PoolOrder};
-pub use join_schedule::FIRST;
-use join_schedule::Joining;
+use crate::wire::message::PeerMessage;
+use crate::wire::metadata::{NodeMetadata, PoolLinks, PoolOrder};
+pub use join_schedule::FIRST_PAUSES;
+use join_schedule::JoinSchedule;
 use known_nodes::Judgement;
 pub use known_nodes::{Listed, Listing, Pod};
-pub use port_check::{Blockage, Blocked};
-pub use view::Attendance;
+pub use port_check::{PortChange, PortCheck};
+pub use view::MembershipView;
 
 /// How long a doubt may last until the others are told: most are settled sooner, and moving an address costs more.
-const DOUBT: Duration = Duration::from_millis(80);
+const DOUBT_TIME: Duration = Duration::from_millis(80);
 
 /// Whether a node is being emptied; with `drain_on_cordon` also while it is cordoned.
 #[must_use]
@@ -42,15 +42,15 @@ pub fn is_drained(node: &Node, drain_on_cordon: bool) -> bool {
 
 /// See the module's head.
 #[derive(Debug)]
-pub struct Participation {
+pub struct Membership {
     node: Arc<str>,
-    attendance: Attendance,
+    view: MembershipView,
     /// Whether there is a ring.
     takes_part: bool,
     drain_on_cordon: bool,
     /// Where those are that are there.
     living: BTreeSet<SocketAddr>,
-    joining: Joining,
+    join_schedule: JoinSchedule,
     gone: BTreeSet<Arc<str>>,
     expected: BTreeSet<Arc<str>>,
     /// Those who were told what this speaker says of itself.
@@ -58,7 +58,7 @@ pub struct Participation {
     /// What was claimed and is announced since.
     claimed: BTreeSet<IpAddr>,
     /// Who holds what, if this speaker was started with `--sticky` or `--spread`.
-    holdings: Option<Holdings>,
+    table: Option<OwnershipTable>,
     /// The members, or what they say of themselves, are others since it was last decided.
     changed: bool,
     changed_at: Option<Instant>,
@@ -72,41 +72,41 @@ pub struct Participation {
     commands: VecDeque<Command>,
 }
 
-impl Participation {
+impl Membership {
     /// Without a ring: every known node counts as running a speaker.
     #[must_use]
     pub fn disabled(node: Arc<str>) -> Self {
-        let attendance = Attendance::disabled(Arc::clone(&node));
-        Self::with(node, attendance, false)
+        let view = MembershipView::disabled(Arc::clone(&node));
+        Self::with(node, view, false)
     }
 
-    /// In a ring, where this speaker has said `facts` of itself. With `alone` there is nobody to wait for;
+    /// In a ring, where this speaker has said `metadata` of itself. With `alone` there is nobody to wait for;
     /// with `drain_on_cordon` a cordon counts as being emptied.
     #[must_use]
-    pub fn new(node: Arc<str>, facts: Facts, alone: bool, drain_on_cordon: bool) -> Self {
-        let holdings = (facts.sticky || facts.spread).then(|| Holdings::new(facts.generation));
-        let attendance = Attendance::new(Arc::clone(&node), facts, alone);
-        let mut participation =
-            Self { drain_on_cordon, holdings, ..Self::with(node, attendance, true) };
+    pub fn new(node: Arc<str>, metadata: NodeMetadata, alone: bool, drain_on_cordon: bool) -> Self {
+        let table =
+            (metadata.sticky || metadata.spread).then(|| OwnershipTable::new(metadata.generation));
+        let view = MembershipView::new(Arc::clone(&node), metadata, alone);
+        let mut membership = Self { drain_on_cordon, table, ..Self::with(node, view, true) };
         if alone {
-            participation.commands.push_back(Command::Resume);
+            membership.commands.push_back(Command::Resume);
         }
-        participation
+        membership
     }
 
-    fn with(node: Arc<str>, attendance: Attendance, takes_part: bool) -> Self {
+    fn with(node: Arc<str>, view: MembershipView, takes_part: bool) -> Self {
         Self {
             node,
-            attendance,
+            view,
             takes_part,
             drain_on_cordon: false,
             living: BTreeSet::new(),
-            joining: Joining::default(),
+            join_schedule: JoinSchedule::default(),
             gone: BTreeSet::new(),
             expected: BTreeSet::new(),
             greeted: BTreeSet::new(),
             claimed: BTreeSet::new(),
-            holdings: None,
+            table: None,
             changed: false,
             changed_at: None,
             links_changed: true,
@@ -125,8 +125,8 @@ impl Participation {
 
     /// Who takes part, and whether this node may speak.
     #[must_use]
-    pub fn attendance(&self) -> &Attendance {
-        &self.attendance
+    pub fn view(&self) -> &MembershipView {
+        &self.view
     }
 
     /// What the ring is to do next.
@@ -137,7 +137,7 @@ impl Participation {
     /// Whether addresses may be moving because the members have just changed.
     #[must_use]
     pub fn just_changed(&self, now: Instant) -> bool {
-        self.changed_at.is_some_and(|at| now.saturating_duration_since(at) < MOVING)
+        self.changed_at.is_some_and(|at| now.saturating_duration_since(at) < MOVE_TIME)
     }
 
     /// A link of this node changed.
@@ -158,7 +158,7 @@ impl Participation {
             })
             .map(|member| member.address)
             .collect();
-        if self.attendance.count(now, ring) {
+        if self.view.count(now, ring) {
             self.note_change(now);
         }
         self.attend(now);
@@ -167,32 +167,34 @@ impl Participation {
 
     /// Who says what it holds: the others that take part and speak.
     fn attend(&mut self, now: Instant) {
-        let Members::Alive(members) = self.attendance.members() else { return };
-        let Some(holdings) = &mut self.holdings else { return };
+        let Members::Alive(members) = self.view.members() else { return };
+        let Some(table) = &mut self.table else { return };
         let speaks = |name: &Arc<str>, member: &Member| match member {
-            Member::Ferrolb(facts) => *name != self.node && !facts.leaving && !facts.silent,
+            Member::Ferrolb(metadata) => {
+                *name != self.node && !metadata.leaving && !metadata.silent
+            }
             Member::MetalLb => false,
         };
         let others = members.iter().filter(|(name, member)| speaks(name, member));
-        holdings.retain(|name| members.contains_key(name));
-        holdings.attend(now, others.map(|(name, _)| name));
+        table.retain(|name| members.contains_key(name));
+        table.attend(now, others.map(|(name, _)| name));
     }
 
     /// Who has what, where owners stay or are spread.
     #[must_use]
-    pub fn tenure(&self) -> Option<Tenure<'_>> {
-        let members = self.attendance.members();
-        Tenure::new(&self.node, Modes::of(members), self.holdings.as_ref()?, members)
+    pub fn placement(&self) -> Option<Placement<'_>> {
+        let members = self.view.members();
+        Placement::new(&self.node, Modes::of(members), self.table.as_ref()?, members)
     }
 
     /// Whether owners stay or are spread.
     fn has_tenure(&self) -> bool {
-        self.holdings.is_some() && Modes::of(self.attendance.members()).any()
+        self.table.is_some() && Modes::of(self.view.members()).any()
     }
 
     /// What the ring says of this speaker may be a second old, and whoever is new has not heard what was told since.
     fn greet(&mut self) {
-        let Members::Alive(members) = self.attendance.members() else { return };
+        let Members::Alive(members) = self.view.members() else { return };
         let others = members
             .iter()
             .filter(|(name, member)| **name != self.node && matches!(member, Member::Ferrolb(_)));
@@ -206,10 +208,10 @@ impl Participation {
 
     /// Tells one speaker all that is to be known of this one.
     fn introduce(&mut self, to: &Arc<str>) {
-        let facts = Told::Facts(self.attendance.facts().clone());
-        self.notify(Some(to), &facts);
-        if self.attendance.standing().speaks() {
-            let claims = Told::Claims(self.claimed.iter().copied().collect());
+        let metadata = PeerMessage::Metadata(self.view.metadata().clone());
+        self.notify(Some(to), &metadata);
+        if self.view.standing().speaks() {
+            let claims = PeerMessage::TookOver(self.claimed.iter().copied().collect());
             self.notify(Some(to), &claims);
             self.list(Some(to));
         }
@@ -217,8 +219,8 @@ impl Participation {
 
     /// Tells one speaker, or all, everything that this one holds.
     fn list(&mut self, to: Option<&Arc<str>>) {
-        if let Some(holdings) = &self.holdings {
-            let (mark, list) = (holdings.mark(), holdings.list());
+        if let Some(table) = &self.table {
+            let (mark, list) = (table.mark(), table.list());
             self.commands.push_back(Command::Mark(mark));
             for part in list {
                 self.notify(to, &part);
@@ -228,27 +230,27 @@ impl Participation {
 
     /// Another speaker's heartbeats carry this.
     pub fn handle_mark(&mut self, now: Instant, from: &Arc<str>, mark: [u8; 16]) {
-        if let Some(holdings) = &mut self.holdings {
-            holdings.take_mark(now, from, mark);
+        if let Some(table) = &mut self.table {
+            table.handle_mark(now, from, mark);
         }
     }
 
-    fn notify(&mut self, to: Option<&Arc<str>>, told: &Told) {
+    fn notify(&mut self, to: Option<&Arc<str>>, told: &PeerMessage) {
         let notices = told.encode().into_iter();
         self.commands.extend(notices.map(|octets| Command::Notify { to: to.cloned(), octets }));
     }
 
     /// Whether this node may speak is another. To be told after the members as they were then.
     pub fn handle_standing(&mut self, now: Instant, time: u64, standing: Standing) {
-        self.attendance.take_standing(standing);
+        self.view.set_standing(standing);
         self.note_change(now);
         match standing {
             // It is told with the decision that follows.
             Standing::Confirmed => {
                 self.untold = None;
-                if let Some(holdings) = &mut self.holdings {
-                    holdings.doubt(now);
-                    self.notify(None, &Told::Question);
+                if let Some(table) = &mut self.table {
+                    table.doubt(now);
+                    self.notify(None, &PeerMessage::SyncRequest);
                 }
             }
             Standing::Starting | Standing::Doubtful => {
@@ -266,32 +268,32 @@ impl Participation {
         octets: &[u8],
         ring: impl Iterator<Item = &'a members::Member> + Clone,
     ) -> Vec<IpAddr> {
-        match Told::decode(octets) {
-            Some(Told::Facts(facts)) => {
-                self.attendance.take_facts(from, facts);
+        match PeerMessage::decode(octets) {
+            Some(PeerMessage::Metadata(metadata)) => {
+                self.view.handle_metadata(from, metadata);
                 self.handle_members(now, ring);
                 Vec::new()
             }
-            Some(Told::Claims(addresses)) => addresses,
-            Some(Told::Held(held)) => {
-                if let Some(holdings) = &mut self.holdings {
-                    holdings.take_list(now, &from, &held);
+            Some(PeerMessage::TookOver(addresses)) => addresses,
+            Some(PeerMessage::OwnedSnapshot(held)) => {
+                if let Some(table) = &mut self.table {
+                    table.handle_snapshot(now, &from, &held);
                 }
                 Vec::new()
             }
-            Some(Told::Changed(changed)) => {
-                if let Some(holdings) = &mut self.holdings {
-                    holdings.take_change(now, &from, &changed);
+            Some(PeerMessage::OwnedDelta(changed)) => {
+                if let Some(table) = &mut self.table {
+                    table.handle_delta(now, &from, &changed);
                 }
                 Vec::new()
             }
-            Some(Told::Rival { address, term, node }) => {
-                if let Some(holdings) = &mut self.holdings {
-                    holdings.take_rival(now, address, term, &node);
+            Some(PeerMessage::ConflictReport { address, term, node }) => {
+                if let Some(table) = &mut self.table {
+                    table.handle_conflict_report(now, address, term, &node);
                 }
                 Vec::new()
             }
-            Some(Told::Question) => {
+            Some(PeerMessage::SyncRequest) => {
                 self.introduce(&from);
                 Vec::new()
             }
@@ -302,16 +304,16 @@ impl Participation {
     /// Whether a list of the speakers' pods would decide who counts.
     #[must_use]
     pub fn wants_list(&self, now: Instant) -> bool {
-        self.takes_part && self.attendance.wants_list(now)
+        self.takes_part && self.view.wants_list(now)
     }
 
     /// Where other speakers should be. They are joined now, first those that are likely to answer, and again and again whenever they are no
     /// members.
     pub fn find(&mut self, now: Instant, listed: &Listed) {
-        let register = self.attendance.register();
-        register.take_list(&listed.pods, listed.listing);
+        let known_nodes = self.view.known_nodes();
+        known_nodes.handle_list(&listed.pods, listed.listing);
         let likely = |pod: &&Pod| {
-            pod.ready && pod.node.as_ref().is_none_or(|node| !register.is_not_ready(node))
+            pod.ready && pod.node.as_ref().is_none_or(|node| !known_nodes.is_not_ready(node))
         };
         let likely = listed.pods.iter().filter(likely).filter_map(|pod| pod.address).collect();
         self.listed = true;
@@ -321,14 +323,14 @@ impl Participation {
         self.expect();
         if self.takes_part {
             let addresses: Vec<_> = listed.pods.iter().filter_map(|pod| pod.address).collect();
-            self.joining.find(now, &addresses, likely);
+            self.join_schedule.find(now, &addresses, likely);
         }
         self.join(now);
     }
 
     /// Tells the ring who should be a member.
     fn expect(&mut self) {
-        let expected = self.attendance.register().expected();
+        let expected = self.view.known_nodes().expected();
         if self.expected != expected {
             self.expected.clone_from(&expected);
             self.commands.push_back(Command::Expect(expected));
@@ -344,21 +346,21 @@ impl Participation {
         links: &[LinkReport],
         dirty: &mut Dirty,
     ) {
-        let mut facts = self.attendance.facts().clone();
+        let mut metadata = self.view.metadata().clone();
         if dirty.all || std::mem::take(&mut self.links_changed) {
             let node = snapshot.nodes().get(&self.node);
             let said = NodeLinks::of(snapshot.config(), links, node);
-            facts.set_links(self.links(snapshot, links), said);
-            facts.drained = node.is_some_and(|node| is_drained(node, self.drain_on_cordon));
+            metadata.set_links(self.links(snapshot, links), said);
+            metadata.drained = node.is_some_and(|node| is_drained(node, self.drain_on_cordon));
         }
-        facts.behind = self.has_tenure()
-            && self.holdings.as_ref().is_some_and(|holdings| holdings.is_behind(now));
+        metadata.behind =
+            self.has_tenure() && self.table.as_ref().is_some_and(|table| table.is_behind(now));
         // Whoever is not to speak says so; who starts has said so from the beginning, and is ready now.
-        if self.attendance.standing().speaks() {
-            facts.silent = false;
+        if self.view.standing().speaks() {
+            metadata.silent = false;
         }
-        if self.takes_part && facts != *self.attendance.facts() {
-            self.tell(time, facts);
+        if self.takes_part && metadata != *self.view.metadata() {
+            self.tell(time, metadata);
             dirty.all = true;
         }
         dirty.all |= std::mem::take(&mut self.changed);
@@ -373,59 +375,58 @@ impl Participation {
     /// Services whose addresses others hold, or no more, are to be decided again; so are those that nobody has.
     fn consider_holdings(&mut self, snapshot: &Snapshot, dirty: &mut Dirty) {
         let active = self.has_tenure();
-        let Some(holdings) = &mut self.holdings else { return };
-        holdings.forget(|| {
+        let Some(table) = &mut self.table else { return };
+        table.forget(|| {
             let services = snapshot.services().values();
             services.flat_map(|service| service.ingress_addresses()).collect()
         });
-        let (changed, resettled) = holdings.take_changes();
+        let (changed, resettled) = table.take_changes();
         if !active || dirty.all || changed.is_empty() && !resettled {
             return;
         }
-        let holdings = &*holdings;
+        let table = &*table;
         for (key, service) in snapshot.services() {
             let Some(address) = service.ingress_addresses().next() else { continue };
-            let held =
-                || holdings.term(address).is_some() || holdings.holders(address).next().is_some();
+            let held = || table.term(address).is_some() || table.holders(address).next().is_some();
             if changed.contains(&address) || !held() {
                 dirty.services.insert(key.clone());
             }
         }
-        dirty.all |= self.tenure().is_some_and(|tenure| tenure.is_overloaded(&self.node));
+        dirty.all |= self.placement().is_some_and(|placement| placement.is_overloaded(&self.node));
     }
 
     /// After a decision. Whether it is the first since this node may speak (again): then everything announced here is to be announced
     /// and claimed anew.
     #[must_use]
     pub fn decided(&mut self) -> bool {
-        let resumes = self.attendance.take_resuming();
+        let resumes = self.view.take_resuming();
         if resumes {
             self.list(None);
             self.commands.push_back(Command::Resume);
             // What the others said while this node was away, they will not say again.
-            self.notify(None, &Told::Question);
+            self.notify(None, &PeerMessage::SyncRequest);
         }
         resumes
     }
 
     /// After a decision: what the engine was told to do.
-    pub fn carried_out(&mut self, orders: &Orders) {
+    pub fn carried_out(&mut self, orders: &EngineOrders) {
         for address in &orders.linger {
             self.claimed.remove(address);
         }
         for (address, _) in orders.change.iter().filter(|(_, scope)| scope.is_none()) {
             self.claimed.remove(address);
         }
-        let Some(holdings) = &mut self.holdings else { return };
+        let Some(table) = &mut self.table else { return };
         let with = |announced: bool| {
             let changed =
                 orders.change.iter().filter(move |(_, scope)| scope.is_some() == announced);
             changed.map(|(address, _)| *address)
         };
-        let steps = holdings.change(with(true), with(false).chain(orders.linger.iter().copied()));
-        let mark = holdings.mark();
+        let steps = table.change(with(true), with(false).chain(orders.linger.iter().copied()));
+        let mark = table.mark();
         // Whoever is not to speak tells all of it when it may.
-        if !steps.is_empty() && self.attendance.standing().speaks() {
+        if !steps.is_empty() && self.view.standing().speaks() {
             self.commands.push_back(Command::Mark(mark));
             for step in steps {
                 self.notify(None, &step);
@@ -435,40 +436,40 @@ impl Participation {
 
     /// These were given away, and nobody has claimed them in time.
     pub fn unclaimed(&mut self, now: Instant, addresses: &[IpAddr]) {
-        if let Some(holdings) = &mut self.holdings {
-            holdings.note_unclaimed(now, addresses);
+        if let Some(table) = &mut self.table {
+            table.note_unclaimed(now, addresses);
         }
     }
 
     /// Tells the others which addresses are answered for here from now.
     pub fn claim(&mut self, addresses: Vec<IpAddr>) {
         self.claimed.extend(&addresses);
-        self.notify(None, &Told::Claims(addresses));
+        self.notify(None, &PeerMessage::TookOver(addresses));
     }
 
     /// When [`Self::expire`] is due.
     #[must_use]
     pub fn deadline(&self, now: Instant) -> Option<Instant> {
-        let untold = self.untold.map(|since| since + DOUBT);
-        let holdings = self.holdings.as_ref().filter(|_| self.has_tenure());
-        let behind = holdings.and_then(|holdings| holdings.deadline(now));
-        let joins = self.joining.deadline();
-        self.attendance.deadline(now).into_iter().chain(untold).chain(behind).chain(joins).min()
+        let untold = self.untold.map(|since| since + DOUBT_TIME);
+        let table = self.table.as_ref().filter(|_| self.has_tenure());
+        let behind = table.and_then(|table| table.deadline(now));
+        let joins = self.join_schedule.deadline();
+        self.view.deadline(now).into_iter().chain(untold).chain(behind).chain(joins).min()
     }
 
     /// Does what has become due.
     pub fn expire(&mut self, now: Instant, time: u64, snapshot: &Snapshot) {
-        if self.untold.is_some_and(|since| now >= since + DOUBT) {
+        if self.untold.is_some_and(|since| now >= since + DOUBT_TIME) {
             self.tell_silence(time);
         }
         if self.has_tenure() {
-            let asked = self.holdings.as_mut().map(|holdings| holdings.questions(now));
+            let asked = self.table.as_mut().map(|table| table.questions(now));
             for name in asked.unwrap_or_default() {
-                self.notify(Some(&name), &Told::Question);
+                self.notify(Some(&name), &PeerMessage::SyncRequest);
             }
-            let disputes = self.holdings.as_mut().map(|holdings| {
-                holdings.reconsider(now);
-                holdings.disputes(now)
+            let disputes = self.table.as_mut().map(|table| {
+                table.reconsider(now);
+                table.disputes(now)
             });
             for (name, rival) in disputes.unwrap_or_default() {
                 self.notify(Some(&name), &rival);
@@ -484,11 +485,11 @@ impl Participation {
     /// This speaker is about to end. Whether what it announces passes to others now, who say when they have it; MetalLB's speakers take
     /// over only from one that has left.
     pub fn begin_to_leave(&mut self, time: u64) -> bool {
-        if self.attendance.members().is_mixed() {
+        if self.view.members().is_mixed() {
             return false;
         }
-        let facts = Facts { leaving: true, ..self.attendance.facts().clone() };
-        self.tell(time, facts);
+        let metadata = NodeMetadata { leaving: true, ..self.view.metadata().clone() };
+        self.tell(time, metadata);
         self.changed = true;
         true
     }
@@ -509,19 +510,19 @@ impl Participation {
     /// The others shall have its addresses, as far as they hear it.
     fn tell_silence(&mut self, time: u64) {
         self.untold = None;
-        if self.takes_part && !self.attendance.facts().silent {
-            let facts = Facts { silent: true, ..self.attendance.facts().clone() };
-            self.tell(time, facts);
+        if self.takes_part && !self.view.metadata().silent {
+            let metadata = NodeMetadata { silent: true, ..self.view.metadata().clone() };
+            self.tell(time, metadata);
         }
     }
 
     /// Says something else of this speaker, under a generation that is higher than before, also over restarts.
-    fn tell(&mut self, time: u64, facts: Facts) {
-        let generation = time.max(self.attendance.facts().generation.saturating_add(1));
-        let facts = Facts { generation, ..facts };
-        self.attendance.set_facts(facts.clone());
-        let meta = facts.encode();
-        self.notify(None, &Told::Facts(facts));
+    fn tell(&mut self, time: u64, metadata: NodeMetadata) {
+        let generation = time.max(self.view.metadata().generation.saturating_add(1));
+        let metadata = NodeMetadata { generation, ..metadata };
+        self.view.set_metadata(metadata.clone());
+        let meta = metadata.encode();
+        self.notify(None, &PeerMessage::Metadata(metadata));
         self.commands.push_back(Command::SetMeta(meta));
     }
 
@@ -529,7 +530,7 @@ impl Participation {
     fn consider_gone(&mut self, now: Instant, time: u64, snapshot: &Snapshot) {
         self.listed = false;
         let Judgement { gone, forgotten } =
-            self.attendance.register().look(now, time, snapshot.nodes());
+            self.view.known_nodes().look(now, time, snapshot.nodes());
         if self.takes_part && !forgotten.is_empty() {
             self.commands.push_back(Command::Forget(forgotten));
         }
@@ -540,11 +541,11 @@ impl Participation {
         self.expect();
     }
 
-    /// Joins those that should be members, or were lately, and are not. Joining would end a departure.
+    /// Joins those that should be members, or were lately, and are not. JoinSchedule would end a departure.
     fn join(&mut self, now: Instant) {
-        let [likely, others] = self.joining.due(now);
-        let likely = [self.attendance.rejoin(now), likely].concat();
-        let stays = self.takes_part && !self.attendance.facts().leaving;
+        let [likely, others] = self.join_schedule.due(now);
+        let likely = [self.view.rejoin(now), likely].concat();
+        let stays = self.takes_part && !self.view.metadata().leaving;
         let mut told = BTreeSet::new();
         for mut strangers in [likely, others] {
             strangers.retain(|it| !self.living.contains(it) && told.insert(*it));

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use crate::election::{Candidate, Strategy, order};
 use crate::members::{Member, Members};
-use crate::table::Holdings;
+use crate::table::OwnershipTable;
 
 /// Which of the two is on. Each is only if all speakers of the ring were started with it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,13 +27,13 @@ impl Modes {
     #[must_use]
     pub fn of(members: &Members) -> Self {
         let Members::Alive(members) = members else { return Self::default() };
-        let all = |says: fn(&crate::wire::metadata::Facts) -> bool| {
+        let all = |says: fn(&crate::wire::metadata::NodeMetadata) -> bool| {
             members.values().all(|member| match member {
-                Member::Ferrolb(facts) => says(facts),
+                Member::Ferrolb(metadata) => says(metadata),
                 Member::MetalLb => false,
             })
         };
-        Self { sticky: all(|facts| facts.sticky), spread: all(|facts| facts.spread) }
+        Self { sticky: all(|metadata| metadata.sticky), spread: all(|metadata| metadata.spread) }
     }
 
     /// Whether any is on.
@@ -45,9 +45,9 @@ impl Modes {
 
 /// What an election depends on where owners stay or are spread.
 #[derive(Clone, Debug)]
-pub struct Tenure<'a> {
+pub struct Placement<'a> {
     spread: bool,
-    holdings: &'a Holdings,
+    table: &'a OwnershipTable,
     members: &'a Members,
     loads: Loads,
 }
@@ -79,13 +79,13 @@ pub enum Choice {
     Wait(Arc<str>),
 }
 
-impl<'a> Tenure<'a> {
+impl<'a> Placement<'a> {
     /// Without a mode there is none.
     #[must_use]
     pub fn new(
         own: &str,
         modes: Modes,
-        holdings: &'a Holdings,
+        table: &'a OwnershipTable,
         members: &'a Members,
     ) -> Option<Self> {
         if !modes.any() {
@@ -97,22 +97,20 @@ impl<'a> Tenure<'a> {
         {
             for (name, member) in members {
                 // Whoever is being emptied is no place to spread to.
-                if matches!(member, Member::Ferrolb(facts) if !facts.leaving && !facts.silent && !facts.drained)
+                if matches!(member, Member::Ferrolb(metadata) if !metadata.leaving && !metadata.silent && !metadata.drained)
                 {
                     loads.nodes.insert(Arc::clone(name), 0);
                 }
             }
-            let own = (own, holdings.count());
-            for (name, count) in
-                holdings.counts().map(|(name, count)| (&**name, count)).chain([own])
-            {
+            let own = (own, table.count());
+            for (name, count) in table.counts().map(|(name, count)| (&**name, count)).chain([own]) {
                 loads.total += count;
                 if let Some(load) = loads.nodes.get_mut(name) {
                     *load = count;
                 }
             }
         }
-        Some(Self { spread: modes.spread, holdings, members, loads })
+        Some(Self { spread: modes.spread, table, members, loads })
     }
 
     /// Who has this address. `candidates` are those that may, as this node sees it.
@@ -127,19 +125,20 @@ impl<'a> Tenure<'a> {
         let node = |name: &str| Some(Choice::Node(name.into()));
         let eligible = candidates.iter().any(|candidate| candidate.node == own);
         // Of several the one in the highest term has taken it over from the others.
-        let holders = self.holdings.holders(address).map(|(term, name)| (Reverse(term), &**name));
-        let held = self.holdings.term(address).filter(|_| eligible);
+        let holders = self.table.holders(address).map(|(term, name)| (Reverse(term), &**name));
+        let held = self.table.term(address).filter(|_| eligible);
         let own_claim = held.map(|term| (Reverse(term), own));
         if let Some((_, keeper)) = holders.chain(own_claim).min() {
             if keeper == own
-                && let Some(relief) = self.relief(strategy, own, candidates, address)
+                && let Some(rebalance_target) =
+                    self.rebalance_target(strategy, own, candidates, address)
             {
-                return node(relief);
+                return node(rebalance_target);
             }
             return node(keeper);
         }
         // It has named another one, who did not think so.
-        if self.spread && eligible && self.holdings.is_unwanted(address) {
+        if self.spread && eligible && self.table.is_handoff_refused(address) {
             return node(own);
         }
         let settled: Vec<Candidate<'_>> = candidates
@@ -147,19 +146,19 @@ impl<'a> Tenure<'a> {
             .copied()
             .filter(|candidate| !self.members.is_behind(candidate.node))
             .collect();
-        let taker =
-            self.taker(strategy, if settled.is_empty() { candidates } else { &settled }, address)?;
-        match self.holdings.unknown() {
+        let heir =
+            self.heir(strategy, if settled.is_empty() { candidates } else { &settled }, address)?;
+        match self.table.unknown() {
             // Whoever has just given it away names the next one; to take it is another thing.
-            Some(unknown) if taker == own && !settled.is_empty() => {
+            Some(unknown) if heir == own && !settled.is_empty() => {
                 Some(Choice::Wait(Arc::clone(unknown)))
             }
-            _ => node(taker),
+            _ => node(heir),
         }
     }
 
     /// Who takes an address that nobody holds.
-    fn taker<'c>(
+    fn heir<'c>(
         &self,
         strategy: Strategy,
         candidates: &[Candidate<'c>],
@@ -179,7 +178,7 @@ impl<'a> Tenure<'a> {
     }
 
     /// Who relieves this node of an address, if it has too many.
-    fn relief<'c>(
+    fn rebalance_target<'c>(
         &self,
         strategy: Strategy,
         own: &str,
@@ -187,7 +186,7 @@ impl<'a> Tenure<'a> {
         address: IpAddr,
     ) -> Option<&'c str> {
         let limit = self.loads.limit(self.loads.total);
-        if !self.spread || self.loads.of(own) <= limit || self.holdings.is_unwanted(address) {
+        if !self.spread || self.loads.of(own) <= limit || self.table.is_handoff_refused(address) {
             return None;
         }
         let others: Vec<Candidate<'c>> = candidates
@@ -210,8 +209,8 @@ impl<'a> Tenure<'a> {
         if !self.spread {
             return;
         }
-        let holders = self.holdings.holders(address);
-        let before = match self.holdings.term(address) {
+        let holders = self.table.holders(address);
+        let before = match self.table.term(address) {
             Some(_) => Some(own),
             None => holders.max_by_key(|(term, _)| *term).map(|(_, name)| &**name),
         };

@@ -5,16 +5,16 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::table::Holdings;
-use crate::wire::message::Told;
+use crate::table::OwnershipTable;
+use crate::wire::message::PeerMessage;
 
 /// The octets are cut into pieces, each with a head: the lowest bit says who sends it, the next whether it is a mark, the others how many
 /// milliseconds later; then its length in two octets.
 pub fn notices(mut data: &[u8]) {
     let mut now = start();
-    let mut holdings = Holdings::new(1);
+    let mut table = OwnershipTable::new(1);
     let names: [Arc<str>; 2] = ["a".into(), "b".into()];
-    holdings.attend(now, names.iter());
+    table.attend(now, names.iter());
     let mut held = 0;
     while let Some((&[head, high, low], rest)) = data.split_first_chunk() {
         let length = usize::from(u16::from_be_bytes([high, low])).min(rest.len());
@@ -25,49 +25,49 @@ pub fn notices(mut data: &[u8]) {
         let from = if head & 1 == 0 { first } else { second };
         if head & 2 != 0 {
             if let Some(mark) = piece.first_chunk() {
-                holdings.take_mark(now, from, *mark);
+                table.handle_mark(now, from, *mark);
             }
-        } else if let Some(told) = Told::decode(piece) {
-            held += take(&mut holdings, now, from, &told);
+        } else if let Some(told) = PeerMessage::decode(piece) {
+            held += take(&mut table, now, from, &told);
         }
-        let (changed, _) = holdings.take_changes();
+        let (changed, _) = table.take_changes();
         // It takes over whatever they say of anything, which brings disputes.
-        holdings.change(changed.into_iter(), std::iter::empty());
-        holdings.disputes(now);
-        holdings.questions(now);
-        let known: usize = holdings.counts().map(|(_, count)| count).sum();
+        table.change(changed.into_iter(), std::iter::empty());
+        table.disputes(now);
+        table.questions(now);
+        let known: usize = table.counts().map(|(_, count)| count).sum();
         assert!(known <= held, "{known} addresses are known of {held} that were told");
-        if let Some(deadline) = holdings.deadline(now) {
+        if let Some(deadline) = table.deadline(now) {
             now = now.max(deadline);
         }
     }
     // Who is not there any more is forgotten.
-    holdings.attend(now, [].iter());
-    assert_eq!(holdings.counts().count(), 0);
+    table.attend(now, [].iter());
+    assert_eq!(table.counts().count(), 0);
 }
 
 /// Takes what was told; how many addresses it named.
-fn take(holdings: &mut Holdings, now: Instant, from: &str, told: &Told) -> usize {
+fn take(table: &mut OwnershipTable, now: Instant, from: &str, told: &PeerMessage) -> usize {
     for notice in told.encode() {
-        let again = Told::decode(&notice);
-        if !matches!(told, Told::Claims(_)) {
+        let again = PeerMessage::decode(&notice);
+        if !matches!(told, PeerMessage::TookOver(_)) {
             assert_eq!(again.as_ref(), Some(told), "what was read cannot be written");
         }
     }
     match told {
-        Told::Held(list) => {
-            holdings.take_list(now, from, list);
+        PeerMessage::OwnedSnapshot(list) => {
+            table.handle_snapshot(now, from, list);
             list.addresses.len()
         }
-        Told::Changed(change) => {
-            holdings.take_change(now, from, change);
+        PeerMessage::OwnedDelta(change) => {
+            table.handle_delta(now, from, change);
             change.gained.len()
         }
-        Told::Rival { address, term, node } => {
-            holdings.take_rival(now, *address, *term, node);
+        PeerMessage::ConflictReport { address, term, node } => {
+            table.handle_conflict_report(now, *address, *term, node);
             0
         }
-        Told::Facts(_) | Told::Claims(_) | Told::Question => 0,
+        PeerMessage::Metadata(_) | PeerMessage::TookOver(_) | PeerMessage::SyncRequest => 0,
     }
 }
 

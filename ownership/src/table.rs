@@ -12,39 +12,39 @@ use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 
-use crate::wire::message::{Changed, Held, Term, Told};
+use crate::wire::message::{OwnedDelta, OwnedSnapshot, PeerMessage, Term};
 
 /// What is missing is mostly under way.
-const UNDER_WAY: Duration = Duration::from_millis(30);
+const DELIVERY_TIME: Duration = Duration::from_millis(30);
 /// How often it is asked for.
-const AGAIN: Duration = Duration::from_millis(400);
+const SYNC_REQUEST_INTERVAL: Duration = Duration::from_millis(400);
 /// How often somebody is asked of whom only a third tells that it holds something.
-const HEARSAY: Duration = Duration::from_secs(1);
+const HEARSAY_INTERVAL: Duration = Duration::from_secs(1);
 /// For so long several may say that they hold an address, as one passes it to the other.
-const DISPUTE: Duration = Duration::from_millis(300);
+const CONFLICT_TIME: Duration = Duration::from_millis(300);
 /// How long it is waited for. After that whoever is behind leaves addresses without an owner to others.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
+pub(crate) const SYNC_TIME: Duration = Duration::from_secs(1);
 
 /// For so long a speaker keeps what it had given away and nobody took: what it knows of the others differs from what they know.
-const KEPT: Duration = Duration::from_secs(10);
+const REFUSED_HANDOFF_TIME: Duration = Duration::from_secs(10);
 
 /// Of so many addresses at most it is believed that one speaker holds them. Of one that says more it counts as unknown what it holds.
-const ADDRESSES: usize = 65_536;
+const ADDRESS_LIMIT: usize = 65_536;
 /// Terms of addresses that are of no account any more are forgotten when there are this many more than were kept the last time.
-const FORGOTTEN: usize = 1_024;
+const FORGET_LIMIT: usize = 1_024;
 
 /// What every heartbeat carries: the generation, then the digest.
 pub(crate) type Mark = [u8; 16];
 
 /// What one speaker holds.
 #[derive(Clone, Debug, Default)]
-struct Stock {
+struct OwnedSet {
     generation: u64,
     digest: u64,
     addresses: BTreeMap<IpAddr, Term>,
 }
 
-impl Stock {
+impl OwnedSet {
     fn gain(&mut self, address: IpAddr, term: Term) {
         self.lose(address);
         self.addresses.insert(address, term);
@@ -73,9 +73,9 @@ fn digest(address: IpAddr, term: Term) -> u64 {
 #[derive(Debug, Default)]
 struct Peer {
     /// What it said, as far as it is known completely.
-    said: Option<Stock>,
+    said: Option<OwnedSet>,
     /// A list of which parts are still missing, and which are there.
-    arriving: Option<(Stock, BTreeSet<u16>)>,
+    arriving: Option<(OwnedSet, BTreeSet<u16>)>,
     /// Since when it is not known what it holds, and when it is to be asked (again).
     behind: Option<(Instant, Instant)>,
 }
@@ -97,7 +97,7 @@ impl Peer {
         if self.is_current(mark) {
             self.behind = None;
         } else {
-            self.behind.get_or_insert((now, now + UNDER_WAY));
+            self.behind.get_or_insert((now, now + DELIVERY_TIME));
         }
     }
 
@@ -108,8 +108,8 @@ impl Peer {
 
 /// See the module's head.
 #[derive(Debug, Default)]
-pub struct Holdings {
-    own: Stock,
+pub struct OwnershipTable {
+    own: OwnedSet,
     /// The highest term of each address that is known of.
     terms: BTreeMap<IpAddr, Term>,
     /// How many terms were kept when it was last looked which are of account.
@@ -123,7 +123,7 @@ pub struct Holdings {
     /// Addresses that this speaker and another hold, or did, as a third has told: that one may not be heard here.
     rivals: BTreeMap<IpAddr, (Term, Arc<str>)>,
     /// Addresses that nobody took when this speaker gave them away, and until when it keeps them.
-    unwanted: BTreeMap<IpAddr, Instant>,
+    handoff_refused: BTreeMap<IpAddr, Instant>,
     /// When those are to be asked themselves of whom a third has told: its word may have come late.
     hearsay: BTreeMap<Arc<str>, Instant>,
     /// Addresses that several of the others hold, and when they are to be told (again).
@@ -134,11 +134,11 @@ pub struct Holdings {
     own_changed: bool,
 }
 
-impl Holdings {
+impl OwnershipTable {
     /// Of a speaker that starts at this time, in microseconds since 1970.
     #[must_use]
     pub fn new(time: u64) -> Self {
-        Self { own: Stock { generation: time, ..Stock::default() }, ..Self::default() }
+        Self { own: OwnedSet { generation: time, ..OwnedSet::default() }, ..Self::default() }
     }
 
     /// What this speaker's heartbeats say.
@@ -194,14 +194,14 @@ impl Holdings {
     pub fn is_behind(&self, now: Instant) -> bool {
         self.peers
             .values()
-            .any(|peer| peer.behind.is_some_and(|(since, _)| now >= since + PATIENCE))
+            .any(|peer| peer.behind.is_some_and(|(since, _)| now >= since + SYNC_TIME))
     }
 
     /// Nobody has claimed these within the time for which whoever gives something away waits.
     pub fn note_unclaimed(&mut self, now: Instant, addresses: &[IpAddr]) {
         for address in addresses {
             if self.said(*address).next().is_none() {
-                self.unwanted.insert(*address, now + KEPT);
+                self.handoff_refused.insert(*address, now + REFUSED_HANDOFF_TIME);
                 self.changed.insert(*address);
             }
         }
@@ -209,8 +209,8 @@ impl Holdings {
 
     /// Whether nobody took it when this speaker gave it away.
     #[must_use]
-    pub fn is_unwanted(&self, address: IpAddr) -> bool {
-        self.unwanted.contains_key(&address)
+    pub fn is_handoff_refused(&self, address: IpAddr) -> bool {
+        self.handoff_refused.contains_key(&address)
     }
 
     /// Forgets what the heartbeats of those have said that are no members any more: one that comes back may have another clock.
@@ -248,7 +248,7 @@ impl Holdings {
         &mut self,
         gained: impl Iterator<Item = IpAddr>,
         lost: impl Iterator<Item = IpAddr>,
-    ) -> Vec<Told> {
+    ) -> Vec<PeerMessage> {
         let lost: Vec<IpAddr> = lost.filter(|address| self.own.lose(*address)).collect();
         let mut new = Vec::new();
         for address in gained
@@ -260,15 +260,15 @@ impl Holdings {
             self.own.gain(address, term);
             new.push((address, term));
         }
-        let steps = Changed::split(self.own.generation, &new, &lost);
+        let steps = OwnedDelta::split(self.own.generation, &new, &lost);
         self.own_changed |= !steps.is_empty();
         self.own.generation += steps.len() as u64;
-        steps.into_iter().map(Told::Changed).collect()
+        steps.into_iter().map(PeerMessage::OwnedDelta).collect()
     }
 
     /// Forgets the terms of addresses that nobody holds and no Service has, from time to time.
     pub fn forget(&mut self, given: impl FnOnce() -> BTreeSet<IpAddr>) {
-        if self.terms.len() <= self.kept * 2 + FORGOTTEN {
+        if self.terms.len() <= self.kept * 2 + FORGET_LIMIT {
             return;
         }
         let mut of_account = given();
@@ -296,15 +296,15 @@ impl Holdings {
 
     /// Everything that this speaker holds.
     #[must_use]
-    pub fn list(&self) -> Vec<Told> {
+    pub fn list(&self) -> Vec<PeerMessage> {
         let addresses: Vec<(IpAddr, Term)> =
             self.own.addresses.iter().map(|(address, term)| (*address, *term)).collect();
-        let parts = Held::split(self.own.generation, &addresses);
-        parts.into_iter().map(Told::Held).collect()
+        let parts = OwnedSnapshot::split(self.own.generation, &addresses);
+        parts.into_iter().map(PeerMessage::OwnedSnapshot).collect()
     }
 
     /// A heartbeat says this.
-    pub fn take_mark(&mut self, now: Instant, from: &Arc<str>, mark: Mark) {
+    pub fn handle_mark(&mut self, now: Instant, from: &Arc<str>, mark: Mark) {
         let (Some(generation), Some(digest)) = (mark.first_chunk::<8>(), mark.last_chunk::<8>())
         else {
             return;
@@ -331,7 +331,7 @@ impl Holdings {
     }
 
     /// Another speaker tells a step.
-    pub fn take_change(&mut self, now: Instant, from: &str, change: &Changed) {
+    pub fn handle_delta(&mut self, now: Instant, from: &str, change: &OwnedDelta) {
         let Some(peer) = self.peers.get_mut(from) else { return };
         if let Some(said) = &mut peer.said
             && said.generation.checked_add(1) == Some(change.generation)
@@ -345,7 +345,7 @@ impl Holdings {
             }
             let mut changed: BTreeSet<IpAddr> = change.lost.iter().copied().collect();
             changed.extend(change.gained.iter().map(|(address, _)| *address));
-            if said.addresses.len() > ADDRESSES {
+            if said.addresses.len() > ADDRESS_LIMIT {
                 changed.extend(said.addresses.keys());
                 peer.said = None;
             } else {
@@ -359,13 +359,14 @@ impl Holdings {
     }
 
     /// Another speaker tells all that it holds, or a part of that.
-    pub fn take_list(&mut self, now: Instant, from: &str, held: &Held) {
+    pub fn handle_snapshot(&mut self, now: Instant, from: &str, held: &OwnedSnapshot) {
         let Some(peer) = self.peers.get_mut(from) else { return };
         if peer.said.as_ref().is_some_and(|said| said.generation > held.generation) {
             return;
         }
-        let fits = |(stock, _): &(Stock, _)| stock.generation == held.generation;
-        let fresh = || (Stock { generation: held.generation, ..Stock::default() }, BTreeSet::new());
+        let fits = |(stock, _): &(OwnedSet, _)| stock.generation == held.generation;
+        let fresh =
+            || (OwnedSet { generation: held.generation, ..OwnedSet::default() }, BTreeSet::new());
         let (mut stock, mut parts) = peer.arriving.take().filter(fits).unwrap_or_else(fresh);
         // What comes twice says nothing new, whatever it says.
         if parts.insert(held.part) {
@@ -373,7 +374,7 @@ impl Holdings {
                 stock.gain(*address, *term);
             }
         }
-        if stock.addresses.len() > ADDRESSES {
+        if stock.addresses.len() > ADDRESS_LIMIT {
             return;
         }
         if parts.len() < usize::from(held.parts) {
@@ -402,7 +403,7 @@ impl Holdings {
         self.rivals.retain(|address, (_, name)| **name != *from || !addresses.contains(address));
         for address in &addresses {
             if self.said(*address).next().is_some() {
-                self.unwanted.remove(address);
+                self.handoff_refused.remove(address);
             }
         }
         self.changed.extend(&addresses);
@@ -413,7 +414,7 @@ impl Holdings {
     fn contest(&mut self, now: Instant, addresses: BTreeSet<IpAddr>) {
         for address in addresses {
             if self.said(address).nth(1).is_some() {
-                self.contested.entry(address).or_insert(now + DISPUTE);
+                self.contested.entry(address).or_insert(now + CONFLICT_TIME);
             } else {
                 self.contested.remove(&address);
             }
@@ -421,31 +422,38 @@ impl Holdings {
     }
 
     /// Of those that hold an address which is held by several for a while: whom to tell of whom. They may not hear one another.
-    pub fn disputes(&mut self, now: Instant) -> Vec<(Arc<str>, Told)> {
+    pub fn disputes(&mut self, now: Instant) -> Vec<(Arc<str>, PeerMessage)> {
         let mut told = Vec::new();
         for (address, next) in &mut self.contested {
             if now < *next {
                 continue;
             }
-            *next = now + AGAIN;
+            *next = now + SYNC_REQUEST_INTERVAL;
             let said = || {
                 let held = self.peers.iter();
                 held.filter_map(|(name, peer)| Some((Reverse(peer.term(*address)?), name)))
             };
             let Some((Reverse(term), keeper)) = said().min() else { continue };
             let others = said().map(|(_, name)| name).filter(|name| *name != keeper);
-            let rival = Told::Rival { address: *address, term, node: Arc::clone(keeper) };
+            let rival =
+                PeerMessage::ConflictReport { address: *address, term, node: Arc::clone(keeper) };
             told.extend(others.map(|name| (Arc::clone(name), rival.clone())));
         }
         told
     }
 
     /// A third tells that another one holds an address of this speaker's too.
-    pub fn take_rival(&mut self, now: Instant, address: IpAddr, term: Term, node: &Arc<str>) {
+    pub fn handle_conflict_report(
+        &mut self,
+        now: Instant,
+        address: IpAddr,
+        term: Term,
+        node: &Arc<str>,
+    ) {
         if self.peers.contains_key(node) && self.own.addresses.contains_key(&address) {
             self.note_term(address, term);
             self.rivals.insert(address, (term, Arc::clone(node)));
-            self.hearsay.entry(Arc::clone(node)).or_insert(now + AGAIN);
+            self.hearsay.entry(Arc::clone(node)).or_insert(now + SYNC_REQUEST_INTERVAL);
             self.changed.insert(address);
         }
     }
@@ -465,14 +473,14 @@ impl Holdings {
             if let Some((_, next)) = &mut peer.behind
                 && now >= *next
             {
-                *next = now + AGAIN;
+                *next = now + SYNC_REQUEST_INTERVAL;
                 asked.push(Arc::clone(name));
             }
         }
         let rivals: BTreeSet<&Arc<str>> = self.rivals.values().map(|(_, name)| name).collect();
         self.hearsay.retain(|name, _| rivals.contains(name));
         for (name, next) in self.hearsay.iter_mut().filter(|(_, next)| now >= **next) {
-            *next = now + HEARSAY;
+            *next = now + HEARSAY_INTERVAL;
             asked.push(Arc::clone(name));
         }
         asked
@@ -482,18 +490,21 @@ impl Holdings {
     #[must_use]
     pub fn deadline(&self, now: Instant) -> Option<Instant> {
         let behind = self.peers.values().filter_map(|peer| peer.behind);
-        let late = |since: Instant| Some(since + PATIENCE).filter(|at| *at > now);
+        let late = |since: Instant| Some(since + SYNC_TIME).filter(|at| *at > now);
         let asked = behind.flat_map(|(since, next)| late(since).into_iter().chain([next]));
         let asked = asked.chain(self.contested.values().copied());
         let asked = asked.chain(self.hearsay.values().copied());
-        asked.chain(self.unwanted.values().copied()).chain(self.own_changed.then_some(now)).min()
+        asked
+            .chain(self.handoff_refused.values().copied())
+            .chain(self.own_changed.then_some(now))
+            .min()
     }
 
     /// What nobody holds is to be decided again if this speaker holds more or less since, as who has room depends on that; and so is what it
     /// has kept for long enough.
     pub fn reconsider(&mut self, now: Instant) {
         self.resettled |= std::mem::take(&mut self.own_changed);
-        let over = self.unwanted.extract_if(.., |_, until| *until <= now);
+        let over = self.handoff_refused.extract_if(.., |_, until| *until <= now);
         self.changed.extend(over.map(|(address, _)| address));
     }
 

@@ -12,35 +12,35 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use l2::Scope;
-use ownership::{Facts, Member, Members, Orders, Passage, Withdrawal};
+use ownership::{EngineOrders, Handovers, Member, Members, NodeMetadata, Withdrawal};
 
 const ADDRESS: &str = "10.0.0.1";
 const SECOND: Duration = Duration::from_secs(1);
 
 /// The node b takes the address over and announces it until a member on the node a takes part, which is elected then. If `heard`, another station
 /// claimed it so long after b had got it.
-fn passed_to(member: Member, heard: Option<Duration>) -> (Passage, Instant) {
+fn passed_to(member: Member, heard: Option<Duration>) -> (Handovers, Instant) {
     let mut now = Instant::now();
-    let mut passage = Passage::default();
+    let mut handovers = Handovers::default();
     let members = |all: &[(&str, &Member)]| {
         let all = all.iter().map(|(name, member)| ((*name).into(), (*member).clone()));
         Members::Alive(all.collect())
     };
-    let ours = Member::Ferrolb(Facts::default());
+    let ours = Member::Ferrolb(NodeMetadata::default());
     let gained = vec![(address(), Some(Scope::AllInterfaces))];
     let both = members(&[("b", &ours), ("c", &ours)]);
-    let orders = passage.carry_out(now, [].into_iter(), gained, &both, true);
+    let orders = handovers.carry_out(now, [].into_iter(), gained, &both, true);
     assert_eq!(orders.change.len(), 1);
     if let Some(after) = heard {
         now += after;
-        assert!(passage.heard(now, address()).is_empty());
+        assert!(handovers.heard(now, address()).is_empty());
     }
     let lost = vec![(address(), None)];
     let withdrawal = Withdrawal { addresses: &[address()], successor: Some("a"), leaves: false };
     let both = members(&[("a", &member), ("b", &ours)]);
-    let orders = passage.carry_out(now, [withdrawal].into_iter(), lost, &both, true);
-    assert_eq!(orders, Orders { linger: vec![address()], ..Orders::default() });
-    (passage, now)
+    let orders = handovers.carry_out(now, [withdrawal].into_iter(), lost, &both, true);
+    assert_eq!(orders, EngineOrders { linger: vec![address()], ..EngineOrders::default() });
+    (handovers, now)
 }
 
 fn address() -> IpAddr {
@@ -49,39 +49,39 @@ fn address() -> IpAddr {
 
 #[test]
 fn one_of_ours_says_so_itself() {
-    let (mut passage, now) = passed_to(Member::Ferrolb(Facts::default()), Some(SECOND));
-    assert!(passage.heard(now, address()).is_empty());
-    assert_eq!(passage.deadline(), Some(now + SECOND));
-    assert_eq!(passage.claimed(now, &[address()], |_| false), [address()]);
-    assert!(passage.is_settled());
+    let (mut handovers, now) = passed_to(Member::Ferrolb(NodeMetadata::default()), Some(SECOND));
+    assert!(handovers.heard(now, address()).is_empty());
+    assert_eq!(handovers.deadline(), Some(now + SECOND));
+    assert_eq!(handovers.claimed(now, &[address()], |_| false), [address()]);
+    assert!(handovers.is_settled());
 }
 
 #[test]
 fn one_of_metallb_is_heard_on_the_network() {
-    let (mut passage, now) = passed_to(Member::MetalLb, None);
-    assert!(passage.heard(now, "10.0.0.9".parse().unwrap()).is_empty());
-    assert_eq!(passage.heard(now, address()), [address()]);
-    assert!(passage.heard(now, address()).is_empty() && passage.is_settled());
+    let (mut handovers, now) = passed_to(Member::MetalLb, None);
+    assert!(handovers.heard(now, "10.0.0.9".parse().unwrap()).is_empty());
+    assert_eq!(handovers.heard(now, address()), [address()]);
+    assert!(handovers.heard(now, address()).is_empty() && handovers.is_settled());
 }
 
 #[test]
 fn one_of_metallb_that_says_nothing_has_it_after_a_second() {
-    let (mut passage, now) = passed_to(Member::MetalLb, None);
-    let until = passage.deadline().unwrap();
+    let (mut handovers, now) = passed_to(Member::MetalLb, None);
+    let until = handovers.deadline().unwrap();
     assert_eq!(until, now + SECOND);
-    assert_eq!(passage.expired(until), [address()]);
-    assert!(passage.heard(until, address()).is_empty() && passage.is_settled());
+    assert_eq!(handovers.expired(until), [address()]);
+    assert!(handovers.heard(until, address()).is_empty() && handovers.is_settled());
 }
 
 #[test]
 fn one_of_metallb_may_have_been_heard_before_it_was_elected() {
-    let (passage, now) = passed_to(Member::MetalLb, Some(SECOND));
-    assert_eq!(passage.deadline(), Some(now + Duration::from_millis(100)));
+    let (handovers, now) = passed_to(Member::MetalLb, Some(SECOND));
+    assert_eq!(handovers.deadline(), Some(now + Duration::from_millis(100)));
 }
 
 /// It answers the probe of the one that takes over.
 #[test]
 fn the_owner_before_is_not_taken_for_the_one_after() {
-    let (passage, now) = passed_to(Member::MetalLb, Some(Duration::from_millis(6)));
-    assert_eq!(passage.deadline(), Some(now + SECOND));
+    let (handovers, now) = passed_to(Member::MetalLb, Some(Duration::from_millis(6)));
+    assert_eq!(handovers.deadline(), Some(now + SECOND));
 }

@@ -18,7 +18,7 @@ pub(crate) use group::{Around, Decided, decide};
 use crate::options::Options;
 use crate::reason::Withhold;
 use crate::sharing::Sharing;
-use ownership::{Members, PoolOrder, Tenure};
+use ownership::{Members, Placement, PoolOrder};
 
 /// The Service annotation of `ferrolb move`: `NODE`, or `NODE@` and an RFC 3339 time until which it holds.
 pub const PREFERRED_NODE_ANNOTATION: &str = "ferrolb.io/preferred-node";
@@ -37,7 +37,7 @@ pub struct Circumstances<'a> {
     /// The time, for annotations that end.
     pub time: Timestamp,
     /// Who has what, where owners stay or are spread.
-    pub tenure: Option<&'a Tenure<'a>>,
+    pub placement: Option<&'a Placement<'a>>,
 }
 
 /// What this node announces for a Service by L2.

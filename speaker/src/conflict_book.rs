@@ -7,12 +7,12 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 /// An address is told once in this time.
-const PER_ADDRESS: Duration = Duration::from_secs(10);
-/// So many addresses are told at once, and then one in each [`REFILL`].
+const ADDRESS_INTERVAL: Duration = Duration::from_secs(10);
+/// So many addresses are told at once, and then one in each [`REFILL_INTERVAL`].
 const BURST: u32 = 10;
-const REFILL: Duration = Duration::from_secs(1);
+const REFILL_INTERVAL: Duration = Duration::from_secs(1);
 /// So many addresses are remembered; claims to more are counted with the next that is told.
-const REMEMBERED: usize = 1024;
+const ADDRESS_LIMIT: usize = 1024;
 
 /// When what was told, and how much was not.
 #[derive(Debug)]
@@ -44,26 +44,26 @@ impl ConflictBook {
 
     /// Another station claims `address`. `Some` when that is to be told now, with the number of claims before it that were not.
     pub fn heard(&mut self, now: Instant, address: IpAddr) -> Option<u64> {
-        while self.left < BURST && now >= self.refilled + REFILL {
+        while self.left < BURST && now >= self.refilled + REFILL_INTERVAL {
             self.left += 1;
-            self.refilled += REFILL;
+            self.refilled += REFILL_INTERVAL;
         }
         if self.left == BURST {
             self.refilled = now;
         }
-        if self.addresses.len() >= REMEMBERED && !self.addresses.contains_key(&address) {
+        if self.addresses.len() >= ADDRESS_LIMIT && !self.addresses.contains_key(&address) {
             self.addresses.retain(|_, told| {
-                let stays = told.at.is_some_and(|at| now < at + PER_ADDRESS);
+                let stays = told.at.is_some_and(|at| now < at + ADDRESS_INTERVAL);
                 self.elsewhere += if stays { 0 } else { told.untold };
                 stays
             });
-            if self.addresses.len() >= REMEMBERED {
+            if self.addresses.len() >= ADDRESS_LIMIT {
                 self.elsewhere += 1;
                 return None;
             }
         }
         let told = self.addresses.entry(address).or_default();
-        if self.left == 0 || told.at.is_some_and(|at| now < at + PER_ADDRESS) {
+        if self.left == 0 || told.at.is_some_and(|at| now < at + ADDRESS_INTERVAL) {
             told.untold += 1;
             return None;
         }
@@ -106,7 +106,7 @@ mod tests {
             }
         }
         assert!((60..=70).contains(&told), "{told}");
-        assert!(book.addresses.len() <= REMEMBERED);
+        assert!(book.addresses.len() <= ADDRESS_LIMIT);
         let waiting: u64 = book.addresses.values().map(|told| told.untold).sum();
         assert_eq!(told + counted + waiting + book.elsewhere, 60_000);
         // When it is over an address is told at once.

@@ -24,20 +24,20 @@ use cluster::Snapshot;
 use jiff::Timestamp;
 use l2::LinkReport;
 use members::{Command, Event, Member, Standing};
-use ownership::{Attendance, Facts, Listed, Participation, Passage};
+use ownership::{Handovers, Listed, Membership, MembershipView, NodeMetadata};
 
 pub use conflicts::Claim;
 pub use decision::Sessions;
 pub use effect::{Effect, EngineCommand, Notice, Trouble};
 
-use crate::herald::Herald;
+use crate::announced_condition::AnnouncedCondition;
 use crate::options::Options;
 use crate::postponed::Postponed;
 use crate::routes::RouteBooks;
 use crate::speaker::Speaker;
 use conflicts::Conflicts;
 use decision::Layer2;
-use port::PortCheck;
+use port::PortMonitor;
 
 /// How long MetalLB's speakers get to take over from one that has left, which they do not say.
 const METALLB_TAKEOVER: Duration = Duration::from_millis(300);
@@ -79,10 +79,10 @@ enum Leaving {
 
 /// See the module's head.
 pub struct Core {
-    participation: Participation,
+    membership: Membership,
     speaker: Speaker,
     routes: RouteBooks,
-    passage: Passage,
+    handovers: Handovers,
     layer2: Layer2,
     /// What L2 is still to decide.
     postponed: Postponed,
@@ -90,9 +90,9 @@ pub struct Core {
     has_decided: bool,
     /// The standing that was told last.
     standing: Standing,
-    port: PortCheck,
+    port: PortMonitor,
     conflicts: Conflicts,
-    herald: Herald,
+    announced_condition: AnnouncedCondition,
     leaving: Leaving,
     effects: VecDeque<Effect>,
 }
@@ -101,30 +101,30 @@ impl Core {
     /// Without a memberlist: every known node counts as running a speaker.
     #[must_use]
     pub fn disabled(options: Options, now: ClockReading) -> Self {
-        let participation = Participation::disabled(Arc::clone(&options.node));
-        Self::with(options, participation, now)
+        let membership = Membership::disabled(Arc::clone(&options.node));
+        Self::with(options, membership, now)
     }
 
-    /// In a memberlist, in which this speaker has said `facts` of itself. With `alone` there is nobody to wait for.
+    /// In a memberlist, in which this speaker has said `metadata` of itself. With `alone` there is nobody to wait for.
     #[must_use]
-    pub fn new(options: Options, facts: Facts, alone: bool, now: ClockReading) -> Self {
+    pub fn new(options: Options, metadata: NodeMetadata, alone: bool, now: ClockReading) -> Self {
         let (node, drain) = (Arc::clone(&options.node), options.drain_on_cordon);
-        Self::with(options, Participation::new(node, facts, alone, drain), now)
+        Self::with(options, Membership::new(node, metadata, alone, drain), now)
     }
 
-    fn with(options: Options, participation: Participation, now: ClockReading) -> Self {
+    fn with(options: Options, membership: Membership, now: ClockReading) -> Self {
         let mut core = Self {
-            standing: participation.attendance().standing(),
-            participation,
+            standing: membership.view().standing(),
+            membership,
             speaker: Speaker::new(options.clone()),
             routes: RouteBooks::new(options),
-            passage: Passage::default(),
+            handovers: Handovers::default(),
             layer2: Layer2::default(),
             postponed: Postponed::default(),
             has_decided: false,
-            port: PortCheck::default(),
+            port: PortMonitor::default(),
             conflicts: Conflicts::new(now.monotonic),
-            herald: Herald::default(),
+            announced_condition: AnnouncedCondition::default(),
             leaving: Leaving::No,
             effects: VecDeque::new(),
         };
@@ -138,18 +138,18 @@ impl Core {
     pub fn handle_agent(&mut self, now: ClockReading, event: Event, members: &[Member]) {
         let at = now.monotonic;
         match event {
-            Event::MembersChanged => self.participation.handle_members(at, members.iter()),
+            Event::MembersChanged => self.membership.handle_members(at, members.iter()),
             Event::Standing(standing) => {
-                self.participation.handle_standing(at, now.wall, standing);
-                self.participation.handle_members(at, members.iter());
+                self.membership.handle_standing(at, now.wall, standing);
+                self.membership.handle_members(at, members.iter());
             }
             Event::Notice { from, octets } => {
-                let claims = self.participation.handle_notice(at, from, &octets, members.iter());
+                let claims = self.membership.handle_notice(at, from, &octets, members.iter());
                 let owned = |address| self.speaker.users(address).next().is_some();
-                let released = self.passage.claimed(at, &claims, owned);
+                let released = self.handovers.claimed(at, &claims, owned);
                 self.release(released);
             }
-            Event::Marked { name, mark } => self.participation.handle_mark(at, &name, mark),
+            Event::Marked { name, mark } => self.membership.handle_mark(at, &name, mark),
             Event::Unheard(names) => {
                 let changed = self.port.set_unheard(&names);
                 self.tell_trouble(changed);
@@ -181,7 +181,7 @@ impl Core {
 
     /// Speakers are there, by what the API or the command line says.
     pub fn handle_listed(&mut self, now: ClockReading, listed: &Listed) {
-        self.participation.find(now.monotonic, listed);
+        self.membership.find(now.monotonic, listed);
         self.port.set_listed(listed);
         self.check_port(now.monotonic, false);
         self.go_on();
@@ -204,10 +204,10 @@ impl Core {
                     self.conflicts.claimed(at, *address, interface, *hardware_address);
                 }
             }
-            l2::Event::LinksChanged => self.participation.note_links(),
+            l2::Event::LinksChanged => self.membership.note_links(),
             l2::Event::Done(number) => {
-                let claims = self.passage.done(*number);
-                self.participation.claim(claims);
+                let claims = self.handovers.done(*number);
+                self.membership.claim(claims);
             }
             l2::Event::ResponderCreated { .. }
             | l2::Event::ResponderClosed { .. }
@@ -222,9 +222,9 @@ impl Core {
         if self.leaving != Leaving::No {
             return;
         }
-        self.leaving = if !self.participation.takes_part() {
+        self.leaving = if !self.membership.takes_part() {
             Leaving::Gone
-        } else if self.participation.begin_to_leave(now.wall) {
+        } else if self.membership.begin_to_leave(now.wall) {
             if self.has_decided { Leaving::Deciding } else { Leaving::HandingOver }
         } else {
             // MetalLB's speakers take over only from one that has left.
@@ -244,13 +244,13 @@ impl Core {
         }
         let due = self.own_deadline(now).is_some_and(|due| due <= at);
         if due {
-            let unclaimed = self.passage.expired(at);
+            let unclaimed = self.handovers.expired(at);
             self.release(unclaimed.clone());
-            self.participation.unclaimed(at, &unclaimed);
-            self.participation.expire(at, now.wall, snapshot);
+            self.membership.unclaimed(at, &unclaimed);
+            self.membership.expire(at, now.wall, snapshot);
         }
-        let (passage, participation) = (&self.passage, &self.participation);
-        let is_moving = |address| participation.just_changed(at) || passage.is_moving(at, address);
+        let (handovers, membership) = (&self.handovers, &self.membership);
+        let is_moving = |address| membership.just_changed(at) || handovers.is_moving(at, address);
         for claim in self.conflicts.due(at, is_moving) {
             let users = self.speaker.users(claim.address).cloned().collect();
             self.effects.push_back(Effect::Notice(Notice::Conflict { claim, users }));
@@ -270,13 +270,13 @@ impl Core {
         let stays = self.leaving == Leaving::No;
         let wish = self.layer2.deadline(now).filter(|_| stays);
         let own = self.own_deadline(now).into_iter().chain(wish);
-        let told = self.herald.deadline().into_iter().chain(self.conflicts.deadline());
+        let told = self.announced_condition.deadline().into_iter().chain(self.conflicts.deadline());
         own.chain(told).chain(waiting).min()
     }
 
     fn own_deadline(&self, now: ClockReading) -> Option<Instant> {
-        let own = self.participation.deadline(now.monotonic);
-        self.passage.deadline().into_iter().chain(own).min()
+        let own = self.membership.deadline(now.monotonic);
+        self.handovers.deadline().into_iter().chain(own).min()
     }
 
     /// The next thing to carry out.
@@ -288,8 +288,8 @@ impl Core {
 
     /// Who takes part, and whether this node may answer.
     #[must_use]
-    pub fn attendance(&self) -> &Attendance {
-        self.participation.attendance()
+    pub fn view(&self) -> &MembershipView {
+        self.membership.view()
     }
 
     /// What is announced by L2.
@@ -306,8 +306,8 @@ impl Core {
 
     /// The last words about Services that nobody announces.
     #[must_use]
-    pub fn herald(&self) -> &Herald {
-        &self.herald
+    pub fn announced_condition(&self) -> &AnnouncedCondition {
+        &self.announced_condition
     }
 
     /// The links of this node.
@@ -319,7 +319,7 @@ impl Core {
     /// Whether a list of the speakers' pods would decide who counts.
     #[must_use]
     pub fn wants_list(&self, now: ClockReading) -> bool {
-        self.participation.wants_list(now.monotonic)
+        self.membership.wants_list(now.monotonic)
     }
 
     /// Whether the memberlist's port seems to be blocked.
@@ -330,7 +330,7 @@ impl Core {
 
     /// Addresses that are answered for here: those that are announced, and those that pass to other nodes.
     pub fn answered(&self) -> impl Iterator<Item = IpAddr> {
-        self.speaker.desired().into_keys().chain(self.passage.passing())
+        self.speaker.desired().into_keys().chain(self.handovers.passing())
     }
 
     /// Whether a planned stop is over: others have what was announced here, and know that this speaker is gone.
@@ -342,12 +342,12 @@ impl Core {
     // Steps.
 
     fn heard(&mut self, now: Instant, address: IpAddr) {
-        let released = self.passage.heard(now, address);
+        let released = self.handovers.heard(now, address);
         self.release(released);
     }
 
     fn is_moving(&self, now: Instant, address: IpAddr) -> bool {
-        self.participation.just_changed(now) || self.passage.is_moving(now, address)
+        self.membership.just_changed(now) || self.handovers.is_moving(now, address)
     }
 
     fn release(&mut self, addresses: Vec<IpAddr>) {
@@ -358,7 +358,7 @@ impl Core {
     }
 
     fn note_standing(&mut self, now: Instant) {
-        let standing = self.participation.attendance().standing();
+        let standing = self.membership.view().standing();
         if standing != self.standing {
             self.standing = standing;
             self.effects.push_back(Effect::Notice(Notice::Standing(standing)));
@@ -370,7 +370,7 @@ impl Core {
 
     /// Whether the port seems to be blocked; `awaited`: whether those that are listed have had their time to answer.
     fn check_port(&mut self, now: Instant, awaited: bool) {
-        let changed = self.port.check(now, self.participation.attendance(), awaited);
+        let changed = self.port.check(now, self.membership.view(), awaited);
         self.tell_trouble(changed);
     }
 
@@ -381,7 +381,7 @@ impl Core {
 
     fn departed(&mut self, now: Instant) {
         if self.leaving == Leaving::Departing {
-            let mixed = self.participation.attendance().members().is_mixed();
+            let mixed = self.membership.view().members().is_mixed();
             self.leaving =
                 if mixed { Leaving::Waiting(now + METALLB_TAKEOVER) } else { Leaving::Gone };
         }
@@ -389,7 +389,7 @@ impl Core {
 
     /// After everything: who hands over and has nothing left leaves, and the commands to the memberlist go out.
     fn go_on(&mut self) {
-        if self.leaving == Leaving::HandingOver && self.passage.is_settled() {
+        if self.leaving == Leaving::HandingOver && self.handovers.is_settled() {
             self.leaving = Leaving::Departing;
             self.pass_commands();
             self.effects.push_back(Effect::Agent(Command::Leave));
@@ -398,7 +398,7 @@ impl Core {
     }
 
     fn pass_commands(&mut self) {
-        while let Some(command) = self.participation.poll() {
+        while let Some(command) = self.membership.poll() {
             self.effects.push_back(Effect::Agent(command));
         }
     }

@@ -17,7 +17,7 @@ use crds::labels::Labels;
 
 use crate::options::Options;
 use crate::reason::{Nobody, Withhold};
-use crate::subject::{Endpoints, PoolOf, addresses, given_here, pool};
+use crate::service_view::{Endpoints, PoolOf, addresses, given_here, pool};
 use ownership::Members;
 
 /// What is asked of a node.

@@ -9,7 +9,6 @@ use std::net::{IpAddr, Ipv4Addr};
 use crds::config::Peer;
 
 use crate::sessions::Way;
-use ownership::election::crc32;
 use ownership::fnv::fnv1a;
 
 /// How many identifiers all routers take: 1.0.0.0 to 223.255.255.255 without 127.0.0.0/8.
@@ -42,7 +41,7 @@ pub const fn routers_take(identifier: Ipv4Addr) -> bool {
 /// with a chance of 1 in 3.7 thousand million, so two of 1,000 nodes with one of 1 in 7,500 (0.013 %).
 #[must_use]
 pub fn identifier_of_name(node: &str) -> Ipv4Addr {
-    let number = Ipv4Addr::from(crc32(node.bytes()).to_le_bytes());
+    let number = Ipv4Addr::from(crc32fast::hash(node.as_bytes()).to_le_bytes());
     if routers_take(number) { number } else { taken(fnv1a(node.bytes())) }
 }
 

@@ -11,10 +11,10 @@
 
 mod advertise;
 mod announce;
+pub mod announced_condition;
 mod conflict_book;
 pub mod core;
 mod eligibility;
-pub mod herald;
 mod identifier;
 pub mod metrics;
 #[cfg(feature = "net")]
@@ -22,13 +22,13 @@ pub mod net;
 mod options;
 mod postponed;
 mod reason;
+mod reason_counts;
 mod report;
 mod routes;
+mod service_view;
 mod sessions;
 mod sharing;
 mod speaker;
-mod subject;
-mod tally;
 
 pub use advertise::{Path, advertise};
 pub use announce::{
@@ -40,13 +40,13 @@ pub use core::{Claim, ClockReading, Core, Effect, EngineCommand, Notice, Session
 pub use identifier::{identifier, identifier_of_name, routers_take};
 pub use options::{BgpMode, Options};
 pub use ownership::{
-    Attendance, Facts, Links, Listed, Listing, Member, Members, Modes, NodeLinks, Pod, PoolLinks,
-    PoolOrder, election, transport,
+    Links, Listed, Listing, Member, Members, MembershipView, Modes, NodeLinks, NodeMetadata, Pod,
+    PoolLinks, PoolOrder, election, transport,
 };
 pub use reason::{Nobody, Withhold};
+pub use reason_counts::ReasonCounts;
 pub use report::{Report, SHARES};
 pub use routes::{Advertised, RouteBooks, RouteChanges, RouteOutput};
 pub use sessions::{NoSession, Way, bfd_hops, bfd_profile, families, session};
 pub use sharing::Sharing;
 pub use speaker::{Output, Speaker};
-pub use tally::Tally;

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use cluster::ObjectKey;
 use prometheus::{IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
-use crate::tally::Tally;
+use crate::reason_counts::ReasonCounts;
 
 /// Gauges of what is announced, counters of what was answered.
 pub struct SpeakerMetrics {
@@ -147,8 +147,8 @@ impl SpeakerMetrics {
     }
 
     /// How many Services are not announced from here by a protocol (`layer2` or `bgp`).
-    pub fn set_withheld(&self, protocol: &'static str, tally: &Tally) {
-        for (reason, count) in tally.iter() {
+    pub fn set_withheld(&self, protocol: &'static str, reason_counts: &ReasonCounts) {
+        for (reason, count) in reason_counts.iter() {
             self.withheld.with_label_values(&[protocol, reason]).set(count);
         }
     }

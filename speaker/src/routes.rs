@@ -16,8 +16,8 @@ use ipnet::IpNet;
 use crate::advertise::{Path, advertise};
 use crate::options::Options;
 use crate::reason::Withhold;
-use crate::subject::replaced;
-use crate::tally::Tally;
+use crate::reason_counts::ReasonCounts;
+use crate::service_view::replaced;
 
 /// Something that changed and has to be told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,7 +83,7 @@ pub struct RouteBooks {
     closed: Option<Withhold>,
     /// The name of the reason why a Service is not advertised.
     withheld: BTreeMap<ObjectKey, &'static str>,
-    tally: Tally,
+    reason_counts: ReasonCounts,
 }
 
 /// Prefixes with their new attributes; none where a peer is no longer to have it.
@@ -116,7 +116,7 @@ impl RouteBooks {
             families: BTreeMap::new(),
             closed: None,
             withheld: BTreeMap::new(),
-            tally: Tally::default(),
+            reason_counts: ReasonCounts::default(),
         }
     }
 
@@ -133,8 +133,8 @@ impl RouteBooks {
 
     /// How many Services this node does not advertise, by the reason.
     #[must_use]
-    pub fn tally(&self) -> &Tally {
-        &self.tally
+    pub fn reason_counts(&self) -> &ReasonCounts {
+        &self.reason_counts
     }
 
     /// The table of each peer.
@@ -221,7 +221,7 @@ impl RouteBooks {
             Some(name) => self.withheld.insert(key.clone(), name),
             None => self.withheld.remove(key),
         };
-        self.tally.change(was, is);
+        self.reason_counts.change(was, is);
         if let Err(reason @ Withhold::ConflictingAdvertisements(..)) = &verdict
             && was != is
         {

@@ -14,9 +14,9 @@ use l2::{Desired, Scope};
 use crate::announce::{Announcement, Around, Circumstances, Decided, Remark, Verdict, decide};
 use crate::options::Options;
 use crate::reason::Withhold;
+use crate::reason_counts::ReasonCounts;
+use crate::service_view;
 use crate::sharing::Sharing;
-use crate::subject;
-use crate::tally::Tally;
 
 /// Something that changed and has to be told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,7 +69,7 @@ pub struct Speaker {
     sharing: Sharing,
     /// What the last round decided again because an address is shared.
     redecided: BTreeSet<ObjectKey>,
-    tally: Tally,
+    reason_counts: ReasonCounts,
     /// Who uses each announced address, sorted; mostly one.
     users: BTreeMap<IpAddr, Vec<ObjectKey>>,
     /// Addresses whose users changed since it was last asked.
@@ -89,7 +89,7 @@ impl Speaker {
             remarks: BTreeMap::new(),
             sharing: Sharing::default(),
             redecided: BTreeSet::new(),
-            tally: Tally::default(),
+            reason_counts: ReasonCounts::default(),
             users: BTreeMap::new(),
             touched: BTreeSet::new(),
         }
@@ -135,8 +135,8 @@ impl Speaker {
 
     /// How many Services this node does not announce, by the reason.
     #[must_use]
-    pub fn tally(&self) -> &Tally {
-        &self.tally
+    pub fn reason_counts(&self) -> &ReasonCounts {
+        &self.reason_counts
     }
 
     /// The Services that announce `address` from here.
@@ -190,7 +190,7 @@ impl Speaker {
         };
         self.redecided.clear();
         let mut outputs = Vec::new();
-        let mut tenure = circumstances.tenure.cloned();
+        let mut placement = circumstances.placement.cloned();
         // Of those that share addresses one brings the verdicts for all.
         let mut brought: BTreeMap<ObjectKey, Verdict> = BTreeMap::new();
         for key in keys {
@@ -198,11 +198,11 @@ impl Speaker {
                 self.settle(key, snapshot, dirty, verdict, &mut outputs);
                 continue;
             }
-            let circumstances = Circumstances { tenure: tenure.as_ref(), ..*circumstances };
+            let circumstances = Circumstances { placement: placement.as_ref(), ..*circumstances };
             let Decided { verdicts, owners } = self.decide(&key, snapshot, &circumstances);
             for (address, owner) in owners {
-                if let Some(tenure) = &mut tenure {
-                    tenure.note(&self.options.node, address, owner.as_deref());
+                if let Some(placement) = &mut placement {
+                    placement.note(&self.options.node, address, owner.as_deref());
                 }
             }
             for (other, verdict) in verdicts {
@@ -271,7 +271,7 @@ impl Speaker {
                     self.touched.insert(*address);
                 }
                 self.announced.insert(key.clone(), announcement.clone());
-                let former = subject::replaced(former, &announcement.addresses);
+                let former = service_view::replaced(former, &announcement.addresses);
                 outputs.push(Output::Announced { service: key, uid, announcement, former });
             }
             Err(reason) => {
@@ -307,7 +307,7 @@ impl Speaker {
             Some(withheld) => self.withheld.insert(key.clone(), withheld),
             None => self.withheld.remove(key),
         };
-        self.tally.change(before.map(|(reason, _)| reason.name()), is);
+        self.reason_counts.change(before.map(|(reason, _)| reason.name()), is);
     }
 
     fn forget(&mut self, key: &ObjectKey) -> Option<Announcement> {

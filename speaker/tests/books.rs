@@ -16,7 +16,7 @@ use cluster::Dirty;
 use l2::{Desired, Scope};
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use speaker::{Facts, Member, Members, Output, Speaker, Withhold};
+use speaker::{Member, Members, NodeMetadata, Output, Speaker, Withhold};
 use world::{World, advertisement, key, node, options, pool, service, slice, with};
 
 fn everything() -> Dirty {
@@ -273,7 +273,7 @@ proptest! {
                 Step::Unstage(object) => world.unstage(object),
                 Step::Members(None) => (world.members, all) = (Members::Disabled, true),
                 Step::Members(Some(alive)) => {
-                    let ours = || Member::Ferrolb(Facts::default());
+                    let ours = || Member::Ferrolb(NodeMetadata::default());
                     let names = alive.iter().map(|index| (NODES[*index].into(), ours())).collect();
                     (world.members, all) = (Members::Alive(names), true);
                 }

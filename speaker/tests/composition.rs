@@ -7,21 +7,22 @@
 use std::path::{Path, PathBuf};
 
 /// The parts of a core, each of which decides something.
-const PARTS: [&str; 14] = [
-    "Participation",
-    "Passage",
-    "Handover",
-    "Attendance::",
-    "Blockage",
+const PARTS: [&str; 15] = [
+    "Membership::",
+    "MembershipView::",
+    "Handovers",
+    "PortCheck",
     "Postponed",
-    "Holdings",
-    "Tenure",
+    "OwnershipTable",
+    "Placement",
     "Speaker::new",
     "RouteBooks",
-    "Herald::",
+    "AnnouncedCondition::",
     "ConflictBook",
     "Circumstances",
+    "announce_sharers",
     "election",
+    "eligibility",
 ];
 
 fn sources(path: &Path, found: &mut Vec<PathBuf>) {

@@ -14,7 +14,9 @@ mod world;
 
 use l2::Scope;
 use serde_json::{Value, json};
-use speaker::{Announcement, Facts, Member, Members, Options, PoolLinks, PoolOrder, Withhold};
+use speaker::{
+    Announcement, Member, Members, NodeMetadata, Options, PoolLinks, PoolOrder, Withhold,
+};
 use world::{World, advertisement, node, options, pool, service, slice, with};
 
 const NODES: [&str; 3] = ["node-a", "node-b", "node-c"];
@@ -241,7 +243,7 @@ fn a_node_that_must_not_announce_is_no_candidate() {
 
 /// A ring of ours that all stay and have every link.
 fn ring(names: &[&str]) -> Members {
-    let ours = |name: &&str| ((*name).into(), Member::Ferrolb(Facts::default()));
+    let ours = |name: &&str| ((*name).into(), Member::Ferrolb(NodeMetadata::default()));
     Members::Alive(names.iter().map(ours).collect())
 }
 
@@ -498,7 +500,7 @@ fn what_an_invalid_pool_gave_is_still_announced() {
 fn whoever_leaves_is_no_candidate() {
     let mut world = changed(&[]);
     let Members::Alive(mut members) = ring(&NODES) else { unreachable!() };
-    let leaving = Facts { leaving: true, ..Facts::default() };
+    let leaving = NodeMetadata { leaving: true, ..NodeMetadata::default() };
     members.insert("node-b".into(), Member::Ferrolb(leaving));
     world.members = Members::Alive(members);
     assert_eq!(world.announcers("web"), ["node-a"]);
@@ -573,7 +575,10 @@ fn with_links(advertisement_spec: Value, links: &[l2::LinkReport]) -> World {
     let Members::Alive(mut members) = ring(&NODES) else { unreachable!() };
     let config = world.snapshot.config();
     let links = PoolLinks::of(&PoolOrder::of(config), config, links, |_| true);
-    members.insert("node-b".into(), Member::Ferrolb(Facts { links, ..Facts::default() }));
+    members.insert(
+        "node-b".into(),
+        Member::Ferrolb(NodeMetadata { links, ..NodeMetadata::default() }),
+    );
     world.members = Members::Alive(members);
     world
 }

@@ -16,7 +16,9 @@ use std::collections::BTreeSet;
 
 use l2::Scope;
 use serde_json::{Value, json};
-use speaker::{Circumstances, Facts, Member, Members, PoolOrder, Withhold, advertise, announce};
+use speaker::{
+    Circumstances, Member, Members, NodeMetadata, PoolOrder, Withhold, advertise, announce,
+};
 use world::{World, key, node, options, with};
 
 const NODES: [&str; 3] = ["node-1", "node-2", "node-3"];
@@ -141,7 +143,7 @@ fn the_exclude_label_a_drain_and_membership_are_honoured() {
     let mut drained = node("node-3", json!({}));
     drained["metadata"]["annotations"] = json!({ "ferrolb.io/drain": "" });
     assert_eq!(changed("10.10.0.3", &[drained]).announcers("web"), ["node-1"]);
-    let ferrolb = |name: &str| (name.into(), Member::Ferrolb(Facts::default()));
+    let ferrolb = |name: &str| (name.into(), Member::Ferrolb(NodeMetadata::default()));
     let mut world = changed("10.10.0.3", &[]);
     world.members = Members::Alive([ferrolb("node-1"), ferrolb("node-2")].into());
     assert_eq!(world.announcers("web"), ["node-1"], "node-3 is dead");
@@ -178,7 +180,7 @@ fn it_is_announced_on_the_interface_with_the_nodes_address() {
             transport: Some(&transport),
             pools: &PoolOrder::of(world.snapshot.config()),
             time: world.time,
-            tenure: None,
+            placement: None,
         };
         let service = world.snapshot.service(&key("web")).unwrap();
         announce(&key("web"), service, &world.snapshot, &circumstances, &options("node-1")).local

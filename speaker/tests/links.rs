@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 
 use l2::{LinkReport, NoResponder};
 use serde_json::{Value, json};
-use speaker::{Facts, Member, Members, NodeLinks, PoolLinks, PoolOrder, Withhold};
+use speaker::{Member, Members, NodeLinks, NodeMetadata, PoolLinks, PoolOrder, Withhold};
 use world::{World, advertisement, node, pool, service, slice};
 
 const NODES: [&str; 3] = ["node-a", "node-b", "node-c"];
@@ -75,12 +75,12 @@ impl Links {
         let world = &self.world;
         let config = world.snapshot.config();
         let members = self.links.iter().map(|(name, links)| {
-            let mut facts = Facts::default();
+            let mut metadata = NodeMetadata::default();
             let node = world.snapshot.nodes().get(*name);
             let pools = PoolLinks::of(&PoolOrder::of(config), config, links, |_| true);
-            facts.set_links(pools, NodeLinks::of(config, links, node));
-            let read = Member::parse(&facts.encode());
-            assert_eq!(read, Member::Ferrolb(facts));
+            metadata.set_links(pools, NodeLinks::of(config, links, node));
+            let read = Member::parse(&metadata.encode());
+            assert_eq!(read, Member::Ferrolb(metadata));
             ((*name).into(), read)
         });
         self.world.members = Members::Alive(members.collect());
@@ -214,16 +214,16 @@ fn beside_a_build_that_knows_only_pools_all_go_by_pools() {
     assert_ne!(it.owner("one"), owner);
     for older in NODES {
         let Members::Alive(mut members) = it.world.members.clone() else { unreachable!() };
-        let Some(Member::Ferrolb(facts)) = members.get_mut(older) else { unreachable!() };
-        facts.node_links = NodeLinks::Unknown;
+        let Some(Member::Ferrolb(metadata)) = members.get_mut(older) else { unreachable!() };
+        metadata.node_links = NodeLinks::Unknown;
         let members = std::mem::replace(&mut it.world.members, Members::Alive(members));
         assert_eq!(it.owners(), before, "{older} is the older one");
         it.world.members = members;
     }
     it.set(owner, two(false, false));
     let Members::Alive(members) = &mut it.world.members else { unreachable!() };
-    let Some(Member::Ferrolb(facts)) = members.get_mut(owner) else { unreachable!() };
-    facts.node_links = NodeLinks::Unknown;
+    let Some(Member::Ferrolb(metadata)) = members.get_mut(owner) else { unreachable!() };
+    metadata.node_links = NodeLinks::Unknown;
     assert_ne!(it.owner("one"), owner, "it has no link for the pool");
 }
 

@@ -13,8 +13,8 @@ mod world;
 use cluster::Dirty;
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use speaker::herald::word;
-use speaker::{Facts, Member, Members, Nobody, Speaker, Verdict, Withhold};
+use speaker::announced_condition::word;
+use speaker::{Member, Members, Nobody, NodeMetadata, Speaker, Verdict, Withhold};
 use world::{World, key, node, options, slice, with};
 
 /// What is asked of a node, and whether this one meets it.
@@ -25,7 +25,7 @@ struct Traits {
     labelled: bool,
     has_endpoint: bool,
     /// Of its speaker; none without one.
-    facts: Option<Facts>,
+    metadata: Option<NodeMetadata>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,20 +36,20 @@ enum Way {
 }
 
 fn traits() -> impl Strategy<Value = Traits> {
-    let facts = prop_oneof![
+    let metadata = prop_oneof![
         Just(None),
-        Just(Some(Facts { leaving: true, ..Facts::default() })),
-        Just(Some(Facts { silent: true, ..Facts::default() })),
-        Just(Some(Facts::default())),
+        Just(Some(NodeMetadata { leaving: true, ..NodeMetadata::default() })),
+        Just(Some(NodeMetadata { silent: true, ..NodeMetadata::default() })),
+        Just(Some(NodeMetadata::default())),
     ];
     let mostly = || prop::bool::weighted(0.7);
-    (mostly(), mostly(), prop::bool::weighted(0.3), mostly(), facts).prop_map(
-        |(selected, available, labelled, has_endpoint, facts)| Traits {
+    (mostly(), mostly(), prop::bool::weighted(0.3), mostly(), metadata).prop_map(
+        |(selected, available, labelled, has_endpoint, metadata)| Traits {
             selected,
             available,
             labelled,
             has_endpoint,
-            facts,
+            metadata,
         },
     )
 }
@@ -96,8 +96,8 @@ fn world(way: Way, nodes: &[(&str, &Traits)]) -> World {
         let status = if it.available { "False" } else { "True" };
         let conditions: Value = json!([{ "type": "NetworkUnavailable", "status": status }]);
         world.stage(&with(node(name, labels), "/status", json!({ "conditions": conditions })));
-        if let Some(facts) = &it.facts {
-            members.insert((*name).into(), Member::Ferrolb(facts.clone()));
+        if let Some(metadata) = &it.metadata {
+            members.insert((*name).into(), Member::Ferrolb(metadata.clone()));
         }
     }
     world.members = Members::Alive(members);
@@ -108,14 +108,14 @@ fn world(way: Way, nodes: &[(&str, &Traits)]) -> World {
 /// Which node came furthest, and what stopped it, told in another way than the program does; none if one has no barrier.
 fn furthest(way: Way, nodes: &[(&str, &Traits)]) -> Option<(usize, String)> {
     let stage = |it: &Traits| {
-        let speaks = it.facts.as_ref();
+        let speaks = it.metadata.as_ref();
         let asked = [
             it.selected,
             it.available || way == Way::External,
             !it.labelled,
             it.has_endpoint,
-            way == Way::Bgp || !speaks.is_some_and(|facts| facts.leaving),
-            way == Way::Bgp || !speaks.is_some_and(|facts| facts.silent),
+            way == Way::Bgp || !speaks.is_some_and(|metadata| metadata.leaving),
+            way == Way::Bgp || !speaks.is_some_and(|metadata| metadata.silent),
             way == Way::Bgp || speaks.is_some(),
         ];
         asked.iter().position(|met| !met)
@@ -195,7 +195,7 @@ fn all() -> Traits {
         available: true,
         labelled: false,
         has_endpoint: true,
-        facts: Some(Facts::default()),
+        metadata: Some(NodeMetadata::default()),
     }
 }
 

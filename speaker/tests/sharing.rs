@@ -15,12 +15,12 @@ use std::net::IpAddr;
 
 use cluster::model::{Service, TrafficPolicy};
 use cluster::{Dirty, ObjectKey};
-use ownership::{Holdings, Tenure, Told};
+use ownership::{OwnershipTable, PeerMessage, Placement};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use speaker::election::{Candidate, Strategy as Order, winner};
 use speaker::{
-    Circumstances, Facts, Member, Members, Modes, Options, Output, Remark, Speaker, Withhold,
+    Circumstances, Member, Members, Modes, NodeMetadata, Options, Output, Remark, Speaker, Withhold,
 };
 use world::{World, advertisement, key, node, options, pool, service, slice, with};
 
@@ -246,7 +246,7 @@ proptest! {
     #[test]
     fn beside_metallb_each_service_is_elected_alone(steps in prop::collection::vec(step(), 1..40)) {
         let mut world = beginning(Kind::MetalLb);
-        let ours = |name: &&str| ((*name).into(), Member::Ferrolb(Facts::default()));
+        let ours = |name: &&str| ((*name).into(), Member::Ferrolb(NodeMetadata::default()));
         let all = NODES.iter().map(ours).chain([("metallb".into(), Member::MetalLb)]);
         world.members = Members::Alive(all.collect());
         steps.iter().for_each(|step| stage(&mut world, Kind::MetalLb, step));
@@ -286,11 +286,11 @@ fn local(services: &[(&str, &[&str])]) -> World {
 fn beside_an_older_build_each_service_is_elected_alone() {
     let mut world = local(&[("a", &["n0"]), ("b", &["n1"])]);
     for (elects_services, owners) in [(false, 1), (true, 2)] {
-        let facts = |name| Facts {
+        let metadata = |name| NodeMetadata {
             elects_services: elects_services && name == "n3",
-            ..Facts::default()
+            ..NodeMetadata::default()
         };
-        let members = NODES.iter().map(|name| ((*name).into(), Member::Ferrolb(facts(*name))));
+        let members = NODES.iter().map(|name| ((*name).into(), Member::Ferrolb(metadata(*name))));
         world.members = Members::Alive(members.collect());
         let announces = |name: &&str| {
             ["a", "b"].iter().any(|service| world.verdict(name, service).local.is_ok())
@@ -374,28 +374,28 @@ fn a_change_of_one_sharer_is_told_of_the_others() {
 fn an_owner_that_stays_gives_an_address_away_only_for_more_sharers() {
     #[allow(clippy::disallowed_methods, reason = "a test's beginning of time")]
     let now = std::time::Instant::now();
-    let sticky = || Member::Ferrolb(Facts { sticky: true, ..Facts::default() });
+    let sticky = || Member::Ferrolb(NodeMetadata { sticky: true, ..NodeMetadata::default() });
     let mut world = local(&[("a", &["n0", "n1"]), ("b", &["n0", "n1"])]);
     world.members = Members::Alive(NODES.iter().map(|name| ((*name).into(), sticky())).collect());
     let elected = world.announcers("a").pop().unwrap();
     let keeper = if elected == "n0" { "n1" } else { "n0" };
     let address: IpAddr = "10.0.0.1".parse().unwrap();
-    let mut own = Holdings::new(1);
+    let mut own = OwnershipTable::new(1);
     own.change([address].into_iter(), [].into_iter());
     let name: std::sync::Arc<str> = keeper.into();
-    let mut heard = Holdings::new(2);
+    let mut heard = OwnershipTable::new(2);
     heard.attend(now, [&name].into_iter());
     for told in own.list() {
-        if let Told::Held(held) = told {
-            heard.take_list(now, keeper, &held);
+        if let PeerMessage::OwnedSnapshot(held) = told {
+            heard.handle_snapshot(now, keeper, &held);
         }
     }
-    let announcers = |world: &World, node: &str, holdings: &Holdings| {
+    let announcers = |world: &World, node: &str, table: &OwnershipTable| {
         let modes = Modes { sticky: true, spread: false };
-        let tenure = Tenure::new(node, modes, holdings, &world.members);
+        let placement = Placement::new(node, modes, table, &world.members);
         let mut speaker = Speaker::new(options(node));
         world.in_circumstances(|it| {
-            let circumstances = Circumstances { tenure: tenure.as_ref(), ..*it };
+            let circumstances = Circumstances { placement: placement.as_ref(), ..*it };
             speaker.reconcile(&world.snapshot, &everything(), &circumstances);
         });
         ["a", "b"].map(|name| match speaker.withheld(&key(name)) {
@@ -418,7 +418,7 @@ fn an_owner_that_stays_gives_an_address_away_only_for_more_sharers() {
     world.stage(&slice("a", &[&*elected]));
     world.snapshot.take_dirty();
     assert_eq!(announcers(&world, &elected, &heard), both(keeper));
-    let free = Holdings::new(3);
+    let free = OwnershipTable::new(3);
     assert_eq!(announcers(&world, &elected, &free), both(&elected));
 }
 

@@ -10,13 +10,13 @@ use std::net::TcpListener;
 use std::process::Command;
 use std::time::Duration;
 
+use clock::until;
 use cluster::Dirty;
 use members::Settings;
 use nix::sched::{CloneFlags, unshare};
 use serde_json::json;
 use speaker::net::{
     AgentDriver, AgentSignals, BgpDriver, BgpOptions, Driver, Fencing, MembershipOptions, Style,
-    until,
 };
 use speaker::{Listed, Listing, Modes, Notice, Output, Pod, RouteOutput};
 use world::{World, advertisement, key, node, options, pool, service, slice};
@@ -81,7 +81,7 @@ async fn start() {
     driver.find(&Listed { pods, listing: Listing::NoApi });
     let mut world = world();
 
-    assert!(driver.core().attendance().is_starting());
+    assert!(driver.core().view().is_starting());
     let mut dirty = world.snapshot.take_dirty();
     assert!(!dirty.is_empty());
     assert!(!driver.decide(&world.snapshot, &mut dirty), "L2 waits");
@@ -94,7 +94,7 @@ async fn start() {
     assert_eq!(driver.core().routes().advertised()[&key("web")].paths.len(), 1);
     assert!(world.snapshot.take_dirty().is_empty());
 
-    while driver.core().attendance().is_starting() {
+    while driver.core().view().is_starting() {
         let deadline = driver.deadline();
         tokio::select! {
             signal = AgentSignals::next(&mut signals) => driver.handle_agent(signal),

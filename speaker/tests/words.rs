@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What is said on a Service: each case of [`speaker::herald::word`], by which speaker and in which words.
+//! What is said on a Service: each case of [`speaker::announced_condition::word`], by which speaker and in which words.
 
 #![allow(
     clippy::unwrap_used,
@@ -13,8 +13,8 @@ mod world;
 use cluster::Dirty;
 use cluster::model::ServiceCondition;
 use serde_json::{Value, json};
-use speaker::herald::word;
-use speaker::{Facts, Member, Members, Options, Speaker};
+use speaker::announced_condition::word;
+use speaker::{Member, Members, NodeMetadata, Options, Speaker};
 use world::{World, advertisement, key, node, options, pool, service, slice, with};
 
 /// What `node` says of `web`; the world's members where they are given.
@@ -218,7 +218,7 @@ fn of_what_nobody_announces_the_first_living_speaker_says_it() {
     let objects = changed(vec![]);
     assert!(said(&objects, &options("n1"), None).is_some());
     assert!(said(&objects, &options("n2"), None).is_none());
-    let alive = || Members::Alive([("n2".into(), Member::Ferrolb(Facts::default()))].into());
+    let alive = || Members::Alive([("n2".into(), Member::Ferrolb(NodeMetadata::default()))].into());
     assert!(said(&objects, &options("n1"), Some(alive())).is_none());
     assert!(said(&objects, &options("n2"), Some(alive())).is_some());
 }

@@ -90,7 +90,7 @@ impl Runner {
             receivers: Receivers::new(FIRST_RECEIVER),
             echo: None,
             echo_problem: None,
-            retry: now() + RETRY,
+            retry: clock::now() + RETRY,
             buffer: [0; BUFFER],
         })
     }
@@ -103,7 +103,7 @@ impl Runner {
             if self.take_commands() {
                 return self.farewell();
             }
-            if self.retry <= now() {
+            if self.retry <= clock::now() {
                 self.look_again();
             }
             self.carry_out();
@@ -112,7 +112,7 @@ impl Runner {
     }
 
     fn wait(&mut self, ready: &mut Vec<u64>) {
-        let current = now();
+        let current = clock::now();
         let retry = (!self.links.is_empty()).then_some(self.retry);
         let until = self.table.deadline().into_iter().chain(retry).min();
         let waited = self
@@ -125,7 +125,7 @@ impl Runner {
             std::thread::sleep(RETRY);
         }
         self.dispatch(ready);
-        let current = now();
+        let current = clock::now();
         if self.table.deadline().is_some_and(|at| at <= current) {
             // What arrived before this moment counts, also if the thread was held up since the wait ended.
             if self.epoll.wait(false, ready).is_ok() {
@@ -161,9 +161,9 @@ impl Runner {
 
     fn set_sessions(&mut self, sessions: BTreeMap<SessionKey, Profile>) {
         if self.links.is_empty() {
-            self.retry = now() + RETRY;
+            self.retry = clock::now() + RETRY;
         }
-        self.table.set_sessions(now(), &sessions);
+        self.table.set_sessions(clock::now(), &sessions);
         self.profiles = sessions;
         self.carry_out();
         self.want_receivers();
@@ -172,7 +172,7 @@ impl Runner {
     fn farewell(&mut self) {
         let (count, pause) = FAREWELLS;
         for round in 0..count {
-            self.table.handle(now(), Event::AdminDown);
+            self.table.handle(clock::now(), Event::AdminDown);
             self.carry_out();
             if round + 1 < count && !self.links.is_empty() {
                 std::thread::sleep(pause);
@@ -189,12 +189,14 @@ impl Runner {
                 Output::Changed { key, status } => (self.on_change)(&key, &status),
                 Output::Control { discriminator, octets, due } => {
                     if self.send_control(discriminator, &octets) {
-                        self.table.handle(now(), Event::ControlSent { discriminator, due });
+                        self.table.handle(clock::now(), Event::ControlSent { discriminator, due });
                     }
                 }
                 Output::Echo { discriminator, octets, due } => {
                     match self.send_echo(discriminator, &octets) {
-                        Ok(()) => self.table.handle(now(), Event::EchoSent { discriminator, due }),
+                        Ok(()) => {
+                            self.table.handle(clock::now(), Event::EchoSent { discriminator, due })
+                        }
                         Err(error) => tracing::debug!(%error, "an Echo packet was not sent"),
                     }
                 }
@@ -276,7 +278,7 @@ impl Runner {
                 Port::MultiHop => Hops::Multi,
                 Port::Echo => {
                     if datagram.ttl != 255 {
-                        self.table.handle(now(), Event::Echo(payload));
+                        self.table.handle(clock::now(), Event::Echo(payload));
                     } else if self.wants_echo(datagram.source.ip()) {
                         let reflector = receiver.reflector.as_ref();
                         reflect(reflector, datagram.source, payload);
@@ -287,7 +289,7 @@ impl Runner {
             let Datagram { source, destination, ttl, .. } = datagram;
             let interface = receiver.id.interface.clone();
             let arrival = Arrival { source: source.ip(), destination, interface, hops, ttl };
-            self.table.handle(now(), Event::Control(&arrival, payload));
+            self.table.handle(clock::now(), Event::Control(&arrival, payload));
         }
     }
 
@@ -311,7 +313,7 @@ impl Runner {
             }
             let source = IpAddr::V4(echo.source);
             if echo.ttl == 254 {
-                self.table.handle(now(), Event::Echo(echo.payload));
+                self.table.handle(clock::now(), Event::Echo(echo.payload));
             } else if echo.ttl == 255
                 && self.profiles.iter().any(|(key, profile)| has_echo(key, profile, source))
                 && interface::name(station.index).is_some_and(|name| !kernel_forwards(&name))
@@ -380,12 +382,12 @@ impl Runner {
             .problem(&ReceiverId::of(key, key.hops.into()))
             .or_else(|| link.problem.clone())
             .or(of_echo);
-        self.table.handle(now(), Event::Problem { discriminator, problem });
+        self.table.handle(clock::now(), Event::Problem { discriminator, problem });
     }
 
     /// Tries again what failed, and looks whether the interfaces are still those.
     fn look_again(&mut self) {
-        self.retry = now() + RETRY;
+        self.retry = clock::now() + RETRY;
         let mut used = self.used_ports();
         for (discriminator, link) in &mut self.links {
             // The neighbour may have another link-layer address now; the way is found anew when it is needed.
@@ -441,12 +443,4 @@ fn seed() -> io::Result<u64> {
     let mut octets = [0; 8];
     std::fs::File::open("/dev/urandom")?.read_exact(&mut octets)?;
     Ok(u64::from_ne_bytes(octets))
-}
-
-#[allow(
-    clippy::disallowed_methods,
-    reason = "this is the shell: the one place that reads the clock"
-)]
-fn now() -> Instant {
-    Instant::now()
 }

@@ -189,7 +189,7 @@ pub(super) async fn run(
             () = writable(&driver.incoming) => driver.incoming.blocked = false,
             () = tokio::task::yield_now(), if more => {}
             Some(_) = driver.closing.join_next() => {}
-            () = until(deadline) => {}
+            () = clock::until(deadline) => {}
         }
     }
     while driver.closing.join_next().await.is_some() {}
@@ -489,12 +489,5 @@ async fn writable(lane: &Lane) {
     match &lane.stream {
         Some(stream) if lane.blocked => drop(stream.writable().await),
         Some(_) | None => pending().await,
-    }
-}
-
-async fn until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
-        None => pending().await,
     }
 }

@@ -129,7 +129,7 @@ impl Fence {
         loop {
             let changed = self.0.changed.notified();
             let gate = self.state().gate;
-            let now = now();
+            let now = clock::now();
             match gate {
                 Gate::Closed => return false,
                 gate if gate.allows(now) => return true,
@@ -166,11 +166,6 @@ impl Drop for Writing {
     }
 }
 
-#[allow(clippy::disallowed_methods, reason = "a shell: it reads the clock")]
-fn now() -> Instant {
-    Instant::now()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -179,7 +174,7 @@ mod tests {
 
     #[test]
     fn it_closes_by_itself() {
-        let (fence, now) = (Fence::closed(), now());
+        let (fence, now) = (Fence::closed(), clock::now());
         assert!(!fence.allows(now));
         fence.clone().extend(None, now + SECOND);
         assert!(fence.allows(now) && !fence.allows(now + SECOND));
@@ -195,15 +190,15 @@ mod tests {
     async fn a_write_that_finds_it_lapsed_asks_and_waits_and_one_that_finds_it_closed_does_not() {
         let fence = Fence::closed();
         assert!(!fence.pass().await);
-        fence.extend(None, now());
+        fence.extend(None, clock::now());
         let holder = fence.clone();
         let answer = async move {
             holder.asked().await;
-            holder.extend(None, now() + 60 * SECOND);
+            holder.extend(None, clock::now() + 60 * SECOND);
         };
         let (passed, ()) = tokio::join!(fence.pass(), answer);
         assert!(passed);
-        fence.extend(None, now());
+        fence.extend(None, clock::now());
         let holder = fence.clone();
         let answer = async move {
             holder.asked().await;
@@ -216,16 +211,16 @@ mod tests {
     #[tokio::test]
     async fn it_is_given_back_when_what_is_being_written_has_ended() {
         let fence = Fence::open();
-        let writing = fence.enter(now()).unwrap();
+        let writing = fence.enter(clock::now()).unwrap();
         let closing = fence.clone();
         let closed = tokio::spawn(async move { closing.close_after_writes(600 * SECOND).await });
         tokio::task::yield_now().await;
-        assert!(!closed.is_finished() && fence.enter(now()).is_none());
+        assert!(!closed.is_finished() && fence.enter(clock::now()).is_none());
         drop(writing);
         closed.await.unwrap();
         // And not for ever.
         fence.open_for_good();
-        let _writing = fence.enter(now()).unwrap();
+        let _writing = fence.enter(clock::now()).unwrap();
         fence.close_after_writes(Duration::from_millis(10)).await;
     }
 }

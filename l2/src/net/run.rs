@@ -107,10 +107,10 @@ impl Runner {
     }
 
     fn first_dump(&mut self) -> io::Result<()> {
-        let end = now() + FIRST_DUMP;
+        let end = clock::now() + FIRST_DUMP;
         let mut ready = Vec::new();
         while !self.netlink.is_synchronized() {
-            let left = end.checked_duration_since(now()).ok_or(io::ErrorKind::TimedOut)?;
+            let left = end.checked_duration_since(clock::now()).ok_or(io::ErrorKind::TimedOut)?;
             self.epoll.wait(Some(left), &mut ready)?;
             if ready.contains(&NETLINK) {
                 self.receive_links()?;
@@ -132,7 +132,7 @@ impl Runner {
         }
         let mut ready = Vec::new();
         while !self.shared.stop.load(Ordering::Acquire) {
-            let now = now();
+            let now = clock::now();
             self.take_desired(now);
             self.retry(now);
             self.change_ports();
@@ -198,7 +198,7 @@ impl Runner {
                 Ok(count) => count,
                 Err(error) => return self.receive_failed(port, error),
             };
-            let now = now();
+            let now = clock::now();
             self.take_desired(now);
             let Some(socket) = self.sockets.get(&port) else { return };
             add(&self.shared.frames_received, count);
@@ -375,7 +375,7 @@ impl Runner {
     fn links_changed(&mut self) {
         if let Err(error) = self.receive_links() {
             tracing::warn!(%error, "netlink failed; opening it again");
-            self.netlink_retry = Some(now() + RETRY);
+            self.netlink_retry = Some(clock::now() + RETRY);
         }
     }
 
@@ -386,7 +386,7 @@ impl Runner {
                 Change::Remove(index) => self.engine.remove_link(index),
             }
         }
-        self.engine.settle(now());
+        self.engine.settle(clock::now());
         Ok(())
     }
 
@@ -443,7 +443,7 @@ impl Runner {
     }
 
     fn fail(&mut self, port: Port, interface: Arc<str>, call: &str, error: &io::Error) {
-        let failed = Failed { interface: Arc::clone(&interface), retry: now() + RETRY };
+        let failed = Failed { interface: Arc::clone(&interface), retry: clock::now() + RETRY };
         self.failed.insert(port, failed);
         (self.on_event)(Event::SocketFailed {
             interface,
@@ -465,7 +465,7 @@ impl Runner {
         let others =
             [self.engine.deadline(), self.netlink_retry, self.unjoined.as_ref().map(|(at, _)| *at)];
         let first = retries.chain(others.into_iter().flatten()).min()?;
-        Some(first.saturating_duration_since(now()))
+        Some(first.saturating_duration_since(clock::now()))
     }
 
     fn interface(&self, link: u32) -> Option<Arc<str>> {
@@ -493,15 +493,6 @@ fn add(counter: &AtomicU64, count: usize) {
 
 /// Nanoseconds of the clock that goes on while the system is suspended.
 fn boottime() -> u64 {
-    let time = nix::time::ClockId::CLOCK_BOOTTIME.now();
-    // A clock that every Linux has; without it nothing may be said.
-    time.map_or(u64::MAX, |time| u64::try_from(Duration::from(time).as_nanos()).unwrap_or(u64::MAX))
-}
-
-#[allow(
-    clippy::disallowed_methods,
-    reason = "this is the shell: the one place that reads the clock"
-)]
-fn now() -> Instant {
-    Instant::now()
+    // Without it nothing may be said.
+    clock::boottime().map_or(u64::MAX, |time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
 }

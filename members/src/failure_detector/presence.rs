@@ -10,12 +10,12 @@ use crate::event::{Event, Standing};
 use crate::quorum::{Count, Side};
 
 /// A member that was heard within this time is there, whoever else is not.
-const FRESH: Duration = Duration::from_millis(150);
+const FRESH_TIME: Duration = Duration::from_millis(150);
 /// How often the ring is asked for an exchange that settles a doubt.
-pub(super) const EXCHANGE: Duration = Duration::from_secs(1);
+pub(super) const EXCHANGE_INTERVAL: Duration = Duration::from_secs(1);
 /// How often a member that sends no heartbeat is asked over a stream, and how many are at a time.
-const TRY: Duration = Duration::from_secs(10);
-const TRIES: usize = 4;
+const STRANGER_INTERVAL: Duration = Duration::from_secs(10);
+const STRANGERS_AT_ONCE: usize = 4;
 
 impl FailureDetector {
     /// The expected count as members, once there was another; those who are not expected any more and were never met do not.
@@ -48,10 +48,10 @@ impl FailureDetector {
         let due = |name: &&Arc<str>| {
             self.detector.is_stranger(now, name)
                 && !self.reached.contains(*name)
-                && self.tried.get(*name).is_none_or(|last| now >= *last + TRY)
+                && self.tried.get(*name).is_none_or(|last| now >= *last + STRANGER_INTERVAL)
         };
         let names: Vec<Arc<str>> =
-            self.members.keys().filter(due).take(TRIES).map(Arc::clone).collect();
+            self.members.keys().filter(due).take(STRANGERS_AT_ONCE).map(Arc::clone).collect();
         for name in names {
             self.tried.insert(Arc::clone(&name), now);
             self.actions.push_back(Action::Exchange(name));
@@ -69,7 +69,8 @@ impl FailureDetector {
 
     /// If only the ring can settle a doubt, one member after the other is asked.
     pub(super) fn ask_ring(&mut self, now: Instant) {
-        let paused = self.exchange.as_ref().is_none_or(|(_, last)| now >= *last + EXCHANGE);
+        let paused =
+            self.exchange.as_ref().is_none_or(|(_, last)| now >= *last + EXCHANGE_INTERVAL);
         if !paused || !self.detector.wants_exchange(now) {
             return;
         }
@@ -105,7 +106,7 @@ impl FailureDetector {
     }
 
     pub(super) fn is_fresh(&self, now: Instant, name: &str) -> bool {
-        self.detector.silent_for(now, name).is_some_and(|time| time <= FRESH)
+        self.detector.silent_for(now, name).is_some_and(|time| time <= FRESH_TIME)
     }
 
     /// A verdict is told by whoever hears a majority at this moment: of those who hear nobody each finds all others dead.

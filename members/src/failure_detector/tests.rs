@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-use super::presence::EXCHANGE;
+use super::presence::EXCHANGE_INTERVAL;
 use super::*;
 
 fn detector(now: Instant) -> FailureDetector {
@@ -160,14 +160,14 @@ fn after_a_standstill_beside_metallb_the_ring_has_to_confirm() {
         asked.collect::<Vec<_>>()
     };
     assert_eq!(asked(woken), ["m".into()]);
-    assert_eq!(asked(woken + EXCHANGE), ["n".into()], "the first may be dead");
-    let answered = woken + EXCHANGE * 3 / 2;
+    assert_eq!(asked(woken + EXCHANGE_INTERVAL), ["n".into()], "the first may be dead");
+    let answered = woken + EXCHANGE_INTERVAL * 3 / 2;
     detector.exchanged(answered, &"n".into(), woken - SECOND);
     assert_eq!(detector.standing(), Standing::Doubtful, "that began before the standstill");
     detector.detector.contradicted(answered);
-    detector.exchanged(answered, &"n".into(), woken + EXCHANGE);
+    detector.exchanged(answered, &"n".into(), woken + EXCHANGE_INTERVAL);
     assert_eq!(detector.standing(), Standing::Doubtful, "it had this member for dead");
-    detector.exchanged(answered + EXCHANGE, &"m".into(), answered);
+    detector.exchanged(answered + EXCHANGE_INTERVAL, &"m".into(), answered);
     assert_eq!(detector.standing(), Standing::Confirmed);
 }
 

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use crate::Event;
 
 /// Events of the memberlist that wait for whoever listens; if there are more, he has to look at the members anyway.
-const WAITING: usize = 1024;
+const WAITING_LIMIT: usize = 1024;
 
 /// What both ends know.
 #[derive(Debug, Default)]
@@ -65,7 +65,7 @@ impl EventSender {
     pub(super) fn send(&self, event: Event) {
         match Kind::of(&event) {
             Kind::Memberlist => {
-                if self.shared.waiting.fetch_add(1, Ordering::Relaxed) >= WAITING {
+                if self.shared.waiting.fetch_add(1, Ordering::Relaxed) >= WAITING_LIMIT {
                     self.shared.waiting.fetch_sub(1, Ordering::Relaxed);
                     tracing::debug!(?event, "nobody takes the events of the ring");
                     return;
@@ -125,20 +125,20 @@ mod tests {
     #[test]
     fn a_flood_of_the_memberlist_costs_nothing_that_counts() {
         let (sender, mut events) = channel();
-        for number in 0..WAITING * 2 {
+        for number in 0..WAITING_LIMIT * 2 {
             sender.send(Event::Accused);
             sender.send(Event::MembersChanged);
             sender.send(Event::Standing(Standing::Minority { present: number, known: 0 }));
         }
         let taken: Vec<Event> = std::iter::from_fn(|| events.try_recv()).collect();
         let count = |wanted: Kind| taken.iter().filter(|it| Kind::of(it) == wanted).count();
-        assert_eq!(count(Kind::Memberlist), WAITING);
+        assert_eq!(count(Kind::Memberlist), WAITING_LIMIT);
         assert_eq!(count(Kind::MembersChanged), 1);
         let standings = taken.iter().filter_map(|event| match event {
             Event::Standing(Standing::Minority { present, .. }) => Some(*present),
             _ => None,
         });
-        assert!(standings.eq(0..WAITING * 2), "all, in their order");
+        assert!(standings.eq(0..WAITING_LIMIT * 2), "all, in their order");
         // What was taken makes room.
         sender.send(Event::Accused);
         sender.send(Event::MembersChanged);

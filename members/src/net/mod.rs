@@ -8,8 +8,8 @@
 //!     events, snapshots <──────┘  <──> streams: a task each, 512 at most that others opened
 //! ```
 
-mod clock;
 mod events;
+mod moment;
 mod own_address;
 mod places;
 mod refusals;
@@ -166,7 +166,7 @@ impl Members {
             }
             None => bound,
         };
-        let seed = clock::random().ok_or_else(|| io::Error::from(io::ErrorKind::Other));
+        let seed = moment::random().ok_or_else(|| io::Error::from(io::ErrorKind::Other));
         let ring = Config {
             name: name.into(),
             address,

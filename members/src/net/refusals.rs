@@ -10,13 +10,13 @@ use std::time::{Duration, Instant};
 use crate::DecodeError;
 
 /// How often the log is told.
-const PAUSE: Duration = Duration::from_secs(60);
+const REPORT_INTERVAL: Duration = Duration::from_secs(60);
 /// Sources that are counted at the same time.
 const SOURCES: usize = 32;
 /// Sources that are named.
 const NAMED: usize = 5;
 /// How long it is known of a source that it has another key.
-const OTHER_KEY: Duration = Duration::from_secs(120);
+const OTHER_KEY_TIME: Duration = Duration::from_secs(120);
 
 /// Why something was refused; the label `cause` of a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -147,7 +147,7 @@ impl Refusals {
 
     /// What the log is to say now: how much was refused since it said so last, and of whom most; at most once a minute.
     pub(super) fn report(&mut self, now: Instant) -> Option<(u64, String)> {
-        if self.fresh == 0 || self.reported.is_some_and(|last| now < last + PAUSE) {
+        if self.fresh == 0 || self.reported.is_some_and(|last| now < last + REPORT_INTERVAL) {
             return None;
         }
         self.reported = Some(now);
@@ -172,7 +172,7 @@ impl Refusals {
 
     /// For metrics and people.
     pub(super) fn refused(&self, now: Instant) -> Refused {
-        let lately = |at: Instant| now < at + OTHER_KEY;
+        let lately = |at: Instant| now < at + OTHER_KEY_TIME;
         let other_key = self.sources.iter().filter(|(_, it)| it.other_key.is_some_and(lately));
         Refused {
             counts: self.counts.clone(),
@@ -205,15 +205,15 @@ mod tests {
             refusals.note(now, from(2), Cause::Icmp);
         }
         refusals.note(now, from(1), Cause::Key);
-        assert_eq!(refusals.report(now + PAUSE / 2), None);
+        assert_eq!(refusals.report(now + REPORT_INTERVAL / 2), None);
         let told = "10.0.0.2: 3 (icmp), 10.0.0.1: 1 (key)".to_owned();
-        assert_eq!(refusals.report(now + PAUSE), Some((4, told)));
-        assert_eq!(refusals.report(now + PAUSE * 2), None, "nothing since");
+        assert_eq!(refusals.report(now + REPORT_INTERVAL), Some((4, told)));
+        assert_eq!(refusals.report(now + REPORT_INTERVAL * 2), None, "nothing since");
         let refused = refusals.refused(now);
         let counts = [(Cause::Key, 1), (Cause::Plain, 1), (Cause::Icmp, 3)];
         assert_eq!(refused.counts, counts.into());
         assert_eq!(refused.other_key, [from(1)]);
-        assert!(refusals.refused(now + OTHER_KEY).other_key.is_empty());
+        assert!(refusals.refused(now + OTHER_KEY_TIME).other_key.is_empty());
         assert_eq!(refusals.total(), 5);
     }
 

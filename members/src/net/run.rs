@@ -17,8 +17,10 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
-use super::clock::{moment, now, random, time_of_day};
+use clock::{now, time_of_day};
+
 use super::events::EventSender;
+use super::moment::{moment, random};
 use super::sent::Sent;
 use super::socket::Batch;
 use super::streams::{Door, StreamEvent, Streams};
@@ -26,15 +28,15 @@ use super::{Order, Seal, Snapshot, StartError, socket};
 use crate::{Agent, AgentConfig, Command, Envelope, Event, Input, Keyring, Lease, Moment, Output};
 
 /// What streams may have to tell before they wait.
-const TOLD: usize = 32;
+const STREAM_EVENT_LIMIT: usize = 32;
 /// Streams that are accepted, and errors that are taken, in one turn.
-const BURST: usize = 64;
+const TURN_LIMIT: usize = 64;
 /// So many datagrams that were refused since the last heartbeat are a flood: none of it is left unread while more is waited for.
-const FLOOD: u64 = 64;
+const FLOOD_LIMIT: u64 = 64;
 /// Numbers are published this often at most without a change of members.
-const PAUSE: Duration = Duration::from_secs(1);
+const PUBLISH_INTERVAL: Duration = Duration::from_secs(1);
 /// How long accepting pauses when the system has no descriptor left.
-const EXHAUSTED: Duration = Duration::from_millis(100);
+const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 
 /// The thread's ends of what it shares with the callers.
 pub(super) struct Ends {
@@ -81,7 +83,7 @@ impl Runner {
         let failed = |error| StartError::System { call: "registering the sockets", error };
         let current = moment();
         let tcp_timeout = config.ring.settings.tcp_timeout;
-        let (stream_sender, stream_events) = mpsc::channel(TOLD);
+        let (stream_sender, stream_events) = mpsc::channel(STREAM_EVENT_LIMIT);
         let mut runner = Self {
             agent: Agent::new(config, current)?,
             seal,
@@ -161,7 +163,7 @@ impl Runner {
                     tracing::warn!(%error, "accepting a stream failed");
                     if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) {
                         // Or the loop would spin; answers to pings wait that long at most.
-                        tokio::time::sleep(EXHAUSTED).await;
+                        tokio::time::sleep(EXHAUSTED_PAUSE).await;
                     }
                 }
             },
@@ -179,7 +181,8 @@ impl Runner {
     fn gather(&mut self) {
         let current = now();
         let refused = self.streams.door.refusals().total();
-        let flood = refused.saturating_sub(std::mem::replace(&mut self.refused, refused)) > FLOOD;
+        let flood =
+            refused.saturating_sub(std::mem::replace(&mut self.refused, refused)) > FLOOD_LIMIT;
         if flood {
             return;
         }
@@ -230,7 +233,7 @@ impl Runner {
         self.accept(stream, from);
         // Readiness is asked for anew by whoever waits next.
         let mut context = Context::from_waker(Waker::noop());
-        for _ in 1..BURST {
+        for _ in 1..TURN_LIMIT {
             let Poll::Ready(Ok((stream, from))) = self.tcp.poll_accept(&mut context) else {
                 return;
             };
@@ -357,7 +360,7 @@ impl Runner {
     fn publish(&mut self) {
         let changed = std::mem::take(&mut self.changed);
         let current = now();
-        if !changed && current.saturating_duration_since(self.published) < PAUSE {
+        if !changed && current.saturating_duration_since(self.published) < PUBLISH_INTERVAL {
             return;
         }
         self.published = current;

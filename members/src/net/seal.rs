@@ -3,7 +3,7 @@
 //! message kind, 0 to 13, an encryption version, 0 or 1, or the mark of a label, 244), version, flags, and the message, sealed where there
 //! is a key.
 
-use super::clock::random;
+use super::moment::random;
 use crate::heartbeat::wire::{FIRST_BYTE, Message, VERSION};
 use crate::{DecodeError, Key, Keyring};
 

@@ -13,10 +13,11 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 use tokio::time::{timeout, timeout_at};
 
-use super::clock::{now, random};
+use super::moment::random;
 use super::places::Places;
 use super::refusals::{Cause, Refusals};
 use crate::{DecodeError, Envelope, Incoming, refusal};
+use clock::now;
 
 /// Octets that are read at once.
 const PIECE: usize = 16 * 1024;

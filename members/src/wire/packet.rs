@@ -3,7 +3,7 @@
 
 use super::error::DecodeError;
 use super::message::Message;
-use super::{compound, compression, crc, kind};
+use super::{compound, compression, kind};
 
 /// Octets that a decompressed packet has at most: what the library could have put into it.
 const CONTENT: usize = 0xffff;
@@ -26,7 +26,7 @@ pub(crate) fn encode(messages: &[Vec<u8>], compress: bool, with_crc: bool) -> Ve
     }
     if with_crc {
         let mut head = vec![kind::HAS_CRC];
-        head.extend(crc::checksum(&packet).to_be_bytes());
+        head.extend(crc32fast::hash(&packet).to_be_bytes());
         packet.splice(0..0, head);
     }
     packet
@@ -37,7 +37,7 @@ pub(crate) fn encode(messages: &[Vec<u8>], compress: bool, with_crc: bool) -> Ve
 pub(crate) fn decode(packet: &[u8], visit: &mut dyn FnMut(Message<'_>)) -> Result<(), DecodeError> {
     let content = match packet {
         [kind::HAS_CRC, a, b, c, d, content @ ..] => {
-            if crc::checksum(content) != u32::from_be_bytes([*a, *b, *c, *d]) {
+            if crc32fast::hash(content) != u32::from_be_bytes([*a, *b, *c, *d]) {
                 return Err(DecodeError::Checksum);
             }
             content

@@ -6,23 +6,23 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 /// How long an address is kept at most without a word of the next owner.
-const LONGEST: Duration = Duration::from_secs(1);
+const CLAIM_WAIT: Duration = Duration::from_secs(1);
 /// The same if the next owner has spoken already: it may have been before this node had the address back.
-const SPOKEN: Duration = Duration::from_millis(100);
+const CLAIM_LINGER: Duration = Duration::from_millis(100);
 
 /// The addresses that pass to other nodes.
 #[derive(Clone, Debug, Default)]
-pub struct Handover {
+pub struct Pending {
     passing: BTreeMap<IpAddr, Instant>,
     /// Addresses that another node claimed before it was decided here that they go, and until when that counts.
     early: BTreeMap<IpAddr, Instant>,
 }
 
-impl Handover {
+impl Pending {
     /// This address goes to another node that is alive and will say so, or has just done so.
     pub fn begin(&mut self, now: Instant, address: IpAddr) {
         let spoken = self.early.remove(&address).is_some_and(|until| now < until);
-        let longest = if spoken { SPOKEN } else { LONGEST };
+        let longest = if spoken { CLAIM_LINGER } else { CLAIM_WAIT };
         self.passing.entry(address).or_insert(now + longest);
     }
 
@@ -46,7 +46,7 @@ impl Handover {
             if self.passing.remove(address).is_some() {
                 released.push(*address);
             } else if owned(*address) {
-                self.early.insert(*address, now + LONGEST);
+                self.early.insert(*address, now + CLAIM_WAIT);
             }
         }
         released
@@ -89,21 +89,21 @@ mod tests {
         #[allow(clippy::disallowed_methods, reason = "a test's beginning of time")]
         let now = Instant::now();
         let [a, b, c] = ["10.0.0.1", "10.0.0.2", "fd00::1"].map(|text| text.parse().unwrap());
-        let mut handover = Handover::default();
+        let mut handover = Pending::default();
         handover.begin(now, a);
         handover.begin(now, b);
-        handover.begin(now + LONGEST / 2, b);
+        handover.begin(now + CLAIM_WAIT / 2, b);
         handover.begin(now, c);
         assert_eq!(handover.claimed(now, &[a, "10.9.9.9".parse().unwrap()], |_| false), [a]);
         assert!(handover.claimed(now, &[a], |_| false).is_empty());
         assert!(handover.end(c) && !handover.end(c));
         assert_eq!(
             handover.deadline(),
-            Some(now + LONGEST),
+            Some(now + CLAIM_WAIT),
             "a second wish gives no second second"
         );
         assert!(handover.expired(now).is_empty());
-        assert_eq!(handover.expired(now + LONGEST), [b]);
+        assert_eq!(handover.expired(now + CLAIM_WAIT), [b]);
         assert!(handover.is_empty());
     }
 
@@ -113,7 +113,7 @@ mod tests {
         let now = Instant::now();
         let [a, b, c, d] =
             ["10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4"].map(|text| text.parse().unwrap());
-        let mut handover = Handover::default();
+        let mut handover = Pending::default();
         assert!(handover.claimed(now, &[a, b, c, d], |address| address != d).is_empty());
         let mut lasts = |at, address| {
             handover.begin(at, address);
@@ -121,11 +121,11 @@ mod tests {
             handover.end(address);
             until - at
         };
-        assert_eq!(lasts(now + LONGEST / 2, a), SPOKEN, "the other has said so");
-        assert_eq!(lasts(now + LONGEST, b), LONGEST, "that was too long ago");
-        assert_eq!(lasts(now, d), LONGEST, "it was not announced here when it was claimed");
+        assert_eq!(lasts(now + CLAIM_WAIT / 2, a), CLAIM_LINGER, "the other has said so");
+        assert_eq!(lasts(now + CLAIM_WAIT, b), CLAIM_WAIT, "that was too long ago");
+        assert_eq!(lasts(now, d), CLAIM_WAIT, "it was not announced here when it was claimed");
         handover.end(c);
         handover.begin(now, c);
-        assert_eq!(handover.deadline(), Some(now + LONGEST), "it came back meanwhile");
+        assert_eq!(handover.deadline(), Some(now + CLAIM_WAIT), "it came back meanwhile");
     }
 }

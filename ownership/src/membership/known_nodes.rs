@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 use cluster::model::Node;
 
 /// After this time without being ready a node's speaker no longer counts, if it is silent as well.
-const NOT_READY: Duration = Duration::from_secs(60);
+const NOT_READY_TIME: Duration = Duration::from_secs(60);
 
 /// How old the list may be while pods are listed that were never met: whether they run decides who counts.
-const UNMET: Duration = Duration::from_secs(30);
+const UNMET_TIME: Duration = Duration::from_secs(30);
 
 /// Another speaker's pod, as the API lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,7 +67,7 @@ struct Runs {
 
 /// See the module's head.
 #[derive(Debug)]
-pub(crate) struct Register {
+pub(crate) struct KnownNodes {
     own: Arc<str>,
     /// Everybody who ever took part.
     seen: BTreeSet<Arc<str>>,
@@ -86,7 +86,7 @@ pub(crate) struct Register {
     looked: bool,
 }
 
-impl Register {
+impl KnownNodes {
     /// Nobody is known.
     pub(crate) fn new(own: Arc<str>) -> Self {
         Self {
@@ -128,7 +128,7 @@ impl Register {
     }
 
     /// Where other speakers' pods are.
-    pub(crate) fn take_list(&mut self, pods: &[Pod], listing: Listing) {
+    pub(crate) fn handle_list(&mut self, pods: &[Pod], listing: Listing) {
         self.pods.clear();
         for pod in pods {
             // While a node's pod is replaced there may be two: one that runs is enough.
@@ -190,13 +190,13 @@ impl Register {
     pub(crate) fn wants_list(&self, now: Instant) -> bool {
         let newer = |than: Instant| self.asked.is_none_or(|asked| asked < than);
         let not_ready = |name: &Arc<str>| {
-            self.not_ready.get(name).map(|since| *since + NOT_READY).filter(|at| *at <= now)
+            self.not_ready.get(name).map(|since| *since + NOT_READY_TIME).filter(|at| *at <= now)
         };
         let undecided = |name: &Arc<str>| {
             not_ready(name).is_some_and(newer) || self.dead.get(name).copied().is_some_and(newer)
         };
         let unmet = self.unmet().next().is_some();
-        let old = self.asked.is_none_or(|asked| now >= asked + UNMET);
+        let old = self.asked.is_none_or(|asked| now >= asked + UNMET_TIME);
         let grown = |runs: &Runs| runs.young_until.is_some_and(|at| at <= now && newer(at));
         let due = unmet && old || self.unmet().any(grown);
         self.has_api && (due || self.named().any(undecided))
@@ -204,9 +204,9 @@ impl Register {
 
     /// When [`Self::look`] or [`Self::wants_list`] has something new to say.
     pub(crate) fn deadline(&self, now: Instant) -> Option<Instant> {
-        let due = self.not_ready.values().map(|since| *since + NOT_READY);
+        let due = self.not_ready.values().map(|since| *since + NOT_READY_TIME);
         let grown = self.unmet().filter_map(|runs| runs.young_until);
-        let old = self.asked.filter(|_| self.unmet().next().is_some()).map(|at| at + UNMET);
+        let old = self.asked.filter(|_| self.unmet().next().is_some()).map(|at| at + UNMET_TIME);
         due.chain(grown).chain(old).filter(|at| *at > now).min()
     }
 
@@ -228,7 +228,9 @@ impl Register {
             let since = || {
                 let since = node.not_ready_since.filter(|_| first)?;
                 let seconds = i64::try_from(time / 1_000_000).ok()?.checked_sub(since)?;
-                now.checked_sub(Duration::from_secs(u64::try_from(seconds).ok()?).min(NOT_READY))
+                now.checked_sub(
+                    Duration::from_secs(u64::try_from(seconds).ok()?).min(NOT_READY_TIME),
+                )
             };
             if !self.not_ready.contains_key(name) {
                 self.not_ready.insert(Arc::clone(name), since().unwrap_or(now));
@@ -238,7 +240,7 @@ impl Register {
 
     /// While the API is away nobody knows whether the node is ready again: it has to have answered after the time was over.
     fn is_long_not_ready(&self, now: Instant, name: &str) -> bool {
-        let Some(due) = self.not_ready.get(name).map(|since| *since + NOT_READY) else {
+        let Some(due) = self.not_ready.get(name).map(|since| *since + NOT_READY_TIME) else {
             return false;
         };
         if self.has_api { self.asked.is_some_and(|asked| asked >= due) } else { now >= due }
@@ -283,149 +285,155 @@ mod tests {
     }
 
     /// "a", which has met "b" and "c".
-    fn register(now: Instant) -> Register {
-        let mut register = Register::new("a".into());
-        register.count(names(&["a", "b", "c"]).iter());
-        register.take_list(&pods(&["b", "c"]), Listing::Asked(now));
-        register
+    fn known_nodes(now: Instant) -> KnownNodes {
+        let mut known_nodes = KnownNodes::new("a".into());
+        known_nodes.count(names(&["a", "b", "c"]).iter());
+        known_nodes.handle_list(&pods(&["b", "c"]), Listing::Asked(now));
+        known_nodes
     }
 
     #[test]
     fn whoever_was_only_expected_is_gone_with_its_node() {
         let now = beginning();
-        let mut register = Register::new("a".into());
-        register.take_list(&pods(&["b", "c"]), Listing::Asked(now));
-        let judgement = register.look(now, TIME, &nodes(&["a", "b"], &[]));
+        let mut known_nodes = KnownNodes::new("a".into());
+        known_nodes.handle_list(&pods(&["b", "c"]), Listing::Asked(now));
+        let judgement = known_nodes.look(now, TIME, &nodes(&["a", "b"], &[]));
         assert_eq!(judgement, Judgement { gone: names(&["c"]), forgotten: names(&[]) });
     }
 
     #[test]
     fn who_starts_believes_the_api_since_when_a_node_is_not_ready() {
         let now = beginning();
-        let mut register = Register::new("a".into());
-        register.take_list(&pods(&["b", "c", "d"]), Listing::Asked(now));
+        let mut known_nodes = KnownNodes::new("a".into());
+        known_nodes.handle_list(&pods(&["b", "c", "d"]), Listing::Asked(now));
         let mut nodes = nodes(&["a"], &["b", "c", "d"]);
         let since = [("b", 3_600), ("c", 50)];
         for (name, ago) in since {
             nodes.get_mut(name).unwrap().not_ready_since = Some(1_700_000_000 - ago);
         }
-        assert_eq!(register.look(now, TIME, &nodes).gone, names(&["b"]));
+        assert_eq!(known_nodes.look(now, TIME, &nodes).gone, names(&["b"]));
         let later = now + SECOND * 10;
-        assert_eq!(register.deadline(now), Some(later));
-        assert!(register.wants_list(later) && !register.wants_list(now));
-        register.take_list(&pods(&["b", "c", "d"]), Listing::Asked(later));
-        assert_eq!(register.look(later, TIME, &nodes).gone, names(&["b", "c"]));
+        assert_eq!(known_nodes.deadline(now), Some(later));
+        assert!(known_nodes.wants_list(later) && !known_nodes.wants_list(now));
+        known_nodes.handle_list(&pods(&["b", "c", "d"]), Listing::Asked(later));
+        assert_eq!(known_nodes.look(later, TIME, &nodes).gone, names(&["b", "c"]));
         // What happens later is measured by the own clock: the other one may be wrong.
         nodes.get_mut("a").unwrap().ready = false;
         nodes.get_mut("a").unwrap().not_ready_since = Some(0);
-        register.take_list(&pods(&["a", "b", "c", "d"]), Listing::Asked(later + SECOND));
-        assert_eq!(register.look(later + SECOND, TIME, &nodes).gone, names(&["b", "c"]));
+        known_nodes.handle_list(&pods(&["a", "b", "c", "d"]), Listing::Asked(later + SECOND));
+        assert_eq!(known_nodes.look(later + SECOND, TIME, &nodes).gone, names(&["b", "c"]));
     }
 
     #[test]
     fn while_the_api_does_not_answer_nobody_is_gone_for_not_being_ready() {
         let now = beginning();
-        let mut register = register(now);
+        let mut known_nodes = known_nodes(now);
         let nodes = nodes(&["a", "b"], &["c"]);
-        register.look(now, TIME, &nodes);
+        known_nodes.look(now, TIME, &nodes);
         let later = now + SECOND * 120;
-        assert!(register.wants_list(later));
-        assert_eq!(register.look(later, TIME, &nodes).gone, names(&[]), "nobody has asked since");
-        register.take_list(&pods(&["b", "c"]), Listing::Unsettled);
-        assert_eq!(register.look(later, TIME, &nodes).gone, names(&[]));
-        register.take_list(&pods(&["b", "c"]), Listing::Asked(later));
-        assert_eq!(register.look(later, TIME, &nodes).gone, names(&["c"]));
-        assert!(!register.wants_list(later));
+        assert!(known_nodes.wants_list(later));
+        assert_eq!(
+            known_nodes.look(later, TIME, &nodes).gone,
+            names(&[]),
+            "nobody has asked since"
+        );
+        known_nodes.handle_list(&pods(&["b", "c"]), Listing::Unsettled);
+        assert_eq!(known_nodes.look(later, TIME, &nodes).gone, names(&[]));
+        known_nodes.handle_list(&pods(&["b", "c"]), Listing::Asked(later));
+        assert_eq!(known_nodes.look(later, TIME, &nodes).gone, names(&["c"]));
+        assert!(!known_nodes.wants_list(later));
         // It stays so when the API goes.
-        register.take_list(&pods(&["b", "c"]), Listing::Unsettled);
-        assert_eq!(register.look(later, TIME, &nodes).gone, names(&["c"]));
+        known_nodes.handle_list(&pods(&["b", "c"]), Listing::Unsettled);
+        assert_eq!(known_nodes.look(later, TIME, &nodes).gone, names(&["c"]));
     }
 
     #[test]
     fn without_an_api_the_own_clock_is_enough() {
         let now = beginning();
-        let mut register = register(now);
-        register.take_list(&pods(&[]), Listing::NoApi);
+        let mut known_nodes = known_nodes(now);
+        known_nodes.handle_list(&pods(&[]), Listing::NoApi);
         let nodes = nodes(&["a", "b"], &["c"]);
-        register.look(now, TIME, &nodes);
-        register.died(now, &"b".into());
-        let later = now + NOT_READY;
-        assert!(!register.wants_list(later));
-        assert_eq!(register.look(later, TIME, &nodes).gone, names(&["c"]));
+        known_nodes.look(now, TIME, &nodes);
+        known_nodes.died(now, &"b".into());
+        let later = now + NOT_READY_TIME;
+        assert!(!known_nodes.wants_list(later));
+        assert_eq!(known_nodes.look(later, TIME, &nodes).gone, names(&["c"]));
     }
 
     #[test]
     fn one_that_died_counts_until_a_later_list_has_no_pod_on_its_node() {
         let now = beginning();
-        let mut register = register(now);
+        let mut known_nodes = known_nodes(now);
         let nodes = nodes(&["a", "b", "c"], &[]);
-        register.count(names(&["a", "b"]).iter());
-        register.died(now + SECOND / 2, &"c".into());
-        assert!(register.wants_list(now + SECOND));
-        register.take_list(&pods(&["b"]), Listing::Asked(now));
-        assert_eq!(register.look(now, TIME, &nodes).gone, names(&[]), "asked before it died");
-        register.take_list(&pods(&["b", "c"]), Listing::Asked(now + SECOND));
-        assert_eq!(register.look(now, TIME, &nodes).gone, names(&[]), "its pod is there");
-        assert!(!register.wants_list(now + SECOND));
-        register.take_list(&pods(&["b"]), Listing::Asked(now + SECOND * 2));
-        assert_eq!(register.look(now, TIME, &nodes).gone, names(&["c"]));
-        register.take_list(&pods(&["b", "c"]), Listing::Asked(now + SECOND * 3));
-        assert_eq!(register.look(now, TIME, &nodes).gone, names(&[]), "there is a new one");
-        register.count(names(&["a", "b", "c"]).iter());
-        register.take_list(&pods(&["b"]), Listing::Asked(now + SECOND * 4));
-        assert_eq!(register.look(now, TIME, &nodes).gone, names(&[]), "it lives");
+        known_nodes.count(names(&["a", "b"]).iter());
+        known_nodes.died(now + SECOND / 2, &"c".into());
+        assert!(known_nodes.wants_list(now + SECOND));
+        known_nodes.handle_list(&pods(&["b"]), Listing::Asked(now));
+        assert_eq!(known_nodes.look(now, TIME, &nodes).gone, names(&[]), "asked before it died");
+        known_nodes.handle_list(&pods(&["b", "c"]), Listing::Asked(now + SECOND));
+        assert_eq!(known_nodes.look(now, TIME, &nodes).gone, names(&[]), "its pod is there");
+        assert!(!known_nodes.wants_list(now + SECOND));
+        known_nodes.handle_list(&pods(&["b"]), Listing::Asked(now + SECOND * 2));
+        assert_eq!(known_nodes.look(now, TIME, &nodes).gone, names(&["c"]));
+        known_nodes.handle_list(&pods(&["b", "c"]), Listing::Asked(now + SECOND * 3));
+        assert_eq!(known_nodes.look(now, TIME, &nodes).gone, names(&[]), "there is a new one");
+        known_nodes.count(names(&["a", "b", "c"]).iter());
+        known_nodes.handle_list(&pods(&["b"]), Listing::Asked(now + SECOND * 4));
+        assert_eq!(known_nodes.look(now, TIME, &nodes).gone, names(&[]), "it lives");
     }
 
     #[test]
     fn a_name_without_node_is_forgotten_when_it_is_no_member() {
         let now = beginning();
-        let mut register = register(now);
+        let mut known_nodes = known_nodes(now);
         let nodes = nodes(&["a", "b"], &[]);
-        assert_eq!(register.look(now, TIME, &nodes).gone, names(&["c"]), "it is still there");
-        register.count(names(&["a", "b"]).iter());
-        register.died(now, &"c".into());
-        register.take_list(&pods(&["b"]), Listing::Asked(now));
-        let judgement = register.look(now, TIME, &nodes);
+        assert_eq!(known_nodes.look(now, TIME, &nodes).gone, names(&["c"]), "it is still there");
+        known_nodes.count(names(&["a", "b"]).iter());
+        known_nodes.died(now, &"c".into());
+        known_nodes.handle_list(&pods(&["b"]), Listing::Asked(now));
+        let judgement = known_nodes.look(now, TIME, &nodes);
         assert_eq!(judgement, Judgement { gone: names(&[]), forgotten: names(&["c"]) });
-        assert!(register.dead.is_empty() && !register.seen.contains("c"));
-        assert_eq!(register.look(now, TIME, &nodes), Judgement::default(), "it is told once");
+        assert!(known_nodes.dead.is_empty() && !known_nodes.seen.contains("c"));
+        assert_eq!(known_nodes.look(now, TIME, &nodes), Judgement::default(), "it is told once");
     }
 
     #[test]
     fn a_pod_that_was_never_met_counts_while_it_runs_or_is_young() {
         let now = beginning();
-        let mut register = Register::new("a".into());
+        let mut known_nodes = KnownNodes::new("a".into());
         let until = now + SECOND * 20;
         let list = [pod("b", true, None), pod("c", false, None), pod("d", false, Some(until))];
-        register.take_list(&list, Listing::Asked(now));
-        assert_eq!(register.expected(), names(&["b", "d"]));
-        assert!(!register.wants_list(now) && register.deadline(now) == Some(until));
+        known_nodes.handle_list(&list, Listing::Asked(now));
+        assert_eq!(known_nodes.expected(), names(&["b", "d"]));
+        assert!(!known_nodes.wants_list(now) && known_nodes.deadline(now) == Some(until));
         // That it still does not run when it is no longer young the API has to say.
-        assert!(register.wants_list(until));
-        assert_eq!(register.expected(), names(&["b", "d"]));
-        register.take_list(&list, Listing::Unsettled);
-        assert_eq!(register.expected(), names(&["b", "d"]));
-        register.take_list(&list, Listing::Asked(until));
-        assert_eq!(register.expected(), names(&["b"]));
+        assert!(known_nodes.wants_list(until));
+        assert_eq!(known_nodes.expected(), names(&["b", "d"]));
+        known_nodes.handle_list(&list, Listing::Unsettled);
+        assert_eq!(known_nodes.expected(), names(&["b", "d"]));
+        known_nodes.handle_list(&list, Listing::Asked(until));
+        assert_eq!(known_nodes.expected(), names(&["b"]));
         // Whether they run is looked at again.
-        assert!(!register.wants_list(until + UNMET - SECOND));
-        assert!(register.wants_list(until + UNMET));
-        register.count(names(&["a", "b", "c", "d"]).iter());
-        register.count(names(&["a"]).iter());
-        assert_eq!(register.expected(), names(&["b", "c", "d"]), "they were met");
-        assert!(!register.wants_list(until + UNMET) && register.deadline(until).is_none());
+        assert!(!known_nodes.wants_list(until + UNMET_TIME - SECOND));
+        assert!(known_nodes.wants_list(until + UNMET_TIME));
+        known_nodes.count(names(&["a", "b", "c", "d"]).iter());
+        known_nodes.count(names(&["a"]).iter());
+        assert_eq!(known_nodes.expected(), names(&["b", "c", "d"]), "they were met");
+        assert!(
+            !known_nodes.wants_list(until + UNMET_TIME) && known_nodes.deadline(until).is_none()
+        );
     }
 
     #[test]
     fn of_two_pods_of_a_node_one_that_runs_is_enough() {
         let now = beginning();
-        let mut register = Register::new("a".into());
+        let mut known_nodes = KnownNodes::new("a".into());
         for list in [
             [pod("b", true, None), pod("b", false, None)],
             [pod("b", false, None), pod("b", true, None)],
         ] {
-            register.take_list(&list, Listing::Asked(now));
-            assert_eq!(register.expected(), names(&["b"]));
+            known_nodes.handle_list(&list, Listing::Asked(now));
+            assert_eq!(known_nodes.expected(), names(&["b"]));
         }
     }
 }

@@ -8,11 +8,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How long speakers that were listed may take to answer; as long as a start waits for the ring.
-const ANSWER: Duration = Duration::from_secs(2);
+const ANSWER_WAIT: Duration = Duration::from_secs(2);
 
 /// See the module's head.
 #[derive(Debug, Default)]
-pub struct Blockage {
+pub struct PortCheck {
     /// Since when speakers are listed and none answers.
     since: Option<Instant>,
     blocked: bool,
@@ -24,7 +24,7 @@ pub struct Blockage {
 
 /// What has changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Blocked {
+pub enum PortChange {
     /// Speakers are listed, and none answers.
     Everybody,
     /// Those answer over TCP only, now; it may be nobody.
@@ -35,7 +35,7 @@ pub enum Blocked {
     Nobody,
 }
 
-impl Blockage {
+impl PortCheck {
     /// How it is now: whether this speaker has the standing to announce, how many others answer, whether others are `listed`, and whether it was
     /// `awaited` already that they answer.
     pub fn look(
@@ -45,37 +45,37 @@ impl Blockage {
         others: usize,
         listed: bool,
         awaited: bool,
-    ) -> Option<Blocked> {
+    ) -> Option<PortChange> {
         if others > 0 || !listed {
             self.since = None;
             let opens = others > 0 && std::mem::take(&mut self.blocked);
-            return opens.then_some(Blocked::Nobody);
+            return opens.then_some(PortChange::Nobody);
         }
         let since = *self.since.get_or_insert(now);
-        let late = awaited || now >= since + ANSWER;
+        let late = awaited || now >= since + ANSWER_WAIT;
         if self.blocked || !speaks || !late {
             return None;
         }
         self.blocked = true;
-        Some(Blocked::Everybody)
+        Some(PortChange::Everybody)
     }
 
     /// These answer over TCP only.
-    pub fn set_unheard(&mut self, names: &BTreeSet<Arc<str>>) -> Option<Blocked> {
+    pub fn set_unheard(&mut self, names: &BTreeSet<Arc<str>>) -> Option<PortChange> {
         if self.unheard == *names {
             return None;
         }
         self.unheard.clone_from(names);
-        Some(Blocked::Some(names.clone()))
+        Some(PortChange::Some(names.clone()))
     }
 
     /// What these send no key here opens.
-    pub fn set_other_key(&mut self, addresses: BTreeSet<IpAddr>) -> Option<Blocked> {
+    pub fn set_other_key(&mut self, addresses: BTreeSet<IpAddr>) -> Option<PortChange> {
         if self.other_key == addresses {
             return None;
         }
         self.other_key.clone_from(&addresses);
-        Some(Blocked::OtherKey(addresses))
+        Some(PortChange::OtherKey(addresses))
     }
 
     /// Whether any that are listed have another key.
@@ -103,47 +103,53 @@ mod tests {
     #[test]
     fn a_list_that_comes_after_the_wait_is_looked_at_too() {
         let now = beginning();
-        let mut blockage = Blockage::default();
-        assert_eq!(blockage.look(now, true, 0, false, true), None, "nobody is listed yet");
-        assert_eq!(blockage.look(now, true, 0, true, false), None, "they get time to answer");
-        let later = now + ANSWER;
-        assert_eq!(blockage.look(later, true, 0, true, false), Some(Blocked::Everybody));
-        assert!(blockage.is_blocked());
-        assert_eq!(blockage.look(later, true, 0, true, false), None, "it is told once");
-        assert_eq!(blockage.look(later, true, 1, true, false), Some(Blocked::Nobody));
-        assert!(!blockage.is_blocked());
-        assert_eq!(blockage.look(later, true, 0, true, false), None, "they get time again");
+        let mut port_check = PortCheck::default();
+        assert_eq!(port_check.look(now, true, 0, false, true), None, "nobody is listed yet");
+        assert_eq!(port_check.look(now, true, 0, true, false), None, "they get time to answer");
+        let later = now + ANSWER_WAIT;
+        assert_eq!(port_check.look(later, true, 0, true, false), Some(PortChange::Everybody));
+        assert!(port_check.is_blocked());
+        assert_eq!(port_check.look(later, true, 0, true, false), None, "it is told once");
+        assert_eq!(port_check.look(later, true, 1, true, false), Some(PortChange::Nobody));
+        assert!(!port_check.is_blocked());
+        assert_eq!(port_check.look(later, true, 0, true, false), None, "they get time again");
     }
 
     #[test]
     fn at_the_end_of_the_wait_it_is_told_at_once_and_never_of_one_that_is_silent() {
         let now = beginning();
-        let mut blockage = Blockage::default();
-        assert_eq!(blockage.look(now, false, 0, true, true), None);
-        assert_eq!(blockage.look(now, true, 0, true, true), Some(Blocked::Everybody));
+        let mut port_check = PortCheck::default();
+        assert_eq!(port_check.look(now, false, 0, true, true), None);
+        assert_eq!(port_check.look(now, true, 0, true, true), Some(PortChange::Everybody));
     }
 
     #[test]
     fn those_that_have_another_key_are_told_when_they_are_others() {
-        let mut blockage = Blockage::default();
+        let mut port_check = PortCheck::default();
         let some: BTreeSet<IpAddr> = ["192.0.2.1".parse().unwrap()].into();
-        assert_eq!(blockage.set_other_key(BTreeSet::new()), None);
-        assert_eq!(blockage.set_other_key(some.clone()), Some(Blocked::OtherKey(some.clone())));
-        assert!(blockage.has_other_key() && !blockage.is_blocked());
-        assert_eq!(blockage.set_other_key(some), None);
+        assert_eq!(port_check.set_other_key(BTreeSet::new()), None);
+        assert_eq!(
+            port_check.set_other_key(some.clone()),
+            Some(PortChange::OtherKey(some.clone()))
+        );
+        assert!(port_check.has_other_key() && !port_check.is_blocked());
+        assert_eq!(port_check.set_other_key(some), None);
         let nobody = BTreeSet::new();
-        assert_eq!(blockage.set_other_key(nobody.clone()), Some(Blocked::OtherKey(nobody)));
+        assert_eq!(port_check.set_other_key(nobody.clone()), Some(PortChange::OtherKey(nobody)));
     }
 
     #[test]
     fn those_that_answer_over_tcp_only_are_told_when_they_are_others() {
-        let mut blockage = Blockage::default();
+        let mut port_check = PortCheck::default();
         let some: BTreeSet<Arc<str>> = ["b".into()].into();
-        assert_eq!(blockage.set_unheard(&BTreeSet::new()), None);
-        assert_eq!(blockage.set_unheard(&some), Some(Blocked::Some(some.clone())));
-        assert!(blockage.is_blocked());
-        assert_eq!(blockage.set_unheard(&some), None);
-        assert_eq!(blockage.set_unheard(&BTreeSet::new()), Some(Blocked::Some(BTreeSet::new())));
-        assert!(!blockage.is_blocked());
+        assert_eq!(port_check.set_unheard(&BTreeSet::new()), None);
+        assert_eq!(port_check.set_unheard(&some), Some(PortChange::Some(some.clone())));
+        assert!(port_check.is_blocked());
+        assert_eq!(port_check.set_unheard(&some), None);
+        assert_eq!(
+            port_check.set_unheard(&BTreeSet::new()),
+            Some(PortChange::Some(BTreeSet::new()))
+        );
+        assert!(!port_check.is_blocked());
     }
 }

@@ -9,40 +9,40 @@ use std::time::{Duration, Instant};
 
 use members::{Standing, State};
 
-use super::known_nodes::Register;
+use super::known_nodes::KnownNodes;
 use crate::members::{Member, Members};
-use crate::wire::metadata::Facts;
+use crate::wire::metadata::NodeMetadata;
 
 /// How long the addresses of those that died are tried again.
-const LOST: Duration = Duration::from_secs(300);
+const REJOIN_TIME: Duration = Duration::from_secs(300);
 /// How often they are.
-const REJOIN: Duration = Duration::from_secs(2);
+const REJOIN_INTERVAL: Duration = Duration::from_secs(2);
 
 /// See the module's head.
 #[derive(Debug)]
-pub struct Attendance {
+pub struct MembershipView {
     node: Arc<str>,
-    facts: Facts,
+    metadata: NodeMetadata,
     /// What others said of themselves directly, which is newer than their metadata.
-    told: BTreeMap<Arc<str>, Facts>,
+    told: BTreeMap<Arc<str>, NodeMetadata>,
     members: Members,
     standing: Standing,
     /// This node may speak again, and has not looked at everything since.
     resuming: bool,
-    register: Register,
+    known_nodes: KnownNodes,
     /// Where those were that died, and since when.
     lost: BTreeMap<SocketAddr, Instant>,
     next_join: Option<Instant>,
 }
 
-impl Attendance {
+impl MembershipView {
     /// Without a ring: every known node counts as running a speaker.
     #[must_use]
     pub fn disabled(node: Arc<str>) -> Self {
         Self {
-            register: Register::new(Arc::clone(&node)),
+            known_nodes: KnownNodes::new(Arc::clone(&node)),
             node,
-            facts: Facts::default(),
+            metadata: NodeMetadata::default(),
             told: BTreeMap::new(),
             members: Members::Disabled,
             standing: Standing::Confirmed,
@@ -54,11 +54,11 @@ impl Attendance {
 
     /// In a ring, of which nobody else is known yet. With `alone` there is nobody to wait for.
     #[must_use]
-    pub fn new(node: Arc<str>, facts: Facts, alone: bool) -> Self {
+    pub fn new(node: Arc<str>, metadata: NodeMetadata, alone: bool) -> Self {
         let standing = if alone { Standing::Confirmed } else { Standing::Starting };
-        let mut attendance = Self { facts, standing, ..Self::disabled(node) };
-        attendance.members = attendance.counted(BTreeMap::new());
-        attendance
+        let mut view = Self { metadata, standing, ..Self::disabled(node) };
+        view.members = view.counted(BTreeMap::new());
+        view
     }
 
     /// Who takes part.
@@ -69,8 +69,8 @@ impl Attendance {
 
     /// What this speaker says of itself.
     #[must_use]
-    pub fn facts(&self) -> &Facts {
-        &self.facts
+    pub fn metadata(&self) -> &NodeMetadata {
+        &self.metadata
     }
 
     /// Whether this node may speak, and why not.
@@ -98,18 +98,18 @@ impl Attendance {
 
     /// Everybody who ever took part.
     pub fn seen(&self) -> impl Iterator<Item = &Arc<str>> {
-        self.register.seen()
+        self.known_nodes.seen()
     }
 
     /// Who counts although silent.
-    pub(crate) fn register(&mut self) -> &mut Register {
-        &mut self.register
+    pub(crate) fn known_nodes(&mut self) -> &mut KnownNodes {
+        &mut self.known_nodes
     }
 
-    /// As [`Register::wants_list`].
+    /// As [`KnownNodes::wants_list`].
     #[must_use]
     pub fn wants_list(&self, now: Instant) -> bool {
-        self.register.wants_list(now)
+        self.known_nodes.wants_list(now)
     }
 
     /// How many others take part.
@@ -122,22 +122,22 @@ impl Attendance {
     }
 
     /// Whether this node may speak is another. To be told after the members as they were then.
-    pub fn take_standing(&mut self, standing: Standing) {
+    pub fn set_standing(&mut self, standing: Standing) {
         self.standing = standing;
         self.resuming = standing.speaks();
     }
 
     /// What another speaker says of itself directly; then the members are to be counted.
-    pub fn take_facts(&mut self, from: Arc<str>, facts: Facts) {
-        let newer = |known: &Facts| facts.generation >= known.generation;
+    pub fn handle_metadata(&mut self, from: Arc<str>, metadata: NodeMetadata) {
+        let newer = |known: &NodeMetadata| metadata.generation >= known.generation;
         if self.told.get(&from).is_none_or(newer) {
-            self.told.insert(from, facts);
+            self.told.insert(from, metadata);
         }
     }
 
     /// What this speaker says of itself from now.
-    pub fn set_facts(&mut self, facts: Facts) {
-        self.facts = facts;
+    pub fn set_metadata(&mut self, metadata: NodeMetadata) {
+        self.metadata = metadata;
         let own = self.own();
         if let Members::Alive(members) = &mut self.members {
             members.insert(Arc::clone(&self.node), own);
@@ -146,7 +146,7 @@ impl Attendance {
 
     /// This node in its own books: what it would announce is decided also while it is not to speak.
     fn own(&self) -> Member {
-        Member::Ferrolb(Facts { silent: false, ..self.facts.clone() })
+        Member::Ferrolb(NodeMetadata { silent: false, ..self.metadata.clone() })
     }
 
     /// Counts the members of the ring anew; whether they are others, or say something else of themselves.
@@ -164,18 +164,18 @@ impl Attendance {
                 }
                 State::Left => {
                     self.lost.remove(&member.address);
-                    self.register.left(&member.name);
+                    self.known_nodes.left(&member.name);
                 }
                 State::Dead => {
                     self.lost.entry(member.address).or_insert(now);
-                    self.register.died(now, &member.name);
+                    self.known_nodes.died(now, &member.name);
                 }
             }
         }
         if !self.lost.is_empty() {
             self.next_join.get_or_insert(now);
         }
-        self.register.count(counted.keys());
+        self.known_nodes.count(counted.keys());
         self.told.retain(|name, _| counted.contains_key(name));
         let members = self.counted(counted);
         let changed = members != self.members;
@@ -188,30 +188,30 @@ impl Attendance {
         if self.next_join.is_none_or(|at| now < at) {
             return Vec::new();
         }
-        self.lost.retain(|_, since| now < *since + LOST);
-        self.next_join = (!self.lost.is_empty()).then(|| now + REJOIN);
+        self.lost.retain(|_, since| now < *since + REJOIN_TIME);
+        self.next_join = (!self.lost.is_empty()).then(|| now + REJOIN_INTERVAL);
         self.lost.keys().copied().collect()
     }
 
-    /// When [`Self::rejoin`] or [`Register::look`] has something to say.
+    /// When [`Self::rejoin`] or [`KnownNodes::look`] has something to say.
     #[must_use]
     pub fn deadline(&self, now: Instant) -> Option<Instant> {
-        self.register.deadline(now).into_iter().chain(self.next_join).min()
+        self.known_nodes.deadline(now).into_iter().chain(self.next_join).min()
     }
 
     fn counted(&self, mut counted: BTreeMap<Arc<str>, Member>) -> Members {
         for (name, member) in &mut counted {
-            if let (Member::Ferrolb(facts), Some(told)) = (member, self.told.get(name))
-                && told.generation > facts.generation
+            if let (Member::Ferrolb(metadata), Some(told)) = (member, self.told.get(name))
+                && told.generation > metadata.generation
             {
-                facts.clone_from(told);
+                metadata.clone_from(told);
             }
         }
         if counted.values().any(|member| matches!(member, Member::MetalLb)) {
             // MetalLB's speakers know nothing of it; beside them every election is theirs.
             for member in counted.values_mut() {
-                if let Member::Ferrolb(facts) = member {
-                    facts.silent = false;
+                if let Member::Ferrolb(metadata) = member {
+                    metadata.silent = false;
                 }
             }
         }

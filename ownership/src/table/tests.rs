@@ -15,37 +15,41 @@ fn beginning() -> Instant {
 }
 
 /// Passes on what one says to the other.
-fn hear(now: Instant, hearer: &mut Holdings, from: &str, told: &[Told]) {
+fn hear(now: Instant, hearer: &mut OwnershipTable, from: &str, told: &[PeerMessage]) {
     for told in told {
         match told {
-            Told::Held(held) => hearer.take_list(now, from, held),
-            Told::Changed(changed) => hearer.take_change(now, from, changed),
-            Told::Rival { address, term, node } => hearer.take_rival(now, *address, *term, node),
-            Told::Facts(_) | Told::Claims(_) | Told::Question => panic!("{told:?}"),
+            PeerMessage::OwnedSnapshot(held) => hearer.handle_snapshot(now, from, held),
+            PeerMessage::OwnedDelta(changed) => hearer.handle_delta(now, from, changed),
+            PeerMessage::ConflictReport { address, term, node } => {
+                hearer.handle_conflict_report(now, *address, *term, node)
+            }
+            PeerMessage::Metadata(_) | PeerMessage::TookOver(_) | PeerMessage::SyncRequest => {
+                panic!("{told:?}")
+            }
         }
     }
 }
 
-fn change(holdings: &mut Holdings, gained: &[u8], lost: &[u8]) -> Vec<Told> {
-    holdings.change(gained.iter().map(|it| ip(*it)), lost.iter().map(|it| ip(*it)))
+fn change(table: &mut OwnershipTable, gained: &[u8], lost: &[u8]) -> Vec<PeerMessage> {
+    table.change(gained.iter().map(|it| ip(*it)), lost.iter().map(|it| ip(*it)))
 }
 
-fn held(holdings: &Holdings, address: IpAddr) -> Vec<(Term, &str)> {
-    holdings.holders(address).map(|(term, name)| (term, &**name)).collect()
+fn held(table: &OwnershipTable, address: IpAddr) -> Vec<(Term, &str)> {
+    table.holders(address).map(|(term, name)| (term, &**name)).collect()
 }
 
 #[test]
 fn what_another_holds_is_known_by_list_and_steps() {
     let now = beginning();
-    let (mut a, mut b) = (Holdings::new(1_000), Holdings::new(2_000));
+    let (mut a, mut b) = (OwnershipTable::new(1_000), OwnershipTable::new(2_000));
     let others = [name("a")];
     b.attend(now, others.iter());
     assert_eq!(b.unknown(), Some(&name("a")), "it has said nothing yet");
     assert!(b.questions(now).is_empty(), "it may be under way");
-    assert_eq!(b.questions(now + UNDER_WAY), [name("a")]);
-    assert!(b.questions(now + UNDER_WAY).is_empty());
-    assert_eq!(b.questions(now + UNDER_WAY + AGAIN), [name("a")]);
-    assert!(!b.is_behind(now) && b.is_behind(now + PATIENCE));
+    assert_eq!(b.questions(now + DELIVERY_TIME), [name("a")]);
+    assert!(b.questions(now + DELIVERY_TIME).is_empty());
+    assert_eq!(b.questions(now + DELIVERY_TIME + SYNC_REQUEST_INTERVAL), [name("a")]);
+    assert!(!b.is_behind(now) && b.is_behind(now + SYNC_TIME));
 
     change(&mut a, &(0..=255).collect::<Vec<u8>>(), &[]);
     let list = a.list();
@@ -53,12 +57,12 @@ fn what_another_holds_is_known_by_list_and_steps() {
     hear(now, &mut b, "a", &list[1..]);
     assert_eq!(b.unknown(), Some(&name("a")), "a part is missing");
     hear(now, &mut b, "a", &list);
-    b.take_mark(now, &name("a"), a.mark());
+    b.handle_mark(now, &name("a"), a.mark());
     assert_eq!((b.unknown(), held(&b, ip(7))), (None, vec![(1, "a")]));
     assert_eq!(b.take_changes(), ((0..=255).map(ip).collect(), true));
 
     let steps = change(&mut a, &[], &[7, 8]);
-    b.take_mark(now, &name("a"), a.mark());
+    b.handle_mark(now, &name("a"), a.mark());
     assert!(b.unknown().is_some(), "the mark came before the step");
     hear(now, &mut b, "a", &steps);
     assert_eq!((b.unknown(), held(&b, ip(7)).len()), (None, 0));
@@ -68,7 +72,7 @@ fn what_another_holds_is_known_by_list_and_steps() {
     change(&mut a, &[7], &[]);
     let steps = change(&mut a, &[], &[9]);
     hear(now, &mut b, "a", &steps);
-    b.take_mark(now, &name("a"), a.mark());
+    b.handle_mark(now, &name("a"), a.mark());
     assert_eq!((b.unknown(), held(&b, ip(9))), (Some(&name("a")), vec![(1, "a")]));
     hear(now, &mut b, "a", &a.list());
     assert_eq!((b.unknown(), held(&b, ip(9)).len(), held(&b, ip(7))), (None, 0, vec![(2, "a")]));
@@ -77,11 +81,11 @@ fn what_another_holds_is_known_by_list_and_steps() {
 #[test]
 fn what_a_heartbeat_said_of_one_that_did_not_speak_is_not_forgotten() {
     let now = beginning();
-    let (mut a, mut b) = (Holdings::new(1_000), Holdings::new(2_000));
+    let (mut a, mut b) = (OwnershipTable::new(1_000), OwnershipTable::new(2_000));
     change(&mut a, &[1], &[]);
     let old = a.list();
     change(&mut a, &[], &[1]);
-    b.take_mark(now, &name("a"), a.mark());
+    b.handle_mark(now, &name("a"), a.mark());
     b.attend(now, [name("a")].iter());
     hear(now, &mut b, "a", &old);
     assert_eq!(b.unknown(), Some(&name("a")), "the list was longer under way than the step");
@@ -95,7 +99,7 @@ fn what_a_heartbeat_said_of_one_that_did_not_speak_is_not_forgotten() {
 #[test]
 fn whoever_takes_over_is_in_a_higher_term() {
     let now = beginning();
-    let (mut a, mut b) = (Holdings::new(1_000), Holdings::new(2_000));
+    let (mut a, mut b) = (OwnershipTable::new(1_000), OwnershipTable::new(2_000));
     change(&mut a, &[1], &[]);
     b.attend(now, [name("a")].iter());
     hear(now, &mut b, "a", &a.list());
@@ -107,28 +111,28 @@ fn whoever_takes_over_is_in_a_higher_term() {
 #[test]
 fn a_digest_that_differs_is_noticed() {
     let now = beginning();
-    let (mut a, mut b) = (Holdings::new(1_000), Holdings::new(2_000));
+    let (mut a, mut b) = (OwnershipTable::new(1_000), OwnershipTable::new(2_000));
     b.attend(now, [name("a")].iter());
     hear(now, &mut b, "a", &a.list());
     change(&mut a, &[1], &[]);
     let mut list = a.list();
-    if let Some(Told::Held(held)) = list.first_mut() {
+    if let Some(PeerMessage::OwnedSnapshot(held)) = list.first_mut() {
         held.addresses = vec![(ip(2), 1)];
     }
     hear(now, &mut b, "a", &list);
     assert_eq!(b.unknown(), None);
-    b.take_mark(now, &name("a"), a.mark());
+    b.handle_mark(now, &name("a"), a.mark());
     assert_eq!(b.unknown(), Some(&name("a")));
     // An older mark, which was longer under way, changes nothing.
     hear(now, &mut b, "a", &a.list());
-    b.take_mark(now, &name("a"), Holdings::new(900).mark());
+    b.handle_mark(now, &name("a"), OwnershipTable::new(900).mark());
     assert_eq!((b.unknown(), held(&b, ip(1))), (None, vec![(1, "a")]));
 }
 
 #[test]
 fn nothing_is_kept_of_those_that_do_not_speak() {
     let now = beginning();
-    let (mut a, mut b) = (Holdings::new(1_000), Holdings::new(2_000));
+    let (mut a, mut b) = (OwnershipTable::new(1_000), OwnershipTable::new(2_000));
     change(&mut a, &[1], &[]);
     b.attend(now, [name("a")].iter());
     hear(now, &mut b, "a", &a.list());
@@ -145,12 +149,12 @@ fn nothing_is_kept_of_those_that_do_not_speak() {
 
 #[test]
 fn nothing_is_told_of_what_stays() {
-    let mut a = Holdings::new(1_000);
+    let mut a = OwnershipTable::new(1_000);
     assert_eq!(change(&mut a, &[1], &[2]).len(), 1);
     let mark = a.mark();
     assert!(change(&mut a, &[1], &[2]).is_empty());
     assert_eq!(a.mark(), mark);
-    let mut b = Holdings::new(3_000);
+    let mut b = OwnershipTable::new(3_000);
     change(&mut b, &[2], &[]);
     change(&mut b, &[1], &[]);
     change(&mut a, &[2], &[]);
@@ -162,7 +166,7 @@ fn nothing_is_told_of_what_stays() {
 #[test]
 fn a_third_tells_those_that_do_not_hear_one_another() {
     let now = beginning();
-    let [mut a, mut b, mut third] = [1_000, 2_000, 3_000].map(Holdings::new);
+    let [mut a, mut b, mut third] = [1_000, 2_000, 3_000].map(OwnershipTable::new);
     change(&mut a, &[1], &[]);
     for _ in 0..2 {
         change(&mut b, &[1], &[]);
@@ -175,10 +179,10 @@ fn a_third_tells_those_that_do_not_hear_one_another() {
     hear(now, &mut third, "a", &from_a);
     hear(now, &mut third, "b", &from_b);
     assert!(third.disputes(now).is_empty(), "it may be passing");
-    let told = third.disputes(now + DISPUTE);
-    let rival = Told::Rival { address: ip(1), term: 3, node: name("b") };
+    let told = third.disputes(now + CONFLICT_TIME);
+    let rival = PeerMessage::ConflictReport { address: ip(1), term: 3, node: name("b") };
     assert_eq!(told, [(name("a"), rival.clone())]);
-    assert!(third.disputes(now + DISPUTE).is_empty());
+    assert!(third.disputes(now + CONFLICT_TIME).is_empty());
     hear(now, &mut a, "third", &[rival]);
     assert_eq!(held(&a, ip(1)), [(3, "b")]);
     // What the other says itself is newer.
@@ -186,34 +190,39 @@ fn a_third_tells_those_that_do_not_hear_one_another() {
     hear(now, &mut a, "b", &b.list());
     assert!(held(&a, ip(1)).is_empty());
     hear(now, &mut third, "b", &b.list());
-    assert!(third.disputes(now + AGAIN * 3).is_empty());
+    assert!(third.disputes(now + SYNC_REQUEST_INTERVAL * 3).is_empty());
 }
 
 #[test]
 fn what_a_third_tells_too_late_is_void_once_the_other_is_heard() {
     let now = beginning();
     for by_mark in [true, false] {
-        let (mut a, mut b) = (Holdings::new(1_000), Holdings::new(2_000));
+        let (mut a, mut b) = (OwnershipTable::new(1_000), OwnershipTable::new(2_000));
         a.attend(now, [name("b")].iter());
         change(&mut a, &[1], &[]);
         change(&mut b, &[1], &[]);
         change(&mut b, &[], &[1]);
         hear(now, &mut a, "b", &b.list());
         // It was true when it was sent.
-        hear(now, &mut a, "third", &[Told::Rival { address: ip(1), term: 3, node: name("b") }]);
+        hear(
+            now,
+            &mut a,
+            "third",
+            &[PeerMessage::ConflictReport { address: ip(1), term: 3, node: name("b") }],
+        );
         assert_eq!(held(&a, ip(1)), [(3, "b")]);
         a.reconsider(now);
         a.take_changes();
         if by_mark {
-            a.take_mark(now, &name("b"), b.mark());
+            a.handle_mark(now, &name("b"), b.mark());
         } else {
             // No heartbeat comes from there.
             assert!(a.questions(now).is_empty());
-            assert_eq!(a.deadline(now), Some(now + AGAIN));
-            assert_eq!(a.questions(now + AGAIN), [name("b")]);
-            assert!(a.questions(now + AGAIN).is_empty());
+            assert_eq!(a.deadline(now), Some(now + SYNC_REQUEST_INTERVAL));
+            assert_eq!(a.questions(now + SYNC_REQUEST_INTERVAL), [name("b")]);
+            assert!(a.questions(now + SYNC_REQUEST_INTERVAL).is_empty());
             hear(now, &mut a, "b", &b.list());
-            assert!(a.questions(now + AGAIN + HEARSAY).is_empty());
+            assert!(a.questions(now + SYNC_REQUEST_INTERVAL + HEARSAY_INTERVAL).is_empty());
         }
         assert!(held(&a, ip(1)).is_empty());
         assert!(a.take_changes().0.contains(&ip(1)), "it is decided again");
@@ -227,13 +236,18 @@ fn many(count: u32) -> Vec<(IpAddr, Term)> {
 #[test]
 fn a_part_is_taken_once() {
     let now = beginning();
-    let mut b = Holdings::new(2_000);
+    let mut b = OwnershipTable::new(2_000);
     b.attend(now, [name("a")].iter());
-    let part = |part, last| Held { generation: 7, part, parts: 2, addresses: vec![(ip(last), 1)] };
+    let part = |part, last| OwnedSnapshot {
+        generation: 7,
+        part,
+        parts: 2,
+        addresses: vec![(ip(last), 1)],
+    };
     for last in 1..200 {
-        b.take_list(now, "a", &part(0, last));
+        b.handle_snapshot(now, "a", &part(0, last));
     }
-    b.take_list(now, "a", &part(1, 250));
+    b.handle_snapshot(now, "a", &part(1, 250));
     assert_eq!((b.unknown(), b.counts().next()), (None, Some((&name("a"), 2))));
     assert_eq!(held(&b, ip(1)), [(1, "a")]);
     assert!(held(&b, ip(2)).is_empty());
@@ -242,27 +256,27 @@ fn a_part_is_taken_once() {
 #[test]
 fn of_one_that_says_too_much_it_is_unknown_what_it_holds() {
     let now = beginning();
-    let most = u32::try_from(ADDRESSES).unwrap();
+    let most = u32::try_from(ADDRESS_LIMIT).unwrap();
     for (count, known) in [(most, true), (most + 1, false)] {
-        let mut b = Holdings::new(2_000);
+        let mut b = OwnershipTable::new(2_000);
         b.attend(now, [name("a")].iter());
-        for part in Held::split(7, &many(count)) {
-            b.take_list(now, "a", &part);
+        for part in OwnedSnapshot::split(7, &many(count)) {
+            b.handle_snapshot(now, "a", &part);
         }
         assert_eq!(b.unknown().is_none(), known, "{count}");
-        let kept = if known { ADDRESSES } else { 0 };
+        let kept = if known { ADDRESS_LIMIT } else { 0 };
         assert_eq!((b.counts().next(), b.terms.len()), (Some((&name("a"), kept)), kept));
         if known {
             // One step more.
-            let step = Changed {
+            let step = OwnedDelta {
                 generation: 8,
                 gained: vec![("fd00::1".parse().unwrap(), 1)],
                 lost: vec![],
             };
             let _ = b.take_changes();
-            b.take_change(now, "a", &step);
+            b.handle_delta(now, "a", &step);
             assert_eq!((b.unknown(), b.counts().next()), (Some(&name("a")), Some((&name("a"), 0))));
-            assert_eq!(b.take_changes().0.len(), ADDRESSES + 1);
+            assert_eq!(b.take_changes().0.len(), ADDRESS_LIMIT + 1);
         }
     }
 }
@@ -270,7 +284,7 @@ fn of_one_that_says_too_much_it_is_unknown_what_it_holds() {
 #[test]
 fn terms_of_addresses_that_nobody_has_are_forgotten() {
     let now = beginning();
-    let (mut a, mut b) = (Holdings::new(1_000), Holdings::new(2_000));
+    let (mut a, mut b) = (OwnershipTable::new(1_000), OwnershipTable::new(2_000));
     b.attend(now, [name("a")].iter());
     hear(now, &mut b, "a", &a.list());
     change(&mut b, &[1], &[]);
@@ -281,7 +295,7 @@ fn terms_of_addresses_that_nobody_has_are_forgotten() {
         hear(now, &mut b, "a", &steps);
         b.forget(|| [ip(3)].into());
         a.forget(BTreeSet::new);
-        assert!(b.terms.len() <= FORGOTTEN + 10 && a.terms.len() <= FORGOTTEN + 10);
+        assert!(b.terms.len() <= FORGET_LIMIT + 10 && a.terms.len() <= FORGET_LIMIT + 10);
     }
     change(&mut a, &[3], &[]);
     let steps = change(&mut a, &[], &[3]);
@@ -298,7 +312,7 @@ fn terms_of_addresses_that_nobody_has_are_forgotten() {
 #[test]
 fn what_nobody_holds_is_decided_again_when_this_speaker_holds_less() {
     let now = beginning();
-    let mut a = Holdings::new(1_000);
+    let mut a = OwnershipTable::new(1_000);
     change(&mut a, &[1, 2], &[]);
     a.reconsider(now);
     a.take_changes();
@@ -315,7 +329,7 @@ fn what_nobody_holds_is_decided_again_when_this_speaker_holds_less() {
 #[test]
 fn what_nobody_takes_is_kept_by_whoever_gave_it_away() {
     let now = beginning();
-    let (mut a, mut b) = (Holdings::new(1_000), Holdings::new(2_000));
+    let (mut a, mut b) = (OwnershipTable::new(1_000), OwnershipTable::new(2_000));
     a.attend(now, [name("b")].iter());
     hear(now, &mut a, "b", &b.list());
     change(&mut a, &[1, 2], &[1, 2]);
@@ -323,12 +337,12 @@ fn what_nobody_takes_is_kept_by_whoever_gave_it_away() {
     hear(now, &mut a, "b", &steps);
     a.take_changes();
     a.note_unclaimed(now, &[ip(1), ip(2)]);
-    assert!(a.is_unwanted(ip(1)) && !a.is_unwanted(ip(2)), "b has taken the other");
+    assert!(a.is_handoff_refused(ip(1)) && !a.is_handoff_refused(ip(2)), "b has taken the other");
     assert_eq!(a.take_changes().0, BTreeSet::from([ip(1)]), "it is to be decided again");
-    a.reconsider(now + KEPT);
-    assert!(!a.is_unwanted(ip(1)), "for a while");
+    a.reconsider(now + REFUSED_HANDOFF_TIME);
+    assert!(!a.is_handoff_refused(ip(1)), "for a while");
     a.note_unclaimed(now, &[ip(1)]);
     let steps = change(&mut b, &[1], &[]);
     hear(now, &mut a, "b", &steps);
-    assert!(!a.is_unwanted(ip(1)), "b has taken it after all");
+    assert!(!a.is_handoff_refused(ip(1)), "b has taken it after all");
 }

@@ -1,48 +1,49 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What speakers tell one another directly, as notices of the heartbeat: what they say of themselves, before the ring has it, which
-//! addresses they answer for from now, and, where owners stay or are spread, all that they hold.
+//! Messages from one speaker to another, as notices of the heartbeat: its metadata, before the memberlist has it; the addresses that
+//! it answers for from now; and, where owners stay or are spread, all addresses that it owns.
 //!
 //! ```text
-//!   kind (1): 1 facts: metadata; 2 claims: for each address its length (4 or 16) and its octets;
-//!             3 question
-//!             4 held: generation (8), part (2), parts (2), addresses as in 2, each with its term (4)
-//!             5 changed: generation (8), addresses as in 4, with 128 added to the length of one that is lost
-//!             6 rival: address as in 4, the name of a node
+//!   kind (1): 1 metadata
+//!             2 took over: for each address its length (4 or 16) and its octets
+//!             3 sync request
+//!             4 owned snapshot: generation (8), part (2), parts (2), addresses as in 2, each with its term (4)
+//!             5 owned delta: generation (8), addresses as in 4, with 128 added to the length of one that is lost
+//!             6 conflict report: address as in 4, the name of a node
 //! ```
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::wire::metadata::Facts;
+use crate::wire::metadata::NodeMetadata;
 
-const FACTS: u8 = 1;
-const CLAIMS: u8 = 2;
-const QUESTION: u8 = 3;
-const HELD: u8 = 4;
-const CHANGED: u8 = 5;
-const RIVAL: u8 = 6;
+const METADATA: u8 = 1;
+const TOOK_OVER: u8 = 2;
+const SYNC_REQUEST: u8 = 3;
+const OWNED_SNAPSHOT: u8 = 4;
+const OWNED_DELTA: u8 = 5;
+const CONFLICT_REPORT: u8 = 6;
 const LOST: u8 = 128;
 /// What one notice may hold.
-const LIMIT: usize = 1_000;
+const OCTET_LIMIT: usize = 1_000;
 
 /// Counts the owners that an address has had: of two that hold it the one in the higher term is the newer.
 pub type Term = u32;
 
-/// One notice.
+/// One message.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Told {
+pub enum PeerMessage {
     /// The sender says this of itself from now.
-    Facts(Facts),
+    Metadata(NodeMetadata),
     /// The sender answers for these from now, and has announced them.
-    Claims(Vec<IpAddr>),
+    TookOver(Vec<IpAddr>),
     /// The sender may have missed what was told, and wants to hear it again.
-    Question,
+    SyncRequest,
     /// What the sender holds, all of it or a part.
-    Held(Held),
+    OwnedSnapshot(OwnedSnapshot),
     /// What became different in what the sender holds.
-    Changed(Changed),
+    OwnedDelta(OwnedDelta),
     /// The receiver and that node, who may not hear one another, both say that they hold this address.
-    Rival {
+    ConflictReport {
         /// The address.
         address: IpAddr,
         /// In which term the other node holds it.
@@ -54,7 +55,7 @@ pub enum Told {
 
 /// A part of the list of what a speaker holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Held {
+pub struct OwnedSnapshot {
     /// Grows with each change, also over restarts.
     pub generation: u64,
     /// Which part this is, from 0.
@@ -67,7 +68,7 @@ pub struct Held {
 
 /// The step from the generation before to this one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Changed {
+pub struct OwnedDelta {
     /// The generation after it.
     pub generation: u64,
     /// These are held from now, each in its term.
@@ -76,27 +77,29 @@ pub struct Changed {
     pub lost: Vec<IpAddr>,
 }
 
-impl Told {
-    /// The notices that say it; claims are split so that each fits. Of the others each says no more than fits: see [`Held::split`] and
-    /// [`Changed::split`].
+impl PeerMessage {
+    /// The notices that say it; addresses that were taken over are split so that each fits. Of the others each says no more than fits: see [`OwnedSnapshot::split`] and
+    /// [`OwnedDelta::split`].
     #[must_use]
     pub fn encode(&self) -> Vec<Vec<u8>> {
         match self {
-            Self::Facts(facts) => vec![[&[FACTS], &facts.encode()[..]].concat()],
-            Self::Question => vec![vec![QUESTION]],
-            Self::Claims(addresses) => {
+            Self::Metadata(metadata) => vec![[&[METADATA], &metadata.encode()[..]].concat()],
+            Self::SyncRequest => vec![vec![SYNC_REQUEST]],
+            Self::TookOver(addresses) => {
                 let mut notices: Vec<Vec<u8>> = Vec::new();
                 for address in addresses {
                     let octets = octets(*address);
                     match notices.last_mut() {
-                        Some(last) if last.len() + octets.len() <= LIMIT => last.extend(octets),
-                        _ => notices.push([&[CLAIMS], &octets[..]].concat()),
+                        Some(last) if last.len() + octets.len() <= OCTET_LIMIT => {
+                            last.extend(octets)
+                        }
+                        _ => notices.push([&[TOOK_OVER], &octets[..]].concat()),
                     }
                 }
                 notices
             }
-            Self::Held(held) => {
-                let mut notice = vec![HELD];
+            Self::OwnedSnapshot(held) => {
+                let mut notice = vec![OWNED_SNAPSHOT];
                 notice.extend(held.generation.to_be_bytes());
                 notice.extend(held.part.to_be_bytes());
                 notice.extend(held.parts.to_be_bytes());
@@ -105,8 +108,8 @@ impl Told {
                 }
                 vec![notice]
             }
-            Self::Changed(changed) => {
-                let mut notice = vec![CHANGED];
+            Self::OwnedDelta(changed) => {
+                let mut notice = vec![OWNED_DELTA];
                 notice.extend(changed.generation.to_be_bytes());
                 for (address, term) in &changed.gained {
                     put(&mut notice, *address, *term, 0);
@@ -116,8 +119,8 @@ impl Told {
                 }
                 vec![notice]
             }
-            Self::Rival { address, term, node } => {
-                let mut notice = vec![RIVAL];
+            Self::ConflictReport { address, term, node } => {
+                let mut notice = vec![CONFLICT_REPORT];
                 put(&mut notice, *address, *term, 0);
                 notice.extend(node.bytes());
                 vec![notice]
@@ -130,18 +133,18 @@ impl Told {
     pub fn decode(notice: &[u8]) -> Option<Self> {
         let (kind, rest) = notice.split_first()?;
         match *kind {
-            FACTS => Facts::decode(rest).map(Self::Facts),
-            CLAIMS => {
+            METADATA => NodeMetadata::decode(rest).map(Self::Metadata),
+            TOOK_OVER => {
                 let mut rest = rest;
                 let mut addresses = Vec::new();
                 while !rest.is_empty() {
                     let (address, lost) = address(&mut rest)?;
                     addresses.push((!lost).then_some(address)?);
                 }
-                Some(Self::Claims(addresses))
+                Some(Self::TookOver(addresses))
             }
-            QUESTION => Some(Self::Question),
-            HELD => {
+            SYNC_REQUEST => Some(Self::SyncRequest),
+            OWNED_SNAPSHOT => {
                 let (generation, rest) = rest.split_first_chunk::<8>()?;
                 let (part, rest) = rest.split_first_chunk::<2>()?;
                 let (parts, rest) = rest.split_first_chunk::<2>()?;
@@ -149,7 +152,7 @@ impl Told {
                     return None;
                 }
                 let entries = entries(rest)?;
-                Some(Self::Held(Held {
+                Some(Self::OwnedSnapshot(OwnedSnapshot {
                     generation: u64::from_be_bytes(*generation),
                     part: u16::from_be_bytes(*part),
                     parts: u16::from_be_bytes(*parts),
@@ -159,30 +162,30 @@ impl Told {
                         .collect::<Option<_>>()?,
                 }))
             }
-            CHANGED => {
+            OWNED_DELTA => {
                 let (generation, rest) = rest.split_first_chunk::<8>()?;
                 let (lost, gained): (Vec<_>, Vec<_>) =
                     entries(rest)?.into_iter().partition(|(_, _, lost)| *lost);
-                Some(Self::Changed(Changed {
+                Some(Self::OwnedDelta(OwnedDelta {
                     generation: u64::from_be_bytes(*generation),
                     gained: gained.into_iter().map(|(address, term, _)| (address, term)).collect(),
                     lost: lost.into_iter().map(|(address, _, _)| address).collect(),
                 }))
             }
-            RIVAL => {
+            CONFLICT_REPORT => {
                 let mut rest = rest;
                 let (address, lost) = address(&mut rest)?;
                 let (term, name) = rest.split_first_chunk::<4>()?;
                 let node = std::str::from_utf8(name).ok()?.into();
                 let term = Term::from_be_bytes(*term);
-                (!lost).then_some(Self::Rival { address, term, node })
+                (!lost).then_some(Self::ConflictReport { address, term, node })
             }
             _ => None,
         }
     }
 }
 
-impl Held {
+impl OwnedSnapshot {
     /// The list in parts that each fit into a notice; of nothing too there is one.
     #[must_use]
     pub fn split(generation: u64, addresses: &[(IpAddr, Term)]) -> Vec<Self> {
@@ -201,7 +204,7 @@ impl Held {
     }
 }
 
-impl Changed {
+impl OwnedDelta {
     /// Steps that each fit into a notice, with generations that follow `generation`.
     #[must_use]
     pub fn split(generation: u64, gained: &[(IpAddr, Term)], lost: &[IpAddr]) -> Vec<Self> {
@@ -224,7 +227,7 @@ impl Changed {
 }
 
 /// So many addresses, even of IPv6, and what stands before them fit into a notice.
-const PER_NOTICE: usize = (LIMIT - 16) / 21;
+const PER_NOTICE: usize = (OCTET_LIMIT - 16) / 21;
 
 /// Addresses with their terms, and whether each is marked as lost.
 fn entries(mut rest: &[u8]) -> Option<Vec<(IpAddr, Term, bool)>> {
@@ -274,13 +277,18 @@ mod tests {
 
     #[test]
     fn what_was_told_is_read() {
-        let claims = Told::Claims(vec!["10.0.0.1".parse().unwrap(), "fd00::1".parse().unwrap()]);
+        let claims =
+            PeerMessage::TookOver(vec!["10.0.0.1".parse().unwrap(), "fd00::1".parse().unwrap()]);
         let [notice] = &claims.encode()[..] else { panic!() };
         assert_eq!(&notice[..6], b"\x02\x04\x0a\x00\x00\x01");
-        assert_eq!(Told::decode(notice), Some(claims));
-        let facts = Told::Facts(Facts { leaving: true, ..Facts::default() });
-        assert_eq!(Told::decode(&facts.encode()[0]), Some(facts));
-        assert_eq!(Told::decode(&Told::Question.encode()[0]), Some(Told::Question));
+        assert_eq!(PeerMessage::decode(notice), Some(claims));
+        let metadata =
+            PeerMessage::Metadata(NodeMetadata { leaving: true, ..NodeMetadata::default() });
+        assert_eq!(PeerMessage::decode(&metadata.encode()[0]), Some(metadata));
+        assert_eq!(
+            PeerMessage::decode(&PeerMessage::SyncRequest.encode()[0]),
+            Some(PeerMessage::SyncRequest)
+        );
         for foreign in [
             &b""[..],
             b"\x04",
@@ -291,43 +299,47 @@ mod tests {
             b"\x02\x84\x01\x02\x03\x04",
             b"\x01nothing",
         ] {
-            assert_eq!(Told::decode(foreign), None);
+            assert_eq!(PeerMessage::decode(foreign), None);
         }
-        let rival = Told::Rival { address: "fd00::1".parse().unwrap(), term: 3, node: "n".into() };
-        assert_eq!(Told::decode(&rival.encode()[0]), Some(rival));
-        assert!(Told::Claims(Vec::new()).encode().is_empty());
+        let rival = PeerMessage::ConflictReport {
+            address: "fd00::1".parse().unwrap(),
+            term: 3,
+            node: "n".into(),
+        };
+        assert_eq!(PeerMessage::decode(&rival.encode()[0]), Some(rival));
+        assert!(PeerMessage::TookOver(Vec::new()).encode().is_empty());
     }
 
     proptest! {
         #[test]
         fn any_number_of_claims_arrives(addresses: Vec<IpAddr>, bytes: Vec<u8>) {
             let mut read = Vec::new();
-            for notice in Told::Claims(addresses.clone()).encode() {
-                prop_assert!(notice.len() <= LIMIT);
-                let Some(Told::Claims(part)) = Told::decode(&notice) else { panic!() };
+            for notice in PeerMessage::TookOver(addresses.clone()).encode() {
+                prop_assert!(notice.len() <= OCTET_LIMIT);
+                let Some(PeerMessage::TookOver(part)) = PeerMessage::decode(&notice) else { panic!() };
                 read.extend(part);
             }
             prop_assert_eq!(read, addresses);
-            let _ = Told::decode(&bytes);
+            let _ = PeerMessage::decode(&bytes);
         }
 
         #[test]
         fn what_is_held_arrives_in_parts(generation in 0..u64::MAX / 2, addresses: Vec<(IpAddr, Term)>, lost: Vec<IpAddr>) {
             let mut read = Vec::new();
-            for (part, held) in Held::split(generation, &addresses).into_iter().enumerate() {
+            for (part, held) in OwnedSnapshot::split(generation, &addresses).into_iter().enumerate() {
                 prop_assert_eq!(usize::from(held.part), part);
-                let notice = Told::Held(held.clone()).encode().remove(0);
-                prop_assert!(notice.len() <= LIMIT);
-                prop_assert_eq!(Told::decode(&notice), Some(Told::Held(held.clone())));
+                let notice = PeerMessage::OwnedSnapshot(held.clone()).encode().remove(0);
+                prop_assert!(notice.len() <= OCTET_LIMIT);
+                prop_assert_eq!(PeerMessage::decode(&notice), Some(PeerMessage::OwnedSnapshot(held.clone())));
                 read.extend(held.addresses);
             }
             prop_assert_eq!(&read, &addresses);
             let (mut gone, mut come) = (Vec::new(), Vec::new());
-            for (step, changed) in Changed::split(generation, &addresses, &lost).into_iter().enumerate() {
+            for (step, changed) in OwnedDelta::split(generation, &addresses, &lost).into_iter().enumerate() {
                 prop_assert_eq!(changed.generation, generation + 1 + step as u64);
-                let notice = Told::Changed(changed.clone()).encode().remove(0);
-                prop_assert!(notice.len() <= LIMIT);
-                prop_assert_eq!(Told::decode(&notice), Some(Told::Changed(changed.clone())));
+                let notice = PeerMessage::OwnedDelta(changed.clone()).encode().remove(0);
+                prop_assert!(notice.len() <= OCTET_LIMIT);
+                prop_assert_eq!(PeerMessage::decode(&notice), Some(PeerMessage::OwnedDelta(changed.clone())));
                 come.extend(changed.gained);
                 gone.extend(changed.lost);
             }

@@ -39,7 +39,7 @@ const ADDRESSES: u8 = 1;
 
 /// What a speaker says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Facts {
+pub struct NodeMetadata {
     /// Grows with every change, also over restarts: microseconds since 1970. Of two that arrive the greater is the newer.
     pub generation: u64,
     /// It is about to end: its addresses are to move while it still answers.
@@ -72,7 +72,7 @@ pub struct PoolLinks {
     bits: Vec<u8>,
 }
 
-impl Facts {
+impl NodeMetadata {
     /// The metadata.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {

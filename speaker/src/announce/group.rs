@@ -158,8 +158,8 @@ impl<'a> Election<'a> {
         let Some(address) = lead.free.first().copied() else { return Vec::new() };
         let (strategy, options) = (lead.strategy, self.around.options);
         let poll = self.poll(&party);
-        let elected = match self.around.circumstances.tenure {
-            Some(tenure) => tenure.choose(strategy, &options.node, &poll.candidates, address),
+        let elected = match self.around.circumstances.placement {
+            Some(placement) => placement.choose(strategy, &options.node, &poll.candidates, address),
             None => winner(strategy, &poll.candidates, address)
                 .map(|winner| Choice::Node(winner.node.into())),
         };

@@ -13,10 +13,10 @@ use l2::{LinkReport, NoResponder};
 use super::effect::{Effect, EngineCommand, Notice};
 use super::{ClockReading, Core, Leaving};
 use crate::announce::{Circumstances, preference_ends};
-use crate::herald;
+use crate::announced_condition;
 use crate::reason::Withhold;
 use crate::speaker::Output;
-use ownership::{Orders, Withdrawal};
+use ownership::{EngineOrders, Withdrawal};
 use ownership::{PoolOrder, transport};
 
 /// What L2 decisions depend on besides the objects and the members.
@@ -102,7 +102,7 @@ impl Core {
             return true;
         }
         self.has_decided = true;
-        let starting = self.participation.attendance().is_starting();
+        let starting = self.membership.view().is_starting();
         let decides = self.postponed.admit(starting, dirty);
         if decides {
             let layer2_dirty = self.decide_layer2(now, snapshot, dirty);
@@ -124,46 +124,46 @@ impl Core {
         dirty: &mut Dirty,
     ) -> Dirty {
         let at = now.monotonic;
-        self.participation.consider(at, now.wall, snapshot, &self.layer2.links, dirty);
+        self.membership.consider(at, now.wall, snapshot, &self.layer2.links, dirty);
         self.check_port(at, false);
         let mut layer2_dirty = dirty.clone();
         let node = Arc::clone(&self.speaker.options().node);
         self.layer2.consider(now, &node, snapshot, &mut layer2_dirty);
         if !layer2_dirty.is_empty() {
-            let attendance = self.participation.attendance();
-            let (members, passes) = (attendance.members(), attendance.passes());
-            let tenure = self.participation.tenure();
+            let view = self.membership.view();
+            let (members, passes) = (view.members(), view.passes());
+            let placement = self.membership.placement();
             let circumstances = Circumstances {
                 members,
                 interfaces: &self.layer2.interfaces,
                 transport: self.layer2.transport.as_ref(),
                 pools: &PoolOrder::of(snapshot.config()),
                 time: now.timestamp(),
-                tenure: tenure.as_ref(),
+                placement: placement.as_ref(),
             };
             let outputs = self.speaker.reconcile(snapshot, &layer2_dirty, &circumstances);
             // Those that share an address with what was dirty.
             layer2_dirty.services.extend(self.speaker.redecided().iter().cloned());
             let withdrawals = outputs.iter().filter_map(withdrawal);
             let changes = self.speaker.take_changes();
-            let orders = self.passage.carry_out(at, withdrawals, changes, members, passes);
-            self.participation.carried_out(&orders);
+            let orders = self.handovers.carry_out(at, withdrawals, changes, members, passes);
+            self.membership.carried_out(&orders);
             self.command_engine(orders);
             let notices = outputs.into_iter().map(|output| Effect::Notice(Notice::Layer2(output)));
             self.effects.extend(notices);
         }
-        if self.participation.decided() {
+        if self.membership.decided() {
             // Others may have had it meanwhile: everything announced here is announced and claimed again.
             self.effects.push_back(Effect::Engine(EngineCommand::AnnounceAll));
             let desired = self.speaker.desired().into_keys().collect();
-            let tell = self.passage.claim(desired);
+            let tell = self.handovers.claim(desired);
             self.effects.extend(tell.map(|number| Effect::Engine(EngineCommand::Tell(number))));
         }
         layer2_dirty
     }
 
-    fn command_engine(&mut self, orders: Orders) {
-        let Orders { linger, change, tell } = orders;
+    fn command_engine(&mut self, orders: EngineOrders) {
+        let EngineOrders { linger, change, tell } = orders;
         let linger = (!linger.is_empty()).then_some(EngineCommand::AnswerOnly(linger));
         let change = (!change.is_empty()).then_some(EngineCommand::Change(change));
         let commands = linger.into_iter().chain(change).chain(tell.map(EngineCommand::Tell));
@@ -183,10 +183,11 @@ impl Core {
 
     /// The words about the Services that were decided again.
     fn consider_words(&mut self, now: ClockReading, snapshot: &Snapshot, dirty: &Dirty) {
-        let (members, speaker) = (self.participation.attendance().members(), &self.speaker);
+        let (members, speaker) = (self.membership.view().members(), &self.speaker);
         let mut consider = |service: &ObjectKey| {
-            let word = herald::word(service, snapshot, speaker, members, speaker.options());
-            self.herald.consider(now.monotonic, service, word);
+            let word =
+                announced_condition::word(service, snapshot, speaker, members, speaker.options());
+            self.announced_condition.consider(now.monotonic, service, word);
         };
         if dirty.all {
             snapshot.services().keys().for_each(&mut consider);
@@ -196,8 +197,13 @@ impl Core {
 
     /// The words that have lasted are told.
     pub(super) fn say(&mut self, now: Instant) {
-        let retracted = self.herald.take_retracted().into_iter().map(|service| (service, None));
-        let due = self.herald.due(now).into_iter().map(|(service, word)| (service, Some(word)));
+        let retracted =
+            self.announced_condition.take_retracted().into_iter().map(|service| (service, None));
+        let due = self
+            .announced_condition
+            .due(now)
+            .into_iter()
+            .map(|(service, word)| (service, Some(word)));
         let notice = |(service, word)| Effect::Notice(Notice::Word { service, word });
         self.effects.extend(retracted.chain(due).map(notice));
     }

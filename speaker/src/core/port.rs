@@ -7,25 +7,25 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::effect::Trouble;
-use ownership::Attendance;
 use ownership::Listed;
-use ownership::{Blockage, Blocked};
+use ownership::MembershipView;
+use ownership::{PortChange, PortCheck};
 
 /// What is listed, and what comes of it.
 #[derive(Debug, Default)]
-pub(super) struct PortCheck {
+pub(super) struct PortMonitor {
     /// Where speakers are by what the API says.
     found: Vec<SocketAddr>,
     /// The nodes of those that are listed, by the addresses of their pods.
     listed: BTreeMap<IpAddr, Arc<str>>,
     /// From where comes what no key here opens.
     other_key: Vec<IpAddr>,
-    blockage: Blockage,
+    port_check: PortCheck,
 }
 
-impl PortCheck {
+impl PortMonitor {
     pub(super) fn is_blocked(&self) -> bool {
-        self.blockage.is_blocked()
+        self.port_check.is_blocked()
     }
 
     pub(super) fn set_listed(&mut self, listed: &Listed) {
@@ -37,7 +37,7 @@ impl PortCheck {
     }
 
     pub(super) fn set_unheard(&mut self, names: &BTreeSet<Arc<str>>) -> Option<Trouble> {
-        self.blockage.set_unheard(names).map(|blocked| self.trouble(blocked))
+        self.port_check.set_unheard(names).map(|blocked| self.trouble(blocked))
     }
 
     pub(super) fn set_other_key(&mut self, other_key: &[IpAddr]) {
@@ -48,36 +48,36 @@ impl PortCheck {
     pub(super) fn check(
         &mut self,
         now: Instant,
-        attendance: &Attendance,
+        view: &MembershipView,
         awaited: bool,
     ) -> impl Iterator<Item = Trouble> + use<> {
         let theirs: BTreeSet<IpAddr> =
             self.found.iter().map(|address| address.ip().to_canonical()).collect();
         // Anybody can send nonsense in the name of one that is in the memberlist with this node.
         let is_met = |address: &IpAddr| {
-            self.listed.get(address).is_some_and(|node| attendance.members().contains(node))
+            self.listed.get(address).is_some_and(|node| view.members().contains(node))
         };
         let other_key = self.other_key.iter().copied();
         let other_key =
             other_key.filter(|address| theirs.contains(address) && !is_met(address)).collect();
-        let key = self.blockage.set_other_key(other_key);
-        let (speaks, others) = (attendance.standing().speaks(), attendance.others());
+        let key = self.port_check.set_other_key(other_key);
+        let (speaks, others) = (view.standing().speaks(), view.others());
         let listed = !self.found.is_empty();
-        let port = self.blockage.look(now, speaks, others, listed, awaited);
+        let port = self.port_check.look(now, speaks, others, listed, awaited);
         let changed: Vec<Trouble> =
             key.into_iter().chain(port).map(|blocked| self.trouble(blocked)).collect();
         changed.into_iter()
     }
 
-    fn trouble(&self, blocked: Blocked) -> Trouble {
+    fn trouble(&self, blocked: PortChange) -> Trouble {
         match blocked {
-            Blocked::Everybody => Trouble::Blocked {
+            PortChange::Everybody => Trouble::Blocked {
                 speakers: self.found.clone(),
-                other_key: self.blockage.has_other_key(),
+                other_key: self.port_check.has_other_key(),
             },
-            Blocked::Nobody => Trouble::Open,
-            Blocked::Some(nodes) => Trouble::OverTcpOnly(nodes),
-            Blocked::OtherKey(speakers) => Trouble::OtherKey(speakers),
+            PortChange::Nobody => Trouble::Open,
+            PortChange::Some(nodes) => Trouble::OverTcpOnly(nodes),
+            PortChange::OtherKey(speakers) => Trouble::OtherKey(speakers),
         }
     }
 }

@@ -17,16 +17,16 @@ use members::quorum::Fencing;
 use members::{Command, Detection, Event, Keyring, Settings, heartbeat};
 use tokio::sync::mpsc;
 
-use super::clock::clock_reading;
+use super::clock_reading::clock_reading;
 use crate::core::Core;
 use crate::options::Options;
-use ownership::Facts;
 use ownership::Modes;
+use ownership::NodeMetadata;
 
 /// How long a start waits for the ring at least.
 const START_WAIT: Duration = Duration::from_secs(2);
 /// How long the message that this speaker leaves is gossiped at most: MetalLB's manifests leave two seconds for everything.
-const GOSSIP: Duration = Duration::from_millis(500);
+const DEPARTURE_TIME: Duration = Duration::from_millis(500);
 
 /// What the ring is started with.
 #[derive(Debug)]
@@ -93,8 +93,13 @@ impl AgentDriver {
         let started = clock_reading();
         // It answers for nothing until it has read the cluster's objects.
         let Modes { sticky, spread } = modes;
-        let facts =
-            Facts { generation: started.wall, silent: true, sticky, spread, ..Facts::default() };
+        let metadata = NodeMetadata {
+            generation: started.wall,
+            silent: true,
+            sticky,
+            spread,
+            ..NodeMetadata::default()
+        };
         let session = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), &node);
         let detection = Detection {
             heartbeat: heartbeat::Options::default(),
@@ -103,7 +108,7 @@ impl AgentDriver {
             session,
             start_wait: START_WAIT,
             alone,
-            speaks: |metadata| Facts::decode(metadata).is_some(),
+            speaks: |metadata| NodeMetadata::decode(metadata).is_some(),
         };
         let ring_options = RingOptions {
             name: (*node).to_owned(),
@@ -112,12 +117,12 @@ impl AgentDriver {
             settings,
             key,
             label: String::new(),
-            meta: facts.encode(),
+            meta: metadata.encode(),
             detection,
             permit: permit.share(),
         };
         let (ring, events) = Ring::spawn(ring_options)?;
-        let mut core = Core::new(options, facts, alone, started);
+        let mut core = Core::new(options, metadata, alone, started);
         core.handle_agent(clock_reading(), Event::MembersChanged, &ring.snapshot().members);
         let (departed, left) = mpsc::unbounded_channel();
         let signals = AgentSignals { events, departed: left };
@@ -153,7 +158,7 @@ impl AgentDriver {
         let Some(ring) = self.ring.take() else { return };
         let departed = self.departed.clone();
         tokio::task::spawn_blocking(move || {
-            ring.leave(GOSSIP);
+            ring.leave(DEPARTURE_TIME);
             drop(ring);
             // The receiver lives as long as the program.
             let _ = departed.send(());

@@ -45,7 +45,7 @@ use crate::routes::RouteChanges;
 use crate::sessions::{NoSession, session};
 
 /// What withdrawals get to reach the peers before the sessions close.
-const WITHDRAWAL: Duration = Duration::from_millis(500);
+const WITHDRAWAL_TIME: Duration = Duration::from_millis(500);
 
 /// A peer that has a session on this node.
 #[derive(Clone, Debug)]
@@ -355,7 +355,7 @@ impl BgpDriver {
             for peer in self.sessions.keys() {
                 self.engine.set_routes(peer, Arc::default());
             }
-            tokio::time::sleep(WITHDRAWAL).await;
+            tokio::time::sleep(WITHDRAWAL_TIME).await;
         }
         let stop = if self.drain.is_on() {
             Stop::Shutdown(format!("{} is drained", self.options.node))

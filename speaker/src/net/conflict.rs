@@ -17,17 +17,17 @@ use l2::MacAddress;
 use netlink_packet_route::neighbour::{NeighbourAddress, NeighbourAttribute};
 use tokio::sync::mpsc;
 
-use super::clock::now;
 use crate::core::Claim;
+use clock::now;
 
 /// At most so many nodes are asked for their hardware address.
-const ASKED: usize = 256;
+const ASKED_LIMIT: usize = 256;
 /// They are asked again after this time, and whose a hardware address is is looked up again.
-const KNOWN: Duration = Duration::from_secs(60);
+const KNOWN_TIME: Duration = Duration::from_secs(60);
 /// So many hardware addresses are remembered.
-const REMEMBERED: usize = 256;
+const STATION_LIMIT: usize = 256;
 /// So many claims wait; more are counted.
-const WAITING: usize = 16;
+const WAITING_LIMIT: usize = 16;
 /// What is to be told.
 #[derive(Debug)]
 pub struct ConflictReport<T> {
@@ -58,7 +58,7 @@ impl<T: Send + 'static> ConflictReporter<T> {
     /// Starts the task; call it within a runtime. `tell` is given what is found.
     #[must_use]
     pub fn start(tell: impl Fn(ConflictReport<T>) + Send + 'static) -> Self {
-        let (queue, mut waiting) = mpsc::channel::<Waiting<T>>(WAITING);
+        let (queue, mut waiting) = mpsc::channel::<Waiting<T>>(WAITING_LIMIT);
         tokio::spawn(async move {
             let mut stations = Stations::default();
             while let Some(Waiting { claim, payload, nodes }) = waiting.recv().await {
@@ -75,7 +75,7 @@ impl<T: Send + 'static> ConflictReporter<T> {
         let addresses = nodes.iter().flat_map(|(name, node)| {
             node.internal_addresses.iter().map(|address| (Arc::clone(name), *address))
         });
-        let nodes = addresses.take(ASKED).collect();
+        let nodes = addresses.take(ASKED_LIMIT).collect();
         let address = claim.address;
         if self.queue.try_send(Waiting { claim, payload, nodes }).is_err() {
             tracing::debug!(%address, "too many conflicts at once: this one is not told");
@@ -99,12 +99,13 @@ impl Stations {
         hardware_address: MacAddress,
     ) -> Option<Arc<str>> {
         let at = now();
-        self.known.retain(|_, (_, since)| at.saturating_duration_since(*since) < KNOWN);
+        self.known.retain(|_, (_, since)| at.saturating_duration_since(*since) < KNOWN_TIME);
         if let Some((node, _)) = self.known.get(&hardware_address) {
             return node.clone();
         }
         let mut found = owner(nodes, hardware_address).await;
-        let may_ask = self.asked.is_none_or(|asked| at.saturating_duration_since(asked) >= KNOWN);
+        let may_ask =
+            self.asked.is_none_or(|asked| at.saturating_duration_since(asked) >= KNOWN_TIME);
         if found.is_none() && may_ask {
             self.asked = Some(at);
             for (_, address) in nodes {
@@ -118,7 +119,7 @@ impl Stations {
                 }
             }
         }
-        if self.known.len() >= REMEMBERED {
+        if self.known.len() >= STATION_LIMIT {
             self.known.clear();
         }
         self.known.insert(hardware_address, (found.clone(), at));

@@ -10,19 +10,19 @@ use kube::api::ListParams;
 use serde::Deserialize;
 use tokio::sync::{mpsc, watch};
 
-use ownership::FIRST;
+use ownership::FIRST_PAUSES;
 use ownership::{Listed, Listing, Pod as Speaker};
 
 /// How often the pods are listed.
-const LIST: Duration = Duration::from_secs(300);
+const LIST_INTERVAL: Duration = Duration::from_secs(300);
 /// The least time between two lists where one would decide who counts.
-const HURRY: Duration = Duration::from_secs(5);
+const HURRY_INTERVAL: Duration = Duration::from_secs(5);
 /// After a failure the watches may still be away for so long: their longest pause is 10 s, and a list takes time.
-const SETTLED: Duration = Duration::from_secs(30);
+const SETTLED_AGE: Duration = Duration::from_secs(30);
 /// A pod that was never met is given that time from its creation, whatever its status says.
-const YOUNG: Duration = Duration::from_secs(60);
+const YOUNG_AGE: Duration = Duration::from_secs(60);
 /// The pause after a list that failed.
-const RETRY: Duration = Duration::from_secs(1);
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
 #[derive(Deserialize)]
 struct List {
@@ -90,22 +90,22 @@ pub(super) fn discover(
 ) -> mpsc::Receiver<Listed> {
     let (sender, receiver) = mpsc::channel(1);
     tokio::spawn(async move {
-        let mut first = FIRST.iter();
-        let mut told_off = false;
+        let mut first = FIRST_PAUSES.iter();
+        let mut has_reported_off = false;
         let mut failed: Option<tokio::time::Instant> = None;
         loop {
             let asked = tokio::time::Instant::now();
             match list(&client, &wanted).await {
                 Ok(pods) => {
-                    told_off = false;
-                    let settled = failed.is_none_or(|last| asked >= last + SETTLED);
+                    has_reported_off = false;
+                    let settled = failed.is_none_or(|last| asked >= last + SETTLED_AGE);
                     let listing =
                         if settled { Listing::Asked(asked.into()) } else { Listing::Unsettled };
                     if sender.send(Listed { pods, listing }).await.is_err() {
                         return;
                     }
                     // Pods of a fresh cluster get their addresses one by one.
-                    let pause = first.next().copied().unwrap_or(LIST);
+                    let pause = first.next().copied().unwrap_or(LIST_INTERVAL);
                     tokio::select! {
                         () = tokio::time::sleep(pause) => {}
                         () = hurry(&mut hurried, asked) => {}
@@ -113,11 +113,11 @@ pub(super) fn discover(
                 }
                 Err(error) => {
                     failed = Some(tokio::time::Instant::now());
-                    if !std::mem::replace(&mut told_off, true) {
+                    if !std::mem::replace(&mut has_reported_off, true) {
                         tracing::warn!(event = "podListFailed", %error,
                             "the other speakers' pods cannot be listed; it is tried again");
                     }
-                    tokio::time::sleep(RETRY).await;
+                    tokio::time::sleep(RETRY_INTERVAL).await;
                 }
             }
         }
@@ -127,7 +127,7 @@ pub(super) fn discover(
 
 /// Waits until there may be another list because one would decide something.
 async fn hurry(hurried: &mut watch::Receiver<bool>, asked: tokio::time::Instant) {
-    tokio::time::sleep_until(asked + HURRY).await;
+    tokio::time::sleep_until(asked + HURRY_INTERVAL).await;
     if hurried.wait_for(|hurried| *hurried).await.is_err() {
         std::future::pending::<()>().await;
     }
@@ -157,7 +157,7 @@ fn speaker(pod: Pod, port: u16, now: Instant, time: jiff::Timestamp) -> Speaker 
         // One that is created in the future is new: the clocks differ.
         Duration::try_from(time.duration_since(created)).unwrap_or_default()
     });
-    let left = age.map(|age| YOUNG.saturating_sub(age)).filter(|left| !left.is_zero());
+    let left = age.map(|age| YOUNG_AGE.saturating_sub(age)).filter(|left| !left.is_zero());
     Speaker {
         node: spec.node_name.map(Arc::from),
         address: status.pod_ip.map(|address| SocketAddr::new(address, port)),
@@ -166,12 +166,8 @@ fn speaker(pod: Pod, port: u16, now: Instant, time: jiff::Timestamp) -> Speaker 
     }
 }
 
-#[allow(
-    clippy::disallowed_methods,
-    reason = "this is the shell: the one place that reads the clock"
-)]
 fn now() -> (Instant, jiff::Timestamp) {
-    (Instant::now(), jiff::Timestamp::now())
+    (clock::now(), jiff::Timestamp::now())
 }
 
 #[cfg(test)]
@@ -205,8 +201,8 @@ mod tests {
         assert!(!pod("Pending", "True", 3_600).ready);
         let left = |age| pod("Pending", "False", age).young_until.map(|until| until - now);
         assert_eq!(left(60), None);
-        assert_eq!(left(-60), Some(YOUNG));
-        assert!(left(20).is_some_and(|left| left <= YOUNG * 2 / 3 && left > YOUNG / 2));
+        assert_eq!(left(-60), Some(YOUNG_AGE));
+        assert!(left(20).is_some_and(|left| left <= YOUNG_AGE * 2 / 3 && left > YOUNG_AGE / 2));
         let bare: Pod = serde_json::from_str(r#"{"metadata":{"name":"x"}}"#).unwrap();
         let bare = speaker(bare, 7946, now, time);
         assert_eq!((bare.ready, bare.young_until, bare.node), (false, None, None));

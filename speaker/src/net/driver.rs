@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 
 use super::agent::AgentDriver;
 use super::bgp::{BgpDriver, SessionNotice, Signal};
-use super::clock::clock_reading;
+use super::clock_reading::clock_reading;
 use super::membership_log;
 use crate::core::{Core, Effect, EngineCommand, Notice};
 use crate::metrics::{MembershipMetrics, SpeakerMetrics};
@@ -196,9 +196,9 @@ impl Driver {
     fn measure(&self) {
         if let Some(metrics) = &self.metrics {
             let core = self.core();
-            let standing = core.attendance().standing();
+            let standing = core.view().standing();
             let silent = (!standing.speaks()).then(|| standing.name());
-            metrics.set(core.attendance().others() + 1, silent);
+            metrics.set(core.view().others() + 1, silent);
             metrics.set_blocked(core.is_port_blocked());
             let counts = &self.agent.snapshot().refused.counts;
             let count = |cause: Cause| counts.get(&cause).copied().unwrap_or(0);

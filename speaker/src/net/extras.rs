@@ -17,7 +17,7 @@ pub(super) const MESSAGE: &str = "ConfigMap bgpextras: extra configuration of FR
     BGPAdvertisement has asPathPrepend, med and extendedCommunities for what it is mostly used for";
 
 /// The pause after a refusal.
-const RETRY: Duration = Duration::from_secs(30);
+const RETRY_INTERVAL: Duration = Duration::from_secs(30);
 
 /// Watches it; true while it has content.
 pub(super) fn follow(client: Client, namespace: &str) -> state::Receiver<bool> {
@@ -41,7 +41,7 @@ pub(super) fn follow(client: Client, namespace: &str) -> state::Receiver<bool> {
                 Ok(Event::Apply(map)) => has_content(&map),
                 Ok(Event::Delete(_)) => false,
                 Err(_) => {
-                    tokio::time::sleep(RETRY).await;
+                    tokio::time::sleep(RETRY_INTERVAL).await;
                     continue;
                 }
             };

@@ -30,7 +30,7 @@ const TABLE_LOCAL: u8 = 255;
 const TABLE_MAIN: u8 = 254;
 
 /// Metrics of our routes: the owner's number is taken off. Every other route to the same prefix comes first.
-const LAST: u32 = u32::MAX - 1;
+const LOWEST_PRIORITY: u32 = u32::MAX - 1;
 
 /// Owners are told apart by so many numbers.
 const OWNERS: u32 = 1 << 24;
@@ -259,7 +259,7 @@ fn is_of_ferrolb(header: &RouteHeader) -> bool {
 
 /// The metric that names an owner: the same for every build.
 fn metric_of(owner: &str) -> u32 {
-    LAST - fnv1a(owner.bytes()) % OWNERS
+    LOWEST_PRIORITY - fnv1a(owner.bytes()) % OWNERS
 }
 
 fn destination(message: &RouteMessage) -> Option<IpNet> {

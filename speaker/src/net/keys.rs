@@ -16,11 +16,11 @@ const CURRENT: &str = "secretkey";
 /// The files with keys that are accepted besides.
 const OTHERS: [&str; 2] = ["secretkey.new", "secretkey.old"];
 /// Octets of a file that are read; MetalLB's key is made of the first 32.
-const READ: u64 = 4096;
+const READ_LIMIT: u64 = 4096;
 /// A key of fewer octets can be guessed.
 pub const SHORT: usize = 16;
 /// How often the files are looked at.
-const LOOK: Duration = Duration::from_secs(5);
+const POLL_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Why there is no key.
 #[derive(Debug, thiserror::Error)]
@@ -118,7 +118,7 @@ fn read(file: &Path) -> io::Result<Vec<u8>> {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no file"));
     }
     let mut content = Vec::new();
-    std::fs::File::open(file)?.take(READ).read_to_end(&mut content)?;
+    std::fs::File::open(file)?.take(READ_LIMIT).read_to_end(&mut content)?;
     Ok(content)
 }
 
@@ -128,16 +128,16 @@ pub(super) fn follow(folder: PathBuf, keys: &Keys) -> mpsc::Receiver<Keys> {
     let hasher = RandomState::new();
     let mut known = keys.fingerprint(&hasher);
     tokio::spawn(async move {
-        let mut told_off = false;
+        let mut has_reported_off = false;
         loop {
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
             let folder = folder.clone();
             let Ok(read) = tokio::task::spawn_blocking(move || Keys::read(&folder)).await else {
                 return;
             };
             match read {
                 Ok(keys) => {
-                    told_off = false;
+                    has_reported_off = false;
                     let fingerprint = keys.fingerprint(&hasher);
                     if std::mem::replace(&mut known, fingerprint) != fingerprint
                         && sender.send(keys).await.is_err()
@@ -146,7 +146,7 @@ pub(super) fn follow(folder: PathBuf, keys: &Keys) -> mpsc::Receiver<Keys> {
                     }
                 }
                 Err(error) => {
-                    if !std::mem::replace(&mut told_off, true) {
+                    if !std::mem::replace(&mut has_reported_off, true) {
                         tracing::error!(event = "memberlistKey", %error,
                             "the memberlist goes on with the key that it has");
                     }

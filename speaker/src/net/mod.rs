@@ -5,7 +5,7 @@ mod agent;
 pub mod args;
 mod bgp;
 pub mod capabilities;
-mod clock;
+mod clock_reading;
 mod companions;
 mod conflict;
 mod discovery;
@@ -30,7 +30,7 @@ pub use agent::{AgentDriver, AgentSignals, MembershipOptions};
 pub use bgp::{
     BgpCollector, BgpDriver, BgpOptions, SessionNotice, Signal, Signals, Style, bfd_choice,
 };
-pub use clock::{clock_reading, until};
+pub use clock_reading::clock_reading;
 pub use companions::Companion;
 pub use conflict::{ConflictReport, ConflictReporter};
 pub use driver::Driver;

@@ -21,19 +21,19 @@ use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::clock::until;
 use crate::report::{Report, SHARES};
+use clock::until;
 
 /// Who owns the fields, to the API server.
 const MANAGER: &str = "ferrolb-speaker";
 /// Words that come within this time are written together.
-const TOGETHER: Duration = Duration::from_millis(200);
+const BATCH_TIME: Duration = Duration::from_millis(200);
 /// The pause after a failure.
-const RETRY: Duration = Duration::from_secs(2);
+const RETRY_INTERVAL: Duration = Duration::from_secs(2);
 /// How long after a refusal it is tried whether the kind and the permission are there now.
-const ABSENT: Duration = Duration::from_secs(60);
+const ABSENT_INTERVAL: Duration = Duration::from_secs(60);
 /// After this time an object of an earlier process that nothing was said in is removed.
-const SETTLED: Duration = Duration::from_secs(30);
+const SETTLED_TIME: Duration = Duration::from_secs(30);
 
 /// The handle of the writing task.
 pub(super) struct ReportSink(mpsc::UnboundedSender<(ObjectKey, Option<ServiceCondition>)>);
@@ -67,7 +67,7 @@ impl Writer {
     async fn run(self, mut words: mpsc::UnboundedReceiver<(ObjectKey, Option<ServiceCondition>)>) {
         let mut report = Report::default();
         let mut next: Option<Instant> = None;
-        let mut sweep = Some(Instant::now() + SETTLED);
+        let mut sweep = Some(Instant::now() + SETTLED_TIME);
         let mut told = false;
         loop {
             let at = next.into_iter().chain(sweep).min();
@@ -76,7 +76,7 @@ impl Writer {
                 received = words.recv() => {
                     let Some((service, word)) = received else { return };
                     report.say(&service, word, jiff::Timestamp::now().as_second());
-                    next.get_or_insert_with(|| Instant::now() + TOGETHER);
+                    next.get_or_insert_with(|| Instant::now() + BATCH_TIME);
                     continue;
                 }
                 () = until(at.map(Instant::into_std)) => {}
@@ -103,7 +103,7 @@ impl Writer {
                                 "failed to write a SpeakerReport; it is tried again");
                         }
                     }
-                    Some(Instant::now() + if absent { ABSENT } else { RETRY })
+                    Some(Instant::now() + if absent { ABSENT_INTERVAL } else { RETRY_INTERVAL })
                 }
             };
         }

@@ -20,15 +20,16 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::agent::AgentSignals;
 use super::args::Args;
-use super::clock::{clock_reading, until};
+use super::clock_reading::clock_reading;
 use super::needed::{has_read, kinds};
 use super::start::{Identity, membership, start_driver, start_shell};
+use clock::until;
 
 /// How long joining the ring waits for the cluster's objects. From then on MetalLB's speakers give way to this one, whether it answers or
 /// not; a start waits two seconds for the ring.
-const UNREAD: Duration = Duration::from_secs(1);
+const READ_WAIT: Duration = Duration::from_secs(1);
 /// So many updates are taken in before the next decision at most.
-const BATCH: usize = 512;
+const BATCH_LIMIT: usize = 512;
 
 /// Runs until a signal ends it.
 ///
@@ -63,13 +64,13 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         start_shell(&args, identity, driver, &sources, readiness).await?;
     let watches = Watches { namespace, kinds: kinds(), with_external_pools: Vec::new() };
     let mut updates = watch_all(&client, watches);
-    let mut batch = Vec::with_capacity(BATCH);
+    let mut batch = Vec::with_capacity(BATCH_LIMIT);
     let mut minutes = tokio::time::interval(Duration::from_secs(60));
     minutes.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut minute: u64 = 0;
     let terminated = daemon::signals::terminated();
     tokio::pin!(terminated);
-    let unread = tokio::time::sleep(UNREAD);
+    let unread = tokio::time::sleep(READ_WAIT);
     tokio::pin!(unread);
     loop {
         // The engine's events first: a link that is gone matters more than the next Service.
@@ -95,7 +96,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
             }
             () = answered(&mut shell.sessions_after) => shell.open_sessions(),
             Ok(()) = shell.extras.changed() => {}
-            received = updates.recv_many(&mut batch, BATCH) => {
+            received = updates.recv_many(&mut batch, BATCH_LIMIT) => {
                 if received == 0 {
                     anyhow::bail!("all watches ended");
                 }

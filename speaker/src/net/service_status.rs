@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use cluster::ObjectKey;
 use l2::Scope;
+use std::time::Instant;
 use tokio::sync::mpsc;
-use tokio::time::Instant;
 
 mod writer;
 
@@ -20,16 +20,18 @@ pub(super) use writer::{StatusKind, Writer};
 /// What this node's object for a Service is to say (names of interfaces or of peers); none means that there is to be none.
 pub(super) type Wish = Option<BTreeSet<Box<str>>>;
 
-const RETRY: Duration = Duration::from_secs(2);
+const RETRY_INTERVAL: Duration = Duration::from_secs(2);
 
 /// How long after a refusal it is tried whether the kind and the permission are there now.
-const ABSENT: Duration = Duration::from_secs(30);
+const ABSENT_INTERVAL: Duration = Duration::from_secs(30);
 
 /// The pause after a batch: wishes that come in a burst are written together, one that comes alone at once.
-const PAUSE: Duration = Duration::from_millis(200);
+const BATCH_PAUSE: Duration = Duration::from_millis(200);
 
-/// How long after the last take-over it is looked for what other nodes left behind, and how long at most after the first.
-const SWEEP: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(10));
+/// How long after the last take-over it is looked for what other nodes left behind.
+const SWEEP_DELAY: Duration = Duration::from_secs(2);
+/// How long after the first take-over at most.
+const SWEEP_LIMIT: Duration = Duration::from_secs(10);
 
 enum Message {
     Wish(ObjectKey, Wish),
@@ -77,7 +79,7 @@ struct Sweep {
 
 impl Sweep {
     fn due(&self) -> Option<Instant> {
-        Some((self.last? + SWEEP.0).min(self.first? + SWEEP.1))
+        Some((self.last? + SWEEP_DELAY).min(self.first? + SWEEP_LIMIT))
     }
 }
 
@@ -95,7 +97,7 @@ async fn run(mut writer: Writer, mut messages: mpsc::UnboundedReceiver<Message>)
                 settled |= take(message, &mut waiting);
                 false
             }
-            () = until(sweep.due()) => true,
+            () = clock::until(sweep.due()) => true,
         };
         while let Ok(message) = messages.try_recv() {
             settled |= take(message, &mut waiting);
@@ -110,7 +112,9 @@ async fn run(mut writer: Writer, mut messages: mpsc::UnboundedReceiver<Message>)
                 match writer.left_behind().await {
                     Ok(found) => break found,
                     // An API server that starts refuses everything; or the kind comes later.
-                    Err(Off) => settled |= take_for(ABSENT, &mut messages, &mut waiting).await,
+                    Err(Off) => {
+                        settled |= take_for(ABSENT_INTERVAL, &mut messages, &mut waiting).await
+                    }
                 }
             };
             while let Ok(message) = messages.try_recv() {
@@ -124,7 +128,7 @@ async fn run(mut writer: Writer, mut messages: mpsc::UnboundedReceiver<Message>)
             }
         }
         while !waiting.is_empty() {
-            let now = now();
+            let now = clock::now();
             let claimed = waiting
                 .iter()
                 .filter(|(service, wish)| wish.is_some() && !written.contains_key(*service))
@@ -136,26 +140,14 @@ async fn run(mut writer: Writer, mut messages: mpsc::UnboundedReceiver<Message>)
             }
             waiting = writer.write_all(std::mem::take(&mut waiting), &mut written).await;
             if !waiting.is_empty() {
-                tokio::time::sleep(RETRY).await;
+                tokio::time::sleep(RETRY_INTERVAL).await;
                 while let Ok(message) = messages.try_recv() {
                     take(message, &mut waiting);
                 }
             }
         }
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep(BATCH_PAUSE).await;
     }
-}
-
-async fn until(due: Option<Instant>) {
-    match due {
-        Some(due) => tokio::time::sleep_until(due).await,
-        None => std::future::pending().await,
-    }
-}
-
-#[allow(clippy::disallowed_methods, reason = "this is a shell: it reads the clock")]
-fn now() -> Instant {
-    Instant::now()
 }
 
 /// Takes what comes in this time, so that no more than one wish for each Service is kept. Whether the word that all has been said
@@ -165,11 +157,11 @@ async fn take_for(
     messages: &mut mpsc::UnboundedReceiver<Message>,
     waiting: &mut BTreeMap<ObjectKey, Wish>,
 ) -> bool {
-    let end = now() + time;
+    let end = clock::now() + time;
     let mut settled = false;
     loop {
         tokio::select! {
-            () = tokio::time::sleep_until(end) => return settled,
+            () = tokio::time::sleep_until(end.into()) => return settled,
             Some(message) = messages.recv() => settled |= take(message, waiting),
         }
     }

@@ -12,10 +12,10 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 /// A peer gets one event of a reason in this time; a session that flaps does not flood the API.
-const APART: Duration = Duration::from_secs(10);
+const EVENT_INTERVAL: Duration = Duration::from_secs(10);
 
 /// How many may wait.
-const QUEUE: usize = 1024;
+const QUEUE_LIMIT: usize = 1024;
 
 /// Something to tell of a peer.
 #[derive(Clone, Debug)]
@@ -31,7 +31,7 @@ pub(super) struct SessionEvents(mpsc::Sender<SessionEvent>);
 
 impl SessionEvents {
     pub(super) fn start(client: Client, namespace: String, events: EventSink) -> Self {
-        let (sender, queue) = mpsc::channel(QUEUE);
+        let (sender, queue) = mpsc::channel(QUEUE_LIMIT);
         let teller =
             Teller { client, namespace, events, uids: HashMap::new(), last: HashMap::new() };
         tokio::spawn(teller.run(queue));
@@ -75,7 +75,7 @@ impl Teller {
         let now = Instant::now();
         let key = (Arc::clone(&peer), reason);
         if let Some(last) = self.last.get_mut(&key) {
-            if now.duration_since(last.at) < APART {
+            if now.duration_since(last.at) < EVENT_INTERVAL {
                 last.left_out += 1;
                 return;
             }

@@ -15,13 +15,13 @@ use tokio::sync::watch;
 use cluster::net::pod::{OwnPod, Owner};
 use cluster::net::request::send;
 
-const RETRY: Duration = Duration::from_secs(2);
+const RETRY_INTERVAL: Duration = Duration::from_secs(2);
 
 /// How long after a refusal it is tried whether the kind and the permission are there now.
-const ABSENT: Duration = Duration::from_secs(60);
+const ABSENT_INTERVAL: Duration = Duration::from_secs(60);
 
 /// States that flicker are written once they have lasted so long.
-const LINGER: Duration = Duration::from_millis(300);
+const SETTLE_TIME: Duration = Duration::from_millis(300);
 
 /// What is said of one session.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -80,14 +80,14 @@ impl Writer {
                 tracing::info!(event = "sessionStateOff", %error,
                     "BGPSessionState objects are off: the kind or the permission is absent here; it is tried again");
             }
-            tokio::time::sleep(ABSENT).await;
+            tokio::time::sleep(ABSENT_INTERVAL).await;
         }
         loop {
-            tokio::time::sleep(LINGER).await;
+            tokio::time::sleep(SETTLE_TIME).await;
             let states = desired.borrow_and_update().clone();
             if let Err(error) = self.write(&states).await {
                 tracing::warn!(%error, "failed to write BGPSessionState; it is tried again");
-                tokio::time::sleep(RETRY).await;
+                tokio::time::sleep(RETRY_INTERVAL).await;
                 continue;
             }
             if desired.changed().await.is_err() {
@@ -116,7 +116,7 @@ impl Writer {
                 Err(kube::Error::Api(status)) if matches!(status.code, 403 | 404) => {
                     return Err(Off(status.message.clone()));
                 }
-                Err(_) => tokio::time::sleep(RETRY).await,
+                Err(_) => tokio::time::sleep(RETRY_INTERVAL).await,
             }
         }
     }

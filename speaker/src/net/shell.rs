@@ -23,7 +23,6 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::agent::AgentSignals;
 use super::bgp::Signal;
-use super::clock::until;
 use super::conflict::ConflictReporter;
 use super::driver::Driver;
 use super::extras;
@@ -37,8 +36,9 @@ use super::session_state::SessionStateSink;
 use crate::core::Notice;
 use crate::metrics::SpeakerMetrics;
 use crate::routes::RouteOutput;
+use crate::service_view;
 use crate::speaker::Output;
-use crate::subject;
+use clock::until;
 
 /// Everything that the task has.
 pub(super) struct Shell {
@@ -115,8 +115,8 @@ impl Shell {
     fn count_withheld(&self) {
         if let Ok(metrics) = self.metrics.lock() {
             let core = self.driver.core();
-            metrics.set_withheld("layer2", core.speaker().tally());
-            metrics.set_withheld("bgp", core.routes().tally());
+            metrics.set_withheld("layer2", core.speaker().reason_counts());
+            metrics.set_withheld("bgp", core.routes().reason_counts());
         }
     }
 
@@ -260,7 +260,7 @@ impl Shell {
     /// The pool that holds these addresses of a Service, for the log.
     fn pool_of(&self, service: &ObjectKey, addresses: &[IpAddr]) -> Option<Arc<str>> {
         let service = self.snapshot.service(service)?;
-        Some(subject::pool(service, addresses, self.snapshot.config()).ok()?.name)
+        Some(service_view::pool(service, addresses, self.snapshot.config()).ok()?.name)
     }
 
     fn assigned(&self, service: ObjectKey, uid: Box<str>, protocol: &str) -> ObjectEvent {

@@ -22,7 +22,7 @@ use tokio::sync::{mpsc, watch};
 use super::agent::{AgentDriver, AgentSignals, MembershipOptions};
 use super::args::{Args, MembershipFlags};
 use super::bgp::{BgpCollector, BgpDriver, BgpOptions, Signals, Style};
-use super::clock::clock_reading;
+use super::clock_reading::clock_reading;
 use super::conflict::ConflictReporter;
 use super::discovery::{Wanted, discover};
 use super::driver::Driver;
@@ -193,7 +193,7 @@ pub(super) async fn start_shell(
         client: client.clone(),
         namespace: namespace.clone(),
         node: node.clone(),
-        told_off: AtomicBool::new(false),
+        has_reported_off: AtomicBool::new(false),
         owner: owner.clone(),
         pod: None,
     };

@@ -16,7 +16,7 @@ use members::{
     Agent, AgentConfig, Command, Config, Detection, Event, Input, Lease, Member, Moment, Output,
     Settings,
 };
-use speaker::{ClockReading, Core, Effect, EngineCommand, Facts, Listed, Modes, Options};
+use speaker::{ClockReading, Core, Effect, EngineCommand, Listed, Modes, NodeMetadata, Options};
 
 use crate::world::{address, name};
 
@@ -126,7 +126,13 @@ impl Process {
         let name: Arc<str> = name(index);
         let moment = Moment { monotonic: now, boottime: boot };
         let Modes { sticky, spread } = start.modes;
-        let facts = Facts { generation: time, silent: true, sticky, spread, ..Facts::default() };
+        let metadata = NodeMetadata {
+            generation: time,
+            silent: true,
+            sticky,
+            spread,
+            ..NodeMetadata::default()
+        };
         let detection = Detection {
             heartbeat: heartbeat::Options::default(),
             fencing: start.fencing,
@@ -134,18 +140,18 @@ impl Process {
             session: seed | 1,
             start_wait: Duration::from_secs(2),
             alone: false,
-            speaks: |metadata| Facts::decode(metadata).is_some(),
+            speaks: |metadata| NodeMetadata::decode(metadata).is_some(),
         };
         let ring = Config {
             name: Arc::clone(&name),
             address: address(index),
             settings: Settings { enable_compression: false, ..Settings::lan() },
-            meta: facts.encode(),
+            meta: metadata.encode(),
             overhead: 0,
             seed,
         };
         let clock = ClockReading { monotonic: now, wall: time };
-        let mut core = Core::new(options, facts, false, clock);
+        let mut core = Core::new(options, metadata, false, clock);
         core.handle_links(start.links);
         Self {
             agent: Agent::new(AgentConfig { ring, detection }, moment).unwrap(),
@@ -373,15 +379,15 @@ impl Host {
     /// What it thinks of itself and the others.
     pub(crate) fn describe(&self) -> String {
         let Some(process) = &self.process else { return "no process".to_owned() };
-        let attendance = process.core.attendance();
-        let speaker::Members::Alive(members) = attendance.members() else { return String::new() };
+        let view = process.core.view();
+        let speaker::Members::Alive(members) = view.members() else { return String::new() };
         let others = members.iter().map(|(name, member)| match member {
-            speaker::Member::Ferrolb(facts) => format!(
+            speaker::Member::Ferrolb(metadata) => format!(
                 "{name}{}{}{}{}",
-                if facts.behind { " behind" } else { "" },
-                if facts.silent { " silent" } else { "" },
-                if facts.leaving { " leaving" } else { "" },
-                if facts.drained { " drained" } else { "" }
+                if metadata.behind { " behind" } else { "" },
+                if metadata.silent { " silent" } else { "" },
+                if metadata.leaving { " leaving" } else { "" },
+                if metadata.drained { " drained" } else { "" }
             ),
             speaker::Member::MetalLb => "MetalLB".to_owned(),
         });
@@ -394,11 +400,11 @@ impl Host {
         let leaves: Vec<String> = leaves.collect();
         format!(
             "{:?}, synced {}, permit {:?}, owns {:?}, leaves {leaves:?}, says {}, knows {others:?}",
-            attendance.standing(),
+            view.standing(),
             process.synced,
             process.agent.lease(),
             process.engine,
-            if attendance.facts().silent { "silent" } else { "ready" },
+            if view.metadata().silent { "silent" } else { "ready" },
         )
     }
 

@@ -129,7 +129,7 @@ impl World {
             transport: None,
             pools: &PoolOrder::of(self.snapshot.config()),
             time: self.time,
-            tenure: None,
+            placement: None,
         })
     }
 

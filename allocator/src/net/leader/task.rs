@@ -79,11 +79,11 @@ impl Task {
     pub(super) async fn run(mut self, mut ending: watch::Receiver<bool>) {
         let (mut told, mut failed) = (false, false);
         loop {
-            let mut pause = self.candidate.next(now(), self.leads() && !failed);
+            let mut pause = self.candidate.next(clock::now(), self.leads() && !failed);
             match tokio::time::timeout(self.times.renew / 2, self.round()).await {
                 Ok(Ok(())) => {
                     (told, failed) = (false, false);
-                    pause = self.candidate.next(now(), self.leads());
+                    pause = self.candidate.next(clock::now(), self.leads());
                     if self.permission.granted() {
                         tracing::info!(
                             event = "leaseOn",
@@ -92,9 +92,10 @@ impl Task {
                     }
                 }
                 Ok(Err(kube::Error::Api(status)))
-                    if matches!(status.code, 403 | 404) && self.permission.refused(now()) =>
+                    if matches!(status.code, 403 | 404)
+                        && self.permission.refused(clock::now()) =>
                 {
-                    pause = now() + AGAIN;
+                    pause = clock::now() + AGAIN;
                     self.go_alone(&status.message);
                 }
                 Ok(Err(error)) => {
@@ -106,7 +107,7 @@ impl Task {
                 Err(_) => failed = true,
             }
             if failed {
-                pause = now() + self.times.retry;
+                pause = clock::now() + self.times.retry;
             }
             tokio::select! {
                 () = tokio::time::sleep_until(pause.into()) => {}
@@ -129,7 +130,7 @@ impl Task {
 
     /// One look, and what follows. A leader that renews what it wrote last does so without looking: one PUT.
     async fn round(&mut self) -> Result<(), kube::Error> {
-        let began = now();
+        let began = clock::now();
         self.find_pod().await;
         self.look_for_others().await;
         if let Some(lease) = self.written.clone()
@@ -164,7 +165,7 @@ impl Task {
             }
             _ => Holder::Unknown,
         };
-        let written = match self.candidate.step(now(), seen.as_ref(), holder) {
+        let written = match self.candidate.step(clock::now(), seen.as_ref(), holder) {
             Step::Wait => return Ok(()),
             Step::Confirm => {
                 self.keep(began);
@@ -197,7 +198,7 @@ impl Task {
 
     /// Before the Lease is taken, and now and then while it is renewed.
     async fn look_for_others(&mut self) {
-        let now = now();
+        let now = clock::now();
         let is_due = self.asked.is_none_or(|asked| now >= asked + self.times.patrol());
         if is_due && (!self.leads() || self.candidate.renews()) {
             self.asked = Some(now);
@@ -233,7 +234,7 @@ impl Task {
 
     /// The Lease was the own one for a round that began then: it may be used.
     fn keep(&mut self, began: Instant) {
-        if let Some(from) = self.candidate.own(now()) {
+        if let Some(from) = self.candidate.own(clock::now()) {
             self.from = from;
             if from.is_some() {
                 tracing::info!(
@@ -323,9 +324,4 @@ fn settled(written: Result<(), kube::Error>) -> Result<(), kube::Error> {
         Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
         written => written,
     }
-}
-
-#[allow(clippy::disallowed_methods, reason = "a shell: it reads the clock")]
-fn now() -> Instant {
-    Instant::now()
 }

@@ -10,11 +10,11 @@ use crate::heartbeat::peer::{ACQUAINTANCE, Peer};
 use crate::heartbeat::wire::{Body, View};
 
 /// How long answers are awaited at least: one that says no shall not come after those that say yes.
-const LEAST: Duration = Duration::from_millis(20);
+const LEAST_TIME: Duration = Duration::from_millis(20);
 /// The time between two rounds of asking.
-const PAUSE: Duration = Duration::from_millis(20);
+const ASK_INTERVAL: Duration = Duration::from_millis(20);
 /// How long the ring is asked at most: a member that takes no streams says nothing, and nobody shall be silent for ever for that.
-const LIMIT: Duration = Duration::from_secs(5);
+const LONGEST_TIME: Duration = Duration::from_secs(5);
 
 /// A doubt that is not settled.
 #[derive(Clone, Copy, Debug)]
@@ -96,7 +96,7 @@ impl Detector {
         let Some(doubt) = &mut self.doubt else { return };
         let due = now >= doubt.next;
         if due {
-            doubt.next = now + PAUSE;
+            doubt.next = now + ASK_INTERVAL;
         }
         let doubt = *doubt;
         let asked: Vec<Arc<str>> = self
@@ -113,9 +113,9 @@ impl Detector {
         let yes = answered().filter(|peer| matches!(peer.view, View::Alive)).count();
         let no = answered().any(|peer| matches!(peer.view, View::Dead | View::Unknown));
         let settled = if asked.is_empty() {
-            doubt.exchanged || now >= doubt.since + LIMIT || !self.has_company(now)
+            doubt.exchanged || now >= doubt.since + LONGEST_TIME || !self.has_company(now)
         } else {
-            now >= doubt.since + LEAST && !no && yes * 2 > asked.len()
+            now >= doubt.since + LEAST_TIME && !no && yes * 2 > asked.len()
         };
         if settled {
             self.doubt = None;

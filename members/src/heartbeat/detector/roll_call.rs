@@ -11,13 +11,13 @@ use crate::heartbeat::wire::Body;
 /// How often everybody who was not heard since the beginning is asked, twice each time.
 const ROUNDS: u8 = 3;
 /// The time between two rounds; as long after the last one whoever was not heard counts as absent.
-const WAIT: Duration = Duration::from_millis(20);
+const ANSWER_WAIT: Duration = Duration::from_millis(20);
 /// How long after one the next may begin.
-const PAUSE: Duration = Duration::from_secs(1);
+const CALL_INTERVAL: Duration = Duration::from_secs(1);
 /// The same if somebody has fallen silent since.
-const SHORT_PAUSE: Duration = Duration::from_millis(100);
+const SHORT_CALL_INTERVAL: Duration = Duration::from_millis(100);
 /// Two deaths within this time are more than an accident of one member.
-const TOGETHER: Duration = Duration::from_secs(1);
+const DEATHS_TOGETHER_TIME: Duration = Duration::from_secs(1);
 
 /// One that is under way.
 #[derive(Clone, Copy, Debug)]
@@ -38,10 +38,10 @@ impl RollCall {
 impl Detector {
     /// A member died, found here or told by others. The second one within a second may be a part of the network.
     pub fn news_of_death(&mut self, now: Instant) {
-        let together = self.last_death.is_some_and(|last| now < last + TOGETHER);
+        let together = self.last_death.is_some_and(|last| now < last + DEATHS_TOGETHER_TIME);
         self.last_death = Some(now);
         if together {
-            self.begin_call(now, false, PAUSE);
+            self.begin_call(now, false, CALL_INTERVAL);
         }
     }
 
@@ -62,18 +62,18 @@ impl Detector {
             }
         }
         if partners >= 2 && silent * 2 >= partners {
-            self.begin_call(now, true, if lately { SHORT_PAUSE } else { PAUSE });
+            self.begin_call(now, true, if lately { SHORT_CALL_INTERVAL } else { CALL_INTERVAL });
         }
     }
 
     /// Asks everybody whether it is there, unless that was done a moment ago.
     pub fn call_all(&mut self, now: Instant) {
-        self.begin_call(now, false, PAUSE);
+        self.begin_call(now, false, CALL_INTERVAL);
     }
 
     /// Somebody lost half of its partners. Those in the middle of a part that was cut off may miss none.
     pub(super) fn handle_call(&mut self, now: Instant) {
-        self.begin_call(now, false, PAUSE);
+        self.begin_call(now, false, CALL_INTERVAL);
     }
 
     fn begin_call(&mut self, now: Instant, loud: bool, pause: Duration) {
@@ -88,7 +88,7 @@ impl Detector {
     /// Continues a call; and calls the absent again once in a while, so that their return is noticed.
     pub(super) fn call(&mut self, now: Instant) {
         if self.roll_call.is_none() && self.recall_deadline().is_some_and(|due| due <= now) {
-            self.begin_call(now, false, PAUSE);
+            self.begin_call(now, false, CALL_INTERVAL);
             return;
         }
         let Some(call) = &mut self.roll_call else { return };
@@ -98,7 +98,7 @@ impl Detector {
         let RollCall { since, round, loud, .. } = *call;
         let ended = round >= ROUNDS;
         call.round += 1;
-        call.next = now + WAIT;
+        call.next = now + ANSWER_WAIT;
         if ended {
             self.roll_call = None;
         }
@@ -132,6 +132,6 @@ impl Detector {
             self.absence.set(Some(absent));
             absent
         });
-        self.last_roll_call.filter(|_| absent).map(|last| last + PAUSE)
+        self.last_roll_call.filter(|_| absent).map(|last| last + CALL_INTERVAL)
     }
 }

@@ -5,7 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use super::{BURST, Runner, moment, now};
+use super::{Runner, TURN_LIMIT, moment, now};
 use crate::net::Seal;
 use crate::net::refusals::Cause;
 use crate::net::sent::QUOTE;
@@ -43,7 +43,7 @@ impl Runner {
     /// Takes the errors of earlier datagrams; one that quotes none of them was made up.
     pub(super) fn receive_errors(&mut self) {
         let mut quote = [0; QUOTE];
-        for _ in 0..BURST {
+        for _ in 0..TURN_LIMIT {
             let Ok(found) = socket::error(self.udp.get_ref(), &mut quote) else { return };
             let Some(found) = found else { continue };
             let now = now();

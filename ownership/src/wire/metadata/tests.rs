@@ -7,7 +7,7 @@ use crate::members::{Member, Members};
 
 #[test]
 fn metadata_is_read_back() {
-    let facts = Facts {
+    let metadata = NodeMetadata {
         generation: 0x0a,
         leaving: true,
         silent: false,
@@ -19,10 +19,10 @@ fn metadata_is_read_back() {
         links: PoolLinks { digest: 0x0102_0304, bits: vec![0x80, 1] },
         node_links: NodeLinks::Unknown,
     };
-    let bytes = facts.encode();
+    let bytes = metadata.encode();
     let before = b"ferrolb\x01\x35\0\0\0\0\0\0\0\x0a\x01\x02\x03\x04\x80\x01";
     assert_eq!(bytes, before, "as of builds that say nothing of links");
-    assert_eq!(Member::parse(&bytes), Member::Ferrolb(facts.clone()));
+    assert_eq!(Member::parse(&bytes), Member::Ferrolb(metadata.clone()));
     let links = b"\x05\x04eth0\x05\x02\x18\x0a\0\x01\x61\x20\x01\x0d\xb8\0\0\0\0\x04eth1\0\0";
     let mut bytes = [&before[..], links, b"\0\x1c"].concat();
     bytes[MAGIC.len() + 1] |= LINKS;
@@ -30,14 +30,14 @@ fn metadata_is_read_back() {
     assert!(
         matches!(&node_links, NodeLinks::Said(links) if format!("{links:?}").contains("2001:db8::/64"))
     );
-    let facts = Facts { node_links, ..facts };
-    assert_eq!(Member::parse(&bytes), Member::Ferrolb(facts.clone()));
-    assert_eq!(facts.encode(), bytes, "as of builds that elect each Service by itself");
-    let facts = Facts { elects_services: false, ..facts };
+    let metadata = NodeMetadata { node_links, ..metadata };
+    assert_eq!(Member::parse(&bytes), Member::Ferrolb(metadata.clone()));
+    assert_eq!(metadata.encode(), bytes, "as of builds that elect each Service by itself");
+    let metadata = NodeMetadata { elects_services: false, ..metadata };
     bytes[MAGIC.len() + 1] |= MORE;
     bytes.insert(before.len(), ADDRESSES);
-    assert_eq!(Member::parse(&bytes), Member::Ferrolb(facts.clone()));
-    assert_eq!(facts.encode(), bytes);
+    assert_eq!(Member::parse(&bytes), Member::Ferrolb(metadata.clone()));
+    assert_eq!(metadata.encode(), bytes);
     for foreign in [&b""[..], b"ferrolb", b"ferrolb\x00\x00\x00\x00\x00\x00", b"something else"] {
         assert_eq!(Member::parse(foreign), Member::MetalLb, "{foreign:?}");
     }
@@ -47,32 +47,35 @@ fn metadata_is_read_back() {
 #[test]
 fn metadata_of_a_later_build_is_read_as_far_as_it_is_known_here() {
     let links = PoolLinks { digest: 7, bits: vec![0x80] };
-    let facts = Facts { generation: 5, silent: true, links, ..Facts::default() };
-    let mut later = facts.encode();
+    let metadata = NodeMetadata { generation: 5, silent: true, links, ..NodeMetadata::default() };
+    let mut later = metadata.encode();
     // Behind it stands the number of the links' octets.
     let further = later.len() - 3;
     later[further] |= !ADDRESSES;
     assert_eq!(
         Member::parse(&later),
-        Member::Ferrolb(facts.clone()),
+        Member::Ferrolb(metadata.clone()),
         "flags without a meaning here"
     );
     let end = further;
     later.splice(end..end, *b"more");
     let Member::Ferrolb(read) = Member::parse(&later) else { panic!("it is one of ours") };
     let known = PoolLinks { digest: 7, bits: read.links.bits[..1].to_vec() };
-    assert_eq!(Facts { links: known, ..read }, facts);
+    assert_eq!(NodeMetadata { links: known, ..read }, metadata);
 }
 
 /// What it says cannot be judged, and it would not understand what is told to it: the memberlist and MetalLB's election are what is left.
 #[test]
 fn a_speaker_of_another_version_counts_as_one_of_metallb() {
     for version in [0, VERSION + 1, 0xff] {
-        let mut other = Facts { generation: 5, silent: true, ..Facts::default() }.encode();
+        let mut other =
+            NodeMetadata { generation: 5, silent: true, ..NodeMetadata::default() }.encode();
         other[MAGIC.len()] = version;
         assert_eq!(Member::parse(&other), Member::MetalLb, "{version}");
-        let members =
-            [("a".into(), Member::parse(&other)), ("b".into(), Member::Ferrolb(Facts::default()))];
+        let members = [
+            ("a".into(), Member::parse(&other)),
+            ("b".into(), Member::Ferrolb(NodeMetadata::default())),
+        ];
         let members = Members::Alive(members.into());
         assert!(members.is_mixed() && members.contains("a") && !members.is_ferrolb("a"));
     }
@@ -89,12 +92,12 @@ fn what_does_not_fit_is_not_said() {
     for (bits, links, fits) in
         [(0, 54, true), (0, 55, false), (480, 0, true), (479, 1, false), (478, 1, true)]
     {
-        let mut facts = Facts::default();
-        facts.set_links(PoolLinks { digest: 7, bits: vec![0xff; bits] }, said(links));
-        assert_eq!(matches!(facts.node_links, NodeLinks::Said(_)), fits, "{bits} {links}");
-        let bytes = facts.encode();
+        let mut metadata = NodeMetadata::default();
+        metadata.set_links(PoolLinks { digest: 7, bits: vec![0xff; bits] }, said(links));
+        assert_eq!(matches!(metadata.node_links, NodeLinks::Said(_)), fits, "{bits} {links}");
+        let bytes = metadata.encode();
         assert!(bytes.len() <= members::META, "{}", bytes.len());
-        assert_eq!(Facts::decode(&bytes), Some(facts));
+        assert_eq!(NodeMetadata::decode(&bytes), Some(metadata));
     }
 }
 
@@ -104,8 +107,8 @@ proptest! {
         let mut marked = MAGIC.to_vec();
         marked.extend(&bytes);
         for bytes in [&bytes, &marked] {
-            if let Member::Ferrolb(facts) = Member::parse(bytes) {
-                prop_assert_eq!(Facts::decode(&facts.encode()), Some(facts));
+            if let Member::Ferrolb(metadata) = Member::parse(bytes) {
+                prop_assert_eq!(NodeMetadata::decode(&metadata.encode()), Some(metadata));
             }
         }
     }

@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 /// Changes of routes come in crowds: they are looked at once.
-const SETTLE: Duration = Duration::from_millis(100);
+const SETTLE_TIME: Duration = Duration::from_millis(100);
 
 /// Something to act on.
 #[derive(Debug)]
@@ -74,14 +74,14 @@ impl Signals {
                 biased;
                 Some((key, status)) = self.bfd.recv() => return Signal::Bfd(key, Box::new(status)),
                 Ok(()) = self.sessions.changed() => return Signal::Sessions,
-                () = until(deadline) => return Signal::Tick,
-                () = until(self.settled) => {
+                () = clock::until(deadline.map(Into::into)) => return Signal::Tick,
+                () = clock::until(self.settled.map(Into::into)) => {
                     self.settled = None;
                     return Signal::Routes;
                 }
                 result = changed(self.routes.as_mut(), follow) => match result {
                     Ok(true) => {
-                        self.settled.get_or_insert_with(|| Instant::now() + SETTLE);
+                        self.settled.get_or_insert_with(|| Instant::now() + SETTLE_TIME);
                     }
                     Ok(false) => {}
                     Err(error) => {
@@ -91,13 +91,6 @@ impl Signals {
                 },
             }
         }
-    }
-}
-
-async fn until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => tokio::time::sleep_until(deadline).await,
-        None => std::future::pending().await,
     }
 }
 

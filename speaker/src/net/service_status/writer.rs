@@ -12,15 +12,15 @@ use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::{Value, json};
 
-use super::{RETRY, Sweep, Wish, now};
+use super::{RETRY_INTERVAL, Sweep, Wish};
 use cluster::net::pod::{OwnPod, Owner};
 use cluster::net::request::send;
 
 /// Up to so many Services are looked at one by one; for more, all objects are listed.
-const FEW: usize = 8;
+const SMALL_BATCH: usize = 8;
 
 /// How many Services are written at once.
-const CONCURRENT: usize = 8;
+const CONCURRENT_WRITES: usize = 8;
 
 /// Which of the two kinds of status objects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,7 +78,7 @@ pub(in crate::net) struct Writer {
     pub(in crate::net) namespace: String,
     pub(in crate::net) node: String,
     /// Whether it was told that they are off.
-    pub(in crate::net) told_off: AtomicBool,
+    pub(in crate::net) has_reported_off: AtomicBool,
     /// The own pod, which owns the objects, as soon as it is known.
     pub(in crate::net) owner: Owner,
     /// The same, once it is known.
@@ -127,13 +127,13 @@ impl Writer {
                     return Ok(found);
                 }
                 Err(kube::Error::Api(status)) if matches!(status.code, 403 | 404) => {
-                    if !self.told_off.swap(true, Ordering::Relaxed) {
+                    if !self.has_reported_off.swap(true, Ordering::Relaxed) {
                         tracing::info!(event = "serviceStatusOff", kind = self.kind.kind(), error = %status.message,
                             "status objects of Services are off: the kind or the permission is absent here; it is tried again");
                     }
                     return Err(Off);
                 }
-                Err(_) => tokio::time::sleep(RETRY).await,
+                Err(_) => tokio::time::sleep(RETRY_INTERVAL).await,
             }
         }
     }
@@ -152,7 +152,7 @@ impl Writer {
             }
         });
         let results: Vec<_> =
-            futures::stream::iter(writes).buffer_unordered(CONCURRENT).collect().await;
+            futures::stream::iter(writes).buffer_unordered(CONCURRENT_WRITES).collect().await;
         let mut failed = BTreeMap::new();
         for (service, wish, result) in results {
             match result {
@@ -217,7 +217,7 @@ impl Writer {
         (sweep.first, sweep.last) = (None, None);
         if let Err(error) = self.try_sweep(&services).await {
             tracing::warn!(%error, "failed to look for status objects of other nodes; it is tried again");
-            let now = now();
+            let now = clock::now();
             (sweep.first, sweep.last) = (Some(now), Some(now));
             sweep.services = services;
         }
@@ -230,7 +230,7 @@ impl Writer {
                 others.push(object.metadata.name);
             }
         };
-        if services.len() <= FEW {
+        if services.len() <= SMALL_BATCH {
             for service in services {
                 let selector = format!(
                     "metallb.io%2Fservice-name%3D{},metallb.io%2Fservice-namespace%3D{},metallb.io%2Fnode%21%3D{}",
@@ -299,7 +299,7 @@ impl Writer {
     ) -> Result<(), kube::Error> {
         let mut token = String::new();
         loop {
-            let path = format!("?labelSelector={selector}&limit={PAGE}{token}");
+            let path = format!("?labelSelector={selector}&limit={PAGE_SIZE}{token}");
             let page: Page = self.send(Method::GET, &path, None).await?;
             page.items.into_iter().for_each(&mut *take);
             match page.metadata.next {
@@ -332,7 +332,7 @@ impl Writer {
 }
 
 /// Objects per page of a list.
-const PAGE: u32 = 100;
+const PAGE_SIZE: u32 = 100;
 
 #[derive(Deserialize)]
 struct Page {

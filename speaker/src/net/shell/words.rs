@@ -25,7 +25,7 @@ impl Shell {
 
     /// Tells again which Services nobody announces, each in a minute of its own of every hour: events expire.
     pub(in crate::net) fn remind(&self, minute: u64) {
-        for (service, word) in self.driver.core().herald().warnings() {
+        for (service, word) in self.driver.core().announced_condition().warnings() {
             let mut hasher = DefaultHasher::new();
             service.hash(&mut hasher);
             if hasher.finish() % 60 == minute % 60 {

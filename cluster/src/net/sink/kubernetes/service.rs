@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
@@ -176,7 +176,7 @@ async fn carry_out(
             if !change(object, &task) {
                 return false;
             }
-            writing = fence.enter(now());
+            writing = fence.enter(clock::now());
             fenced = writing.is_none();
             !fenced
         })
@@ -209,11 +209,6 @@ async fn carry_out(
         let _ = reports.send(report);
         return key;
     }
-}
-
-#[allow(clippy::disallowed_methods, reason = "a shell: it reads the clock")]
-fn now() -> Instant {
-    Instant::now()
 }
 
 fn is_load_balancer(object: &Value) -> bool {

@@ -18,11 +18,11 @@ use crate::speaker::Speaker;
 use ownership::Members;
 
 /// What lasts shorter than this is not said: endpoints come a moment after their Service, and owners change.
-const LINGER: Duration = Duration::from_secs(3);
+const DEBOUNCE_TIME: Duration = Duration::from_secs(3);
 
 /// What is to be said of each Service.
 #[derive(Debug, Default)]
-pub struct Herald {
+pub struct AnnouncedCondition {
     /// What has not lasted long enough, and since when it is so.
     waiting: BTreeMap<ObjectKey, (Instant, ServiceCondition)>,
     /// The fingerprints of what was said: with thousands of Services the texts would be most of this.
@@ -33,7 +33,7 @@ pub struct Herald {
     retracted: BTreeSet<ObjectKey>,
 }
 
-impl Herald {
+impl AnnouncedCondition {
     /// What is to be said of a Service now; none if it is another speaker's to say.
     pub fn consider(&mut self, now: Instant, service: &ObjectKey, word: Option<ServiceCondition>) {
         if let Some(word) = &word {
@@ -63,7 +63,7 @@ impl Herald {
 
     /// What has lasted long enough and was not said yet.
     pub fn due(&mut self, now: Instant) -> Vec<(ObjectKey, ServiceCondition)> {
-        let due = self.waiting.extract_if(.., |_, (since, _)| now >= *since + LINGER);
+        let due = self.waiting.extract_if(.., |_, (since, _)| now >= *since + DEBOUNCE_TIME);
         let due: Vec<_> = due.map(|(service, (_, word))| (service, word)).collect();
         for (service, word) in &due {
             self.said.insert(service.clone(), word.fingerprint());
@@ -78,7 +78,7 @@ impl Herald {
     /// When [`Self::due`] has something.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        self.waiting.values().map(|(since, _)| *since + LINGER).min()
+        self.waiting.values().map(|(since, _)| *since + DEBOUNCE_TIME).min()
     }
 
     /// What was said and is a warning: told again from time to time, since events expire.
@@ -181,24 +181,25 @@ mod tests {
     fn what_passes_quickly_is_not_said_and_what_lasts_is_said_once() {
         #[allow(clippy::disallowed_methods, reason = "an Instant cannot be made otherwise")]
         let now = Instant::now();
-        let (mut herald, key) = (Herald::default(), ObjectKey::new("default", "web"));
-        herald.consider(now, &key, Some(no("one")));
-        assert!(herald.due(now).is_empty());
-        let later = now + LINGER / 2;
-        herald.consider(later, &key, Some(announced("by L2".into())));
-        assert_eq!(herald.deadline(), Some(later + LINGER));
-        assert!(herald.due(now + LINGER).is_empty(), "it has just changed");
-        herald.consider(now + LINGER, &key, Some(announced("by L2".into())));
-        assert_eq!(herald.due(later + LINGER).len(), 1);
-        assert!(herald.due(now + LINGER * 9).is_empty());
-        assert_eq!(herald.deadline(), None);
-        assert_eq!(herald.warnings().count(), 0);
-        herald.consider(now + LINGER * 9, &key, Some(no("two")));
-        assert_eq!(herald.due(now + LINGER * 10).len(), 1);
-        assert_eq!(herald.warnings().count(), 1);
-        herald.consider(now + LINGER * 10, &key, None);
-        assert_eq!(herald.warnings().count(), 0);
-        assert_eq!(herald.take_retracted(), BTreeSet::from([key]));
+        let (mut condition, key) =
+            (AnnouncedCondition::default(), ObjectKey::new("default", "web"));
+        condition.consider(now, &key, Some(no("one")));
+        assert!(condition.due(now).is_empty());
+        let later = now + DEBOUNCE_TIME / 2;
+        condition.consider(later, &key, Some(announced("by L2".into())));
+        assert_eq!(condition.deadline(), Some(later + DEBOUNCE_TIME));
+        assert!(condition.due(now + DEBOUNCE_TIME).is_empty(), "it has just changed");
+        condition.consider(now + DEBOUNCE_TIME, &key, Some(announced("by L2".into())));
+        assert_eq!(condition.due(later + DEBOUNCE_TIME).len(), 1);
+        assert!(condition.due(now + DEBOUNCE_TIME * 9).is_empty());
+        assert_eq!(condition.deadline(), None);
+        assert_eq!(condition.warnings().count(), 0);
+        condition.consider(now + DEBOUNCE_TIME * 9, &key, Some(no("two")));
+        assert_eq!(condition.due(now + DEBOUNCE_TIME * 10).len(), 1);
+        assert_eq!(condition.warnings().count(), 1);
+        condition.consider(now + DEBOUNCE_TIME * 10, &key, None);
+        assert_eq!(condition.warnings().count(), 0);
+        assert_eq!(condition.take_retracted(), BTreeSet::from([key]));
     }
 
     #[test]

@@ -7,15 +7,15 @@ use crate::reason::Withhold;
 
 /// Counts by the name of a reason ([`Withhold::name`]), also of those that are 0.
 #[derive(Clone, Debug)]
-pub struct Tally(BTreeMap<&'static str, i64>);
+pub struct ReasonCounts(BTreeMap<&'static str, i64>);
 
-impl Default for Tally {
+impl Default for ReasonCounts {
     fn default() -> Self {
         Self(Withhold::NAMES.map(|name| (name, 0)).into())
     }
 }
 
-impl Tally {
+impl ReasonCounts {
     /// A Service was withheld for one reason, if it was, and is for another, if it is.
     pub fn change(&mut self, was: Option<&'static str>, is: Option<&'static str>) {
         if let Some(count) = was.and_then(|name| self.0.get_mut(name)) {
@@ -38,15 +38,15 @@ mod tests {
 
     #[test]
     fn a_service_counts_once_whatever_happens_to_it() {
-        let mut tally = Tally::default();
-        tally.change(None, Some("notOwner"));
-        tally.change(None, Some("notOwner"));
-        tally.change(Some("notOwner"), Some("silent"));
-        tally.change(Some("notOwner"), None);
+        let mut reason_counts = ReasonCounts::default();
+        reason_counts.change(None, Some("notOwner"));
+        reason_counts.change(None, Some("notOwner"));
+        reason_counts.change(Some("notOwner"), Some("silent"));
+        reason_counts.change(Some("notOwner"), None);
         assert_eq!(
-            tally.iter().filter(|(_, count)| *count != 0).collect::<Vec<_>>(),
+            reason_counts.iter().filter(|(_, count)| *count != 0).collect::<Vec<_>>(),
             [("silent", 1)]
         );
-        assert_eq!(tally.iter().count(), Withhold::NAMES.len());
+        assert_eq!(reason_counts.iter().count(), Withhold::NAMES.len());
     }
 }
