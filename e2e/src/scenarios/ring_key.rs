@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The ring's key is changed while all speakers run, in the three steps of docs/failover.md, each of which the speakers see at
+//! The ring's key is changed while all speakers run, in the three steps of docs/ring.md, each of which the speakers see at
 //! different moments: nothing moves, and no question is answered by two.
 //!
 //! Topology: three nodes with speakers that have a key, a client that asks for the address every 10 ms.
