@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Who is a member and with what standing, who owns which address and why, and what passes to whom. No sockets, clocks or clients:
-//! every value is told the time.
+//! The members and their standing, the owner of each address and the reason for it, and the addresses that pass to another node. No sockets,
+//! clocks or clients: every value is given the time.
 //!
 //! ```text
 //!   members' agent ──> Membership ──> Members, standing ──> election, Placement ──> the owner of an address
