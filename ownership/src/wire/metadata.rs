@@ -2,7 +2,8 @@
 //! A speaker's metadata: the octets that the memberlist carries for it.
 //!
 //! ```text
-//!   metadata: "ferrolb", version (1), flags (1: leaving, 2: sticky, 4: spread, 8: silent, 16: drained, 32: behind, 64: links, 128: more), generation (8), digest of the pools' names (4), one bit per pool,
+//!   metadata: "ferrolb", version (1), flags (1: leaving, 2: sticky, 4: spread, 8: silent, 16: drained, 32: behind, 64: links,
+//!             128: more), generation (8), digest of the pools' names (4), one bit per pool,
 //!             with the flag of more: further flags (1: elects each address by itself),
 //!             with the flag of links: those of the node, as wire/links.rs has it, and their number of octets (2)
 //! ```
@@ -163,7 +164,7 @@ pub struct PoolOrder {
 }
 
 impl PoolOrder {
-    /// The order of the pools that are valid, and of the ones that are not.
+    /// The order of all pools, valid or not.
     #[must_use]
     pub fn of(config: &Config) -> Self {
         let mut names: Vec<Arc<str>> =
