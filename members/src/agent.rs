@@ -84,7 +84,7 @@ pub enum Input<'a> {
 pub enum Command {
     /// As [`Ring::join`].
     Join(Vec<SocketAddr>),
-    /// As [`Ring::set_meta`]; metadata of more than [`META`](crate::META) octets are not told.
+    /// As [`Ring::set_meta`]; metadata of more than [`META`](crate::META) octets is not told.
     SetMeta(Vec<u8>),
     /// Sends octets directly to members that use the heartbeat, where they arrive as [`Event::Notice`].
     Notify {

@@ -4,9 +4,9 @@
 //!
 //! ```text
 //!   members' agent ──> Membership ──> Members, standing ──> election, Placement ──> the owner of an address
-//!                          ├── KnownNodes, JoinSchedule, PortCheck: who should be there
-//!                          └── OwnershipTable: who says to own which address
-//!   a decision ──────> Handovers ──> what is answered on until the next owner has it
+//!                          ├── KnownNodes, JoinSchedule, PortCheck: the members that should be there
+//!                          └── OwnershipTable: the addresses that each speaker says it owns
+//!   a decision ──────> Handovers ──> the addresses that are answered for until the next owner has them
 //! ```
 //!
 //! One address on one node:

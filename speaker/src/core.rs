@@ -155,7 +155,7 @@ impl Core {
                 self.tell_trouble(changed);
             }
             Event::Departed => self.departed(at),
-            // `MembersChanged` comes with these and suffices.
+            // The list of members shows the effect of these events.
             Event::Joined(_)
             | Event::Left(_)
             | Event::Updated(_)

@@ -126,8 +126,8 @@ impl Peer {
     }
 
     /// Returns true if a datagram is new: of the known session, with a counter that was not seen; or of a new session that proves to be later
-    /// than the start of this one, by echoing a datagram that no earlier one echoed. `ours` is the stamp of the last datagram that was sent
-    /// to any member.
+    /// than the start of this member's own, by echoing a datagram that no earlier one echoed. `ours` is the stamp of the last datagram that
+    /// was sent to any member.
     pub(crate) fn is_news(&mut self, stamp: Stamp, echo: Option<Stamp>, ours: Stamp) -> bool {
         let echoed =
             echo.filter(|echo| echo.session == ours.session && echo.counter <= ours.counter);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Messages from one speaker to another, as notices of the heartbeat: its metadata, before the memberlist has them; the addresses that it
+//! Messages from one speaker to another, as notices of the heartbeat: its metadata, before the memberlist has it; the addresses that it
 //! answers for from now; and, where owners stay or are spread, all addresses that it owns.
 //!
 //! ```text

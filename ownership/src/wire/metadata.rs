@@ -116,7 +116,7 @@ impl NodeMetadata {
         self.node_links = node.within(room);
     }
 
-    /// Reads metadata; none if they are not ours, or of another version. Octets that a later build adds in front of the links are skipped;
+    /// Reads metadata; none if it is not ours, or of another version. Octets that a later build adds in front of the links are skipped;
     /// the bits before them are read.
     #[must_use]
     pub fn decode(metadata: &[u8]) -> Option<Self> {

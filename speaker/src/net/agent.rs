@@ -172,7 +172,7 @@ impl AgentSignals {
         while let Some(Self { events, departed }) = signals {
             tokio::select! {
                 biased;
-                // `MembersChanged` comes with the memberlist's own events and suffices, and the driver waits for the departure.
+                // The list of members shows the effect of the memberlist's own events, and the driver waits for the departure.
                 Some(event) = events.recv() => if !event.is_of_memberlist() { return event },
                 Some(()) = departed.recv() => return Event::Departed,
                 // The thread has ended, and its driver with it.
