@@ -152,7 +152,7 @@ impl Handovers {
     }
 
     /// Another station claims an address on the network. Returns the address if it passes to a speaker of MetalLB, whose claim was waited
-    /// for; one of our speakers has to send a message of its own. Any other claim is remembered, as it may come before the news that explain
+    /// for; one of our speakers has to send a message of its own. Any other claim is remembered, as it may come before the news that explains
     /// it, unless it may be the last owner's.
     pub fn heard(&mut self, now: Instant, address: IpAddr) -> Vec<IpAddr> {
         if self.mute.remove(&address) {

@@ -3,7 +3,7 @@
 //! themselves.
 //!
 //! Only the owner decides that its address moves: while it owns the address and may answer, no other speaker takes it, whatever that speaker
-//! has heard of the cluster. So news that arrive late make no second owner.
+//! has heard of the cluster. So late news makes no second owner.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;

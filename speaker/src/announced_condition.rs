@@ -2,8 +2,8 @@
 //! The condition `ferrolb.io/Announced` of a Service, the speaker that writes it, and the warning while nobody announces the Service. A
 //! synchronous value.
 //!
-//! The node that announces an address by L2 tells so. Where no node does, the alive speaker with the smallest node name tells that the
-//! Service is advertised by BGP, or why nobody announces it.
+//! The node that announces an address by L2 says so. Where no node does, the alive speaker with the smallest node name says that the Service
+//! is advertised by BGP, or why nobody announces it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};

@@ -173,7 +173,7 @@ impl Core {
         self.go_on();
     }
 
-    /// The addresses that send to the memberlist's port in a key that this node does not have.
+    /// The addresses that send to the memberlist's port under a key that this node does not have.
     pub fn handle_refused(&mut self, now: ClockReading, other_key: &[IpAddr]) {
         self.port.set_other_key(other_key);
         self.check_port(now.monotonic, false);

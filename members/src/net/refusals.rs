@@ -98,7 +98,7 @@ impl Cause {
 pub struct Refused {
     /// The number of refusals by cause; causes without any are missing.
     pub counts: BTreeMap<Cause, u64>,
-    /// The sources that lately sent in a key that this node does not have, as far as they are among the most refused sources.
+    /// The sources that lately sent under a key that this node does not have, as far as they are among the most refused sources.
     pub other_key: Vec<IpAddr>,
 }
 

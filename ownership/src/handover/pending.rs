@@ -33,8 +33,8 @@ impl Pending {
     }
 
     /// Another node answers for these addresses now. Returns the ones that this node is to stop answering for. `owned` tells whether this
-    /// node announces an address: a claim to such an address is remembered for a moment, because the claim may come before the news that lead
-    /// to the same decision here.
+    /// node announces an address: a claim to such an address is remembered for a moment, because the claim may come before the news that
+    /// leads to the same decision here.
     pub fn claimed(
         &mut self,
         now: Instant,

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 /// The time between two joins (contract 3.4).
 const JOIN_INTERVAL: Duration = Duration::from_secs(60);
-/// The pauses before the first joins, and the first lists of places to join, are repeated. Hosts that start together are not there yet, their
-/// switch does not forward yet, and pods of a fresh cluster get their addresses one by one.
+/// The pauses after which the first joins, and the first lists of the places to join, are repeated. Hosts that start together are not there
+/// yet, their switch does not forward yet, and pods of a fresh cluster get their addresses one by one.
 pub const FIRST_PAUSES: [Duration; 5] = [
     Duration::from_millis(500),
     Duration::from_secs(1),

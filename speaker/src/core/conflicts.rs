@@ -11,7 +11,7 @@ use l2::MacAddress;
 
 use crate::conflict_book::ConflictBook;
 
-/// The longest time by which another station's claim may precede the news that explain it.
+/// The longest time by which another station's claim may precede the news that explains it.
 const NEWS_LAG: Duration = Duration::from_millis(300);
 /// The number of claims that wait, at most; further claims are counted with the next one that is told.
 const WAITING_LIMIT: usize = 16;

@@ -18,7 +18,7 @@ pub(super) struct PortMonitor {
     found: Vec<SocketAddr>,
     /// The nodes of the listed speakers, by the addresses of their pods.
     listed: BTreeMap<IpAddr, Arc<str>>,
-    /// The addresses that send in a key that this node does not have.
+    /// The addresses that send under a key that this node does not have.
     other_key: Vec<IpAddr>,
     port_check: PortCheck,
 }

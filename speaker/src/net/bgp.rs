@@ -345,7 +345,7 @@ impl BgpDriver {
     }
 
     /// Ends all sessions. A drained node leaves for good; otherwise the process is expected back, and peers with graceful restart keep its
-    /// routes. BFD tells AdminDown after that: by then a peer that takes AdminDown for Down (BIRD without `bfd graceful`) has begun to keep
+    /// routes. BFD signals AdminDown after that: by then a peer that takes AdminDown for Down (BIRD without `bfd graceful`) has begun to keep
     /// the routes.
     ///
     /// A node whose routes are only marked yet keeps them until the drain time is over.

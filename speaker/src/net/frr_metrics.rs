@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `frr-metrics`: in Pods of MetalLB's FRR mode this program exports FRR's metrics, and the probes of FRR's container ask it. FRR has no
-//! peers here, and the speaker exports the sessions itself, so the only task left is to let probes and scrapes succeed.
+//! `frr-metrics`: in Pods of MetalLB's FRR mode the program of this name exports FRR's metrics, and the probes of FRR's container ask it. FRR
+//! has no peers here, and the speaker exports the sessions itself, so the only task left is to let probes and scrapes succeed.
 //!
 //! Manifests before MetalLB 0.16 ask by plain HTTP on 7473; later ones by TLS on 9121, for metrics with a token.
 

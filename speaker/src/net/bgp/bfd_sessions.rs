@@ -135,7 +135,7 @@ impl BgpDriver {
                 tracing::info!(event = "bfdState", peer = &**name, session = %key, state = %status.state,
                     diagnostic = %status.diagnostic, "BFD session changed");
             }
-            // A peer that switches BFD off tells nothing about the path (RFC 5882 section 4.2).
+            // A peer that switches BFD off says nothing about the path (RFC 5882 section 4.2).
             if lost && status.remote_state != bfd::State::AdminDown {
                 self.engine.bfd_state(name, bgp::net::Bfd::Down);
             } else if changed && status.state == bfd::State::Up {

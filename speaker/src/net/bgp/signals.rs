@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The inputs of the BGP driver, in one place to wait for.
+//! The inputs of the BGP driver, all waited for in one place.
 
 use std::io;
 use std::sync::Arc;
