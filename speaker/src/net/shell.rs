@@ -185,7 +185,7 @@ impl Shell {
         self.driver.set_keys(keys.ring.clone());
     }
 
-    /// Before the end: other speakers take over the addresses that are announced here, and tell so; then the ring hears that this speaker
+    /// Before the end: other speakers take over the addresses that are announced here, and say so; then the ring hears that this speaker
     /// leaves.
     async fn hand_over(
         &mut self,
