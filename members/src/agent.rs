@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! One member of a ring, whole: the memberlist, the failure detector beside it, the majority, and for how long this member may speak.
-//! A synchronous value without sockets and clock: inputs go in, outputs are carried out in their order.
+//! One member of a ring, whole: the memberlist, the failure detector beside it, the majority, and the time until which this member may
+//! answer. A synchronous value without sockets and clock: inputs go in, outputs are carried out in their order.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
@@ -18,44 +18,44 @@ use crate::ring::{Config, ConfigError, Ring};
 /// One moment by two clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moment {
-    /// By the clock that stands while the system is suspended.
+    /// The moment by the clock that stands while the system is suspended.
     pub monotonic: Instant,
-    /// By the clock that goes on then (`CLOCK_BOOTTIME`), since any beginning.
+    /// The moment by the clock that goes on in suspend (`CLOCK_BOOTTIME`), since any beginning.
     pub boottime: Duration,
 }
 
-/// Who a member is, and how it behaves.
+/// The identity and the behaviour of a member.
 #[derive(Clone, Debug)]
 pub struct AgentConfig {
-    /// For the memberlist.
+    /// The configuration of the memberlist.
     pub ring: Config,
-    /// For the failure detector.
+    /// The configuration of the failure detector.
     pub detection: Detection,
 }
 
-/// What happens.
+/// An input of an agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Input<'a> {
     /// A packet of the memberlist came; label and encryption are off.
     Packet {
-        /// From where.
+        /// The sender's address.
         from: SocketAddr,
         /// The packet.
         octets: &'a [u8],
     },
     /// A message of the heartbeat came, its seal opened.
     Heartbeat {
-        /// From where.
+        /// The sender's address.
         from: SocketAddr,
         /// The message.
         message: Message,
     },
-    /// The host at this address says that nobody listens on that port: an ICMP message which came from that address itself, and which quotes
-    /// a datagram that was sent there a moment ago.
+    /// The host at this address says that nobody listens on the port: an ICMP message that came from the host itself, and that quotes a
+    /// datagram sent there a moment ago.
     PortClosed(SocketAddr),
-    /// A packet of the memberlist to there could not be sent.
+    /// A packet of the memberlist to this address could not be sent.
     Unreachable(SocketAddr),
-    /// Somebody opened a stream and sent a message; label and encryption are off. It is answered by [`Output::Answer`] or
+    /// Another member opened a stream and sent a message; label and encryption are off. The answer is [`Output::Answer`] or
     /// [`Output::Refuse`], in the same turn.
     Request {
         /// The number that the caller gives the stream.
@@ -63,14 +63,14 @@ pub enum Input<'a> {
         /// The message.
         octets: &'a [u8],
     },
-    /// The end of [`Output::Open`]: the answer, or why there is none. To be given once for each.
+    /// The end of [`Output::Open`]: the answer, or the reason why there is none. To be given once for each.
     Response {
-        /// As in the output.
+        /// The number in the output.
         stream: u64,
-        /// The answer; label and encryption are off.
+        /// The answer, without label and encryption; or the reason why there is none.
         result: Result<&'a [u8], &'a str>,
     },
-    /// Those above ask for something.
+    /// The layer above has a command.
     Command(Command),
     /// The deadline has passed.
     Deadline {
@@ -79,45 +79,45 @@ pub enum Input<'a> {
     },
 }
 
-/// What those above ask for.
+/// A command of the layer above.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     /// As [`Ring::join`].
     Join(Vec<SocketAddr>),
-    /// As [`Ring::set_meta`]; more than [`META`](crate::META) octets are not told.
+    /// As [`Ring::set_meta`]; metadata of more than [`META`](crate::META) octets is not told.
     SetMeta(Vec<u8>),
-    /// Tell members that speak the heartbeat something directly, as [`Event::Notice`] there.
+    /// Sends octets directly to members that use the heartbeat, where they arrive as [`Event::Notice`].
     Notify {
-        /// Whom; none for all.
+        /// The receiver; none for all.
         to: Option<Arc<str>>,
-        /// What, [`NOTICE_LIMIT`](crate::heartbeat::wire::NOTICE_LIMIT) octets at most.
+        /// The octets, [`NOTICE_LIMIT`](crate::heartbeat::wire::NOTICE_LIMIT) at most.
         octets: Vec<u8>,
     },
-    /// Let every heartbeat carry this from now, as [`Event::Marked`] there.
+    /// Puts this mark into every heartbeat from now; the receivers get it as [`Event::Marked`].
     Mark(Mark),
-    /// These are no members any more, by what the API says.
+    /// By the API's list, these names are no members any more.
     Gone(BTreeSet<Arc<str>>),
-    /// Nothing is to be kept of these, unless they are members.
+    /// Nothing is to be kept about these names, unless they are members.
     Forget(BTreeSet<Arc<str>>),
-    /// These should be members, by what the API says.
+    /// By the API's list, these names should be members.
     Expect(BTreeSet<Arc<str>>),
-    /// There is nobody to wait for.
+    /// No other member is to be waited for.
     Alone,
-    /// Those above know the members as they are now that this one may speak (again).
+    /// The layer above knows the present members, now that this member may answer (again).
     Resume,
     /// As [`Ring::leave`].
     Leave,
 }
 
-/// Until when this member may speak, by the clock that goes on in suspend. The others act in its place only after that: a member that
-/// stands still, or hears nobody, lets it run out.
+/// The time until which this member may answer, by the clock that goes on in suspend. The others act in its place only after that time: a
+/// member that stands still, or hears nobody, lets the lease run out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lease {
-    /// It may not.
+    /// The member may not answer.
     None,
-    /// Until then (`CLOCK_BOOTTIME`), if it isn't renewed.
+    /// The member may answer until this time (`CLOCK_BOOTTIME`), unless the lease is renewed.
     Until(Duration),
-    /// For ever.
+    /// The member may answer for ever.
     Unlimited,
 }
 
@@ -125,19 +125,19 @@ pub enum Lease {
 pub struct Agent {
     ring: Ring,
     failure_detector: FailureDetector,
-    /// When the last input came.
+    /// The moment of the last input.
     now: Moment,
-    /// When the failure detector was last asked, by the clock that goes on in suspend.
+    /// The last time at which the failure detector had an input, by the clock that goes on in suspend.
     awake: Duration,
-    /// A standstill of that length may have cost this member its life.
+    /// The length of a standstill that may have made the others declare this member dead.
     stall: Duration,
-    /// Whether those above have looked at the members since this member may speak (again).
+    /// True if the layer above has looked at the members since this member may answer (again).
     resumed: bool,
     lease: Lease,
     outputs: VecDeque<Output>,
-    /// Whether the members are others than was last told.
+    /// True if the members have changed since that was last told.
     changed: bool,
-    /// What is told after them.
+    /// Events that are told after the members.
     told: VecDeque<Event>,
 }
 
@@ -145,7 +145,7 @@ impl Agent {
     /// Begins, in a ring of one.
     ///
     /// # Errors
-    /// When the name or the meta data is impossible.
+    /// The name or the metadata is impossible.
     pub fn new(config: AgentConfig, now: Moment) -> Result<Self, ConfigError> {
         let AgentConfig { ring, detection } = config;
         let heartbeat = detection.heartbeat;
@@ -164,7 +164,7 @@ impl Agent {
         })
     }
 
-    /// Takes one input in. A standstill is noticed with the inputs of the failure detector, before anything that they say is believed.
+    /// Takes in one input. A standstill is noticed with the inputs of the failure detector, before their content is believed.
     pub fn handle(&mut self, now: Moment, input: Input<'_>) {
         self.now = now;
         let monotonic = now.monotonic;
@@ -185,7 +185,7 @@ impl Agent {
         }
     }
 
-    /// The next thing to carry out. [`Event::MembersChanged`] and what is told after it come when there is nothing else.
+    /// The next output to carry out. [`Event::MembersChanged`] and the events after it come when there is nothing else.
     pub fn poll(&mut self) -> Option<Output> {
         loop {
             if let Some(output) = self.outputs.pop_front() {
@@ -219,44 +219,44 @@ impl Agent {
         }
     }
 
-    /// When [`Input::Deadline`] is to be given.
+    /// The time at which [`Input::Deadline`] is to be given.
     #[must_use]
     pub fn deadline(&self) -> Instant {
         self.ring.deadline().into_iter().fold(self.failure_detector.deadline(), Instant::min)
     }
 
-    /// Until when datagrams may lie unread, for a few milliseconds at most, because more is expected by then.
+    /// The time until which datagrams may lie unread, a few milliseconds at most, because more are expected by then.
     #[must_use]
     pub fn gathers_until(&self, now: Instant) -> Option<Instant> {
         self.failure_detector.gathers_until(now)
     }
 
-    /// Until when this member may speak. It is renewed with every input of the failure detector, and with no other: a packet of the
-    /// memberlist does not show how long this member stood still.
+    /// The lease of this member. It is renewed with every input of the failure detector, and with no other: a packet of the memberlist does
+    /// not show how long this member stood still.
     #[must_use]
     pub const fn lease(&self) -> Lease {
         self.lease
     }
 
-    /// Whether this member may speak, and why not.
+    /// The standing of this member: whether it may answer, and why not.
     #[must_use]
     pub fn standing(&self) -> Standing {
         self.failure_detector.standing()
     }
 
-    /// With how many this member is, of how many.
+    /// The number of members present with this one, and the number known.
     #[must_use]
     pub fn count(&self, now: Instant) -> Count {
         self.failure_detector.count(now)
     }
 
-    /// What is known of the members that speak the heartbeat, for people.
+    /// A report on the members that use the heartbeat, for people.
     #[must_use]
     pub fn report(&self, now: Instant) -> Vec<PeerReport> {
         self.failure_detector.report(now)
     }
 
-    /// All members, the dead ones that are still remembered and ourselves included, by name.
+    /// All members by name, this one and the dead ones that are still remembered included.
     pub fn members(&self) -> impl Iterator<Item = Member> + '_ {
         self.ring.members()
     }
@@ -273,7 +273,7 @@ impl Agent {
         self.ring.stream_message(stream)
     }
 
-    /// Zero if we do well; higher the more answers we missed.
+    /// Zero if this member does well; the higher, the more answers it has missed.
     #[must_use]
     pub const fn health_score(&self) -> u32 {
         self.ring.health_score()
@@ -289,7 +289,7 @@ impl Agent {
         let now = self.now.monotonic;
         match command {
             Command::Join(addresses) => self.ring.join(now, addresses),
-            // Its length is for the caller to look at.
+            // The caller has to check the length.
             Command::SetMeta(meta) => drop(self.ring.set_meta(now, &meta)),
             Command::Notify { to, octets } => {
                 self.detect(|it, now| it.notify(now, to.as_deref(), &octets));
@@ -330,7 +330,7 @@ impl Agent {
         self.renew();
     }
 
-    /// Before anything is believed: whether this member stood still.
+    /// Notices a standstill, before any input is believed.
     fn wake(&mut self) {
         let Moment { monotonic, boottime } = self.now;
         let gap = boottime.saturating_sub(std::mem::replace(&mut self.awake, boottime));
@@ -341,7 +341,7 @@ impl Agent {
         self.renew();
     }
 
-    /// After everything: the lease as it is now.
+    /// Updates the lease after every input.
     fn renew(&mut self) {
         self.resumed &= self.standing().speaks();
         self.lease = match self.failure_detector.lease() {

@@ -1,32 +1,32 @@
 // SPDX-License-Identifier: Apache-2.0
-//! How the failure detector is set up.
+//! The options of the failure detector.
 
 use std::time::Duration;
 
 use crate::heartbeat;
 use crate::quorum::Fencing;
 
-/// How the dead are found, and what makes this member fall silent.
+/// The options for finding dead members, and for silencing this one.
 #[derive(Clone, Debug)]
 pub struct Detection {
-    /// How fast.
+    /// The times of the heartbeat.
     pub heartbeat: heartbeat::Options,
-    /// What makes this member fall silent.
+    /// The conditions that silence this member.
     pub fencing: Fencing,
-    /// Whether of two members that lost one another only that with the smaller name goes on.
+    /// True if of two members that lost one another only the one with the smaller name goes on.
     pub fence_two: bool,
     /// A random number that no earlier run has had.
     pub session: u64,
-    /// How long a start waits for the ring at least; it goes on while hosts are being contacted for the first time.
+    /// The least time that a start waits for the ring; the wait goes on while hosts are being contacted for the first time.
     pub start_wait: Duration,
-    /// Whether there is nobody to wait for at the start.
+    /// True if there is nobody to wait for at the start.
     pub alone: bool,
-    /// Whether a member with this metadata speaks the heartbeat.
+    /// True for the metadata of a member that uses the heartbeat.
     pub speaks: fn(&[u8]) -> bool,
 }
 
 impl Detection {
-    /// For a ring of memberlist alone: nobody speaks the heartbeat, and nothing makes this member fall silent.
+    /// The options for a ring of memberlist alone: no member uses the heartbeat, and nothing silences this member.
     #[must_use]
     pub fn off() -> Self {
         Self {

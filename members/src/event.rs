@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What comes out of an agent, and out of its parts: what is to be carried out, and what is told to those above.
+//! The outputs of an agent and of its parts: actions to be carried out, and events for the layer above.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -10,43 +10,43 @@ use crate::heartbeat::Cause;
 use crate::heartbeat::wire::{Mark, Message};
 use crate::{State, Versions};
 
-/// What is known of a member.
+/// A member as it is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
-    /// Its name, which is unique in the ring.
+    /// The member's name, which is unique in the ring.
     pub name: Arc<str>,
-    /// Where it listens, for packets and streams.
+    /// The address at which the member listens, for packets and streams.
     pub address: SocketAddr,
-    /// What its application says of it, 512 octets at most.
+    /// The member's metadata, 512 octets at most.
     pub meta: Arc<[u8]>,
-    /// How it is.
+    /// The member's state.
     pub state: State,
-    /// The number of its last word about itself.
+    /// The number of the member's last message about itself.
     pub incarnation: u32,
-    /// The protocol versions that it understands and speaks.
+    /// The protocol versions that the member understands and uses.
     pub versions: Versions,
 }
 
-/// Whether this member may speak, and why not.
+/// The standing of this member: whether it may answer, and why not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
-    /// It may.
+    /// The member may answer.
     Confirmed,
-    /// It has just started and has not met the ring yet.
+    /// The member has just started and has not met the ring yet.
     Starting,
-    /// It stood still, or was declared dead, and the others have not confirmed it since.
+    /// The member stood still, or was declared dead, and the others have not confirmed it since.
     Doubtful,
-    /// It is with the few.
+    /// The member is with the minority.
     Minority {
-        /// With how many, itself included.
+        /// The number of members present, this one included.
         present: usize,
-        /// Of how many.
+        /// The number of members known, this one included.
         known: usize,
     },
 }
 
 impl Standing {
-    /// Its name, for logs and metrics.
+    /// The name of the standing, for logs and metrics.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -57,96 +57,96 @@ impl Standing {
         }
     }
 
-    /// Whether it may answer and announce.
+    /// True if the member may answer and announce.
     #[must_use]
     pub fn speaks(self) -> bool {
         matches!(self, Self::Confirmed)
     }
 }
 
-/// What is to be carried out, in this order. The ring gives [`Output::Packet`] to [`Output::Event`], an agent all of them.
+/// An action or an event, to be carried out in this order. The ring gives [`Output::Packet`] to [`Output::Event`], an agent all of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {
     /// Send a packet of the memberlist, in a datagram of its own.
     Packet {
-        /// To where.
+        /// The receiver's address.
         to: SocketAddr,
         /// The packet, without label and encryption.
         octets: Vec<u8>,
     },
-    /// Open a stream, send what [`Ring::stream_message`](crate::Ring::stream_message) says when it is open, read one message, close; then give
-    /// the response. To be done once for each.
+    /// Open a stream, send the result of [`Ring::stream_message`](crate::Ring::stream_message) once the stream is open, read one message,
+    /// close; then give the response. To be done once for each.
     Open {
-        /// The number of the stream, which is not given twice.
+        /// The number of the stream, which is not used twice.
         stream: u64,
-        /// To where.
+        /// The address to connect to.
         to: SocketAddr,
-        /// How long the whole may take.
+        /// The time that the whole exchange may take.
         timeout: Duration,
     },
-    /// Send the message on a stream that was opened by somebody, and close it.
+    /// Send the message on a stream that another member opened, and close the stream.
     Answer {
-        /// As in the request.
+        /// The number in the request.
         stream: u64,
         /// The message, without encryption; an answer has no label.
         octets: Vec<u8>,
     },
-    /// Close a stream that was opened by somebody, without an answer.
+    /// Close a stream that another member opened, without an answer.
     Refuse {
-        /// As in the request.
+        /// The number in the request.
         stream: u64,
     },
-    /// Something changed.
+    /// An event for the layer above.
     Event(Event),
     /// Seal a message of the heartbeat and send it, in a datagram of its own.
     Heartbeat {
-        /// To where.
+        /// The receiver's address.
         to: SocketAddr,
         /// The message.
         message: Message,
     },
-    /// This member stood still for so long that the others may have declared it dead. For the log: what follows is done.
+    /// This member stood still for so long that the others may have declared it dead. For the log: the consequences are other outputs.
     StoodStill(Duration),
-    /// The failure detector found a member dead, and the ring tells all. For the log: what follows is done.
+    /// The failure detector found a member dead, and the ring tells all members. For the log: the consequences are other outputs.
     DeclaredDead {
-        /// Its name.
+        /// The member's name.
         name: Arc<str>,
-        /// Why.
+        /// The cause.
         cause: Cause,
     },
 }
 
-/// What is told to those above. The memberlist tells [`Event::Joined`] to [`Event::Departed`], of this member itself only
+/// An event for the layer above. The memberlist tells [`Event::Joined`] to [`Event::Departed`], about this member itself only
 /// [`Event::Updated`] and [`Event::Refuted`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// A member is alive that was unknown, dead or gone.
     Joined(Member),
-    /// A member said that it leaves; or nobody had reached it, and its place was wanted.
+    /// A member said that it leaves; or no member had reached it, and its place was needed.
     Left(Member),
-    /// A member's meta data changed, or ours was told.
+    /// A member's metadata changed, or this member's metadata was told.
     Updated(Member),
-    /// A member did not answer, or somebody says so.
+    /// A member did not answer, or another member says so.
     Suspected {
         /// The member.
         member: Member,
-        /// Who says so.
+        /// The member that says so.
         by: Arc<str>,
     },
-    /// A suspect is alive after all; or, if the name is ours, we contradicted somebody's suspicion of us.
+    /// A suspect is alive after all; or, if the name is this member's, this member contradicted a suspicion of itself.
     Refuted(Member),
-    /// Somebody said that we are dead; it was contradicted.
+    /// Another member said that this one is dead, and was contradicted.
     Accused,
     /// A member is dead.
     Dead {
         /// The member.
         member: Member,
-        /// Who says so.
+        /// The member that says so.
         by: Arc<str>,
     },
-    /// Somebody says that a known member has another address; he is not believed. Told once per address.
+    /// Another member gives a different address for a known member, and is not believed. Told once per address.
     Conflict {
-        /// The member as we know it.
+        /// The member as it is known.
         member: Member,
         /// The other address.
         other: SocketAddr,
@@ -155,44 +155,45 @@ pub enum Event {
     Contacted {
         /// The address.
         to: SocketAddr,
-        /// Why it was in vain; `None` if we are in one ring now.
+        /// The reason why the contact failed; `None` if both are in one ring now.
         error: Option<Arc<str>>,
     },
-    /// Whether addresses of [`Ring::join`](crate::Ring::join) are being contacted that have not been in vain before; told when it changes.
+    /// Tells whether addresses of [`Ring::join`](crate::Ring::join) are being contacted that have not failed before. Told when that changes.
     Joining(bool),
-    /// A member that we asked over a stream has told all that it knows, and got all that we know. Whatever it said of us was told before this.
+    /// A member that was asked over a stream has told all that it knows, and got all that this member knows. Its word about this member was
+    /// told before this event.
     Exchanged {
-        /// Its name.
+        /// The member's name.
         name: Arc<str>,
-        /// When the stream was opened.
+        /// The time at which the stream was opened.
         began: Instant,
     },
-    /// The others have been told that we leave.
+    /// The others have been told that this member leaves.
     Departed,
-    /// Members joined, left, or are others than before. Told after what changed them, and before the events below.
+    /// Members joined, left or changed. Told after the change, and before the events below.
     MembersChanged,
-    /// Whether this member may speak is another.
+    /// The standing of this member has changed.
     Standing(Standing),
-    /// The mark that a member's heartbeats carry is another.
+    /// The mark in a member's heartbeats has changed.
     Marked {
-        /// Its name.
+        /// The member's name.
         name: Arc<str>,
         /// The mark.
         mark: Mark,
     },
-    /// Another member tells something, by [`Command::Notify`](crate::Command::Notify).
+    /// Another member sends octets, by [`Command::Notify`](crate::Command::Notify).
     Notice {
-        /// Its name.
+        /// The sender's name.
         from: Arc<str>,
-        /// What.
+        /// The octets.
         octets: Vec<u8>,
     },
-    /// These members speak the heartbeat and are not heard by it, although they answer over a stream; told when they are others.
+    /// These members use the heartbeat and are not heard by it, although they answer over a stream. Told when the set changes.
     Unheard(BTreeSet<Arc<str>>),
 }
 
 impl Event {
-    /// Whether the memberlist tells it: then the list of members shows what follows from it.
+    /// True if the memberlist tells the event: then the list of members shows its effect.
     #[must_use]
     pub fn is_of_memberlist(&self) -> bool {
         match self {
@@ -216,7 +217,7 @@ impl Event {
         }
     }
 
-    /// Whether a member is another for it.
+    /// True if the event changes a member.
     pub(crate) fn changes_members(&self) -> bool {
         matches!(
             self,

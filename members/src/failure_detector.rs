@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The failure detector beside a ring: who of its members is dead before the memberlist knows it, and whether this member may speak for
-//! itself at all. A synchronous value, driven by the [`Agent`](crate::Agent).
+//! The failure detector beside a ring. It finds the members that are dead before the memberlist knows, and decides whether this member may
+//! answer at all. A synchronous value, driven by the [`Agent`](crate::Agent).
 
 mod presence;
 
@@ -16,39 +16,39 @@ use crate::heartbeat::wire::{Mark, Message, View};
 use crate::heartbeat::{self, Cause, Detector, PeerReport};
 use crate::quorum::{Count, Fencing, Quorum};
 
-/// How often the ring is told of members that are heard.
+/// The time between two reports to the ring on members that are heard.
 const VOUCH_INTERVAL: Duration = Duration::from_millis(500);
-/// How often the ring is told anew because somebody doesn't count this member.
+/// The least time between two requests to tell the ring of this member anew, because another member does not count it.
 const REAPPEAR_INTERVAL: Duration = Duration::from_millis(200);
-/// The lease is so much shorter than the least time from a sign of life to the verdict. It is renewed whenever the thread wakes, up to a heartbeat
-/// after the last sign of life: if only this thread stands still, it may end about 90 ms after the verdict.
+/// The time by which the lease is shorter than the least time from a sign of life to the verdict. The lease is renewed whenever the thread
+/// wakes, up to a heartbeat after the last sign of life: if only this thread stands still, the lease may end about 90 ms after the verdict.
 const LEASE_MARGIN: Duration = Duration::from_millis(10);
 
-/// One member of the ring that is not known to be dead, as the failure detector needs it.
+/// One member of the ring that is not known to be dead, with the properties that the failure detector needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Neighbour {
-    /// Its name.
+    /// The member's name.
     pub(crate) name: Arc<str>,
-    /// Where it is reached.
+    /// The address at which the member is reached.
     pub(crate) address: SocketAddr,
-    /// Whether it speaks the heartbeat.
+    /// True if the member uses the heartbeat.
     pub(crate) heartbeat: bool,
 }
 
-/// What the failure detector wants done or known.
+/// An action that the failure detector wants.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
-    /// Seal this and send it.
+    /// Seal this message and send it.
     Send { to: SocketAddr, message: Message },
-    /// Tell this to those above.
+    /// Tell this event to the layer above.
     Tell(Event),
-    /// The ring shall count this member as dead and tell all.
+    /// The ring is to count this member as dead and to tell all members.
     DeclareDead { name: Arc<str>, cause: Cause },
-    /// The ring shall know that this member lives.
+    /// The ring is to know that this member lives.
     Vouch(Arc<str>),
-    /// Some member doesn't count this one: the ring shall tell it anew.
+    /// Some member does not count this one: the ring is to tell of it anew.
     Reappear,
-    /// The ring shall exchange states with this member, and say when it has.
+    /// The ring is to exchange states with this member, and to tell when it has.
     Exchange(Arc<str>),
 }
 
@@ -59,24 +59,24 @@ pub(crate) struct FailureDetector {
     detector: Detector,
     quorum: Quorum,
     members: BTreeMap<Arc<str>, Neighbour>,
-    /// Dead by this member's watching, and not said: it may be this one that is cut off.
+    /// Members that this one has found dead and not declared dead yet: this member itself may be cut off.
     held: BTreeMap<Arc<str>, Cause>,
-    /// Who should be there by what the API says; they count as soon as anybody was met.
+    /// Names that should be members by the API's list; they count as soon as any member was met.
     expected: BTreeSet<Arc<str>>,
     met: bool,
-    /// Members that answered over a stream when no datagram of theirs had come for long; the memberlist judges those.
+    /// Members that answered over a stream after no datagram of theirs had come for long; the memberlist judges these.
     reached: BTreeSet<Arc<str>>,
-    /// When they were asked to.
+    /// The times at which members were asked over a stream.
     tried: BTreeMap<Arc<str>, Instant>,
-    /// Of them, those that were told.
+    /// The members of `reached` that were told as unheard.
     unheard: BTreeSet<Arc<str>>,
-    /// With whom an exchange was wanted last to settle a doubt, and when.
+    /// The member with which an exchange was last wanted to settle a doubt, and the time of it.
     exchange: Option<(Arc<str>, Instant)>,
-    /// The last count, and whether something has changed since that it depends on.
+    /// The last count, and whether its inputs have changed since.
     counted: Count,
     uncounted: bool,
     starting_until: Option<Instant>,
-    /// Members may be found yet by joins that are under way.
+    /// True while joins are under way that may still find members.
     joining: bool,
     standing: Standing,
     next_vouch: Instant,
@@ -86,7 +86,7 @@ pub(crate) struct FailureDetector {
 }
 
 impl FailureDetector {
-    /// One that knows nobody.
+    /// A failure detector that knows no other member.
     pub(crate) fn new(name: Arc<str>, options: Detection, now: Instant) -> Self {
         let detector = Detector::new(Arc::clone(&name), options.heartbeat, options.session, now);
         let quorum = Quorum::new(Arc::clone(&name), options.fencing, options.fence_two);
@@ -117,7 +117,7 @@ impl FailureDetector {
         }
     }
 
-    /// What the ring told of a member.
+    /// Takes in the ring's event about a member.
     pub(crate) fn member_event(&mut self, now: Instant, event: &Event) {
         match event {
             Event::Joined(member) | Event::Updated(member) | Event::Refuted(member)
@@ -160,7 +160,8 @@ impl FailureDetector {
         self.set_members(now, members, left);
     }
 
-    /// The members of the ring that are not known to be dead, without this one. `left` are those who have left in order since.
+    /// Sets the members of the ring that are not known to be dead, without this one. `left` are the members that have left in order since the
+    /// last call.
     fn set_members(
         &mut self,
         now: Instant,
@@ -190,20 +191,20 @@ impl FailureDetector {
             self.detector.news_of_death(now);
         }
         if first && self.starting_until.take().is_some() && !nobody {
-            // The ring is met; what remains is what the others say of this member.
+            // The ring is met; only the others' view of this member is still unknown.
             self.doubt(now);
         }
         self.settle(now);
     }
 
-    /// Of whom the API says that they are no members any more.
+    /// Sets the names that are no members any more by the API's list.
     pub(crate) fn set_gone(&mut self, now: Instant, gone: BTreeSet<Arc<str>>) {
         self.quorum.set_gone(gone);
         self.uncounted = true;
         self.settle(now);
     }
 
-    /// Nothing is to be kept of these, unless they are members of the ring.
+    /// Forgets everything about these names, unless they are members of the ring.
     pub(crate) fn forget(&mut self, now: Instant, names: &BTreeSet<Arc<str>>) {
         for name in names.iter().filter(|name| !self.members.contains_key(*name)) {
             self.quorum.left(name);
@@ -213,14 +214,15 @@ impl FailureDetector {
         self.settle(now);
     }
 
-    /// Who is a member by what the API says. Whoever has just started and meets only a part of them is not with the majority for that.
+    /// Sets the names that are members by the API's list. A member that has just started and meets only a part of them is not with the
+    /// majority for that.
     pub(crate) fn set_expected(&mut self, now: Instant, expected: BTreeSet<Arc<str>>) {
         self.expected = expected;
         self.count_expected();
         self.settle(now);
     }
 
-    /// This member may count as dead; with `--fencing=off` that silences nobody.
+    /// This member may count as dead; with `--fencing=off` that does not silence it.
     fn doubt(&mut self, now: Instant) {
         if self.options.fencing != Fencing::Off {
             self.detector.doubt(now);
@@ -238,18 +240,18 @@ impl FailureDetector {
         self.settle(now);
     }
 
-    /// What every heartbeat from now carries.
+    /// Sets the mark that every heartbeat carries from now.
     pub(crate) fn set_mark(&mut self, mark: Mark) {
         self.detector.set_mark(mark);
     }
 
-    /// Tells one member, or all that speak the heartbeat.
+    /// Sends octets to one member, or to all that use the heartbeat.
     pub(crate) fn notify(&mut self, now: Instant, to: Option<&str>, bytes: &[u8]) {
         self.detector.notify(now, to, bytes);
         self.settle(now);
     }
 
-    /// There is nobody to wait for: no other member is known to anybody.
+    /// No other member is to be waited for, as none is known to anybody.
     pub(crate) fn alone(&mut self, now: Instant) {
         if self.members.is_empty() {
             self.starting_until = None;
@@ -257,19 +259,19 @@ impl FailureDetector {
         self.settle(now);
     }
 
-    /// Whether hosts are being contacted for the first time: a start is not over before it is known whether they answer.
+    /// Notes whether hosts are being contacted for the first time: the start is not over before it is known whether they answer.
     fn set_joining(&mut self, now: Instant, joining: bool) {
         self.joining = joining;
         self.settle(now);
     }
 
-    /// Somebody says that this member is dead.
+    /// Another member says that this one is dead.
     fn accused(&mut self, now: Instant) {
         self.doubt(now);
         self.settle(now);
     }
 
-    /// This member stood still until now, for so long by a clock that goes on in suspend.
+    /// This member stood still until now, for this time by a clock that goes on in suspend.
     pub(crate) fn stalled(&mut self, now: Instant, time: Duration) {
         if time >= self.lease_time() {
             self.doubt(now);
@@ -277,7 +279,7 @@ impl FailureDetector {
         self.settle(now);
     }
 
-    /// A datagram, its seal opened.
+    /// A datagram has come; its seal is opened.
     pub(crate) fn handle(&mut self, now: Instant, from: SocketAddr, message: Message) {
         let unknown = matches!(message.view, View::Unknown | View::Dead);
         if unknown
@@ -291,13 +293,13 @@ impl FailureDetector {
         self.settle(now);
     }
 
-    /// The kernel says that nobody listens there.
+    /// The kernel says that nobody listens at this address.
     pub(crate) fn port_closed(&mut self, now: Instant, address: SocketAddr) {
         self.detector.port_closed(now, address);
         self.settle(now);
     }
 
-    /// Does what has become due.
+    /// Does everything that has become due.
     pub(crate) fn tick(&mut self, now: Instant) {
         self.detector.tick(now);
         if now >= self.next_vouch {
@@ -313,12 +315,12 @@ impl FailureDetector {
         self.settle(now);
     }
 
-    /// What has to be done or known next.
+    /// The next action.
     pub(crate) fn poll(&mut self) -> Option<Action> {
         self.actions.pop_front()
     }
 
-    /// When [`Self::tick`] is due. It never is later than a heartbeat, by which a lease is renewed in time.
+    /// The time at which [`Self::tick`] is due: never later than a heartbeat, which renews a lease in time.
     pub(crate) fn deadline(&self) -> Instant {
         let start = self.starting_until.filter(|_| !self.joining);
         let held =
@@ -331,18 +333,18 @@ impl FailureDetector {
         self.detector.set_time_of_day(now, since_epoch);
     }
 
-    /// As [`Detector::gathers_until`], and not before this member may speak or while somebody's death is to be told.
+    /// As [`Detector::gathers_until`], but none while this member may not answer or a death is to be declared.
     pub(crate) fn gathers_until(&self, now: Instant) -> Option<Instant> {
         let at_rest = self.standing.speaks() && self.held.is_empty();
         if at_rest { self.detector.gathers_until(now) } else { None }
     }
 
-    /// Whether this member may speak.
+    /// The standing of this member.
     pub(crate) fn standing(&self) -> Standing {
         self.standing
     }
 
-    /// For how long from now this member may speak without being told again; none for ever.
+    /// The time from now for which this member may answer without another renewal; none for ever.
     pub(crate) fn lease(&self) -> Option<Duration> {
         if self.options.fencing == Fencing::Off && self.standing.speaks() {
             return None;
@@ -350,7 +352,7 @@ impl FailureDetector {
         Some(if self.standing.speaks() { self.lease_time() } else { Duration::ZERO })
     }
 
-    /// What is known of the members that speak the heartbeat, for people.
+    /// A report on the members that use the heartbeat, for people.
     pub(crate) fn report(&self, now: Instant) -> Vec<PeerReport> {
         self.detector.report(now)
     }

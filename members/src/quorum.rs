@@ -1,18 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Whether this member is with the majority of all that are known. Not who owns what: only whether it may speak at all.
+//! The count that decides whether this member is with the majority of all known members, and so may answer. The owners of addresses are
+//! decided elsewhere.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// What makes a member fall silent (`--fencing`).
+/// The conditions that silence a member (`--fencing`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Fencing {
-    /// A standstill of its own, and being with fewer than half of the members known.
+    /// A standstill of the member itself, or a count of fewer than half of the known members.
     #[default]
     Majority,
-    /// Only a standstill of its own.
+    /// Only a standstill of the member itself.
     Stall,
-    /// Nothing.
+    /// No condition.
     Off,
 }
 
@@ -29,65 +30,66 @@ impl std::str::FromStr for Fencing {
     }
 }
 
-/// On which side of a ring that may be parted a member is, by its own count; it says so in all that it sends.
+/// The side of a ring that may be split on which a member is, by its own count; the member tells it in every datagram.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Side {
-    /// It has just started, and too few of the others know it yet; or it sees enough, and one of those says that it misses a majority.
+    /// The member has just started, and too few of the others know it yet; or it sees enough, and one of the members it sees says that it
+    /// misses a majority.
     #[default]
     Undecided,
-    /// It is with the majority.
+    /// The member is with the majority.
     Majority,
-    /// It was with the majority, and misses too many of those.
+    /// The member was with the majority, and misses too many of its members.
     Minority,
 }
 
 /// The result of a count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Count {
-    /// How many are present, this one included.
+    /// The number of members present, this one included.
     pub present: usize,
-    /// How many are known, this one included.
+    /// The number of members known, this one included.
     pub known: usize,
-    /// Whether those are enough.
+    /// True if the members present are enough.
     pub enough: bool,
-    /// Whether they were, if some of them did not miss a majority; those are not counted as present then.
+    /// True if they would be enough, had none of them told that it misses a majority; the ones that told so are not counted as present.
     pub disputed: bool,
 }
 
-/// The members known. Silence takes nobody out: only leaving in order and what the API says.
+/// The known members. Silence takes no member out: only a departure in order and the API's list do.
 ///
-/// Whoever is not with the majority must not become it by those who join: the others do not count them. So there are two counts, and both must
-/// be enough: of all who are known, and of those who were known when there last was a majority. Nor does anybody make a majority together with
-/// one that misses its own and so knows more; a member that has just started has no such memory and goes by what the others say.
+/// A member with the minority must not get a majority through members that join it: the others do not count them. So there are two counts,
+/// and both must be enough: of all known members, and of the members known at the last majority. Nor does a member make a majority together
+/// with one that misses its own and so knows more; a member that has just started has no such memory and goes by the others' word.
 #[derive(Clone, Debug)]
 pub struct Quorum {
     own: Arc<str>,
     fencing: Fencing,
-    /// Whether two members count as well; else both go on alone.
+    /// True if a majority is required of two members as well; otherwise both go on alone.
     of_two: bool,
-    /// Who was a member and has not left, and whether it takes part in the count itself.
+    /// The members that have not left, each with true if it takes part in the count itself.
     known: BTreeMap<Arc<str>, bool>,
-    /// Who should be a member by what the API says, and was not met.
+    /// Names that should be members by the API's list; names that were met are in `known` too.
     expected: BTreeSet<Arc<str>>,
-    /// Who is a member no longer by what the API says.
+    /// Names that are no members any more by the API's list.
     gone: BTreeSet<Arc<str>>,
     memory: Memory,
 }
 
-/// What is remembered of the counts.
+/// The memory of earlier counts.
 #[derive(Clone, Debug, Default)]
 pub struct Memory {
-    /// Who was known when there last was a majority, without those of whom too few knew. Whoever leaves while there is none and comes back is
-    /// one of them again.
+    /// The members known at the last majority, without members that too few of the others knew. A member that leaves while there is no
+    /// majority and comes back is one of them again.
     core: BTreeSet<Arc<str>>,
-    /// Whether the last count was not enough, for want of members.
+    /// True if the last count was not enough, because members were missing.
     missing: bool,
-    /// Whether it was not, because it was disputed.
+    /// True if the last count was not enough, because it was disputed.
     disputed: bool,
 }
 
 impl Quorum {
-    /// Only this member is known. `of_two`: whether of two members that lost one another only that with the smaller name goes on.
+    /// Only this member is known. With `of_two`, only the one with the smaller name goes on of two members that lost one another.
     #[must_use]
     pub fn new(own: Arc<str>, fencing: Fencing, of_two: bool) -> Self {
         let known = BTreeMap::from([(Arc::clone(&own), true)]);
@@ -102,28 +104,28 @@ impl Quorum {
         }
     }
 
-    /// What it was started with.
+    /// The rule that this count was started with.
     #[must_use]
     pub fn fencing(&self) -> Fencing {
         self.fencing
     }
 
-    /// This one is a member. `counts`: whether it falls silent by itself when it is with the few; of the
-    /// memberlist's other users none does.
+    /// Adds a member. `counts` is true if the member falls silent by itself when it is with the minority; the memberlist's other users do
+    /// not.
     pub fn joined(&mut self, name: &Arc<str>, counts: bool) {
         if *name != self.own && self.known.get(name) != Some(&counts) {
             self.known.insert(Arc::clone(name), counts);
         }
     }
 
-    /// These should be members; they count like those that were met, until others are named.
+    /// Sets the names that should be members; they count like members that were met, until the next call.
     pub fn expect(&mut self, names: &BTreeSet<Arc<str>>) {
         if self.expected != *names {
             self.expected.clone_from(names);
         }
     }
 
-    /// It has left in order, or is to be forgotten.
+    /// Removes a member that has left in order, or is to be forgotten.
     pub fn left(&mut self, name: &str) {
         if *name != *self.own {
             self.known.remove(name);
@@ -131,14 +133,13 @@ impl Quorum {
         }
     }
 
-    /// Of whom the API says that they are no members any more; it counts for those who are silent.
+    /// Sets the names that are no members any more by the API's list; this counts for members that are silent.
     pub fn set_gone(&mut self, gone: BTreeSet<Arc<str>>) {
         self.gone = gone;
     }
 
-    /// Counts; `side` says of a member that is present on which side it is. Exactly half is enough for those who have the smallest name
-    /// on their side. Nobody is too few where only the stall rule holds: by choice, with up to two members, or while somebody is present
-    /// who would not fall silent.
+    /// Counts. `side` gives the side of a member that is present. Exactly half is enough for the half with the smallest name. Any number is
+    /// enough where only the stall rule holds: by choice, with up to two members, or while a member is present that would not fall silent.
     #[must_use]
     pub fn count(&self, side: impl Fn(&str) -> Option<Side>) -> Count {
         let present = |name: &Arc<str>| *name == self.own || side(name).is_some();
@@ -154,8 +155,9 @@ impl Quorum {
         self.dispute(side).unwrap_or(all)
     }
 
-    /// Of those who miss a majority this one knows less, or hears more: without them it has to be enough as well, and for whoever is new there has
-    /// to be somebody who has one. None if that is so, or if it is enough only by what the API says: not everybody may hear that.
+    /// Checks the count against members that miss a majority, since this one knows less than they do, or hears more: without them the count
+    /// has to be enough as well, and a new member has to see another one with a majority. None if that holds, or if the count is enough only
+    /// by the API's list, which the others may not have heard.
     fn dispute(&self, side: impl Fn(&str) -> Option<Side>) -> Option<Count> {
         let says = |said| self.known.keys().any(|name| side(name) == Some(said));
         if !says(Side::Minority) {
@@ -174,7 +176,7 @@ impl Quorum {
         (alone || !missing.enough).then_some(Count { enough: false, disputed: true, ..missing })
     }
 
-    /// Of these, those that are remembered, and all.
+    /// The counts of these members: of the remembered ones, and of all.
     fn counts<'a, Names: Iterator<Item = &'a Arc<str>>>(
         &self,
         names: impl Fn() -> Names,
@@ -186,7 +188,8 @@ impl Quorum {
         (or_few(core), or_few(Count::of(names(), present)))
     }
 
-    /// What is to be kept of a count for which these were present, and which of them hear this member; none if that is what is known.
+    /// The memory to keep of a count, with the sides of the members present and the members that hear this one; none if it equals the present
+    /// memory.
     #[must_use]
     pub fn recall(
         &self,
@@ -202,7 +205,7 @@ impl Quorum {
             return turned.then(|| Memory { core: core.clone(), missing, disputed });
         }
         let electorate = || self.electorate(&present).map(|(name, _)| name);
-        // A member counts when those who do not know it could be no majority without it.
+        // This member counts once the members that do not know it could be no majority without it.
         let others = || electorate().filter(|name| **name != self.own);
         let introduced = || !Count::of(others(), |name: &Arc<str>| !hears_us(name)).enough;
         let is_new = self.is_new();
@@ -217,12 +220,12 @@ impl Quorum {
         (turned || !same).then(|| Memory { core: core(), missing, disputed })
     }
 
-    /// Keeps what [`Self::recall`] said.
+    /// Keeps the result of [`Self::recall`].
     pub fn keep(&mut self, memory: Memory) {
         self.memory = memory;
     }
 
-    /// On which side this member is by the last count.
+    /// The side of this member by the last count.
     #[must_use]
     pub fn side(&self) -> Side {
         match (self.is_new() || self.memory.disputed, self.memory.missing) {
@@ -232,12 +235,12 @@ impl Quorum {
         }
     }
 
-    /// Whether it has not been with the majority of any others yet since it is known.
+    /// True if this member has not been with a majority of several members yet.
     fn is_new(&self) -> bool {
         self.memory.core.len() < 2
     }
 
-    /// Everybody who counts, and whether it takes part in the count itself.
+    /// All members that count, each with true if it takes part in the count itself.
     fn electorate(
         &self,
         present: &impl Fn(&Arc<str>) -> bool,
@@ -250,7 +253,7 @@ impl Quorum {
 }
 
 impl Count {
-    /// Of these; more than half is enough, and half with the smallest name.
+    /// Counts these members; more than half is enough, and half with the smallest name.
     fn of<'a>(
         names: impl Iterator<Item = &'a Arc<str>>,
         present: impl Fn(&Arc<str>) -> bool,
@@ -282,7 +285,7 @@ mod tests {
         quorum.count(|name| present.contains(&name).then_some(Side::Undecided)).enough
     }
 
-    /// Counts with these present, all of which hear it and are no new members, and remembers it.
+    /// Counts with these members present, all of which hear this one and are not new, and remembers the count.
     fn counts(quorum: &mut Quorum, present: &[&str]) -> bool {
         let side = |name: &str| present.contains(&name).then_some(Side::Majority);
         let count = quorum.count(side);
@@ -440,7 +443,7 @@ mod tests {
         quorum.set_gone(["b".into(), "c".into()].into());
         let count = quorum.count(|_| None);
         assert_eq!((count.present, count.known, count.enough), (1, 1, true));
-        // Whoever is there counts, whatever the API says.
+        // A member that is present counts, whatever the API says.
         assert_eq!(quorum.count(|name| (name == "b").then_some(Side::Undecided)).known, 2);
     }
 

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The ring as one member sees it: SWIM (Das, Gupta, Motivala 2002) with Lifeguard (Dadgar, Phillips, Currey 2017), with the
-//! rules and the timing of HashiCorp's memberlist 0.5. A synchronous value without sockets and clock. It holds 4,096 members at
-//! most, of which those make room for others that nobody has reached, and what it keeps besides is bounded by their number.
+//! The ring as one member sees it: SWIM (Das, Gupta, Motivala 2002) with Lifeguard (Dadgar, Phillips, Currey 2017), with the rules and the
+//! timing of HashiCorp's memberlist 0.5. A synchronous value without sockets and clock. The ring has 4,096 members at most, of which the ones
+//! that nobody has reached make room for others, and everything else that it keeps is bounded by their number.
 //!
-//! Beyond the library there is only what the wire does not show as strange: a certain death is told to everyone at once
-//! ([`Ring::declare_dead`]), so is leaving; other evidence of life counts ([`Ring::vouch`]); and after a stall of our own nobody is
-//! suspected for answers that we may have missed.
+//! Additions to the library are only those that do not look strange on the wire: a certain death is told to every member at once
+//! ([`Ring::declare_dead`]), and so is leaving; other signs of life count ([`Ring::vouch`]); and after a stall of this member nobody is
+//! suspected for answers that it may have missed.
 
 mod awareness;
 mod broadcasts;
@@ -33,11 +33,11 @@ use broadcasts::Broadcasts;
 use record::Record;
 use timers::{Timer, Timers};
 
-/// Members that are kept at most.
+/// The number of members that are kept, at most.
 pub const MEMBERS: usize = 4096;
-/// Changed meta data is told this often at most.
+/// The least time between two messages with changed metadata.
 const META_INTERVAL: Duration = Duration::from_secs(1);
-/// What MetalLB's speakers say of themselves: they understand 1 to 5 and speak 2; there is no protocol above.
+/// The versions that MetalLB's speakers tell: they understand 1 to 5 and use 2; there is no protocol above.
 const VERSIONS: Versions = Versions {
     minimum: 1,
     maximum: 5,
@@ -47,30 +47,30 @@ const VERSIONS: Versions = Versions {
     delegate_current: 0,
 };
 
-/// Who we are and how we behave.
+/// The identity and the behaviour of this member.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Our name, which nobody else has; 255 octets at most.
+    /// This member's name, which no other member has; 255 octets at most.
     pub name: Arc<str>,
-    /// Where the others reach us, for packets and streams.
+    /// The address at which the others reach this member, for packets and streams.
     pub address: SocketAddr,
-    /// Times and numbers.
+    /// The times and numbers of the memberlist.
     pub settings: Settings,
-    /// What is told of us; 512 octets at most.
+    /// The metadata of this member; 512 octets at most.
     pub meta: Vec<u8>,
     /// Octets that the envelope adds to each packet: [`Envelope::overhead`](crate::Envelope::overhead).
     pub overhead: usize,
-    /// For the choice of members and the spread of times.
+    /// The seed for the choice of members and the spread of times.
     pub seed: u64,
 }
 
-/// The ring cannot take what it was given.
+/// The reason why the ring cannot take its configuration or metadata.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
     /// The name is empty or too long.
     #[error("a member's name has 1 to 255 octets")]
     Name,
-    /// The meta data is too long.
+    /// The metadata is too long.
     #[error("meta data has 512 octets at most")]
     Meta,
 }
@@ -87,7 +87,7 @@ pub struct Ring {
     /// All names, in the order in which they are probed.
     order: Vec<Arc<str>>,
     next_probed: usize,
-    /// The number of our last word about ourselves.
+    /// The number of this member's last message about itself.
     incarnation: u32,
     sequence: u32,
     meta: Arc<[u8]>,
@@ -106,11 +106,11 @@ pub struct Ring {
     discarded: u64,
 }
 
-/// Whether we are leaving.
+/// The progress of this member's departure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Departure {
     Staying,
-    /// The message that we leave is being gossiped.
+    /// The message that this member leaves is being gossiped.
     Leaving,
     Gone,
 }
@@ -157,18 +157,18 @@ impl Ring {
         Ok(ring)
     }
 
-    /// The next thing to carry out.
+    /// The next output to carry out.
     pub fn poll(&mut self) -> Option<Output> {
         self.outputs.pop_front()
     }
 
-    /// When [`Self::expire`] is due.
+    /// The time at which [`Self::expire`] is due.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         self.timers.next()
     }
 
-    /// All members, the dead ones that are still remembered and ourselves included, by name.
+    /// All members by name, this one and the dead ones that are still remembered included.
     pub fn members(&self) -> impl Iterator<Item = Member> + '_ {
         self.records.values().map(Record::member)
     }
@@ -179,19 +179,19 @@ impl Ring {
         self.records.get(name).map(Record::member)
     }
 
-    /// Zero if we do well; higher the more answers we missed.
+    /// Zero if this member does well; the higher, the more answers it has missed.
     #[must_use]
     pub const fn health_score(&self) -> u32 {
         self.awareness.score()
     }
 
-    /// Packets and messages that could not be read.
+    /// The number of packets and messages that could not be read.
     #[must_use]
     pub const fn discarded(&self) -> u64 {
         self.discarded
     }
 
-    /// Tells the others new meta data: at once, or a second after the last time, whatever is the newest then.
+    /// Tells the others new metadata: at once, or a second after the last message, with the newest metadata at that time.
     pub fn set_meta(&mut self, now: Instant, meta: &[u8]) -> Result<(), ConfigError> {
         if meta.len() > META {
             return Err(ConfigError::Meta);
@@ -207,8 +207,8 @@ impl Ring {
         Ok(())
     }
 
-    /// Exchanges states with whoever listens there, in random order, after those of earlier calls; ends a departure. Each is answered by
-    /// [`Event::Contacted`].
+    /// Exchanges states with the members at these addresses, in random order, after the addresses of earlier calls; ends a departure. Each
+    /// address is answered by [`Event::Contacted`].
     pub fn join(&mut self, now: Instant, addresses: impl IntoIterator<Item = SocketAddr>) {
         if self.departure != Departure::Staying {
             self.departure = Departure::Staying;
@@ -220,8 +220,8 @@ impl Ring {
         self.contact();
     }
 
-    /// Tells everyone that we leave; [`Event::Departed`] follows when that is done, which takes a few rounds of gossip. Until
-    /// then the ring must go on being served.
+    /// Tells every member that this one leaves; [`Event::Departed`] follows when that is done, which takes a few rounds of gossip. Until then
+    /// the ring must go on being served.
     pub fn leave(&mut self, now: Instant) {
         match self.departure {
             Departure::Staying => {}
@@ -239,7 +239,7 @@ impl Ring {
         self.look_whether_departed();
     }
 
-    /// Somebody has found for certain that this member is dead: it is dead now, and everyone hears of it at once.
+    /// The failure detector has found for certain that this member is dead: it is dead from now, and every member hears of it at once.
     pub fn declare_dead(&mut self, now: Instant, name: &str) {
         let Some(record) = self.records.get(name) else { return };
         if record.is_gone() || *record.name == *self.name {
@@ -249,21 +249,21 @@ impl Ring {
         let to = record.to();
         self.bury(now, &name, &us);
         self.tell_everyone(&name);
-        // It may be wrong, and then the member should know first.
+        // The verdict may be wrong, and in this case the member should be the first to know.
         if self.records.get(&name).is_some_and(Record::may_listen) {
             self.tell(to, &name);
         }
     }
 
-    /// Exchanges states with this member over a stream, now; [`Event::Exchanged`] follows if it answers. Nothing happens if it is none, or while too
-    /// many streams are open.
+    /// Exchanges states with this member over a stream, now; [`Event::Exchanged`] follows if it answers. Nothing happens if the name is no
+    /// member's, or while too many streams are open.
     pub fn exchange(&mut self, now: Instant, name: &str) {
         if self.departure == Departure::Staying && !self.is_us(name) {
             self.exchange_with(now, name);
         }
     }
 
-    /// Somebody is known to count us as dead or not at all: we are told anew, to everyone at once.
+    /// Another member is known to count this one as dead or not at all: this member is told anew, to every member at once.
     pub fn reappear(&mut self, now: Instant) {
         if self.departure == Departure::Staying {
             self.appear(now);
@@ -272,7 +272,7 @@ impl Ring {
         }
     }
 
-    /// There is other evidence that this member lives: a probe counts as answered, and a suspicion that we had first is dropped.
+    /// There is another sign that this member lives: a probe counts as answered, and a suspicion that this ring had first is dropped.
     pub fn vouch(&mut self, now: Instant, name: &str) {
         if self.probe.as_ref().is_some_and(|probe| *probe.name == *name) {
             self.probe_succeeded(now);
@@ -289,7 +289,7 @@ impl Ring {
         }
     }
 
-    /// A packet came; label and encryption are off.
+    /// A packet has come; label and encryption are off.
     pub fn receive(&mut self, now: Instant, from: SocketAddr, octets: &[u8]) {
         let result = packet::decode(octets, &mut |message| self.message(now, from, &message));
         if result.is_err() {
@@ -322,8 +322,8 @@ impl Ring {
         }
     }
 
-    /// Does what is due. Who comes late was stalled (a stopped process, a suspended machine): answers may have been lost with the
-    /// time, so that everything is put off by it, and somebody is asked for what he knows.
+    /// Does everything that is due. A late call means a stall (a stopped process, a suspended machine): answers may have been lost in that
+    /// time, so everything is put off by it, and a member is asked for its state.
     pub fn expire(&mut self, now: Instant) {
         let late = self.timers.next().map(|due| now.saturating_duration_since(due));
         if let Some(late) =
@@ -333,7 +333,7 @@ impl Ring {
             for suspicion in self.records.values_mut().filter_map(|it| it.suspicion.as_mut()) {
                 suspicion.postpone(late);
             }
-            // What was said meanwhile will not be said again.
+            // Messages from that time will not come again.
             if !self.settings.push_pull_interval.is_zero() {
                 self.timers.set(Timer::PushPull, now);
             }
@@ -355,7 +355,7 @@ impl Ring {
         }
     }
 
-    /// Sets the first times of all that is periodic, at random so that members do not act in step.
+    /// Sets the first times of all periodic actions, at random so that members do not act in step.
     fn start(&mut self, now: Instant) {
         let Settings { probe_interval, gossip_interval, push_pull_interval, .. } = self.settings;
         if !probe_interval.is_zero() {
@@ -381,11 +381,11 @@ impl Ring {
         self.sequence
     }
 
-    /// Up to `count` members that are chosen at random among those that fit, ourselves never.
+    /// Chooses up to `count` members at random among the ones that fit, never this one.
     fn choose(&mut self, count: u32, fits: impl Fn(&Record) -> bool) -> Vec<Arc<str>> {
         let mut chosen: Vec<Arc<str>> = Vec::new();
         let count = usize::try_from(count).unwrap_or(usize::MAX);
-        // As often as makes it likely that all have been seen where there are few.
+        // Enough tries to make it likely that all members have been seen where there are few.
         for _ in 0..self.order.len().saturating_mul(3) {
             if chosen.len() >= count {
                 break;

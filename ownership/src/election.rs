@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Which node announces an address by L2: a pure order, the same on every speaker.
+//! The election of the node that announces an address by L2: a pure order, the same on every speaker.
 //!
-//! There is one election; each world has its own way to compare the candidates, so that a cluster that changes over keeps its owners.
+//! There is one election, with MetalLB's and Antrea's ways to compare the candidates, so that a cluster that migrates keeps its owners.
 
 mod hash_ring;
 
@@ -10,16 +10,16 @@ use std::net::IpAddr;
 
 use sha2::{Digest, Sha256};
 
-/// A node that may announce.
+/// A node that may announce the address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Candidate<'a> {
     /// The node's name.
     pub node: &'a str,
-    /// The sum of the weights of the preferences that match it.
+    /// The sum of the weights of the preferences that match the node.
     pub score: u64,
 }
 
-/// How candidates of equal score are compared.
+/// The comparison of candidates with equal scores.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Strategy {
     /// MetalLB's (contract 4.3): the smallest SHA-256 of `node#address`.
@@ -57,13 +57,13 @@ pub fn winner<'a>(
     candidates.iter().copied().min_by_key(|candidate| rank.of(candidate))
 }
 
-/// What a candidate is compared by: of equal score the least comes first.
+/// The key by which candidates of equal score are compared: the least comes first.
 enum Rank {
     Hash(IpAddr),
     Ring(u32),
 }
 
-/// The digest, or the way to the next place in its first octets.
+/// The digest, or the distance to the node's next place in the first octets.
 type Key = [u8; 32];
 
 impl Rank {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! From the books to the engine that answers: what passes to another speaker is kept until that one has it, and what came here is
-//! claimed as soon as it is announced. A synchronous value.
+//! The link between the decisions and the engine that answers. An address that passes to another speaker is answered for until that speaker
+//! has it; an address that came here is claimed as soon as it is announced. A synchronous value.
 
 mod pending;
 
@@ -13,32 +13,33 @@ use l2::Scope;
 use crate::members::Members;
 pub use pending::Pending;
 
-/// How long after a planned move, or a change of the members, two may announce one address.
+/// The time after a planned move, or a change of the members, in which two nodes may announce one address.
 pub const MOVE_TIME: Duration = Duration::from_secs(2);
-/// How long after addresses came here a claim to one may be the last owner's: one of ours lets go at once, one of MetalLB's within 0.4 s.
+/// The time after addresses came here in which a claim to one of them may be the last owner's. One of our speakers lets go at once, one of
+/// MetalLB's within 0.4 s.
 const FORMER_OWNER_TIME: Duration = Duration::from_millis(500);
-/// So many addresses that have moved are remembered of one decision.
+/// The number of addresses that one decision may mark as having just come here, at most.
 const MOVING_LIMIT: usize = 256;
 
-/// What the engine is to do, in this order.
+/// The orders of one decision to the engine, to be carried out in this sequence.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct EngineOrders {
-    /// Answer on for these, and announce them no more.
+    /// Answer only: go on answering for these addresses, and announce them no more.
     pub linger: Vec<IpAddr>,
-    /// Answer for these there; without a scope no more.
+    /// Answer for these addresses on these links; without a scope answer no more.
     pub change: Vec<(IpAddr, Option<Scope>)>,
-    /// Say when all that is done, with this number.
+    /// Report with this number when all of the above is done.
     pub tell: Option<u64>,
 }
 
-/// A Service that was announced here and is no more.
+/// A Service that this node announced and announces no more.
 #[derive(Clone, Copy, Debug)]
 pub struct Withdrawal<'a> {
-    /// Its addresses.
+    /// The addresses of the Service.
     pub addresses: &'a [IpAddr],
-    /// The node that announces it now, if one does.
+    /// The node that announces the Service now, if one does.
     pub successor: Option<&'a str>,
-    /// Whether it is because this speaker leaves.
+    /// True if the reason is that this speaker leaves.
     pub leaves: bool,
 }
 
@@ -46,23 +47,24 @@ pub struct Withdrawal<'a> {
 #[derive(Debug, Default)]
 pub struct Handovers {
     handover: Pending,
-    /// Addresses that are announced since, by the number with which the engine says that it is done.
+    /// Addresses that the engine has been told to announce, by the number with which it reports that it is done.
     claiming: BTreeMap<u64, Vec<IpAddr>>,
     claims: u64,
-    /// Addresses that have just come from another speaker or go to one: two announce them for a moment.
+    /// Addresses that have just come from another speaker, or go to one: two nodes announce them for a moment.
     moving: BTreeMap<IpAddr, Instant>,
-    /// What passes to speakers of MetalLB, who say nothing but on the network that they have it.
+    /// Addresses that pass to MetalLB's speakers, which claim an address only on the network.
     mute: BTreeSet<IpAddr>,
     /// Addresses that another station claimed on the network while they were announced here, and when.
     heard: BTreeMap<IpAddr, Instant>,
-    /// When addresses last came here: who had them before may answer for them a little longer, to our own probe for example.
+    /// The time at which addresses last came here. Their former owners may answer for them a little longer, to this node's own probe for
+    /// example.
     gained: Option<Instant>,
 }
 
 impl Handovers {
-    /// After a decision, of which these are the withdrawals, and these the changes of what is announced: addresses with the links on which
-    /// they are answered for, or none. What goes to another speaker is answered for until that one claims it, if `passes`: MetalLB's
-    /// joins the ring before it has read what it is to announce.
+    /// Turns a decision into orders for the engine. `changes` are the addresses whose announcement changes, each with the links on which it
+    /// is answered for, or with none. If `passes` is true, an address that goes to another speaker is answered for until that speaker claims
+    /// it, as MetalLB's speaker joins the ring before it has read the objects that tell it what to announce.
     pub fn carry_out<'a>(
         &mut self,
         now: Instant,
@@ -71,14 +73,14 @@ impl Handovers {
         members: &Members,
         passes: bool,
     ) -> EngineOrders {
-        // What passes on, and whether to a speaker of MetalLB.
+        // The addresses that pass on, and for each whether it goes to a speaker of MetalLB.
         let mut passing: BTreeMap<IpAddr, bool> = BTreeMap::new();
         for Withdrawal { addresses, successor, leaves } in withdrawals.filter(|_| passes) {
             let to = |is: fn(&Members, &str) -> bool| {
                 successor.is_some_and(|successor| is(members, successor))
             };
             let (to_ours, to_metallb) = (to(Members::is_ferrolb), to(Members::is_metallb));
-            // Nobody can take over yet; somebody who has just started may in a moment.
+            // Nobody can take over yet, but a speaker that has just started may be able to in a moment.
             let to_somebody = leaves && members.has_others();
             if to_ours || to_metallb || to_somebody {
                 for address in addresses {
@@ -115,14 +117,14 @@ impl Handovers {
             if !gained.is_empty() {
                 self.gained = Some(now);
             }
-            // More at once come from members that are new or gone, which is known otherwise.
+            // More than that at once comes from members that are new or gone, and `Membership::just_changed` covers that.
             self.moving.extend(gained.iter().take(MOVING_LIMIT).map(|address| (*address, now)));
             orders.tell = self.claim(gained);
         }
         orders
     }
 
-    /// These are claimed when the engine says that it has come to the number returned.
+    /// These addresses are to be claimed when the engine reports the returned number.
     pub fn claim(&mut self, addresses: Vec<IpAddr>) -> Option<u64> {
         if addresses.is_empty() {
             return None;
@@ -132,13 +134,14 @@ impl Handovers {
         Some(self.claims)
     }
 
-    /// The engine is done up to this number: returns what can be claimed now.
+    /// The engine is done up to this number. Returns the addresses that can be claimed now.
     pub fn done(&mut self, number: u64) -> Vec<IpAddr> {
         let later = self.claiming.split_off(&number.saturating_add(1));
         std::mem::replace(&mut self.claiming, later).into_values().flatten().collect()
     }
 
-    /// Another speaker answers for these now: returns those to let go of. `owned` says which are announced here.
+    /// Another speaker answers for these addresses now. Returns the ones that this node is to let go of. `owned` tells whether this node
+    /// announces an address.
     pub fn claimed(
         &mut self,
         now: Instant,
@@ -148,9 +151,9 @@ impl Handovers {
         self.handover.claimed(now, addresses, owned)
     }
 
-    /// Another station claims an address on the network: returns it if that is the word that was waited for. One of ours has to say so
-    /// itself, and a claim to what is announced here is remembered, as it may come before the news that explain it; not if the last owner
-    /// may have made it.
+    /// Another station claims an address on the network. Returns the address if it passes to a speaker of MetalLB, whose claim was waited
+    /// for; one of our speakers has to send a message of its own. Any other claim is remembered, as it may come before the news that explains
+    /// it, unless it may be the last owner's.
     pub fn heard(&mut self, now: Instant, address: IpAddr) -> Vec<IpAddr> {
         if self.mute.remove(&address) {
             return self.handover.claimed(now, &[address], |_| false);
@@ -163,13 +166,13 @@ impl Handovers {
         Vec::new()
     }
 
-    /// Whether an address passes from one speaker to another, or has just done so.
+    /// True if the address passes from one speaker to another, or has just done so.
     #[must_use]
     pub fn is_moving(&self, now: Instant, address: IpAddr) -> bool {
         self.moving.get(&address).is_some_and(|since| now < *since + MOVE_TIME)
     }
 
-    /// Those that nobody claimed in time, to let go of.
+    /// The addresses that nobody claimed in time; this node is to let go of them.
     pub fn expired(&mut self, now: Instant) -> Vec<IpAddr> {
         let expired = self.handover.expired(now);
         for address in &expired {
@@ -178,18 +181,18 @@ impl Handovers {
         expired
     }
 
-    /// When [`Self::expired`] has something to say.
+    /// The time at which [`Self::expired`] has something to return.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         self.handover.deadline()
     }
 
-    /// What is still answered for here and passes to other nodes.
+    /// The addresses that pass to other nodes and are still answered for here.
     pub fn passing(&self) -> impl Iterator<Item = IpAddr> {
         self.handover.passing()
     }
 
-    /// Whether nothing passes to another node at the moment.
+    /// True if no address passes to another node at the moment.
     #[must_use]
     pub fn is_settled(&self) -> bool {
         self.handover.is_empty()

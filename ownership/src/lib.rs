@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Who is a member and with what standing, who owns which address and why, and what passes to whom. No sockets, clocks or clients:
-//! every value is told the time.
+//! The members and their standing, the owner of each address and the reason for it, and the addresses that pass to another node. No sockets,
+//! clocks or clients: every value is given the time.
 //!
 //! ```text
 //!   members' agent ──> Membership ──> Members, standing ──> election, Placement ──> the owner of an address
-//!                          ├── KnownNodes, JoinSchedule, PortCheck: who should be there
-//!                          └── OwnershipTable: who says to own which address
-//!   a decision ──────> Handovers ──> what is answered on until the next owner has it
+//!                          ├── KnownNodes, JoinSchedule, PortCheck: the members that should be there
+//!                          └── OwnershipTable: the addresses that each speaker says it owns
+//!   a decision ──────> Handovers ──> the addresses that are answered for until the next owner has them
 //! ```
 //!
 //! One address on one node:

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Which nodes run a speaker, and what each says of itself.
+//! The nodes that run a speaker, and the metadata of each.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,13 +7,13 @@ use std::sync::Arc;
 use crate::wire::links::{Links, NodeLinks};
 use crate::wire::metadata::{NodeMetadata, PoolOrder};
 
-/// Which nodes run a speaker.
+/// The nodes that run a speaker.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Members {
-    /// Membership is off: every known node counts (contract 3.4).
+    /// There is no ring: every known node counts (contract 3.4).
     #[default]
     Disabled,
-    /// Exactly these.
+    /// Exactly these nodes.
     Alive(BTreeMap<Arc<str>, Member>),
 }
 
@@ -22,12 +22,12 @@ pub enum Members {
 pub enum Member {
     /// One of ours.
     Ferrolb(NodeMetadata),
-    /// MetalLB's, which says nothing of itself and elects as it always did, or one of ours of another version.
+    /// One of MetalLB's, which has no metadata and elects as it always did, or one of ours of another version.
     MetalLb,
 }
 
 impl Members {
-    /// Whether this node runs a speaker that goes on.
+    /// True if this node runs a speaker that may answer and is not about to end.
     #[must_use]
     pub fn contains(&self, node: &str) -> bool {
         match self {
@@ -39,34 +39,34 @@ impl Members {
         }
     }
 
-    /// Whether this node runs MetalLB's speaker.
+    /// True if this node runs MetalLB's speaker.
     #[must_use]
     pub fn is_metallb(&self, node: &str) -> bool {
         matches!(self, Self::Alive(members) if matches!(members.get(node), Some(Member::MetalLb)))
     }
 
-    /// Whether this node's speaker has said that it is about to end.
+    /// True if this node's speaker has said that it is about to end.
     #[must_use]
     pub fn is_leaving(&self, node: &str) -> bool {
         matches!(self, Self::Alive(members)
             if matches!(members.get(node), Some(Member::Ferrolb(metadata)) if metadata.leaving))
     }
 
-    /// Whether this node's speaker says that it does not speak at the moment.
+    /// True if this node's speaker says that it may not answer at the moment.
     #[must_use]
     pub fn is_silent(&self, node: &str) -> bool {
         matches!(self, Self::Alive(members)
             if matches!(members.get(node), Some(Member::Ferrolb(metadata)) if metadata.silent))
     }
 
-    /// Whether this node's speaker says that it does not know what all others hold.
+    /// True if this node's speaker says that it is out of sync: it does not know the addresses of all others.
     #[must_use]
     pub fn is_behind(&self, node: &str) -> bool {
         matches!(self, Self::Alive(members)
             if matches!(members.get(node), Some(Member::Ferrolb(metadata)) if metadata.behind))
     }
 
-    /// Whether this node's speaker says that its node is being emptied; none if it says nothing.
+    /// Whether this node's speaker says that its node is being drained; none if the speaker does not tell.
     #[must_use]
     pub fn is_drained(&self, node: &str) -> Option<bool> {
         match self {
@@ -78,8 +78,8 @@ impl Members {
         }
     }
 
-    /// Whether a speaker of MetalLB takes part, or one of another version: then the election is exactly MetalLB's, since that is all that
-    /// both know.
+    /// True if a speaker of MetalLB or of another version takes part: then the election is exactly MetalLB's, which is the only one that both
+    /// know.
     #[must_use]
     pub fn is_mixed(&self) -> bool {
         match self {
@@ -90,8 +90,8 @@ impl Members {
         }
     }
 
-    /// Whether an address that Services share is elected for once: not while a build takes part that knows nothing of that, since all
-    /// must have one election.
+    /// True if an address that Services share has one election. False while a build takes part that does not know this rule, since all must
+    /// elect alike.
     #[must_use]
     pub fn elect_addresses(&self) -> bool {
         match self {
@@ -103,7 +103,7 @@ impl Members {
         }
     }
 
-    /// Whether the node has a link for the pool with this place in the order of names; so it is assumed where it can't be known.
+    /// True if the node has a link for the pool, or if that cannot be known. `pools` gives the place of the pool in the node's metadata.
     #[must_use]
     pub fn has_link(&self, node: &str, pools: &PoolOrder, pool: &str) -> bool {
         match self {
@@ -115,7 +115,7 @@ impl Members {
         }
     }
 
-    /// Whether all of our speakers are of builds that say which links they have.
+    /// True if all of our speakers are of builds that publish their links.
     #[must_use]
     pub fn say_links(&self) -> bool {
         match self {
@@ -127,7 +127,7 @@ impl Members {
         }
     }
 
-    /// Which links this node's speaker says it has, if it does.
+    /// The links that this node's speaker says it has, if it tells them.
     #[must_use]
     pub fn links(&self, node: &str) -> Option<&Links> {
         let Self::Alive(members) = self else { return None };
@@ -137,14 +137,14 @@ impl Members {
         }
     }
 
-    /// Whether any other of our speakers takes part.
+    /// True if any other of our speakers takes part.
     #[must_use]
     pub fn has_others(&self) -> bool {
         matches!(self, Self::Alive(members)
             if members.values().filter(|member| matches!(member, Member::Ferrolb(_))).count() > 1)
     }
 
-    /// Whether it is one of ours that takes part.
+    /// True if this node runs one of our speakers.
     #[must_use]
     pub fn is_ferrolb(&self, node: &str) -> bool {
         matches!(self, Self::Alive(members) if matches!(members.get(node), Some(Member::Ferrolb(_))))
@@ -152,7 +152,7 @@ impl Members {
 }
 
 impl Member {
-    /// Reads the metadata of a member: without our mark and version it is MetalLB's.
+    /// Reads the metadata of a member. A member without our magic or version counts as MetalLB's.
     #[must_use]
     pub fn parse(metadata: &[u8]) -> Self {
         NodeMetadata::decode(metadata).map_or(Self::MetalLb, Self::Ferrolb)

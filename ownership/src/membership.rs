@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a speaker makes of its ring: who takes part, what is told to the others, when everything is to be decided again, and when
-//! this node may speak. A synchronous value; whoever drives it carries out the [`Command`]s.
+//! The conclusions that a speaker draws from its ring: which nodes take part, what the others are told, when everything is to be decided
+//! again, and when this node may answer. A synchronous value; its driver carries out the [`Command`]s.
 
 mod join_schedule;
 mod known_nodes;
@@ -31,10 +31,10 @@ pub use known_nodes::{Listed, Listing, Pod};
 pub use port_check::{PortChange, PortCheck};
 pub use view::MembershipView;
 
-/// How long a doubt may last until the others are told: most are settled sooner, and moving an address costs more.
+/// The time that a doubt may last before the others are told. Most doubts are settled sooner, and moving an address costs more.
 const DOUBT_TIME: Duration = Duration::from_millis(80);
 
-/// Whether a node is being emptied; with `drain_on_cordon` also while it is cordoned.
+/// Whether a node is drained; with `drain_on_cordon` a cordoned node counts as drained.
 #[must_use]
 pub fn is_drained(node: &Node, drain_on_cordon: bool) -> bool {
     node.draining || node.cordoned && drain_on_cordon
@@ -45,29 +45,29 @@ pub fn is_drained(node: &Node, drain_on_cordon: bool) -> bool {
 pub struct Membership {
     node: Arc<str>,
     view: MembershipView,
-    /// Whether there is a ring.
+    /// True if there is a ring.
     takes_part: bool,
     drain_on_cordon: bool,
-    /// Where those are that are there.
+    /// The network addresses of the members that are alive.
     living: BTreeSet<SocketAddr>,
     join_schedule: JoinSchedule,
     gone: BTreeSet<Arc<str>>,
     expected: BTreeSet<Arc<str>>,
-    /// Those who were told what this speaker says of itself.
+    /// The speakers that were sent this speaker's metadata.
     greeted: BTreeSet<Arc<str>>,
-    /// What was claimed and is announced since.
+    /// The addresses that this speaker has claimed and still announces.
     claimed: BTreeSet<IpAddr>,
-    /// Who holds what, if this speaker was started with `--sticky` or `--spread`.
+    /// The table of owned addresses, if this speaker was started with `--sticky` or `--spread`.
     table: Option<OwnershipTable>,
-    /// The members, or what they say of themselves, are others since it was last decided.
+    /// The members or their metadata have changed since the last decision.
     changed: bool,
     changed_at: Option<Instant>,
     links_changed: bool,
-    /// Since when this node has not been to speak, if the others don't know that yet.
+    /// The time at which this node lost the right to answer, if the others have not been told yet.
     untold: Option<Instant>,
-    /// Of the snapshot, when it was last considered; none before the cluster's objects have been read.
+    /// The snapshot's readiness when it was last considered; none before the cluster's objects have been read.
     readiness: Option<u64>,
-    /// There is a list of the pods that was not considered.
+    /// A list of the pods has come that was not considered yet.
     listed: bool,
     commands: VecDeque<Command>,
 }
@@ -80,8 +80,8 @@ impl Membership {
         Self::with(node, view, false)
     }
 
-    /// In a ring, where this speaker has said `metadata` of itself. With `alone` there is nobody to wait for;
-    /// with `drain_on_cordon` a cordon counts as being emptied.
+    /// In a ring, where this speaker has published `metadata`. With `alone` there is nobody to wait for; with `drain_on_cordon` a cordoned
+    /// node counts as drained.
     #[must_use]
     pub fn new(node: Arc<str>, metadata: NodeMetadata, alone: bool, drain_on_cordon: bool) -> Self {
         let table =
@@ -117,24 +117,24 @@ impl Membership {
         }
     }
 
-    /// Whether there is a ring.
+    /// True if there is a ring.
     #[must_use]
     pub fn takes_part(&self) -> bool {
         self.takes_part
     }
 
-    /// Who takes part, and whether this node may speak.
+    /// The nodes that take part, and the standing of this one.
     #[must_use]
     pub fn view(&self) -> &MembershipView {
         &self.view
     }
 
-    /// What the ring is to do next.
+    /// The next command for the ring.
     pub fn poll(&mut self) -> Option<Command> {
         self.commands.pop_front()
     }
 
-    /// Whether addresses may be moving because the members have just changed.
+    /// True if addresses may be moving because the members have just changed.
     #[must_use]
     pub fn just_changed(&self, now: Instant) -> bool {
         self.changed_at.is_some_and(|at| now.saturating_duration_since(at) < MOVE_TIME)
@@ -165,7 +165,7 @@ impl Membership {
         self.greet();
     }
 
-    /// Who says what it holds: the others that take part and speak.
+    /// Tells the table which others announce what they own: the members that take part and may answer.
     fn attend(&mut self, now: Instant) {
         let Members::Alive(members) = self.view.members() else { return };
         let Some(table) = &mut self.table else { return };
@@ -180,19 +180,19 @@ impl Membership {
         table.attend(now, others.map(|(name, _)| name));
     }
 
-    /// Who has what, where owners stay or are spread.
+    /// The placement of addresses, where owners stay or are spread.
     #[must_use]
     pub fn placement(&self) -> Option<Placement<'_>> {
         let members = self.view.members();
         Placement::new(&self.node, Modes::of(members), self.table.as_ref()?, members)
     }
 
-    /// Whether owners stay or are spread.
+    /// True if owners stay or are spread.
     fn has_tenure(&self) -> bool {
         self.table.is_some() && Modes::of(self.view.members()).any()
     }
 
-    /// What the ring says of this speaker may be a second old, and whoever is new has not heard what was told since.
+    /// Greets the members that are new. The metadata in the ring may be a second old, and a new member has not heard what was told since.
     fn greet(&mut self) {
         let Members::Alive(members) = self.view.members() else { return };
         let others = members
@@ -206,7 +206,7 @@ impl Membership {
         self.greeted = others;
     }
 
-    /// Tells one speaker all that is to be known of this one.
+    /// Tells one speaker everything that there is to know about this one.
     fn introduce(&mut self, to: &Arc<str>) {
         let metadata = PeerMessage::Metadata(self.view.metadata().clone());
         self.notify(Some(to), &metadata);
@@ -217,7 +217,7 @@ impl Membership {
         }
     }
 
-    /// Tells one speaker, or all, everything that this one holds.
+    /// Tells one speaker, or all, the list of addresses that this one owns.
     fn list(&mut self, to: Option<&Arc<str>>) {
         if let Some(table) = &self.table {
             let (mark, list) = (table.mark(), table.list());
@@ -228,7 +228,7 @@ impl Membership {
         }
     }
 
-    /// Another speaker's heartbeats carry this.
+    /// A heartbeat of another speaker carries this digest.
     pub fn handle_mark(&mut self, now: Instant, from: &Arc<str>, mark: [u8; 16]) {
         if let Some(table) = &mut self.table {
             table.handle_mark(now, from, mark);
@@ -240,12 +240,12 @@ impl Membership {
         self.commands.extend(notices.map(|octets| Command::Notify { to: to.cloned(), octets }));
     }
 
-    /// Whether this node may speak is another. To be told after the members as they were then.
+    /// The standing of this node has changed. To be called after [`Self::handle_members`] with the members as they were then.
     pub fn handle_standing(&mut self, now: Instant, time: u64, standing: Standing) {
         self.view.set_standing(standing);
         self.note_change(now);
         match standing {
-            // It is told with the decision that follows.
+            // The decision that follows tells it to the others.
             Standing::Confirmed => {
                 self.untold = None;
                 if let Some(table) = &mut self.table {
@@ -260,7 +260,7 @@ impl Membership {
         }
     }
 
-    /// Another speaker tells something: returns the addresses that it answers for from now, if it is that.
+    /// Another speaker sends a message. Returns the addresses that the sender answers for from now, if the message is a claim.
     pub fn handle_notice<'a>(
         &mut self,
         now: Instant,
@@ -301,14 +301,14 @@ impl Membership {
         }
     }
 
-    /// Whether a list of the speakers' pods would decide who counts.
+    /// True if a list of the speakers' pods would decide which nodes count.
     #[must_use]
     pub fn wants_list(&self, now: Instant) -> bool {
         self.takes_part && self.view.wants_list(now)
     }
 
-    /// Where other speakers should be. They are joined now, first those that are likely to answer, and again and again whenever they are no
-    /// members.
+    /// The places where other speakers should be. They are joined now, the ones that are likely to answer first, and again and again whenever
+    /// they are no members.
     pub fn find(&mut self, now: Instant, listed: &Listed) {
         let known_nodes = self.view.known_nodes();
         known_nodes.handle_list(&listed.pods, listed.listing);
@@ -328,7 +328,7 @@ impl Membership {
         self.join(now);
     }
 
-    /// Tells the ring who should be a member.
+    /// Tells the ring which nodes should be members.
     fn expect(&mut self) {
         let expected = self.view.known_nodes().expected();
         if self.expected != expected {
@@ -337,7 +337,8 @@ impl Membership {
         }
     }
 
-    /// Before a decision: what the members say, and what they are told. `time` is that of the wall, in microseconds since 1970.
+    /// Before a decision: reads the metadata of the members, and updates this speaker's own. `time` is that of the wall clock, in
+    /// microseconds since 1970.
     pub fn consider(
         &mut self,
         now: Instant,
@@ -355,7 +356,8 @@ impl Membership {
         }
         metadata.behind =
             self.has_tenure() && self.table.as_ref().is_some_and(|table| table.is_behind(now));
-        // Whoever is not to speak says so; who starts has said so from the beginning, and is ready now.
+        // A speaker that loses the right to answer publishes that elsewhere. One that starts has published it from the beginning, and is
+        // ready now.
         if self.view.standing().speaks() {
             metadata.silent = false;
         }
@@ -372,7 +374,8 @@ impl Membership {
         }
     }
 
-    /// Services whose addresses others hold, or no more, are to be decided again; so are those that nobody has.
+    /// Marks the Services whose addresses another speaker has gained or lost, and the ones whose addresses nobody owns: they are to be
+    /// decided again.
     fn consider_holdings(&mut self, snapshot: &Snapshot, dirty: &mut Dirty) {
         let active = self.has_tenure();
         let Some(table) = &mut self.table else { return };
@@ -395,23 +398,23 @@ impl Membership {
         dirty.all |= self.placement().is_some_and(|placement| placement.is_overloaded(&self.node));
     }
 
-    /// After a decision. Whether it is the first since this node may speak (again): then everything announced here is to be announced
+    /// After a decision. Returns true for the first one since this node may answer (again): then everything announced here is to be announced
     /// and claimed anew.
     #[must_use]
     pub fn decided(&mut self) -> bool {
         let resumes = self.view.take_resuming();
         if resumes {
-            // Who took this node for dead has forgotten what was told since the memberlist's word, which may be a second old.
+            // A member that took this node for dead has forgotten the newer messages, and the metadata in the memberlist may be a second old.
             self.notify(None, &PeerMessage::Metadata(self.view.metadata().clone()));
             self.list(None);
             self.commands.push_back(Command::Resume);
-            // What the others said while this node was away, they will not say again.
+            // The others do not repeat what they said while this node was away.
             self.notify(None, &PeerMessage::SyncRequest);
         }
         resumes
     }
 
-    /// After a decision: what the engine was told to do.
+    /// After a decision: the orders that the engine was given.
     pub fn carried_out(&mut self, orders: &EngineOrders) {
         for address in &orders.linger {
             self.claimed.remove(address);
@@ -427,7 +430,7 @@ impl Membership {
         };
         let steps = table.change(with(true), with(false).chain(orders.linger.iter().copied()));
         let mark = table.mark();
-        // Whoever is not to speak tells all of it when it may.
+        // A speaker that may not answer sends its whole list when it may.
         if !steps.is_empty() && self.view.standing().speaks() {
             self.commands.push_back(Command::Mark(mark));
             for step in steps {
@@ -436,20 +439,20 @@ impl Membership {
         }
     }
 
-    /// These were given away, and nobody has claimed them in time.
+    /// These addresses were given away, and nobody has claimed them in time.
     pub fn unclaimed(&mut self, now: Instant, addresses: &[IpAddr]) {
         if let Some(table) = &mut self.table {
             table.note_unclaimed(now, addresses);
         }
     }
 
-    /// Tells the others which addresses are answered for here from now.
+    /// Tells the others which addresses this speaker answers for from now.
     pub fn claim(&mut self, addresses: Vec<IpAddr>) {
         self.claimed.extend(&addresses);
         self.notify(None, &PeerMessage::TookOver(addresses));
     }
 
-    /// When [`Self::expire`] is due.
+    /// The time at which [`Self::expire`] is due.
     #[must_use]
     pub fn deadline(&self, now: Instant) -> Option<Instant> {
         let untold = self.untold.map(|since| since + DOUBT_TIME);
@@ -459,7 +462,7 @@ impl Membership {
         self.view.deadline(now).into_iter().chain(untold).chain(behind).chain(joins).min()
     }
 
-    /// Does what has become due.
+    /// Does everything that has become due.
     pub fn expire(&mut self, now: Instant, time: u64, snapshot: &Snapshot) {
         if self.untold.is_some_and(|since| now >= since + DOUBT_TIME) {
             self.tell_silence(time);
@@ -478,14 +481,14 @@ impl Membership {
             }
         }
         self.join(now);
-        // Before it has been read no Node is known, which says nothing.
+        // Before the snapshot has been read no Node is known, which does not mean that the nodes are gone.
         if self.readiness.is_some() {
             self.consider_gone(now, time, snapshot);
         }
     }
 
-    /// This speaker is about to end. Whether what it announces passes to others now, who say when they have it; MetalLB's speakers take
-    /// over only from one that has left.
+    /// This speaker is about to end. Returns true if its addresses pass to others now, which claim them when they have them. MetalLB's
+    /// speakers take over only from a member that has left.
     pub fn begin_to_leave(&mut self, time: u64) -> bool {
         if self.view.members().is_mixed() {
             return false;
@@ -509,7 +512,7 @@ impl Membership {
         self.changed_at = Some(now);
     }
 
-    /// The others shall have its addresses, as far as they hear it.
+    /// Tells the others to take over this speaker's addresses, if they hear it.
     fn tell_silence(&mut self, time: u64) {
         self.untold = None;
         if self.takes_part && !self.view.metadata().silent {
@@ -518,7 +521,7 @@ impl Membership {
         }
     }
 
-    /// Says something else of this speaker, under a generation that is higher than before, also over restarts.
+    /// Publishes other metadata of this speaker, under a generation that is higher than any before, also over restarts.
     fn tell(&mut self, time: u64, metadata: NodeMetadata) {
         let generation = time.max(self.view.metadata().generation.saturating_add(1));
         let metadata = NodeMetadata { generation, ..metadata };
@@ -528,7 +531,7 @@ impl Membership {
         self.commands.push_back(Command::SetMeta(meta));
     }
 
-    /// Nodes that the API does not know any more, or not as ready for a minute, or without a speaker's pod.
+    /// Tells the ring which nodes the API does not know any more, or has not seen ready for a minute, or shows without a speaker's pod.
     fn consider_gone(&mut self, now: Instant, time: u64, snapshot: &Snapshot) {
         self.listed = false;
         let Judgement { gone, forgotten } =
@@ -543,7 +546,8 @@ impl Membership {
         self.expect();
     }
 
-    /// Joins those that should be members, or were lately, and are not. JoinSchedule would end a departure.
+    /// Joins the nodes that should be members, or were lately, and are not. A speaker that leaves joins nobody, as that would undo its
+    /// departure.
     fn join(&mut self, now: Instant) {
         let [likely, others] = self.join_schedule.due(now);
         let likely = [self.view.rejoin(now), likely].concat();

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Who gets an address where owners stay (`--sticky`) or are spread (`--spread`), as a pure function of what the owners say themselves.
+//! The choice of an address's owner where owners stay (`--sticky`) or are spread (`--spread`), as a pure function of what the owners say
+//! themselves.
 //!
-//! An owner alone decides that it goes: while it holds an address and speaks, nobody else takes it, whatever they have heard of the
-//! cluster. So news that arrive late make no second owner.
+//! Only the owner decides that its address moves: while it owns the address and may answer, no other speaker takes it, whatever that speaker
+//! has heard of the cluster. So late news makes no second owner.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -13,17 +14,17 @@ use crate::election::{Candidate, Strategy, order};
 use crate::members::{Member, Members};
 use crate::table::OwnershipTable;
 
-/// Which of the two is on. Each is only if all speakers of the ring were started with it.
+/// The modes that are on. Each is on only if all speakers of the ring were started with it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Modes {
-    /// A node that comes back takes nothing back.
+    /// A node that comes back takes no address back.
     pub sticky: bool,
-    /// No node owns more than 1.25 times the mean, rounded up. An owner that has no more than that keeps what it has.
+    /// No node owns more than 1.25 times the mean, rounded up. An owner within this limit keeps its addresses.
     pub spread: bool,
 }
 
 impl Modes {
-    /// What all members say.
+    /// The modes that all members were started with.
     #[must_use]
     pub fn of(members: &Members) -> Self {
         let Members::Alive(members) = members else { return Self::default() };
@@ -36,14 +37,14 @@ impl Modes {
         Self { sticky: all(|metadata| metadata.sticky), spread: all(|metadata| metadata.spread) }
     }
 
-    /// Whether any is on.
+    /// True if any mode is on.
     #[must_use]
     pub fn any(self) -> bool {
         self.sticky || self.spread
     }
 }
 
-/// What an election depends on where owners stay or are spread.
+/// The basis of an election where owners stay or are spread.
 #[derive(Clone, Debug)]
 pub struct Placement<'a> {
     spread: bool,
@@ -52,7 +53,7 @@ pub struct Placement<'a> {
     loads: Loads,
 }
 
-/// How many addresses each node has, or will have by what was decided in this turn.
+/// The number of addresses that each node owns, or will own after the decisions of this turn.
 #[derive(Clone, Debug, Default)]
 struct Loads {
     nodes: BTreeMap<Arc<str>, usize>,
@@ -70,17 +71,17 @@ impl Loads {
     }
 }
 
-/// What becomes of an address.
+/// The outcome for one address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Choice {
-    /// This node has it.
+    /// This node owns the address.
     Node(Arc<str>),
-    /// It is without an owner as far as is known here, and this node would take it; but what that speaker holds is not known yet.
+    /// The address has no known owner, and this node would take it; but the addresses of the speaker named here are not known yet.
     Wait(Arc<str>),
 }
 
 impl<'a> Placement<'a> {
-    /// Without a mode there is none.
+    /// None if no mode is on.
     #[must_use]
     pub fn new(
         own: &str,
@@ -96,7 +97,7 @@ impl<'a> Placement<'a> {
             && let Members::Alive(members) = members
         {
             for (name, member) in members {
-                // Whoever is being emptied is no place to spread to.
+                // A node that is being drained gets no addresses to spread.
                 if matches!(member, Member::Ferrolb(metadata) if !metadata.leaving && !metadata.silent && !metadata.drained)
                 {
                     loads.nodes.insert(Arc::clone(name), 0);
@@ -113,7 +114,7 @@ impl<'a> Placement<'a> {
         Some(Self { spread: modes.spread, table, members, loads })
     }
 
-    /// Who has this address. `candidates` are those that may, as this node sees it.
+    /// The owner of this address. `candidates` are the nodes that may own it, as this node sees it.
     #[must_use]
     pub fn choose(
         &self,
@@ -124,7 +125,7 @@ impl<'a> Placement<'a> {
     ) -> Option<Choice> {
         let node = |name: &str| Some(Choice::Node(name.into()));
         let eligible = candidates.iter().any(|candidate| candidate.node == own);
-        // Of several the one in the highest term has taken it over from the others.
+        // Of several owners the one with the highest term has taken the address over from the others.
         let holders = self.table.holders(address).map(|(term, name)| (Reverse(term), &**name));
         let held = self.table.term(address).filter(|_| eligible);
         let own_claim = held.map(|term| (Reverse(term), own));
@@ -137,7 +138,7 @@ impl<'a> Placement<'a> {
             }
             return node(keeper);
         }
-        // It has named another one, who did not think so.
+        // This node has given the address to another one, which did not take it.
         if self.spread && eligible && self.table.is_handoff_refused(address) {
             return node(own);
         }
@@ -149,7 +150,7 @@ impl<'a> Placement<'a> {
         let heir =
             self.heir(strategy, if settled.is_empty() { candidates } else { &settled }, address)?;
         match self.table.unknown() {
-            // Whoever has just given it away names the next one; to take it is another thing.
+            // A speaker that has just given the address away may name the next owner; only to take it needs complete knowledge.
             Some(unknown) if heir == own && !settled.is_empty() => {
                 Some(Choice::Wait(Arc::clone(unknown)))
             }
@@ -157,7 +158,7 @@ impl<'a> Placement<'a> {
         }
     }
 
-    /// Who takes an address that nobody holds.
+    /// The node that takes an address without an owner.
     fn heir<'c>(
         &self,
         strategy: Strategy,
@@ -177,7 +178,7 @@ impl<'a> Placement<'a> {
         first.map(|candidate| candidate.node)
     }
 
-    /// Who relieves this node of an address, if it has too many.
+    /// The node that takes an address from this node, if this one has too many.
     fn rebalance_target<'c>(
         &self,
         strategy: Strategy,
@@ -198,13 +199,13 @@ impl<'a> Placement<'a> {
         order(strategy, &others, address).first().map(|candidate| candidate.node)
     }
 
-    /// Whether this node has more than its share.
+    /// True if this node has more addresses than the limit.
     #[must_use]
     pub fn is_overloaded(&self, own: &str) -> bool {
         self.spread && self.loads.of(own) > self.loads.limit(self.loads.total)
     }
 
-    /// An address was decided upon: the next decision of this turn counts it.
+    /// Counts the decision about an address for the next decisions of this turn.
     pub fn note(&mut self, own: &str, address: IpAddr, announcer: Option<&str>) {
         if !self.spread {
             return;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The body of the fuzz target of what speakers tell one another, also run as a property test: arbitrary octets as notices and as marks of
-//! two other speakers. It panics when a rule is broken. Not used by the daemon.
+//! The body of the fuzz target for the messages between speakers, also run as a property test: arbitrary octets as notices and as marks of
+//! two other speakers. The function panics when a rule is broken. The daemon does not use it.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use crate::table::OwnershipTable;
 use crate::wire::message::PeerMessage;
 
-/// The octets are cut into pieces, each with a head: the lowest bit says who sends it, the next whether it is a mark, the others how many
-/// milliseconds later; then its length in two octets.
+/// The octets are cut into pieces. Each has a head: the lowest bit gives the sender, the next one tells whether the piece is a mark, the
+/// others give the milliseconds since the last piece; two octets with the length follow.
 pub fn notices(mut data: &[u8]) {
     let mut now = start();
     let mut table = OwnershipTable::new(1);
@@ -31,7 +31,7 @@ pub fn notices(mut data: &[u8]) {
             held += take(&mut table, now, from, &told);
         }
         let (changed, _) = table.take_changes();
-        // It takes over whatever they say of anything, which brings disputes.
+        // The table takes over every address that changed, which brings disputes.
         table.change(changed.into_iter(), std::iter::empty());
         table.disputes(now);
         table.questions(now);
@@ -41,12 +41,12 @@ pub fn notices(mut data: &[u8]) {
             now = now.max(deadline);
         }
     }
-    // Who is not there any more is forgotten.
+    // Speakers that are not there any more are forgotten.
     table.attend(now, [].iter());
     assert_eq!(table.counts().count(), 0);
 }
 
-/// Takes what was told; how many addresses it named.
+/// Hands the message to the table; returns the number of addresses in it.
 fn take(table: &mut OwnershipTable, now: Instant, from: &str, told: &PeerMessage) -> usize {
     for notice in told.encode() {
         let again = PeerMessage::decode(&notice);

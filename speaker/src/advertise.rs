@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What this node advertises of a Service by BGP (contract 5.3, 5.4), as a pure function. No election: every node that may,
-//! does.
+//! The routes that this node advertises by BGP for a Service (contract 5.3, 5.4), as a pure function. There is no election: every eligible
+//! node advertises.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -17,19 +17,19 @@ use crate::options::{BgpMode, Options};
 use crate::reason::Withhold;
 use ownership::Members;
 
-/// One prefix as one advertisement has it.
+/// One prefix from one advertisement.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Path {
     /// The address cut to the advertisement's length.
     pub prefix: IpNet,
-    /// What goes with it.
+    /// The attributes of the prefix.
     pub attributes: Arc<Attributes>,
-    /// The names of the peers that get it; empty means all.
+    /// The names of the peers that get the prefix; empty means all.
     pub peers: BTreeSet<Box<str>>,
 }
 
 impl Path {
-    /// Whether the peer of that name gets it.
+    /// True if the peer of this name gets the prefix.
     #[must_use]
     pub fn is_for(&self, peer: &str) -> bool {
         self.peers.is_empty() || self.peers.contains(peer)
@@ -39,7 +39,7 @@ impl Path {
 /// Decides for one Service; the paths are sorted and not empty.
 ///
 /// # Errors
-/// Why nothing is advertised from this node.
+/// The reason why nothing is advertised from this node.
 pub fn advertise(
     key: &ObjectKey,
     service: &Service,
@@ -72,18 +72,18 @@ pub fn advertise(
     Ok(paths)
 }
 
-/// Who advertises a Service to whom, by what any speaker sees: which node has a session with whom is not looked at.
+/// The nodes that advertise a Service, and the peers that cannot be used, by what any speaker sees: the sessions are not looked at.
 pub(crate) struct Advertisers {
-    /// The nodes, in order; one at least.
+    /// The nodes, in order; at least one.
     pub(crate) nodes: Vec<Arc<str>>,
-    /// The peers that would get it and cannot be used, each with the reason.
+    /// The peers that would get the Service and cannot be used, each with the reason.
     pub(crate) unusable: Vec<String>,
 }
 
 /// See [`Advertisers`].
 ///
 /// # Errors
-/// Why no node does, or to nobody.
+/// The reason why no node advertises the Service, or why no peer gets it.
 pub(crate) fn advertisers(
     key: &ObjectKey,
     service: &Service,
@@ -130,7 +130,7 @@ fn prefix(advertisement: &BgpAdvertisement, address: IpAddr) -> Option<IpNet> {
     IpNet::new(address, length).ok().map(|prefix| prefix.trunc())
 }
 
-/// What an advertisement puts on its prefixes.
+/// The attributes that an advertisement gives to its prefixes.
 fn attributes(advertisement: &BgpAdvertisement, mode: BgpMode) -> Attributes {
     let communities = |community: &Community| match community {
         Community::Standard(value) => Some(*value),
@@ -145,7 +145,7 @@ fn attributes(advertisement: &BgpAdvertisement, mode: BgpMode) -> Attributes {
         .with_communities(advertisement.communities.iter().filter_map(communities))
         .with_large_communities(advertisement.communities.iter().filter_map(large))
         .with_extended_communities(advertisement.extended_communities.iter().map(|c| c.0));
-    // Unset is 0 in MetalLB's native mode, and the router's own default in its FRR modes.
+    // An unset preference is 0 in MetalLB's native mode, and the router's own default in its FRR modes.
     if mode == BgpMode::Native || advertisement.local_pref != 0 {
         attributes = attributes.with_local_pref(advertisement.local_pref);
     }

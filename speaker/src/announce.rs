@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Whether this node announces a Service by L2 (contract 4.2 to 4.4), as a pure function.
+//! The decision whether this node announces a Service by L2 (contract 4.2 to 4.4), as a pure function.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -20,52 +20,52 @@ use crate::reason::Withhold;
 use crate::sharing::Sharing;
 use ownership::{Members, Placement, PoolOrder};
 
-/// The Service annotation of `ferrolb move`: `NODE`, or `NODE@` and an RFC 3339 time until which it holds.
+/// The Service annotation of `ferrolb move`: `NODE`, or `NODE@` and an RFC 3339 time until which the preference holds.
 pub const PREFERRED_NODE_ANNOTATION: &str = "ferrolb.io/preferred-node";
 
-/// What a decision depends on besides the objects of the cluster.
+/// The inputs of a decision besides the objects of the cluster.
 #[derive(Clone, Copy, Debug)]
 pub struct Circumstances<'a> {
-    /// Which nodes run a speaker.
+    /// The nodes that run a speaker.
     pub members: &'a Members,
     /// The names of the node's interfaces that are not excluded.
     pub interfaces: &'a BTreeSet<Box<str>>,
-    /// The node's interfaces with its InternalIPs; none where it has none.
+    /// The node's interfaces with its InternalIPs; none where the node has no such address.
     pub transport: Option<&'a BTreeSet<Box<str>>>,
-    /// The order in which the members tell of their links.
+    /// The order of the pools in the members' metadata.
     pub pools: &'a PoolOrder,
     /// The time, for annotations that end.
     pub time: Timestamp,
-    /// Who has what, where owners stay or are spread.
+    /// The placement of addresses, where owners stay or are spread.
     pub placement: Option<&'a Placement<'a>>,
 }
 
-/// What this node announces for a Service by L2.
+/// The announcement of a Service by L2 from this node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Announcement {
     /// The Service's addresses.
     pub addresses: Vec<IpAddr>,
-    /// On which interfaces.
+    /// The interfaces on which they are announced.
     pub scope: Scope,
 }
 
-/// Who could announce a Service, as far as it was possible to find out.
+/// The outcome for a Service, as far as it was possible to find out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
-    /// What this node does.
+    /// The announcement from this node, or the reason why there is none.
     pub local: Result<Announcement, Withhold>,
     /// The node that announces the Service, if one does.
     pub announcer: Option<Arc<str>>,
-    /// The node that has the Service's first address: the announcer, or that of the Services that share the address, where that one
-    /// cannot announce this one.
+    /// The node that owns the Service's first address: the announcer, or the owner for the Services that share the address, where that node
+    /// cannot announce this Service.
     pub owner: Option<Arc<str>>,
-    /// Why nobody announces the Service, where that does not depend on the node that is asked. What `local` says does.
+    /// The reason why nobody announces the Service, where it is the same on every node, unlike the reason in `local`.
     pub nobody: Option<Withhold>,
-    /// What else there is to know, where it shares an address.
+    /// Remarks about the sharing of an address.
     pub remarks: Vec<Remark>,
 }
 
-/// What a Service has to bear because it shares an address.
+/// A disadvantage that a Service has because it shares an address.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Remark {
     /// An older Service asks for another node.
@@ -73,19 +73,19 @@ pub enum Remark {
         "it asks for node {wish}, and Service {other}, which shares its address and is older, for node {node}"
     )]
     Overruled {
-        /// The node that it asks for.
+        /// The node that the Service asks for.
         wish: Arc<str>,
-        /// Who is older.
+        /// The older Service.
         other: ObjectKey,
-        /// The node that that one asks for.
+        /// The node that the older Service asks for.
         node: Arc<str>,
     },
-    /// The node that announces the Service does not have all of its addresses.
+    /// The node that announces the Service does not own all of its addresses.
     #[error("{address} is at node {node}, which has it for the Services that share it")]
     Elsewhere {
         /// The address.
         address: IpAddr,
-        /// The node that has it.
+        /// The node that owns it.
         node: Arc<str>,
     },
 }
@@ -96,8 +96,8 @@ impl From<Withhold> for Verdict {
     }
 }
 
-/// Decides for one Service. Those that share an address with it are looked for among all: whoever decides for many uses
-/// [`announce_sharers`].
+/// Decides for one Service. The Services that share an address with it are looked for among all; [`announce_sharers`] is for callers that
+/// decide many.
 #[must_use]
 pub fn announce(
     key: &ObjectKey,
@@ -112,7 +112,7 @@ pub fn announce(
     own.map_or(Withhold::ServiceDeleted.into(), |(_, verdict)| verdict)
 }
 
-/// Decides for a Service and those whose addresses go with its own, which are always decided together. `sharing` is that of the
+/// Decides for a Service and all Services linked to it by shared addresses, which are always decided together. `sharing` is that of the
 /// snapshot.
 #[must_use]
 pub fn announce_sharers(
@@ -141,7 +141,7 @@ pub fn preferred_node(service: &Service, time: Timestamp) -> Option<&str> {
     }
 }
 
-/// When a Service's preference for a node ends.
+/// The time at which a Service's preference for a node ends.
 #[must_use]
 pub fn preference_ends(service: &Service) -> Option<Timestamp> {
     service.annotations.get(PREFERRED_NODE_ANNOTATION)?.split_once('@')?.1.trim().parse().ok()

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What is said on a Service about its announcement, and by which speaker: the condition `ferrolb.io/Announced` and, while nobody
-//! announces it, a warning. A synchronous value.
+//! The condition `ferrolb.io/Announced` of a Service, the speaker that writes it, and the warning while nobody announces the Service. A
+//! synchronous value.
 //!
-//! Who announces an address by L2 says so. Where nobody does, the alive speaker with the smallest node name says what is so: that it
-//! goes out by BGP, or why nobody announces it.
+//! The node that announces an address by L2 says so. Where no node does, the alive speaker with the smallest node name says that the Service
+//! is advertised by BGP, or why nobody announces it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -17,24 +17,24 @@ use crate::reason::Withhold;
 use crate::speaker::Speaker;
 use ownership::Members;
 
-/// What lasts shorter than this is not said: endpoints come a moment after their Service, and owners change.
+/// The time that a word has to last before it is told: endpoints come a moment after their Service, and owners change.
 const DEBOUNCE_TIME: Duration = Duration::from_secs(3);
 
-/// What is to be said of each Service.
+/// The words about all Services.
 #[derive(Debug, Default)]
 pub struct AnnouncedCondition {
-    /// What has not lasted long enough, and since when it is so.
+    /// The words that have not lasted long enough, and since when they hold.
     waiting: BTreeMap<ObjectKey, (Instant, ServiceCondition)>,
-    /// The fingerprints of what was said: with thousands of Services the texts would be most of this.
+    /// The fingerprints of the words that were told: with thousands of Services the texts would take most of the memory.
     said: BTreeMap<ObjectKey, u64>,
-    /// What was said and is a warning.
+    /// The words that were told and are warnings.
     warnings: BTreeMap<ObjectKey, ServiceCondition>,
-    /// Services of which this speaker has said something, and another speaker has to say it now.
+    /// Services about which this speaker has told a word, and another speaker has the word now.
     retracted: BTreeSet<ObjectKey>,
 }
 
 impl AnnouncedCondition {
-    /// What is to be said of a Service now; none if it is another speaker's to say.
+    /// The word about a Service now; none if the word is another speaker's.
     pub fn consider(&mut self, now: Instant, service: &ObjectKey, word: Option<ServiceCondition>) {
         if let Some(word) = &word {
             let waits = self.waiting.get(service).is_some_and(|(_, waiting)| waiting == word);
@@ -56,12 +56,12 @@ impl AnnouncedCondition {
         }
     }
 
-    /// Hands out the Services of which the last word is to be taken back.
+    /// Hands out the Services whose last word is to be taken back.
     pub fn take_retracted(&mut self) -> BTreeSet<ObjectKey> {
         std::mem::take(&mut self.retracted)
     }
 
-    /// What has lasted long enough and was not said yet.
+    /// The words that have lasted long enough and were not told yet.
     pub fn due(&mut self, now: Instant) -> Vec<(ObjectKey, ServiceCondition)> {
         let due = self.waiting.extract_if(.., |_, (since, _)| now >= *since + DEBOUNCE_TIME);
         let due: Vec<_> = due.map(|(service, (_, word))| (service, word)).collect();
@@ -75,19 +75,19 @@ impl AnnouncedCondition {
         due
     }
 
-    /// When [`Self::due`] has something.
+    /// The time at which [`Self::due`] has something to return.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         self.waiting.values().map(|(since, _)| *since + DEBOUNCE_TIME).min()
     }
 
-    /// What was said and is a warning: told again from time to time, since events expire.
+    /// The words that were told and are warnings: they are told again from time to time, since events expire.
     pub fn warnings(&self) -> impl Iterator<Item = (&ObjectKey, &ServiceCondition)> {
         self.warnings.iter()
     }
 }
 
-/// What this speaker says of a Service, if it is this one's to say.
+/// The word of this speaker about a Service; none if the word is another speaker's.
 #[must_use]
 pub fn word(
     service: &ObjectKey,
@@ -105,17 +105,17 @@ pub fn word(
     }
     let (by_l2, announcer) = speaker.withheld(service)?;
     match announcer {
-        // It is the announcer's to say, also that it lacks the interfaces.
+        // The announcer has the word, also if it lacks the interfaces.
         Some(announcer) if *announcer != options.node => return None,
         None if !is_first(members, snapshot, &options.node) => return None,
         Some(_) | None => {}
     }
-    // What keeps this node in particular is of no account where nobody announces it.
+    // The reasons of this particular node do not count where nobody announces the Service.
     let by_l2 = speaker.nobody(service).unwrap_or(by_l2);
     match by_l2 {
-        // Of another class.
+        // The Service is of another class.
         Withhold::ServiceDeleted => return None,
-        // The controller says why; here only what was said before is taken back.
+        // The controller tells the reason; here only an earlier word is replaced.
         Withhold::NoAddress if object.announced.is_none() => return None,
         Withhold::NoAddress => return Some(not_announced(by_l2.name(), by_l2.to_string())),
         _ => {}
@@ -154,12 +154,12 @@ fn announced(message: String) -> ServiceCondition {
     ServiceCondition { met: true, reason: "Announced".to_owned(), message }
 }
 
-/// The name as a condition's reason has it.
+/// The name in the form of a condition's reason.
 fn camel(name: &str) -> String {
     name.chars().take(1).flat_map(char::to_uppercase).chain(name.chars().skip(1)).collect()
 }
 
-/// Whether this node's speaker is the one that speaks for nobody in particular.
+/// True if this node's speaker has the word where nobody announces a Service.
 fn is_first(members: &Members, snapshot: &Snapshot, node: &str) -> bool {
     match members {
         Members::Disabled => snapshot.nodes().keys().next().is_some_and(|first| **first == *node),

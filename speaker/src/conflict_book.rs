@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Which claims of other stations are told to people, so that a flood of invented ones costs a bounded number of look-ups, log lines
-//! and events. Not how a claim is recognised, nor by whom: that is `l2`'s affair.
+//! A limit on the claims of other stations that are told to people, so that a flood of invented ones costs a bounded number of look-ups, log
+//! lines and events. The engine in `l2` recognises the claims.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-/// An address is told once in this time.
+/// The time between two notices about the same address.
 const ADDRESS_INTERVAL: Duration = Duration::from_secs(10);
-/// So many addresses are told at once, and then one in each [`REFILL_INTERVAL`].
+/// The number of addresses that are told at once, at most; after that one in each [`REFILL_INTERVAL`].
 const BURST: u32 = 10;
 const REFILL_INTERVAL: Duration = Duration::from_secs(1);
-/// So many addresses are remembered; claims to more are counted with the next that is told.
+/// The number of addresses that are remembered, at most; claims to more are counted with the next one that is told.
 const ADDRESS_LIMIT: usize = 1024;
 
-/// When what was told, and how much was not.
+/// The claims that were told, with their times, and the numbers that were not.
 #[derive(Debug)]
 pub struct ConflictBook {
     addresses: BTreeMap<IpAddr, Told>,
@@ -31,18 +31,18 @@ struct Told {
 }
 
 impl ConflictBook {
-    /// One that has told nothing yet.
+    /// A book in which nothing was told yet.
     #[must_use]
     pub fn new(now: Instant) -> Self {
         Self { addresses: BTreeMap::new(), left: BURST, refilled: now, elsewhere: 0 }
     }
 
-    /// Claims that were heard and could not be looked at; they are counted with the next that is told.
+    /// A claim was heard and could not be looked at; it is counted with the next one that is told.
     pub fn missed(&mut self) {
         self.elsewhere += 1;
     }
 
-    /// Another station claims `address`. `Some` when that is to be told now, with the number of claims before it that were not.
+    /// Another station claims `address`. Returns `Some` if the claim is to be told now, with the number of earlier claims that were not.
     pub fn heard(&mut self, now: Instant, address: IpAddr) -> Option<u64> {
         while self.left < BURST && now >= self.refilled + REFILL_INTERVAL {
             self.left += 1;
@@ -109,7 +109,7 @@ mod tests {
         assert!(book.addresses.len() <= ADDRESS_LIMIT);
         let waiting: u64 = book.addresses.values().map(|told| told.untold).sum();
         assert_eq!(told + counted + waiting + book.elsewhere, 60_000);
-        // When it is over an address is told at once.
+        // After the flood an address is told at once.
         assert!(book.heard(now + Duration::from_secs(90), address(9_999)).is_some());
     }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! All that a speaker decides, as one value: it takes in what happens, and hands out what is to be done and what is to be told. The
-//! daemon, `ferrolb run` and the simulation drive the same [`Core`], and carry its inputs and effects; they decide nothing.
+//! All decisions of a speaker, as one value: inputs go in, effects and notices come out. The daemon, `ferrolb run` and the simulation drive
+//! the same [`Core`], and carry its inputs and effects; they decide nothing.
 //!
 //! ```text
 //!   memberlist, failure detector ──> Event ───────┐            ┌──> Command ───────> memberlist, failure detector
@@ -39,20 +39,20 @@ use conflicts::Conflicts;
 use decision::Layer2;
 use port::PortMonitor;
 
-/// How long MetalLB's speakers get to take over from one that has left, which they do not say.
+/// The time that MetalLB's speakers get to take over from a speaker that has left, as they do not tell when they have.
 const METALLB_TAKEOVER: Duration = Duration::from_millis(300);
 
 /// A moment, by both clocks that decisions need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClockReading {
-    /// By the monotonic clock: what is waited for goes by this one.
+    /// The monotonic clock, by which waiting times are measured.
     pub monotonic: Instant,
-    /// Microseconds since 1970: what outlives the process or comes from the API goes by this one.
+    /// Microseconds since 1970, for everything that outlives the process or comes from the API.
     pub wall: u64,
 }
 
 impl ClockReading {
-    /// The time of the wall as the API writes it.
+    /// The time of the wall clock as the API writes it.
     #[must_use]
     pub fn timestamp(self) -> Timestamp {
         i64::try_from(self.wall)
@@ -62,17 +62,17 @@ impl ClockReading {
     }
 }
 
-/// How far a planned stop has come.
+/// The progress of a planned stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Leaving {
     No,
-    /// The others know; the decision that gives everything away comes next.
+    /// The others know of the stop; the decision that gives everything away comes next.
     Deciding,
-    /// Others take over what was announced here.
+    /// Other speakers take over the addresses that were announced here.
     HandingOver,
-    /// The memberlist hears that this speaker leaves.
+    /// The memberlist is being told that this speaker leaves.
     Departing,
-    /// MetalLB's speakers take over until then.
+    /// MetalLB's speakers take over until this time.
     Waiting(Instant),
     Gone,
 }
@@ -84,9 +84,9 @@ pub struct Core {
     routes: RouteBooks,
     handovers: Handovers,
     layer2: Layer2,
-    /// What L2 is still to decide.
+    /// Dirty Services that L2 has still to decide.
     postponed: Postponed,
-    /// Whether anything was decided yet.
+    /// True once anything was decided.
     has_decided: bool,
     /// The standing that was told last.
     standing: Standing,
@@ -105,7 +105,7 @@ impl Core {
         Self::with(options, membership, now)
     }
 
-    /// In a memberlist, in which this speaker has said `metadata` of itself. With `alone` there is nobody to wait for.
+    /// In a memberlist, in which this speaker has published `metadata`. With `alone` there is nobody to wait for.
     #[must_use]
     pub fn new(options: Options, metadata: NodeMetadata, alone: bool, now: ClockReading) -> Self {
         let (node, drain) = (Arc::clone(&options.node), options.drain_on_cordon);
@@ -132,9 +132,9 @@ impl Core {
         core
     }
 
-    // What comes in.
+    // Inputs.
 
-    /// The memberlist or the failure detector tells something. `members` are those of the memberlist at this moment.
+    /// The memberlist or the failure detector has an event. `members` are those of the memberlist at this moment.
     pub fn handle_agent(&mut self, now: ClockReading, event: Event, members: &[Member]) {
         let at = now.monotonic;
         match event {
@@ -155,7 +155,7 @@ impl Core {
                 self.tell_trouble(changed);
             }
             Event::Departed => self.departed(at),
-            // The members as they are say the same.
+            // The list of members shows the effect of these events.
             Event::Joined(_)
             | Event::Left(_)
             | Event::Updated(_)
@@ -173,13 +173,13 @@ impl Core {
         self.go_on();
     }
 
-    /// The addresses from which the memberlist's port gets what no key of this node opens.
+    /// The addresses that send to the memberlist's port under a key that this node does not have.
     pub fn handle_refused(&mut self, now: ClockReading, other_key: &[IpAddr]) {
         self.port.set_other_key(other_key);
         self.check_port(now.monotonic, false);
     }
 
-    /// Speakers are there, by what the API or the command line says.
+    /// The API or the command line tells where speakers are.
     pub fn handle_listed(&mut self, now: ClockReading, listed: &Listed) {
         self.membership.find(now.monotonic, listed);
         self.port.set_listed(listed);
@@ -192,14 +192,14 @@ impl Core {
         self.layer2.links = links;
     }
 
-    /// The l2 engine notices something. [`l2::Event`]s about sockets and responders need no decision.
+    /// The l2 engine has an event. [`l2::Event`]s about sockets and responders need no decision.
     pub fn handle_layer2(&mut self, now: ClockReading, event: &l2::Event) {
         let at = now.monotonic;
         match event {
             l2::Event::Claimed(address) => self.heard(at, *address),
             l2::Event::Conflict { address, interface, hardware_address, .. } => {
                 self.heard(at, *address);
-                // An address that moves is announced by two for a moment.
+                // Two nodes announce an address for a moment while it moves.
                 if !self.is_moving(at, *address) {
                     self.conflicts.claimed(at, *address, interface, *hardware_address);
                 }
@@ -217,7 +217,7 @@ impl Core {
         self.go_on();
     }
 
-    /// This speaker is to end: the next decision gives away what it announces. [`Self::has_left`] says when that is over.
+    /// This speaker is to end: the next decision gives away all that it announces. [`Self::has_left`] tells when that is over.
     pub fn terminate(&mut self, now: ClockReading) {
         if self.leaving != Leaving::No {
             return;
@@ -227,14 +227,14 @@ impl Core {
         } else if self.membership.begin_to_leave(now.wall) {
             if self.has_decided { Leaving::Deciding } else { Leaving::HandingOver }
         } else {
-            // MetalLB's speakers take over only from one that has left.
+            // MetalLB's speakers take over only from a speaker that has left.
             self.effects.push_back(Effect::Agent(Command::Leave));
             Leaving::Departing
         };
         self.go_on();
     }
 
-    /// Does what has become due.
+    /// Does everything that has become due.
     pub fn expire(&mut self, now: ClockReading, snapshot: &Snapshot) {
         let at = now.monotonic;
         if let Leaving::Waiting(until) = self.leaving
@@ -259,14 +259,14 @@ impl Core {
         self.go_on();
     }
 
-    /// When [`Self::expire`] is due.
+    /// The time at which [`Self::expire`] is due.
     #[must_use]
     pub fn deadline(&self, now: ClockReading) -> Option<Instant> {
         let waiting = match self.leaving {
             Leaving::Waiting(until) => Some(until),
             _ => None,
         };
-        // A speaker that leaves decides no more, whatever ends meanwhile.
+        // A speaker that leaves decides no more, even when a preference ends meanwhile.
         let stays = self.leaving == Leaving::No;
         let wish = self.layer2.deadline(now).filter(|_| stays);
         let own = self.own_deadline(now).into_iter().chain(wish);
@@ -279,26 +279,26 @@ impl Core {
         self.handovers.deadline().into_iter().chain(own).min()
     }
 
-    /// The next thing to carry out.
+    /// The next effect to carry out.
     pub fn poll(&mut self) -> Option<Effect> {
         self.effects.pop_front()
     }
 
-    // What can be asked.
+    // Queries.
 
-    /// Who takes part, and whether this node may answer.
+    /// The nodes that take part, and the standing of this one.
     #[must_use]
     pub fn view(&self) -> &MembershipView {
         self.membership.view()
     }
 
-    /// What is announced by L2.
+    /// The announcements by L2.
     #[must_use]
     pub fn speaker(&self) -> &Speaker {
         &self.speaker
     }
 
-    /// What is advertised by BGP.
+    /// The routes that are advertised by BGP.
     #[must_use]
     pub fn routes(&self) -> &RouteBooks {
         &self.routes
@@ -316,24 +316,24 @@ impl Core {
         &self.layer2.links
     }
 
-    /// Whether a list of the speakers' pods would decide who counts.
+    /// True if a list of the speakers' pods would decide which nodes count.
     #[must_use]
     pub fn wants_list(&self, now: ClockReading) -> bool {
         self.membership.wants_list(now.monotonic)
     }
 
-    /// Whether the memberlist's port seems to be blocked.
+    /// True if the memberlist's port seems to be blocked.
     #[must_use]
     pub fn is_port_blocked(&self) -> bool {
         self.port.is_blocked()
     }
 
-    /// Addresses that are answered for here: those that are announced, and those that pass to other nodes.
+    /// The addresses that are answered for here: the ones that are announced, and the ones that pass to other nodes.
     pub fn answered(&self) -> impl Iterator<Item = IpAddr> {
         self.speaker.desired().into_keys().chain(self.handovers.passing())
     }
 
-    /// Whether a planned stop is over: others have what was announced here, and know that this speaker is gone.
+    /// True if a planned stop is over: others have the addresses that were announced here, and know that this speaker is gone.
     #[must_use]
     pub fn has_left(&self) -> bool {
         self.leaving == Leaving::Gone
@@ -368,7 +368,7 @@ impl Core {
         }
     }
 
-    /// Whether the port seems to be blocked; `awaited`: whether those that are listed have had their time to answer.
+    /// Checks whether the port seems to be blocked. `awaited` tells whether the listed speakers have had their time to answer.
     fn check_port(&mut self, now: Instant, awaited: bool) {
         let changed = self.port.check(now, self.membership.view(), awaited);
         self.tell_trouble(changed);
@@ -387,7 +387,7 @@ impl Core {
         }
     }
 
-    /// After everything: who hands over and has nothing left leaves, and the commands to the memberlist go out.
+    /// The end of every input: a speaker that hands over and has nothing left leaves, and the commands to the memberlist go out.
     fn go_on(&mut self) {
         if self.leaving == Leaving::HandingOver && self.handovers.is_settled() {
             self.leaving = Leaving::Departing;

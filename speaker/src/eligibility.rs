@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Which nodes may announce a Service, by L2 in both worlds and by BGP: one list of what is asked, in order, with what is said where
-//! no node meets it.
+//! The rules for the nodes that may announce a Service, by L2 in both worlds and by BGP: one list in order, with the text for the case that
+//! no node meets a rule.
 //!
 //! ```text
-//! Service ─> Eligibility (what is asked of the Service itself) ── why_not(node) ──> the first of RULES that the node does not meet
+//! Service ─> Eligibility (the rules for the Service itself) ── why_not(node) ──> the first of RULES that the node does not meet
 //! ```
 
 use std::collections::BTreeSet;
@@ -20,32 +20,32 @@ use crate::reason::{Nobody, Withhold};
 use crate::service_view::{Endpoints, PoolOf, addresses, given_here, pool};
 use ownership::Members;
 
-/// What is asked of a node.
+/// One requirement to a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Rule {
-    /// What says where the pool's addresses are announced names the node.
+    /// An advertisement for the pool, or the ExternalIPPool, selects the node.
     Selected,
-    /// And does so for this Service.
+    /// A BGPAdvertisement for this Service selects the node.
     Wanted,
     /// The advertisements for the node do not contradict one another.
     Agreed,
-    /// Its condition NetworkUnavailable is not True.
+    /// The node's condition NetworkUnavailable is not True.
     Network,
-    /// It has no exclude label.
+    /// The node has no exclude label.
     Unlabelled,
-    /// With externalTrafficPolicy Local, a usable endpoint is on it.
+    /// With externalTrafficPolicy Local, a usable endpoint is on the node.
     LocalEndpoint,
-    /// A usable endpoint is anywhere.
+    /// There is a usable endpoint on any node.
     Endpoint,
-    /// Its speaker is not about to end.
+    /// The node's speaker is not about to end.
     Staying,
-    /// Its speaker speaks.
+    /// The node's speaker may answer.
     Speaking,
-    /// It runs a speaker that serves this world.
+    /// The node runs a speaker that serves this world.
     Member,
 }
 
-/// A rule, and what is said where nobody comes further; none for those who are not asked.
+/// A rule, and for each world and protocol the text if no node gets past the rule; none where the rule does not apply.
 struct Line {
     rule: Rule,
     /// MetalLB's world by L2, contract 4.2.
@@ -62,9 +62,9 @@ const NO_SPEAKER: Option<&str> = Some("no candidate runs a live speaker");
 const NO_BGP_SELECTOR: Option<&str> =
     Some("the node selectors of the BGPAdvertisements match no node");
 
-/// Everything that is asked of a node, in order. The contract wants three things otherwise in one world or protocol than in another:
-/// Antrea does not look at the network's condition; by L2 it is asked of the Service, before any node is looked at, whether there
-/// is an endpoint, by BGP last of each node; and by BGP every node that may announces, so that no speaker of another node counts.
+/// All rules for a node, in order. The contract makes three differences between worlds and protocols: Antrea does not look at the network's
+/// condition; the endpoint is a rule for the Service by L2, before any node is looked at, and the last rule for each node by BGP; and by BGP
+/// every eligible node announces, so that the speakers of other nodes do not count.
 const RULES: [Line; 10] = [
     Line {
         rule: Rule::Selected,
@@ -72,7 +72,7 @@ const RULES: [Line; 10] = [
         external: Some("the nodeSelector of the ExternalIPPool matches no node that could"),
         bgp: NO_BGP_SELECTOR,
     },
-    // By L2 the Service has been asked: only advertisements that select it count from the beginning.
+    // By L2 only advertisements that select the Service count from the beginning.
     Line { rule: Rule::Wanted, layer2: None, external: None, bgp: NO_BGP_SELECTOR },
     Line {
         rule: Rule::Agreed,
@@ -108,7 +108,7 @@ const RULES: [Line; 10] = [
     Line { rule: Rule::Member, layer2: NO_SPEAKER, external: NO_SPEAKER, bgp: None },
 ];
 
-/// How it is announced, and what says where.
+/// The way of announcing, and the objects that select the nodes.
 enum Way<'a> {
     /// By L2, in MetalLB's world: the advertisements that select the pool and the Service.
     Layer2(Vec<&'a L2Advertisement>),
@@ -118,31 +118,31 @@ enum Way<'a> {
     Bgp { of_pool: Vec<&'a BgpAdvertisement>, own: Vec<&'a BgpAdvertisement> },
 }
 
-/// A Service that could be announced, and what that asks of a node.
+/// A Service that could be announced, with its requirements to a node.
 pub(crate) struct Eligibility<'a> {
     /// The Service's addresses.
     pub(crate) addresses: Vec<IpAddr>,
-    /// The pool that holds them.
+    /// The pool that contains the addresses.
     pub(crate) pool: PoolOf<'a>,
     way: Way<'a>,
     is_local: bool,
     endpoints: Endpoints<'a>,
 }
 
-/// What keeps a node from announcing.
+/// The obstacle that keeps a node from announcing.
 pub(crate) struct Barrier {
     /// The rule's place in the list.
     stage: usize,
-    /// What the node says.
+    /// The reason that the node tells.
     pub(crate) reason: Withhold,
 }
 
-/// Which barrier lies furthest in the list, of those that nodes have met.
+/// The barrier that lies furthest in the list, among those that nodes have met.
 #[derive(Default)]
 pub(crate) struct Furthest(Option<(Barrier, Arc<str>)>);
 
 impl Furthest {
-    /// A node has met this. In the order of names: of several that came as far the first stays.
+    /// A node has met this barrier. Nodes come in the order of names: of several that came as far the first stays.
     pub(crate) fn note(&mut self, node: &Arc<str>, barrier: Barrier) {
         if self.0.as_ref().is_none_or(|(furthest, _)| furthest.stage < barrier.stage) {
             self.0 = Some((barrier, Arc::clone(node)));
@@ -151,10 +151,10 @@ impl Furthest {
 }
 
 impl<'a> Eligibility<'a> {
-    /// By L2.
+    /// The eligibility by L2.
     ///
     /// # Errors
-    /// Why no node may, whatever it is.
+    /// The reason why no node at all may announce the Service.
     pub(crate) fn by_layer2(
         key: &ObjectKey,
         service: &Service,
@@ -187,10 +187,10 @@ impl<'a> Eligibility<'a> {
         Ok(Self { addresses, pool, way: Way::Layer2(advertisements), is_local, endpoints })
     }
 
-    /// By BGP, with these advertisements.
+    /// The eligibility by BGP, with these advertisements.
     ///
     /// # Errors
-    /// Why no node may, whatever it is, as far as that does not depend on where its endpoints are.
+    /// The reason why no node at all may announce the Service, as far as the places of its endpoints do not matter.
     pub(crate) fn by_bgp(
         key: &ObjectKey,
         service: &Service,
@@ -203,7 +203,7 @@ impl<'a> Eligibility<'a> {
             advertisements.filter(|ad| ad.selects(pool.kind, &pool.name, pool.labels)).collect();
         let own = of_pool.iter().copied().filter(|ad| ad.selects_service(&service.labels));
         let own: Vec<&BgpAdvertisement> = own.collect();
-        // Without an advertisement nothing depends on them, and there may be thousands of such Services.
+        // Without an advertisement nothing depends on the endpoints, and there may be thousands of such Services.
         let endpoints = match own.as_slice() {
             [] => Endpoints::nowhere(),
             _ => Endpoints::with_address(key, snapshot, options),
@@ -213,10 +213,10 @@ impl<'a> Eligibility<'a> {
         Ok(Self { addresses, pool, way, is_local, endpoints })
     }
 
-    /// By BGP, that any node might: some advertisement is for the Service, and some endpoint is there.
+    /// Checks for BGP that some advertisement is for the Service, and that there is an endpoint.
     ///
     /// # Errors
-    /// Why none may.
+    /// The reason why no node may announce the Service.
     pub(crate) fn check_anywhere(&self) -> Result<(), Withhold> {
         let (of_pool, own) = match &self.way {
             Way::Bgp { of_pool, own } => (!of_pool.is_empty(), !own.is_empty()),
@@ -231,7 +231,7 @@ impl<'a> Eligibility<'a> {
         self.endpoints.any.then_some(()).ok_or(Withhold::NoEndpoints)
     }
 
-    /// Whether it is of Antrea's world, by L2.
+    /// True if the Service is of Antrea's world, by L2.
     pub(crate) fn is_external(&self) -> bool {
         matches!(self.way, Way::External)
     }
@@ -273,7 +273,7 @@ impl<'a> Eligibility<'a> {
         })
     }
 
-    /// Why a node does not meet a rule, if it does not.
+    /// The reason why a node does not meet a rule; none if it does.
     fn fails(
         &self,
         rule: Rule,
@@ -326,20 +326,20 @@ impl<'a> Eligibility<'a> {
         }
     }
 
-    /// Why no node may, where each has met a barrier.
+    /// The reason why no node may announce the Service, after each has met a barrier.
     pub(crate) fn nobody(&self, furthest: &Furthest) -> Withhold {
         let Some((barrier, node)) = &furthest.0 else {
             return Withhold::NoCandidates(Nobody { why: "no node is known", furthest: None });
         };
         let line = RULES.get(barrier.stage);
         let why = line.and_then(|line| self.nobody_by(line)).unwrap_or_default();
-        // That one came no further than all others.
+        // At these rules the first node came no further than all others.
         let all = line.is_none_or(|line| matches!(line.rule, Rule::Selected | Rule::Wanted));
         let furthest = (!all).then(|| Arc::clone(node));
         Withhold::NoCandidates(Nobody { why, furthest })
     }
 
-    /// The same as the whole cluster has it: that nothing selects any node is said as the nodes say it.
+    /// The same for the whole cluster: where nothing selects any node, the nodes' own reason is given.
     pub(crate) fn nobody_at_large(&self, furthest: &Furthest) -> Withhold {
         match &furthest.0 {
             Some((
@@ -355,7 +355,7 @@ impl<'a> Eligibility<'a> {
     }
 }
 
-/// What is asked of every Service first: its class, its addresses, their pool, and that they were given here.
+/// The first rules for every Service: its class, its addresses, their pool, and that the addresses were given here.
 fn subject<'a>(
     service: &Service,
     snapshot: &'a Snapshot,

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What L2 has not decided yet, since the ring has not been met. Other things that are decided, as routes by BGP, need no ring and do
-//! not wait for it.
+//! The Services that L2 has not decided yet, since the ring has not been met. Other decisions, such as routes by BGP, need no ring and do not
+//! wait for it.
 
 use cluster::Dirty;
 
-/// What became dirty while L2 had to wait.
+/// The Services that became dirty while L2 had to wait.
 #[derive(Debug, Default)]
 pub(crate) struct Postponed(Dirty);
 
 impl Postponed {
-    /// Whether L2 is to decide now, which it is not while the ring is `starting`: then what is dirty is remembered. The first time after
-    /// that all that was remembered is dirty as well.
+    /// Returns true if L2 is to decide now. While the ring is `starting` it is not, and `dirty` is remembered; the first time after that
+    /// everything remembered is added to `dirty`.
     pub(crate) fn admit(&mut self, starting: bool, dirty: &mut Dirty) -> bool {
         if starting {
             self.0.all |= dirty.all;

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-//! How many Services are not announced from this node, by the reason's name.
+//! The number of Services that are not announced from this node, by the reason's name.
 
 use std::collections::BTreeMap;
 
 use crate::reason::Withhold;
 
-/// Counts by the name of a reason ([`Withhold::name`]), also of those that are 0.
+/// Counts by the name of a reason ([`Withhold::name`]); a reason that counts 0 is there too.
 #[derive(Clone, Debug)]
 pub struct ReasonCounts(BTreeMap<&'static str, i64>);
 
@@ -16,7 +16,7 @@ impl Default for ReasonCounts {
 }
 
 impl ReasonCounts {
-    /// A Service was withheld for one reason, if it was, and is for another, if it is.
+    /// Counts a Service that was withheld for the first reason, if for any, and is now withheld for the second, if for any.
     pub fn change(&mut self, was: Option<&'static str>, is: Option<&'static str>) {
         if let Some(count) = was.and_then(|name| self.0.get_mut(name)) {
             *count -= 1;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What both protocols ask of a Service before they decide (contract 2.10): its addresses, their pool, its endpoints.
+//! The parts of a Service that both protocols need before they decide (contract 2.10): its addresses, their pool, its endpoints.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -14,7 +14,7 @@ use crds::labels::{Labels, Selector};
 use crate::options::Options;
 use crate::reason::Withhold;
 
-/// The Service's addresses; the first one is what the election is about.
+/// The Service's addresses; the first one is elected for.
 pub(crate) fn addresses(service: &Service) -> Result<Vec<IpAddr>, Withhold> {
     if service.ingress.is_empty() {
         return Err(Withhold::NoAddress);
@@ -30,36 +30,36 @@ pub(crate) fn addresses(service: &Service) -> Result<Vec<IpAddr>, Withhold> {
         .collect()
 }
 
-/// The addresses that a Service had, if they were others than now (contract 2.10); their order does not count.
+/// The former addresses of a Service, if they differ from the present ones (contract 2.10); their order does not count.
 pub(crate) fn replaced(before: Vec<IpAddr>, now: &[IpAddr]) -> Vec<IpAddr> {
     let same = before.len() == now.len() && before.iter().all(|address| now.contains(address));
     if same { Vec::new() } else { before }
 }
 
-/// What advertisements select a pool by.
+/// The properties of a pool by which advertisements select it.
 pub(crate) struct PoolOf<'a> {
     pub(crate) kind: PoolKind,
     pub(crate) name: Arc<str>,
     pub(crate) labels: &'a Labels,
-    /// Of an `ExternalIPPool`: which nodes it selects; none where that cannot be read.
+    /// The nodes that an `ExternalIPPool` selects; none where the selector cannot be read.
     node_selector: Option<&'a Selector>,
 }
 
 impl PoolOf<'_> {
-    /// Whether a node with these labels may announce, as far as an `ExternalIPPool` says.
+    /// True if an `ExternalIPPool` lets a node with these labels announce.
     pub(crate) fn selects_node(&self, labels: &Labels) -> bool {
         self.node_selector.is_some_and(|selector| selector.matches(labels))
     }
 }
 
-/// Whether the addresses of a Service of Antrea's world are from our controller, which says so in its condition: what a live Antrea
-/// gave it announces itself (contract C.12). A folder has no other.
+/// Checks that the addresses of a Service of Antrea's world are from our controller, which says so in its condition: a live Antrea announces
+/// its own ones itself (contract C.12). Addresses in a folder are always ours.
 pub(crate) fn given_here(service: &Service, options: &Options) -> Result<(), Withhold> {
     let ours = options.assume_endpoints || service.allocated.is_some();
     (ours || service.external_pool().is_none()).then_some(()).ok_or(Withhold::NotGivenHere)
 }
 
-/// The pool that holds all of the Service's addresses.
+/// The pool that contains all of the Service's addresses.
 pub(crate) fn pool<'a>(
     service: &Service,
     addresses: &[IpAddr],
@@ -80,7 +80,7 @@ pub(crate) fn pool<'a>(
                 node_selector: None,
             }),
         },
-        // What a pool gave before it became invalid is still announced (docs/design/rules.md, rule 6).
+        // Addresses of a pool that became invalid are still announced (docs/design/rules.md, rule 6).
         None => service
             .annotations
             .get(POOL_ANNOTATION)
@@ -95,7 +95,7 @@ pub(crate) fn pool<'a>(
     }
 }
 
-/// The `ExternalIPPool` that the annotation names, if it holds the addresses.
+/// The `ExternalIPPool` that the annotation names, if it contains the addresses.
 fn external_pool<'a>(
     name: &str,
     first: IpAddr,
@@ -120,20 +120,20 @@ fn external_pool<'a>(
     Ok(PoolOf { kind, name: Arc::clone(name), labels: &pool.labels, node_selector })
 }
 
-/// Where a Service has usable endpoints.
+/// The nodes with usable endpoints of a Service.
 pub(crate) struct Endpoints<'a> {
     pub(crate) any: bool,
-    /// None where every node counts as having one.
+    /// None where every node counts as having an endpoint.
     nodes: Option<BTreeSet<&'a str>>,
 }
 
 impl<'a> Endpoints<'a> {
-    /// None.
+    /// No endpoints.
     pub(crate) fn nowhere() -> Self {
         Self { any: false, nodes: Some(BTreeSet::new()) }
     }
 
-    /// Those that L2 counts.
+    /// The endpoints that L2 counts.
     pub(crate) fn of(key: &ObjectKey, snapshot: &'a Snapshot, options: &Options) -> Self {
         if options.assume_endpoints && snapshot.slices(key).next().is_none() {
             return Self { any: true, nodes: None };
@@ -142,7 +142,7 @@ impl<'a> Endpoints<'a> {
         Self { any: snapshot.slices(key).any(|slice| slice.any), nodes: Some(nodes.collect()) }
     }
 
-    /// Those that count with Antrea (contract C.6): of slices of this family, ready or serving, where nothing said counts as yes.
+    /// The endpoints that Antrea counts (contract C.6): in slices of this family, ready or serving, where an unset condition counts as true.
     pub(crate) fn of_family(
         key: &ObjectKey,
         snapshot: &'a Snapshot,
@@ -161,7 +161,7 @@ impl<'a> Endpoints<'a> {
         Self { any: !nodes.is_empty(), nodes: Some(nodes) }
     }
 
-    /// Those that BGP counts: they must have an address (contract 5.3).
+    /// The endpoints that BGP counts: they must have an address (contract 5.3).
     pub(crate) fn with_address(key: &ObjectKey, snapshot: &'a Snapshot, options: &Options) -> Self {
         if options.assume_endpoints && snapshot.slices(key).next().is_none() {
             return Self { any: true, nodes: None };

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Which Services have which address: of those that share one, the election is one.
+//! The Services by address: Services that share an address have one election.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -9,21 +9,21 @@ use cluster::{ObjectKey, Snapshot};
 /// The Services by their addresses, whatever their class and pool.
 #[derive(Debug, Default)]
 pub struct Sharing {
-    /// Sorted; mostly one.
+    /// Sorted; one Service mostly.
     users: BTreeMap<IpAddr, Vec<ObjectKey>>,
-    /// What each had when it was last looked at.
+    /// The addresses that each Service had when it was last looked at.
     addresses: BTreeMap<ObjectKey, Box<[IpAddr]>>,
 }
 
 impl Sharing {
-    /// Those of a snapshot.
+    /// The Services of a snapshot.
     #[must_use]
     pub fn of(snapshot: &Snapshot) -> Self {
         let mut sharing = Self::default();
         for (key, service) in snapshot.services() {
             let addresses: BTreeSet<IpAddr> = service.ingress_addresses().collect();
             for address in &addresses {
-                // In the order of the keys.
+                // The Services come in the order of their keys.
                 sharing
                     .users
                     .entry(*address)
@@ -37,7 +37,7 @@ impl Sharing {
         sharing
     }
 
-    /// These Services may have changed: returns all whose decision may depend on them.
+    /// These Services may have changed. Returns all Services whose decision may depend on them.
     pub fn update<'a>(
         &mut self,
         snapshot: &Snapshot,
@@ -65,7 +65,7 @@ impl Sharing {
                 self.addresses.insert(key.clone(), is.into_iter().collect());
             }
         }
-        // Each address once: a thousand that share one are not looked through a thousand times.
+        // Each address is looked up once: a thousand Services that share one are not looked through a thousand times.
         all.extend(touched.into_iter().flat_map(|address| self.users(address).iter().cloned()));
         all
     }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The speaker's books: what this node announces, and what has to be told when that changes.
+//! The announcements of this node, and the changes that have to be told.
 //!
-//! A synchronous value without sockets. Whoever drives it hands in the snapshot and what is dirty, hands
-//! [`Speaker::take_changes`] to the l2 engine and carries out the [`Output`]s.
+//! A synchronous value without sockets. Its driver hands in the snapshot and what is dirty, hands [`Speaker::take_changes`] to the l2 engine
+//! and carries out the [`Output`]s.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -18,7 +18,7 @@ use crate::reason_counts::ReasonCounts;
 use crate::service_view;
 use crate::sharing::Sharing;
 
-/// Something that changed and has to be told.
+/// A change that has to be told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {
     /// The Service is announced from here now.
@@ -27,20 +27,20 @@ pub enum Output {
         service: ObjectKey,
         /// Its uid.
         uid: Box<str>,
-        /// What is announced.
+        /// The announcement from now on.
         announcement: Announcement,
-        /// Its addresses until now, if they were others.
+        /// The addresses until now, if they were others.
         former: Vec<IpAddr>,
     },
     /// The Service was announced from here and is no longer.
     Withdrawn {
         /// The Service.
         service: ObjectKey,
-        /// What was announced.
+        /// The announcement until now.
         announcement: Announcement,
-        /// Why it ended.
+        /// The reason why it ended.
         reason: Withhold,
-        /// The node that has its first address now, if one does.
+        /// The node that owns the Service's first address now, if one does.
         successor: Option<Arc<str>>,
     },
     /// This node is to announce the Service, and lacks every interface for it (contract 2.9).
@@ -54,30 +54,30 @@ pub enum Output {
     },
 }
 
-/// What this node announces.
+/// The announcements of this node.
 pub struct Speaker {
     options: Options,
     announced: BTreeMap<ObjectKey, Announcement>,
-    /// Services that lack an interface here, so that it is told once.
+    /// Services that lack an interface here, which is told once.
     without_interface: BTreeSet<ObjectKey>,
-    /// Why this node does not announce a Service, and who does, for every Service that there is.
+    /// For every Service that this node does not announce: the reason, and the announcer, if there is one.
     withheld: BTreeMap<ObjectKey, (Withhold, Option<Arc<str>>)>,
-    /// Why nobody announces a Service, where this node has a reason of its own.
+    /// The reason why nobody announces a Service, where it differs from this node's own reason.
     nobody: BTreeMap<ObjectKey, Withhold>,
-    /// What those that share an address have to bear.
+    /// The remarks about Services that share an address.
     remarks: BTreeMap<ObjectKey, Vec<Remark>>,
     sharing: Sharing,
-    /// What the last round decided again because an address is shared.
+    /// The Services that the last round decided again because they share an address.
     redecided: BTreeSet<ObjectKey>,
     reason_counts: ReasonCounts,
-    /// Who uses each announced address, sorted; mostly one.
+    /// The Services that use each announced address, sorted; one mostly.
     users: BTreeMap<IpAddr, Vec<ObjectKey>>,
-    /// Addresses whose users changed since it was last asked.
+    /// Addresses whose users have changed since the last [`Self::take_changes`].
     touched: BTreeSet<IpAddr>,
 }
 
 impl Speaker {
-    /// One that announces nothing yet.
+    /// A speaker that announces nothing yet.
     #[must_use]
     pub fn new(options: Options) -> Self {
         Self {
@@ -95,25 +95,26 @@ impl Speaker {
         }
     }
 
-    /// What it was started with.
+    /// The options that this speaker was started with.
     #[must_use]
     pub fn options(&self) -> &Options {
         &self.options
     }
 
-    /// What is announced for each Service.
+    /// The announcement of each Service.
     #[must_use]
     pub fn announced(&self) -> &BTreeMap<ObjectKey, Announcement> {
         &self.announced
     }
 
-    /// Why this node does not announce a Service, and who does; none if it does or there is no such Service.
+    /// The reason why this node does not announce a Service, and the announcer; none if this node announces the Service or there is no such
+    /// Service.
     #[must_use]
     pub fn withheld(&self, service: &ObjectKey) -> Option<(&Withhold, Option<&Arc<str>>)> {
         self.withheld.get(service).map(|(reason, announcer)| (reason, announcer.as_ref()))
     }
 
-    /// Why nobody announces a Service, the same on every node; none if somebody does or there is no such Service.
+    /// The reason why nobody announces a Service, the same on every node; none if some node announces it or there is no such Service.
     #[must_use]
     pub fn nobody(&self, service: &ObjectKey) -> Option<&Withhold> {
         let (local, announcer) = self.withheld.get(service)?;
@@ -121,19 +122,19 @@ impl Speaker {
         announcer.is_none().then_some(at_large)
     }
 
-    /// What a Service has to bear because it shares an address; mostly nothing.
+    /// The remarks about a Service that shares an address; mostly none.
     #[must_use]
     pub fn remarks(&self, service: &ObjectKey) -> &[Remark] {
         self.remarks.get(service).map_or(&[], Vec::as_slice)
     }
 
-    /// The Services that the last [`Self::reconcile`] decided although they were not dirty: they share an address with one that was.
+    /// The Services that the last [`Self::reconcile`] decided although they were not dirty: they share an address with a dirty one.
     #[must_use]
     pub fn redecided(&self) -> &BTreeSet<ObjectKey> {
         &self.redecided
     }
 
-    /// How many Services this node does not announce, by the reason.
+    /// The number of Services that this node does not announce, by the reason.
     #[must_use]
     pub fn reason_counts(&self) -> &ReasonCounts {
         &self.reason_counts
@@ -144,14 +145,13 @@ impl Speaker {
         self.users.get(&address).into_iter().flatten()
     }
 
-    /// Every address to answer for, and where: of Services that share one, on the union of their interfaces
-    /// (contract 4.8).
+    /// Every address to answer for, with its links: Services that share an address have the union of their interfaces (contract 4.8).
     #[must_use]
     pub fn desired(&self) -> Desired {
         self.users.keys().filter_map(|address| Some((*address, self.scope_of(*address)?))).collect()
     }
 
-    /// What became different in [`Self::desired`] since this was last called; none as scope means no longer desired.
+    /// The changes of [`Self::desired`] since the last call; an address without a scope is no longer desired.
     pub fn take_changes(&mut self) -> Vec<(IpAddr, Option<Scope>)> {
         let touched = std::mem::take(&mut self.touched);
         touched.into_iter().map(|address| (address, self.scope_of(address))).collect()
@@ -174,7 +174,7 @@ impl Speaker {
         })
     }
 
-    /// Decides again what is dirty, and those that share an address with it; nothing is told of what stays as it was.
+    /// Decides again the Services that are dirty, and the ones that share an address with them. A Service that stays as it was has no output.
     pub fn reconcile(
         &mut self,
         snapshot: &Snapshot,
@@ -191,7 +191,7 @@ impl Speaker {
         self.redecided.clear();
         let mut outputs = Vec::new();
         let mut placement = circumstances.placement.cloned();
-        // Of those that share addresses one brings the verdicts for all.
+        // The first of the Services that share addresses brings the verdicts for all of them.
         let mut brought: BTreeMap<ObjectKey, Verdict> = BTreeMap::new();
         for key in keys {
             if let Some(verdict) = brought.remove(&key) {
@@ -264,7 +264,7 @@ impl Speaker {
                 for address in &announcement.addresses {
                     let users = self.users.entry(*address).or_default();
                     if let Err(place) = users.binary_search(&key) {
-                        // Exactly as many as there are: for one a Vec would make room for four.
+                        // Exact room: for one entry a Vec would make room for four.
                         users.reserve_exact(1);
                         users.insert(place, key.clone());
                     }
@@ -327,7 +327,7 @@ impl Speaker {
     }
 }
 
-/// From now on this is so of a Service, or nothing.
+/// Sets the value of a Service, or removes it.
 fn note<T>(all: &mut BTreeMap<ObjectKey, T>, key: &ObjectKey, value: Option<T>) {
     match value {
         Some(value) => {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Who is present, who was only met over a stream, and what follows: verdicts that may be told, and whether this member may speak.
+//! The members that are present or were only met over a stream, and the consequences: verdicts that may be told, and the standing of this
+//! member.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -9,16 +10,17 @@ use super::{Action, FailureDetector};
 use crate::event::{Event, Standing};
 use crate::quorum::{Count, Side};
 
-/// A member that was heard within this time is there, whoever else is not.
+/// The age of the last sign of life up to which a member is certainly there.
 const FRESH_TIME: Duration = Duration::from_millis(150);
-/// How often the ring is asked for an exchange that settles a doubt.
+/// The time between two exchanges that the ring is asked for to settle a doubt.
 pub(super) const EXCHANGE_INTERVAL: Duration = Duration::from_secs(1);
-/// How often a member that sends no heartbeat is asked over a stream, and how many are at a time.
+/// The time between two attempts to ask a member that sends no heartbeat over a stream, and the number of members asked at a time.
 const STRANGER_INTERVAL: Duration = Duration::from_secs(10);
 const STRANGERS_AT_ONCE: usize = 4;
 
 impl FailureDetector {
-    /// The expected count as members, once there was another; those who are not expected any more and were never met do not.
+    /// Counts the expected names as members, once another member was met. Names that are not expected any more and were never met do not
+    /// count.
     pub(super) fn count_expected(&mut self) {
         self.uncounted = true;
         if self.met {
@@ -26,13 +28,13 @@ impl FailureDetector {
         }
     }
 
-    /// With how many this member is, of how many.
+    /// The number of members present with this one, and the number known.
     pub(crate) fn count(&self, now: Instant) -> Count {
         self.quorum.count(|name| self.side_of(now, name))
     }
 
-    /// Whoever is in the ring counts from when it was first heard: of one that somebody else has met this member cannot say whether they are
-    /// on the same side. Whoever misses its majority can say that they may not be.
+    /// Lets a member of the ring count once it was heard first: of a member that only others have met this one cannot tell the side. A member
+    /// that misses its majority counts all, as it can tell that they may not be on its side.
     pub(super) fn admit(&mut self) {
         let minority = self.quorum.side() == Side::Minority;
         for (name, member) in &self.members {
@@ -43,7 +45,7 @@ impl FailureDetector {
         }
     }
 
-    /// Asks those over a stream that were never heard by the heartbeat: datagrams may be all that does not pass.
+    /// Asks members that were never heard by the heartbeat over a stream: perhaps only datagrams do not pass.
     pub(super) fn try_strangers(&mut self, now: Instant) {
         let due = |name: &&Arc<str>| {
             self.detector.is_stranger(now, name)
@@ -67,7 +69,7 @@ impl FailureDetector {
         }
     }
 
-    /// If only the ring can settle a doubt, one member after the other is asked.
+    /// Asks one member after the other for an exchange, if only the ring can settle a doubt.
     pub(super) fn ask_ring(&mut self, now: Instant) {
         let paused =
             self.exchange.as_ref().is_none_or(|(_, last)| now >= *last + EXCHANGE_INTERVAL);
@@ -83,7 +85,8 @@ impl FailureDetector {
         }
     }
 
-    /// A member of the ring counts unless it speaks the heartbeat and is not heard, though datagrams of it have come, or could.
+    /// True if the member counts as present. A member of the ring does unless it uses the heartbeat and is not heard by it, though its
+    /// datagrams have come, or could.
     fn is_present(&self, now: Instant, name: &str) -> bool {
         self.members.get(name).is_some_and(|member| {
             !member.heartbeat
@@ -92,7 +95,7 @@ impl FailureDetector {
         })
     }
 
-    /// On which side a member is that is present.
+    /// The side of a member that is present.
     fn side_of(&self, now: Instant, name: &str) -> Option<Side> {
         self.is_present(now, name).then(|| self.detector.side_of(name))
     }
@@ -109,7 +112,7 @@ impl FailureDetector {
         self.detector.silent_for(now, name).is_some_and(|time| time <= FRESH_TIME)
     }
 
-    /// A verdict is told by whoever hears a majority at this moment: of those who hear nobody each finds all others dead.
+    /// Declares deaths if this member hears a majority at this moment: a member that hears nobody would find all others dead.
     pub(super) fn declare(&mut self, now: Instant) {
         if self.held.is_empty() {
             return;
@@ -145,7 +148,7 @@ impl FailureDetector {
             }
             self.starting_until = None;
         }
-        // Most datagrams change nothing about who is present, and there may be many members.
+        // Most datagrams do not change the presence of any member, and there may be many members.
         if self.detector.take_presence_changed() | std::mem::take(&mut self.uncounted) {
             self.recount(now);
         }
@@ -154,7 +157,7 @@ impl FailureDetector {
         }
         let Count { present, known, enough, .. } = self.counted;
         if enough && matches!(self.standing, Standing::Minority { .. }) {
-            // It hears them again; they may have declared it dead meanwhile, and somebody else acts in its place.
+            // This member hears the others again; they may have declared it dead meanwhile, and another one acts in its place.
             self.doubt(now);
             if self.detector.is_in_doubt() {
                 return Standing::Doubtful;

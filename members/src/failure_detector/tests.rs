@@ -48,7 +48,7 @@ fn those_whom_the_api_names_count_as_soon_as_anybody_was_met() {
     assert_eq!(detector.count(now).known, 4, "it has left in order");
 }
 
-/// Lets time pass as the thread does; a member answers an exchange at once if `over_tcp` says so. What else was wanted.
+/// Lets time pass as the thread does; a member answers an exchange at once if `over_tcp` is true for it. Returns the other actions.
 fn pass(
     detector: &mut FailureDetector,
     from: Instant,
@@ -112,7 +112,7 @@ fn what_was_exchanged_before_somebody_could_be_a_stranger_says_nothing() {
     let mut detector = detector(now);
     detector.set_expected(now, ["b", "c"].map(Arc::from).into());
     detector.set_members(now, [neighbour("b", 2, true), neighbour("c", 3, true)].into(), &[]);
-    // It joined by that, and the network parted at once.
+    // Both joined by this exchange, and the network parted at once.
     for name in ["b", "c"] {
         detector.exchanged(now + SECOND, &name.into(), now + SECOND);
     }
@@ -132,7 +132,7 @@ fn without_fencing_no_doubt_silences() {
     assert_eq!(detector.standing(), Standing::Confirmed);
 }
 
-/// One that is confirmed among MetalLB's.
+/// A detector that is confirmed, with only MetalLB's members beside it.
 fn beside_metallb(now: Instant, metallb: &[&str]) -> FailureDetector {
     let mut detector = detector(now);
     let others = metallb.iter().zip(2..).map(|(name, last)| neighbour(name, last, false));
@@ -180,7 +180,7 @@ fn a_ring_that_says_nothing_silences_nobody_for_ever() {
     assert_eq!(detector.standing(), Standing::Doubtful);
     pass(&mut detector, now + SECOND * 5, SECOND * 3, |_| false);
     assert_eq!(detector.standing(), Standing::Confirmed);
-    // Nor does one without any other.
+    // A ring without any other member does not either.
     detector.set_members(now + SECOND * 9, BTreeMap::new(), &[]);
     detector.stalled(now + SECOND * 10, SECOND);
     assert_eq!(detector.standing(), Standing::Confirmed);

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Who watches whom. Members stand on a circle in the order of a hash of their names; each is watched by the few that follow it
-//! and watches the few before it, so that the cost for one member doesn't grow with their number, and everybody who knows the
-//! same members comes to the same answer.
+//! The circle of watchers. Members stand on a circle in the order of a hash of their names; each is watched by the few that follow it, and
+//! watches the few before it. So the cost for one member does not grow with their number, and all members that know the same names come to
+//! the same result.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// FNV-1a with a final mix: names that differ in a digit shall not stand beside one another.
+/// FNV-1a with a final mix, so that names that differ in a digit do not stand beside one another.
 fn place(name: &str) -> u64 {
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     for byte in name.bytes() {
@@ -19,7 +19,7 @@ fn place(name: &str) -> u64 {
 /// The circle.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Circle {
-    /// In the order in which they stand.
+    /// The members in the order in which they stand.
     members: Vec<Arc<str>>,
 }
 
@@ -31,12 +31,12 @@ impl Circle {
         Self { members }
     }
 
-    /// Those who watch this member: the `count` that follow it.
+    /// The watchers of this member: the `count` members that follow it.
     pub(crate) fn watchers(&self, of: &str, count: usize) -> BTreeSet<Arc<str>> {
         self.beside(of, count, |index, step, length| (index + step) % length)
     }
 
-    /// Those whom this member watches: the `count` before it.
+    /// The members that this member watches: the `count` before it.
     pub(crate) fn watched(&self, by: &str, count: usize) -> BTreeSet<Arc<str>> {
         self.beside(by, count, |index, step, length| (index + length - step) % length)
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The detector: who of the members that speak the heartbeat is silent, and for how long. A synchronous value.
+//! The detector of members that use the heartbeat and are silent, with the time of their silence. A synchronous value.
 
 mod doubt;
 mod roll_call;
@@ -20,27 +20,27 @@ use crate::quorum::Side;
 use doubt::Doubt;
 use roll_call::RollCall;
 
-/// How late the detector itself may be woken before it takes the silence for its own.
+/// The delay of the detector's own wake-up beyond which it takes the silence for its own.
 const LATENESS: Duration = Duration::from_millis(30);
-/// How long somebody who sends heartbeats gets some, whatever the circle says.
+/// The time that a sender of heartbeats gets some in return, whatever the circle says.
 const PARTNERSHIP: Duration = Duration::from_secs(1);
-/// How long it is remembered of a member that is one no more whether it spoke: what was said of it before its death may go round as long.
+/// The time for which a former member is remembered as one that was heard: messages about it from before its death may go round as long.
 const MEMORY: Duration = Duration::from_secs(30);
-/// How often a datagram that proves nothing is answered.
+/// The least time between two answers to datagrams that prove nothing.
 const INTRODUCTION: Duration = Duration::from_millis(10);
 
-/// How fast, and by how many.
+/// The times and numbers of the detection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
     /// The time between two heartbeats.
     pub interval: Duration,
-    /// So many of them missing make a suspect.
+    /// The number of missing heartbeats that makes a member a suspect.
     pub misses: u32,
     /// The time between two probes of a suspect.
     pub probe_interval: Duration,
-    /// How long a suspect is probed.
+    /// The time that a suspect is probed.
     pub probe_time: Duration,
-    /// How many watch each member.
+    /// The number of watchers of each member.
     pub watchers: usize,
 }
 
@@ -57,7 +57,7 @@ impl Default for Options {
 }
 
 impl Options {
-    /// How long a member may be silent before it is a suspect: the heartbeats missed, and a tenth of one for the way.
+    /// The time that a member may be silent before it is a suspect: the heartbeats missed, and a tenth of one for the way.
     #[must_use]
     pub fn patience(&self) -> Duration {
         self.interval * self.misses + self.interval / 10
@@ -70,65 +70,65 @@ impl Options {
     }
 }
 
-/// Why a member counts as dead.
+/// The reason why a member counts as dead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
-    /// Nobody who was asked hears it.
+    /// None of the members that were asked hears it.
     Silent,
-    /// Its node answers that nobody listens on the port: the process is gone.
+    /// The member's node answers that nobody listens on the port: the process is gone.
     PortClosed,
 }
 
-/// What the detector wants done or known.
+/// An action or an event that the detector wants.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {
-    /// Send this.
+    /// Send this message.
     Send {
-        /// Where to.
+        /// The receiver's address.
         to: SocketAddr,
-        /// What.
+        /// The message.
         message: Message,
     },
-    /// A member that is watched here is dead. It is said once, until it is heard again.
+    /// A member that is watched here is dead. Told once, until the member is heard again.
     Dead {
-        /// Its name.
+        /// The member's name.
         name: Arc<str>,
-        /// Why.
+        /// The cause.
         cause: Cause,
     },
-    /// A member that was said to be dead, or was not heard in a roll call, is heard.
+    /// A member that was told as dead, or was not heard in a roll call, is heard.
     Back {
-        /// Its name.
+        /// The member's name.
         name: Arc<str>,
     },
-    /// A member that hears this one, and counted it, counts it no more: it was declared dead.
+    /// A member that hears this one, and counted it, counts it no more: this one was declared dead.
     Forgotten,
-    /// A member's mark is another one.
+    /// A member's mark has changed.
     Marked {
-        /// Its name.
+        /// The member's name.
         name: Arc<str>,
         /// The mark.
         mark: Mark,
     },
     /// A notice of another member.
     Notice {
-        /// Its name.
+        /// The member's name.
         from: Arc<str>,
-        /// What it says.
+        /// The content of the notice.
         bytes: Vec<u8>,
     },
 }
 
-/// What is known of a member, for people.
+/// A member as it is known, for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerReport {
-    /// Its name.
+    /// The member's name.
     pub name: Arc<str>,
-    /// How long ago it was heard; none if it never was.
+    /// The time since the member was last heard; none if it never was.
     pub silent_for: Option<Duration>,
-    /// Whether it is watched here.
+    /// True if the member is watched here.
     pub watched: bool,
-    /// Whether it counts as present.
+    /// True if the member counts as present.
     pub confirmed: bool,
 }
 
@@ -140,31 +140,32 @@ pub struct Detector {
     mark: Mark,
     side: Side,
     peers: BTreeMap<Arc<str>, Peer>,
-    /// Who spoke and is no member any more, and since when. If it is one again and silent, it is dead, or was never back.
+    /// Former members that were heard, with the time since when they are none. One that is a member again and silent is dead, or was never
+    /// back.
     departed: BTreeMap<Arc<str>, Instant>,
-    /// Those that are watched here; only they are probed.
+    /// The members that are watched here; only they are probed.
     watched: Vec<Arc<str>>,
     circle: Circle,
-    /// Who counts as present may be another since it was last asked.
+    /// True if the set of present members may have changed since the last question.
     presence_changed: bool,
-    /// Whether anybody is absent, until somebody's presence changes.
+    /// Whether any member is absent; cleared when a member's presence changes.
     absence: Cell<Option<bool>>,
     pace: Pace,
     roll_call: Option<RollCall>,
     last_roll_call: Option<Instant>,
     last_death: Option<Instant>,
     doubt: Option<Doubt>,
-    /// Whether the ring has members that do not speak the heartbeat.
+    /// True if the ring has members that do not use the heartbeat.
     mixed: bool,
     notices: Notices,
-    /// How many datagrams were sent, to anybody.
+    /// The number of datagrams that were sent, to all members together.
     sent: u64,
     last_stranger: Option<Instant>,
     outputs: VecDeque<Output>,
 }
 
 impl Detector {
-    /// One that knows nobody. `session` is a random number that no earlier run of this member has had.
+    /// A detector that knows no other member. `session` is a random number that no earlier run of this member has had.
     #[must_use]
     pub fn new(name: Arc<str>, options: Options, session: u64, now: Instant) -> Self {
         Self {
@@ -196,13 +197,13 @@ impl Detector {
         }
     }
 
-    /// What it was started with.
+    /// The options that the detector was started with.
     #[must_use]
     pub fn options(&self) -> &Options {
         &self.options
     }
 
-    /// The members that speak the heartbeat and are not known to be dead, without this one.
+    /// Sets the members that use the heartbeat and are not known to be dead, without this one.
     pub fn set_peers(
         &mut self,
         now: Instant,
@@ -235,7 +236,7 @@ impl Detector {
             peer.watcher = watchers.contains(name);
             let before = std::mem::replace(&mut peer.watched, watched.contains(name));
             if peer.watched && !before {
-                // Whoever steps in for a watcher that died must not lose time; else the first heartbeats may take theirs.
+                // A member that steps in for a dead watcher must not lose time; otherwise the first heartbeats may take theirs.
                 peer.evidence = if gone { now.checked_sub(patience).unwrap_or(now) } else { now };
             }
             if !peer.watched {
@@ -246,7 +247,7 @@ impl Detector {
         self.note_presence();
     }
 
-    /// Whether somebody may count as present, or not, who did not (or did) when this was last asked.
+    /// Returns true if the presence of some member may have changed since the last call.
     pub fn take_presence_changed(&mut self) -> bool {
         std::mem::take(&mut self.presence_changed) || self.pursued().next().is_some()
     }
@@ -256,7 +257,7 @@ impl Detector {
         self.absence.set(None);
     }
 
-    /// Those whose silence is being looked into.
+    /// The members whose silence is being looked into.
     fn pursued(&self) -> impl Iterator<Item = &Peer> {
         self.watched
             .iter()
@@ -264,12 +265,12 @@ impl Detector {
             .filter(|peer| peer.probing.is_some())
     }
 
-    /// What every datagram from now carries.
+    /// Sets the mark that every datagram carries from now.
     pub fn set_mark(&mut self, mark: Mark) {
         self.mark = mark;
     }
 
-    /// On which side this member is: every datagram from now says it, and everybody gets one.
+    /// Sets the side of this member: every datagram tells it from now, and every member gets one.
     pub fn set_side(&mut self, now: Instant, side: Side) {
         if side != self.side {
             self.side = side;
@@ -277,7 +278,7 @@ impl Detector {
         }
     }
 
-    /// On which side a member is by what it said last; that says nothing of whether it is present.
+    /// The side of a member by its last word, whether the member is present or not.
     #[must_use]
     pub fn side_of(&self, name: &str) -> Side {
         self.peers.get(name).map_or(Side::default(), |peer| peer.side)
@@ -289,7 +290,7 @@ impl Detector {
         self.peers.get(name).map(|peer| peer.mark)
     }
 
-    /// Tells one member or all of them; copies are sent until it is confirmed or 1.2 s have gone. More than [`NOTICE_LIMIT`] bytes are
+    /// Sends a notice to one member or to all; copies are sent until it is confirmed or 1.2 s have gone. More than [`NOTICE_LIMIT`] bytes are
     /// not sent.
     pub fn notify(&mut self, now: Instant, to: Option<&str>, bytes: &[u8]) {
         debug_assert!(bytes.len() <= NOTICE_LIMIT, "a notice of {} bytes", bytes.len());
@@ -312,13 +313,13 @@ impl Detector {
         self.send_notices(now);
     }
 
-    /// Whether notices are still on their way.
+    /// True while notices are on their way.
     #[must_use]
     pub fn is_notifying(&self) -> bool {
         !self.notices.is_empty()
     }
 
-    /// A datagram has come. Whoever calls has opened its seal.
+    /// A datagram has come; the caller has opened its seal.
     pub fn handle(&mut self, now: Instant, from: SocketAddr, message: Message) {
         self.forgive(now);
         let Message { from: name, stamp, echo, view, side, mark, body } = message;
@@ -329,7 +330,7 @@ impl Detector {
         };
         let echoed = peer.echoed();
         if !peer.is_news(stamp, echo, ours) {
-            // A new session cannot prove itself before it has heard us.
+            // A new session cannot prove itself before it has heard this member.
             let unknown = peer.echo() == Some(stamp);
             let due = peer.introduced.is_none_or(|last| now >= last + INTRODUCTION);
             if unknown && due {
@@ -339,13 +340,13 @@ impl Detector {
             return;
         }
         let acquainted = peer.is_acquainted();
-        // What has come late shows that it lives, and that it hears us; what it says is old.
+        // A late datagram shows that its sender lives and hears this member; the rest of its content is old.
         let (view_said, side, mark) = match peer.is_newest(stamp) {
             true => (view, side, mark),
             false => (peer.view, peer.side, peer.mark),
         };
         let counted_us = std::mem::replace(&mut peer.view, view_said).counts();
-        // It is no old message: it has got something of ours meanwhile.
+        // The datagram is not old: its sender has got a datagram of this member meanwhile.
         let forgotten = counted_us && view_said == View::Unknown && peer.echoed() > echoed;
         let hears = peer.hears_us(now, view, echoed);
         let back = hears && (peer.unconfirmed || peer.condemned);
@@ -380,7 +381,7 @@ impl Detector {
         }
         match body {
             Body::Heartbeat | Body::Answer => {}
-            // Two copies: an answer that is lost may cost a life.
+            // Two copies, as an answer that is lost may cost a life.
             Body::Probe => {
                 self.send(&name, Body::Answer);
                 self.send(&name, Body::Answer);
@@ -404,7 +405,7 @@ impl Detector {
         self.settle_doubt(now);
     }
 
-    /// Does what has become due.
+    /// Does everything that has become due.
     pub fn tick(&mut self, now: Instant) {
         self.forgive(now);
         if self.pace.advance(now) {
@@ -421,12 +422,12 @@ impl Detector {
         self.settle_doubt(now);
     }
 
-    /// What has to be done or known next.
+    /// The next output.
     pub fn poll(&mut self) -> Option<Output> {
         self.outputs.pop_front()
     }
 
-    /// When [`Self::tick`] is due.
+    /// The time at which [`Self::tick`] is due.
     #[must_use]
     pub fn deadline(&self) -> Instant {
         let suspicion = self.suspicion_deadline();
@@ -438,14 +439,14 @@ impl Detector {
             .fold(self.pace.next(), Instant::min)
     }
 
-    /// The time of day, since the epoch: members that have it in common send their heartbeats at the same moments. Without it, or if it
-    /// differs, they are sent as often.
+    /// Sets the time of day, since the epoch: members that have it in common send their heartbeats at the same moments. Without it, or if it
+    /// differs, heartbeats are sent as often.
     pub fn set_time_of_day(&mut self, now: Instant, since_epoch: Duration) {
         self.pace.set_time_of_day(now, since_epoch);
     }
 
-    /// Until when datagrams may lie unread, to be read together: a 20th of an interval before and after the own heartbeat, while nothing
-    /// is being found out or told.
+    /// The time until which datagrams may lie unread, to be read together: a 20th of an interval before and after the own heartbeat, while
+    /// nothing is being found out or told.
     #[must_use]
     pub fn gathers_until(&self, now: Instant) -> Option<Instant> {
         let busy = self.pursued().next().is_some()
@@ -455,37 +456,37 @@ impl Detector {
         if busy { None } else { self.pace.gathers_until(now) }
     }
 
-    /// Whether this member counts as present: it was heard lately, or nothing speaks against it. A stranger doesn't.
+    /// True if this member counts as present: it was heard lately, or nothing speaks against it. A stranger does not count.
     #[must_use]
     pub fn is_confirmed(&self, now: Instant, name: &str) -> bool {
         self.peers.get(name).is_some_and(|peer| self.counts(now, peer))
     }
 
-    /// Whether this member was ever heard itself.
+    /// True if this member was ever heard itself.
     #[must_use]
     pub fn was_heard(&self, name: &str) -> bool {
         self.peers.get(name).is_some_and(|peer| peer.heard.is_some())
     }
 
-    /// Whether this member was there for two seconds by then, and was never heard itself.
+    /// True if this member had been a member for two seconds at that time, and was never heard itself.
     #[must_use]
     pub fn is_stranger(&self, at: Instant, name: &str) -> bool {
         self.peers.get(name).is_some_and(|peer| peer.is_stranger(at))
     }
 
-    /// Whether this member has heard this one, and counts it.
+    /// True if this member has heard this detector's own member, and counts it.
     #[must_use]
     pub fn is_acquainted(&self, name: &str) -> bool {
         self.peers.get(name).is_some_and(Peer::is_acquainted)
     }
 
-    /// How long ago this member was heard itself; none if it never was.
+    /// The time since this member was heard itself; none if it never was.
     #[must_use]
     pub fn silent_for(&self, now: Instant, name: &str) -> Option<Duration> {
         self.peers.get(name)?.silent_for(now)
     }
 
-    /// Everything known, for people.
+    /// A report on all members, for people.
     #[must_use]
     pub fn report(&self, now: Instant) -> Vec<PeerReport> {
         self.peers
@@ -503,7 +504,7 @@ impl Detector {
         self.peers.iter().filter(move |(_, peer)| peer.is_partner(now))
     }
 
-    /// Everybody is heard once, partner or not: only the silence of one who spoke before says something.
+    /// Greets members that were not heard yet, partners or not: only the silence of a member that was heard before means something.
     fn greet(&mut self) {
         let strange =
             self.peers.iter_mut().filter(|(_, peer)| peer.heard.is_none() && peer.greetings > 0);
@@ -517,7 +518,7 @@ impl Detector {
         }
     }
 
-    /// The time by which this detector itself was late is nobody else's silence.
+    /// Forgives the other members the time by which this detector itself was late.
     fn forgive(&mut self, now: Instant) {
         let due = self.deadline();
         let Some(late) = now.checked_duration_since(due).filter(|late| *late > LATENESS) else {
@@ -560,7 +561,8 @@ impl Detector {
         self.outputs.push_back(Output::Send { to: peer.address, message });
     }
 
-    /// Somebody who is no member here, or counts as dead, shall know that, by whatever it sends; and nobody can make us send much.
+    /// Answers a sender that is no member here, or counts as dead, so that it knows; at a rate that bounds the datagrams that strangers can
+    /// cause.
     fn answer_stranger(&mut self, now: Instant, to: SocketAddr, stamp: Stamp) {
         if self.last_stranger.is_some_and(|last| now < last + INTRODUCTION) {
             return;

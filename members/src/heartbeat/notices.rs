@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Notices on their way: each is sent again until it is confirmed or it is too late for it.
+//! Notices on their way: each is sent again until it is confirmed or given up.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// The first pause before a copy is sent; each is twice the one before.
+/// The first pause before a copy is sent; each pause is twice the one before.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 /// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_millis(160);
-/// After this a notice is given up: what it says is a second old and more.
+/// The time after which a notice is given up: by then its content is more than a second old.
 const LIFETIME: Duration = Duration::from_millis(1_200);
-/// How many may be on their way, all receivers together; further ones push out the oldest.
+/// The number of notices on their way to all receivers together, at most; further ones push out the oldest.
 const LIMIT: usize = 8_192;
 
 struct Outgoing {
@@ -22,7 +22,7 @@ struct Outgoing {
     until: Instant,
 }
 
-/// What was sent and not confirmed, by receiver-independent id.
+/// The notices that were sent and not confirmed, by an id that is unique over all receivers.
 #[derive(Default)]
 pub(crate) struct Notices {
     outgoing: BTreeMap<u32, Outgoing>,
@@ -30,7 +30,7 @@ pub(crate) struct Notices {
 }
 
 impl Notices {
-    /// A notice to one member; it is due at once.
+    /// Adds a notice to one member, which is due at once.
     pub(crate) fn add(&mut self, now: Instant, to: Arc<str>, bytes: Arc<[u8]>) {
         if self.outgoing.len() >= LIMIT {
             self.outgoing.pop_first();
@@ -41,24 +41,24 @@ impl Notices {
             .insert(self.last, Outgoing { to, bytes, next: now, pause: FIRST_PAUSE, until });
     }
 
-    /// The receiver has it.
+    /// The receiver has confirmed the notice.
     pub(crate) fn confirm(&mut self, id: u32, by: &str) {
         if self.outgoing.get(&id).is_some_and(|notice| &*notice.to == by) {
             self.outgoing.remove(&id);
         }
     }
 
-    /// Those that `keep` is true for stay.
+    /// Keeps the notices to members for which `keep` is true.
     pub(crate) fn retain(&mut self, keep: impl Fn(&str) -> bool) {
         self.outgoing.retain(|_, notice| keep(&notice.to));
     }
 
-    /// Whether anything is still on its way.
+    /// True if no notice is on its way.
     pub(crate) fn is_empty(&self) -> bool {
         self.outgoing.is_empty()
     }
 
-    /// Those that have to be sent now.
+    /// The notices that have to be sent now.
     pub(crate) fn due(&mut self, now: Instant) -> Vec<(u32, Arc<str>, Arc<[u8]>)> {
         self.outgoing.retain(|_, notice| now < notice.until);
         let mut due = Vec::new();

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-//! When heartbeats are due. Members whose time of day agrees (NTP) send at the same moments, the multiples of the interval since
-//! the epoch, so that each is woken once for what all the others send, instead of once for each. Nothing depends on that agreement: a
-//! member without it sends as often, at moments of its own.
+//! The times of heartbeats. Members whose time of day agrees (NTP) send at the same moments, the multiples of the interval since the epoch,
+//! so that each is woken once for the heartbeats of all others, instead of once for each. Nothing depends on that agreement: a member without
+//! it sends as often, at moments of its own.
 
 use std::time::{Duration, Instant};
 
-/// One part of the interval by which a heartbeat comes earlier at most, on the way to the common moments.
+/// The part of the interval (one in so many) by which a heartbeat comes earlier, at most, on the way to the common moments.
 const HASTE: u32 = 10;
-/// One part of the interval by which it comes later at most: as much as a clock may be slewed meanwhile. Other members count
-/// the intervals that they miss.
+/// The part of the interval (one in so many) by which a heartbeat comes later, at most: as much as a clock may be slewed meanwhile. Other
+/// members count the intervals that they miss.
 const DELAY: u32 = 200;
-/// One part of the interval for which it is worth waiting for the heartbeats of others.
+/// The part of the interval (one in so many) that it is worth to wait for the heartbeats of others.
 const GATHERING: u32 = 20;
 
 /// See the module's head.
@@ -19,18 +19,19 @@ pub(crate) struct Pace {
     interval: Duration,
     next: Instant,
     last: Option<Instant>,
-    /// A moment, and the time of day in it.
+    /// A moment, and the time of day at that moment.
     time_of_day: Option<(Instant, Duration)>,
 }
 
 impl Pace {
-    /// The first is due within an interval, at `share` of it (0 to 1): members that start together shall not all send at the same moment.
+    /// The first heartbeat is due within an interval, at `share` of it (0 to 1), so that members that start together do not all send at the
+    /// same moment.
     pub(crate) fn new(interval: Duration, share: f64, now: Instant) -> Self {
         let next = now + interval.mul_f64(share);
         Self { interval, next, last: None, time_of_day: None }
     }
 
-    /// What the clock that members may have in common shows, since the epoch.
+    /// Sets the time since the epoch by the clock that members may have in common.
     pub(crate) fn set_time_of_day(&mut self, now: Instant, since_epoch: Duration) {
         self.time_of_day = Some((now, since_epoch));
     }
@@ -39,12 +40,12 @@ impl Pace {
         self.next
     }
 
-    /// It is not due before this moment.
+    /// Delays the next heartbeat until this moment, at least.
     pub(crate) fn postpone(&mut self, until: Instant) {
         self.next = self.next.max(until);
     }
 
-    /// Whether it is due; then the next one is an interval later, or a little less, or a very little more.
+    /// Returns true if a heartbeat is due; the next one is then an interval later, or a little less, or a very little more.
     pub(crate) fn advance(&mut self, now: Instant) -> bool {
         if now < self.next {
             return false;
@@ -65,7 +66,7 @@ impl Pace {
         true
     }
 
-    /// How long before this moment all with this time of day sent.
+    /// The time from the last common moment to this one.
     fn after_common_moment(&self, moment: Instant) -> Option<Duration> {
         let (at, time) = self.time_of_day?;
         let time = time + moment.checked_duration_since(at)?;
@@ -73,7 +74,7 @@ impl Pace {
         u64::try_from(after).ok().map(Duration::from_nanos)
     }
 
-    /// Around the own heartbeat those of others are to be expected: until when they may be gathered, to be taken all at once.
+    /// The time until which the heartbeats of others may be gathered, to be read all at once: they are expected around the own heartbeat.
     pub(crate) fn gathers_until(&self, now: Instant) -> Option<Instant> {
         let gathering = self.interval / GATHERING;
         let after = self.last.map(|last| last + gathering).filter(|until| now < *until);
@@ -92,7 +93,7 @@ mod tests {
         Instant::now()
     }
 
-    /// The moments of so many heartbeats, by a clock that shows `time` at the beginning and then runs at `rate` millionths of true time.
+    /// The moments of `count` heartbeats, by a clock that shows `time` at the beginning and then runs at `rate` millionths of true time.
     fn moments(share: f64, time: Duration, rate: u32, count: usize) -> Vec<Duration> {
         let start = beginning();
         let mut pace = Pace::new(INTERVAL, share, start);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What is known of one other member: whether a datagram of it is news or a replay, when it was last heard, what is being done about
-//! its silence.
+//! One other member as it is known: the check for replays among its datagrams, the time when it was last heard, and the actions on its
+//! silence.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -10,17 +10,17 @@ use std::time::{Duration, Instant};
 use super::wire::{Mark, Stamp, View};
 use crate::quorum::Side;
 
-/// How many ids of notices are remembered, so that a copy is not handed on twice.
+/// The number of ids of notices that are remembered, so that a copy is not handed on twice.
 const REMEMBERED_NOTICES: usize = 64;
-/// How many askers wait for news of one member; each watcher asks, so that there are few.
+/// The number of askers that wait for news of one member, at most; only its watchers ask, so there are few.
 const ASKERS: usize = 8;
 
-/// Whoever was not heard for so long since it is a member is not reached by datagrams; as long as a start waits for the ring.
+/// The time after which a new member that was never heard counts as not reached by datagrams; as long as a start waits for the ring.
 pub(crate) const ACQUAINTANCE: Duration = Duration::from_secs(2);
-/// How often a new member is greeted; more often would be noise for one that doesn't speak after all.
+/// The number of greetings to a new member, at most; more would be noise for a member that does not use the heartbeat after all.
 const GREETINGS: u8 = 50;
 
-/// The newest that was got from a peer, and the 64 counters before it (as RFC 4303 section 3.4.3 does it).
+/// The newest stamp that came from a peer, and the 64 counters before it (as in RFC 4303 section 3.4.3).
 #[derive(Clone, Copy, Debug)]
 struct Window {
     newest: Stamp,
@@ -30,11 +30,11 @@ struct Window {
 /// An effort to hear a silent peer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Probing {
-    /// When it began.
+    /// The time at which the probing began.
     pub(crate) since: Instant,
-    /// When the next probes go out.
+    /// The time at which the next probes go out.
     pub(crate) next: Instant,
-    /// When the kernel said that nobody listens there.
+    /// The time at which the kernel said that nobody listens there.
     pub(crate) closed: Option<Instant>,
 }
 
@@ -43,49 +43,51 @@ pub(crate) struct Probing {
 pub(crate) struct Peer {
     pub(crate) address: SocketAddr,
     window: Option<Window>,
-    /// The highest counter of our own that it has echoed.
+    /// The highest counter of this member that the peer has echoed.
     echoed: u64,
-    /// What was sent before it was first heard: an echo of anything later shows that it has heard us.
+    /// The counter of the last datagram sent before the peer was first heard: an echo of a later one shows that the peer has heard this
+    /// member.
     introduced_by: Option<u64>,
-    /// When it last echoed something new: until then it heard us.
+    /// The time of the peer's last new echo, until which it heard this member.
     hears: Instant,
-    /// The newest stamp of it, proven or not; it is what we echo.
+    /// The peer's newest stamp, proven or not, which is echoed.
     stamp: Option<Stamp>,
-    /// Since when it is a member.
+    /// The time since when the peer is a member.
     pub(crate) since: Instant,
-    /// When it was last heard itself.
+    /// The time when the peer was last heard itself.
     pub(crate) heard: Option<Instant>,
-    /// Since when nothing spoke for its life: heard by us or by somebody who told us.
+    /// The time of the last sign of the peer's life, heard here or told by another member.
     pub(crate) evidence: Instant,
-    /// Whether anybody is known to have heard it since it joined, or shortly before. Silence says nothing of a peer that never spoke.
+    /// True if any member is known to have heard the peer since it joined, or shortly before. The silence of a peer that was never heard
+    /// means nothing.
     pub(crate) spoke: bool,
-    /// What it thought of us when it was last heard, and which of our datagrams it had got then.
+    /// The peer's view of this member when the peer was last heard.
     pub(crate) view: View,
     pub(crate) mark: Mark,
-    /// On which side it says it is.
+    /// The side that the peer says it is on.
     pub(crate) side: Side,
-    /// We watch it.
+    /// True if this member watches the peer.
     pub(crate) watched: bool,
-    /// It watches us.
+    /// True if the peer watches this member.
     pub(crate) watcher: bool,
-    /// Until when it gets heartbeats because it sends some.
+    /// The time until which the peer gets heartbeats because it sends some.
     pub(crate) partner_until: Option<Instant>,
     pub(crate) probing: Option<Probing>,
-    /// It did not answer when all were called; or it was found dead.
+    /// True if the peer did not answer a roll call, or was found dead.
     pub(crate) unconfirmed: bool,
-    /// It was found dead; told once.
+    /// True if the peer was found dead; told once.
     pub(crate) condemned: bool,
     askers: VecDeque<(Arc<str>, Instant)>,
     notices: VecDeque<u32>,
-    /// How often it still is greeted until it speaks.
+    /// The number of greetings left until the peer is heard.
     pub(crate) greetings: u8,
-    /// When a datagram that proved nothing was last answered.
+    /// The time when a datagram of the peer that proved nothing was last answered.
     pub(crate) introduced: Option<Instant>,
 }
 
 impl Peer {
-    /// One that was not heard yet. `sent` is how many datagrams of ours there have been, to anybody: only an echo of a later one proves that
-    /// the peer is there now.
+    /// A peer that was not heard yet. `sent` is the number of datagrams that this member has sent, to all members together: only an echo of a
+    /// later one proves that the peer is there now.
     pub(crate) fn new(address: SocketAddr, now: Instant, sent: u64) -> Self {
         Self {
             address,
@@ -114,7 +116,7 @@ impl Peer {
         }
     }
 
-    /// The highest counter of ours that it is known to have got.
+    /// The highest counter of this member that the peer is known to have got.
     pub(crate) fn echoed(&self) -> u64 {
         self.echoed
     }
@@ -123,9 +125,9 @@ impl Peer {
         self.stamp
     }
 
-    /// Whether a datagram is news: of the session that is known, with a counter that was not seen; or of a new session that proves to
-    /// be after ours began, by echoing something of ours that no earlier datagram echoed.
-    /// `ours` is the stamp of the last datagram that was sent to anybody.
+    /// Returns true if a datagram is new: of the known session, with a counter that was not seen; or of a new session that proves to be later
+    /// than the start of this member's own, by echoing a datagram that no earlier one echoed. `ours` is the stamp of the last datagram that
+    /// was sent to any member.
     pub(crate) fn is_news(&mut self, stamp: Stamp, echo: Option<Stamp>, ours: Stamp) -> bool {
         let echoed =
             echo.filter(|echo| echo.session == ours.session && echo.counter <= ours.counter);
@@ -154,12 +156,12 @@ impl Peer {
         news
     }
 
-    /// Whether nothing of it that was sent later has come.
+    /// True if no datagram has come that the peer sent later.
     pub(crate) fn is_newest(&self, stamp: Stamp) -> bool {
         self.window.is_some_and(|window| window.newest == stamp)
     }
 
-    /// It lives. `sent` is how many datagrams of ours there have been, to anybody.
+    /// The peer lives. `sent` is the number of datagrams that this member has sent, to all members together.
     pub(crate) fn is_heard(&mut self, now: Instant, sent: u64) {
         self.introduced_by.get_or_insert(sent);
         self.heard = Some(now);
@@ -170,7 +172,8 @@ impl Peer {
         self.condemned = false;
     }
 
-    /// It echoes something of ours that it had not got before, or says that it has heard us lately: then it hears us.
+    /// Returns true if the peer hears this member: it echoes a datagram that it had not got before, or tells that it has heard this member
+    /// lately.
     pub(crate) fn hears_us(&mut self, now: Instant, view: View, echoed_before: u64) -> bool {
         let newly = self.echoed > echoed_before;
         if newly {
@@ -179,34 +182,34 @@ impl Peer {
         newly || matches!(view, View::Alive | View::Unknown)
     }
 
-    /// It speaks, but says that it hears nothing of us: what it said since it last heard us speaks for its life no more. What others
-    /// hear of it still does, as its ears may be closed to us alone.
+    /// The peer sends, but tells that it hears nothing from this member: its datagrams since it last heard this member are no signs of life
+    /// any more. The word of other members still counts, as the peer may be deaf to this member alone.
     pub(crate) fn is_deaf(&mut self) {
         self.evidence = self.evidence.min(self.hears);
         self.heard = self.heard.map(|heard| heard.min(self.hears));
     }
 
-    /// Whether it has heard us since it was heard itself, and counts us.
+    /// True if the peer has heard this member since it was heard itself, and counts it.
     pub(crate) fn is_acquainted(&self) -> bool {
         self.view.counts() && self.introduced_by.is_some_and(|sent| self.echoed > sent)
     }
 
-    /// Whether it was a member long enough by then to be heard, and never was: nothing of what it thinks of us can be known.
+    /// True if the peer had been a member long enough at that time to be heard, and never was: its view of this member cannot be known.
     pub(crate) fn is_stranger(&self, at: Instant) -> bool {
         self.heard.is_none() && at >= self.since + ACQUAINTANCE
     }
 
-    /// Whether it gets heartbeats.
+    /// True if the peer gets heartbeats.
     pub(crate) fn is_partner(&self, now: Instant) -> bool {
         self.watched || self.watcher || self.partner_until.is_some_and(|until| now < until)
     }
 
-    /// How long it has not been heard itself.
+    /// The time since the peer was heard itself; none if it never was.
     pub(crate) fn silent_for(&self, now: Instant) -> Option<Duration> {
         self.heard.map(|heard| now.saturating_duration_since(heard))
     }
 
-    /// Remembers who wants to know when this peer is heard.
+    /// Remembers a member that wants to know when this peer is heard.
     pub(crate) fn asked_by(&mut self, asker: &Arc<str>, until: Instant) {
         self.askers.retain(|(name, _)| name != asker);
         if self.askers.len() == ASKERS {
@@ -215,13 +218,13 @@ impl Peer {
         self.askers.push_back((Arc::clone(asker), until));
     }
 
-    /// Those who still want to know.
+    /// Takes the members that still want to know.
     pub(crate) fn take_askers(&mut self, now: Instant) -> Vec<Arc<str>> {
         let askers = std::mem::take(&mut self.askers);
         askers.into_iter().filter(|(_, until)| now < *until).map(|(name, _)| name).collect()
     }
 
-    /// Whether a notice of it is no copy.
+    /// Returns true if a notice of the peer is no copy.
     pub(crate) fn is_new_notice(&mut self, id: u32) -> bool {
         if self.notices.contains(&id) {
             return false;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The body of the fuzz target `members_heartbeat`, also run as a property test: octets as the datagrams, their seal opened, that
-//! a detector receives. It panics when a rule is broken. Not used by the daemon.
+//! The body of the fuzz target `members_heartbeat`, also run as a property test: octets as the datagrams, their seal opened, that a detector
+//! receives. The function panics when a rule is broken. The daemon does not use it.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 use super::wire::{Message, Stamp};
 use super::{Detector, Options, Output};
 
-/// Outputs that one datagram may cause in a ring of three, notices and a roll call included.
+/// The number of outputs that one datagram may cause in a ring of three, notices and a roll call included.
 const EFFECT: usize = 64;
 
-/// Datagrams one after the other: each with its length in an octet (times four), and in another the time that passes before it and
-/// whether its stamp is made to be news.
+/// Datagrams one after the other. Each has its length in an octet (times four), and in another one the time that passes before it, and
+/// whether its stamp is made new.
 pub fn heartbeat(data: &[u8]) {
     let mut now = beginning();
     let mut detector = Detector::new("us".into(), Options::default(), 7, now);
@@ -86,7 +86,7 @@ mod tests {
                 body: body.clone(),
             };
             let octets = message.encode();
-            // The length is in fours: what is lacking is filled by an octet too many, which is a mistake of its own.
+            // The length counts in fours: the padding adds octets, which is a mistake of its own.
             data.push(u8::try_from(octets.len().div_ceil(4)).unwrap());
             data.push(u8::try_from(number * 7 % 256).unwrap());
             data.extend(&octets);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The datagrams of the heartbeat: what they say, and their bytes before sealing. They share the port of the memberlist
-//! and begin with a byte that no message of it begins with.
+//! The datagrams of the heartbeat: their content, and their bytes before sealing. They share the port of the memberlist and begin with a byte
+//! that no message of the memberlist begins with.
 //!
 //! ```text
 //!   0xf7  version  flags (1: sealed)  | nonce (12, if sealed) | body (sealed: ciphertext and tag)
@@ -12,47 +12,47 @@ use std::sync::Arc;
 
 use crate::quorum::Side;
 
-/// The first byte of every datagram of this protocol. Those of the memberlist begin with a message type (0 to 15), an
-/// encryption version (0, 1) or a label (244).
+/// The first byte of every datagram of this protocol. Datagrams of the memberlist begin with a message type (0 to 15), an encryption version
+/// (0, 1) or a label (244).
 pub const FIRST_BYTE: u8 = 0xf7;
-/// The version spoken here; others are not read.
+/// The version used here; others are not read.
 pub const VERSION: u8 = 1;
 /// The longest text of a [`Body::Notice`] in bytes: with everything around it a datagram stays below 1,400.
 pub const NOTICE_LIMIT: usize = 1_000;
 /// The longest name in bytes: that of a Kubernetes Node.
 const NAME_LIMIT: usize = 253;
 
-/// A few bytes that a member's heartbeats carry for whoever uses the membership.
+/// Bytes that a member's heartbeats carry for the layer above.
 pub type Mark = [u8; 16];
 
-/// What the sender thinks of the one it writes to.
+/// The sender's view of the receiver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum View {
-    /// It is not a member here.
+    /// The receiver is not a member for the sender.
     #[default]
     Unknown,
-    /// It lives.
+    /// The receiver lives.
     Alive,
-    /// It is silent at the moment.
+    /// The receiver is silent at the moment.
     Suspect,
-    /// It counts as dead.
+    /// The receiver counts as dead.
     Dead,
 }
 
 impl View {
-    /// Whether it is a member, heard or not.
+    /// True if the receiver is a member, heard or not.
     #[must_use]
     pub fn counts(self) -> bool {
         matches!(self, Self::Alive | Self::Suspect)
     }
 }
 
-/// One of the two counters by which a replay is told from life: a process's session and how many it has sent to this peer in it.
+/// The counter by which a replay is told from a new datagram: the session of a process, and the number of the datagram in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Stamp {
-    /// Chosen at random by each process for each run; never zero.
+    /// A number that each process chooses at random for each run; never zero.
     pub session: u64,
-    /// Grows with every datagram to the same peer; begins at 1.
+    /// A number that grows with every datagram to the same peer; begins at 1.
     pub counter: u64,
 }
 
@@ -61,58 +61,58 @@ pub struct Stamp {
 pub struct Message {
     /// The sender's name.
     pub from: Arc<str>,
-    /// When in its own count it was sent.
+    /// The sender's stamp of this datagram.
     pub stamp: Stamp,
-    /// The newest that it had got from the receiver.
+    /// The newest stamp that the sender had got from the receiver.
     pub echo: Option<Stamp>,
-    /// What it thinks of the receiver.
+    /// The sender's view of the receiver.
     pub view: View,
-    /// On which side it is by its own count.
+    /// The sender's side by its own count.
     pub side: Side,
     /// The sender's mark.
     pub mark: Mark,
-    /// What it is about.
+    /// The body.
     pub body: Body,
 }
 
-/// What a datagram is about.
+/// The body of a datagram.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Body {
-    /// I live.
+    /// The sender lives.
     Heartbeat,
-    /// Answer at once.
+    /// The receiver is to answer at once.
     Probe,
     /// The answer to [`Self::Probe`] and [`Self::Call`].
     Answer,
-    /// Do you hear this member?
+    /// A question whether the receiver hears a member.
     Ask {
-        /// Its name.
+        /// The member's name.
         about: Arc<str>,
     },
-    /// The answer to [`Self::Ask`], and again if it is heard of soon after.
+    /// The answer to [`Self::Ask`], sent again if the member is heard soon after.
     Report {
         /// The name that was asked for.
         about: Arc<str>,
-        /// How many milliseconds ago it was heard, 65,534 for that or more; none if never.
+        /// The milliseconds since the member was heard, 65,534 for that or more; none if it never was.
         silent_for: Option<u16>,
     },
-    /// Something for whoever uses the membership.
+    /// Bytes for the layer above.
     Notice {
-        /// By which it is confirmed and told from a copy.
+        /// The id by which the notice is confirmed and told from a copy.
         id: u32,
-        /// At most [`NOTICE_LIMIT`] bytes; none if it is only to arrive, for what every datagram says.
+        /// The text, at most [`NOTICE_LIMIT`] bytes; empty if only the fields of every datagram are to arrive.
         bytes: Vec<u8>,
     },
     /// A notice has arrived.
     NoticeReceived {
-        /// Which.
+        /// The id of the notice.
         id: u32,
     },
-    /// Answer at once, and find out yourself who is there: half of those whom I know are silent.
+    /// The receiver is to answer at once, and to find out itself which members are there: half of those that the sender knows are silent.
     Call,
 }
 
-/// Why bytes are no [`Message`].
+/// The reason why bytes are no [`Message`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
     /// Fewer bytes than the message needs.
@@ -182,7 +182,7 @@ impl Message {
     /// Reads a body.
     ///
     /// # Errors
-    /// [`DecodeError`] with what is wrong; nothing is read beyond the bytes given.
+    /// A [`DecodeError`] with the fault. Nothing is read beyond the bytes given.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let mut rest = Reader(bytes);
         let from = rest.name()?;
@@ -231,7 +231,7 @@ impl Message {
 }
 
 fn put_name(out: &mut Vec<u8>, name: &str) {
-    // Names come from Kubernetes or were read by `name`, which lets none through that is longer.
+    // Names come from Kubernetes or were read by `name`, which refuses longer ones.
     let mut length = name.len().min(NAME_LIMIT);
     while !name.is_char_boundary(length) {
         length -= 1;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The channel of events. Of what the memberlist tells, the newest is lost when nobody takes it; nothing else is. That the members are
-//! others waits once at most.
+//! The channel of events. If nobody takes them, the newest events of the memberlist are lost, and no others. [`Event::MembersChanged`] waits
+//! once at most.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -9,26 +9,26 @@ use tokio::sync::mpsc;
 
 use crate::Event;
 
-/// Events of the memberlist that wait for whoever listens; if there are more, he has to look at the members anyway.
+/// The number of the memberlist's events that wait, at most; a listener that misses more has to look at the members anyway.
 const WAITING_LIMIT: usize = 1024;
 
-/// What both ends know.
+/// The state that both ends share.
 #[derive(Debug, Default)]
 struct Shared {
-    /// How many events of the memberlist wait.
+    /// The number of the memberlist's events that wait.
     waiting: AtomicUsize,
-    /// Whether it waits that the members are others.
+    /// True while [`Event::MembersChanged`] waits.
     changed: AtomicBool,
 }
 
-/// The end of the thread.
+/// The thread's end of the channel.
 #[derive(Debug)]
 pub(super) struct EventSender {
     sender: mpsc::UnboundedSender<Event>,
     shared: Arc<Shared>,
 }
 
-/// The end of the caller. It ends with the thread.
+/// The caller's end of the channel, which ends with the thread.
 #[derive(Debug)]
 pub struct Events {
     receiver: mpsc::UnboundedReceiver<Event>,
@@ -41,12 +41,12 @@ pub(super) fn channel() -> (EventSender, Events) {
     (EventSender { sender, shared: Arc::clone(&shared) }, Events { receiver, shared })
 }
 
-/// What becomes of an event that nobody takes.
+/// The treatment of an event that nobody takes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// It may be lost.
+    /// The event may be lost.
     Memberlist,
-    /// One is as good as many.
+    /// One event is as good as many.
     MembersChanged,
     Kept,
 }
@@ -78,13 +78,13 @@ impl EventSender {
             }
             Kind::Kept => {}
         }
-        // Whoever listens may have ended.
+        // The listener may have ended.
         drop(self.sender.send(event));
     }
 }
 
 impl Events {
-    /// The next one; none when the thread has ended. An event is not lost if this is dropped before its end.
+    /// The next event; none when the thread has ended. No event is lost if this future is dropped before its end.
     pub async fn recv(&mut self) -> Option<Event> {
         let event = self.receiver.recv().await;
         self.taken(event)
@@ -96,7 +96,7 @@ impl Events {
         self.taken(event)
     }
 
-    /// One that is there already.
+    /// The next event, if one is there already.
     pub fn try_recv(&mut self) -> Option<Event> {
         let event = self.receiver.try_recv().ok();
         self.taken(event)
@@ -107,7 +107,7 @@ impl Events {
             Some(Kind::Memberlist) => {
                 self.shared.waiting.fetch_sub(1, Ordering::Relaxed);
             }
-            // Before the snapshot is looked at: a change after that is told anew.
+            // The flag falls before the snapshot is read, so that a later change is told anew.
             Some(Kind::MembersChanged) => {
                 self.shared.changed.swap(false, Ordering::AcqRel);
             }
@@ -139,7 +139,7 @@ mod tests {
             _ => None,
         });
         assert!(standings.eq(0..WAITING_LIMIT * 2), "all, in their order");
-        // What was taken makes room.
+        // Taken events make room.
         sender.send(Event::Accused);
         sender.send(Event::MembersChanged);
         assert_eq!(events.try_recv(), Some(Event::Accused));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The shell around an [`Agent`](crate::Agent): one thread with a runtime of its own, so that nothing else delays answers to pings. It
-//! lives in the network namespace of the thread that started it.
+//! The shell around an [`Agent`](crate::Agent): one thread with a runtime of its own, so that nothing else delays answers to pings. The
+//! thread lives in the network namespace of the thread that started it.
 //!
 //! ```text
 //!   Members (any thread)             Runner (thread "members", one)
@@ -38,50 +38,51 @@ use crate::{
     Member, Settings,
 };
 
-/// The stack of the thread; it recurses nowhere.
+/// The stack of the thread in octets; the thread does not recurse.
 const STACK: usize = 512 * 1024;
 
-/// What a member needs to begin.
+/// The options with which a member begins.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Its name, which nobody else in the ring has; MetalLB takes the node's.
+    /// The member's name, which no other member of the ring has; MetalLB takes the node's.
     pub name: String,
-    /// Where it listens, over UDP and TCP; port 0 takes any. MetalLB's port is 7946.
+    /// The address on which the member listens, over UDP and TCP; port 0 takes any. MetalLB's port is 7946.
     pub bind: SocketAddr,
-    /// What the others are told instead of `bind`. If that is unspecified and this is none, it is a private address of the host.
+    /// The address that the others are told instead of `bind`. If `bind` is unspecified and this is none, a private address of the host is
+    /// told.
     pub advertise: Option<SocketAddr>,
-    /// Times and numbers.
+    /// The times and numbers of the memberlist.
     pub settings: Settings,
-    /// The keys of the ring; without one nothing is encrypted, and whoever reaches the port is a member if he says so.
+    /// The keys of the ring. Without a key nothing is encrypted, and any station that reaches the port can be a member.
     pub key: Option<Keyring>,
     /// The label of the ring; MetalLB has none.
     pub label: String,
-    /// What is told of us; 512 octets at most.
+    /// The metadata of this member; 512 octets at most.
     pub meta: Vec<u8>,
-    /// How the dead are found, and what makes this member fall silent.
+    /// The options for finding dead members, and for silencing this one.
     pub detection: Detection,
-    /// Where it is kept up to date until when this member may speak, in nanoseconds of `CLOCK_BOOTTIME`; the greatest number is for ever.
+    /// The time until which this member may answer, kept up to date, in nanoseconds of `CLOCK_BOOTTIME`; the greatest number means for ever.
     pub permit: Arc<AtomicU64>,
 }
 
-/// Why a member could not begin.
+/// The reason why a member could not begin.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The kernel refused something.
     #[error("cannot take part in the ring: {call} failed: {error}")]
     System {
-        /// What was tried.
+        /// The call that failed.
         call: &'static str,
-        /// What the kernel said.
+        /// The kernel's error.
         #[source]
         error: io::Error,
     },
-    /// It listens on every address, and none of them can be told to the others.
+    /// The member listens on every address, and none of them can be told to the others.
     #[error(
         "cannot take part in the ring: {0} is no address at which the others reach this host, and it has no private address of that family (RFC 1918, 6598, 4193): give the address to listen on"
     )]
     NoAddress(IpAddr),
-    /// The name or the meta data is impossible.
+    /// The name or the metadata is impossible.
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// The label is impossible.
@@ -89,30 +90,30 @@ pub enum StartError {
     Label(#[from] LabelTooLong),
 }
 
-/// What is known at the moment.
+/// The state of the ring as it is known at the moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot {
-    /// All members, the dead ones that are still remembered and ourselves included, by name.
+    /// All members by name, this one and the dead ones that are still remembered included.
     pub members: Vec<Member>,
-    /// Zero if we do well; higher the more answers we missed.
+    /// Zero if this member does well; the higher, the more answers it has missed.
     pub health_score: u32,
-    /// Packets and messages that could not be read, those with a wrong key or label among them.
+    /// The number of packets and messages that could not be read, those with a wrong key or label among them.
     pub discarded: u64,
-    /// What the port refused.
+    /// The messages that the port refused.
     pub refused: Refused,
 }
 
-/// What the callers ask of the thread.
+/// An order of a caller to the thread.
 #[derive(Debug)]
 enum Order {
     Command(Command),
     Keys(Keyring),
-    /// Leave, and say when the others have been told.
+    /// Leave, and report when the others have been told.
     Leave(SyncSender<()>),
     Stop,
 }
 
-/// Ourselves as a member of a ring. Dropping it ends the thread without leaving, as a crash would.
+/// This member of a ring. Dropping the value ends the thread without leaving, as a crash would.
 ///
 /// ```no_run
 /// use members::{Detection, Key, Settings, net};
@@ -146,8 +147,8 @@ pub struct Members {
 }
 
 impl Members {
-    /// Opens the sockets and starts the thread, in a ring of one. Of the memberlist's events those that nobody takes are lost, beginning with
-    /// the newest; what counts is in the [`Snapshot`]. When the thread ends, the channel of events does.
+    /// Opens the sockets and starts the thread, in a ring of one. If nobody takes the memberlist's events, they are lost, beginning with the
+    /// newest; the [`Snapshot`] shows their effect. The channel of events ends with the thread.
     pub fn spawn(options: Options) -> Result<(Self, Events), StartError> {
         let failed = |call| move |error| StartError::System { call, error };
         let Options { name, bind, advertise, settings, key, label, meta, detection, permit } =
@@ -179,7 +180,7 @@ impl Members {
         let (orders, queue) = mpsc::unbounded_channel();
         let (events, listener) = events::channel();
         let (publish, snapshots) = watch::channel(Arc::default());
-        // Also the runtime begins in the thread, and ends there if it fails: in the caller's it might not be dropped.
+        // The runtime begins in the thread too, and ends there if a later step fails: it could not always be dropped in the caller's runtime.
         let (begun, begin) = sync_channel(1);
         let thread = std::thread::Builder::new()
             .name("members".to_owned())
@@ -212,21 +213,21 @@ impl Members {
         Ok((Self { orders, snapshots, address, thread: Some(thread) }, listener))
     }
 
-    /// Where the others reach us.
+    /// The address at which the others reach this member.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// As [`Command::Join`]. An [`Event::Contacted`](crate::Event::Contacted) tells of each how it went.
+    /// As [`Command::Join`]. An [`Event::Contacted`](crate::Event::Contacted) tells the result for each address.
     pub fn join(&self, addresses: Vec<SocketAddr>) {
         self.order(Order::Command(Command::Join(addresses)));
     }
 
-    /// Asks for something.
+    /// Gives the agent a command.
     ///
     /// # Errors
-    /// When meta data is too long.
+    /// The metadata is too long.
     pub fn command(&self, command: Command) -> Result<(), ConfigError> {
         if matches!(&command, Command::SetMeta(meta) if meta.len() > META) {
             return Err(ConfigError::Meta);
@@ -235,18 +236,19 @@ impl Members {
         Ok(())
     }
 
-    /// Seals and opens by these keys from now, heartbeats too. It does nothing where there was no key.
+    /// Seals and opens with these keys from now, heartbeats too. Does nothing where there was no key.
     pub fn set_keys(&self, keys: Keyring) {
         self.order(Order::Keys(keys));
     }
 
-    /// What is known at the moment.
+    /// The state of the ring as it is known at the moment.
     #[must_use]
     pub fn snapshot(&self) -> Arc<Snapshot> {
         Arc::clone(&self.snapshots.borrow())
     }
 
-    /// Tells the others that we leave, and waits until they have heard it, or as long as given. Whether they have. It blocks.
+    /// Tells the others that this member leaves, and waits until they have heard it, `timeout` at most. Returns true if they have. The call
+    /// blocks.
     pub fn leave(&self, timeout: Duration) -> bool {
         let (done, wait) = sync_channel(1);
         self.order(Order::Leave(done));
@@ -254,7 +256,7 @@ impl Members {
     }
 
     fn order(&self, order: Order) {
-        // The other end is gone only when the thread has panicked, which is told when it is joined.
+        // The other end is gone only when the thread has panicked, which is told when the thread is joined.
         drop(self.orders.send(order));
     }
 }

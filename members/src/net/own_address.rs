@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the others are told of a member that listens on every address: a private address of the host, as HashiCorp's library chooses
-//! one (`GetPrivateIP`). The unspecified address would send each of the others to itself.
+//! The address that the others are told of a member that listens on every address: a private address of the host, as HashiCorp's library
+//! chooses one (`GetPrivateIP`). The unspecified address would send each of the others to itself.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
@@ -14,7 +14,7 @@ pub(super) fn private(bound: IpAddr) -> io::Result<Option<IpAddr>> {
     Ok(choose(bound, addresses()?.into_iter()))
 }
 
-/// The first private one of that family: RFC 1918, RFC 6598 (shared address space) or RFC 4193 (unique local).
+/// The first private address of that family: RFC 1918, RFC 6598 (shared address space) or RFC 4193 (unique local).
 fn choose(bound: IpAddr, mut addresses: impl Iterator<Item = IpAddr>) -> Option<IpAddr> {
     addresses.find(|address| match address {
         IpAddr::V4(v4) => bound.is_ipv4() && (v4.is_private() || is_shared(*v4)),
@@ -22,13 +22,13 @@ fn choose(bound: IpAddr, mut addresses: impl Iterator<Item = IpAddr>) -> Option<
     })
 }
 
-/// 100.64.0.0/10.
+/// True for 100.64.0.0/10.
 fn is_shared(address: Ipv4Addr) -> bool {
     let [first, second, ..] = address.octets();
     first == 100 && second & 0xc0 == 64
 }
 
-/// The addresses of all interfaces that are switched on, in the kernel's order: by interface.
+/// The addresses of all interfaces that are up, in the kernel's order: by interface.
 fn addresses() -> io::Result<Vec<IpAddr>> {
     let all = getifaddrs()?.filter(|one| one.flags.contains(InterfaceFlags::IFF_UP));
     let read = |address: SockaddrStorage| {

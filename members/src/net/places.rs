@@ -1,40 +1,40 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Who of those that opened a stream to us keeps it. Everybody gets in: when places run out somebody is put out, first of whoever takes most
-//! of them without having sent a whole request, and of his the oldest. So it takes as many new streams as there are places, in less
-//! time than a member needs to say what it wants, to keep it out. A synchronous value.
+//! The places of streams that others opened. Every stream gets in: when places run out one is evicted, first the oldest of the source that
+//! has most streams without a whole request. So an attacker that wants to keep a member out has to open as many new streams as there are
+//! places, in less time than the member needs to send its request. A synchronous value.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-/// Streams that others opened, at the same time.
+/// The number of streams that others opened, at the same time, at most.
 pub(super) const PLACES: usize = 512;
-/// Streams of one source that have not sent a whole request, at the same time. A node has one address in a ring.
+/// The number of streams of one source without a whole request, at the same time, at most. A node has one address in a ring.
 pub(super) const OF_SOURCE: usize = 64;
-/// Octets that have come on all of them, at most.
+/// The number of octets that have come on all of them, at most.
 pub(super) const OCTETS: usize = 16 << 20;
 
 /// One stream.
 #[derive(Debug)]
 struct Place<T> {
     source: IpAddr,
-    /// Whether a whole request has come, which is opened by the ring's key if there is one.
+    /// True if a whole request has come, opened by the ring's key if there is one.
     asked: bool,
     octets: usize,
-    /// By what it is put out.
+    /// The handle by which the stream is evicted.
     handle: T,
 }
 
 /// See the module's head.
 #[derive(Debug)]
 pub(super) struct Places<T> {
-    /// By number, which grows: the first is the oldest.
+    /// The streams by number, which grows: the first is the oldest.
     places: BTreeMap<u64, Place<T>>,
-    /// For each source its streams that have not sent a whole request.
+    /// For each source the number of its streams without a whole request.
     waiting: BTreeMap<IpAddr, usize>,
     octets: usize,
 }
 
-/// Who was put out.
+/// A stream that was evicted.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Evicted<T> {
     pub(super) source: IpAddr,
@@ -48,7 +48,7 @@ impl<T> Default for Places<T> {
 }
 
 impl<T> Places<T> {
-    /// A stream was opened, under a number higher than all before; somebody may have to go for it.
+    /// A stream was opened, under a number higher than all before. Returns the stream that had to go for it, if any.
     pub(super) fn enter(&mut self, number: u64, from: IpAddr, handle: T) -> Option<Evicted<T>> {
         let source = from.to_canonical();
         let crowd = self.waiting.get(&source).copied().unwrap_or(0);
@@ -65,8 +65,8 @@ impl<T> Places<T> {
         evicted
     }
 
-    /// So many octets more have come on a stream: whether it may go on, and who had to go for it. Where there is no room any more, it is
-    /// whoever takes most of it.
+    /// More octets have come on a stream. Returns true if the stream may go on, and the stream that had to go for it, if any: when there is
+    /// no room any more, the stream with most octets goes.
     pub(super) fn add(&mut self, number: u64, octets: usize) -> (bool, Option<Evicted<T>>) {
         let Some(place) = self.places.get_mut(&number) else { return (false, None) };
         place.octets = place.octets.saturating_add(octets);
@@ -90,7 +90,7 @@ impl<T> Places<T> {
         }
     }
 
-    /// A stream has ended. Nothing happens if it was put out before.
+    /// A stream has ended. Nothing happens if it was evicted before.
     pub(super) fn leave(&mut self, number: u64) {
         drop(self.evict(number));
     }
@@ -118,7 +118,7 @@ impl<T> Places<T> {
         }
     }
 
-    /// Who has most streams without a request, if anybody has several.
+    /// The source with most streams without a request, if any source has several.
     fn busiest(&self) -> Option<IpAddr> {
         let busiest = self.waiting.iter().max_by_key(|(_, count)| **count);
         busiest.filter(|(_, count)| **count > 1).map(|(source, _)| *source)
@@ -129,7 +129,7 @@ impl<T> Places<T> {
         self.places.iter().find(|(_, place)| of(place)).map(|(number, _)| *number)
     }
 
-    /// The oldest stream without a request; or of all, if all have sent one.
+    /// The oldest stream without a request; or the oldest of all, if all have sent one.
     fn oldest(&self) -> Option<u64> {
         let waiting = self.places.iter().find(|(_, place)| !place.asked);
         waiting.or_else(|| self.places.first_key_value()).map(|(number, _)| *number)
@@ -153,7 +153,7 @@ mod tests {
             assert_eq!(evicted, expected);
         }
         assert_eq!(places.len(), OF_SOURCE, "he keeps some, for whoever shares his address");
-        // Others, one each: the busiest has to go first.
+        // Other sources, one stream each: the busiest source has to go first.
         for number in 1_000..1_000 + 448 {
             assert_eq!(places.enter(number, from(number), number), None);
         }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the ring's port refused: counted by cause, and by source in a table of a fixed size, so that the log can name the worst ones. No
-//! input makes it longer.
+//! The messages that the ring's port refused: counted by cause, and by source in a table of a fixed size, so that the log can name the worst
+//! sources. No input makes the table longer.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -9,42 +9,42 @@ use std::time::{Duration, Instant};
 
 use crate::DecodeError;
 
-/// How often the log is told.
+/// The least time between two lines in the log.
 const REPORT_INTERVAL: Duration = Duration::from_secs(60);
-/// Sources that are counted at the same time.
+/// The number of sources that are counted at the same time, at most.
 const SOURCES: usize = 32;
-/// Sources that are named.
+/// The number of sources that the log names, at most.
 const NAMED: usize = 5;
-/// How long it is known of a source that it has another key.
+/// The time for which a source is known to use another key.
 const OTHER_KEY_TIME: Duration = Duration::from_secs(120);
 
-/// Why something was refused; the label `cause` of a metric.
+/// The reason of a refusal; the label `cause` of a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Cause {
-    /// It is not sealed by a key that is taken here, or is sealed where there is no key.
+    /// The message is not sealed by a key that is accepted here, or is sealed where there is no key.
     Key,
-    /// It is in the clear, and the ring has a key.
+    /// The message is in the clear, and the ring has a key.
     Plain,
-    /// It has another label, or none where there is one.
+    /// The message has another label, or none where there is one.
     Label,
-    /// It is nothing that a member writes.
+    /// The message is nothing that a member writes.
     Malformed,
-    /// It is longer than anything that a ring needs.
+    /// The message is longer than anything that a ring needs.
     Length,
     /// A stream on which nothing came in time.
     Silent,
     /// A stream on which no whole request came in time, or whose answer was not read.
     Slow,
-    /// A stream that was given up by its sender before there was a whole request.
+    /// A stream that its sender gave up before there was a whole request.
     Ended,
-    /// A stream whose place was wanted by another one.
+    /// A stream whose place another one needed.
     Crowded,
     /// An ICMP error about a datagram that was not sent.
     Icmp,
 }
 
 impl Cause {
-    /// All of them.
+    /// All causes.
     pub const ALL: [Self; 10] = [
         Self::Key,
         Self::Plain,
@@ -58,7 +58,7 @@ impl Cause {
         Self::Icmp,
     ];
 
-    /// Its name, for logs and metrics.
+    /// The name of the cause, for logs and metrics.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -75,7 +75,7 @@ impl Cause {
         }
     }
 
-    /// Of what could not be read.
+    /// The cause for an error in reading.
     pub(crate) const fn of(error: &DecodeError) -> Self {
         match error {
             DecodeError::Decryption | DecodeError::NoKey => Self::Key,
@@ -93,19 +93,19 @@ impl Cause {
     }
 }
 
-/// What was refused since the start, for metrics and people.
+/// The refusals since the start, for metrics and people.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Refused {
-    /// How much, by cause; causes without any are missing.
+    /// The number of refusals by cause; causes without any are missing.
     pub counts: BTreeMap<Cause, u64>,
-    /// Who sent lately what no key here opens, as far as it is among those that are refused most.
+    /// The sources that lately sent under a key that this node does not have, as far as they are among the most refused sources.
     pub other_key: Vec<IpAddr>,
 }
 
 /// A source in the table.
 #[derive(Clone, Copy, Debug)]
 struct Source {
-    /// What was refused since the last report; too high by what the source had that was here before.
+    /// The number of refusals since the last report; too high by the count of the source that this one replaced.
     count: u64,
     cause: Cause,
     other_key: Option<Instant>,
@@ -115,15 +115,16 @@ struct Source {
 #[derive(Debug, Default)]
 pub(super) struct Refusals {
     counts: BTreeMap<Cause, u64>,
-    /// The space-saving algorithm (Metwally, Agrawal, El Abbadi 2005): whoever has more than a part of 1/[`SOURCES`] is in it for certain.
+    /// The space-saving algorithm (Metwally, Agrawal, El Abbadi 2005): a source with more than a share of 1/[`SOURCES`] is in the table for
+    /// certain.
     sources: BTreeMap<IpAddr, Source>,
-    /// Refused since the last report.
+    /// The number of refusals since the last report.
     fresh: u64,
     reported: Option<Instant>,
 }
 
 impl Refusals {
-    /// Something of this source was refused.
+    /// A message of this source was refused.
     pub(super) fn note(&mut self, now: Instant, from: IpAddr, cause: Cause) {
         let total = self.counts.entry(cause).or_default();
         *total = total.saturating_add(1);
@@ -145,7 +146,7 @@ impl Refusals {
         }
     }
 
-    /// What the log is to say now: how much was refused since it said so last, and of whom most; at most once a minute.
+    /// The line for the log, if one is due: the number of refusals since the last line, and the worst sources. Once a minute at most.
     pub(super) fn report(&mut self, now: Instant) -> Option<(u64, String)> {
         if self.fresh == 0 || self.reported.is_some_and(|last| now < last + REPORT_INTERVAL) {
             return None;
@@ -165,12 +166,12 @@ impl Refusals {
         Some((std::mem::take(&mut self.fresh), text))
     }
 
-    /// How much was refused since the start.
+    /// The number of refusals since the start.
     pub(super) fn total(&self) -> u64 {
         self.counts.values().fold(0, |sum, count| sum.saturating_add(*count))
     }
 
-    /// For metrics and people.
+    /// The refusals for metrics and people.
     pub(super) fn refused(&self, now: Instant) -> Refused {
         let lately = |at: Instant| now < at + OTHER_KEY_TIME;
         let other_key = self.sources.iter().filter(|(_, it)| it.other_key.is_some_and(lately));

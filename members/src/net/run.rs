@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The loop of the thread: carry out what the agent wants, wait, feed it what came. Datagrams are always taken
-//! before a deadline is looked at, so that a thread that was held up does not take its own delay for the others' silence.
+//! The loop of the thread: carry out the agent's outputs, wait, give the agent its inputs. Datagrams are always read before a deadline is
+//! handled, so that a thread that was held up does not take its own delay for the others' silence.
 
 mod traffic;
 
@@ -27,23 +27,24 @@ use super::streams::{Door, StreamEvent, Streams};
 use super::{Order, Seal, Snapshot, StartError, socket};
 use crate::{Agent, AgentConfig, Command, Envelope, Event, Input, Keyring, Lease, Moment, Output};
 
-/// What streams may have to tell before they wait.
+/// The number of events of streams that may wait, at most.
 const STREAM_EVENT_LIMIT: usize = 32;
-/// Streams that are accepted, and errors that are taken, in one turn.
+/// The number of streams that are accepted, and of errors that are taken, in one turn, at most.
 const TURN_LIMIT: usize = 64;
-/// So many datagrams that were refused since the last heartbeat are a flood: none of it is left unread while more is waited for.
+/// The number of refused messages since the last wait beyond which they are a flood. None of a flood is left unread while more is
+/// waited for.
 const FLOOD_LIMIT: u64 = 64;
-/// Numbers are published this often at most without a change of members.
+/// The least time between two snapshots without a change of members.
 const PUBLISH_INTERVAL: Duration = Duration::from_secs(1);
-/// How long accepting pauses when the system has no descriptor left.
+/// The pause in accepting streams when the system has no descriptor left.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 
-/// The thread's ends of what it shares with the callers.
+/// The thread's ends of the values that it shares with the callers.
 pub(super) struct Ends {
     pub(super) orders: mpsc::UnboundedReceiver<Order>,
     pub(super) events: EventSender,
     pub(super) snapshots: watch::Sender<Arc<Snapshot>>,
-    /// Until when this member may speak.
+    /// The time until which this member may answer.
     pub(super) permit: Arc<AtomicU64>,
 }
 
@@ -56,7 +57,7 @@ pub(super) struct Runner {
     streams: Streams,
     stream_events: mpsc::Receiver<StreamEvent>,
     tasks: JoinSet<()>,
-    /// What was sent a moment ago.
+    /// The datagrams that were sent a moment ago.
     sent: Sent,
     answers: BTreeMap<u64, oneshot::Sender<Option<Vec<u8>>>>,
     next_request: u64,
@@ -64,12 +65,12 @@ pub(super) struct Runner {
     tcp_timeout: Duration,
     departing: Vec<SyncSender<()>>,
     changed: bool,
-    /// What is told when the members are published.
+    /// The events that are told once the members are published.
     telling: Vec<Event>,
     published: Instant,
-    /// There may be more datagrams.
+    /// True if there may be more datagrams.
     more: bool,
-    /// How much had been refused when datagrams were last waited for.
+    /// The number of refusals when datagrams were last waited for.
     refused: u64,
 }
 
@@ -113,7 +114,7 @@ impl Runner {
         Ok(runner)
     }
 
-    /// The thread.
+    /// Runs the thread's loop.
     pub(super) async fn run(mut self) {
         let mut batch = Batch::new();
         loop {
@@ -126,7 +127,7 @@ impl Runner {
             if !self.turn(&mut batch).await {
                 return;
             }
-            // What arrived before this moment counts, also if the thread was held up since the wait ended.
+            // Datagrams that arrived before this moment count, even if the thread was held up since the wait ended.
             let current = now();
             if self.agent.deadline() <= current {
                 self.receive(&mut batch);
@@ -138,12 +139,12 @@ impl Runner {
         }
     }
 
-    /// Waits for one thing and handles it; whether to go on.
+    /// Waits for one input and handles it. Returns false if the loop is to end.
     async fn turn(&mut self, batch: &mut Batch) -> bool {
         let deadline = tokio::time::Instant::from_std(self.agent.deadline());
         tokio::select! {
             order = self.ends.orders.recv() => return self.order(order),
-            // Readiness is told once.
+            // The socket tells its readiness once.
             () = std::future::ready(()), if self.more => self.receive(batch),
             ready = self.udp.ready(Interest::READABLE | Interest::ERROR) => {
                 let mut failed = false;
@@ -162,7 +163,7 @@ impl Runner {
                 Err(error) => {
                     tracing::warn!(%error, "accepting a stream failed");
                     if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) {
-                        // Or the loop would spin; answers to pings wait that long at most.
+                        // Without a pause the loop would spin; answers to pings wait that long at most.
                         tokio::time::sleep(EXHAUSTED_PAUSE).await;
                     }
                 }
@@ -177,7 +178,7 @@ impl Runner {
         true
     }
 
-    /// Lets come what is expected at about this time. The thread sleeps: the runtime would be woken by each datagram.
+    /// Waits for the datagrams that are expected at about this time. The thread sleeps, as the runtime would be woken by each datagram.
     fn gather(&mut self) {
         let current = now();
         let refused = self.streams.door.refusals().total();
@@ -198,7 +199,7 @@ impl Runner {
         self.renew();
     }
 
-    /// Until when this member may speak, for those who do.
+    /// Writes the lease into the permit.
     fn renew(&self) {
         let until = match self.agent.lease() {
             Lease::None => 0,
@@ -209,7 +210,7 @@ impl Runner {
     }
 
     fn order(&mut self, order: Option<Order>) -> bool {
-        // What we are ourselves is told without an event.
+        // Changes of this member itself have no event.
         self.changed = true;
         match order {
             Some(Order::Command(command)) => self.handle(Input::Command(command)),
@@ -228,10 +229,10 @@ impl Runner {
         self.seal.key = self.seal.key.take().map(|_| keys);
     }
 
-    /// Accepts a stream and those that wait behind it, though not for ever.
+    /// Accepts a stream and the ones that wait behind it, up to a limit.
     fn accept_all(&mut self, stream: tokio::net::TcpStream, from: SocketAddr) {
         self.accept(stream, from);
-        // Readiness is asked for anew by whoever waits next.
+        // The next wait asks for readiness anew.
         let mut context = Context::from_waker(Waker::noop());
         for _ in 1..TURN_LIMIT {
             let Poll::Ready(Ok((stream, from))) = self.tcp.poll_accept(&mut context) else {
@@ -269,7 +270,7 @@ impl Runner {
         }
     }
 
-    /// Does what the agent wants, until it wants nothing.
+    /// Carries out the agent's outputs until there are none.
     fn carry_out(&mut self) {
         while let Some(output) = self.agent.poll() {
             self.renew();
@@ -277,7 +278,7 @@ impl Runner {
                 Output::Packet { to, octets } => self.send_packet(to, &octets),
                 Output::Heartbeat { to, message } => {
                     if let Some(datagram) = self.seal.seal(&message) {
-                        // The failure detector notices itself when nothing comes back.
+                        // The failure detector notices by itself when nothing comes back.
                         self.send(to, &datagram);
                     }
                 }
@@ -328,7 +329,7 @@ impl Runner {
             }
             Event::Departed => {
                 for done in self.departing.drain(..) {
-                    // He may have stopped waiting.
+                    // The caller may have stopped waiting.
                     let _ = done.try_send(());
                 }
             }
@@ -344,7 +345,7 @@ impl Runner {
         }
     }
 
-    /// The log names those from whom most was refused.
+    /// Logs the refusals with their worst sources.
     fn tell_refusals(&self, now: Instant) {
         if let Some((count, sources)) = self.streams.door.refusals().report(now) {
             tracing::warn!(
@@ -356,7 +357,7 @@ impl Runner {
         }
     }
 
-    /// Tells what is known, if it is not what was told.
+    /// Publishes the state, if it has changed.
     fn publish(&mut self) {
         let changed = std::mem::take(&mut self.changed);
         let current = now();

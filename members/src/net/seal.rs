@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The envelope of heartbeats, which share the ring's UDP port: a first octet that none of the memberlist's datagrams has (those begin with a
-//! message kind, 0 to 13, an encryption version, 0 or 1, or the mark of a label, 244), version, flags, and the message, sealed where there
-//! is a key.
+//! The envelope of heartbeats, which share the ring's UDP port: a first octet that no datagram of the memberlist has (they begin with a
+//! message kind, 0 to 13, an encryption version, 0 or 1, or the mark of a label, 244), version, flags, and the message, sealed where there is
+//! a key.
 
 use super::moment::random;
 use crate::heartbeat::wire::{FIRST_BYTE, Message, VERSION};
@@ -9,7 +9,7 @@ use crate::{DecodeError, Key, Keyring};
 
 /// The flag of a sealed datagram.
 const SEALED: u8 = 1;
-/// What stands before the seal: first octet, version, flags.
+/// The number of octets before the seal: first octet, version, flags.
 const HEAD: usize = 3;
 
 /// Seals and opens heartbeats.
@@ -19,14 +19,14 @@ pub struct Seal {
     pub key: Option<Keyring>,
     /// The label of the ring.
     pub label: String,
-    /// Whether what is not sealed is refused where there is a key (`GossipVerifyIncoming`).
+    /// True if datagrams that are not sealed are refused where there is a key (`GossipVerifyIncoming`).
     pub verify_incoming: bool,
-    /// Whether what is sent is sealed where there is a key (`GossipVerifyOutgoing`).
+    /// True if datagrams are sealed where there is a key (`GossipVerifyOutgoing`).
     pub verify_outgoing: bool,
 }
 
 impl Seal {
-    /// Whether a datagram is a heartbeat.
+    /// True if a datagram is a heartbeat.
     pub(super) fn is_heartbeat(octets: &[u8]) -> bool {
         octets.first() == Some(&FIRST_BYTE)
     }
@@ -34,7 +34,7 @@ impl Seal {
     /// The message of a datagram, which is changed in place.
     ///
     /// # Errors
-    /// Why it is nobody's word.
+    /// The reason why the datagram counts for nothing.
     pub fn open(&self, octets: &mut [u8]) -> Result<Message, DecodeError> {
         let (head, rest) = octets.split_at_mut_checked(HEAD).ok_or(DecodeError::Truncated)?;
         let [_, version, flags] = *head else { return Err(DecodeError::Truncated) };
@@ -71,7 +71,7 @@ impl Seal {
         Some(octets)
     }
 
-    /// What is not secret and must be as it was: the head, and the label, by which rings on one port are told apart.
+    /// The data that is not secret and must be unchanged: the head, and the label, by which rings on one port are told apart.
     fn associated(&self, head: &[u8]) -> Vec<u8> {
         [head, self.label.as_bytes()].concat()
     }

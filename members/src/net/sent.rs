@@ -1,37 +1,37 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What was sent a moment ago, by which an ICMP error about one of our datagrams is told from one that somebody made up: the kernel compares
-//! addresses and ports alone, which everybody knows. An error quotes the datagram that it is about, and only who has got that knows its
-//! octets: a sealed one begins with a nonce of twelve random octets, a heartbeat in the clear with its process's random session.
+//! The datagrams that were sent a moment ago, by which an ICMP error about one of them is told from one that a stranger made up: the kernel
+//! compares only addresses and ports, which are no secret. An error quotes its datagram, and only a station that has got the datagram knows
+//! the octets: a sealed one begins with a nonce of twelve random octets, a heartbeat in the clear with the random session of its process.
 //!
-//! A ring without a key promises nothing: whoever reads along can quote.
+//! A ring without a key has no such protection: a station that reads the traffic can quote.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-/// How long a datagram is remembered. An error comes back within one way there and back.
+/// The time for which a datagram is remembered. An error comes back within one round trip.
 const MEMORY: Duration = Duration::from_millis(500);
-/// Octets of a datagram that an error has to quote, if it had so many: the longest label or name and what nobody can guess. Linux quotes 520
-/// octets of an IPv4 datagram and 1,184 of an IPv6 datagram.
+/// The number of octets that an error has to quote of a longer datagram: the longest label or name, and octets that cannot be guessed. Linux
+/// quotes 520 octets of an IPv4 datagram and 1,184 of an IPv6 datagram.
 pub(super) const QUOTE: usize = 320;
-/// Datagrams to one address that are remembered, the newest ones.
+/// The number of datagrams to one address that are remembered, at most; the newest stay.
 const EACH: usize = 256;
-/// Addresses that are remembered; as many as there may be members.
+/// The number of addresses that are remembered, at most; as many as there may be members.
 const ADDRESSES: usize = crate::MEMBERS;
 
 /// See the module's head.
 #[derive(Debug, Default)]
 pub(super) struct Sent {
-    /// Hashes of what was sent, under a key of this process, and when.
+    /// Hashes of the datagrams sent, under a key of this process, with their times.
     recent: BTreeMap<SocketAddr, VecDeque<(u64, Instant)>>,
     hasher: RandomState,
-    /// When addresses that are used no more were last forgotten.
+    /// The time when unused addresses were last forgotten.
     swept: Option<Instant>,
 }
 
 impl Sent {
-    /// This datagram is being sent.
+    /// Remembers a datagram that is being sent.
     pub(super) fn note(&mut self, now: Instant, to: SocketAddr, datagram: &[u8]) {
         if self.swept.is_none_or(|last| now >= last + MEMORY * 20) {
             self.swept = Some(now);
@@ -48,7 +48,7 @@ impl Sent {
         sent.push_back((hash, now));
     }
 
-    /// Whether that is the beginning of a datagram that was sent there a moment ago.
+    /// True if `quoted` is the beginning of a datagram that was sent to this address a moment ago.
     pub(super) fn includes(&self, now: Instant, to: SocketAddr, quoted: &[u8]) -> bool {
         let Some(sent) = self.recent.get(&to).filter(|_| !quoted.is_empty()) else { return false };
         let hash = self.hash(quoted);

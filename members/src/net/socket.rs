@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The UDP socket and the TCP listener on one port; and the error queue of the former (ip(7), `IP_RECVERR`), which tells of ICMP
-//! errors to which datagram they belong.
+//! The UDP socket and the TCP listener on one port; and the error queue of the UDP socket (ip(7), `IP_RECVERR`), which tells for each ICMP
+//! error the datagram that caused it.
 #![allow(unsafe_code)]
 
 use std::io;
@@ -12,39 +12,39 @@ use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, Socket, Type};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-/// Octets of the receive buffer, if the system grants them: a burst of gossip must not push out pings.
+/// The size of the receive buffer in octets, if the system grants it: a burst of gossip must not push out pings.
 const RECEIVE_BUFFER: usize = 2 << 20;
-/// Streams that wait to be accepted, if the system grants so many (`net.core.somaxconn`). Beyond it the kernel answers with SYN cookies, and
-/// those that are established wait with their sender.
+/// The number of streams that wait to be accepted, if the system grants so many (`net.core.somaxconn`). Beyond it the kernel answers with SYN
+/// cookies, and established connections wait at their sender.
 const BACKLOG: i32 = 4096;
-/// Attempts to find a port that is free for both protocols.
+/// The number of attempts to find a port that is free for both protocols.
 const ATTEMPTS: usize = 10;
-/// Room for the control message: the error and the address of who reported it; in words, for their alignment.
+/// The room for the control message in words, for its alignment: the error and the address of the host that reported it.
 const CONTROL: usize = 32;
-/// Datagrams taken by one call: at rest they come one by one, and a call that finds fewer than it could take has emptied the queue.
+/// The number of datagrams that one call takes, at most: at rest they come one by one, and a call that finds fewer has emptied the queue.
 const BATCH: usize = 4;
-/// More than any datagram.
+/// A length in octets that no datagram exceeds.
 const DATAGRAM: usize = 0x1_0000;
 
-/// The least descriptor of the UDP socket, if the process may have so many (the soft limit mostly is 1024 or more). When a process is
-/// killed, Linux releases its files beginning with the highest descriptor (since 4.3), and each packet socket among them holds the rest
-/// up for a grace period of RCU, some 10 ms: the port has to be closed before that, as others notice a death by it.
+/// The least number of the UDP socket's descriptor, if the process may have such numbers (the soft limit mostly is 1024 or more). When a
+/// process is killed, Linux releases its files beginning with the highest descriptor (since 4.3), and each packet socket among them delays
+/// the rest by a grace period of RCU, some 10 ms: the port has to be closed before that, as others notice a death by the closed port.
 const DESCRIPTOR: libc::c_int = 1000;
 
-/// An ICMP error, or one of our own host, about a datagram that was sent.
+/// An ICMP error, or an error of this host itself, about a datagram that was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Unreachable {
-    /// Where the datagram should have gone.
+    /// The destination of the datagram.
     pub(super) to: SocketAddr,
-    /// The host itself says that nothing listens on the port.
+    /// True if the destination itself says that nothing listens on the port.
     pub(super) port_closed: bool,
-    /// Who says so, if it was a host.
+    /// The host that reported the error, if one did.
     pub(super) by: Option<IpAddr>,
-    /// Octets of the datagram that were quoted.
+    /// The number of octets of the datagram that were quoted.
     pub(super) quoted: usize,
 }
 
-/// Both sockets, non-blocking, on the same port also if that is for the kernel to choose.
+/// Opens both sockets, non-blocking, on the same port, even if the kernel chooses the port.
 pub(super) fn bind(address: SocketAddr) -> io::Result<(UdpSocket, TcpListener)> {
     let mut attempts = if address.port() == 0 { ATTEMPTS } else { 1 };
     loop {
@@ -97,7 +97,7 @@ fn datagrams(address: SocketAddr) -> io::Result<UdpSocket> {
     Ok(closed_first(socket).into())
 }
 
-/// The same socket by a descriptor that is released before all others when the process dies; as it is where that cannot be had.
+/// The same socket under a descriptor that is released before all others when the process dies; unchanged where there is no such descriptor.
 fn closed_first(socket: Socket) -> Socket {
     // SAFETY: the call takes numbers alone; the descriptor is open.
     let descriptor = unsafe { libc::fcntl(socket.as_raw_fd(), libc::F_DUPFD_CLOEXEC, DESCRIPTOR) };
@@ -108,7 +108,7 @@ fn closed_first(socket: Socket) -> Socket {
     unsafe { Socket::from_raw_fd(descriptor) }
 }
 
-/// Has the runtime tell when there are datagrams or errors.
+/// Registers the socket with the runtime, for datagrams and errors.
 pub(super) fn register(socket: UdpSocket) -> io::Result<AsyncFd<UdpSocket>> {
     // SAFETY: the socket owns its descriptor, keeps it open until it is dropped, and always names the same one.
     let registered =
@@ -118,7 +118,7 @@ pub(super) fn register(socket: UdpSocket) -> io::Result<AsyncFd<UdpSocket>> {
 
 /// Room for the datagrams of one call.
 pub(super) struct Batch {
-    /// One behind the other.
+    /// The buffers, one behind the other.
     octets: Vec<u8>,
     received: [Option<(SocketAddr, usize)>; BATCH],
 }
@@ -128,7 +128,7 @@ impl Batch {
         Self { octets: vec![0; BATCH * DATAGRAM], received: [None; BATCH] }
     }
 
-    /// Takes what is there, at most a batch, without waiting; whether there may be more.
+    /// Takes the datagrams that are there, at most a batch, without waiting. Returns true if there may be more.
     pub(super) fn receive(&mut self, socket: &UdpSocket) -> io::Result<bool> {
         self.received = [None; BATCH];
         // SAFETY: all-zero is valid for these structures of integers and pointers.
@@ -170,7 +170,7 @@ impl Batch {
         Ok(count == BATCH)
     }
 
-    /// The datagrams of the last call and where they come from.
+    /// The datagrams of the last call, with their senders.
     pub(super) fn datagrams(&mut self) -> impl Iterator<Item = (SocketAddr, &mut [u8])> {
         let octets = self.octets.chunks_exact_mut(DATAGRAM);
         self.received.iter().zip(octets).filter_map(|(received, octets)| {
@@ -180,8 +180,8 @@ impl Batch {
     }
 }
 
-/// Takes one error from the queue, without waiting; `None` in it for one that tells nothing of use. What it quotes of the datagram is
-/// written to `quote`. Anybody can have made it up.
+/// Takes one error from the queue, without waiting; `None` in the result for an error without use. The quoted octets of the datagram are
+/// written to `quote`. A stranger may have made the error up.
 pub(super) fn error(socket: &UdpSocket, quote: &mut [u8]) -> io::Result<Option<Unreachable>> {
     let mut control = [0_u64; CONTROL];
     let mut vector = libc::iovec { iov_base: quote.as_mut_ptr().cast(), iov_len: quote.len() };
@@ -225,7 +225,7 @@ pub(super) fn error(socket: &UdpSocket, quote: &mut [u8]) -> io::Result<Option<U
     Ok(None)
 }
 
-/// Whether it says that nothing listens on the port, and which host it is from, if it is from one.
+/// Returns true if the error says that nothing listens on the port, and the host that it is from, if it is from one.
 ///
 /// # Safety
 /// The message is one of the type `IP_RECVERR` or `IPV6_RECVERR`, as the kernel wrote it.

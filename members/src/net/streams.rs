@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Streams, each in a task of its own: what others ask of us, and what we ask of others. Each has a time limit as a whole, and one that
-//! others opened a shorter one for its first octets. How many they may be, and how much may have come on them, see [`super::places`].
+//! Streams, each in a task of its own: requests of other members, and this member's own. Each has a time limit as a whole, and a stream that
+//! another member opened has a shorter one for its first octets. [`super::places`] limits the number of these streams and of their octets.
 
 use std::io;
 use std::net::SocketAddr;
@@ -19,23 +19,23 @@ use super::refusals::{Cause, Refusals};
 use crate::{DecodeError, Envelope, Incoming, refusal};
 use clock::now;
 
-/// Octets that are read at once.
+/// The number of octets that are read at once, at most.
 const PIECE: usize = 16 * 1024;
-/// How long a stream that somebody opened may be silent at first. Whoever opens one says at once what it wants.
+/// The time that a stream from outside may be silent at first. A member that opens a stream sends its request at once.
 const FIRST: Duration = Duration::from_millis(500);
 
-/// What the tasks tell the loop.
+/// An event that a task tells the loop.
 #[derive(Debug)]
 pub(super) enum StreamEvent {
-    /// Somebody wants an answer, or that the stream is closed.
+    /// A request of another member, which waits for an answer; none closes the stream.
     Request { octets: Vec<u8>, answer: oneshot::Sender<Option<Vec<u8>>> },
-    /// A stream of ours is open, and somebody wants what is to be sent on it.
+    /// A stream of this member is open, and its task waits for the message to send.
     Opened { stream: u64, message: oneshot::Sender<Option<Vec<u8>>> },
-    /// What became of a stream of ours.
+    /// The end of a stream of this member.
     Response { stream: u64, result: Result<Vec<u8>, String> },
 }
 
-/// What the tasks share.
+/// The values that the tasks share.
 #[derive(Clone, Debug)]
 pub(super) struct Streams {
     pub(super) envelope: Arc<Envelope>,
@@ -43,14 +43,14 @@ pub(super) struct Streams {
     pub(super) door: Arc<Door>,
 }
 
-/// Who is in, and who was refused. All of it is on one thread: nobody ever waits.
+/// The streams from outside, and the refusals. All use is on one thread, so nobody ever waits for a lock.
 #[derive(Debug, Default)]
 pub(super) struct Door {
     places: Mutex<Places<AbortHandle>>,
     refusals: Mutex<Refusals>,
 }
 
-/// The place of a stream that somebody opened; given back on drop.
+/// The place of a stream from outside; given back on drop.
 #[derive(Debug)]
 pub(super) struct Seat {
     door: Arc<Door>,
@@ -77,7 +77,7 @@ enum StreamError {
 }
 
 impl StreamError {
-    /// Under which cause it is counted that a stream of somebody else's ended so.
+    /// The cause under which the end of a stream from outside is counted; none if it is not.
     fn cause(&self) -> Option<Cause> {
         match self {
             Self::Connection(_) | Self::Ended => Some(Cause::Ended),
@@ -107,7 +107,7 @@ impl Door {
         Seat { door: Arc::clone(self), number, from }
     }
 
-    /// The task of a stream is there: it is in now, and somebody may have to go.
+    /// The task of a stream is there: the stream is in now, and another one may have to go.
     pub(super) fn enter(&self, number: u64, from: SocketAddr, task: AbortHandle) {
         let evicted = self.places().enter(number, from.ip(), task);
         if let Some(evicted) = evicted {
@@ -118,7 +118,7 @@ impl Door {
 }
 
 impl Seat {
-    /// Whether so many octets more may be kept.
+    /// Returns true if this number of octets more may be kept.
     fn add(&self, octets: usize) -> bool {
         let (may, evicted) = self.door.places().add(self.number, octets);
         if let Some(evicted) = evicted {
@@ -140,7 +140,7 @@ impl Drop for Seat {
 }
 
 impl Streams {
-    /// Serves a stream that somebody opened.
+    /// Serves a stream from outside.
     pub(super) async fn serve(self, mut stream: TcpStream, seat: Seat, limit: Duration) {
         let from = seat.from;
         match timeout(limit, self.serve_in_time(&mut stream, &seat)).await {
@@ -179,7 +179,7 @@ impl Streams {
         }
     }
 
-    /// Sends the message that there is for a stream when it is open, and waits for the answer.
+    /// Sends the message for a stream once the stream is open, and waits for the answer.
     pub(super) async fn ask(self, stream: u64, to: SocketAddr, limit: Duration) {
         let asked = timeout(limit, async {
             let mut connection = TcpStream::connect(to).await?;
@@ -228,7 +228,8 @@ impl Streams {
         }
     }
 
-    /// Reads what is there, by a buffer that no waiting stream keeps: none if that is nothing; else the message, if it is whole.
+    /// Reads the octets that are there, into a buffer that no waiting stream keeps. None if there are no octets; otherwise the message, if it
+    /// is whole.
     fn take(
         &self,
         stream: &TcpStream,

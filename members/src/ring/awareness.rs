@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! How well we do ourselves (Lifeguard's local health): who misses many answers, and is asked to refute, takes more time before
-//! he suspects others.
+//! The health of this member itself (Lifeguard's local health): a member that misses many answers, or has to refute, takes more time before
+//! it suspects others.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ impl Awareness {
         self.score = self.score.saturating_add(by).min(self.most);
     }
 
-    /// Zero is best.
+    /// The score; zero is best.
     pub(super) const fn score(&self) -> u32 {
         self.score
     }

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Messages that are gossiped, each a limited number of times. One about a member replaces the older one about the same, so there
-//! are never more than members. Those sent least go first, the longest among them.
+//! Messages that are gossiped, each a limited number of times. A message about a member replaces the older one about the same member, so
+//! there are never more messages than members. Messages that were sent least go first, the longest among them.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// How often it was sent, its length, when it came.
+/// The number of times that a message was sent, its length, and the order of its arrival.
 type Rank = (u32, Reverse<usize>, Reverse<u64>);
 
 #[derive(Debug, Default)]
@@ -26,7 +26,7 @@ impl Broadcasts {
         self.queue.insert(rank, (Arc::clone(name), message));
     }
 
-    /// Nothing about this member is to be told any more.
+    /// Removes the message about this member.
     pub(super) fn remove(&mut self, name: &str) {
         if let Some(rank) = self.ranks.remove(name) {
             self.queue.remove(&rank);
@@ -41,8 +41,8 @@ impl Broadcasts {
         self.ranks.contains_key(name)
     }
 
-    /// Appends messages to `taken` that fill up to `room` octets, with `each` octets besides its own for each; none more often
-    /// than `limit` times in all.
+    /// Appends messages to `taken` that fill up to `room` octets, with `each` octets added for each message. No message is sent more than
+    /// `limit` times in all.
     pub(super) fn take(
         &mut self,
         mut room: usize,
@@ -57,7 +57,7 @@ impl Broadcasts {
             if free == 0 {
                 break;
             }
-            // The longest of this tier that has room.
+            // The longest message of this tier that has room.
             let from = (times, Reverse(free), Reverse(u64::MAX));
             let Some((&rank, _)) = self.queue.range(from..).next() else { break };
             if rank.0 != times {
@@ -81,7 +81,7 @@ impl Broadcasts {
     }
 }
 
-/// How often a message is sent in a ring of `count` members.
+/// The number of times that a message is sent in a ring of `count` members.
 pub(super) fn limit(mult: u32, count: usize) -> u32 {
     // The ceiling of the decimal logarithm of count + 1: the number of decimal digits of count.
     let digits = count.checked_ilog10().map_or(0, |below| below + 1);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What is said of members, by others or by us: that one is alive, suspect or dead. The rules decide what is believed, passed on
-//! and refuted (SWIM section 4.2; the library's `aliveNode`, `suspectNode`, `deadNode`).
+//! Claims about members, by others or by this one: that a member is alive, suspect or dead. The rules decide which claims are believed,
+//! passed on and refuted (SWIM section 4.2; the library's `aliveNode`, `suspectNode`, `deadNode`).
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,12 +13,13 @@ use super::{Departure, Event, MEMBERS, META_INTERVAL, Member, Output, Ring, VERS
 use crate::wire::message::{Accusation, Alive, Message};
 use crate::{State, Versions};
 
-/// Nobody's incarnation grows by so much between two of his words that we hear: it grows by one when he contradicts something or changes
-/// his metadata, once a second at most, so that this is more than half a year.
+/// The greatest step of an incarnation that is believed between two messages of its member. An incarnation grows by one when its member
+/// contradicts a claim or changes its metadata, once a second at most, so the step stands for more than half a year.
 const LEAP: u32 = 1 << 24;
 
 impl Ring {
-    /// Whether an incarnation can be a member's. Accusations near the end of the numbers are not believed: nothing could contradict them.
+    /// Returns true if an incarnation can be a member's. Accusations near the end of the numbers are not believed, since nothing could
+    /// contradict them.
     pub(super) fn is_credible(&mut self, name: &str, incarnation: u32, accusation: bool) -> bool {
         let known = self.records.get(name).map_or(0, |record| record.incarnation);
         let most = if accusation { u32::MAX - LEAP } else { u32::MAX };
@@ -27,7 +28,7 @@ impl Ring {
         credible
     }
 
-    /// We are a member, under a new incarnation. Meta data that may not be told yet is told when it may.
+    /// Makes this member one of the ring, under a new incarnation. Metadata that may not be told yet is told later.
     pub(super) fn appear(&mut self, now: Instant) {
         let name = Arc::clone(&self.name);
         if !self.records.contains_key(&name) {
@@ -58,12 +59,12 @@ impl Ring {
         self.pass_on_alive(&name);
     }
 
-    /// When the newest meta data may be told.
+    /// The time at which the newest metadata may be told.
     pub(super) fn meta_due(&self, now: Instant) -> Instant {
         self.meta_told.map_or(now, |told| now.max(told + META_INTERVAL))
     }
 
-    /// Tells the newest meta data.
+    /// Tells the newest metadata.
     pub(super) fn tell_meta(&mut self, now: Instant) {
         self.timers.cancel(&Timer::Meta);
         if self.departure == Departure::Staying {
@@ -73,7 +74,7 @@ impl Ring {
         }
     }
 
-    /// Somebody says that a member is alive, perhaps itself.
+    /// A member is said to be alive, perhaps by itself.
     pub(super) fn alive(&mut self, now: Instant, alive: &Alive<'_>) {
         let us = self.is_us(alive.node);
         if us && self.departure != Departure::Staying {
@@ -84,7 +85,7 @@ impl Ring {
         {
             return;
         }
-        // Protocol version 1 has one port for all.
+        // Protocol version 1 has one port for all members.
         let port = if alive.port == 0 { self.address.port() } else { alive.port };
         let at = SocketAddr::new(alive.address, port);
         let mut moved = false;
@@ -96,7 +97,7 @@ impl Ring {
                 self.enter(now, &Arc::from(alive.node), at, alive.versions.unwrap_or_default());
             }
             Some(record) if record.to() != canonical(at) => {
-                // Only who has left may come back elsewhere.
+                // Only a member that has left may come back at another address.
                 if record.state != State::Left {
                     let other = canonical(at);
                     if record.conflict.replace(other) != Some(other) {
@@ -116,7 +117,7 @@ impl Ring {
         }
     }
 
-    /// Somebody says that we are alive, perhaps with an incarnation or meta data of an earlier life.
+    /// This member is said to be alive, perhaps with an incarnation or metadata of an earlier run.
     fn defend(&mut self, alive: &Alive<'_>) {
         let Some(record) = self.records.get(&self.name) else { return };
         let same = *record.meta == *alive.meta && alive.versions == Some(record.versions);
@@ -169,8 +170,8 @@ impl Ring {
         }
     }
 
-    /// Who died while a member was away was told to those who were there. By an exchange of states it would only suspect them, which
-    /// takes its time.
+    /// Tells a member that was away of the deaths that it has missed. An exchange of states would only make it suspect the dead, which takes
+    /// its time.
     fn tell_deaths(&mut self, now: Instant, to: SocketAddr) {
         let lately = self.settings.gossip_to_the_dead_time;
         let dead = self.records.values().filter(|record| {
@@ -182,7 +183,7 @@ impl Ring {
         }
     }
 
-    /// Somebody says that a member does not answer.
+    /// A member is said not to answer.
     pub(super) fn suspect(&mut self, now: Instant, accusation: &Accusation<'_>) {
         let us = self.is_us(accusation.node);
         let count = self.order.len();
@@ -218,7 +219,7 @@ impl Ring {
         self.broadcasts.push(&name, Message::Suspect(accusation.clone()).encode());
     }
 
-    /// Somebody says that a member is dead, or a member that it leaves.
+    /// A member is said to be dead, or says itself that it leaves.
     pub(super) fn dead(&mut self, now: Instant, accusation: &Accusation<'_>) {
         let us = self.is_us(accusation.node);
         let Some(record) = self.records.get_mut(accusation.node) else { return };
@@ -253,7 +254,7 @@ impl Ring {
         }
     }
 
-    /// A member is dead as it is known, on the word of `from`.
+    /// Makes a member dead under its known incarnation, on the word of `from`.
     pub(super) fn bury(&mut self, now: Instant, name: &str, from: &str) {
         if let Some(record) = self.records.get(name) {
             let incarnation = record.incarnation;
@@ -261,7 +262,7 @@ impl Ring {
         }
     }
 
-    /// Contradicts what is said of us by an incarnation that beats it.
+    /// Contradicts a claim about this member, by an incarnation that beats the claim's.
     fn refute(&mut self, accused: u32) {
         self.incarnation = self.incarnation.max(accused).saturating_add(1);
         self.awareness.worse(1);
@@ -279,8 +280,8 @@ impl Ring {
         }
     }
 
-    /// Forgets one that is gone, or else one that neither we nor the failure detector ever reached; of those the one of which nothing new was heard
-    /// for longest. Whether there was any: who is there is not pushed out by names that somebody made up.
+    /// Forgets a member that is gone, or else one that neither this member nor the failure detector ever reached; among several the one with
+    /// the oldest change. Returns true if there was one: members that are there are not pushed out by names that a stranger made up.
     fn make_room(&mut self) -> bool {
         let us = &self.name;
         let others = self.records.values().filter(|record| record.name != *us);
@@ -299,8 +300,8 @@ impl Ring {
         true
     }
 
-    /// Makes a record of somebody who is not alive yet. Its place in the order is random, so that it does not have to wait for
-    /// a whole round until it is probed.
+    /// Makes a record of a member that is not alive yet. Its place in the order is random, so that it does not have to wait for a whole round
+    /// until it is probed.
     fn enter(&mut self, now: Instant, name: &Arc<str>, at: SocketAddr, versions: Versions) {
         let record = Record {
             name: Arc::clone(name),

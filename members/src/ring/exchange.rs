@@ -13,23 +13,23 @@ use crate::wire::push_pull::{self, NODES, NodeState};
 use crate::wire::stream::{self, StreamMessage};
 use crate::{DecodeError, State};
 
-/// Streams that we open at the same time, at most, joins excepted.
+/// The number of streams that this member opens at the same time, at most, joins excepted.
 const STREAMS: usize = 16;
-/// From this many members on, push/pulls become rarer.
+/// The number of members beyond which push/pulls become rarer.
 const SCALED: usize = 32;
-/// Why a stream was opened.
+/// The reason why a stream was opened.
 #[derive(Debug)]
 pub(super) enum Purpose {
-    /// A caller wants to be in one ring with whoever is there.
+    /// A caller wants to be in one ring with the member at an address.
     Join(Join),
-    /// It was time, or a caller wants it.
+    /// A push/pull was due, or a caller wants one.
     PushPull { with: Arc<str>, began: Instant },
     /// A probed member did not answer over UDP.
     Ping { sequence: u32, octets: Vec<u8> },
 }
 
 impl Ring {
-    /// Opens streams to those that are to be joined, as many as may be.
+    /// Opens streams to the addresses that are to be joined, as many as are allowed.
     pub(super) fn contact(&mut self) {
         while let Some(join) = self.joins.next() {
             self.open(Purpose::Join(join), join.to, self.settings.tcp_timeout);
@@ -38,7 +38,7 @@ impl Ring {
         self.outputs.extend(news.map(|first| Output::Event(Event::Joining(first))));
     }
 
-    /// It is time for a push/pull, with any member that is alive.
+    /// A push/pull is due, with any member that is alive.
     pub(super) fn push_pull(&mut self, now: Instant) {
         let next = scaled(self.settings.push_pull_interval, self.order.len());
         self.timers.set(Timer::PushPull, now + next);
@@ -67,8 +67,9 @@ impl Ring {
         self.outputs.push_back(Output::Open { stream, to, timeout });
     }
 
-    /// The message for a stream of [`Output::Open`] that is open now, without label and encryption; none if it is wanted no more. A host
-    /// may take seconds to be reached, as one that starts, and must not hear then what was known before.
+    /// The message for a stream of [`Output::Open`] that is open now, without label and encryption; none if the stream is wanted no more. The
+    /// message is made this late because a host may take seconds to be reached, for example while it starts, and must not get an old state
+    /// then.
     #[must_use]
     pub fn stream_message(&self, stream: u64) -> Option<Vec<u8>> {
         Some(match self.exchanges.get(&stream)? {
@@ -78,12 +79,12 @@ impl Ring {
         })
     }
 
-    /// Somebody opened a stream, which the caller gives a number, and sent a message; label and encryption are off.
+    /// Another member opened a stream, to which the caller gives a number, and sent a message; label and encryption are off.
     /// [`Output::Answer`] or [`Output::Refuse`] follows in the same turn.
     pub fn request(&mut self, now: Instant, stream: u64, octets: &[u8]) {
         let answer = match StreamMessage::decode(octets) {
             Ok(StreamMessage::PushPull(body)) => {
-                // The answer is what we knew before.
+                // The answer is the state before the merge.
                 let answer = self.local_state(joins(&body));
                 if self.merge(now, &body).is_err() {
                     self.discarded += 1;
@@ -109,7 +110,8 @@ impl Ring {
         });
     }
 
-    /// The end of a stream of [`Output::Open`]: the answer, its label and encryption off, or why there is none. To be told once for each.
+    /// The end of a stream of [`Output::Open`]: the answer, its label and encryption off, or the reason why there is none. To be given once
+    /// for each.
     pub fn response(&mut self, now: Instant, stream: u64, result: Result<&[u8], &str>) {
         let Some(purpose) = self.exchanges.remove(&stream) else { return };
         match purpose {
@@ -127,7 +129,7 @@ impl Ring {
                 let error = self.exchanged(now, result).err();
                 self.joins.ended(join, error.is_none());
                 if error.is_none() {
-                    // The others would hear of us by and by.
+                    // Otherwise the others would hear of this member only by and by.
                     let us = Arc::clone(&self.name);
                     self.tell_everyone(&us);
                 }
@@ -137,7 +139,7 @@ impl Ring {
         self.contact();
     }
 
-    /// Counted at the end of the probe: an answer over UDP would be better.
+    /// An answer over TCP counts at the end of the probe, as an answer over UDP would be better.
     fn answered_over_tcp(&mut self, sequence: u32, result: Result<&[u8], &str>) {
         let Some(probe) = &mut self.probe else { return };
         let Ok(Ok(StreamMessage::Ack { sequence: answered })) = result.map(StreamMessage::decode)
@@ -161,7 +163,7 @@ impl Ring {
         }
     }
 
-    /// All that we know, as a message.
+    /// The state of all members, as a message.
     fn local_state(&self, join: bool) -> Vec<u8> {
         let nodes = self.order.iter().filter_map(|name| self.records.get(name));
         let message =
@@ -169,14 +171,14 @@ impl Ring {
         stream::encode(message, self.settings.enable_compression)
     }
 
-    /// Takes over all that somebody else knows, if everyone understands everyone.
+    /// Takes over the state of another member, if all members understand all versions in use.
     fn merge(&mut self, now: Instant, body: &[u8]) -> Result<(), Arc<str>> {
         let text = |error: DecodeError| Arc::from(format!("the state cannot be read: {error}"));
         let (head, nodes) = push_pull::decode(body).map_err(text)?;
         if head.nodes > NODES {
             return Err(text(DecodeError::Length));
         }
-        // One entry that is odd takes no other with it; but of what ends too early nothing is known.
+        // An odd entry does not spoil the others; but nothing is known of a state that ends too early.
         let mut errors = nodes.clone().filter_map(Result::err);
         let whole =
             |error: &DecodeError| matches!(error, DecodeError::Truncated | DecodeError::Length);
@@ -205,12 +207,12 @@ impl Ring {
             }
             (State::Alive, _) => self.discarded += 1,
             (State::Left, _) => self.dead(now, &Accusation { incarnation, node: name, from: name }),
-            // Of ourselves: others may act on it.
+            // A claim about this member itself, on which others may act.
             (State::Dead, _) if self.is_us(name) => {
                 let us = Arc::clone(&self.name);
                 self.dead(now, &Accusation { incarnation, node: name, from: &us });
             }
-            // Who is said to be dead by one is first suspected, so that it can refute.
+            // A member that is dead by one claim is first suspected, so that it can refute.
             (State::Dead | State::Suspect, _) => {
                 let us = Arc::clone(&self.name);
                 self.suspect(now, &Accusation { incarnation, node: name, from: &us });
@@ -218,7 +220,7 @@ impl Ring {
         }
     }
 
-    /// Whether the versions that all members speak are within those that all living ones understand.
+    /// Checks that the versions in use by all members are among those that all living members understand.
     fn verify<'a>(
         &self,
         nodes: impl Iterator<Item = NodeState<'a>> + Clone,
@@ -252,12 +254,12 @@ impl Ring {
     }
 }
 
-/// What the head says of a join; an unreadable one is found out later.
+/// True if the head tells a join; an unreadable head is found out later.
 fn joins(body: &[u8]) -> bool {
     push_pull::decode(body).is_ok_and(|(head, _)| head.join)
 }
 
-/// The interval is doubled from 33 members on, tripled from 65, and so on.
+/// The interval in a ring of `count` members: doubled from 33 members on, tripled from 65, and so on.
 fn scaled(interval: Duration, count: usize) -> Duration {
     let groups = count.div_ceil(SCALED).max(1).next_power_of_two();
     interval.saturating_mul(groups.ilog2() + 1)

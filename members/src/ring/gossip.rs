@@ -13,7 +13,7 @@ use crate::wire::message::{Accusation, Message};
 use crate::wire::packet::{self, CRC};
 
 impl Ring {
-    /// A round of gossip: to some members that are there, or died so recently that they may not know.
+    /// A round of gossip, to some members that are there, or died so recently that they may not know.
     pub(super) fn gossip(&mut self, now: Instant) {
         self.timers.set(Timer::Gossip, now + self.settings.gossip_interval);
         if self.broadcasts.is_empty() {
@@ -42,7 +42,7 @@ impl Ring {
         self.look_whether_departed();
     }
 
-    /// Sends a message, with gossip in the same packet if there is any. `name` is whom it is for, if that is known.
+    /// Sends a message, with gossip in the same packet if there is any. `name` is the receiver's, if it is known.
     pub(super) fn send_with_gossip(
         &mut self,
         to: SocketAddr,
@@ -58,14 +58,14 @@ impl Ring {
 
     /// Sends messages as they are.
     pub(super) fn send(&mut self, to: SocketAddr, name: Option<&str>, messages: &[Vec<u8>]) {
-        // Those of protocol version 5 check it.
+        // Members with protocol version 5 check the checksum.
         let record = name.and_then(|name| self.records.get(name));
         let with_crc = record.is_some_and(|record| record.versions.maximum >= 5);
         let octets = packet::encode(messages, self.settings.enable_compression, with_crc);
         self.outputs.push_back(Output::Packet { to, octets });
     }
 
-    /// Sends what is known of a member's end to every other one, at once.
+    /// Sends the state of a member to every other one, at once.
     pub(super) fn tell_everyone(&mut self, name: &str) {
         let others: Vec<SocketAddr> = self
             .records
@@ -78,7 +78,7 @@ impl Ring {
         }
     }
 
-    /// Sends what is known of a member to an address.
+    /// Sends the state of a member to an address.
     pub(super) fn tell(&mut self, to: SocketAddr, name: &str) {
         let Some(record) = self.records.get(name) else { return };
         if matches!(record.state, State::Alive) {
@@ -95,7 +95,7 @@ impl Ring {
         self.send(to, None, &[message]);
     }
 
-    /// Tells once when nothing more is to be said about our leaving, or there is nobody to say it to.
+    /// Tells once when nothing more is to be said about this member's departure, or no other member is left.
     pub(super) fn look_whether_departed(&mut self) {
         if self.departure != Departure::Leaving {
             return;

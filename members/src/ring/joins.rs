@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Whom to contact in order to be in one ring with him. Those that were named first come first; those that were named together come in
-//! random order, so that no number of hosts that do not answer, whatever their addresses, stands before one that does at each start.
+//! The addresses to contact in order to be in one ring with the members there. Addresses of earlier calls come first; the addresses of one
+//! call come in random order, so that no number of silent hosts, whatever their addresses, stands before a host that answers at every start.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
@@ -8,10 +8,10 @@ use std::net::SocketAddr;
 use super::MEMBERS;
 use crate::random::Random;
 
-/// Joins under way at the same time, at most: a host that is off holds one for as long as TCP may take.
+/// The number of joins under way at the same time, at most: a host that is off occupies one for as long as TCP may take.
 pub(super) const AT_ONCE: usize = 64;
-/// Of them those that repeat what was in vain, or is under way: a new connection is there at once where an old one, begun while nothing
-/// passed, would wait for seconds until it tries again.
+/// The number of these joins, at most, that repeat a join that failed or is under way. A new connection is there at once where an old one,
+/// begun while nothing passed, would wait for seconds until it tries again.
 pub(super) const REPEATED: usize = 32;
 
 /// One attempt.
@@ -24,17 +24,17 @@ pub(super) struct Join {
 /// See the module's head.
 #[derive(Debug)]
 pub(super) struct Joins {
-    /// A sequence of its own: who is joined changes nothing else that is left to chance.
+    /// A random sequence of its own, so that joins change no other choice that is left to chance.
     random: Random,
-    /// Those that are contacted for the first time, and the others.
+    /// The addresses that are contacted for the first time; then the ones that are repeated.
     first: VecDeque<SocketAddr>,
     repeated: VecDeque<SocketAddr>,
     waiting: BTreeSet<SocketAddr>,
-    /// How many of each kind are under way.
+    /// The numbers of joins under way: first and repeated ones.
     under_way: (usize, usize),
-    /// Those that were contacted, unless they have answered since.
+    /// The addresses that were contacted, unless they have answered since.
     tried: BTreeSet<SocketAddr>,
-    /// What was said last: whether any is contacted for the first time.
+    /// The last news: true if any address is contacted for the first time.
     told: bool,
 }
 
@@ -51,7 +51,7 @@ impl Joins {
         }
     }
 
-    /// These as well, except those that wait already.
+    /// Adds these addresses, except the ones that wait already.
     pub(super) fn add(&mut self, addresses: impl IntoIterator<Item = SocketAddr>) {
         let mut fresh = Vec::new();
         for address in addresses {
@@ -67,7 +67,7 @@ impl Joins {
         self.repeated.extend(repeated);
     }
 
-    /// The next one, which is under way from now.
+    /// The next join, which is under way from now.
     pub(super) fn next(&mut self) -> Option<Join> {
         let (first, repeated) = &mut self.under_way;
         if *first + *repeated >= AT_ONCE {
@@ -92,7 +92,7 @@ impl Joins {
         Some(join)
     }
 
-    /// One has ended.
+    /// A join has ended.
     pub(super) fn ended(&mut self, join: Join, answered: bool) {
         let (first, repeated) = &mut self.under_way;
         let count = if join.repeated { repeated } else { first };
@@ -106,7 +106,7 @@ impl Joins {
         self.under_way.0 + self.under_way.1
     }
 
-    /// Whether any is contacted for the first time, or is going to be; if that was not said before.
+    /// Whether any address is or will be contacted for the first time; none if that is no news.
     pub(super) fn news(&mut self) -> Option<bool> {
         let first = self.under_way.0 > 0 || !self.first.is_empty();
         (std::mem::replace(&mut self.told, first) != first).then_some(first)
@@ -151,7 +151,7 @@ mod tests {
         let begun = started(&mut joins);
         joins.ended(begun[0], false);
         assert_eq!(joins.news(), None, "the second is still under way");
-        // A new connection to it need not wait for the old one's end.
+        // A new connection to this address need not wait for the old one's end.
         joins.add([begun[0].to, begun[1].to]);
         assert_eq!((started(&mut joins).len(), joins.under_way()), (2, 3));
         joins.ended(begun[1], false);

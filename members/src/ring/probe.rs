@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Probes (SWIM section 3.1, Lifeguard section IV): each interval one member is pinged, all in turn. If it does not answer in
-//! time, others are asked to ping it, and it is pinged over TCP; if nobody has heard of it at the end, it is suspected. Also the
-//! other sides: answering pings, and pinging for others.
+//! Probes (SWIM section 3.1, Lifeguard section IV): in each interval one member is pinged, all in turn. If it does not answer in time, others
+//! are asked to ping it, and it is pinged over TCP; if nobody has heard of it at the end, it is suspected. The other sides are here too:
+//! answers to pings, and pings for others.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::State;
 use crate::wire::message::{Accusation, IndirectPing, Message, Ping, Source};
 use crate::wire::stream;
 
-/// Members that we ping for others at the same time, at most.
+/// The number of members that this one pings for others at the same time, at most.
 const RELAYS: usize = 1024;
 
 /// The probe that is going on.
@@ -23,19 +23,19 @@ pub(super) struct Probe {
     pub(super) sequence: u32,
     pub(super) name: Arc<str>,
     to: SocketAddr,
-    /// As it was when the probe began; what is said later is not concerned.
+    /// The incarnation at the beginning of the probe; later claims are not affected.
     incarnation: u32,
     end: Instant,
-    /// Others have been asked.
+    /// True once others have been asked.
     indirect: bool,
-    /// Others who will tell us that they got no answer either, and those who have.
+    /// The number of helpers that will tell if they got no answer either, and the number of those that have told.
     nacks_expected: u32,
     nacks: u32,
-    /// It answered over TCP.
+    /// True if the member answered over TCP.
     pub(super) contacted: bool,
 }
 
-/// A ping for somebody else.
+/// A ping for another member.
 #[derive(Debug)]
 pub(super) struct Relay {
     origin: SocketAddr,
@@ -45,11 +45,11 @@ pub(super) struct Relay {
 }
 
 impl Ring {
-    /// It is time for a probe.
+    /// A probe is due.
     pub(super) fn probe_next(&mut self, now: Instant) {
         self.timers.set(Timer::Probe, now + self.settings.probe_interval);
         if self.probe.is_some() {
-            // One at a time; the next begins when this one ends.
+            // One probe at a time; the next begins when this one ends.
             self.probe_owed = true;
             return;
         }
@@ -59,7 +59,7 @@ impl Ring {
         }
     }
 
-    /// The next member that is there. After the last one the long dead are forgotten and the order is shuffled.
+    /// The next member in the order that is there. After the last one the long dead are forgotten and the order is shuffled.
     fn next_in_turn(&mut self, now: Instant) -> Option<Arc<str>> {
         let mut seen = 0;
         while seen < self.order.len() {
@@ -116,7 +116,7 @@ impl Ring {
         if state == State::Alive {
             self.send_with_gossip(to, Some(name), ping);
         } else {
-            // It may refute at once.
+            // The member may refute at once.
             let suspect = Message::Suspect(Accusation { incarnation, node: name, from: &us });
             self.send(to, Some(name), &[ping, suspect.encode()]);
         }
@@ -139,7 +139,7 @@ impl Ring {
         for helper in helpers {
             let Some(record) = self.records.get(&helper) else { continue };
             let to = record.to();
-            // Those of protocol version 4 tell if they got no answer.
+            // Members with protocol version 4 tell if they got no answer.
             let nack = record.versions.maximum >= 4;
             nacks_expected += u32::from(nack);
             let source = self.source(&us);
@@ -166,7 +166,7 @@ impl Ring {
         }
         let Some(probe) = self.probe.take() else { return };
         self.timers.cancel(&Timer::ProbeTimeout);
-        // Who gets no answer from anyone has himself to blame.
+        // A member that gets no answer from anyone is to blame itself.
         self.awareness.worse(match probe.nacks_expected {
             0 => 1,
             expected => expected.saturating_sub(probe.nacks),
@@ -198,7 +198,7 @@ impl Ring {
         }
     }
 
-    /// A packet to there could not be sent, or (`port_closed`) the host says that nobody listens there: others need not wait to be asked.
+    /// A packet to this address could not be sent, or (`port_closed`) the host says that nobody listens there: helpers are asked at once.
     pub fn unreachable(&mut self, now: Instant, to: SocketAddr, port_closed: bool) {
         if port_closed {
             for record in self.records.values_mut().filter(|record| record.to() == to) {
@@ -210,7 +210,7 @@ impl Ring {
         }
     }
 
-    /// An answer to a ping of ours, for us or for somebody else.
+    /// An answer to a ping of this member, which may be for another one.
     pub(super) fn acknowledged(&mut self, now: Instant, sequence: u32) {
         if self.probe.as_ref().is_some_and(|probe| probe.sequence == sequence) {
             self.probe_succeeded(now);
@@ -221,14 +221,14 @@ impl Ring {
         }
     }
 
-    /// Somebody got no answer for us.
+    /// A helper got no answer from the probed member.
     pub(super) fn refused(&mut self, sequence: u32) {
         if let Some(probe) = self.probe.as_mut().filter(|probe| probe.sequence == sequence) {
             probe.nacks = probe.nacks.saturating_add(1).min(probe.nacks_expected);
         }
     }
 
-    /// A ping, perhaps for somebody who was here before.
+    /// A ping, perhaps for a member that was at this address before.
     pub(super) fn pinged(&mut self, from: SocketAddr, ping: &Ping<'_>) {
         if !ping.node.is_empty() && !self.is_us(ping.node) {
             return;
@@ -238,7 +238,7 @@ impl Ring {
         self.send_with_gossip(canonical(to), Some(ping.source.node), ack.encode());
     }
 
-    /// A wish that we ping somebody.
+    /// A request to ping another member.
     pub(super) fn pinged_for(&mut self, now: Instant, from: SocketAddr, ping: &IndirectPing<'_>) {
         if self.relays.len() >= RELAYS {
             return;
@@ -252,7 +252,7 @@ impl Ring {
         };
         self.relays.insert(sequence, relay);
         self.timers.set(Timer::Relay(sequence), now + self.settings.probe_timeout);
-        // Protocol version 1 has one port for all.
+        // Protocol version 1 has one port for all members.
         let port = if ping.port == 0 { self.address.port() } else { ping.port };
         let us = Arc::clone(&self.name);
         let ours = Ping { sequence, node: ping.node, source: self.source(&us) };
@@ -260,7 +260,7 @@ impl Ring {
         self.send_with_gossip(to, Some(ping.node), Message::Ping(ours).encode());
     }
 
-    /// Whom we pinged for somebody else has not answered.
+    /// A member that was pinged for another one has not answered.
     pub(super) fn relay_ended(&mut self, sequence: u32) {
         if let Some(relay) = self.relays.remove(&sequence).filter(|relay| relay.nack) {
             let nack = Message::Nack { sequence: relay.origin_sequence };

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A member as the ring keeps it.
+//! A member in the form in which the ring keeps it.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::{State, Versions};
 #[derive(Debug)]
 pub(super) struct Record {
     pub(super) name: Arc<str>,
-    /// As it was told: an IPv4 address may be written as an IPv6 address, and the library compares octets.
+    /// The address as it was told: an IPv4 address may be written as an IPv6 address, and the library compares octets.
     pub(super) address: IpAddr,
     pub(super) port: u16,
     pub(super) meta: Arc<[u8]>,
@@ -22,17 +22,17 @@ pub(super) struct Record {
     pub(super) incarnation: u32,
     pub(super) state: State,
     pub(super) changed: Instant,
-    /// There while the state is `Suspect`.
+    /// The suspicion, while the state is `Suspect`.
     pub(super) suspicion: Option<Suspicion>,
-    /// The other address that somebody last claimed for it.
+    /// The other address that was last claimed for the member.
     pub(super) conflict: Option<SocketAddr>,
-    /// Whether it has answered us, or the failure detector has heard it.
+    /// True if the member has answered this one, or the failure detector has heard it.
     pub(super) reached: bool,
-    /// When its host last said that nobody listens at its port.
+    /// The time when the member's host last said that nobody listens at its port.
     pub(super) closed: Option<Instant>,
 }
 
-/// A port that was closed so shortly before the death, or later, belongs to it.
+/// The time before a death from which on a closed port belongs to the death.
 const SHORTLY: Duration = Duration::from_secs(1);
 
 impl Record {
@@ -40,13 +40,13 @@ impl Record {
         matches!(self.state, State::Dead | State::Left)
     }
 
-    /// Whether a packet could reach anybody there: not if it is dead because its process is gone. Its host says so only a few times
-    /// and then once a second, and the next time that is to be heard at once.
+    /// True if a packet could reach a process there: not if the member is dead because its process is gone. Its host reports a closed port
+    /// only a few times and then once a second, and the next report is to be heard at once.
     pub(super) fn may_listen(&self) -> bool {
         !self.is_gone() || self.closed.is_none_or(|at| at + SHORTLY < self.changed)
     }
 
-    /// Where packets go.
+    /// The address to which packets go.
     pub(super) const fn to(&self) -> SocketAddr {
         SocketAddr::new(self.address.to_canonical(), self.port)
     }

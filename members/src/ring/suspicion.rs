@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! How long a suspicion lasts: long if only one member has it, shorter the more confirm it (Lifeguard's dynamic suspicion). The
-//! formulas are the library's, with whole milliseconds.
+//! The time that a suspicion lasts: long if only one member has it, shorter the more confirm it (Lifeguard's dynamic suspicion). The formulas
+//! are the library's, with whole milliseconds.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -8,22 +8,22 @@ use std::time::{Duration, Instant};
 
 #[derive(Debug)]
 pub(super) struct Suspicion {
-    /// Who had it first; his own confirmation does not count.
+    /// The member that had the suspicion first; its own confirmation does not count.
     pub(super) from: Arc<str>,
     start: Instant,
     minimum: Duration,
     maximum: Duration,
-    /// How many confirmations bring it to the minimum.
+    /// The number of confirmations that bring the time to the minimum.
     wanted: u32,
     confirmed_by: BTreeSet<Arc<str>>,
 }
 
 impl Suspicion {
-    /// Begins now, in a ring of `count` members.
+    /// Begins a suspicion now, in a ring of `count` members.
     pub(super) fn new(now: Instant, from: &str, count: usize, settings: &crate::Settings) -> Self {
         let minimum = timeout(settings.suspicion_mult, count, settings.probe_interval);
         let wanted = settings.suspicion_mult.saturating_sub(2);
-        // Without us and the suspect, are there enough to confirm?
+        // The members without this one and the suspect may be too few to confirm.
         let others = count.saturating_sub(2);
         let enough = usize::try_from(wanted).is_ok_and(|wanted| others >= wanted);
         Self {
@@ -36,7 +36,7 @@ impl Suspicion {
         }
     }
 
-    /// When it ends.
+    /// The time at which the suspicion ends.
     pub(super) fn end(&self) -> Instant {
         self.start + self.duration()
     }
@@ -46,7 +46,7 @@ impl Suspicion {
         self.start += by;
     }
 
-    /// Whether this is a confirmation that still counts and was not there yet.
+    /// Returns true if this is a confirmation that still counts and was not there yet.
     pub(super) fn confirm(&mut self, from: &str) -> bool {
         if self.confirmations() >= self.wanted || *self.from == *from {
             return false;
@@ -71,11 +71,11 @@ impl Suspicion {
     }
 }
 
-/// The shortest that a suspicion lasts in a ring of `count` members.
+/// The shortest time that a suspicion lasts in a ring of `count` members.
 fn timeout(mult: u32, count: usize, interval: Duration) -> Duration {
     let count = f64::from(u32::try_from(count.max(1)).unwrap_or(u32::MAX));
     let scale = (count.log10().max(1.0) * 1000.0).floor();
-    // Up to 9,632 for all counts.
+    // The value is at most 9,632 for all counts.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "see above")]
     let scale = scale as u32;
     interval.saturating_mul(mult).saturating_mul(scale) / 1000
@@ -93,7 +93,7 @@ mod tests {
 
     #[test]
     fn in_a_ring_of_three_nobody_is_waited_for() {
-        // MetalLB's three nodes: four seconds flat.
+        // MetalLB's three nodes: exactly four seconds.
         let now = now();
         let mut suspicion = Suspicion::new(now, "a", 3, &Settings::lan());
         assert_eq!(suspicion.end() - now, Duration::from_secs(4));

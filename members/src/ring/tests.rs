@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The rules of the ring, one member under a virtual clock. Whole rings are in tests/simulation.
+//! The rules of the ring, for one member under a virtual clock. Whole rings are in tests/simulation.
 
 mod claims;
 mod exchanges;
@@ -20,7 +20,7 @@ struct One {
     now: Instant,
 }
 
-/// A message that left, without what is borrowed.
+/// A message that left, without borrowed parts.
 #[derive(Debug, PartialEq, Eq)]
 struct Sent {
     to: SocketAddr,
@@ -48,7 +48,7 @@ fn dead<'a>(node: &'a str, incarnation: u32, from: &'a str) -> Message<'a> {
 }
 
 impl One {
-    /// "us" at .1, with so many others: "m2" at .2 and so on, all silent.
+    /// "us" at .1, with this number of others: "m2" at .2 and so on, all silent.
     fn new(others: u8) -> Self {
         Self::with(others, Settings { enable_compression: false, ..Settings::lan() })
     }
@@ -120,7 +120,7 @@ impl One {
         (member.state, member.incarnation)
     }
 
-    /// Until a probe begins; its ping.
+    /// Lets time pass until a probe begins; returns its ping.
     fn next_probe(&mut self) -> Sent {
         loop {
             let at = self.ring.deadline().unwrap();

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// What is due.
+/// An action that is due.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Timer {
     /// The next probe.
@@ -14,13 +14,13 @@ pub(super) enum Timer {
     Gossip,
     /// The next push/pull.
     PushPull,
-    /// New meta data may be told.
+    /// New metadata may be told.
     Meta,
-    /// The probed member has not answered us; others are asked.
+    /// The probed member has not answered this one; others are asked.
     ProbeTimeout,
     /// Nobody has heard of the probed member.
     ProbeEnd,
-    /// A member that we pinged for another one has not answered.
+    /// A member that was pinged for another one has not answered.
     Relay(u32),
     /// A suspicion was not refuted.
     Suspicion(Arc<str>),
@@ -33,7 +33,7 @@ pub(super) struct Timers {
 }
 
 impl Timers {
-    /// Sets it, or sets it anew.
+    /// Sets a timer, or sets it anew.
     pub(super) fn set(&mut self, timer: Timer, at: Instant) {
         if let Some(before) = self.times.insert(timer.clone(), at) {
             self.schedule.remove(&(before, timer.clone()));
@@ -47,12 +47,12 @@ impl Timers {
         }
     }
 
-    /// When the first is due.
+    /// The time of the first timer.
     pub(super) fn next(&self) -> Option<Instant> {
         self.schedule.first().map(|(at, _)| *at)
     }
 
-    /// Takes the first that is due.
+    /// Takes the first timer that is due.
     pub(super) fn due(&mut self, now: Instant) -> Option<Timer> {
         if self.next()? > now {
             return None;
@@ -62,7 +62,7 @@ impl Timers {
         Some(timer)
     }
 
-    /// Has everything happen later.
+    /// Delays all timers.
     pub(super) fn postpone(&mut self, by: Duration) {
         self.schedule =
             std::mem::take(&mut self.schedule).into_iter().map(|(at, it)| (at + by, it)).collect();

@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Antrea's ring (contract C.6): consistent hashing, so that a node that goes moves only its own addresses.
 //!
-//! Each node stands on a circle of 2^32 places at 50 of them; an address belongs to the node at the first taken place from its own on.
+//! Each node has 50 places on a circle of 2^32; an address belongs to the node at the first taken place from its own place on.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
-/// How many places a node has.
+/// The number of places that a node has on the circle.
 const PLACES_PER_NODE: usize = 50;
 
-/// Places of so many nodes are remembered, which is more than a cluster has; then all are forgotten.
+/// The number of nodes whose places are remembered, which is more than a cluster has; beyond it all are forgotten.
 const CACHED_NODES: usize = 10_000;
 
-/// Where an address stands, by its canonical text.
+/// The place of an address on the circle, by its canonical text.
 pub(super) fn place(address: &str) -> u32 {
     crc32fast::hash(address.as_bytes())
 }
@@ -21,7 +21,7 @@ pub(super) fn place(address: &str) -> u32 {
 /// The places of a node, ascending.
 fn places(node: &str) -> Rc<[u32]> {
     thread_local! {
-        // The same for as long as the node has its name: 50 checksums for each Service would cost more than all the rest.
+        // The places stay the same as long as the node has its name; 50 checksums for each Service would cost more than all the rest.
         static KNOWN: RefCell<HashMap<Box<str>, Rc<[u32]>>> = RefCell::default();
     }
     KNOWN.with_borrow_mut(|known| {
@@ -41,7 +41,7 @@ fn places(node: &str) -> Rc<[u32]> {
     })
 }
 
-/// How far it is from `from` to the next place of the node, clockwise.
+/// The distance from `from` to the next place of the node, clockwise.
 pub(super) fn distance(node: &str, from: u32) -> u32 {
     let places = places(node);
     let next = places.partition_point(|place| *place < from);

@@ -1,39 +1,40 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Planned moves: whoever gives an address away answers for it until the next one says that it does. A synchronous value.
+//! Planned moves: the old owner of an address answers for it until the new one says that it does. A synchronous value.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-/// How long an address is kept at most without a word of the next owner.
+/// The longest time that the old owner goes on answering while the next owner has claimed nothing.
 const CLAIM_WAIT: Duration = Duration::from_secs(1);
-/// The same if the next owner has spoken already: it may have been before this node had the address back.
+/// The same time if the next owner has claimed the address already: the claim may be older than this node's last ownership of the address.
 const CLAIM_LINGER: Duration = Duration::from_millis(100);
 
 /// The addresses that pass to other nodes.
 #[derive(Clone, Debug, Default)]
 pub struct Pending {
     passing: BTreeMap<IpAddr, Instant>,
-    /// Addresses that another node claimed before it was decided here that they go, and until when that counts.
+    /// Addresses that another node claimed before this node decided to give them away, and the time until which the claim counts.
     early: BTreeMap<IpAddr, Instant>,
 }
 
 impl Pending {
-    /// This address goes to another node that is alive and will say so, or has just done so.
+    /// This address goes to another node that is alive and will claim it, or has just done so.
     pub fn begin(&mut self, now: Instant, address: IpAddr) {
         let spoken = self.early.remove(&address).is_some_and(|until| now < until);
         let longest = if spoken { CLAIM_LINGER } else { CLAIM_WAIT };
         self.passing.entry(address).or_insert(now + longest);
     }
 
-    /// It is this node's again, or nobody's: true if it was passing.
+    /// This address belongs to this node again, or to nobody. Returns true if the address was passing.
     pub fn end(&mut self, address: IpAddr) -> bool {
         self.early.remove(&address);
         self.passing.remove(&address).is_some()
     }
 
-    /// Another node answers for these now: returns those to stop answering for. `owned` says which are announced here: of those a
-    /// claim is remembered for a moment, because it may come before the news that lead to the same decision here.
+    /// Another node answers for these addresses now. Returns the ones that this node is to stop answering for. `owned` tells whether this
+    /// node announces an address: a claim to such an address is remembered for a moment, because the claim may come before the news that
+    /// leads to the same decision here.
     pub fn claimed(
         &mut self,
         now: Instant,
@@ -52,7 +53,7 @@ impl Pending {
         released
     }
 
-    /// Those for which nobody spoke in time.
+    /// The addresses that nobody claimed in time; they stop passing.
     pub fn expired(&mut self, now: Instant) -> Vec<IpAddr> {
         let due = self.passing.iter().filter(|(_, until)| **until <= now);
         let due: Vec<IpAddr> = due.map(|(address, _)| *address).collect();
@@ -62,18 +63,18 @@ impl Pending {
         due
     }
 
-    /// When [`Self::expired`] has something to say.
+    /// The time at which [`Self::expired`] has something to return.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         self.passing.values().min().copied()
     }
 
-    /// What passes.
+    /// The addresses that pass to other nodes.
     pub fn passing(&self) -> impl Iterator<Item = IpAddr> {
         self.passing.keys().copied()
     }
 
-    /// Whether nothing passes.
+    /// True if no address passes.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.passing.is_empty()

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-//! When those are joined of whom it is known where they should be, by `--join` or by the API's last word. A synchronous value.
+//! The times at which other speakers are joined, where `--join` or the API's last list tells their places. A synchronous value.
 //!
-//! It never ends: of two parts of a ring that have forgotten one another the ring alone makes none, however long the network is whole
+//! The joins never end: the ring alone does not unite two parts that have forgotten one another, however long the network has been whole
 //! again.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-/// How often they are joined (contract 3.4).
+/// The time between two joins (contract 3.4).
 const JOIN_INTERVAL: Duration = Duration::from_secs(60);
-/// The pauses before the first joins, and the first lists of whom to join, are repeated: hosts that start together are not there yet, their
-/// switch does not forward yet, and pods of a fresh cluster get their addresses one by one.
+/// The pauses after which the first joins, and the first lists of the places to join, are repeated. Hosts that start together are not there
+/// yet, their switch does not forward yet, and pods of a fresh cluster get their addresses one by one.
 pub const FIRST_PAUSES: [Duration; 5] = [
     Duration::from_millis(500),
     Duration::from_secs(1),
@@ -24,16 +24,16 @@ pub const FIRST_PAUSES: [Duration; 5] = [
 #[derive(Debug, Default)]
 pub(crate) struct JoinSchedule {
     addresses: Vec<SocketAddr>,
-    /// Those of them that are likely to answer.
+    /// The addresses that are likely to answer.
     likely: BTreeSet<SocketAddr>,
-    /// How often they were joined since they are these.
+    /// The number of joins since `addresses` last changed.
     round: usize,
     next: Option<Instant>,
 }
 
 impl JoinSchedule {
-    /// From now the others should be there, and these of them are likely to answer. If they are the same as before everything goes on as it
-    /// was.
+    /// The others should be at these addresses from now on, and the `likely` ones are likely to answer. If the addresses are the same as
+    /// before, the schedule goes on unchanged.
     pub(crate) fn find(
         &mut self,
         now: Instant,
@@ -51,7 +51,7 @@ impl JoinSchedule {
         }
     }
 
-    /// Whom to join now, members among them: first those that are likely to answer, then the others.
+    /// The addresses to join now, members among them: first the ones that are likely to answer, then the others.
     pub(crate) fn due(&mut self, now: Instant) -> [Vec<SocketAddr>; 2] {
         if self.next.is_none_or(|at| now < at) {
             return [Vec::new(), Vec::new()];
@@ -63,7 +63,7 @@ impl JoinSchedule {
         [likely, others]
     }
 
-    /// When [`Self::due`] has something to say.
+    /// The time at which [`Self::due`] has something to return.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.next
     }
@@ -82,7 +82,7 @@ mod tests {
         Instant::now()
     }
 
-    /// The times of all joins within so many seconds, in milliseconds.
+    /// The times of all joins within this number of seconds, in milliseconds.
     fn joins(join_schedule: &mut JoinSchedule, start: Instant, seconds: u64) -> Vec<u128> {
         let mut times = Vec::new();
         while let Some(at) = join_schedule.deadline().filter(|at| *at < start + JOIN_INTERVAL * 60)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Who counts although silent: everybody who ever took part, and those whose pods the API lists, until the API says that they are no
-//! more. A synchronous value.
+//! The nodes that count although silent: all that ever took part, and the ones whose pods the API lists, until the API says that they are
+//! gone. A synchronous value.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -9,56 +9,57 @@ use std::time::{Duration, Instant};
 
 use cluster::model::Node;
 
-/// After this time without being ready a node's speaker no longer counts, if it is silent as well.
+/// The time without being ready after which a node's speaker no longer counts, if it is silent as well.
 const NOT_READY_TIME: Duration = Duration::from_secs(60);
 
-/// How old the list may be while pods are listed that were never met: whether they run decides who counts.
+/// The oldest that the list may be while it has pods that were never met: the state of these pods decides whether they count.
 const UNMET_TIME: Duration = Duration::from_secs(30);
 
 /// Another speaker's pod, as the API lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pod {
-    /// The node that it is on, if it is on one.
+    /// The node that the pod is on, if it is on one.
     pub node: Option<Arc<str>>,
-    /// Where it listens, if that is known.
+    /// The address at which the pod listens, if that is known.
     pub address: Option<SocketAddr>,
-    /// Whether it runs and is ready, by its status.
+    /// True if the pod runs and is ready, by its status.
     pub ready: bool,
-    /// Until when it counts for its youth; none if that is over or its age is not known.
+    /// The time until which the pod counts because it is young; none if that time is over or the pod's age is not known.
     pub young_until: Option<Instant>,
 }
 
-/// Where other speakers should be.
+/// The places where other speakers should be.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Listed {
-    /// Their pods; or hosts, where there is no API.
+    /// The pods of the speakers; or the hosts, where there is no API.
     pub pods: Vec<Pod>,
-    /// What may be concluded from it.
+    /// The conclusions that the list allows.
     pub listing: Listing,
 }
 
-/// What is known of a list of the speakers' pods.
+/// The trust that a list of the speakers' pods deserves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Listing {
-    /// There is no API that could be asked.
+    /// There is no API to ask.
     #[default]
     NoApi,
-    /// It failed a moment ago, so that what the watches have told may be old: who is in the list is there, who is not may be as well.
+    /// The API failed a moment ago, so the watches may be out of date: a pod in the list is there, and a pod that is not in the list may be
+    /// there as well.
     Unsettled,
-    /// The API was asked then, and has answered everything for a while.
+    /// The API was asked at this time, and has answered everything for a while.
     Asked(Instant),
 }
 
-/// What the API says of those who are silent.
+/// The API's judgement on the members that are silent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Judgement {
-    /// They do not count while they are silent.
+    /// The nodes that do not count while they are silent.
     pub(crate) gone: BTreeSet<Arc<str>>,
-    /// They are no nodes any more and no members: nothing of them is to be kept. They are told once.
+    /// The names that are no nodes any more and no members: nothing about them is to be kept. Each is returned once.
     pub(crate) forgotten: BTreeSet<Arc<str>>,
 }
 
-/// Whether a pod counts that was never met.
+/// The state of a pod, which decides whether one that was never met counts.
 #[derive(Clone, Copy, Debug, Default)]
 struct Runs {
     ready: bool,
@@ -69,25 +70,25 @@ struct Runs {
 #[derive(Debug)]
 pub(crate) struct KnownNodes {
     own: Arc<str>,
-    /// Everybody who ever took part.
+    /// All nodes that ever took part.
     seen: BTreeSet<Arc<str>>,
-    /// Who takes part now.
+    /// The nodes that take part now.
     present: BTreeSet<Arc<str>>,
-    /// Since when those are dead that took part.
+    /// The nodes that took part and are dead, with the time of death.
     dead: BTreeMap<Arc<str>, Instant>,
-    /// On which nodes other speakers' pods are, by the newest list.
+    /// The nodes that other speakers' pods are on, by the newest list.
     pods: BTreeMap<Arc<str>, Runs>,
-    /// When the API was asked for the newest list that can be relied on.
+    /// The time at which the API was asked for the newest list that can be relied on.
     asked: Option<Instant>,
     has_api: bool,
-    /// Since when nodes are not ready.
+    /// The nodes that are not ready, with the time at which they ceased to be.
     not_ready: BTreeMap<Arc<str>, Instant>,
-    /// Whether the nodes were looked at.
+    /// True once the nodes were looked at.
     looked: bool,
 }
 
 impl KnownNodes {
-    /// Nobody is known.
+    /// At first no other node is known.
     pub(crate) fn new(own: Arc<str>) -> Self {
         Self {
             own,
@@ -102,12 +103,12 @@ impl KnownNodes {
         }
     }
 
-    /// Everybody who ever took part.
+    /// All nodes that ever took part.
     pub(crate) fn seen(&self) -> impl Iterator<Item = &Arc<str>> {
         self.seen.iter()
     }
 
-    /// These take part.
+    /// These nodes take part.
     pub(crate) fn count<'a>(&mut self, present: impl Iterator<Item = &'a Arc<str>>) {
         self.present = present.cloned().collect();
         self.seen.extend(self.present.iter().cloned());
@@ -115,23 +116,23 @@ impl KnownNodes {
         self.dead.retain(|name, _| !present.contains(name));
     }
 
-    /// One that took part is dead.
+    /// A node that took part is dead.
     pub(crate) fn died(&mut self, now: Instant, name: &Arc<str>) {
         if self.seen.contains(name) && !self.dead.contains_key(name) {
             self.dead.insert(Arc::clone(name), now);
         }
     }
 
-    /// One has left in order: it does not count, whatever the API says.
+    /// A node has left in order: it does not count, whatever the API says.
     pub(crate) fn left(&mut self, name: &str) {
         self.dead.remove(name);
     }
 
-    /// Where other speakers' pods are.
+    /// The pods of the other speakers.
     pub(crate) fn handle_list(&mut self, pods: &[Pod], listing: Listing) {
         self.pods.clear();
         for pod in pods {
-            // While a node's pod is replaced there may be two: one that runs is enough.
+            // While a node's pod is replaced there may be two: a single one that runs is enough.
             let Some(node) = &pod.node else { continue };
             let runs = self.pods.entry(Arc::clone(node)).or_default();
             runs.ready |= pod.ready;
@@ -143,8 +144,8 @@ impl KnownNodes {
         }
     }
 
-    /// Who should be a member by what the API says: whose pod is listed, if that was met at any time, runs and is ready, or is young. One that
-    /// cannot start, or starts again and again, would else take the majority away from those that run.
+    /// The nodes that should be members by the API's list: those with a pod that is ready, or young, or was met at any time. A pod that
+    /// cannot start, or starts again and again, would otherwise take the majority away from the members that run.
     pub(crate) fn expected(&self) -> BTreeSet<Arc<str>> {
         let young = |runs: &Runs| {
             runs.young_until.is_some_and(|until| self.asked.is_none_or(|asked| asked < until))
@@ -155,12 +156,12 @@ impl KnownNodes {
         self.pods.iter().filter(counts).map(|(name, _)| Arc::clone(name)).collect()
     }
 
-    /// Whether that node is known to be ready; of one that is not known nothing is.
+    /// True if the node is known not to be ready. False for a node that is not known.
     pub(crate) fn is_not_ready(&self, node: &str) -> bool {
         self.not_ready.contains_key(node)
     }
 
-    /// What the API says, with the nodes as they are now; `time` is that of the wall, in microseconds since 1970.
+    /// The API's judgement, with the nodes as they are now. `time` is that of the wall clock, in microseconds since 1970.
     pub(crate) fn look(
         &mut self,
         now: Instant,
@@ -186,7 +187,7 @@ impl KnownNodes {
         Judgement { gone, forgotten }
     }
 
-    /// Whether a list of the pods would decide something.
+    /// True if a list of the pods would decide something.
     pub(crate) fn wants_list(&self, now: Instant) -> bool {
         let newer = |than: Instant| self.asked.is_none_or(|asked| asked < than);
         let not_ready = |name: &Arc<str>| {
@@ -202,7 +203,7 @@ impl KnownNodes {
         self.has_api && (due || self.named().any(undecided))
     }
 
-    /// When [`Self::look`] or [`Self::wants_list`] has something new to say.
+    /// The time at which [`Self::look`] or [`Self::wants_list`] may return something new.
     pub(crate) fn deadline(&self, now: Instant) -> Option<Instant> {
         let due = self.not_ready.values().map(|since| *since + NOT_READY_TIME);
         let grown = self.unmet().filter_map(|runs| runs.young_until);
@@ -214,13 +215,13 @@ impl KnownNodes {
         self.seen.iter().chain(self.pods.keys().filter(|name| !self.seen.contains(*name)))
     }
 
-    /// Those that are listed and were never met.
+    /// The pods that are listed and were never met.
     fn unmet(&self) -> impl Iterator<Item = &Runs> {
         let unmet = |(name, _): &(&Arc<str>, &Runs)| !self.seen.contains(*name);
         self.pods.iter().filter(unmet).map(|(_, runs)| runs)
     }
 
-    /// Whoever starts believes the API since when a node is not ready; later the own clock counts.
+    /// A speaker that starts takes the API's word for the time since which a node is not ready; later its own clock counts.
     fn note_readiness(&mut self, now: Instant, time: u64, nodes: &BTreeMap<Arc<str>, Node>) {
         self.not_ready.retain(|name, _| nodes.get(name).is_some_and(|node| !node.ready));
         let first = !std::mem::replace(&mut self.looked, true);
@@ -238,7 +239,7 @@ impl KnownNodes {
         }
     }
 
-    /// While the API is away nobody knows whether the node is ready again: it has to have answered after the time was over.
+    /// While the API is away nobody knows whether the node is ready again, so the API has to have answered after the time was over.
     fn is_long_not_ready(&self, now: Instant, name: &str) -> bool {
         let Some(due) = self.not_ready.get(name).map(|since| *since + NOT_READY_TIME) else {
             return false;
@@ -246,7 +247,7 @@ impl KnownNodes {
         if self.has_api { self.asked.is_some_and(|asked| asked >= due) } else { now >= due }
     }
 
-    /// A pod that is there and dead counts; one that was not there in a list which was asked for after the death does not.
+    /// A dead node with a pod counts. A dead node does not count if a list that was asked for after its death has no pod on it.
     fn has_lost_its_pod(&self, name: &str) -> bool {
         let listed = |died: &Instant| self.asked.is_some_and(|asked| asked >= *died);
         self.has_api && !self.pods.contains_key(name) && self.dead.get(name).is_some_and(listed)
@@ -269,7 +270,7 @@ mod tests {
         names.iter().map(|name| Arc::from(*name)).collect()
     }
 
-    /// Pods that run, on these nodes.
+    /// Pods that run on these nodes.
     fn pods(nodes: &[&str]) -> Vec<Pod> {
         nodes.iter().map(|node| pod(node, true, None)).collect()
     }
@@ -284,7 +285,7 @@ mod tests {
         all.chain(not_ready.iter().map(|name| (Arc::from(*name), node(false)))).collect()
     }
 
-    /// "a", which has met "b" and "c".
+    /// The known nodes of "a", which has met "b" and "c".
     fn known_nodes(now: Instant) -> KnownNodes {
         let mut known_nodes = KnownNodes::new("a".into());
         known_nodes.count(names(&["a", "b", "c"]).iter());
@@ -317,7 +318,7 @@ mod tests {
         assert!(known_nodes.wants_list(later) && !known_nodes.wants_list(now));
         known_nodes.handle_list(&pods(&["b", "c", "d"]), Listing::Asked(later));
         assert_eq!(known_nodes.look(later, TIME, &nodes).gone, names(&["b", "c"]));
-        // What happens later is measured by the own clock: the other one may be wrong.
+        // Later changes are timed by the own clock: the other one may be wrong.
         nodes.get_mut("a").unwrap().ready = false;
         nodes.get_mut("a").unwrap().not_ready_since = Some(0);
         known_nodes.handle_list(&pods(&["a", "b", "c", "d"]), Listing::Asked(later + SECOND));
@@ -342,7 +343,7 @@ mod tests {
         known_nodes.handle_list(&pods(&["b", "c"]), Listing::Asked(later));
         assert_eq!(known_nodes.look(later, TIME, &nodes).gone, names(&["c"]));
         assert!(!known_nodes.wants_list(later));
-        // It stays so when the API goes.
+        // The node stays gone when the API goes away.
         known_nodes.handle_list(&pods(&["b", "c"]), Listing::Unsettled);
         assert_eq!(known_nodes.look(later, TIME, &nodes).gone, names(&["c"]));
     }
@@ -406,14 +407,14 @@ mod tests {
         known_nodes.handle_list(&list, Listing::Asked(now));
         assert_eq!(known_nodes.expected(), names(&["b", "d"]));
         assert!(!known_nodes.wants_list(now) && known_nodes.deadline(now) == Some(until));
-        // That it still does not run when it is no longer young the API has to say.
+        // Only the API can say that the pod still does not run when it is no longer young.
         assert!(known_nodes.wants_list(until));
         assert_eq!(known_nodes.expected(), names(&["b", "d"]));
         known_nodes.handle_list(&list, Listing::Unsettled);
         assert_eq!(known_nodes.expected(), names(&["b", "d"]));
         known_nodes.handle_list(&list, Listing::Asked(until));
         assert_eq!(known_nodes.expected(), names(&["b"]));
-        // Whether they run is looked at again.
+        // The state of the pods is looked at again.
         assert!(!known_nodes.wants_list(until + UNMET_TIME - SECOND));
         assert!(known_nodes.wants_list(until + UNMET_TIME));
         known_nodes.count(names(&["a", "b", "c", "d"]).iter());

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Whether the memberlist's port seems to be blocked: speakers are listed, and none of them answers, or some answer over TCP only. A
+//! A check whether the memberlist's port seems to be blocked: speakers are listed, and none of them answers, or some answer over TCP only. A
 //! synchronous value.
 
 use std::collections::BTreeSet;
@@ -7,37 +7,37 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How long speakers that were listed may take to answer; as long as a start waits for the ring.
+/// The time that listed speakers get to answer, which is as long as a start waits for the ring.
 const ANSWER_WAIT: Duration = Duration::from_secs(2);
 
 /// See the module's head.
 #[derive(Debug, Default)]
 pub struct PortCheck {
-    /// Since when speakers are listed and none answers.
+    /// The time since which speakers are listed and none answers.
     since: Option<Instant>,
     blocked: bool,
-    /// Those that answer over TCP only.
+    /// The speakers that answer over TCP only.
     unheard: BTreeSet<Arc<str>>,
-    /// Those that are listed and have another key.
+    /// The addresses that are listed and use another key.
     other_key: BTreeSet<IpAddr>,
 }
 
-/// What has changed.
+/// A change of the result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PortChange {
     /// Speakers are listed, and none answers.
     Everybody,
-    /// Those answer over TCP only, now; it may be nobody.
+    /// The speakers that answer over TCP only, now; the set may be empty.
     Some(BTreeSet<Arc<str>>),
-    /// Those that are listed and have another key, now; it may be nobody.
+    /// The addresses that are listed and use another key, now; the set may be empty.
     OtherKey(BTreeSet<IpAddr>),
-    /// Somebody answers again.
+    /// Speakers answer again.
     Nobody,
 }
 
 impl PortCheck {
-    /// How it is now: whether this speaker has the standing to announce, how many others answer, whether others are `listed`, and whether it was
-    /// `awaited` already that they answer.
+    /// Looks at the present state: whether this speaker may announce by its standing, how many `others` answer, whether others are `listed`,
+    /// and whether the time to wait for their answers is over already (`awaited`).
     pub fn look(
         &mut self,
         now: Instant,
@@ -60,7 +60,7 @@ impl PortCheck {
         Some(PortChange::Everybody)
     }
 
-    /// These answer over TCP only.
+    /// These speakers answer over TCP only.
     pub fn set_unheard(&mut self, names: &BTreeSet<Arc<str>>) -> Option<PortChange> {
         if self.unheard == *names {
             return None;
@@ -69,7 +69,7 @@ impl PortCheck {
         Some(PortChange::Some(names.clone()))
     }
 
-    /// What these send no key here opens.
+    /// No key of this speaker opens what these addresses send.
     pub fn set_other_key(&mut self, addresses: BTreeSet<IpAddr>) -> Option<PortChange> {
         if self.other_key == addresses {
             return None;
@@ -78,13 +78,13 @@ impl PortCheck {
         Some(PortChange::OtherKey(addresses))
     }
 
-    /// Whether any that are listed have another key.
+    /// True if addresses are listed that use another key.
     #[must_use]
     pub fn has_other_key(&self) -> bool {
         !self.other_key.is_empty()
     }
 
-    /// Whether the port seems to be blocked, for anybody.
+    /// True if the port seems to be blocked, for any speaker.
     #[must_use]
     pub fn is_blocked(&self) -> bool {
         self.blocked || !self.unheard.is_empty()

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Who takes part as this speaker sees it: what the ring says, what the others say of themselves directly, and whether this node may
-//! speak at all. A synchronous value; the ring itself is somebody else's.
+//! The members as this speaker sees them, from the ring and from what the others tell directly, and whether this node may answer at all. A
+//! synchronous value; the ring itself lives elsewhere.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -13,9 +13,9 @@ use super::known_nodes::KnownNodes;
 use crate::members::{Member, Members};
 use crate::wire::metadata::NodeMetadata;
 
-/// How long the addresses of those that died are tried again.
+/// The time for which the addresses of dead members are tried again.
 const REJOIN_TIME: Duration = Duration::from_secs(300);
-/// How often they are.
+/// The time between two such joins.
 const REJOIN_INTERVAL: Duration = Duration::from_secs(2);
 
 /// See the module's head.
@@ -23,14 +23,14 @@ const REJOIN_INTERVAL: Duration = Duration::from_secs(2);
 pub struct MembershipView {
     node: Arc<str>,
     metadata: NodeMetadata,
-    /// What others said of themselves directly, which is newer than their metadata.
+    /// Metadata that others sent directly, which is newer than that in the memberlist.
     told: BTreeMap<Arc<str>, NodeMetadata>,
     members: Members,
     standing: Standing,
-    /// This node may speak again, and has not looked at everything since.
+    /// This node may answer again, and has not decided everything since.
     resuming: bool,
     known_nodes: KnownNodes,
-    /// Where those were that died, and since when.
+    /// The addresses of members that died, with the time of death.
     lost: BTreeMap<SocketAddr, Instant>,
     next_join: Option<Instant>,
 }
@@ -52,7 +52,7 @@ impl MembershipView {
         }
     }
 
-    /// In a ring, of which nobody else is known yet. With `alone` there is nobody to wait for.
+    /// In a ring of which no other member is known yet. With `alone` there is nobody to wait for.
     #[must_use]
     pub fn new(node: Arc<str>, metadata: NodeMetadata, alone: bool) -> Self {
         let standing = if alone { Standing::Confirmed } else { Standing::Starting };
@@ -61,47 +61,48 @@ impl MembershipView {
         view
     }
 
-    /// Who takes part.
+    /// The nodes that take part.
     #[must_use]
     pub fn members(&self) -> &Members {
         &self.members
     }
 
-    /// What this speaker says of itself.
+    /// This speaker's metadata.
     #[must_use]
     pub fn metadata(&self) -> &NodeMetadata {
         &self.metadata
     }
 
-    /// Whether this node may speak, and why not.
+    /// The standing of this node: whether it may answer, and why not.
     #[must_use]
     pub fn standing(&self) -> Standing {
         self.standing
     }
 
-    /// Whether nothing is to be decided for L2 yet: the ring has not been met.
+    /// True if nothing is to be decided for L2 yet, because the ring has not been met.
     #[must_use]
     pub fn is_starting(&self) -> bool {
         matches!(self.standing, Standing::Starting)
     }
 
-    /// Whether what goes to another speaker is kept until that one claims it: not after a time in which this node was not to speak.
+    /// True if an address that goes to another speaker is kept until that speaker claims it: not in the first decision after this node could
+    /// not answer.
     #[must_use]
     pub fn passes(&self) -> bool {
         !self.resuming && self.standing.speaks()
     }
 
-    /// After a decision: whether it was the first since this node may speak again.
+    /// After a decision: returns true for the first one since this node may answer again.
     pub fn take_resuming(&mut self) -> bool {
         std::mem::take(&mut self.resuming)
     }
 
-    /// Everybody who ever took part.
+    /// All nodes that ever took part.
     pub fn seen(&self) -> impl Iterator<Item = &Arc<str>> {
         self.known_nodes.seen()
     }
 
-    /// Who counts although silent.
+    /// The nodes that count although silent.
     pub(crate) fn known_nodes(&mut self) -> &mut KnownNodes {
         &mut self.known_nodes
     }
@@ -112,7 +113,7 @@ impl MembershipView {
         self.known_nodes.wants_list(now)
     }
 
-    /// How many others take part.
+    /// The number of others that take part.
     #[must_use]
     pub fn others(&self) -> usize {
         match &self.members {
@@ -121,13 +122,13 @@ impl MembershipView {
         }
     }
 
-    /// Whether this node may speak is another. To be told after the members as they were then.
+    /// The standing of this node has changed. To be called after [`Self::count`] with the members as they were then.
     pub fn set_standing(&mut self, standing: Standing) {
         self.standing = standing;
         self.resuming = standing.speaks();
     }
 
-    /// What another speaker says of itself directly; then the members are to be counted.
+    /// Another speaker sends its metadata directly; the members are to be counted after this.
     pub fn handle_metadata(&mut self, from: Arc<str>, metadata: NodeMetadata) {
         let newer = |known: &NodeMetadata| metadata.generation >= known.generation;
         if self.told.get(&from).is_none_or(newer) {
@@ -135,7 +136,7 @@ impl MembershipView {
         }
     }
 
-    /// What this speaker says of itself from now.
+    /// Replaces this speaker's metadata.
     pub fn set_metadata(&mut self, metadata: NodeMetadata) {
         self.metadata = metadata;
         let own = self.own();
@@ -144,12 +145,12 @@ impl MembershipView {
         }
     }
 
-    /// This node in its own books: what it would announce is decided also while it is not to speak.
+    /// This node as a member in its own view: its announcements are decided also while it may not answer.
     fn own(&self) -> Member {
         Member::Ferrolb(NodeMetadata { silent: false, ..self.metadata.clone() })
     }
 
-    /// Counts the members of the ring anew; whether they are others, or say something else of themselves.
+    /// Counts the members of the ring anew. Returns true if the members or their metadata have changed.
     pub fn count<'a>(
         &mut self,
         now: Instant,
@@ -183,7 +184,7 @@ impl MembershipView {
         changed
     }
 
-    /// Those who died lately and are to be joined again now.
+    /// The addresses of members that died lately and are to be joined again now.
     pub fn rejoin(&mut self, now: Instant) -> Vec<SocketAddr> {
         if self.next_join.is_none_or(|at| now < at) {
             return Vec::new();
@@ -193,7 +194,7 @@ impl MembershipView {
         self.lost.keys().copied().collect()
     }
 
-    /// When [`Self::rejoin`] or [`KnownNodes::look`] has something to say.
+    /// The time at which [`Self::rejoin`] or [`KnownNodes::look`] has something to return.
     #[must_use]
     pub fn deadline(&self, now: Instant) -> Option<Instant> {
         self.known_nodes.deadline(now).into_iter().chain(self.next_join).min()
@@ -208,7 +209,7 @@ impl MembershipView {
             }
         }
         if counted.values().any(|member| matches!(member, Member::MetalLb)) {
-            // MetalLB's speakers know nothing of it; beside them every election is theirs.
+            // MetalLB's speakers know nothing of silence; beside them every election is theirs.
             for member in counted.values_mut() {
                 if let Member::Ferrolb(metadata) = member {
                     metadata.silent = false;

@@ -14,7 +14,7 @@ fn beginning() -> Instant {
     Instant::now()
 }
 
-/// Passes on what one says to the other.
+/// Passes on the messages of one speaker to the other.
 fn hear(now: Instant, hearer: &mut OwnershipTable, from: &str, told: &[PeerMessage]) {
     for told in told {
         match told {
@@ -68,7 +68,7 @@ fn what_another_holds_is_known_by_list_and_steps() {
     assert_eq!((b.unknown(), held(&b, ip(7)).len()), (None, 0));
     assert_eq!(b.take_changes(), ([ip(7), ip(8)].into(), true));
 
-    // A step is lost: the next does not follow.
+    // A change is lost: the next does not follow.
     change(&mut a, &[7], &[]);
     let steps = change(&mut a, &[], &[9]);
     hear(now, &mut b, "a", &steps);
@@ -162,7 +162,7 @@ fn nothing_is_told_of_what_stays() {
     assert!(a.term(ip(1)) == Some(1) && a.count() == 2);
 }
 
-/// Two hold one address and do not hear one another; a third hears both.
+/// Two speakers own one address and do not hear one another; a third hears both.
 #[test]
 fn a_third_tells_those_that_do_not_hear_one_another() {
     let now = beginning();
@@ -185,7 +185,7 @@ fn a_third_tells_those_that_do_not_hear_one_another() {
     assert!(third.disputes(now + CONFLICT_TIME).is_empty());
     hear(now, &mut a, "third", &[rival]);
     assert_eq!(held(&a, ip(1)), [(3, "b")]);
-    // What the other says itself is newer.
+    // The other's own message is newer.
     change(&mut b, &[], &[1]);
     hear(now, &mut a, "b", &b.list());
     assert!(held(&a, ip(1)).is_empty());
@@ -203,7 +203,7 @@ fn what_a_third_tells_too_late_is_void_once_the_other_is_heard() {
         change(&mut b, &[1], &[]);
         change(&mut b, &[], &[1]);
         hear(now, &mut a, "b", &b.list());
-        // It was true when it was sent.
+        // The report was true when it was sent.
         hear(
             now,
             &mut a,
@@ -216,7 +216,7 @@ fn what_a_third_tells_too_late_is_void_once_the_other_is_heard() {
         if by_mark {
             a.handle_mark(now, &name("b"), b.mark());
         } else {
-            // No heartbeat comes from there.
+            // No heartbeat comes from the other.
             assert!(a.questions(now).is_empty());
             assert_eq!(a.deadline(now), Some(now + SYNC_REQUEST_INTERVAL));
             assert_eq!(a.questions(now + SYNC_REQUEST_INTERVAL), [name("b")]);
@@ -267,7 +267,7 @@ fn of_one_that_says_too_much_it_is_unknown_what_it_holds() {
         let kept = if known { ADDRESS_LIMIT } else { 0 };
         assert_eq!((b.counts().next(), b.terms.len()), (Some((&name("a"), kept)), kept));
         if known {
-            // One step more.
+            // One change more.
             let step = OwnedDelta {
                 generation: 8,
                 gained: vec![("fd00::1".parse().unwrap(), 1)],
@@ -302,13 +302,13 @@ fn terms_of_addresses_that_nobody_has_are_forgotten() {
     let list = a.list();
     hear(now, &mut b, "a", &steps);
     hear(now, &mut b, "a", &list);
-    // What is held or given keeps its term.
+    // An address that is owned, or given to a Service, keeps its term.
     change(&mut b, &[], &[1]);
     change(&mut b, &[1], &[]);
     assert_eq!((b.term(ip(1)), held(&b, ip(2))), (Some(2), vec![(1, "a")]));
 }
 
-/// Who has room depends on what this speaker holds itself: it names the one who takes what nobody holds anew, at once and once.
+/// The room of the others depends on what this speaker owns itself: the next owner of an address without one is named anew, at once and once.
 #[test]
 fn what_nobody_holds_is_decided_again_when_this_speaker_holds_less() {
     let now = beginning();
@@ -325,7 +325,7 @@ fn what_nobody_holds_is_decided_again_when_this_speaker_holds_less() {
     assert_eq!(a.deadline(now), None, "it had gone already");
 }
 
-/// What a speaker gives away goes by what it knows of the others; they may know better, and none takes it.
+/// A speaker gives an address away by what it knows of the others; they may know better, and none takes it.
 #[test]
 fn what_nobody_takes_is_kept_by_whoever_gave_it_away() {
     let now = beginning();

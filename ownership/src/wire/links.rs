@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a speaker says of its node's links, so that every other one finds for any address by itself whether that node has a link for
-//! it: which links that are, by what Service and advertisements allow, each has read from the API.
+//! A speaker's account of its node's links, by which every other speaker finds out for any address whether that node has a link for it. The
+//! links that count depend on Service and advertisements, which each speaker reads from the API.
 //!
 //! ```text
 //!   flags of the node (1: 1 a link carries and has ARP, 2 one carries and has NDP, 4 the node has an InternalIP)
@@ -19,31 +19,31 @@ use l2::{LinkReport, NoResponder};
 const ARP: u8 = 1;
 const NDP: u8 = 2;
 const INTERNAL: u8 = 4;
-/// The length of a network of IPv6 has this added.
+/// Added to the length of an IPv6 network.
 const IPV6: u8 = 33;
 
-/// What a speaker says of its node's links.
+/// A speaker's account of its node's links.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum NodeLinks {
-    /// It is of a build that does not say it.
+    /// The speaker is of a build that does not publish links.
     Unknown,
-    /// It has not said it yet, or it is more than fits.
+    /// The speaker has not published its links yet, or they do not fit.
     #[default]
     Unsaid,
-    /// This.
+    /// These links.
     Said(Links),
 }
 
-/// The links of a node that count for some address, and whether it has any at all.
+/// The links of a node that count for some address, and the families for which the node has any working link.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Links {
     any: Works,
-    /// Whether the node has an InternalIP: then addresses of an `ExternalIPPool` are announced where that is.
+    /// True if the node has an InternalIP: then addresses of an `ExternalIPPool` are announced on the links that have it.
     internal: bool,
     links: Vec<Link>,
 }
 
-/// Whether a link carries and is spoken on, by the protocol of each family.
+/// The families for which a link has carrier and is answered on: ARP for IPv4, NDP for IPv6.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Works {
     arp: bool,
@@ -54,26 +54,26 @@ struct Works {
 struct Link {
     name: Box<str>,
     works: Works,
-    /// Whether it has an InternalIP of the node.
+    /// True if the link has an InternalIP of the node.
     internal: bool,
-    /// Its subnets that hold addresses of some pool.
+    /// The link's subnets that contain addresses of some pool.
     networks: Vec<IpNet>,
 }
 
-/// On which links of a node an address may be announced.
+/// The links of a node on which an address may be announced.
 #[derive(Clone, Copy)]
 pub enum Allowed<'a> {
-    /// On all.
+    /// All links.
     Any,
-    /// On those whose names fit.
+    /// The links whose names fit.
     Named(&'a dyn Fn(&str) -> bool),
-    /// On those with an InternalIP of the node; where it has none, on all.
+    /// The links with an InternalIP of the node; where the node has no such address, all links.
     Internal,
 }
 
 impl NodeLinks {
-    /// What is to be said of this node: of each link that has a subnet with addresses of a pool, that an advertisement names, or that has
-    /// an InternalIP if there is an `ExternalIPPool`.
+    /// The account of this node: each link that has a subnet with addresses of a pool, that an advertisement names, or that has an InternalIP
+    /// while there is an `ExternalIPPool`.
     #[must_use]
     pub fn of(config: &Config, links: &[LinkReport], node: Option<&Node>) -> Self {
         let transport = transport(node, links);
@@ -97,12 +97,12 @@ impl NodeLinks {
         Self::Said(Links { any, internal: transport.is_some(), links })
     }
 
-    /// Nothing, if it does not fit into so many octets.
+    /// Unsaid if the account does not fit into this number of octets.
     pub(super) fn within(self, octets: usize) -> Self {
         if self.encode().len() > octets { Self::Unsaid } else { self }
     }
 
-    /// Nothing at all unless it is said.
+    /// The octets of the account; none unless it is said.
     pub(super) fn encode(&self) -> Vec<u8> {
         match self {
             Self::Unknown | Self::Unsaid => Vec::new(),
@@ -116,8 +116,8 @@ impl NodeLinks {
 }
 
 impl Links {
-    /// Whether the node has a link for the address: one that works, among those that are allowed; if any of those has a subnet with the
-    /// address, one of these.
+    /// True if the node has a link for the address: one that works, among those that are allowed. If any of the allowed links has a subnet
+    /// with the address, one of these has to work.
     #[must_use]
     pub fn reach(&self, address: IpAddr, allowed: Allowed<'_>) -> bool {
         let allows = |link: &&Link| match allowed {
@@ -184,7 +184,7 @@ impl Links {
     }
 }
 
-/// The next network.
+/// Reads the next network.
 fn network(rest: &mut &[u8]) -> Option<IpNet> {
     let (code, more) = rest.split_first()?;
     let length = code.checked_sub(IPV6);
@@ -223,8 +223,8 @@ impl Works {
     }
 }
 
-/// The subnets of a link that hold addresses of some pool. One that is switched off has them too, and so has one that is not ready for
-/// NDP; one on which nothing is ever spoken has none.
+/// The subnets of a link that contain addresses of some pool. A link that is down has them too, and so has one that is not ready for NDP; a
+/// link that is never answered on has none.
 fn networks(config: &Config, link: &LinkReport) -> Vec<IpNet> {
     let for_a_while = |spoken_on: bool, reason: Option<&NoResponder>| {
         spoken_on || matches!(reason, Some(NoResponder::Down | NoResponder::NoLinkLocal))
@@ -250,7 +250,7 @@ fn networks(config: &Config, link: &LinkReport) -> Vec<IpNet> {
     networks
 }
 
-/// The names of the links that hold an InternalIP of the node; none where the node has no such address.
+/// The names of the links that have an InternalIP of the node; none where the node has no such address.
 #[must_use]
 pub fn transport(node: Option<&Node>, links: &[LinkReport]) -> Option<BTreeSet<Box<str>>> {
     let own = &node?.internal_addresses;

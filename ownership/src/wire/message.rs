@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Messages from one speaker to another, as notices of the heartbeat: its metadata, before the memberlist has it; the addresses that
-//! it answers for from now; and, where owners stay or are spread, all addresses that it owns.
+//! Messages from one speaker to another, as notices of the heartbeat: its metadata, before the memberlist has it; the addresses that it
+//! answers for from now; and, where owners stay or are spread, all addresses that it owns.
 //!
 //! ```text
 //!   kind (1): 1 metadata
@@ -23,63 +23,63 @@ const OWNED_SNAPSHOT: u8 = 4;
 const OWNED_DELTA: u8 = 5;
 const CONFLICT_REPORT: u8 = 6;
 const LOST: u8 = 128;
-/// What one notice may hold.
+/// The greatest length of one notice, in octets.
 const OCTET_LIMIT: usize = 1_000;
 
-/// Counts the owners that an address has had: of two that hold it the one in the higher term is the newer.
+/// The count of the owners that an address has had: of two owners the one with the higher term is the newer.
 pub type Term = u32;
 
 /// One message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PeerMessage {
-    /// The sender says this of itself from now.
+    /// The sender's metadata from now on.
     Metadata(NodeMetadata),
-    /// The sender answers for these from now, and has announced them.
+    /// The sender answers for these addresses from now, and has announced them.
     TookOver(Vec<IpAddr>),
-    /// The sender may have missed what was told, and wants to hear it again.
+    /// The sender may have missed messages, and wants to hear them again.
     SyncRequest,
-    /// What the sender holds, all of it or a part.
+    /// The addresses that the sender owns, all of them or a part.
     OwnedSnapshot(OwnedSnapshot),
-    /// What became different in what the sender holds.
+    /// A change of the addresses that the sender owns.
     OwnedDelta(OwnedDelta),
-    /// The receiver and that node, who may not hear one another, both say that they hold this address.
+    /// The receiver and another node, which may not hear one another, both say that they own this address.
     ConflictReport {
         /// The address.
         address: IpAddr,
-        /// In which term the other node holds it.
+        /// The term in which the other node owns the address.
         term: Term,
         /// The other node.
         node: Arc<str>,
     },
 }
 
-/// A part of the list of what a speaker holds.
+/// A part of the list of addresses that a speaker owns.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OwnedSnapshot {
     /// Grows with each change, also over restarts.
     pub generation: u64,
-    /// Which part this is, from 0.
+    /// The number of this part, from 0.
     pub part: u16,
-    /// Of how many.
+    /// The number of parts.
     pub parts: u16,
     /// The addresses, each with its term.
     pub addresses: Vec<(IpAddr, Term)>,
 }
 
-/// The step from the generation before to this one.
+/// The change from the generation before to this one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OwnedDelta {
-    /// The generation after it.
+    /// The generation after the change.
     pub generation: u64,
-    /// These are held from now, each in its term.
+    /// The addresses that are owned from now, each with its term.
     pub gained: Vec<(IpAddr, Term)>,
-    /// These no more.
+    /// The addresses that are owned no more.
     pub lost: Vec<IpAddr>,
 }
 
 impl PeerMessage {
-    /// The notices that say it; addresses that were taken over are split so that each fits. Of the others each says no more than fits: see [`OwnedSnapshot::split`] and
-    /// [`OwnedDelta::split`].
+    /// The notices that carry the message. Addresses that were taken over are split so that each notice fits. Of the other kinds every
+    /// message fits by itself: see [`OwnedSnapshot::split`] and [`OwnedDelta::split`].
     #[must_use]
     pub fn encode(&self) -> Vec<Vec<u8>> {
         match self {
@@ -128,7 +128,7 @@ impl PeerMessage {
         }
     }
 
-    /// Reads a notice; none if it says nothing that is known here.
+    /// Reads a notice; none if its meaning is not known here.
     #[must_use]
     pub fn decode(notice: &[u8]) -> Option<Self> {
         let (kind, rest) = notice.split_first()?;
@@ -186,7 +186,7 @@ impl PeerMessage {
 }
 
 impl OwnedSnapshot {
-    /// The list in parts that each fit into a notice; of nothing too there is one.
+    /// The list in parts that each fit into a notice; an empty list has one part too.
     #[must_use]
     pub fn split(generation: u64, addresses: &[(IpAddr, Term)]) -> Vec<Self> {
         let chunks: Vec<&[(IpAddr, Term)]> = match addresses {
@@ -205,7 +205,7 @@ impl OwnedSnapshot {
 }
 
 impl OwnedDelta {
-    /// Steps that each fit into a notice, with generations that follow `generation`.
+    /// Changes that each fit into a notice, with generations that follow `generation`.
     #[must_use]
     pub fn split(generation: u64, gained: &[(IpAddr, Term)], lost: &[IpAddr]) -> Vec<Self> {
         let gained = gained.iter().map(|(address, term)| (*address, Some(*term)));
@@ -226,10 +226,10 @@ impl OwnedDelta {
     }
 }
 
-/// So many addresses, even of IPv6, and what stands before them fit into a notice.
+/// The number of addresses, even of IPv6, that fit into a notice behind its head.
 const PER_NOTICE: usize = (OCTET_LIMIT - 16) / 21;
 
-/// Addresses with their terms, and whether each is marked as lost.
+/// Reads addresses with their terms, each with true if it is marked as lost.
 fn entries(mut rest: &[u8]) -> Option<Vec<(IpAddr, Term, bool)>> {
     let mut entries = Vec::new();
     while !rest.is_empty() {
@@ -241,7 +241,7 @@ fn entries(mut rest: &[u8]) -> Option<Vec<(IpAddr, Term, bool)>> {
     Some(entries)
 }
 
-/// The next address, and whether it is marked as lost.
+/// Reads the next address, with true if it is marked as lost.
 fn address(rest: &mut &[u8]) -> Option<(IpAddr, bool)> {
     let (length, more) = rest.split_first()?;
     let lost = length & LOST != 0;

@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A speaker's word about itself: the octets that it puts into its metadata in the memberlist.
+//! A speaker's metadata: the octets that the memberlist carries for it.
 //!
 //! ```text
-//!   metadata: "ferrolb", version (1), flags (1: leaving, 2: sticky, 4: spread, 8: silent, 16: drained, 32: behind, 64: links, 128: more), generation (8), digest of the pools' names (4), one bit per pool,
+//!   metadata: "ferrolb", version (1), flags (1: leaving, 2: sticky, 4: spread, 8: silent, 16: drained, 32: behind, 64: links,
+//!             128: more), generation (8), digest of the pools' names (4), one bit per pool,
 //!             with the flag of more: further flags (1: elects each address by itself),
 //!             with the flag of links: those of the node, as wire/links.rs has it, and their number of octets (2)
 //! ```
-//! The bits are for builds that know no more, and for who has more links than fit. Links count as they are only while all of ours say
-//! them, so that a fleet that is upgraded node by node has one election.
-//! Numbers are big-endian. MetalLB's speakers have no metadata. The version is that of all that our speakers say to one another: metadata,
-//! heartbeat and notices. A build that only adds flags, or octets at the end, keeps it; one of another version is to this one what
-//! MetalLB's is: both fall back to what the memberlist alone says.
+//! The bits serve builds that know no more, and nodes that have more links than fit. Links count only while all of our speakers publish them,
+//! so that a fleet that is upgraded node by node has one election.
+//! Numbers are big-endian. MetalLB's speakers have no metadata. The version covers everything that our speakers exchange: metadata, heartbeat
+//! and notices. A build that only adds flags, or octets at the end, keeps the version. Builds of different versions treat each other as
+//! MetalLB's: both fall back to what the memberlist alone says.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,9 +23,10 @@ use super::links::NodeLinks;
 use crate::fnv::fnv1a;
 
 const MAGIC: &[u8] = b"ferrolb";
-/// As the heartbeat's (`members::heartbeat::wire::VERSION`), which it stands for.
+/// The version of the heartbeat (`members::heartbeat::wire::VERSION`), for which the metadata's version stands.
 const VERSION: u8 = members::heartbeat::wire::VERSION;
-/// With what stands before it, and the number behind the links, the bitmap stays below the 512 bytes that metadata may have.
+/// The greatest length of the bitmap, in octets: with everything before it, and the number behind the links, it stays below the 512 octets
+/// that metadata may have.
 const BITMAP_LIMIT: usize = 480;
 const LEAVING: u8 = 1;
 const STICKY: u8 = 2;
@@ -34,46 +36,48 @@ const DRAINED: u8 = 16;
 const BEHIND: u8 = 32;
 const LINKS: u8 = 64;
 const MORE: u8 = 128;
-/// In the further flags.
+/// A flag among the further flags.
 const ADDRESSES: u8 = 1;
 
-/// What a speaker says of itself.
+/// The metadata that a speaker publishes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NodeMetadata {
-    /// Grows with every change, also over restarts: microseconds since 1970. Of two that arrive the greater is the newer.
+    /// A number that grows with every change, also over restarts: microseconds since 1970. Of two that arrive the greater is the newer.
     pub generation: u64,
-    /// It is about to end: its addresses are to move while it still answers.
+    /// The speaker is about to end: its addresses are to move while it still answers.
     pub leaving: bool,
-    /// It answers for nothing at the moment: it has just started, stood still, or is with the few. Others are to have its addresses.
+    /// The speaker answers for nothing at the moment: it has just started, stood still, or is with the minority. Others are to take its
+    /// addresses.
     pub silent: bool,
-    /// Its node is being emptied, as it has read it. The others go by that, whatever they have read themselves: of what is on its way
-    /// one knows it first, and while the API is away some never hear it.
+    /// The speaker's node is being drained, as the speaker has read from the API. The others go by this flag, whatever they have read
+    /// themselves: one speaker learns of a drain first, and while the API is away some never do.
     pub drained: bool,
-    /// For a second it has not known of all others what they hold: addresses without an owner are for others, if owners stay or are
-    /// spread.
+    /// The speaker is out of sync: for a second it has not known the addresses of all others. Addresses without an owner are for others, if
+    /// owners stay or are spread.
     pub behind: bool,
-    /// It was started with `--sticky`.
+    /// The speaker was started with `--sticky`.
     pub sticky: bool,
-    /// It was started with `--spread`.
+    /// The speaker was started with `--spread`.
     pub spread: bool,
-    /// It is of a build that elects each Service by itself, whatever addresses Services share. While one of those takes part, all do so.
+    /// The speaker is of a build that elects each Service by itself, also where Services share addresses. While one of these builds takes
+    /// part, all speakers do so.
     pub elects_services: bool,
-    /// For which pools it has a link that carries.
+    /// The pools for which the speaker has a link with carrier.
     pub links: PoolLinks,
-    /// Which links it has.
+    /// The links that the speaker has.
     pub node_links: NodeLinks,
 }
 
 /// For each pool, in the order of their names, whether the node has a link for it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PoolLinks {
-    /// Of the names: whoever knows other pools can't read the bits.
+    /// The digest of the pools' names: a speaker that knows other pools cannot read the bits.
     digest: u32,
     bits: Vec<u8>,
 }
 
 impl NodeMetadata {
-    /// The metadata.
+    /// The octets of the metadata.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut out = MAGIC.to_vec();
@@ -97,7 +101,7 @@ impl NodeMetadata {
         }
         if self.node_links != NodeLinks::Unknown {
             let links = self.node_links.encode();
-            // More would not be said: see [`Self::set_links`].
+            // Longer links would not be published: see [`Self::set_links`].
             let octets = u16::try_from(links.len()).unwrap_or_default();
             out.extend(links.into_iter().take(octets.into()));
             out.extend(octets.to_be_bytes());
@@ -105,15 +109,15 @@ impl NodeMetadata {
         out
     }
 
-    /// Says this of the links. Of the node's it says nothing if there is no room.
+    /// Publishes these links. The node's links stay unsaid if there is no room.
     pub fn set_links(&mut self, pools: PoolLinks, node: NodeLinks) {
         (self.links, self.node_links) = (pools, NodeLinks::Unsaid);
         let room = members::META.saturating_sub(self.encode().len());
         self.node_links = node.within(room);
     }
 
-    /// Reads metadata; none if it isn't ours, or of another version. What a later build adds in front of the links is passed over; its
-    /// bits are read.
+    /// Reads metadata; none if it is not ours, or of another version. Octets that a later build adds in front of the links are skipped;
+    /// the bits before them are read.
     #[must_use]
     pub fn decode(metadata: &[u8]) -> Option<Self> {
         let rest = metadata.strip_prefix(MAGIC)?;
@@ -144,7 +148,7 @@ impl NodeMetadata {
     }
 }
 
-/// The bits, and the links that stand at the end.
+/// Splits the octets into the bits and the links that stand at the end.
 fn split_links(octets: &[u8]) -> Option<(&[u8], NodeLinks)> {
     let (octets, length) = octets.split_last_chunk::<2>()?;
     let length = usize::from(u16::from_be_bytes(*length));
@@ -160,14 +164,14 @@ pub struct PoolOrder {
 }
 
 impl PoolOrder {
-    /// Of the valid pools and those that were valid.
+    /// The order of all pools, valid or not.
     #[must_use]
     pub fn of(config: &Config) -> Self {
         let mut names: Vec<Arc<str>> =
             config.pools.keys().chain(config.invalid_pools.keys()).cloned().collect();
         names.sort();
         names.dedup();
-        // With an end mark for each name.
+        // Each name ends with a zero octet.
         let digest = fnv1a(names.iter().flat_map(|name| name.bytes().chain([0])));
         let places = names.into_iter().enumerate().map(|(place, name)| (name, place)).collect();
         Self { digest, places }
@@ -175,8 +179,8 @@ impl PoolOrder {
 }
 
 impl PoolLinks {
-    /// Which pools this node has a link for, by its links and the advertisements that select it: one that carries, that the advertisements
-    /// allow, and, if any allowed one has a subnet that holds addresses of the pool, one of those.
+    /// The pools that this node has a link for, by its links and the advertisements that select it: a link with carrier that an advertisement
+    /// allows. If any allowed link has a subnet with addresses of the pool, one of these links is needed.
     #[must_use]
     pub fn of<'a>(
         pools: &PoolOrder,
@@ -210,7 +214,7 @@ fn has_link(
     links: &[LinkReport],
     selects_node: impl Fn(&crds::config::L2Advertisement) -> bool,
 ) -> bool {
-    // What is known of an invalid pool does not suffice to take anything away.
+    // An invalid pool is not known well enough to take anything away.
     let Some(pool) = config.pools.get(name) else { return true };
     let advertisements = || {
         let all = config.l2_advertisements.values();

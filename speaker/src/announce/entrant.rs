@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A Service that some node could announce, and which nodes may: it enters the election of its addresses.
+//! A Service that some node could announce, with the nodes that may: an entrant in the election for its addresses.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -21,13 +21,13 @@ use ownership::election::{Candidate, Strategy};
 pub(super) struct Entrant<'a> {
     pub(super) key: ObjectKey,
     pub(super) service: &'a Service,
-    /// How candidates are compared.
+    /// The comparison of the candidates.
     pub(super) strategy: Strategy,
-    /// The addresses that no node has yet for Services that share them, in the Service's order.
+    /// The addresses that no node owns yet for Services that share them, in the Service's order.
     pub(super) free: Vec<IpAddr>,
-    /// Who may announce it, by name.
+    /// The nodes that may announce the Service, by name.
     pub(super) candidates: Vec<Candidate<'a>>,
-    /// Why this node is no candidate.
+    /// The reason why this node is no candidate; none if it is one.
     pub(super) barred: Option<Withhold>,
     eligibility: Eligibility<'a>,
     furthest: Furthest,
@@ -35,7 +35,7 @@ pub(super) struct Entrant<'a> {
 
 impl<'a> Entrant<'a> {
     /// # Errors
-    /// Why no node announces it, whatever the nodes are.
+    /// The reason why no node announces the Service, independent of the nodes.
     pub(super) fn of(
         key: &ObjectKey,
         service: &'a Service,
@@ -74,17 +74,17 @@ impl<'a> Entrant<'a> {
         Ok(entrant)
     }
 
-    /// All its addresses.
+    /// All addresses of the Service.
     pub(super) fn addresses(&self) -> &[IpAddr] {
         &self.eligibility.addresses
     }
 
-    /// Whether a node may announce it.
+    /// True if the node may announce the Service.
     pub(super) fn is_for(&self, node: &str) -> bool {
         self.candidates.binary_search_by(|candidate| candidate.node.cmp(node)).is_ok()
     }
 
-    /// A node whose links for the first address are down is passed over while another has one; then one that has none for another
+    /// Passes over nodes without a working link for the first address while another node has one; then nodes that lack one for another
     /// address of the Service.
     fn prefer_those_with_links(&mut self, around: Around<'a>) {
         let Circumstances { members, pools, .. } = *around.circumstances;
@@ -96,13 +96,13 @@ impl<'a> Entrant<'a> {
         };
         let own = &*around.options.node;
         if !members.say_links() {
-            // Among them are builds that tell only of pools, and decide by that.
+            // Some members are of builds that tell only of pools, and decide by that.
             if for_pool {
                 self.prefer(own, |node| members.has_link(node, pools, &pool));
             }
             return;
         }
-        // What is known of an invalid pool does not suffice to take anything away.
+        // An invalid pool is not known well enough to take anything away.
         if !valid.contains_key(&pool) {
             return;
         }
@@ -125,7 +125,7 @@ impl<'a> Entrant<'a> {
         }
     }
 
-    /// Where a node with these labels announces the Service's addresses.
+    /// Calls `act` with the links on which a node with these labels announces the Service's addresses.
     fn with_allowed<R>(&self, labels: Option<&Labels>, act: impl FnOnce(Allowed<'_>) -> R) -> R {
         if self.strategy == Strategy::Ring {
             return act(Allowed::Internal);
@@ -137,7 +137,7 @@ impl<'a> Entrant<'a> {
         act(Allowed::Named(&|name| own().any(|ad| ad.interfaces.contains(name))))
     }
 
-    /// Keeps those that have a link, if there are any.
+    /// Keeps the candidates that are preferred, if there are any.
     fn prefer(&mut self, own: &str, preferred: impl Fn(&str) -> bool) {
         if !self.candidates.iter().any(|candidate| preferred(candidate.node)) {
             return;
@@ -148,7 +148,7 @@ impl<'a> Entrant<'a> {
         self.candidates.retain(|candidate| preferred(candidate.node));
     }
 
-    /// Contract 4.3: an advertisement scores only nodes that it selects.
+    /// The score of a node (contract 4.3): an advertisement scores only nodes that it selects.
     fn score(&self, node: &Node) -> u64 {
         self.eligibility
             .layer2_on(&node.labels)
@@ -158,7 +158,7 @@ impl<'a> Entrant<'a> {
             .sum()
     }
 
-    /// Why a node that has its address does not announce it.
+    /// The reason why a node that owns the Service's address does not announce the Service.
     pub(super) fn why_not(&self, name: &str, around: Around<'_>) -> Withhold {
         let Around { snapshot, circumstances, options } = around;
         let Some(node) = snapshot.nodes().get(name) else { return Withhold::NodeUnknown };
@@ -167,10 +167,10 @@ impl<'a> Entrant<'a> {
         barrier.map_or_else(no_link, |barrier| barrier.reason)
     }
 
-    /// Why no node announces it: to this node, and at large.
+    /// The reason why no node announces the Service: for this node, and at large.
     pub(super) fn nobody(&self) -> (Withhold, Withhold) {
         let local = match &self.barred {
-            // A node that no advertisement selects says so even where nobody announces.
+            // A node that no advertisement selects gives this reason even where nobody announces the Service; so does one that leaves.
             Some(
                 reason @ (Withhold::NoMatchingAdvertisement
                 | Withhold::NotInNodeSelector(_)
@@ -181,10 +181,10 @@ impl<'a> Entrant<'a> {
         (local, self.eligibility.nobody_at_large(&self.furthest))
     }
 
-    /// What this node announces of the free addresses, and where.
+    /// The announcement of the free addresses from this node, with their links.
     ///
     /// # Errors
-    /// When it lacks every interface for it.
+    /// This node lacks every interface for the Service.
     pub(super) fn announcement(&self, around: Around<'_>) -> Result<Announcement, Withhold> {
         let circumstances = around.circumstances;
         let scope = match self.strategy {
@@ -194,7 +194,7 @@ impl<'a> Entrant<'a> {
         Ok(Announcement { addresses: self.free.clone(), scope })
     }
 
-    /// Contract 4.4: the interfaces of the own node's advertisements; any without a list means all.
+    /// The interfaces of this node's advertisements (contract 4.4); an advertisement without a list means all.
     fn named_scope(&self, around: Around<'_>) -> Result<Scope, Withhold> {
         let node = around.snapshot.nodes().get(&around.options.node);
         let own = || node.into_iter().flat_map(|node| self.eligibility.layer2_on(&node.labels));
@@ -211,8 +211,8 @@ impl<'a> Entrant<'a> {
     }
 }
 
-/// Antrea's world: on the links with the node's own addresses (contract C.7). Where the node has none, as on a host without
-/// Kubernetes, on all.
+/// The scope in Antrea's world: the links with the node's own addresses (contract C.7). Where the node has none, as on a host without
+/// Kubernetes, all links.
 fn internal_scope(circumstances: &Circumstances<'_>) -> Result<Scope, Withhold> {
     match circumstances.transport {
         None => Ok(Scope::AllInterfaces),

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The election of an address: an address has one owner, so that Services which share one are elected together.
+//! The election for an address. An address has one owner, so Services that share an address are elected together.
 //!
 //! ```text
-//! Service ─> Services whose addresses hang together ─> the nodes that may announce most of them ─> one node
-//!                ^                                                                                   │
-//!                └──────────── those that it does not announce and that have a free address left <───┘
+//! Service ─> Services linked by shared addresses ─> the nodes that may announce most of them ─> one node
+//!                ^                                                                                │
+//!                └──────── the ones that it does not announce and that have a free address left <─┘
 //! ```
-//! A Service alone is the common case, and its election is MetalLB's or Antrea's. Beside a speaker of MetalLB, or an older one of ours, each Service is alone.
+//! A Service that shares no address is the common case, and its election is MetalLB's or Antrea's. Beside a speaker of MetalLB, or an older
+//! one of ours, each Service is elected by itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -23,7 +24,7 @@ use crate::sharing::Sharing;
 use ownership::election::{Candidate, Strategy, winner};
 use ownership::{Choice, is_drained};
 
-/// What a decision looks at.
+/// The inputs of a decision.
 #[derive(Clone, Copy)]
 pub(crate) struct Around<'a> {
     pub(crate) snapshot: &'a Snapshot,
@@ -31,16 +32,16 @@ pub(crate) struct Around<'a> {
     pub(crate) options: &'a Options,
 }
 
-/// What was decided at once.
+/// The result for Services that are decided together.
 #[derive(Default)]
 pub(crate) struct Decided {
-    /// Of each Service that takes part.
+    /// The verdict on each Service that takes part.
     pub(crate) verdicts: Vec<(ObjectKey, Verdict)>,
-    /// Who has the addresses that were elected for.
+    /// The owners of the addresses that were elected for.
     pub(crate) owners: Vec<(IpAddr, Option<Arc<str>>)>,
 }
 
-/// Decides for a Service and all whose addresses hang together with its own.
+/// Decides for a Service and all Services linked to it by shared addresses.
 pub(crate) fn decide(
     key: &ObjectKey,
     service: &Service,
@@ -51,7 +52,7 @@ pub(crate) fn decide(
         Ok(first) => first,
         Err(reason) => {
             let address = service.ingress_addresses().next();
-            // Of an address that others share, the others say who has it.
+            // The owner of a shared address is decided with the other Services that have it.
             let alone = address.filter(|address| sharing.users(*address).len() < 2);
             return Decided {
                 verdicts: vec![(key.clone(), reason.into())],
@@ -71,7 +72,7 @@ pub(crate) fn decide(
     election.decided
 }
 
-/// The entrants whose addresses hang together with those of `first`: the oldest first, then by name.
+/// The entrants linked to `first` by shared addresses: the oldest first, then by name.
 fn gather<'a>(first: Entrant<'a>, sharing: &Sharing, around: Around<'a>) -> Vec<Entrant<'a>> {
     let is_shared = |address: &IpAddr| sharing.users(*address).len() > 1;
     if !first.addresses().iter().any(is_shared) {
@@ -90,7 +91,7 @@ fn gather<'a>(first: Entrant<'a>, sharing: &Sharing, around: Around<'a>) -> Vec<
             if !keys.insert(key.clone()) {
                 continue;
             }
-            // One that no node could announce does not take part, and joins nobody.
+            // A Service that no node could announce does not take part, and links no others.
             if let Ok(entrant) = Entrant::of(key, service, around) {
                 next.extend(entrant.addresses());
                 entrants.push(entrant);
@@ -102,7 +103,7 @@ fn gather<'a>(first: Entrant<'a>, sharing: &Sharing, around: Around<'a>) -> Vec<
     entrants
 }
 
-/// Those of a party that hang together by their free addresses, each with its order kept.
+/// Splits a party into parts linked by their free addresses; the order within each part stays.
 fn split(party: Vec<Entrant<'_>>) -> Vec<Vec<Entrant<'_>>> {
     let mut of_address: BTreeMap<IpAddr, Vec<usize>> = BTreeMap::new();
     for (place, entrant) in party.iter().enumerate() {
@@ -135,24 +136,24 @@ fn split(party: Vec<Entrant<'_>>) -> Vec<Vec<Entrant<'_>>> {
 /// The election of a group.
 struct Election<'a> {
     around: Around<'a>,
-    /// Who has which address for Services that share it.
+    /// The owner of each address, for the Services that share it.
     owners: BTreeMap<IpAddr, Arc<str>>,
     decided: Decided,
 }
 
-/// The nodes among which a party's address is elected.
+/// The nodes among which the owner of a party's address is elected.
 struct Poll<'a> {
     candidates: Vec<Candidate<'a>>,
-    /// This node would be one, were it not drained.
+    /// True if this node would be a candidate, were it not drained.
     is_drained: bool,
-    /// The place in the party of the Service whose wish for a node counts, and the node.
+    /// The place in the party of the Service whose preference counts, and the node that it asks for.
     wish: Option<(usize, &'a str)>,
-    /// The candidates before that wish was heard.
+    /// The candidates before the preference was applied.
     before: Vec<Candidate<'a>>,
 }
 
 impl<'a> Election<'a> {
-    /// Elects one node for a party, and returns those that it does not announce and that have addresses left.
+    /// Elects one node for a party. Returns the parts of the party that the node does not announce and that have free addresses left.
     fn hold(&mut self, party: Vec<Entrant<'a>>) -> Vec<Vec<Entrant<'a>>> {
         let Some(lead) = party.first() else { return Vec::new() };
         let Some(address) = lead.free.first().copied() else { return Vec::new() };
@@ -184,7 +185,7 @@ impl<'a> Election<'a> {
         };
         self.decided.owners.push((address, Some(Arc::clone(&node))));
         let remarks = overruled(&party, &poll, self.around);
-        // One that keeps an address although nothing here says that it may knows more: it alone decides that it goes.
+        // An owner that keeps the address without being eligible here knows more: it alone decides that the address moves.
         let knows = party.iter().any(|entrant| entrant.is_for(&node));
         let mut others = Vec::new();
         for (entrant, remark) in party.into_iter().zip(remarks) {
@@ -201,7 +202,7 @@ impl<'a> Election<'a> {
         self.go_on(others)
     }
 
-    /// Those that the elected node does not announce: for the addresses that are left to them they elect again.
+    /// Sorts the Services that the elected node does not announce: for the addresses that are left to them they elect again.
     fn go_on(&mut self, others: Vec<Entrant<'a>>) -> Vec<Vec<Entrant<'a>>> {
         let mut left = Vec::new();
         for mut entrant in others {
@@ -219,7 +220,7 @@ impl<'a> Election<'a> {
         split(left)
     }
 
-    /// Who may announce most of a party: of those the ones that stay, of those the one that is asked for.
+    /// The nodes that may announce most of a party; of these the ones that are not drained; of these the one that is asked for.
     fn poll(&self, party: &[Entrant<'a>]) -> Poll<'a> {
         let Around { snapshot, circumstances, options } = self.around;
         let mut candidates = most(party);
@@ -287,7 +288,7 @@ impl<'a> Election<'a> {
         }
     }
 
-    /// The verdict on a Service whose addresses others have.
+    /// The verdict on a Service whose addresses are owned for other Services.
     fn elsewhere(&self, entrant: &Entrant<'_>) -> Verdict {
         let owner = entrant.addresses().first().and_then(|first| self.owners.get(first));
         let Some(owner) = owner else { return nobody(entrant) };
@@ -303,12 +304,12 @@ impl<'a> Election<'a> {
     }
 }
 
-/// The candidates of most of a party.
+/// The candidates of most Services of a party.
 fn most<'a>(party: &[Entrant<'a>]) -> Vec<Candidate<'a>> {
     if let [only] = party {
         return only.candidates.clone();
     }
-    // How many Services, and how much they prefer the node together.
+    // For each node the number of Services, and the sum of their scores for it.
     let mut nodes: BTreeMap<&'a str, (usize, u64)> = BTreeMap::new();
     for candidate in party.iter().flat_map(|entrant| &entrant.candidates) {
         let (services, score) = nodes.entry(candidate.node).or_default();
@@ -320,7 +321,7 @@ fn most<'a>(party: &[Entrant<'a>]) -> Vec<Candidate<'a>> {
     best.map(|(node, (_, score))| Candidate { node, score }).collect()
 }
 
-/// Which Services of a party ask for another node than the one that an older one gets.
+/// The remarks about the Services of a party that ask for another node than an older one gets.
 fn overruled(party: &[Entrant<'_>], poll: &Poll<'_>, around: Around<'_>) -> Vec<Option<Remark>> {
     let elder = poll.wish.and_then(|(place, node)| Some((party.get(place)?, node)));
     let remark = |entrant: &Entrant<'_>| {

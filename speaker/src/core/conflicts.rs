@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Claims of other stations to addresses of ours: a claim waits a moment, since the next owner's frame may be here before its word that
-//! the address moves. The [`ConflictBook`] and the number that waits bound what a stranger on the link can cause.
+//! Claims of other stations to addresses of ours. A claim waits a moment, since the next owner's frame may be here before its message that
+//! the address moves. The [`ConflictBook`] and the limit on waiting claims bound the load that a stranger on the link can cause.
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -11,21 +11,21 @@ use l2::MacAddress;
 
 use crate::conflict_book::ConflictBook;
 
-/// How long another station's claim to an address may be ahead of the news that explain it.
+/// The longest time by which another station's claim may precede the news that explains it.
 const NEWS_LAG: Duration = Duration::from_millis(300);
-/// So many claims wait; more are counted with the next that is told.
+/// The number of claims that wait, at most; further claims are counted with the next one that is told.
 const WAITING_LIMIT: usize = 16;
 
 /// A claim of another station.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claim {
-    /// The address that both claim.
+    /// The address that both stations claim.
     pub address: IpAddr,
-    /// The link on which the other was heard.
+    /// The link on which the other station was heard.
     pub interface: Arc<str>,
-    /// The other station.
+    /// The other station's hardware address.
     pub hardware_address: MacAddress,
-    /// Claims before it that were not told.
+    /// The number of earlier claims that were not told.
     pub untold: u64,
 }
 
@@ -58,7 +58,7 @@ impl Conflicts {
         }
     }
 
-    /// Those that have waited, and whose address is not moving.
+    /// The claims that have waited long enough, and whose address is not moving.
     pub(super) fn due(&mut self, now: Instant, is_moving: impl Fn(IpAddr) -> bool) -> Vec<Claim> {
         let mut due = Vec::new();
         while let Some((_, claim)) = self.waiting.pop_front_if(|(at, _)| *at <= now) {

@@ -19,28 +19,28 @@ use crate::speaker::Output;
 use ownership::{EngineOrders, Withdrawal};
 use ownership::{PoolOrder, transport};
 
-/// What L2 decisions depend on besides the objects and the members.
+/// The inputs of L2 decisions besides the objects and the members.
 #[derive(Debug, Default)]
 pub(super) struct Layer2 {
     pub(super) links: Arc<Vec<LinkReport>>,
     interfaces: BTreeSet<Box<str>>,
     /// The links with the node's InternalIPs.
     transport: Option<BTreeSet<Box<str>>>,
-    /// When a wish for a node ends, and everything has to be decided again.
+    /// The time at which the next preference for a node ends, and everything has to be decided again.
     preferences_end: Option<Timestamp>,
 }
 
 /// The BGP sessions of this node, as far as routes depend on them.
 #[derive(Clone, Debug, Default)]
 pub struct Sessions {
-    /// The families that each carries.
+    /// The families that each session carries.
     pub families: BTreeMap<Arc<str>, Families>,
-    /// Why nothing is to be advertised at all, if that is so.
+    /// The reason why nothing is to be advertised at all, if there is one.
     pub closed: Option<Withhold>,
 }
 
 impl Layer2 {
-    /// When a wish for a node ends.
+    /// The time at which the next preference for a node ends.
     pub(super) fn deadline(&self, now: ClockReading) -> Option<Instant> {
         self.preferences_end.map(|end| {
             let left = end.duration_since(now.timestamp());
@@ -48,7 +48,7 @@ impl Layer2 {
         })
     }
 
-    /// Marks everything as dirty when the node's interfaces are others than before, or a wish has ended.
+    /// Marks everything as dirty when the node's interfaces have changed, or a preference has ended.
     fn consider(&mut self, now: ClockReading, node: &str, snapshot: &Snapshot, dirty: &mut Dirty) {
         let time = now.timestamp();
         let transport = transport(snapshot.nodes().get(node), &self.links);
@@ -63,7 +63,7 @@ impl Layer2 {
         }
     }
 
-    /// When the next wish for a node ends; looked for only among what has changed.
+    /// Notes when the next preference for a node ends; looks only at Services that have changed.
     fn note_preferences(&mut self, snapshot: &Snapshot, dirty: &Dirty, time: Timestamp) {
         let earliest =
             |ends: &mut dyn Iterator<Item = Timestamp>| ends.filter(|end| *end > time).min();
@@ -76,7 +76,7 @@ impl Layer2 {
     }
 }
 
-/// The output as the handover has it.
+/// The output in the form that the handover takes.
 fn withdrawal(output: &Output) -> Option<Withdrawal<'_>> {
     let Output::Withdrawn { announcement, reason, successor, .. } = output else { return None };
     Some(Withdrawal {
@@ -86,15 +86,15 @@ fn withdrawal(output: &Output) -> Option<Withdrawal<'_>> {
     })
 }
 
-/// Every interface but the excluded ones, also those that are down (contract 4.4).
+/// All interfaces but the excluded ones; interfaces that are down count too (contract 4.4).
 fn usable(links: &[LinkReport]) -> BTreeSet<Box<str>> {
     let excluded = |link: &&LinkReport| matches!(link.arp_reason, Some(NoResponder::Excluded));
     links.iter().filter(|link| !excluded(link)).map(|link| (*link.name).into()).collect()
 }
 
 impl Core {
-    /// Decides again for L2 what is dirty; then this node answers again, if it may. False while the memberlist has not been met: L2
-    /// waits, and gets later what is dirty now. Nothing else waits: `dirty` says afterwards what BGP is to decide in any case.
+    /// Decides again what is dirty for L2; after that this node answers again, if it may. Returns false while the memberlist has not been
+    /// met: L2 waits, and what is dirty now is decided later. Nothing else waits: `dirty` is afterwards what BGP has to decide in any case.
     ///
     /// A speaker that has given everything away decides no more.
     pub fn decide(&mut self, now: ClockReading, snapshot: &Snapshot, dirty: &mut Dirty) -> bool {
@@ -116,7 +116,7 @@ impl Core {
         decides
     }
 
-    /// Returns all that was decided again: a change of the links is nothing to BGP, which `dirty` is for.
+    /// Returns everything that was decided again. A change of the links does not concern BGP, which `dirty` is for.
     fn decide_layer2(
         &mut self,
         now: ClockReading,
@@ -142,7 +142,7 @@ impl Core {
                 placement: placement.as_ref(),
             };
             let outputs = self.speaker.reconcile(snapshot, &layer2_dirty, &circumstances);
-            // Those that share an address with what was dirty.
+            // The Services that share an address with a dirty one.
             layer2_dirty.services.extend(self.speaker.redecided().iter().cloned());
             let withdrawals = outputs.iter().filter_map(withdrawal);
             let changes = self.speaker.take_changes();
@@ -153,7 +153,7 @@ impl Core {
             self.effects.extend(notices);
         }
         if self.membership.decided() {
-            // Others may have had it meanwhile: everything announced here is announced and claimed again.
+            // Others may have announced the addresses meanwhile: everything announced here is announced and claimed again.
             self.effects.push_back(Effect::Engine(EngineCommand::AnnounceAll));
             let desired = self.speaker.desired().into_keys().collect();
             let tell = self.handovers.claim(desired);
@@ -170,7 +170,7 @@ impl Core {
         self.effects.extend(commands.map(Effect::Engine));
     }
 
-    /// Decides again what is dirty for BGP, for these sessions.
+    /// Decides again what is dirty for BGP, with these sessions.
     pub fn decide_routes(&mut self, snapshot: &Snapshot, dirty: &Dirty, sessions: Sessions) {
         self.routes.set_closed(sessions.closed);
         for output in self.routes.reconcile(snapshot, dirty, &sessions.families) {
@@ -181,7 +181,7 @@ impl Core {
         }
     }
 
-    /// The words about the Services that were decided again.
+    /// Considers the words about the Services that were decided again.
     fn consider_words(&mut self, now: ClockReading, snapshot: &Snapshot, dirty: &Dirty) {
         let (members, speaker) = (self.membership.view().members(), &self.speaker);
         let mut consider = |service: &ObjectKey| {
@@ -195,7 +195,7 @@ impl Core {
         dirty.services.iter().for_each(consider);
     }
 
-    /// The words that have lasted are told.
+    /// Tells the words that have lasted.
     pub(super) fn say(&mut self, now: Instant) {
         let retracted =
             self.announced_condition.take_retracted().into_iter().map(|service| (service, None));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! All that comes out of a [`Core`](super::Core).
+//! The outputs of a [`Core`](super::Core).
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
@@ -14,47 +14,47 @@ use super::conflicts::Claim;
 use crate::routes::{RouteChanges, RouteOutput};
 use crate::speaker::Output;
 
-/// Something to be done, in this order.
+/// One thing to be done, in the order given.
 #[derive(Debug)]
 pub enum Effect {
-    /// The memberlist or the failure detector is to do this.
+    /// A command to the memberlist or the failure detector.
     Agent(Command),
-    /// The l2 engine is to do this.
+    /// A command to the l2 engine.
     Engine(EngineCommand),
-    /// The routes to this BGP peer change.
+    /// A change of the routes to a BGP peer.
     Routes {
         /// The BGPPeer.
         peer: Arc<str>,
         /// The routes that change.
         changes: RouteChanges,
     },
-    /// People or the API are to know this.
+    /// A notice for people or the API.
     Notice(Notice),
 }
 
 /// An order to the l2 engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EngineCommand {
-    /// Answer on for these, and announce them no more.
+    /// Answer only: go on answering for these addresses, and announce them no more.
     AnswerOnly(Vec<IpAddr>),
-    /// Answer for these there; without a scope no more.
+    /// Answer for these addresses on these links; without a scope answer no more.
     Change(Vec<(IpAddr, Option<Scope>)>),
     /// Announce everything anew.
     AnnounceAll,
-    /// Say with this number when everything before it is done.
+    /// Report with this number when everything before it is done.
     Tell(u64),
 }
 
-/// Something that people or the API are to know.
+/// A fact that people or the API are to know.
 #[derive(Debug)]
 pub enum Notice {
-    /// A Service is announced by L2, or no more, or lacks an interface.
+    /// A Service is announced by L2, or no longer, or lacks an interface.
     Layer2(Output),
-    /// A Service is advertised by BGP, or no more, or something is wrong with that.
+    /// A Service is advertised by BGP, or no longer, or something is wrong with that.
     Route(RouteOutput),
-    /// Whether this node may answer is another.
+    /// The standing of this node has changed.
     Standing(Standing),
-    /// The memberlist's port seems to be blocked, or open again, or another's key differs.
+    /// The memberlist's port seems to be blocked, or is open again, or another speaker's key differs.
     Trouble(Trouble),
     /// Another station answers for an address of ours.
     Conflict {
@@ -63,7 +63,7 @@ pub enum Notice {
         /// The Services that announce the address from here.
         users: Vec<ObjectKey>,
     },
-    /// The word about a Service that is this speaker's to say; none where it is to be taken back.
+    /// The word about a Service that this speaker has to give; none where the last word is to be taken back.
     Word {
         /// The Service.
         service: ObjectKey,
@@ -72,20 +72,20 @@ pub enum Notice {
     },
 }
 
-/// A change of how the memberlist is reached.
+/// A change in the reachability of the memberlist.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Trouble {
     /// Speakers are listed, and none answers.
     Blocked {
-        /// Where they should be.
+        /// The places where the speakers should be.
         speakers: Vec<SocketAddr>,
-        /// Whether one of them has another key.
+        /// True if one of them uses another key.
         other_key: bool,
     },
-    /// Somebody answers again.
+    /// Speakers answer again.
     Open,
-    /// These members answer over TCP only, now; it may be nobody.
+    /// These members answer over TCP only, now; the set may be empty.
     OverTcpOnly(BTreeSet<Arc<str>>),
-    /// These listed speakers have another key, now; it may be nobody.
+    /// These listed speakers use another key, now; the set may be empty.
     OtherKey(BTreeSet<IpAddr>),
 }

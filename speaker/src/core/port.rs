@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Whether the listed speakers are reached through the memberlist's port.
+//! A monitor of the memberlist's port: whether the listed speakers are reached through it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -11,14 +11,14 @@ use ownership::Listed;
 use ownership::MembershipView;
 use ownership::{PortChange, PortCheck};
 
-/// What is listed, and what comes of it.
+/// The listed speakers, and the conclusions from their silence.
 #[derive(Debug, Default)]
 pub(super) struct PortMonitor {
-    /// Where speakers are by what the API says.
+    /// The places of the speakers by the API's list.
     found: Vec<SocketAddr>,
-    /// The nodes of those that are listed, by the addresses of their pods.
+    /// The nodes of the listed speakers, by the addresses of their pods.
     listed: BTreeMap<IpAddr, Arc<str>>,
-    /// From where comes what no key here opens.
+    /// The addresses that send under a key that this node does not have.
     other_key: Vec<IpAddr>,
     port_check: PortCheck,
 }
@@ -44,7 +44,7 @@ impl PortMonitor {
         self.other_key = other_key.to_vec();
     }
 
-    /// All that has changed, in the order in which it is to be told.
+    /// All changes, in the order in which they are to be told.
     pub(super) fn check(
         &mut self,
         now: Instant,
@@ -53,7 +53,7 @@ impl PortMonitor {
     ) -> impl Iterator<Item = Trouble> + use<> {
         let theirs: BTreeSet<IpAddr> =
             self.found.iter().map(|address| address.ip().to_canonical()).collect();
-        // Anybody can send nonsense in the name of one that is in the memberlist with this node.
+        // A stranger can send nonsense in the name of a node that is in the memberlist with this one.
         let is_met = |address: &IpAddr| {
             self.listed.get(address).is_some_and(|node| view.members().contains(node))
         };

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The memberlist's thread as the deciding task has it.
+//! The memberlist's thread as the deciding task sees it.
 //!
 //! ```text
 //!   Command ──> AgentDriver ──> ┌─ thread "members" ─┐ ──> permit ──> l2
@@ -23,21 +23,21 @@ use crate::options::Options;
 use ownership::Modes;
 use ownership::NodeMetadata;
 
-/// How long a start waits for the ring at least.
+/// The least time that a start waits for the ring.
 const START_WAIT: Duration = Duration::from_secs(2);
-/// How long the message that this speaker leaves is gossiped at most: MetalLB's manifests leave two seconds for everything.
+/// The longest time that the message of this speaker's departure is gossiped: MetalLB's manifests leave two seconds for everything.
 const DEPARTURE_TIME: Duration = Duration::from_millis(500);
 
-/// What the ring is started with.
+/// The options that the ring is started with.
 #[derive(Debug)]
 pub struct MembershipOptions {
-    /// Where to listen, and where the others reach this node.
+    /// The address to listen on, at which the others reach this node.
     pub bind: SocketAddr,
-    /// Where the others reach this node, if that is known and `bind` does not say it.
+    /// The address at which the others reach this node, if that is known and differs from `bind`.
     pub advertise: Option<SocketAddr>,
     /// The ring's keys.
     pub key: Option<Keyring>,
-    /// The ring's times.
+    /// The ring's times and limits.
     pub settings: Settings,
     /// `--fencing`.
     pub fencing: Fencing,
@@ -45,13 +45,13 @@ pub struct MembershipOptions {
     pub fence_two: bool,
     /// `--sticky` and `--spread`.
     pub modes: Modes,
-    /// Whether there is nobody to wait for at the start.
+    /// True if there is nobody to wait for at the start.
     pub alone: bool,
-    /// What the members' thread keeps for the answering thread.
+    /// The permit that the members' thread renews for the answering thread.
     pub permit: Permit,
 }
 
-/// Where [`Event`]s come from.
+/// The source of [`Event`]s.
 pub struct AgentSignals {
     events: Events,
     departed: mpsc::UnboundedReceiver<()>,
@@ -64,16 +64,16 @@ pub struct AgentDriver {
 }
 
 impl AgentDriver {
-    /// Without a memberlist: nothing is carried out.
+    /// A driver without a memberlist, which carries out nothing.
     #[must_use]
     pub fn disabled() -> Self {
         Self { ring: None, departed: mpsc::unbounded_channel().0 }
     }
 
-    /// Opens the sockets and begins. The core is that of this member.
+    /// Opens the sockets and begins. The core returned is that of this member.
     ///
     /// # Errors
-    /// When the port cannot be had, with what the kernel says.
+    /// The port cannot be had, with the kernel's error.
     pub fn start(
         membership: MembershipOptions,
         options: Options,
@@ -91,7 +91,7 @@ impl AgentDriver {
         } = membership;
         let node = Arc::clone(&options.node);
         let started = clock_reading();
-        // It answers for nothing until it has read the cluster's objects.
+        // The speaker answers for nothing until it has read the cluster's objects.
         let Modes { sticky, spread } = modes;
         let metadata = NodeMetadata {
             generation: started.wall,
@@ -129,20 +129,20 @@ impl AgentDriver {
         Ok((Self { ring: Some(ring), departed }, signals, core))
     }
 
-    /// What is known of the members at this moment.
+    /// The members as they are known at this moment.
     #[must_use]
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.ring.as_ref().map(Ring::snapshot).unwrap_or_default()
     }
 
-    /// Seals and opens by these keys from now.
+    /// Seals and opens with these keys from now.
     pub(super) fn set_keys(&self, keys: Keyring) {
         if let Some(ring) = &self.ring {
             ring.set_keys(keys);
         }
     }
 
-    /// Carries out one command; without a memberlist nothing.
+    /// Carries out one command; without a memberlist does nothing.
     pub(super) fn carry_out(&mut self, command: Command) {
         if command == Command::Leave {
             return self.leave();
@@ -153,7 +153,7 @@ impl AgentDriver {
         }
     }
 
-    /// Leaves the ring. All are told directly and at once; what is gossiped besides goes on for a moment.
+    /// Leaves the ring. All members are told directly and at once; the gossip goes on for a moment.
     fn leave(&mut self) {
         let Some(ring) = self.ring.take() else { return };
         let departed = self.departed.clone();
@@ -167,12 +167,12 @@ impl AgentDriver {
 }
 
 impl AgentSignals {
-    /// The next one; never, without a memberlist.
+    /// The next event; never, without a memberlist.
     pub async fn next(signals: &mut Option<Self>) -> Event {
         while let Some(Self { events, departed }) = signals {
             tokio::select! {
                 biased;
-                // The members as they are say the same as the memberlist's own events, and the driver waits for the departure.
+                // The list of members shows the effect of the memberlist's own events, and the driver waits for the departure.
                 Some(event) = events.recv() => if !event.is_of_memberlist() { return event },
                 Some(()) = departed.recv() => return Event::Departed,
                 // The thread has ended, and its driver with it.

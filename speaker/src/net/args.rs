@@ -81,28 +81,28 @@ pub struct Args {
     pub discard_aggregates: bool,
 }
 
-/// The file that, if it is there, decides everything about the ring's times (contract 3.4).
+/// The file that, if it is there, gives all times and limits of the ring (contract 3.4).
 const MEMBERLIST_FILE: &str = "/etc/metallb/memberlist/config.json";
 /// The port of the memberlist, where none is given.
 pub const MEMBERLIST_PORT: u16 = 7946;
 
-/// What the flags say of the ring.
+/// The ring's options from the flags.
 pub struct MembershipFlags {
-    /// By which pods of other speakers are found.
+    /// The label selector of the other speakers' pods.
     pub labels: String,
-    /// Where to listen.
+    /// The address to listen on.
     pub bind: SocketAddr,
     /// The keys, if there are any.
     pub keys: Option<Keys>,
-    /// The times.
+    /// The times and limits.
     pub settings: Settings,
 }
 
 impl Args {
-    /// The ring, if labels and an address are given; else membership is off.
+    /// The ring's options, if labels and an address are given; otherwise membership is off.
     ///
     /// # Errors
-    /// When an address, a port, the key's file or the file of settings cannot be used.
+    /// An address, a port, the key's file or the file of settings cannot be used.
     pub fn membership(&self) -> anyhow::Result<Option<MembershipFlags>> {
         let filled = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
         let (Some(labels), Some(address)) = (filled(&self.ml_labels), filled(&self.ml_bindaddr))
@@ -129,23 +129,23 @@ impl Args {
         }))
     }
 
-    /// The namespace of frr-k8s, if one is given, else the own one.
+    /// The namespace of frr-k8s, if one is given, else this speaker's own.
     #[must_use]
     pub fn frrk8s_namespace(&self, own: &str) -> String {
         self.frrk8s_namespace.as_deref().filter(|text| !text.is_empty()).unwrap_or(own).to_owned()
     }
 
-    /// Says in the log which flags are understood and not acted upon yet.
+    /// Logs the flags that are understood and not acted upon yet.
     pub fn say_what_is_missing(&self) {
         self.common.say_what_is_missing();
         without_effect("frrk8s-secret-passthrough", self.frrk8s_secret_passthrough);
     }
 }
 
-/// The keys that all speakers share, in the files of that folder.
+/// The keys that all speakers share, from the files of this folder.
 ///
 /// # Errors
-/// When a folder is given and there is no key in it: a [`KeyError`](super::KeyError).
+/// A folder is given and there is no key in it: a [`KeyError`](super::KeyError).
 pub fn keys(folder: Option<&Path>) -> Result<Option<Keys>, KeyError> {
     let Some(folder) = folder.filter(|folder| !folder.as_os_str().is_empty()) else {
         tracing::warn!(
@@ -159,10 +159,10 @@ pub fn keys(folder: Option<&Path>) -> Result<Option<Keys>, KeyError> {
     Ok(Some(keys))
 }
 
-/// The times of the ring: those of the file, if it is there.
+/// The times and limits of the ring: those of the file, if it is there.
 ///
 /// # Errors
-/// When the file is there and cannot be used.
+/// The file is there and cannot be used.
 pub fn settings(wide_area: bool) -> anyhow::Result<Settings> {
     match std::fs::read_to_string(MEMBERLIST_FILE) {
         Ok(text) => Settings::from_json(&text).with_context(|| MEMBERLIST_FILE.to_owned()),

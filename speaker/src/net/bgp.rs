@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The BGP sessions of this node, and BFD beside them. The routes are the core's.
+//! The BGP sessions of this node, and BFD beside them. The core decides the routes.
 //!
 //! ```text
 //!   Core ─────────────────── changes ───> bgp::net::Engine ──┐
@@ -44,7 +44,7 @@ use crate::reason::Withhold;
 use crate::routes::RouteChanges;
 use crate::sessions::{NoSession, session};
 
-/// What withdrawals get to reach the peers before the sessions close.
+/// The time that withdrawals get to reach the peers before the sessions close.
 const WITHDRAWAL_TIME: Duration = Duration::from_millis(500);
 
 /// A peer that has a session on this node.
@@ -55,10 +55,10 @@ struct Session {
     bfd: Option<bfd::SessionKey>,
 }
 
-/// BFD, from the first peer that has a profile.
+/// The BFD driver, which starts with the first peer that has a profile.
 pub(crate) type SharedBfd = Arc<Mutex<Option<bfd::net::Bfd>>>;
 
-/// The books, the sessions and BFD.
+/// The BGP sessions, BFD and the drain of this node.
 pub struct BgpDriver {
     options: Options,
     engine: Engine,
@@ -66,9 +66,9 @@ pub struct BgpDriver {
     bfd_events: signals::BfdSender,
     sessions: BTreeMap<Arc<str>, Session>,
     problems: BTreeMap<Arc<str>, NoSession>,
-    /// The own node's labels, by which peers are chosen.
+    /// This node's labels, which select its peers.
     labels: Option<Labels>,
-    /// Whose metrics there are.
+    /// The peers that have metrics.
     roster: Roster,
     style: Style,
     told: BTreeMap<Arc<str>, Told>,
@@ -77,21 +77,21 @@ pub struct BgpDriver {
     drain: Drain,
     drain_on_cordon: bool,
     begun: bool,
-    /// Everything is to be decided again, for a reason that the snapshot does not know.
+    /// True if everything is to be decided again, for a reason that the snapshot does not know.
     redo: bool,
     follow_routes: Arc<AtomicBool>,
 }
 
-/// What a driver is told at its start.
+/// The options of a driver.
 #[derive(Clone, Debug)]
 pub struct BgpOptions {
-    /// What the speaker is told.
+    /// The options of the speaker.
     pub speaker: Options,
-    /// How long a node that is to be emptied still announces its routes, marked with GRACEFUL_SHUTDOWN.
+    /// The time that a node that is being drained still announces its routes, marked with GRACEFUL_SHUTDOWN.
     pub drain_time: Duration,
-    /// Whether a cordoned node is to be emptied.
+    /// True if a cordoned node counts as drained.
     pub drain_on_cordon: bool,
-    /// How metrics are labelled.
+    /// The style of the metrics' labels.
     pub style: Style,
 }
 
@@ -127,20 +127,20 @@ impl BgpDriver {
         (driver, signals)
     }
 
-    /// How every session stands.
+    /// The status of every session.
     #[must_use]
     pub fn statuses(&self) -> BTreeMap<Arc<str>, Status> {
         self.engine.statuses()
     }
 
-    /// What the metrics are made from.
+    /// The collector of the metrics.
     #[must_use]
     pub fn collector(&self) -> BgpCollector {
         let roster = Arc::clone(&self.roster);
         BgpCollector::new(self.engine.clone(), Arc::clone(&self.bfd), roster, self.style)
     }
 
-    /// Every session as a BGPSessionState says it.
+    /// The state of every session in the form of a BGPSessionState.
     pub(super) fn session_states(&self) -> SessionStates {
         let statuses = self.engine.statuses();
         self.sessions
@@ -159,8 +159,8 @@ impl BgpDriver {
             .collect()
     }
 
-    /// Before routes are decided: brings the sessions to what the configuration says, where that may have changed. Returns what is to be
-    /// decided again, and for which sessions.
+    /// Before routes are decided: adjusts the sessions to the configuration, where that may have changed. Returns what is to be decided
+    /// again, and the sessions to decide for.
     pub fn arrange(&mut self, snapshot: &Snapshot, dirty: &Dirty) -> (Dirty, Sessions) {
         let all = dirty.all || !self.begun || std::mem::take(&mut self.redo);
         if all {
@@ -177,19 +177,19 @@ impl BgpDriver {
         (dirty, Sessions { families, closed })
     }
 
-    /// The routes to a peer are others.
+    /// Passes a change of the routes to a peer.
     pub fn change_routes(&self, peer: &Arc<str>, changes: RouteChanges) {
         self.engine.change_routes(peer, changes.into_iter().collect());
     }
 
-    /// After routes were decided: the first time the tables count as complete.
+    /// After routes were decided: the tables count as complete from the first time on.
     pub fn decided(&mut self) {
         if !std::mem::replace(&mut self.begun, true) {
             self.engine.initial_sync_done();
         }
     }
 
-    /// Whether routes are to be decided though nothing in the snapshot changed.
+    /// True if routes are to be decided though nothing in the snapshot changed.
     #[must_use]
     pub fn wants_reconcile(&self) -> bool {
         self.redo
@@ -198,7 +198,7 @@ impl BgpDriver {
     fn follow_drain(&mut self, snapshot: &Snapshot) {
         let node = snapshot.nodes().get(&self.options.node);
         let on = node.is_some_and(|node| node.draining || (self.drain_on_cordon && node.cordoned));
-        // A speaker that starts on a node that is to be emptied does not begin by filling it.
+        // A speaker that starts on a drained node does not announce routes first.
         let changed = if self.begun { self.drain.set(on) } else { self.drain.begin(on) };
         if changed {
             tracing::info!(
@@ -209,7 +209,7 @@ impl BgpDriver {
         }
     }
 
-    /// How the log names a peer.
+    /// The peer as the log names it.
     pub(super) fn in_log(&self, name: &str) -> InLog {
         match self.sessions.get(name) {
             Some(session) => InLog::of(&session.peer),
@@ -217,7 +217,7 @@ impl BgpDriver {
         }
     }
 
-    /// Brings the sessions to what the configuration says for this node.
+    /// Adjusts the sessions to the configuration for this node.
     fn arrange_sessions(&mut self, snapshot: &Snapshot) {
         let config = snapshot.config();
         let labels = snapshot.nodes().get(&self.options.node).map(|node| node.labels.clone());
@@ -252,7 +252,7 @@ impl BgpDriver {
                     sessions.insert(Arc::clone(name), session);
                 }
                 Err(problem) => {
-                    // What runs goes on with what it had.
+                    // A session that runs goes on with its former configuration.
                     if let Some(known) = known {
                         sessions.insert(Arc::clone(name), known);
                     }
@@ -275,7 +275,7 @@ impl BgpDriver {
         self.publish();
     }
 
-    /// Whose metrics there are: every peer that should have a session here, the oldest first.
+    /// Lists the peers that have metrics: every peer that should have a session here, the oldest first.
     fn call_the_roll(&mut self, config: &Config, labels: &Labels) {
         let unusable = |name| config.unusable_peers.get(name).map(|unusable| &unusable.peer);
         let roll: Vec<Labelled> = config
@@ -291,7 +291,7 @@ impl BgpDriver {
 
     fn session(&self, peer: &Peer, known: Option<&Session>) -> Result<Session, NoSession> {
         let way = way(peer);
-        // An identifier that was chosen stays while the session lives: another one would reset it.
+        // A chosen identifier stays while the session lives: another one would reset the session.
         let chosen = known
             .filter(|known| peer.router_id.is_none() && known.peer.router_id.is_none())
             .filter(|known| known.peer.address == peer.address)
@@ -309,7 +309,7 @@ impl BgpDriver {
         statuses.get(peer).is_some_and(|status| status.state == State::Established)
     }
 
-    /// Hands peers to the engine and sessions to BFD; what did not change notices nothing.
+    /// Hands peers to the engine and sessions to BFD; unchanged ones are not disturbed.
     fn publish(&mut self) {
         let configs = self
             .sessions
@@ -319,7 +319,7 @@ impl BgpDriver {
         self.publish_bfd();
     }
 
-    /// Acts on what came from the sessions, from BFD, from the host's routes or from the clock.
+    /// Handles a signal from the sessions, from BFD, from the host's routes or from the clock.
     pub fn handle(&mut self, signal: Signal) -> Vec<SessionNotice> {
         match signal {
             Signal::Sessions => {
@@ -338,15 +338,15 @@ impl BgpDriver {
         }
     }
 
-    /// When [`Signal::Tick`] is due.
+    /// The time at which [`Signal::Tick`] is due.
     #[must_use]
     pub fn deadline(&self) -> Option<tokio::time::Instant> {
         self.drain.deadline()
     }
 
-    /// Ends all sessions. A node that is being emptied leaves for good; else the process is expected back, and peers with
-    /// graceful restart keep its routes. BFD tells AdminDown after that: a peer that takes AdminDown for Down (BIRD without
-    /// `bfd graceful`) has begun to keep the routes by then.
+    /// Ends all sessions. A drained node leaves for good; otherwise the process is expected back, and peers with graceful restart keep its
+    /// routes. BFD signals AdminDown after that: by then a peer that takes AdminDown for Down (BIRD without `bfd graceful`) has begun to keep
+    /// the routes.
     ///
     /// A node whose routes are only marked yet keeps them until the drain time is over.
     pub async fn stop(&mut self) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the Pods of MetalLB's FRR mode call in the speaker's image besides the speaker: the same program under other names.
-//! Their init containers copy files out of it, and FRR's containers run the copies. The FRR there gets no peers from us.
+//! The other programs that Pods of MetalLB's FRR mode call in the speaker's image: this program under other names. Init containers copy files
+//! out of the image, and FRR's containers run the copies. The FRR there gets no peers from us.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -8,19 +8,19 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail, ensure};
 
-/// The name under which the program was called, if it is one of these.
+/// The name by which the program was called, if it is one of these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Companion {
     /// `cp-tool SOURCE DESTINATION`: copies a file, with its mode.
     CpTool,
     /// `frr-metrics`: answers `/livez` and `/metrics`.
     FrrMetrics,
-    /// `frr-reloader` or `frr-reloader.sh`: would hand FRR its configuration; here it waits for its end.
+    /// `frr-reloader` or `frr-reloader.sh`: would hand FRR its configuration; here the program only waits for its end.
     FrrReloader,
 }
 
 impl Companion {
-    /// By the first argument of the program.
+    /// The companion that the program's first argument names.
     #[must_use]
     pub fn of(program: Option<&OsString>) -> Option<Self> {
         match Path::new(program?).file_name()?.to_str()? {
@@ -31,7 +31,7 @@ impl Companion {
         }
     }
 
-    /// Runs it with the arguments behind its name.
+    /// Runs the companion with the arguments behind its name.
     #[must_use]
     pub fn run(self, arguments: &[OsString]) -> ExitCode {
         let result = match self {
@@ -61,7 +61,7 @@ fn copy(arguments: &[OsString]) -> anyhow::Result<()> {
         destination.push(source.file_name().context("the source is no file")?);
     }
     ensure!(source != destination, "cp-tool: source and destination are one");
-    // A program that runs cannot be written to, but it can be replaced.
+    // A program that runs cannot be written to, but can be replaced.
     if destination.exists() {
         std::fs::remove_file(&destination)
             .with_context(|| format!("cannot replace {}", destination.display()))?;

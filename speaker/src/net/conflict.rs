@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Another station answers for an address of ours: who it is, and what is probably wrong. One task looks after one claim at a time,
-//! beside the program's loop; the core, the queue and the memory bound what a stranger on the link can make it do.
+//! Reports on another station that answers for an address of ours: the owner of its hardware address, and the probable fault. One task
+//! handles one claim at a time, beside the program's loop; the core, the queue and the memory bound the work that a stranger on the link can
+//! cause.
 //!
 //! ```text
 //! Notice::Conflict ──> ConflictReporter::claim ──> queue of 16 ──> task: look up, tell
@@ -20,28 +21,28 @@ use tokio::sync::mpsc;
 use crate::core::Claim;
 use clock::now;
 
-/// At most so many nodes are asked for their hardware address.
+/// The number of node addresses that are asked for their hardware address, at most.
 const ASKED_LIMIT: usize = 256;
-/// They are asked again after this time, and whose a hardware address is is looked up again.
+/// The time after which nodes are asked again, and the owner of a hardware address is looked up again.
 const KNOWN_TIME: Duration = Duration::from_secs(60);
-/// So many hardware addresses are remembered.
+/// The number of hardware addresses that are remembered, at most.
 const STATION_LIMIT: usize = 256;
-/// So many claims wait; more are counted.
+/// The number of claims that wait, at most; further claims are not told.
 const WAITING_LIMIT: usize = 16;
-/// What is to be told.
+/// A report on a claim.
 #[derive(Debug)]
 pub struct ConflictReport<T> {
     /// The claim.
     pub claim: Claim,
-    /// The caller's own, as it was given with the claim.
+    /// The caller's own data, given with the claim.
     pub payload: T,
-    /// The node whose hardware address it is.
+    /// The node that has the hardware address.
     pub node: Option<Arc<str>>,
     /// The text for people.
     pub message: String,
 }
 
-/// Takes claims in, and tells whose they are.
+/// Takes claims in, and reports on the stations behind them.
 #[derive(Debug)]
 pub struct ConflictReporter<T> {
     queue: mpsc::Sender<Waiting<T>>,
@@ -55,7 +56,7 @@ struct Waiting<T> {
 }
 
 impl<T: Send + 'static> ConflictReporter<T> {
-    /// Starts the task; call it within a runtime. `tell` is given what is found.
+    /// Starts the task; to be called within a runtime. `tell` is called with each report.
     #[must_use]
     pub fn start(tell: impl Fn(ConflictReport<T>) + Send + 'static) -> Self {
         let (queue, mut waiting) = mpsc::channel::<Waiting<T>>(WAITING_LIMIT);
@@ -70,7 +71,7 @@ impl<T: Send + 'static> ConflictReporter<T> {
         Self { queue }
     }
 
-    /// A station claims an address of ours. While too many wait the claim is not told.
+    /// A station claims an address of ours. While too many claims wait this one is not told.
     pub fn claim(&self, claim: Claim, nodes: &BTreeMap<Arc<str>, Node>, payload: T) {
         let addresses = nodes.iter().flat_map(|(name, node)| {
             node.internal_addresses.iter().map(|address| (Arc::clone(name), *address))
@@ -83,7 +84,7 @@ impl<T: Send + 'static> ConflictReporter<T> {
     }
 }
 
-/// Whose hardware address is whose.
+/// The owners of hardware addresses.
 #[derive(Debug, Default)]
 struct Stations {
     known: BTreeMap<MacAddress, (Option<Arc<str>>, Instant)>,
@@ -91,8 +92,8 @@ struct Stations {
 }
 
 impl Stations {
-    /// Which of the nodes has this hardware address, by the kernel's tables of neighbours. Nodes that are not
-    /// in them yet are sent an empty datagram once in a while, so that the kernel asks for them.
+    /// The node that has this hardware address, by the kernel's tables of neighbours. Nodes that are not in the tables yet are sent an empty
+    /// datagram once in a while, so that the kernel asks for their hardware addresses.
     async fn find(
         &mut self,
         nodes: &[(Arc<str>, IpAddr)],
@@ -134,7 +135,7 @@ async fn owner(nodes: &[(Arc<str>, IpAddr)], hardware_address: MacAddress) -> Op
     nodes.iter().find(|(_, address)| is_of(address)).map(|(name, _)| Arc::clone(name))
 }
 
-/// The neighbours whose hardware address the kernel knows; none where it does not say.
+/// The neighbours whose hardware address the kernel knows; none where the kernel cannot be asked.
 async fn neighbours() -> Vec<(IpAddr, MacAddress)> {
     let Ok((connection, handle, _)) = rtnetlink::new_connection() else { return Vec::new() };
     let connection = tokio::spawn(connection);
@@ -167,7 +168,7 @@ fn ask(address: IpAddr) {
         IpAddr::V4(_) => [0, 0, 0, 0].into(),
         IpAddr::V6(_) => [0_u16; 8].into(),
     };
-    // Only the question for the hardware address matters; that nobody listens on the discard port is fine.
+    // Only the kernel's query for the hardware address matters; nobody has to listen on the discard port.
     if let Ok(socket) = UdpSocket::bind(SocketAddr::new(any, 0)) {
         let _ = socket.send_to(&[], SocketAddr::new(address, 9));
     }

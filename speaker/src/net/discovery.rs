@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Where the other speakers are: their pods, found by label (contract 3.4).
+//! The places of the other speakers: their pods, found by label (contract 3.4).
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -13,13 +13,13 @@ use tokio::sync::{mpsc, watch};
 use ownership::FIRST_PAUSES;
 use ownership::{Listed, Listing, Pod as Speaker};
 
-/// How often the pods are listed.
+/// The time between two lists of the pods.
 const LIST_INTERVAL: Duration = Duration::from_secs(300);
-/// The least time between two lists where one would decide who counts.
+/// The least time between two lists where one would decide which nodes count.
 const HURRY_INTERVAL: Duration = Duration::from_secs(5);
-/// After a failure the watches may still be away for so long: their longest pause is 10 s, and a list takes time.
+/// The time after a failure in which the watches may still be away: their longest pause is 10 s, and a list takes time.
 const SETTLED_AGE: Duration = Duration::from_secs(30);
-/// A pod that was never met is given that time from its creation, whatever its status says.
+/// The time from its creation in which a pod that was never met counts, whatever its status says.
 const YOUNG_AGE: Duration = Duration::from_secs(60);
 /// The pause after a list that failed.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
@@ -68,21 +68,21 @@ struct Condition {
     status: String,
 }
 
-/// Which pods are looked for.
+/// The pods that are looked for.
 #[derive(Clone, Debug)]
 pub(super) struct Wanted {
     pub(super) namespace: String,
     pub(super) labels: String,
-    /// The name of the own pod, which is not wanted.
+    /// The name of this speaker's own pod, which is not wanted.
     pub(super) own: Option<String>,
-    /// The own node: where the own pod's name is not known, the pod there is taken for the own one.
+    /// This speaker's node: where the name of its own pod is not known, the pod on this node is taken for it.
     pub(super) node: String,
     /// The port of the ring.
     pub(super) port: u16,
 }
 
-/// Tells again and again where the other speakers are; with a fresh list soon while `hurried`. While they cannot be listed nothing is
-/// told, and what was told last holds.
+/// Tells again and again where the other speakers are, and soon with a fresh list while `hurried`. While the pods cannot be listed nothing is
+/// told, and the last list holds.
 pub(super) fn discover(
     client: Client,
     wanted: Wanted,
@@ -125,7 +125,7 @@ pub(super) fn discover(
     receiver
 }
 
-/// Waits until there may be another list because one would decide something.
+/// Waits until another list is allowed and would decide something.
 async fn hurry(hurried: &mut watch::Receiver<bool>, asked: tokio::time::Instant) {
     tokio::time::sleep_until(asked + HURRY_INTERVAL).await;
     if hurried.wait_for(|hurried| *hurried).await.is_err() {
@@ -148,13 +148,13 @@ async fn list(client: &Client, wanted: &Wanted) -> Result<Vec<Speaker>, kube::Er
     Ok(others.map(|pod| speaker(pod, wanted.port, now, time)).collect())
 }
 
-/// What counts of a pod; `now` is `time` by the clock that runs evenly.
+/// The relevant parts of a pod. `now` and `time` are the same moment, by the monotonic clock and by the wall clock.
 fn speaker(pod: Pod, port: u16, now: Instant, time: jiff::Timestamp) -> Speaker {
     let Pod { metadata, spec, status } = pod;
     let is_ready = |it: &Condition| it.kind == "Ready" && it.status == "True";
     let created = metadata.creation_timestamp.and_then(|text| text.parse::<jiff::Timestamp>().ok());
     let age = created.map(|created| {
-        // One that is created in the future is new: the clocks differ.
+        // A pod with a creation time in the future is new: the clocks differ.
         Duration::try_from(time.duration_since(created)).unwrap_or_default()
     });
     let left = age.map(|age| YOUNG_AGE.saturating_sub(age)).filter(|left| !left.is_zero());

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Carries the inputs and the effects of a [`Core`]: the memberlist's thread, the l2 engine and the BGP sessions on the one side, the
-//! program's loop on the other. It decides nothing. The daemon and `ferrolb run` are loops around it.
+//! Carries the inputs and the effects of a [`Core`] between the memberlist's thread, the l2 engine and the BGP sessions on the one side, and
+//! the program's loop on the other. The driver decides nothing. The daemon and `ferrolb run` are loops around it.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,7 +21,7 @@ use crate::core::{Core, Effect, EngineCommand, Notice};
 use crate::metrics::{MembershipMetrics, SpeakerMetrics};
 use ownership::Listed;
 
-/// A [`Core`], and what carries out its effects.
+/// A [`Core`] with the parts that carry out its effects.
 pub struct Driver {
     core: Arc<Mutex<Core>>,
     agent: AgentDriver,
@@ -32,10 +32,10 @@ pub struct Driver {
 }
 
 impl Driver {
-    /// Starts the l2 engine; what it notices comes out of the receiver. `metrics` are those of a memberlist, if there is one.
+    /// Starts the l2 engine, whose events come out of the receiver.
     ///
     /// # Errors
-    /// When the engine's sockets cannot be had, with what is missing for them.
+    /// The engine's sockets cannot be had, with what is missing for them.
     pub fn start(
         core: Core,
         agent: AgentDriver,
@@ -54,18 +54,18 @@ impl Driver {
         Ok((driver, events))
     }
 
-    /// From now the metrics show how the memberlist is.
+    /// Shows the state of the memberlist in these metrics from now.
     pub fn measure_by(&mut self, metrics: MembershipMetrics) {
         self.metrics = Some(metrics);
         self.measure();
     }
 
-    /// The core, for questions.
+    /// The core, for queries.
     pub fn core(&self) -> MutexGuard<'_, Core> {
         self.core.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The BGP sessions, for questions.
+    /// The BGP sessions, for queries.
     #[must_use]
     pub fn bgp(&self) -> &BgpDriver {
         &self.bgp
@@ -77,7 +77,7 @@ impl Driver {
         self.layer2.links()
     }
 
-    /// Appends the series of what is announced, and of its addresses, whenever it is called.
+    /// A function that appends the series of the announced Services and of their addresses.
     pub fn series(
         &self,
         metrics: Arc<Mutex<SpeakerMetrics>>,
@@ -92,12 +92,12 @@ impl Driver {
         }
     }
 
-    /// What people or the API are to know next.
+    /// The next notice for people or the API.
     pub fn poll(&mut self) -> Option<Notice> {
         self.notices.pop_front()
     }
 
-    /// The memberlist's thread has something to say.
+    /// The memberlist's thread has an event.
     pub fn handle_agent(&mut self, event: Event) {
         let snapshot = self.agent.snapshot();
         self.with(|core| {
@@ -107,29 +107,28 @@ impl Driver {
         self.measure();
     }
 
-    /// The l2 engine notices something.
+    /// The l2 engine has an event.
     pub fn handle_layer2(&mut self, event: &l2::Event) {
         self.with(|core| core.handle_layer2(clock_reading(), event));
     }
 
-    /// Speakers are there, by what the API or the command line says.
+    /// The API or the command line tells where speakers are.
     pub fn find(&mut self, listed: &Listed) {
         self.with(|core| core.handle_listed(clock_reading(), listed));
         self.measure();
     }
 
-    /// Seals and opens by these keys from now.
+    /// Seals and opens with these keys from now.
     pub fn set_keys(&self, keys: Keyring) {
         self.agent.set_keys(keys);
     }
 
-    /// Acts on what came from the sessions, from BFD, from the host's routes or from the clock.
+    /// Handles a signal from the sessions, from BFD, from the host's routes or from the clock.
     pub fn handle_signal(&mut self, signal: Signal) -> Vec<SessionNotice> {
         self.bgp.handle(signal)
     }
 
-    /// Decides again for L2, as [`Core::decide`]. The log has the start of the round: its end is for the caller to say, by
-    /// [`rounds::note_end`].
+    /// Decides again for L2, as [`Core::decide`]. The start of the round is logged here; the caller logs its end by [`rounds::note_end`].
     pub fn decide(&mut self, snapshot: &Snapshot, dirty: &mut Dirty) -> bool {
         let links = self.layer2.links();
         let decides = self.with(|core| {
@@ -148,19 +147,19 @@ impl Driver {
         self.bgp.decided();
     }
 
-    /// When [`Self::expire`] is due.
+    /// The time at which [`Self::expire`] is due.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         self.core().deadline(clock_reading())
     }
 
-    /// Does what has become due.
+    /// Does everything that has become due.
     pub fn expire(&mut self, snapshot: &Snapshot) {
         self.with(|core| core.expire(clock_reading(), snapshot));
         self.measure();
     }
 
-    /// This program is to end: the next decision gives away what is announced here, and [`Core::has_left`] says when that is over.
+    /// This program is to end: the next decision gives away all that is announced here, and [`Core::has_left`] tells when that is over.
     pub fn terminate(&mut self) {
         self.with(|core| core.terminate(clock_reading()));
     }

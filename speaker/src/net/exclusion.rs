@@ -6,19 +6,19 @@ use std::path::Path;
 use regex::Regex;
 use serde::Deserialize;
 
-/// Where MetalLB's manifests mount it.
+/// The path at which MetalLB's manifests mount the file.
 pub const EXCLUSION_FILE: &str = "/etc/metallb/excludel2.yaml";
 
-/// Why the file cannot be used. The program ends then: guessing would answer on the wrong links.
+/// The reason why the file cannot be used. The program ends in this case, since a guess would answer on the wrong links.
 #[derive(Debug, thiserror::Error)]
 pub enum ExclusionError {
-    /// It is there and cannot be read.
+    /// The file is there and cannot be read.
     #[error("cannot read {EXCLUSION_FILE}")]
     Read(#[from] std::io::Error),
-    /// It is not YAML of the expected shape.
+    /// The file is not YAML of the expected shape.
     #[error("{EXCLUSION_FILE}: {0}")]
     Parse(String),
-    /// One of its expressions is none.
+    /// One of its entries is no regular expression.
     #[error("{EXCLUSION_FILE}: announcedInterfacesToExclude: {0}")]
     Expression(#[from] regex::Error),
 }
@@ -32,7 +32,7 @@ struct Exclusion {
 /// Reads the file; a missing one excludes nothing. The expressions match anywhere in a name.
 ///
 /// # Errors
-/// When it is there and cannot be understood.
+/// The file is there and cannot be understood.
 pub fn read_exclusion(path: &Path) -> Result<Option<Regex>, ExclusionError> {
     match std::fs::read_to_string(path) {
         Ok(text) => parse(&text),

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The ConfigMap `bgpextras` of MetalLB's FRR mode: its text is FRR's configuration, which nothing here reads. Whoever
-//! relies on it is told so.
+//! The ConfigMap `bgpextras` of MetalLB's FRR mode. Its text is configuration for FRR, which nothing here reads; users that rely on it are
+//! told so.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use kube::runtime::watcher::{Event, watcher as watch};
 use kube::{Api, Client};
 use tokio::sync::watch as state;
 
-/// What the configuration's state says where the ConfigMap has content.
+/// The text in the configuration's state where the ConfigMap has content.
 pub(super) const MESSAGE: &str = "ConfigMap bgpextras: extra configuration of FRR is ignored, there is no FRR here; \
     BGPPeer has ttlSecurity, gracefulRestartTime, longLivedStaleTime, role, ipv6NextHop, maxPrefixes, passive and listenPort, \
     BGPAdvertisement has asPathPrepend, med and extendedCommunities for what it is mostly used for";
@@ -19,7 +19,7 @@ pub(super) const MESSAGE: &str = "ConfigMap bgpextras: extra configuration of FR
 /// The pause after a refusal.
 const RETRY_INTERVAL: Duration = Duration::from_secs(30);
 
-/// Watches it; true while it has content.
+/// Watches the ConfigMap; true while it has content.
 pub(super) fn follow(client: Client, namespace: &str) -> state::Receiver<bool> {
     let (sender, receiver) = state::channel(false);
     let api: Api<ConfigMap> = Api::namespaced(client, namespace);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! In mode `frr-k8s`: removes what MetalLB's speaker of this node told frr-k8s, so that a router has one session with this node,
-//! not FRR's and ours. A MetalLB that is rolled back writes it again; what users wrote themselves is left alone.
+//! In mode `frr-k8s`: removes the configuration that MetalLB's speaker of this node gave to frr-k8s, so that a router has one session with
+//! this node, and not both FRR's and ours. A MetalLB that is rolled back writes the configuration again. Configuration that users wrote
+//! themselves is left alone.
 
 use std::time::Duration;
 
@@ -10,12 +11,12 @@ use kube::Client;
 use serde::de::IgnoredAny;
 use tokio::sync::oneshot;
 
-/// How often it is looked whether the object is gone.
+/// The time between two checks whether the object is gone.
 const POLL: Duration = Duration::from_millis(200);
 /// The pause after a failure.
 const RETRY: Duration = Duration::from_secs(2);
 
-/// Deletes `FRRConfiguration/metallb-NODE`; answers when it is gone, or when there is no such kind or no permission.
+/// Deletes `FRRConfiguration/metallb-NODE`. Answers when the object is gone, or when there is no such kind or no permission.
 pub(super) fn retire(client: Client, namespace: &str, node: &str) -> oneshot::Receiver<()> {
     let (sender, receiver) = oneshot::channel();
     let path = format!(
@@ -26,7 +27,7 @@ pub(super) fn retire(client: Client, namespace: &str, node: &str) -> oneshot::Re
         loop {
             let pause = match send::<IgnoredAny>(&client, Method::DELETE, path.clone(), None).await
             {
-                // Deleted, or marked so and waiting for finalizers: asked again until it is not there.
+                // The object is deleted, or marked so and waiting for finalizers: the request is repeated until the object is not there.
                 Ok(IgnoredAny) => {
                     if !std::mem::replace(&mut told, true) {
                         tracing::info!(
@@ -53,7 +54,7 @@ pub(super) fn retire(client: Client, namespace: &str, node: &str) -> oneshot::Re
             };
             tokio::time::sleep(pause).await;
         }
-        // Nobody waits any more only when the program ends.
+        // The receiver is gone only when the program ends.
         let _ = sender.send(());
     });
     receiver

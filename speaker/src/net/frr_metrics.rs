@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `frr-metrics`: in Pods of MetalLB's FRR mode it exports FRR's metrics, and the probes of FRR's container ask it. FRR has no
-//! peers here, and the speaker exports the sessions itself: what is left is that the probes and the scrapes succeed.
+//! `frr-metrics`: in Pods of MetalLB's FRR mode the program of this name exports FRR's metrics, and the probes of FRR's container ask it. FRR
+//! has no peers here, and the speaker exports the sessions itself, so the only task left is to let probes and scrapes succeed.
 //!
-//! Manifests before MetalLB 0.16 ask by plain HTTP on 7473; since then by TLS on 9121, for metrics with a token.
+//! Manifests before MetalLB 0.16 ask by plain HTTP on 7473; later ones by TLS on 9121, for metrics with a token.
 
 use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr};
@@ -63,7 +63,7 @@ impl Args {
             ),
             None => None,
         };
-        // As Go listens: an unspecified address of either family is every one of both.
+        // Go listens in this way: an unspecified address of either family stands for all addresses of both.
         let address = self.metrics_bind_address.or(named).filter(|one| !one.is_unspecified());
         let files = [&self.tls_cert_file, &self.tls_private_key_file];
         let has_files = files.iter().all(|file| !file.is_empty());
@@ -118,12 +118,12 @@ mod tests {
 
     #[test]
     fn each_generation_of_manifests_is_answered_as_it_asks() {
-        // v0.14.9, v0.15.3, and their chart with a proxy in front.
+        // The arguments of v0.14.9, of v0.15.3, and of their chart with a proxy in front.
         let old = endpoint(&["--metrics-port=7473"]);
         assert_eq!((old.address, old.port, old.plain), (None, 7473, true));
         let old = endpoint(&["--metrics-port=7473", "--host=localhost"]);
         assert_eq!((old.address, old.port), (Some(Ipv4Addr::LOCALHOST.into()), 7473));
-        // v0.16.1, and its chart with a certificate.
+        // The arguments of v0.16.1, and of its chart with a certificate.
         let new = endpoint(&["--metrics-port=9121", "--metrics-bind-address=0.0.0.0"]);
         assert_eq!((new.address, new.port, new.plain), (None, 9121, false));
         assert_eq!(new.certificate, None);

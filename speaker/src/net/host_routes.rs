@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Routes of this host: local ones, so that it takes the traffic for the addresses that it owns (`--accept`), and ones that
-//! discard what no Service owns within an aggregate (`--discard-aggregates`), so that an aggregate loops no packets.
+//! Routes of this host. Local routes make it take the traffic for the addresses that it owns (`--accept`); routes that discard take the
+//! addresses of an aggregate that no Service owns (`--discard-aggregates`), so that no packet for an aggregate loops.
 //!
-//! The routes carry a protocol number of their own and a metric that names their owner, so that two programs on one host do not
-//! take each other's routes for their own. A route that has both is ours: one that an earlier run left behind is removed at the
-//! start, every one at the end. No other route is ever changed, replaced or removed, and an address that the host has itself gets
-//! no route: the kernel would answer for the host's own address through a route that goes away with the Service.
+//! The routes carry a protocol number of their own and a metric that names their owner, so that two programs on one host do not take each
+//! other's routes for their own. A route that has both is ours: routes that an earlier run left behind are removed at the start, and all of
+//! ours at the end. No other route is ever changed, replaced or removed, and an address that the host has itself gets no route: the kernel
+//! would answer for the host's own address through a route that goes away with the Service.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -20,7 +20,7 @@ use rtnetlink::{Handle, RouteMessageBuilder};
 
 use ownership::fnv::fnv1a;
 
-/// The protocol number of our routes; numbers from 192 on are nobody's.
+/// The protocol number of our routes; numbers from 192 on are not assigned.
 const PROTOCOL: u8 = 219;
 
 /// The kernel's table of local addresses.
@@ -29,17 +29,17 @@ const TABLE_LOCAL: u8 = 255;
 /// The kernel's main table.
 const TABLE_MAIN: u8 = 254;
 
-/// Metrics of our routes: the owner's number is taken off. Every other route to the same prefix comes first.
+/// The base for the metrics of our routes, from which the owner's number is subtracted. Every other route to the same prefix comes first.
 const LOWEST_PRIORITY: u32 = u32::MAX - 1;
 
-/// Owners are told apart by so many numbers.
+/// The number of different metrics for owners.
 const OWNERS: u32 = 1 << 24;
 
-/// Linux's numbers of errors: there is no such route, and there is one already (errno(3)).
+/// Linux's error numbers for a route that does not exist, and for one that exists already (errno(3)).
 const GONE: [i32; 2] = [-3, -2];
 const THERE: i32 = -17;
 
-/// What the routes do.
+/// The effect of the routes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RouteAction {
     /// This host is the destination.
@@ -48,7 +48,7 @@ pub enum RouteAction {
     Discard,
 }
 
-/// Why the routes are not as they should be.
+/// The reason why the routes are not as they should be.
 #[derive(Debug, thiserror::Error)]
 pub enum HostRoutesError {
     /// There is no netlink socket.
@@ -59,7 +59,7 @@ pub enum HostRoutesError {
     Netlink(#[from] rtnetlink::Error),
 }
 
-/// Why a wanted prefix has no route of ours.
+/// The reason why a wanted prefix has no route of ours.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "this host has {prefix} itself (a route of type {kind} that ferrolb did not add); no route is added for it"
@@ -71,7 +71,7 @@ pub struct Refusal {
     pub kind: String,
 }
 
-/// Keeps routes of one sort equal to what is wanted.
+/// Keeps routes of one kind equal to the wanted set.
 pub struct HostRoutes {
     action: RouteAction,
     metric: u32,
@@ -81,7 +81,7 @@ pub struct HostRoutes {
     refused: BTreeMap<IpNet, Refusal>,
 }
 
-/// What a dump of the kernel's routes says of one prefix.
+/// One entry of a dump of the kernel's routes.
 struct Found {
     prefix: IpNet,
     ours: bool,
@@ -89,11 +89,11 @@ struct Found {
 }
 
 impl HostRoutes {
-    /// Removes what an earlier run of the same owner left behind; call it within a runtime. `owner` is a text that stays the same
-    /// from run to run, and that no other program on this host has.
+    /// Removes the routes that an earlier run of the same owner left behind; to be called within a runtime. `owner` is a text that stays the
+    /// same from run to run, and that no other program on this host uses.
     ///
     /// # Errors
-    /// When netlink or the permission to change routes is missing.
+    /// Netlink or the permission to change routes is missing.
     pub async fn start(action: RouteAction, owner: &str) -> Result<Self, HostRoutesError> {
         let (connection, handle, _) = rtnetlink::new_connection()?;
         tokio::spawn(connection);
@@ -106,11 +106,11 @@ impl HostRoutes {
         Ok(routes)
     }
 
-    /// Adds and removes routes until exactly `wanted` have one; what fails is tried with the next change, and so is what the host
-    /// has itself ([`HostRoutes::refused`]).
+    /// Adds and removes routes until exactly the `wanted` prefixes have one. A failed change is tried again with the next call, and so is an
+    /// address that the host has itself ([`HostRoutes::refused`]).
     ///
     /// # Errors
-    /// The first failure; the other routes are seen to nevertheless.
+    /// The first failure; the other routes are handled nevertheless.
     pub async fn set(&mut self, wanted: &BTreeSet<IpNet>) -> Result<(), HostRoutesError> {
         let mut result = Ok(());
         for prefix in self.present.difference(wanted).copied().collect::<Vec<_>>() {
@@ -149,7 +149,7 @@ impl HostRoutes {
         result
     }
 
-    /// The wanted prefixes that have no route since the host has them itself.
+    /// The wanted prefixes that have no route because the host has them itself.
     #[must_use]
     pub fn refused(&self) -> &BTreeMap<IpNet, Refusal> {
         &self.refused
@@ -167,7 +167,8 @@ impl HostRoutes {
         result
     }
 
-    /// Those of `wanted` that the host's table of local addresses has of itself: as its own address, or as a subnet's broadcast.
+    /// The prefixes of `wanted` that the host's table of local addresses has by itself: as the host's own address, or as a subnet's
+    /// broadcast.
     async fn own(&self, wanted: &[IpNet]) -> Result<BTreeMap<IpNet, Refusal>, HostRoutesError> {
         let entries = self.table_entries().await?;
         let foreign = entries.iter().filter(|found| !found.ours && wanted.contains(&found.prefix));
@@ -175,7 +176,7 @@ impl HostRoutes {
             let kind = format!("{:?}", found.message.header.kind).to_lowercase();
             (found.prefix, Refusal { prefix: found.prefix, kind })
         };
-        // Another run of ours may accept the same address: the host does not have that one itself.
+        // A prefix that another run of ours accepts does not belong to the host itself.
         let foreign = foreign.filter(|found| !is_of_ferrolb(&found.message.header));
         Ok(foreign.map(refusal).collect())
     }
@@ -203,7 +204,7 @@ impl HostRoutes {
         Ok(entries)
     }
 
-    /// Removes a route of ours; one that somebody else has removed is gone as well.
+    /// Removes a route of ours. A route that another program has removed counts as gone as well.
     async fn remove(&self, route: RouteMessage) -> Result<(), HostRoutesError> {
         match self.handle.route().del(route).execute().await {
             Err(rtnetlink::Error::NetlinkError(error))
@@ -215,7 +216,7 @@ impl HostRoutes {
         }
     }
 
-    /// The kernel removes a route only where all that stands here is the same, the protocol and the metric among them.
+    /// The kernel removes a route only where all that is set here is equal, the protocol and the metric among it.
     fn route(&self, prefix: IpNet) -> RouteMessage {
         let mut route = match prefix {
             IpNet::V4(v4) => RouteMessageBuilder::<Ipv4Addr>::new()

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The keys of the ring, in the files of one folder: `secretkey`, by which everything is sealed, as MetalLB has it; and beside it
-//! `secretkey.new` and `secretkey.old`, which are accepted as well while the key is being changed. They are read again while the program
-//! runs: a Secret's volume follows the Secret within about a minute.
+//! The keys of the ring, in the files of one folder: `secretkey`, which seals everything, as in MetalLB; and beside it `secretkey.new` and
+//! `secretkey.old`, which are accepted as well while the key is being changed. The files are read again while the program runs: a Secret's
+//! volume follows the Secret within about a minute.
 
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Read};
@@ -13,24 +13,24 @@ use tokio::sync::mpsc;
 
 /// The file with the key.
 const CURRENT: &str = "secretkey";
-/// The files with keys that are accepted besides.
+/// The files with keys that are accepted as well.
 const OTHERS: [&str; 2] = ["secretkey.new", "secretkey.old"];
-/// Octets of a file that are read; MetalLB's key is made of the first 32.
+/// The number of octets of a file that are read, at most; MetalLB's key is made of the first 32.
 const READ_LIMIT: u64 = 4096;
-/// A key of fewer octets can be guessed.
+/// The least number of octets of a key that cannot be guessed.
 pub const SHORT: usize = 16;
-/// How often the files are looked at.
+/// The time between two looks at the files.
 const POLL_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Why there is no key.
+/// The reason why there is no key.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     /// A file cannot be read.
     #[error("the memberlist's key {} cannot be read: {error}", file.display())]
     Unreadable {
-        /// Which.
+        /// The file.
         file: PathBuf,
-        /// What the system says.
+        /// The system's error.
         #[source]
         error: io::Error,
     },
@@ -42,13 +42,13 @@ pub enum KeyError {
 /// The keys as they are in the files.
 #[derive(Clone, Debug)]
 pub struct Keys {
-    /// For the ring.
+    /// The keys in the form that the ring takes.
     pub ring: Keyring,
-    /// Octets of the key.
+    /// The length of the current key, in octets.
     pub octets: usize,
-    /// What is wrong with them, though they can be used.
+    /// The faults of the keys, which can be used nevertheless.
     pub problems: Vec<String>,
-    /// What the files held.
+    /// The contents of the files.
     contents: Vec<Option<Vec<u8>>>,
 }
 
@@ -56,7 +56,7 @@ impl Keys {
     /// Reads the files of this folder.
     ///
     /// # Errors
-    /// When `secretkey` cannot be read, or is empty.
+    /// `secretkey` cannot be read, or is empty.
     pub fn read(folder: &Path) -> Result<Self, KeyError> {
         let file = folder.join(CURRENT);
         let unreadable = |file: &Path, error| KeyError::Unreadable { file: file.into(), error };
@@ -99,12 +99,12 @@ impl Keys {
         Ok(Self { ring, octets: current.len(), problems, contents })
     }
 
-    /// By what these are told from others; it says nothing of them.
+    /// A number that differs between different keys, and tells nothing about them.
     fn fingerprint(&self, hasher: &RandomState) -> u64 {
         hasher.hash_one((&self.contents, &self.problems))
     }
 
-    /// Says in the log what is wrong with them.
+    /// Logs the faults of the keys.
     pub fn tell(&self) {
         for problem in &self.problems {
             tracing::warn!(event = "memberlistKey", "{problem}");
@@ -112,7 +112,7 @@ impl Keys {
     }
 }
 
-/// Reads the beginning of a file; of what is none nothing, as opening it might not end.
+/// Reads the beginning of a file. Anything but a regular file is refused, as opening it might not end.
 fn read(file: &Path) -> io::Result<Vec<u8>> {
     if !std::fs::metadata(file)?.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no file"));
@@ -122,7 +122,7 @@ fn read(file: &Path) -> io::Result<Vec<u8>> {
     Ok(content)
 }
 
-/// Tells the keys of this folder whenever they are others. While there are none those that were told last hold, and the log says so.
+/// Tells the keys of this folder whenever they change. While there are none the last ones hold, and the log says so.
 pub(super) fn follow(folder: PathBuf, keys: &Keys) -> mpsc::Receiver<Keys> {
     let (sender, receiver) = mpsc::channel(1);
     let hasher = RandomState::new();

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The log's lines about the memberlist: whether this node may answer, and how the other speakers are reached.
+//! The log's lines about the memberlist: the standing of this node, and the reachability of the other speakers.
 
 use members::Standing;
 
 use crate::core::Trouble;
 
-/// The memberlist is reached in another way than before.
+/// The reachability of the memberlist has changed.
 pub(super) fn trouble(trouble: &Trouble) {
     match trouble {
         Trouble::OtherKey(speakers) if speakers.is_empty() => {
@@ -54,7 +54,7 @@ pub(super) fn trouble(trouble: &Trouble) {
     }
 }
 
-/// This node may answer, or not.
+/// The standing of this node has changed.
 pub(super) fn standing(standing: Standing) {
     match standing {
         Standing::Confirmed => {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What of the cluster the speaker must have listed before it announces anything.
+//! The kinds of the cluster that the speaker must have listed before it announces anything.
 
 use cluster::{Kind, Snapshot};
 
@@ -8,7 +8,7 @@ pub(super) fn kinds() -> Vec<Kind> {
     Kind::with_configuration(&[Kind::Service, Kind::EndpointSlice, Kind::Node, Kind::Secret])
 }
 
-/// Whether all of them are listed.
+/// True if all of them are listed.
 pub(super) fn has_read(snapshot: &Snapshot) -> bool {
     kinds().iter().all(|kind| snapshot.is_synced(*kind))
 }

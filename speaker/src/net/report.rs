@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Keeps this speaker's SpeakerReport objects equal to what it says of Services.
+//! Keeps this speaker's SpeakerReport objects equal to its words about Services.
 //!
 //! ```text
 //! program ── word, or none ──> Report ── changed shares, after 200 ms ──> apply or delete one object each
 //! ```
-//! Under manifests that do not know the kind nothing is written; the events say the same.
+//! Under manifests that do not know the kind nothing is written; the events tell the same.
 
 use std::time::Duration;
 
@@ -24,15 +24,15 @@ use tokio::time::Instant;
 use crate::report::{Report, SHARES};
 use clock::until;
 
-/// Who owns the fields, to the API server.
+/// The owner of the fields, to the API server.
 const MANAGER: &str = "ferrolb-speaker";
-/// Words that come within this time are written together.
+/// The time in which words are collected before they are written together.
 const BATCH_TIME: Duration = Duration::from_millis(200);
 /// The pause after a failure.
 const RETRY_INTERVAL: Duration = Duration::from_secs(2);
-/// How long after a refusal it is tried whether the kind and the permission are there now.
+/// The time after a refusal until the next check whether the kind and the permission are there.
 const ABSENT_INTERVAL: Duration = Duration::from_secs(60);
-/// After this time an object of an earlier process that nothing was said in is removed.
+/// The time after which an earlier process's object is removed, if this process has no word in it.
 const SETTLED_TIME: Duration = Duration::from_secs(30);
 
 /// The handle of the writing task.
@@ -49,7 +49,7 @@ impl ReportSink {
         Self(sender)
     }
 
-    /// From now on this is said of a Service, or nothing.
+    /// Sets the word about a Service, or removes it.
     pub(super) fn publish(&self, service: ObjectKey, word: Option<ServiceCondition>) {
         // The task ends only with the process.
         let _ = self.0.send((service, word));
@@ -109,7 +109,7 @@ impl Writer {
         }
     }
 
-    /// Writes what has changed; what fails stays changed.
+    /// Writes the shares that have changed; a share that fails stays changed.
     async fn write(&self, report: &mut Report) -> Result<(), kube::Error> {
         let changed = report.take_changed();
         let mut result = Ok(());
@@ -175,7 +175,7 @@ impl Writer {
         let ours = ListParams::default().labels(&format!("ferrolb.io/node={}", self.label()));
         let names: Vec<String> = match api.list_metadata(&ours).await {
             Ok(list) => list.items.into_iter().filter_map(|object| object.metadata.name).collect(),
-            // Where they cannot be listed they cannot be written either.
+            // Without the permission to list there is none to write either.
             Err(_) => Vec::new(),
         };
         (0..SHARES).filter(|share| names.contains(&self.name(*share))).collect()
@@ -185,12 +185,12 @@ impl Writer {
         format!("/apis/{GROUP}/v1alpha1/namespaces/{}/speakerreports", self.namespace)
     }
 
-    /// The last label is the share's, so that no two nodes have objects of the same name.
+    /// The name of a share's object. Its last label is the share's, so that no two nodes have objects of the same name.
     fn name(&self, share: u8) -> String {
         format!("{}.{share:x}", self.node)
     }
 
-    /// A label's value has at most 63 characters; a node's name may have more.
+    /// The node's name in a label. A label's value has at most 63 characters; a node's name may have more.
     fn label(&self) -> String {
         let short: String = self.node.chars().take(63).collect();
         short.trim_end_matches(['.', '-']).to_owned()

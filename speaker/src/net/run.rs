@@ -25,16 +25,16 @@ use super::needed::{has_read, kinds};
 use super::start::{Identity, membership, start_driver, start_shell};
 use clock::until;
 
-/// How long joining the ring waits for the cluster's objects. From then on MetalLB's speakers give way to this one, whether it answers or
-/// not; a start waits two seconds for the ring.
+/// The time that joining the ring waits for the cluster's objects. From the join on MetalLB's speakers give way to this one, whether it
+/// answers or not; a start waits two seconds for the ring.
 const READ_WAIT: Duration = Duration::from_secs(1);
-/// So many updates are taken in before the next decision at most.
+/// The number of updates that are taken in before the next decision, at most.
 const BATCH_LIMIT: usize = 512;
 
 /// Runs until a signal ends it.
 ///
 /// # Errors
-/// When the API's address, an endpoint, a socket or a signal handler cannot be had.
+/// The API's address, an endpoint, a socket or a signal handler cannot be had.
 pub async fn run(args: Args) -> anyhow::Result<()> {
     tracing::info!(
         event = "startUp",
@@ -73,7 +73,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let unread = tokio::time::sleep(READ_WAIT);
     tokio::pin!(unread);
     loop {
-        // The engine's events first: a link that is gone matters more than the next Service.
+        // The engine's events come first: a link that is gone matters more than the next Service.
         tokio::select! {
             biased;
             result = &mut terminated => {
@@ -121,10 +121,10 @@ async fn next<T>(receiver: &mut Option<mpsc::Receiver<T>>) -> Option<T> {
     }
 }
 
-/// Waits until it is answered, or for ever if there is no question.
+/// Waits for the answer, or for ever if there is no question.
 async fn answered(question: &mut Option<oneshot::Receiver<()>>) {
     match question {
-        // Without an answer its task is gone, which is as good.
+        // A question without an answer has lost its task, which is as good.
         Some(question) => drop(question.await),
         None => std::future::pending().await,
     }

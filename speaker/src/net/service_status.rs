@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Writes ServiceL2Status and ServiceBGPStatus objects (contract 1.8, 1.9, 4.9, 5.8), quietly: one write per real change.
 //!
-//! By L2 the owner of a Service's address has one object for it and removes everybody else's; who is not the owner
-//! removes only its own. By BGP every node has its own.
+//! By L2 the owner of a Service's address has one object for the Service and removes those of other nodes; any other node removes only its
+//! own. By BGP every node has its own object.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
@@ -17,32 +17,32 @@ mod writer;
 use writer::{Off, Written};
 pub(super) use writer::{StatusKind, Writer};
 
-/// What this node's object for a Service is to say (names of interfaces or of peers); none means that there is to be none.
+/// The content of this node's object for a Service (names of interfaces or of peers); none if there is to be no object.
 pub(super) type Wish = Option<BTreeSet<Box<str>>>;
 
 const RETRY_INTERVAL: Duration = Duration::from_secs(2);
 
-/// How long after a refusal it is tried whether the kind and the permission are there now.
+/// The time after a refusal until the next check whether the kind and the permission are there.
 const ABSENT_INTERVAL: Duration = Duration::from_secs(30);
 
-/// The pause after a batch: wishes that come in a burst are written together, one that comes alone at once.
+/// The pause after a batch: wishes that come in a burst are written together, and a single one is written at once.
 const BATCH_PAUSE: Duration = Duration::from_millis(200);
 
-/// How long after the last take-over it is looked for what other nodes left behind.
+/// The time after the last take-over until objects that other nodes left behind are looked for.
 const SWEEP_DELAY: Duration = Duration::from_secs(2);
-/// How long after the first take-over at most.
+/// The same time after the first take-over, at most.
 const SWEEP_LIMIT: Duration = Duration::from_secs(10);
 
 enum Message {
     Wish(ObjectKey, Wish),
-    /// Everything that is announced after a start has been wished.
+    /// After a start, wishes for all announced Services have been sent.
     Settled,
 }
 
 /// The handle of the writing task.
 pub(super) struct StatusSink(mpsc::UnboundedSender<Message>);
 
-/// The interfaces as the status lists them: none where all are used.
+/// The interfaces in the status's form: none where all are used.
 pub(super) fn interfaces(scope: &Scope) -> BTreeSet<Box<str>> {
     match scope {
         Scope::AllInterfaces => BTreeSet::new(),
@@ -62,14 +62,14 @@ impl StatusSink {
         let _ = self.0.send(Message::Wish(service, wish));
     }
 
-    /// Says that after a start everything which is announced has been published: what an earlier life of this
-    /// node left behind for other Services is removed.
+    /// Tells that after a start all announced Services have been published: objects that an earlier process of this node left behind for
+    /// other Services are removed.
     pub(super) fn settled(&self) {
         let _ = self.0.send(Message::Settled);
     }
 }
 
-/// Services that were taken over, whose objects of other nodes have to go.
+/// Services that were taken over, for which the objects of other nodes have to go.
 #[derive(Default)]
 struct Sweep {
     services: BTreeSet<ObjectKey>,
@@ -102,7 +102,7 @@ async fn run(mut writer: Writer, mut messages: mpsc::UnboundedReceiver<Message>)
         while let Ok(message) = messages.try_recv() {
             settled |= take(message, &mut waiting);
         }
-        // What was taken over and given up again is another node's now, and so is its object.
+        // A Service that was taken over and given up again is another node's now, and so is its object.
         sweep.services.retain(|service| !matches!(waiting.get(service), Some(None)));
         if due {
             writer.sweep(&mut sweep).await;
@@ -122,7 +122,7 @@ async fn run(mut writer: Writer, mut messages: mpsc::UnboundedReceiver<Message>)
             }
         }
         if settled {
-            // What an earlier life of this node said of Services that it does not announce now.
+            // The objects of an earlier process for Services that this node does not announce now have to go.
             for service in written.keys() {
                 waiting.entry(service.clone()).or_insert(None);
             }
@@ -150,8 +150,8 @@ async fn run(mut writer: Writer, mut messages: mpsc::UnboundedReceiver<Message>)
     }
 }
 
-/// Takes what comes in this time, so that no more than one wish for each Service is kept. Whether the word that all has been said
-/// was among it.
+/// Takes the messages that come in this time, so that no more than one wish for each Service is kept. Returns true if [`Message::Settled`]
+/// was among them.
 async fn take_for(
     time: Duration,
     messages: &mut mpsc::UnboundedReceiver<Message>,
@@ -167,7 +167,7 @@ async fn take_for(
     }
 }
 
-/// Whether this was the word that all has been said.
+/// Takes a message. Returns true for [`Message::Settled`].
 fn take(message: Message, waiting: &mut BTreeMap<ObjectKey, Wish>) -> bool {
     match message {
         Message::Wish(key, wish) => {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Events about sessions, on the BGPPeer: in order, and few. The peer's uid is asked for once; nothing else needs it.
+//! Events about sessions, on the BGPPeer: in order, and few. The peer's uid, which nothing else needs, is read once.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,13 +11,13 @@ use kube::Client;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-/// A peer gets one event of a reason in this time; a session that flaps does not flood the API.
+/// The time in which a peer gets one event of each reason, so that a session that flaps does not flood the API.
 const EVENT_INTERVAL: Duration = Duration::from_secs(10);
 
-/// How many may wait.
+/// The number of events that wait, at most.
 const QUEUE_LIMIT: usize = 1024;
 
-/// Something to tell of a peer.
+/// An event about a peer.
 #[derive(Clone, Debug)]
 pub(super) struct SessionEvent {
     pub(super) peer: Arc<str>,
@@ -49,7 +49,7 @@ impl SessionEvents {
     }
 }
 
-/// When the last event of a kind went out, and how many were left out since.
+/// The time of the last event of one reason for a peer, and the number of events left out since.
 struct Last {
     at: Instant,
     left_out: u32,

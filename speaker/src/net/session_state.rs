@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Writes BGPSessionState objects as frr-k8s does (group frrk8s.metallb.io): one per peer of this node, only on change, and only
-//! where the kind and the permission are there.
+//! Writes BGPSessionState objects as frr-k8s does (group frrk8s.metallb.io): one per peer of this node, only on change, and only where the
+//! kind and the permission are there.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,29 +17,29 @@ use cluster::net::request::send;
 
 const RETRY_INTERVAL: Duration = Duration::from_secs(2);
 
-/// How long after a refusal it is tried whether the kind and the permission are there now.
+/// The time after a refusal until the next check whether the kind and the permission are there.
 const ABSENT_INTERVAL: Duration = Duration::from_secs(60);
 
-/// States that flicker are written once they have lasted so long.
+/// The time in which states that flicker settle before they are written.
 const SETTLE_TIME: Duration = Duration::from_millis(300);
 
-/// What is said of one session.
+/// The state of one session.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct SessionState {
-    /// The state by the RFC's name.
+    /// The BGP state by the RFC's name.
     pub(super) bgp: String,
-    /// `up`, `down`, ... or `N/A` without BFD.
+    /// The BFD state: `up`, `down`, ... or `N/A` without BFD.
     pub(super) bfd: String,
 }
 
-/// By the peer's address or interface (as a label can hold it: IPv6 in full, with hyphens), and its VRF, empty for none.
+/// Session states by the peer's address or interface (in the form of a label: IPv6 in full, with hyphens), and its VRF, empty for none.
 pub(super) type SessionStates = BTreeMap<(String, String), SessionState>;
 
 /// The handle of the writing task.
 pub(super) struct SessionStateSink(watch::Sender<SessionStates>);
 
 impl SessionStateSink {
-    /// `owner` owns the objects: they go with it.
+    /// `owner` owns the objects: they are deleted with it.
     pub(super) fn start(client: Client, namespace: String, node: String, owner: Owner) -> Self {
         let (sender, desired) = watch::channel(SessionStates::new());
         tokio::spawn(async move {
@@ -50,7 +50,7 @@ impl SessionStateSink {
         Self(sender)
     }
 
-    /// Sets what all objects of this node are to say.
+    /// Sets the content of all objects of this node.
     pub(super) fn publish(&self, states: SessionStates) {
         self.0.send_if_modified(|current| {
             let changed = *current != states;
@@ -65,7 +65,7 @@ struct Writer {
     namespace: String,
     node: String,
     pod: Option<OwnPod>,
-    /// Name and state of each object that there is.
+    /// The name and the state of each object that exists.
     objects: BTreeMap<(String, String), (String, Option<SessionState>)>,
 }
 
@@ -96,7 +96,7 @@ impl Writer {
         }
     }
 
-    /// What an earlier life of this node left.
+    /// Reads the objects that an earlier process of this node left.
     async fn take_stock(&mut self) -> Result<(), Off> {
         loop {
             let selector = format!("?labelSelector=frrk8s.metallb.io%2Fnode%3D{}", self.node);
@@ -139,7 +139,7 @@ impl Writer {
             if self.objects.get(key).is_some_and(|(_, known)| known.as_ref() == Some(state)) {
                 continue;
             }
-            // One that fails does not keep the others from being written.
+            // A failure does not keep the other objects from being written.
             result = result.and(self.write_one(key, state).await);
         }
         result

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the speaker's one task does with each thing that comes in. Not the waiting, which is in `run`.
+//! The handling of each input of the speaker's one task. The waiting is in `run`.
 
 mod log;
 mod notices;
@@ -40,7 +40,7 @@ use crate::service_view;
 use crate::speaker::Output;
 use clock::until;
 
-/// Everything that the task has.
+/// The state of the task.
 pub(super) struct Shell {
     pub(super) client: Client,
     pub(super) node: String,
@@ -57,18 +57,18 @@ pub(super) struct Shell {
     pub(super) metrics: Arc<Mutex<SpeakerMetrics>>,
     pub(super) client_metrics: ClientMetrics,
     pub(super) readiness: Readiness,
-    /// Whether something was decided: the first time, all that BGP has to say was said.
+    /// True once something was decided: after the first decision, all words of BGP have been told.
     pub(super) synced: bool,
-    /// The same of L2, which waits for the ring.
+    /// The same for L2, which waits for the ring.
     pub(super) layer2_synced: bool,
     pub(super) asked: mpsc::Sender<Vec<Update>>,
     pub(super) configuration: ConfigurationStateSink,
-    /// What is wrong with the memberlist's keys.
+    /// The faults of the memberlist's keys.
     pub(super) key_problems: Vec<String>,
     pub(super) reports: ReportSink,
-    /// Whether there is configuration of FRR's, which is ignored.
+    /// True if there is configuration for FRR, which is ignored.
     pub(super) extras: watch::Receiver<bool>,
-    /// No session is opened before this is answered: another speaker's are being closed.
+    /// No session is opened before this is answered: the sessions of another speaker are being closed.
     pub(super) sessions_after: Option<oneshot::Receiver<()>>,
     pub(super) conflicts: ConflictReporter<notices::Users>,
 }
@@ -95,7 +95,8 @@ impl Shell {
         self.journal.note_rejections(self.snapshot.rejections());
         self.tell_configuration();
         let layer2_decides = self.driver.decide(&self.snapshot, &mut dirty);
-        // Not while L2 waits: a rolling update would go on, and take the next speaker away, before this one can take over.
+        // The speaker is not ready while L2 waits: a rolling update would go on, and take the next speaker away, before this one can take
+        // over.
         self.readiness.set(layer2_decides && can_work(&self.driver.links()));
         self.tell();
         self.reconcile_routes(&dirty);
@@ -121,7 +122,7 @@ impl Shell {
         }
     }
 
-    /// What has been decided or noticed goes to the log, to events, statuses and reports.
+    /// Passes decisions and notices to the log, to events, statuses and reports.
     pub(super) fn tell(&mut self) {
         while let Some(notice) = self.driver.poll() {
             match notice {
@@ -132,13 +133,13 @@ impl Shell {
                 }
                 Notice::Conflict { claim, users } => self.tell_conflict(claim, users),
                 Notice::Word { service, word } => self.tell_word(service, word),
-                // The driver has them in the log.
+                // The driver has logged these.
                 Notice::Standing(_) | Notice::Trouble(_) => {}
             }
         }
     }
 
-    /// The routes that discard are those of the aggregates; what fails is tried with the next change.
+    /// Sets the routes that discard to the aggregates; a failed change is tried again with the next one.
     pub(super) async fn discard_aggregates(&mut self) {
         let Some(routes) = &mut self.discard else { return };
         if !std::mem::take(&mut self.routes_changed) {
@@ -162,7 +163,7 @@ impl Shell {
                             let slices = slices
                                 .into_iter()
                                 .map(|slice| Update::Apply(Object::EndpointSlice(Box::new(slice))));
-                            // Nobody listens any more only when the program ends.
+                            // The receiver is gone only when the program ends.
                             let _ = asked.send(slices.collect()).await;
                             return;
                         }
@@ -177,7 +178,7 @@ impl Shell {
         }
     }
 
-    /// The memberlist's keys are others.
+    /// The memberlist's keys have changed.
     pub(super) fn set_keys(&mut self, keys: &Keys) {
         tracing::info!(event = "memberlistKeys", "the memberlist's keys were read anew");
         keys.tell();
@@ -185,7 +186,8 @@ impl Shell {
         self.driver.set_keys(keys.ring.clone());
     }
 
-    /// Before the end: what is announced here passes to others, who say so; then the ring hears that this speaker leaves.
+    /// Before the end: other speakers take over the addresses that are announced here, and say so; then the ring hears that this speaker
+    /// leaves.
     async fn hand_over(
         &mut self,
         signals: &mut Option<AgentSignals>,
@@ -204,7 +206,7 @@ impl Shell {
         }
     }
 
-    /// The last that this program does: nothing is left behind but what others need.
+    /// The end of this program: nothing is left behind but what others need.
     pub(super) async fn end(
         &mut self,
         signals: &mut Option<AgentSignals>,
@@ -230,7 +232,7 @@ impl Shell {
         }
     }
 
-    /// What is wrong with the configuration, in the metric and in ConfigurationState.
+    /// Tells the faults of the configuration, in the metric and in ConfigurationState.
     fn tell_configuration(&mut self) {
         let mut errors: Vec<String> =
             self.snapshot.rejections().iter().map(|rejection| rejection.message.clone()).collect();
@@ -258,7 +260,7 @@ impl Shell {
         self.tell();
     }
 
-    /// The pool that holds these addresses of a Service, for the log.
+    /// The pool that contains these addresses of a Service, for the log.
     fn pool_of(&self, service: &ObjectKey, addresses: &[IpAddr]) -> Option<Arc<str>> {
         let service = self.snapshot.service(service)?;
         Some(service_view::pool(service, addresses, self.snapshot.config()).ok()?.name)
@@ -335,8 +337,8 @@ impl Shell {
     }
 }
 
-/// Whether the links are known, and something answers by L2, unless none of them could: a node may have nothing but links that are
-/// excluded, in a VRF or without ARP, and announce by BGP.
+/// True if the links are known, and this node answers by L2 on one of them, or could on none: a node may have only links that are excluded,
+/// in a VRF or without ARP, and announce by BGP.
 fn can_work(links: &[LinkReport]) -> bool {
     let answers = links.iter().any(|link| link.arp || link.ndp);
     let could = links.iter().any(|link| link.arp_reason.is_none() || link.ndp_reason.is_none());

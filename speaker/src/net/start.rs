@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! All that the speaker's loop has is started here: the core with its drivers, and those who are told.
+//! Starts all parts of the speaker's loop: the core with its drivers, and the receivers of its notices.
 
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
@@ -39,36 +39,36 @@ use crate::core::Core;
 use crate::metrics::{MembershipMetrics, SpeakerMetrics};
 use crate::options::{BgpMode, Options};
 
-/// How often an empty key is looked at again.
+/// The time between two looks at an empty key.
 const KEY_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Which node's speaker this is, and how it reaches the API.
+/// The node of this speaker, and its access to the API.
 pub(super) struct Identity {
     pub(super) node: String,
     pub(super) namespace: String,
     pub(super) client: Client,
 }
 
-/// Where the core's inputs come from.
+/// The sources of the core's inputs.
 pub(super) struct Sources {
     collector: BgpCollector,
     pub(super) agent_signals: Option<AgentSignals>,
     pub(super) bgp_signals: Signals,
-    /// What the l2 engine notices.
+    /// The events of the l2 engine.
     pub(super) noticed: mpsc::UnboundedReceiver<l2::Event>,
-    /// Where other speakers are by what the API says.
+    /// The places of other speakers by the API's list.
     pub(super) found: Option<mpsc::Receiver<Listed>>,
-    /// The memberlist's keys, when they are others.
+    /// The memberlist's keys, whenever they change.
     pub(super) keys: Option<mpsc::Receiver<Keys>>,
     key_problems: Vec<String>,
-    /// Whether a list of the speakers' pods would decide who counts.
+    /// True if a list of the speakers' pods would decide which nodes count.
     pub(super) hurry: watch::Sender<bool>,
 }
 
 /// Starts the memberlist, if there is one, the l2 engine and BGP.
 ///
 /// # Errors
-/// When a port or a socket cannot be had, or the exclusions cannot be read.
+/// A port or a socket cannot be had, or the exclusions cannot be read.
 pub(super) fn start_driver(
     args: &Args,
     identity: &Identity,
@@ -145,7 +145,7 @@ pub(super) fn start_driver(
     Ok((driver, sources))
 }
 
-/// The node's own settings may make it answer for everything.
+/// Warns of settings that make the node answer for every address.
 fn tell_strict_arp() {
     if let Some(problem) = l2::strict_arp_problem() {
         tracing::warn!(
@@ -157,10 +157,10 @@ fn tell_strict_arp() {
     }
 }
 
-/// Starts the metrics and all that writes to the API; EndpointSlices that the shell asks the API for come out of the receiver.
+/// Starts the metrics and all tasks that write to the API. EndpointSlices that the shell asks the API for come out of the receiver.
 ///
 /// # Errors
-/// When the metrics' port cannot be had, or the routes that discard.
+/// The metrics' port cannot be had, or the routes that discard.
 pub(super) async fn start_shell(
     args: &Args,
     identity: Identity,
@@ -238,8 +238,8 @@ pub(super) async fn start_shell(
     Ok((shell, answers))
 }
 
-/// What the flags say of the ring. A key that is empty, as its file may be while a Secret is being made, is waited for: the log says so, and
-/// ConfigurationState. None if this program is to end before there is one.
+/// The ring's options from the flags. An empty key is waited for, as the key's file may be empty while a Secret is being made; the log and
+/// ConfigurationState tell of it. None if this program is to end before there is a key.
 pub(super) async fn membership(
     args: &Args,
     identity: &Identity,
@@ -262,7 +262,7 @@ pub(super) async fn membership(
     }
 }
 
-/// What `read` gives as soon as its trouble is not that the key is empty; that is told once.
+/// The result of `read`, called again while its error is an empty key, which is told once.
 async fn when_filled<T>(
     pause: Duration,
     mut read: impl FnMut() -> anyhow::Result<T>,
@@ -282,7 +282,7 @@ async fn when_filled<T>(
     }
 }
 
-/// By what the own Pod is found, for owner references.
+/// The search for this speaker's own Pod, for owner references.
 fn search_for_own_pod(args: &Args, node: &str) -> Option<Search> {
     let filled = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
     match filled(&args.common.pod_name) {

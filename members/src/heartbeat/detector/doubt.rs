@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Doubt of oneself: after a standstill, or when somebody had declared this member dead, it asks its partners what they think of it;
-//! without any that can be asked, the ring.
+//! The doubt of a member about itself: after a standstill, or when another member had declared it dead, it asks its partners for their view
+//! of it; without any partner that can be asked, the ring.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,23 +9,23 @@ use super::Detector;
 use crate::heartbeat::peer::{ACQUAINTANCE, Peer};
 use crate::heartbeat::wire::{Body, View};
 
-/// How long answers are awaited at least: one that says no shall not come after those that say yes.
+/// The least time that answers are awaited: an answer that says no is not to come after the ones that say yes.
 const LEAST_TIME: Duration = Duration::from_millis(20);
 /// The time between two rounds of asking.
 const ASK_INTERVAL: Duration = Duration::from_millis(20);
-/// How long the ring is asked at most: a member that takes no streams says nothing, and nobody shall be silent for ever for that.
+/// The longest time that the ring is asked: a member that takes no streams tells nothing, and this must not silence a member for ever.
 const LONGEST_TIME: Duration = Duration::from_secs(5);
 
 /// A doubt that is not settled.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Doubt {
     since: Instant,
-    /// Only an echo of something sent later shows a view of now.
+    /// The counter of the last datagram before the doubt: only an echo of a later one shows a present view.
     after: u64,
     next: Instant,
-    /// Only an exchange of states that began at this time or later shows what the ring thinks now.
+    /// The time from which an exchange of states has to begin in order to show the ring's present view.
     contradicted: Instant,
-    /// There was one, and it did not have this member for dead.
+    /// True once there was such an exchange, and it did not show this member as dead.
     exchanged: bool,
 }
 
@@ -34,8 +34,8 @@ impl Doubt {
         self.next
     }
 
-    /// Whether an answer of this one is awaited: not of one that is dead, nor of one that no datagram reaches; whether it lives is for the
-    /// memberlist to say.
+    /// True if an answer of this peer is awaited: not from a dead one, nor from one that no datagram reaches, which only the memberlist can
+    /// judge.
     fn awaits(&self, now: Instant, peer: &Peer) -> bool {
         let mute =
             now >= self.since + ACQUAINTANCE && peer.heard.is_none_or(|heard| heard < self.since);
@@ -52,25 +52,25 @@ impl Detector {
         self.settle_doubt(now);
     }
 
-    /// Whether its partners have not (yet) confirmed that they count this member as alive.
+    /// True if its partners have not (yet) confirmed that they count this member as alive.
     #[must_use]
     pub fn is_in_doubt(&self) -> bool {
         self.doubt.is_some()
     }
 
-    /// Whether the ring has members that do not speak the heartbeat: if they are all there is, what they think counts.
+    /// Notes whether the ring has members that do not use the heartbeat: their view counts if there are no others.
     pub fn set_mixed(&mut self, mixed: bool) {
         self.mixed = mixed;
     }
 
-    /// Whether nobody can be asked by the heartbeat, so that only an exchange of states can settle the doubt.
+    /// True if no member can be asked by the heartbeat, so that only an exchange of states can settle the doubt.
     #[must_use]
     pub fn wants_exchange(&self, now: Instant) -> bool {
         let awaits = |doubt: &Doubt| self.partners(now).any(|(_, peer)| doubt.awaits(now, peer));
         self.doubt.is_some_and(|doubt| !doubt.exchanged && !awaits(&doubt)) && self.has_company(now)
     }
 
-    /// States were exchanged with a member of the ring, over a stream that was opened then.
+    /// States were exchanged with a member of the ring, over a stream that was opened at `began`.
     pub fn exchanged(&mut self, now: Instant, began: Instant) {
         if let Some(doubt) = &mut self.doubt {
             doubt.exchanged |= began >= doubt.contradicted;
@@ -78,20 +78,20 @@ impl Detector {
         self.settle_doubt(now);
     }
 
-    /// The ring has just been told that this member is no suspect: what it said before is void.
+    /// The ring has just been told that this member is no suspect: its earlier word is void.
     pub fn contradicted(&mut self, now: Instant) {
         if let Some(doubt) = &mut self.doubt {
             (doubt.contradicted, doubt.exchanged) = (now, false);
         }
     }
 
-    /// Whether there is anybody whose word might come by the ring.
+    /// True if there is any member whose word might come by the ring.
     fn has_company(&self, now: Instant) -> bool {
         self.mixed || self.partners(now).any(|(_, peer)| !peer.condemned)
     }
 
-    /// Settled when more than half of the partners whose answer is awaited say that they see this member alive, and none
-    /// of those who answered says otherwise.
+    /// Settles the doubt when more than half of the partners whose answer is awaited say that they see this member alive, and none that
+    /// answered says otherwise.
     pub(super) fn settle_doubt(&mut self, now: Instant) {
         let Some(doubt) = &mut self.doubt else { return };
         let due = now >= doubt.next;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The roll call: every member is asked once whether it is there. Watching tells of a few members only; whoever may have been
-//! cut off from most of the others has to count.
+//! The roll call: every member is asked once whether it is there. Watching covers a few members only, and a member that may have been cut off
+//! from most of the others has to count them.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,24 +8,24 @@ use std::time::{Duration, Instant};
 use super::Detector;
 use crate::heartbeat::wire::Body;
 
-/// How often everybody who was not heard since the beginning is asked, twice each time.
+/// The number of rounds in which members that were not heard since the beginning are asked, twice in each.
 const ROUNDS: u8 = 3;
-/// The time between two rounds; as long after the last one whoever was not heard counts as absent.
+/// The time between two rounds; as long after the last one, a member that was not heard counts as absent.
 const ANSWER_WAIT: Duration = Duration::from_millis(20);
-/// How long after one the next may begin.
+/// The least time between the beginnings of two roll calls.
 const CALL_INTERVAL: Duration = Duration::from_secs(1);
-/// The same if somebody has fallen silent since.
+/// The same if a member has fallen silent since.
 const SHORT_CALL_INTERVAL: Duration = Duration::from_millis(100);
-/// Two deaths within this time are more than an accident of one member.
+/// The time within which two deaths are more than an accident of one member.
 const DEATHS_TOGETHER_TIME: Duration = Duration::from_secs(1);
 
-/// One that is under way.
+/// A roll call that is under way.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RollCall {
     since: Instant,
     next: Instant,
     round: u8,
-    /// Whether those who are called shall call as well.
+    /// True if the members that are called are to call as well.
     loud: bool,
 }
 
@@ -36,7 +36,7 @@ impl RollCall {
 }
 
 impl Detector {
-    /// A member died, found here or told by others. The second one within a second may be a part of the network.
+    /// A member died, found here or told by others. After the second death within a second a part of the network may be gone.
     pub fn news_of_death(&mut self, now: Instant) {
         let together = self.last_death.is_some_and(|last| now < last + DEATHS_TOGETHER_TIME);
         self.last_death = Some(now);
@@ -45,7 +45,7 @@ impl Detector {
         }
     }
 
-    /// Calls if half of the partners or more are silent, those that are not watched here included.
+    /// Begins a roll call if half of the partners or more are silent, including partners that are not watched here.
     pub(super) fn maybe_call(&mut self, now: Instant) {
         let patience = self.options.patience();
         let (mut partners, mut silent, mut lately) = (0, 0, false);
@@ -66,12 +66,12 @@ impl Detector {
         }
     }
 
-    /// Asks everybody whether it is there, unless that was done a moment ago.
+    /// Asks all members whether they are there, unless that was done a moment ago.
     pub fn call_all(&mut self, now: Instant) {
         self.begin_call(now, false, CALL_INTERVAL);
     }
 
-    /// Somebody lost half of its partners. Those in the middle of a part that was cut off may miss none.
+    /// Another member lost half of its partners. A member in the middle of a part that was cut off may miss none.
     pub(super) fn handle_call(&mut self, now: Instant) {
         self.begin_call(now, false, CALL_INTERVAL);
     }
@@ -85,7 +85,7 @@ impl Detector {
         }
     }
 
-    /// Continues a call; and calls the absent again once in a while, so that their return is noticed.
+    /// Continues a roll call; and calls the absent members again once in a while, so that their return is noticed.
     pub(super) fn call(&mut self, now: Instant) {
         if self.roll_call.is_none() && self.recall_deadline().is_some_and(|due| due <= now) {
             self.begin_call(now, false, CALL_INTERVAL);

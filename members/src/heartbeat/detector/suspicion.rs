@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! From silence to a verdict.
+//! The way from silence to a verdict.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,17 +9,17 @@ use super::{Cause, Detector, Output};
 use crate::heartbeat::peer::{Peer, Probing};
 use crate::heartbeat::wire::Body;
 
-/// After this part of the probing a suspect no longer counts as present: whoever depends on it falls silent, as far as it
-/// can, before somebody else takes over.
+/// The part of the probing after which a suspect no longer counts as present: a member that depends on it falls silent, as far as it can,
+/// before another one takes over.
 const DOUBTFUL: f64 = 0.4;
-/// A member that was asked for, and was not heard for this time, is probed by the one who was asked.
+/// The age of the last sign of life beyond which a member that is asked about another probes that one itself.
 const STALE: Duration = Duration::from_millis(50);
-/// How long somebody who asked is told when the member is heard.
+/// The time for which an asker is told when the member is heard.
 const CURIOSITY: Duration = Duration::from_millis(200);
-/// How long a suspect is probed of which the kernel has said once that nobody listens there. It may not say so again: of such messages a
-/// host sends one a second to another, after a burst of six.
+/// The time that a suspect is probed after the kernel has said once that nobody listens there. It may not say so again: a host sends one such
+/// message a second to another host, after a burst of six.
 const CLOSED_PROBE_TIME: Duration = Duration::from_millis(30);
-/// Two port-unreachable messages within this time are about one probe and its copy.
+/// The time within which two port-unreachable messages are about one probe and its copy.
 const SAME_PROBE: Duration = Duration::from_millis(5);
 
 impl Detector {
@@ -35,19 +35,19 @@ impl Detector {
         let probing = peer.probing.get_or_insert(Probing { since: now, next: now, closed: None });
         match probing.closed {
             None => {
-                // From now, whatever it was suspected of before. It is asked again when what comes back will count; asked at once, it
-                // would use up what may be said about it.
+                // The probing begins now, whatever the member was suspected of before. The next probe waits until its answer will count; sent
+                // at once, it would use up the messages that its host may send.
                 let next = now + SAME_PROBE;
                 *probing = Probing { since: now, next, closed: Some(now) };
             }
             Some(last) if now < last + SAME_PROBE => {}
-            // It was asked again after the first message, and the same came back.
+            // The member was probed again after the first message, and the same message came back.
             Some(_) => self.condemn(now, &name, Cause::PortClosed),
         }
         self.suspect(now);
     }
 
-    /// Begins, continues and ends the probing of all that are watched.
+    /// Begins, continues and ends the probing of all watched members.
     pub(super) fn suspect(&mut self, now: Instant) {
         let due = |name: &&Arc<str>| {
             let peer = self.peers.get(*name);
@@ -64,17 +64,17 @@ impl Detector {
         watched.filter_map(|peer| self.suspicion_of(peer)).min()
     }
 
-    /// When something has to be done about its silence.
+    /// The time at which the peer's silence needs an action.
     fn suspicion_of(&self, peer: &Peer) -> Option<Instant> {
         match peer.probing {
-            // After the verdict it is asked on with the heartbeats, which it gets as before.
+            // After the verdict the heartbeats go on, which the peer gets as before.
             _ if peer.condemned => None,
             Some(probing) => Some(probing.next.min(self.verdict_of(&probing).0)),
             None => Some(peer.evidence + self.options.patience()),
         }
     }
 
-    /// When the probing ends, and what a silence until then means.
+    /// The end of the probing, and the meaning of a silence until then.
     fn verdict_of(&self, probing: &Probing) -> (Instant, Cause) {
         match probing.closed {
             Some(_) => (probing.since + CLOSED_PROBE_TIME, Cause::PortClosed),
@@ -92,7 +92,7 @@ impl Detector {
             if peer.spoke {
                 self.condemn(now, name, cause);
             } else {
-                // It never spoke, to nobody who was asked: a silence that means nothing. The memberlist judges it.
+                // No member that was asked ever heard it, so the silence means nothing. The memberlist judges it.
                 peer.probing = None;
                 peer.evidence = now;
                 self.note_presence();
@@ -103,7 +103,7 @@ impl Detector {
             if let Some(probing) = &mut peer.probing {
                 probing.next = now + options.probe_interval;
             }
-            // Two copies: losing both ways of one is likelier than losing them of two.
+            // Two copies: to lose both ways of one is likelier than to lose them of two.
             self.send(name, Body::Probe);
             self.send(name, Body::Probe);
             for helper in self.helpers(now, name) {
@@ -113,7 +113,7 @@ impl Detector {
         }
     }
 
-    /// Whom to ask about a member: its other watchers, and others if it has too few.
+    /// The members to ask about a member: its other watchers, and others if it has too few.
     fn helpers(&self, now: Instant, about: &str) -> Vec<Arc<str>> {
         let watchers = self.circle.watchers(about, self.options.watchers);
         let present = |name: &Arc<str>| {
@@ -142,7 +142,7 @@ impl Detector {
         self.news_of_death(now);
     }
 
-    /// Somebody wants to know whether a member is heard here.
+    /// Another member asks whether a member is heard here.
     pub(super) fn handle_ask(&mut self, now: Instant, asker: &Arc<str>, about: &str) {
         let Some((about, peer)) = self.peers.get_key_value(about) else { return };
         let about = Arc::clone(about);
@@ -158,7 +158,7 @@ impl Detector {
         }
     }
 
-    /// Somebody says when it heard a member.
+    /// Another member tells when it heard a member.
     pub(super) fn handle_report(&mut self, now: Instant, about: &str, silent_for: Option<u16>) {
         let interval = self.options.interval;
         let Some(peer) = self.peers.get_mut(about) else { return };
@@ -168,8 +168,8 @@ impl Detector {
             return;
         };
         match peer.probing {
-            // What it sent before it fell silent to us says nothing; that was `patience` ago, more than an interval.
-            // Where the port is closed even that is too old.
+            // Datagrams sent before the member fell silent here mean nothing; the silence began `patience` ago, more than an interval. Where
+            // the port is closed even an interval is too old.
             Some(probing) => {
                 let age = if probing.closed.is_some() { Duration::ZERO } else { interval };
                 if probing.since.checked_sub(age).is_none_or(|since| heard >= since) {

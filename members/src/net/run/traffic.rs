@@ -12,13 +12,13 @@ use crate::net::sent::QUOTE;
 use crate::net::socket::{self, Batch};
 use crate::{DecodeError, Input};
 
-/// Batches of datagrams taken in one turn.
+/// The number of batches of datagrams that are taken in one turn, at most.
 const PORTION: usize = 16;
-/// A datagram is tried to be sent so often, while errors of earlier ones come in its way.
+/// The number of attempts to send a datagram, at most, while errors of earlier datagrams come in its way.
 const SENDS: usize = 16;
 
 impl Runner {
-    /// Takes what is there, but not for ever.
+    /// Takes the datagrams that are there, up to a limit.
     pub(super) fn receive(&mut self, batch: &mut Batch) {
         self.more = true;
         for _ in 0..PORTION {
@@ -31,7 +31,7 @@ impl Runner {
                     self.more = more;
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.more = false,
-                // An error of an earlier datagram, which also is in the queue.
+                // The error of an earlier datagram, which is in the queue as well.
                 Err(_) => self.receive_errors(),
             }
             if !self.more {
@@ -40,7 +40,7 @@ impl Runner {
         }
     }
 
-    /// Takes the errors of earlier datagrams; one that quotes none of them was made up.
+    /// Takes the errors of earlier datagrams; an error that quotes none of them was made up.
     pub(super) fn receive_errors(&mut self) {
         let mut quote = [0; QUOTE];
         for _ in 0..TURN_LIMIT {
@@ -61,7 +61,7 @@ impl Runner {
 
     fn datagram(&mut self, from: SocketAddr, octets: &mut [u8]) {
         let now = moment();
-        // What cannot be opened is nobody's word, and costs no more than that was to be found out.
+        // A datagram that cannot be opened counts for nothing, and costs no more than the attempt.
         let taken = if Seal::is_heartbeat(octets) {
             let opened = self.seal.open(octets);
             opened.map(|message| self.agent.handle(now, Input::Heartbeat { from, message }))
@@ -75,17 +75,18 @@ impl Runner {
         }
     }
 
-    /// What others send and we cannot read is their trouble or ours: a wrong key looks like this.
+    /// Counts a datagram that cannot be read. The fault may be here or there: a wrong key looks like this.
     fn refuse(&self, now: Instant, from: SocketAddr, error: &DecodeError) {
         self.streams.door.refusals().note(now, from.ip(), Cause::of(error));
     }
 
-    /// Whether it left the host. What the kernel has no room for at the moment counts as sent: it may get lost later, too.
+    /// Returns true if the datagram left the host. A datagram for which the kernel has no room at the moment counts as sent: it could get
+    /// lost later, too.
     pub(super) fn send(&mut self, to: SocketAddr, datagram: &[u8]) -> bool {
         self.sent.note(now(), to, datagram);
         let socket = self.udp.get_ref();
         let mut result = socket.send_to(datagram, to);
-        // It may have been the error of an earlier datagram, which is taken back by telling it; anybody can cause those at any rate.
+        // The error may be an earlier datagram's, which the call has removed by telling it; anybody can cause such errors at any rate.
         for _ in 1..SENDS {
             if result.is_ok() {
                 break;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What is said of members, and what of it is believed.
+//! Claims about members, and the ones that are believed.
 
 use super::*;
 
@@ -66,7 +66,7 @@ fn we_refute_what_is_said_of_us_with_a_greater_incarnation() {
     for (message, incarnation) in cases.iter().zip([2, 8, 21, 22]) {
         one.hear(message);
         let events = one.events();
-        // That we are dead is worse than that we do not answer: the others may act on it.
+        // A claim of death is worse than one of no answer: the others may act on it.
         let accused = message == &cases[1];
         let rest = match &events[..] {
             [Event::Refuted(us), rest @ ..] if &*us.name == "us" => rest,
@@ -157,7 +157,7 @@ fn meta_data_is_told_once_a_second_at_most_and_the_newest_counts() {
     assert_eq!(one.ring.set_meta(one.now, &[0; 513]), Err(ConfigError::Meta));
 }
 
-/// Whatever we say of ourselves for another reason, others see no second change within the second.
+/// A message about this member for another reason shows the others no second change of its metadata within the second.
 #[test]
 fn what_is_said_of_us_for_another_reason_does_not_hurry_meta_data() {
     let again: [fn(&mut One); 2] = [
@@ -273,7 +273,7 @@ fn incarnations_that_nobody_can_have_are_not_believed() {
     }
     assert_eq!((one.state("us").1, one.state("m2")), (1, (State::Alive, 1)));
     assert!(one.ring.member("new").is_none());
-    // Step by step somebody with the key may come near the end of the numbers: it still is refuted.
+    // A station with the key may come near the end of the numbers step by step: its claim is still refuted.
     let mut accused = 1;
     while let Some(next) = one.state("us").1.checked_add(1 << 24) {
         accused = next;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Streams, joining, leaving, and what cannot be taken.
+//! Streams, joins, departures, and states that cannot be merged.
 
 use super::*;
 
@@ -78,7 +78,7 @@ fn a_state_of_members_that_cannot_be_understood_is_not_merged() {
     let events = one.events();
     let failed = |it: &Event| matches!(it, Event::Contacted { error: Some(_), .. });
     assert!(one.ring.member("a").is_none() && events.iter().any(failed), "{events:?}");
-    // Nor one that is cut off.
+    // A state that is cut off is not merged either.
     let whole = push_pull::encode(
         false,
         2,

@@ -150,7 +150,7 @@ fn whoever_is_vouched_for_is_not_suspected_by_us() {
     one.ring.vouch(one.now, &ping.node);
     assert!(matches!(&one.events()[..], [Event::Refuted(it)] if *it.name == *ping.node));
     assert_eq!(one.state(&ping.node).0, State::Alive);
-    // A suspicion of somebody else is his to drop.
+    // A suspicion of another member is not dropped.
     one.hear(&suspect(&ping.node, 1, "m9"));
     one.ring.vouch(one.now, &ping.node);
     assert_eq!(one.state(&ping.node).0, State::Suspect);

@@ -49,7 +49,7 @@ fn metadata_of_a_later_build_is_read_as_far_as_it_is_known_here() {
     let links = PoolLinks { digest: 7, bits: vec![0x80] };
     let metadata = NodeMetadata { generation: 5, silent: true, links, ..NodeMetadata::default() };
     let mut later = metadata.encode();
-    // Behind it stands the number of the links' octets.
+    // The number of the links' octets stands behind the further flags.
     let further = later.len() - 3;
     later[further] |= !ADDRESSES;
     assert_eq!(
@@ -64,7 +64,8 @@ fn metadata_of_a_later_build_is_read_as_far_as_it_is_known_here() {
     assert_eq!(NodeMetadata { links: known, ..read }, metadata);
 }
 
-/// What it says cannot be judged, and it would not understand what is told to it: the memberlist and MetalLB's election are what is left.
+/// Metadata of another version cannot be judged, and that speaker would not understand our messages: the memberlist and MetalLB's election
+/// are left.
 #[test]
 fn a_speaker_of_another_version_counts_as_one_of_metallb() {
     for version in [0, VERSION + 1, 0xff] {
@@ -81,7 +82,7 @@ fn a_speaker_of_another_version_counts_as_one_of_metallb() {
     }
 }
 
-/// What cannot be said in 512 octets is not said at all: to the others it would be something else than to oneself.
+/// Links that do not fit into 512 octets are not published at all: the others would see other links than the node itself.
 #[test]
 fn what_does_not_fit_is_not_said() {
     let said = |count: usize| {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! BFD beside the BGP sessions: which BFD session each peer has, and what its state means to the peer. BFD itself is in `bfd`.
+//! BFD beside the BGP sessions: the BFD session of each peer, and the effect of its state on the peer. BFD itself is in `bfd`.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
@@ -11,7 +11,7 @@ use super::way::{is_link_local, way};
 use super::{BgpDriver, Session, SessionNotice};
 use crate::sessions::{Way, bfd_hops, bfd_profile};
 
-/// What a BFD session last said.
+/// The last known state of a BFD session.
 #[derive(Clone, Debug, Default)]
 pub(super) struct BfdTold {
     pub(super) state: Option<bfd::State>,
@@ -36,8 +36,8 @@ impl BgpDriver {
             .collect()
     }
 
-    /// The BFD session that the peer should have. One that is up is kept as it is: whether the way to the peer is still
-    /// there is for it to find out.
+    /// The BFD session that the peer should have. A session that is up is kept as it is: it finds out by itself when the path to the peer is
+    /// lost.
     pub(super) fn bfd_key(
         &self,
         peer: &Peer,
@@ -69,7 +69,7 @@ impl BgpDriver {
         let (address, interface) = match &peer.address {
             PeerAddress::Address(address) => (*address, peer.vrf.as_deref().map(Into::into)),
             PeerAddress::Interface(name) => {
-                // Known as soon as the neighbour's router advertisement has been heard.
+                // The neighbour is known as soon as its router advertisement has been heard.
                 let remote = self.engine.statuses().get(&peer.name)?.remote?;
                 (remote.ip(), Some((**name).into()))
             }
@@ -82,7 +82,7 @@ impl BgpDriver {
         })
     }
 
-    /// Hands BFD the sessions that it shall have, and starts it for the first.
+    /// Hands BFD the sessions that it is to have, and starts it for the first one.
     pub(super) fn publish_bfd(&mut self) {
         let sessions: BTreeMap<bfd::SessionKey, bfd::Profile> = self
             .sessions
@@ -119,7 +119,7 @@ impl BgpDriver {
     ) -> Vec<SessionNotice> {
         let told = self.bfd_told.entry(key.clone()).or_default();
         let changed = told.state.replace(status.state) != Some(status.state);
-        // Only the way from Up to Down says that the path was lost.
+        // Only a change from Up to Down means that the path was lost.
         let lost = status.counters.session_down_events > told.downs;
         told.downs = status.counters.session_down_events;
         let problem_changed = told.problem != status.problem;
@@ -148,7 +148,7 @@ impl BgpDriver {
         notices
     }
 
-    /// Decides again which BFD session peers with such an address have: their way changed, or their neighbour was found.
+    /// Decides again about the BFD sessions of peers with such an address: their path changed, or their neighbour was found.
     pub(super) fn follow_ways(&mut self, which: impl Fn(&PeerAddress) -> bool) {
         let keys: Vec<(Arc<str>, Option<bfd::SessionKey>)> = self
             .sessions

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The metrics of BGP and BFD (contract 7.1), read from the sessions when somebody asks. Names and labels are MetalLB's; under
-//! frr-k8s the same are there once more with the prefix `frrk8s_`.
+//! The metrics of BGP and BFD (contract 7.1), read from the sessions at each scrape. Names and labels are MetalLB's; under frr-k8s the same
+//! metrics are there once more with the prefix `frrk8s_`.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -28,11 +28,11 @@ pub struct BgpCollector {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Labelled {
     pub(super) peer: Arc<str>,
-    /// `peer`, and `vrf` but in the native mode.
+    /// The values of `peer` and, except in the native mode, `vrf`.
     pub(super) values: Vec<String>,
 }
 
-/// Whose series there are, the oldest peer first: of several with equal labels the oldest has the series.
+/// The peers that have series, the oldest first: of several with equal labels the oldest has the series.
 pub(super) type Roster = Arc<Mutex<Vec<Labelled>>>;
 
 impl Labelled {
@@ -54,7 +54,7 @@ impl Labelled {
     }
 }
 
-/// What is counted of a session; of a peer that has none, nothing.
+/// The figures of a session; zero for a peer without one.
 #[derive(Clone, Copy, Debug, Default)]
 struct Figures {
     up: bool,
@@ -74,19 +74,19 @@ impl From<&Status> for Figures {
     }
 }
 
-/// Which of MetalLB's modes is imitated in labels and names.
+/// The mode of MetalLB that labels and names follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Style {
     /// `peer` alone.
     Native,
     /// `peer` and `vrf`.
     Frr,
-    /// As `Frr`, but the peer's address without its port, and everything once more with a second prefix.
+    /// As `Frr`, but with the peer's address without its port, and with everything once more under a second prefix.
     FrrK8s,
 }
 
 impl Style {
-    /// That of a value of `METALLB_BGP_TYPE`.
+    /// The style for a value of `METALLB_BGP_TYPE`.
     #[must_use]
     pub fn of(value: Option<&str>) -> Self {
         match value {
@@ -99,7 +99,7 @@ impl Style {
 
 type Value = fn(&Figures) -> u64;
 
-/// Name, help, whether it is a counter, where it comes from.
+/// Name, help, whether the metric is a counter, and its source.
 const BGP: [(&str, &str, bool, Value); 13] = [
     ("session_up", "BGP session state (1 is up, 0 is down)", false, |s| u64::from(s.up)),
     (
@@ -136,7 +136,7 @@ const BGP: [(&str, &str, bool, Value); 13] = [
     ("total_received", "Number of BGP messages received", true, |s| s.counters.received.total()),
 ];
 
-/// frr-k8s counts what is accepted of a peer. Here, as there without a configuration of its own, that is nothing.
+/// frr-k8s counts the prefixes that it accepts from a peer. Here, as there without a configuration of its own, none are accepted.
 const RECEIVED: (&str, &str, bool, Value) = (
     "received_prefixes_total",
     "Number of prefixes currently being received on the BGP session",
@@ -144,7 +144,7 @@ const RECEIVED: (&str, &str, bool, Value) = (
     |_| 0,
 );
 
-/// What the peers announced in vain; a name of our own.
+/// The prefixes that the peers announced in vain; the name is our own.
 const DROPPED: (&str, &str, bool, Value) = (
     "dropped_prefixes_total",
     "Number of prefixes that the BGP peer announced, all of which were dropped",
@@ -176,7 +176,7 @@ const BFD: [(&str, &str, bool, BfdValue); 8] = [
     ("session_down_events", "Number of BFD session down events", true, |s| {
         s.counters.session_down_events
     }),
-    // What FRR's bfdd tells its zebra: every change of the state.
+    // The notifications that FRR's bfdd would send to its zebra: every change of the state.
     ("zebra_notifications", "Number of BFD zebra notifications", true, |s| {
         s.counters.session_up_events + s.counters.session_down_events
     }),
@@ -210,7 +210,7 @@ impl BgpCollector {
         let Some(bfd) = guard.as_ref() else { return BTreeMap::new() };
         let mut sessions = BTreeMap::new();
         for (key, status) in bfd.statuses() {
-            // That of an unnumbered peer is its link, and no VRF.
+            // The interface of an unnumbered peer is its link, and no VRF.
             let vrf = key.interface.as_deref().filter(|_| !super::way::is_link_local(key.peer));
             let values = vec![key.peer.to_string(), vrf.unwrap_or("default").to_owned()];
             sessions.entry(values).or_insert(status);
@@ -221,7 +221,7 @@ impl BgpCollector {
 
 impl Collector for BgpCollector {
     fn desc(&self) -> Vec<&Desc> {
-        // Nothing is registered under these names besides; the families are made when they are asked for.
+        // No other collector has these names; the families are made at each scrape.
         Vec::new()
     }
 
@@ -253,7 +253,7 @@ impl Collector for BgpCollector {
     }
 }
 
-/// The labels of one series must not be those of another.
+/// Makes a metric family. No two series may have equal labels.
 fn family<'a>(
     name: &str,
     help: &str,

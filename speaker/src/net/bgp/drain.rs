@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A node that is to be emptied (RFC 8326): its routes are first marked with GRACEFUL_SHUTDOWN, then withdrawn.
+//! The drain of a node (RFC 8326): its routes are first marked with GRACEFUL_SHUTDOWN, then withdrawn.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How far the emptying is.
+/// The progress of the drain.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Drain {
     time: Duration,
@@ -15,18 +15,18 @@ pub(super) struct Drain {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
     Off,
-    /// Marked; withdrawn at this moment.
+    /// The routes are marked, and are to be withdrawn at this moment.
     Marked(Instant),
     Withdrawn,
 }
 
 impl Drain {
-    /// Not begun; the routes stay marked for `time`.
+    /// A drain that has not begun; the routes will stay marked for `time`.
     pub(super) fn new(time: Duration) -> Self {
         Self { time, step: Step::Off }
     }
 
-    /// At the start: there is nothing to mark yet, so it is over at once if it is on.
+    /// Sets the state at the start: there is nothing to mark yet, so a drain that is on is over at once.
     pub(super) fn begin(&mut self, on: bool) -> bool {
         if on {
             self.step = Step::Withdrawn;
@@ -34,7 +34,7 @@ impl Drain {
         on
     }
 
-    /// Begins or ends it; whether that changed anything.
+    /// Begins or ends the drain. Returns true if that changed anything.
     pub(super) fn set(&mut self, on: bool) -> bool {
         if on == self.is_on() {
             return false;
@@ -43,17 +43,17 @@ impl Drain {
         true
     }
 
-    /// Whether the node is to be emptied.
+    /// True if the node is drained.
     pub(super) fn is_on(&self) -> bool {
         self.step != Step::Off
     }
 
-    /// Whether the routes are to be withdrawn.
+    /// True if the routes are to be withdrawn.
     pub(super) fn is_over(&self) -> bool {
         self.step == Step::Withdrawn
     }
 
-    /// Whether the moment to withdraw has come just now.
+    /// Returns true if the moment to withdraw has come since the last call.
     pub(super) fn tick(&mut self) -> bool {
         let due = matches!(self.step, Step::Marked(at) if at <= Instant::now());
         if due {
@@ -62,7 +62,7 @@ impl Drain {
         due
     }
 
-    /// When [`Self::tick`] is to be asked.
+    /// The time at which [`Self::tick`] is due.
     pub(super) fn deadline(&self) -> Option<Instant> {
         match self.step {
             Step::Marked(at) => Some(at),

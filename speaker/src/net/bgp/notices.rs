@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What people want to hear of the sessions: each thing once.
+//! The news about the sessions for people, each told once.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -11,43 +11,43 @@ use crds::config::{Peer, PeerAddress, PeerAsn};
 use super::BgpDriver;
 use super::collector::Labelled;
 
-/// Something about a session that people want to hear of.
+/// A piece of news about a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SessionNotice {
-    /// It is Established.
+    /// The session is Established.
     Up {
         /// The BGPPeer.
         peer: Arc<str>,
-        /// What was agreed, in words.
+        /// The agreed parameters, in words.
         detail: String,
     },
-    /// It is not Established any more.
+    /// The session is not Established any more.
     Down {
         /// The BGPPeer.
         peer: Arc<str>,
-        /// Why.
+        /// The reason.
         reason: DownReason,
-        /// Whether there was a session; else an attempt failed.
+        /// True if there was a session; false if an attempt failed.
         was_up: bool,
     },
-    /// Its metrics cannot be told from those of an older peer, whose series they would be; none when that is over.
+    /// The metrics of the peer have the same labels as those of an older peer, whose series are shown; or that is over.
     SharedSeries {
         /// The BGPPeer.
         peer: Arc<str>,
-        /// The older one.
+        /// The older BGPPeer; none when that is over.
         older: Option<Arc<str>>,
     },
-    /// There cannot be one, or there can again.
+    /// The session cannot work, or can again.
     Problem {
         /// The BGPPeer.
         peer: Arc<str>,
-        /// Why; none when that is over.
+        /// The reason; none when that is over.
         problem: Option<String>,
     },
 }
 
 impl SessionNotice {
-    /// Whose session it is.
+    /// The peer of the session.
     pub(in crate::net) fn peer(&self) -> &Arc<str> {
         match self {
             Self::Up { peer, .. }
@@ -58,14 +58,14 @@ impl SessionNotice {
     }
 }
 
-/// How the log names a peer (contract 7.2).
+/// A peer in the log (contract 7.2).
 #[derive(Clone, Debug)]
 pub(in crate::net) struct InLog {
-    /// Its address or interface, and the port.
+    /// The peer's address or interface, and the port.
     pub(in crate::net) place: String,
-    /// Our AS number there.
+    /// Our AS number in the session.
     pub(in crate::net) own_asn: u32,
-    /// The peer's; 0 for any.
+    /// The peer's AS number; 0 for any.
     pub(in crate::net) peer_asn: u32,
 }
 
@@ -83,7 +83,7 @@ impl InLog {
     }
 }
 
-/// What was last told of a peer.
+/// The news that was last told of a peer.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Told {
     established: u64,
@@ -101,7 +101,7 @@ impl BgpDriver {
         for (name, status) in &statuses {
             let told = self.told.entry(Arc::clone(name)).or_default();
             let dropped = status.last_drop.as_ref().filter(|_| status.dropped > told.dropped);
-            // An attempt that fails as the one before did is not told again.
+            // An attempt that fails for the same reason as the one before is not told again.
             let failed = status
                 .last_down
                 .as_ref()
@@ -135,7 +135,7 @@ impl BgpDriver {
         notices
     }
 
-    /// Peers whose series are an older one's.
+    /// Tells the peers whose series are an older peer's.
     fn shared_series(&mut self) -> Vec<SessionNotice> {
         let roster = self.roster.lock().unwrap_or_else(PoisonError::into_inner);
         let mut notices = Vec::new();
@@ -155,7 +155,7 @@ impl BgpDriver {
     }
 }
 
-/// What was agreed on, for people.
+/// The agreed parameters, for people.
 fn describe(status: &Status) -> String {
     let Some(negotiated) = &status.negotiated else { return String::new() };
     let families: Vec<String> =
@@ -169,7 +169,7 @@ fn describe(status: &Status) -> String {
     )
 }
 
-/// Routes that an Established session cannot send, and why.
+/// The routes that an Established session cannot send, with the reasons.
 fn withheld(status: &Status) -> Option<String> {
     let reasons: BTreeSet<String> = status
         .withheld

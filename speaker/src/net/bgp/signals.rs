@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the BGP driver has to hear of, in one place to wait.
+//! The inputs of the BGP driver, all waited for in one place.
 
 use std::io;
 use std::sync::Arc;
@@ -11,10 +11,10 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-/// Changes of routes come in crowds: they are looked at once.
+/// The time in which changes of routes are collected: they come in crowds, and are looked at once.
 const SETTLE_TIME: Duration = Duration::from_millis(100);
 
-/// Something to act on.
+/// An event to act on.
 #[derive(Debug)]
 pub enum Signal {
     /// A session changed.
@@ -23,7 +23,7 @@ pub enum Signal {
     Bfd(bfd::SessionKey, Box<bfd::Status>),
     /// The host's links, addresses or routes changed.
     Routes,
-    /// The moment that was asked for has come.
+    /// The deadline that was given has come.
     Tick,
 }
 
@@ -34,9 +34,9 @@ pub struct Signals {
     sessions: watch::Receiver<u64>,
     bfd: mpsc::UnboundedReceiver<(bfd::SessionKey, bfd::Status)>,
     routes: Option<AsyncFd<bfd::net::Watch>>,
-    /// Whether anybody wants to hear of routes.
+    /// True if changes of routes are wanted.
     follow: Arc<AtomicBool>,
-    /// When routes that changed are told.
+    /// The time at which changed routes are told.
     settled: Option<Instant>,
 }
 
@@ -65,8 +65,8 @@ impl Signals {
         (signals, sender, follow)
     }
 
-    /// Waits for the next signal; `deadline` is when to tick. BFD comes first: it is about milliseconds.
-    /// Giving up early loses nothing.
+    /// Waits for the next signal; `deadline` is the time of the next tick. BFD comes first, as milliseconds count there. A cancelled wait
+    /// loses nothing.
     pub async fn next(&mut self, deadline: Option<Instant>) -> Signal {
         loop {
             let follow = self.follow.load(Ordering::Relaxed);
@@ -94,7 +94,7 @@ impl Signals {
     }
 }
 
-/// Waits for word of routes; whether there was a change.
+/// Waits for news about routes. Returns true if there was a change.
 async fn changed(routes: Option<&mut AsyncFd<bfd::net::Watch>>, follow: bool) -> io::Result<bool> {
     let (Some(routes), true) = (routes, follow) else { return std::future::pending().await };
     let mut guard = routes.readable_mut().await?;

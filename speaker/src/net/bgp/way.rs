@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What this host knows of the way to a peer, and what follows from it.
+//! The path from this host to a peer, and the conclusions from it.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -7,7 +7,7 @@ use crds::config::{Peer, PeerAddress};
 
 use crate::sessions::{Way, bfd_hops};
 
-/// Whether the peer's BFD would be single hop or multihop from this host, and why; none without BFD.
+/// Tells whether the peer's BFD would be single hop or multihop from this host, and why; none without BFD.
 #[must_use]
 pub fn bfd_choice(peer: &Peer) -> Option<String> {
     let profile = peer.bfd_profile.as_ref()?;
@@ -26,7 +26,7 @@ pub fn bfd_choice(peer: &Peer) -> Option<String> {
     Some(format!("BFD profile {}, {hops}: {why}", profile.name))
 }
 
-/// How this host reaches the peer now; none without a route.
+/// The path by which this host reaches the peer now; none without a route.
 pub(super) fn way(peer: &Peer) -> Option<Way> {
     match &peer.address {
         PeerAddress::Address(address) => {
@@ -43,7 +43,7 @@ pub(super) fn way(peer: &Peer) -> Option<Way> {
     }
 }
 
-/// A peer as a label can hold it.
+/// The peer's address in a form that a label can have.
 pub(super) fn as_label(address: &PeerAddress) -> String {
     match address {
         PeerAddress::Address(IpAddr::V6(address)) => {

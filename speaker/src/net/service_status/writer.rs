@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The requests about status objects of Services, and what is read of the answers.
+//! The requests about status objects of Services, and their answers.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,13 +16,13 @@ use super::{RETRY_INTERVAL, Sweep, Wish};
 use cluster::net::pod::{OwnPod, Owner};
 use cluster::net::request::send;
 
-/// Up to so many Services are looked at one by one; for more, all objects are listed.
+/// The number of Services up to which each is looked up by itself; for more, all objects are listed.
 const SMALL_BATCH: usize = 8;
 
-/// How many Services are written at once.
+/// The number of Services that are written at the same time.
 const CONCURRENT_WRITES: usize = 8;
 
-/// Which of the two kinds of status objects.
+/// The two kinds of status objects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::net) enum StatusKind {
     /// ServiceL2Status; the names are interfaces.
@@ -53,12 +53,12 @@ impl StatusKind {
         }
     }
 
-    /// Whether only one node has an object for a Service.
+    /// True if only one node has an object for a Service.
     pub(super) fn is_exclusive(self) -> bool {
         self == Self::Layer2
     }
 
-    /// The field of the status that holds the names, and its value; null where it is to be absent.
+    /// The field of the status with the names, and its value; null where the field is to be absent.
     fn field(self, names: &BTreeSet<Box<str>>) -> (&'static str, Value) {
         match self {
             Self::Layer2 if names.is_empty() => ("interfaces", Value::Null),
@@ -71,17 +71,17 @@ impl StatusKind {
     }
 }
 
-/// Who writes.
+/// The writer of one kind of status objects.
 pub(in crate::net) struct Writer {
     pub(in crate::net) kind: StatusKind,
     pub(in crate::net) client: Client,
     pub(in crate::net) namespace: String,
     pub(in crate::net) node: String,
-    /// Whether it was told that they are off.
+    /// True once the log says that the objects are off.
     pub(in crate::net) has_reported_off: AtomicBool,
-    /// The own pod, which owns the objects, as soon as it is known.
+    /// The search for this speaker's own pod, which owns the objects.
     pub(in crate::net) owner: Owner,
-    /// The same, once it is known.
+    /// This speaker's own pod, once it is known.
     pub(in crate::net) pod: Option<OwnPod>,
 }
 
@@ -89,7 +89,7 @@ pub(in crate::net) struct Writer {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Written {
     name: Box<str>,
-    /// The names it says; none where it has no status yet.
+    /// The names in its status; none where it has no status yet.
     names: Option<BTreeSet<Box<str>>>,
 }
 
@@ -97,7 +97,7 @@ pub(super) struct Written {
 pub(super) struct Off;
 
 impl Writer {
-    /// The objects of this node. Those of its earlier pods are removed: they would go with their pod, after a while.
+    /// The objects of this node. Objects of its earlier pods are removed; otherwise they would go with their pod, after a while.
     pub(super) async fn left_behind(&self) -> Result<HashMap<ObjectKey, Written>, Off> {
         let selector = format!("metallb.io%2Fnode%3D{}", self.node);
         loop {
@@ -138,7 +138,7 @@ impl Writer {
         }
     }
 
-    /// Carries out the wishes; gives back those that failed.
+    /// Carries out the wishes; returns the ones that failed.
     pub(super) async fn write_all(
         &self,
         wishes: BTreeMap<ObjectKey, Wish>,
@@ -171,7 +171,7 @@ impl Writer {
         failed
     }
 
-    /// Brings this node's object for the Service to what is wished; gives what there is then.
+    /// Makes this node's object for the Service equal to the wish; returns the object that exists afterwards.
     async fn write(
         &self,
         service: &ObjectKey,
@@ -201,7 +201,7 @@ impl Writer {
                 Ok(()) => {
                     return Ok(Some(Written { names: Some(names.clone()), ..object }));
                 }
-                // Somebody removed it: once more from the start.
+                // The object has been removed meanwhile: the write begins again.
                 Err(kube::Error::Api(status)) if status.code == 404 && object.names.is_some() => {}
                 Err(kube::Error::Api(status)) if status.code == 404 => {
                     return Err((None, kube::Error::Api(status)));
@@ -211,7 +211,7 @@ impl Writer {
         }
     }
 
-    /// Removes what other nodes have for the Services that were taken over.
+    /// Removes the objects of other nodes for the Services that were taken over.
     pub(super) async fn sweep(&self, sweep: &mut Sweep) {
         let services = std::mem::take(&mut sweep.services);
         (sweep.first, sweep.last) = (None, None);
@@ -255,7 +255,7 @@ impl Writer {
         name: &str,
         names: &BTreeSet<Box<str>>,
     ) -> Result<(), kube::Error> {
-        // A merge patch removes what is null.
+        // A merge patch removes fields that are null.
         let (field, value) = self.kind.field(names);
         let status = json!({
             "node": self.node,
@@ -291,7 +291,7 @@ impl Writer {
         Ok(created.metadata.name)
     }
 
-    /// Hands over every object of the selection, a page at a time: never are all of them in memory.
+    /// Hands over every object of the selection, a page at a time, so that never all of them are in memory.
     async fn list(
         &self,
         selector: &str,
@@ -331,7 +331,7 @@ impl Writer {
     }
 }
 
-/// Objects per page of a list.
+/// The number of objects per page of a list.
 const PAGE_SIZE: u32 = 100;
 
 #[derive(Deserialize)]
@@ -346,7 +346,7 @@ struct PageMetadata {
     next: Option<Box<str>>,
 }
 
-/// A status object, as far as it is read.
+/// The parts of a status object that are read.
 #[derive(Deserialize)]
 struct StatusObject {
     metadata: Metadata,
@@ -389,13 +389,13 @@ impl Status {
 }
 
 impl StatusObject {
-    /// The Service that it is about, by its labels.
+    /// The Service of the object, by its labels.
     fn service(&self) -> Option<ObjectKey> {
         let namespace = self.metadata.labels.get("metallb.io/service-namespace")?;
         Some(ObjectKey::new(namespace, self.metadata.labels.get("metallb.io/service-name")?))
     }
 
-    /// Whether it belongs to this pod; without a pod all do.
+    /// True if the object belongs to this pod; without a pod all do.
     fn is_owned_by(&self, pod: Option<&OwnPod>) -> bool {
         let Some(OwnPod { uid, .. }) = pod else { return true };
         self.metadata.owner_references.first().is_some_and(|owner| *owner.uid == **uid)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the log says of the speaker's outputs and of its sessions, by MetalLB's names (contract 7.2). Not the events in the API,
-//! which the shell publishes.
+//! The log's lines about the speaker's outputs and sessions, by MetalLB's names (contract 7.2). The events in the API are published by the
+//! shell.
 
 use std::net::IpAddr;
 
@@ -11,7 +11,7 @@ use crate::net::bgp::{InLog, SessionNotice};
 use crate::routes::RouteOutput;
 use crate::speaker::Output;
 
-/// What became different by L2 for a Service of this pool. A missing interface is told by the shell, as an event as well.
+/// A change by L2 for a Service of this pool. A missing interface is told by the shell, as it is an event as well.
 pub(super) fn note(output: &Output, pool: Option<&str>) {
     match output {
         Output::Announced { service, announcement, former, .. } => {
@@ -28,7 +28,7 @@ pub(super) fn note(output: &Output, pool: Option<&str>) {
     }
 }
 
-/// What became different by BGP for a Service of this pool, of which there are so many paths now.
+/// A change by BGP for a Service of this pool, which has this number of paths now.
 pub(super) fn note_route(output: &RouteOutput, pool: Option<&str>, paths: usize) {
     match output {
         RouteOutput::Advertised { service, addresses, former, .. } => {
@@ -63,7 +63,7 @@ fn note_former(service: &ObjectKey, former: &[IpAddr], protocol: &str) {
     }
 }
 
-/// What a session has become, and where it is.
+/// A change of a session, with its place.
 pub(super) fn note_session(notice: &SessionNotice, session: &InLog) {
     let InLog { place, own_asn, peer_asn } = session;
     match notice {

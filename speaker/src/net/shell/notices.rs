@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the network notices by itself, told in the log and as events: by L2 that others answer too or that an interface fails, by
-//! BGP what becomes of the sessions.
+//! News from the network, told in the log and as events: by L2 that other stations answer too or that an interface fails, by BGP the changes
+//! of sessions.
 
 use cluster::ObjectKey;
 use cluster::net::sink::kubernetes::{EventSink, ObjectEvent, Regarding};
@@ -14,7 +14,7 @@ use crate::net::session_events::SessionEvent;
 /// The Services that a conflict concerns, with the uid of each.
 pub(in crate::net) type Users = Vec<(ObjectKey, Box<str>)>;
 
-/// A conflict in the log, and as an event on each Service that it concerns.
+/// Logs a conflict, and makes it an event on each Service that it concerns.
 pub(in crate::net) fn tell_conflict(events: &EventSink, report: ConflictReport<Users>) {
     let ConflictReport { claim, payload, node, message } = report;
     tracing::warn!(event = "addressConflict", ip = %claim.address, interface = %claim.interface,
@@ -30,7 +30,7 @@ pub(in crate::net) fn tell_conflict(events: &EventSink, report: ConflictReport<U
 }
 
 impl Shell {
-    /// Other stations, and the Services whose addresses they claim.
+    /// Passes on a claim of another station, with the Services that announce the address.
     pub(super) fn tell_conflict(&self, claim: Claim, users: Vec<ObjectKey>) {
         let of = |key: ObjectKey| {
             let uid = self.snapshot.service(&key).map(|service| service.uid.clone());
@@ -40,7 +40,7 @@ impl Shell {
         self.conflicts.claim(claim, self.snapshot.nodes(), users);
     }
 
-    /// The l2 engine notices something.
+    /// The l2 engine has an event.
     pub(in crate::net) fn handle_layer2(&mut self, event: &l2::Event) {
         self.driver.handle_layer2(event);
         match event {
@@ -66,7 +66,7 @@ impl Shell {
         }
     }
 
-    /// The log, and an event on the BGPPeer.
+    /// Logs a change of a session, and makes it an event on the BGPPeer.
     pub(super) fn tell_session(&self, notice: SessionNotice) {
         log::note_session(&notice, &self.driver.bgp().in_log(notice.peer()));
         let node = &self.node;

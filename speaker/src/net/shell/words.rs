@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The words about Services: each stands in this speaker's report, and is an event while nobody announces the Service. The core
-//! decides what is said, and when.
+//! The words about Services: each goes into this speaker's report, and is an event while nobody announces the Service. The core decides on
+//! words and times.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -11,7 +11,7 @@ use cluster::net::sink::kubernetes::{ObjectEvent, Regarding};
 use super::Shell;
 
 impl Shell {
-    /// A word goes into this speaker's report, from which the controller takes the condition; it is an event as well while nobody
+    /// Puts a word into this speaker's report, from which the controller takes the condition. The word is an event as well while nobody
     /// announces the Service and the condition does not say so already.
     pub(super) fn tell_word(&self, service: ObjectKey, word: Option<ServiceCondition>) {
         let Some(word) = word else { return self.reports.publish(service, None) };
@@ -23,7 +23,7 @@ impl Shell {
         self.reports.publish(service, Some(word));
     }
 
-    /// Tells again which Services nobody announces, each in a minute of its own of every hour: events expire.
+    /// Tells again the Services that nobody announces, each in a minute of its own of every hour, since events expire.
     pub(in crate::net) fn remind(&self, minute: u64) {
         for (service, word) in self.driver.core().announced_condition().warnings() {
             let mut hasher = DefaultHasher::new();
