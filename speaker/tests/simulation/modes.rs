@@ -123,7 +123,8 @@ fn no_node_has_much_more_than_the_mean() {
     }
 }
 
-/// Each node hears of each Service in its own time, up to five seconds late.
+/// Each node hears of each Service in its own time, up to five seconds late. Only where addresses are spread one may move: away from a node
+/// that a new one brings above its share.
 #[test]
 fn a_new_service_moves_no_other_address() {
     for modes in [Modes::default(), STICKY, SPREAD, BOTH] {
@@ -132,17 +133,25 @@ fn a_new_service_moves_no_other_address() {
             let world = &mut history.world;
             world.lag = Duration::from_secs(5);
             let mut known = owners(world);
+            let mut moved = 0;
             for number in 0..30 {
                 let address: IpAddr = Ipv4Addr::new(192, 0, 2, 100 + number).into();
                 world.create(address);
                 let pause = world.chance.micros(1_000, 3_000_000);
                 world.run(pause);
+                let full = (5 * known.len()).div_ceil(4 * 5);
                 for (address, owner) in &known {
-                    assert_eq!(
-                        world.owners(*address),
-                        [*owner],
-                        "{modes:?}, seed {seed}: {address}"
+                    let owners = world.owners(*address);
+                    if owners == [*owner] {
+                        continue;
+                    }
+                    // By nodes that know different Services one may get more than its share, and gives one address away.
+                    let load = known.values().filter(|it| *it == owner).count();
+                    assert!(
+                        modes.spread && load + 2 > full,
+                        "{modes:?}, seed {seed}: {address} from {owner} to {owners:?}, {load} of {full}"
                     );
+                    moved += 1;
                 }
                 let fresh = world.addresses.iter().filter_map(|address| {
                     let owners = world.owners(*address);
@@ -150,6 +159,7 @@ fn a_new_service_moves_no_other_address() {
                 });
                 known.extend(fresh.collect::<Vec<_>>());
             }
+            assert!(moved <= 2, "{modes:?}, seed {seed}: {moved} moved");
             world.run(6_000 * MS);
             assert_eq!(owners(world).len(), 35);
             if modes.spread {
