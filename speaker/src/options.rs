@@ -21,7 +21,7 @@ pub struct Options {
     pub bgp_mode: BgpMode,
 }
 
-/// Whose defaults are taken where a field is unset (contract 5.1).
+/// The implementation whose defaults fill unset fields (contract 5.1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum BgpMode {
     /// `METALLB_BGP_TYPE` unset or `native`: LOCAL_PREF 0, timers 90/30.

@@ -174,7 +174,7 @@ impl Withhold {
 /// Why no node at all may announce a Service: where the node stopped that came furthest in the list of what is asked of a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Nobody {
-    /// What stopped it, and with it all that came as far.
+    /// The reason that stopped this node, and all that came as far.
     pub why: &'static str,
     /// That node, of several the first by name; none if no node came further than any other.
     pub furthest: Option<Arc<str>>,

@@ -25,7 +25,7 @@ pub(super) struct Sources {
     pub(super) folder: FolderSource,
     pub(super) agent: Option<AgentSignals>,
     pub(super) bgp: Signals,
-    /// What the l2 engine notices.
+    /// Events of the l2 engine.
     pub(super) noticed: mpsc::UnboundedReceiver<l2::Event>,
     _lock: folder::StateLock,
 }
