@@ -143,8 +143,8 @@ fn deprecated_annotations(service: &Service) -> impl Iterator<Item = Notice> + '
     )
 }
 
-/// What a pool that is present but invalid gave is not taken back (docs/design/rules.md, rule 6), unless the Service may
-/// no longer share it with the others that have it.
+/// Addresses of a pool that is present but invalid are not taken back (docs/design/rules.md, rule 6), unless the Service
+/// may no longer share them with the others that have them.
 fn held(
     key: &ObjectKey,
     service: &Service,

@@ -91,7 +91,8 @@ pub(crate) fn decide(
     }
 }
 
-/// The pool is gone, and so is what it gave; or it is there and invalid, and what it gave stays (docs/design/rules.md, rule 6).
+/// The pool is gone, and so are its addresses; or it is there and invalid, and its addresses stay
+/// (docs/design/rules.md, rule 6).
 fn without_pool(
     key: &ObjectKey,
     name: &str,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the speakers would say: who announces by L2, and by BGP which peer gets which prefix from which nodes with which attributes. For
-//! BGP the speakers' own books, one per node.
+//! The words of the speakers: the node that announces by L2, and by BGP the prefixes that each peer gets, from which nodes and with
+//! which attributes. For BGP these are the speakers' own books, one per node.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -82,7 +82,7 @@ impl Books {
         books.collect()
     }
 
-    /// What the speaker of `node` decides for a Service by L2, as [`World::verdict`]; `world` is that of the books.
+    /// The decision of `node`'s speaker for a Service by L2, as [`World::verdict`]; `world` is that of the books.
     #[must_use]
     pub fn verdict(&self, world: &World, key: &ObjectKey, node: &str) -> Verdict {
         let mut verdicts = self.verdicts.borrow_mut();

@@ -13,8 +13,8 @@ pub fn now() -> Instant {
     Instant::now()
 }
 
-/// The time since the system started, by `CLOCK_BOOTTIME`, which goes on while the system is suspended. None if the kernel does not say it,
-/// as no Linux does.
+/// The time since the system started, by `CLOCK_BOOTTIME`, which goes on while the system is suspended. None if the
+/// kernel lacks that clock, which every Linux has.
 #[must_use]
 pub fn boottime() -> Option<Duration> {
     ClockId::CLOCK_BOOTTIME.now().ok().map(Duration::from)
