@@ -14,64 +14,70 @@ use speaker::net::args::MEMBERLIST_PORT;
 #[derive(Clone, Debug, Parser)]
 #[command(name = "ferrolb", version, about)]
 pub struct Args {
-    /// What to do.
+    /// The command to run.
     #[command(subcommand)]
     pub command: Command,
 }
 
-/// What to do.
+/// The command to run.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
-    /// Give and announce addresses as a folder of Kubernetes manifests says, and follow its changes.
+    /// Give and announce addresses from a folder of Kubernetes manifests, and follow the folder's changes.
     Run(RunArgs),
-    /// Check manifests (every mistake with file, line, object and field, and hints at what cannot work), or with --cluster a live
-    /// cluster: what would keep addresses from working there. Exit code 1 if there is a mistake or a hint.
+    /// Check manifests: print every mistake with file, line, object and field, and hints at settings that cannot
+    /// work. With --cluster check a live cluster: print what would keep addresses from working there. Exit code 1 if
+    /// there is a mistake or a hint.
     Check(CheckArgs),
-    /// Show what would be given and announced, where and why. Exit code 1 if the manifests have a mistake.
+    /// Show which addresses a folder of manifests would give, and which nodes would announce them and why. Exit code
+    /// 1 if the manifests have a mistake.
     Plan(PlanArgs),
-    /// Say why an object is as it is.
+    /// Explain the state of an object.
     Explain(ExplainArgs),
-    /// Show pools, Services and who announces them, sessions and errors of the cluster of the kubeconfig.
+    /// Show the pools, the Services with their announcers, the sessions and the errors in the kubeconfig's cluster.
     Status(StatusArgs),
-    /// Print what antctl prints: serviceexternalip lists the Services of type LoadBalancer with pool, address and node.
+    /// Print a list as antctl prints it: serviceexternalip lists the Services of type LoadBalancer with pool, address
+    /// and node.
     Get(GetArgs),
-    /// Write a support bundle about the cluster of the kubeconfig: objects, events and logs, without secrets.
+    /// Write a support bundle about the kubeconfig's cluster: objects, events and logs, without secrets.
     Collect(CollectArgs),
     /// Print a completion script for a shell.
     Completion {
-        /// Which shell.
+        /// The shell that is to read the script.
         shell: clap_complete::Shell,
     },
-    /// Convert configuration of an older MetalLB, of kube-vip, Cilium or PureLB into the objects of today.
+    /// Convert the configuration of an older MetalLB, of kube-vip, Cilium or PureLB into today's objects.
     Import(ImportArgs),
-    /// Asks for an address to be announced from another node, in the cluster of the kubeconfig.
+    /// Ask that another node announce an address, in the kubeconfig's cluster.
     Move(MoveArgs),
-    /// Asks for a node to be emptied of what is announced from it, in the cluster of the kubeconfig.
+    /// Ask that a node give away all that it announces, in the kubeconfig's cluster.
     Drain(DrainArgs),
-    /// Take the addresses out of all Services that have one of a pool, in the cluster of the kubeconfig, after the controller was
-    /// removed. Without it they keep them.
+    /// Take the addresses of pools out of all Services, in the kubeconfig's cluster, after the controller was
+    /// removed. Without this command the Services keep their addresses.
     Clear(ClearArgs),
 }
 
-/// How a folder is seen.
+/// The options for reading a folder of manifests.
 #[derive(Clone, Debug, Default, ClapArgs)]
 pub struct View {
-    /// The own node's name; this host's name by default.
+    /// Name of the node that this host stands for; default: this host's name.
     #[arg(long)]
     pub node: Option<String>,
-    /// Whose defaults BGP takes: native, frr or frr-k8s.
+    /// Mode of MetalLB whose BGP defaults are used: native, frr or frr-k8s; default: native.
     #[arg(long, env = "METALLB_BGP_TYPE")]
     pub bgp_type: Option<String>,
-    /// Where addresses and status are kept, outside the folder.
+    /// Folder in which addresses and status are kept, outside the manifests; default: /var/lib/ferrolb/NAME for root,
+    /// else ~/.local/state/ferrolb/NAME.
     #[arg(long, value_name = "DIR")]
     pub folder_state: Option<PathBuf>,
-    /// Serve only Services with this loadBalancerClass.
+    /// Serve only Services with this loadBalancerClass; without it only Services without a class.
     #[arg(long)]
     pub lb_class: Option<String>,
-    /// A Service without EndpointSlices in the folder counts as not served, instead of as served here.
+    /// Take a Service without EndpointSlices in the folder as not served; without this flag it counts as served on
+    /// this node.
     #[arg(long)]
     pub require_endpoints: bool,
-    /// Announce from nodes with the label node.kubernetes.io/exclude-from-external-load-balancers as well.
+    /// Announce also from nodes with the label node.kubernetes.io/exclude-from-external-load-balancers; without this
+    /// flag those announce nothing.
     #[arg(long)]
     pub ignore_exclude_lb: bool,
 }
@@ -79,65 +85,70 @@ pub struct View {
 /// Flags of `ferrolb run`.
 #[derive(Clone, Debug, ClapArgs)]
 pub struct RunArgs {
-    /// The folder of manifests.
+    /// The folder of manifests (.yaml, .yml and .json files).
     pub folder: PathBuf,
-    /// How the folder is seen.
+    /// The options for reading the folder.
     #[command(flatten)]
     pub view: View,
-    /// The other hosts that serve a copy of the folder.
+    /// The options for other hosts that serve a copy of the folder.
     #[command(flatten)]
     pub ring: RingArgs,
-    /// Make this host accept the traffic: a local route per owned address. Needs NET_ADMIN.
+    /// Make this host accept the traffic, by a local route for each owned address; needs the capability NET_ADMIN.
     #[arg(long)]
     pub accept: bool,
-    /// Add a route for each advertised aggregate that discards what no Service owns. Needs NET_ADMIN.
+    /// Add a route for each advertised aggregate that discards packets to addresses of no Service; needs the
+    /// capability NET_ADMIN.
     #[arg(long)]
     pub discard_aggregates: bool,
-    /// Announce every owned address again once in this time, such as 60s; 0s turns it off.
+    /// Time between two announcements of each owned address, such as 60s; 0s turns the repetition off.
     #[arg(long, default_value = "60s", value_parser = humantime::parse_duration)]
     pub announce_interval: Duration,
-    /// How long a node that is being drained still announces its BGP routes, marked with GRACEFUL_SHUTDOWN (RFC 8326).
+    /// Time for which a drained node still announces its BGP routes, such as 5s, marked with GRACEFUL_SHUTDOWN (RFC
+    /// 8326).
     #[arg(long, default_value = "5s", value_parser = humantime::parse_duration)]
     pub drain_time: Duration,
-    /// File of interfaces to leave alone, as MetalLB has it.
+    /// File that names the interfaces on which L2 announces nothing, in MetalLB's format.
     #[arg(long, default_value = speaker::net::EXCLUSION_FILE)]
     pub exclude_interfaces: PathBuf,
-    /// Port of the metrics endpoint; 0 turns it off.
+    /// TCP port of the metrics endpoint; 0 turns the endpoint off.
     #[arg(long, default_value_t = 0)]
     pub port: u16,
-    /// all, debug, info, warn, error or none.
+    /// Lowest level that is logged: all, debug, info, warn, error or none.
     #[arg(long, default_value = "warn")]
     pub log_level: Threshold,
 }
 
-/// Flags of `ferrolb run` about other hosts.
+/// Flags of `ferrolb run` for several hosts.
 #[derive(Clone, Debug, ClapArgs)]
 pub struct RingArgs {
-    /// Another host that serves a copy of the folder, as ADDR or ADDR:PORT; may be given for each. Of all hosts one announces an
-    /// address.
+    /// Another host that serves a copy of the folder, as ADDR or ADDR:PORT; repeat the flag for each host. One of all
+    /// hosts announces an address.
     #[arg(long, value_name = "ADDR")]
     pub join: Vec<String>,
-    /// The own address in the ring; without it, and with 0.0.0.0 or ::, which listen on every address, the one that is used towards the
-    /// others.
+    /// IP address of this host in the ring; default, and with 0.0.0.0 or ::, which listen on every address: the
+    /// address that this host uses towards the others.
     #[arg(long, requires = "join", value_parser = crds::address::flag)]
     pub ml_bindaddr: Option<IpAddr>,
-    /// The own port in the ring, over UDP and TCP.
+    /// Port of this host in the ring, over UDP and TCP.
     #[arg(long, default_value_t = MEMBERLIST_PORT)]
     pub ml_bindport: u16,
-    /// Folder with the file `secretkey` (16 octets or more), the same on all hosts.
+    /// Folder with the file `secretkey` (16 octets or more), the same on all hosts; without it the ring is not
+    /// encrypted.
     #[arg(long, requires = "join")]
     pub ml_secret_key_path: Option<PathBuf>,
-    /// What makes this host fall silent: majority (being with fewer than half of the hosts, or having stood still), stall (only
-    /// the latter), off.
+    /// Rule that makes this host silent: majority (it sees fewer than half of the hosts, or it stood still), stall
+    /// (it stood still), off (no rule).
     #[arg(long, default_value = "majority")]
     pub fencing: Fencing,
-    /// Of two hosts that lost one another only that with the smaller name goes on; without it both do.
+    /// Of two hosts that lost one another, only the one with the smaller name goes on; without this flag both go on.
     #[arg(long)]
     pub fence_two: bool,
-    /// Owners of L2 addresses stay: a host that comes back takes nothing back. Only while every host has this flag.
+    /// Keep the owner of each L2 address, so that a host that comes back takes nothing back; holds only while every
+    /// host has this flag.
     #[arg(long, requires = "join")]
     pub sticky: bool,
-    /// Spread L2 addresses: no host owns more than 1.25 times the mean, rounded up. Only while every host has this flag.
+    /// Spread L2 addresses, so that no host owns more than 1.25 times the mean, rounded up; holds only while every
+    /// host has this flag.
     #[arg(long, requires = "join")]
     pub spread: bool,
 }
@@ -145,45 +156,45 @@ pub struct RingArgs {
 /// Flags of `ferrolb check`.
 #[derive(Clone, Debug, ClapArgs)]
 pub struct CheckArgs {
-    /// Files, or folders with .yaml, .yml and .json files.
+    /// The files to check, or folders with .yaml, .yml and .json files.
     #[arg(required_unless_present = "cluster")]
     pub paths: Vec<PathBuf>,
-    /// Look at the cluster of the kubeconfig instead.
+    /// Check the kubeconfig's cluster instead of files.
     #[arg(long, conflicts_with = "paths")]
     pub cluster: bool,
-    /// Namespace in which the programs read their configuration.
+    /// Namespace from which the controller and the speaker read their configuration.
     #[arg(long, env = "METALLB_NAMESPACE", default_value = "metallb-system")]
     pub namespace: String,
-    /// Whether hints alone make the exit code 1.
+    /// Effect of hints without a mistake on the exit code: fail makes it 1, ok makes it 0.
     #[arg(long, value_enum, default_value_t = Hints::Fail)]
     pub hints: Hints,
-    /// text, json, or github for annotations in a workflow.
+    /// Form of the report: text, json, or github for annotations in a workflow.
     #[arg(short, long, value_enum, default_value_t = Style::Text)]
     pub output: Style,
 }
 
-/// How a report is printed.
+/// The form of a report.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Style {
-    /// For people: a line each.
+    /// For people: one line for each finding.
     #[default]
     Text,
     /// For programs: one object with the lists `mistakes`, `hints` and `notes`.
     Json,
-    /// For a workflow of GitHub: each stands beside its line in the review.
+    /// For a workflow of GitHub: the review shows each finding beside its line.
     Github,
 }
 
 /// The effect of hints on the exit code of `ferrolb check`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Hints {
-    /// It is 1 if there are any.
+    /// Hints make the exit code 1.
     Fail,
-    /// They are told, and it is 0.
+    /// Hints are printed, and the exit code is 0.
     Ok,
 }
 
-/// How a plan is printed.
+/// The form of a plan or a status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Output {
     /// For people.
@@ -195,15 +206,15 @@ pub enum Output {
 /// Flags of `ferrolb plan`.
 #[derive(Clone, Debug, ClapArgs)]
 pub struct PlanArgs {
-    /// The folder of manifests.
+    /// The folder of manifests (.yaml, .yml and .json files).
     pub folder: PathBuf,
-    /// How the folder is seen.
+    /// The options for reading the folder.
     #[command(flatten)]
     pub view: View,
-    /// Show only what would change against this other folder.
+    /// Show only the changes from this other folder to FOLDER.
     #[arg(long, value_name = "OTHER_DIR")]
     pub against: Option<PathBuf>,
-    /// table or json.
+    /// Form of the output: table for people, json for programs.
     #[arg(short, long, value_enum, default_value_t = Output::Table)]
     pub output: Output,
 }
@@ -211,30 +222,30 @@ pub struct PlanArgs {
 /// Flags of `ferrolb explain`.
 #[derive(Clone, Debug, ClapArgs)]
 pub struct ExplainArgs {
-    /// What to explain.
+    /// The object to explain.
     #[command(subcommand)]
     pub subject: Subject,
 }
 
-/// What can be explained.
+/// The kinds of object that can be explained.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Subject {
-    /// Why a Service has or lacks its address, and who announces it or why nobody does.
+    /// Explain why a Service has or lacks its address, and which node announces it or why none does.
     Service(ExplainServiceArgs),
 }
 
 /// Flags of `ferrolb explain service`.
 #[derive(Clone, Debug, ClapArgs)]
 pub struct ExplainServiceArgs {
-    /// NAMESPACE/NAME, or a NAME in `default`.
+    /// The Service as NAMESPACE/NAME; NAME alone is looked for in `default`.
     pub service: String,
-    /// A folder of manifests; without it, the cluster of the kubeconfig.
+    /// A folder of manifests to look in; without it the kubeconfig's cluster.
     #[arg(short, long)]
     pub folder: Option<PathBuf>,
     /// Namespace of the configuration objects in the cluster.
     #[arg(long, env = "METALLB_NAMESPACE", default_value = "metallb-system")]
     pub namespace: String,
-    /// How a folder is seen.
+    /// The options for reading the folder.
     #[command(flatten)]
     pub view: View,
 }
@@ -243,16 +254,17 @@ pub struct ExplainServiceArgs {
 #[derive(Clone, Debug, ClapArgs)]
 #[command(group(clap::ArgGroup::new("where").required(true).args(["to", "back"])))]
 pub struct MoveArgs {
-    /// The address; a Service that shares it moves along.
+    /// The address to move; every Service that shares it moves along.
     #[arg(value_parser = crds::address::flag)]
     pub address: IpAddr,
-    /// The node that is to announce it, while it can.
+    /// The node that is to announce the address for as long as it can.
     #[arg(long, value_name = "NODE")]
     pub to: Option<String>,
-    /// Only for this time, such as 2h.
+    /// Time after which the address goes back to its own election, such as 2h; without it the wish holds until
+    /// --back.
     #[arg(long = "for", value_name = "TIME", requires = "to", value_parser = humantime::parse_duration)]
     pub time: Option<Duration>,
-    /// Take an earlier wish back.
+    /// Take back an earlier --to.
     #[arg(long)]
     pub back: bool,
 }
@@ -260,9 +272,9 @@ pub struct MoveArgs {
 /// Flags of `ferrolb drain`.
 #[derive(Clone, Debug, ClapArgs)]
 pub struct DrainArgs {
-    /// The node.
+    /// The name of the node.
     pub node: String,
-    /// Let it announce again.
+    /// Take back an earlier drain, so that the node announces again.
     #[arg(long)]
     pub undo: bool,
 }
@@ -270,10 +282,10 @@ pub struct DrainArgs {
 /// Flags of `ferrolb clear`.
 #[derive(Clone, Debug, ClapArgs)]
 pub struct ClearArgs {
-    /// Only print the Services that would be cleared.
+    /// Print the Services that would be cleared, and change nothing.
     #[arg(long)]
     pub dry_run: bool,
-    /// Namespace in which the programs ran.
+    /// Namespace in which the controller and the speaker ran.
     #[arg(long, env = "METALLB_NAMESPACE", default_value = "metallb-system")]
     pub namespace: String,
 }
@@ -281,17 +293,17 @@ pub struct ClearArgs {
 /// Flags of `ferrolb import`.
 #[derive(Clone, Debug, ClapArgs)]
 pub struct ImportArgs {
-    /// What is converted.
+    /// The configuration to convert.
     #[command(subcommand)]
     pub source: Import,
 }
 
-/// What can be converted.
+/// The kinds of configuration that can be converted.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Import {
-    /// The ConfigMap that MetalLB 0.12 and before was configured by.
+    /// The ConfigMap of MetalLB 0.12 and before.
     Configmap(ImportSource),
-    /// AddressPool objects of MetalLB 0.13.
+    /// The AddressPool objects of MetalLB 0.13.
     Addresspool(ImportSource),
     /// The ConfigMap of kube-vip's cloud provider, and the annotations of Services.
     KubeVip(ImportObjects),
@@ -301,25 +313,26 @@ pub enum Import {
     Purelb(ImportObjects),
 }
 
-/// Where objects of another load balancer are.
+/// Flags for objects of another load balancer.
 #[derive(Clone, Debug, ClapArgs)]
 pub struct ImportObjects {
-    /// The manifests, as `kubectl get -o yaml` prints them; with the Services, what has to change in their annotations is told.
+    /// The manifests, as `kubectl get -o yaml` prints them; if Services are among them, the command prints what must
+    /// change in their annotations.
     pub file: PathBuf,
-    /// The namespace of the new objects; metallb-system by default.
+    /// Namespace of the new objects; default: metallb-system.
     #[arg(long)]
     pub namespace: Option<String>,
 }
 
-/// Where it is.
+/// Flags for a ConfigMap or AddressPools of MetalLB.
 #[derive(Clone, Debug, ClapArgs)]
 pub struct ImportSource {
-    /// The manifest.
+    /// The file with the manifest.
     pub file: PathBuf,
-    /// The file is only what the ConfigMap's key `config` holds.
+    /// The file holds only the text of the ConfigMap's key `config`, not the ConfigMap.
     #[arg(long)]
     pub only_data: bool,
-    /// The namespace of the new objects; that of the source by default.
+    /// Namespace of the new objects; default: the namespace of the source.
     #[arg(long)]
     pub namespace: Option<String>,
 }
@@ -330,10 +343,10 @@ pub struct StatusArgs {
     /// Namespace of the configuration objects in the cluster.
     #[arg(long, env = "METALLB_NAMESPACE", default_value = "metallb-system")]
     pub namespace: String,
-    /// table or json.
+    /// Form of the output: table for people, json for programs.
     #[arg(short, long, value_enum, default_value_t = Output::Table)]
     pub output: Output,
-    /// Show it again every two seconds.
+    /// Show the status again every two seconds, until the command is stopped.
     #[arg(short, long)]
     pub watch: bool,
 }
@@ -344,7 +357,7 @@ pub struct CollectArgs {
     /// Namespace of the configuration objects in the cluster.
     #[arg(long, env = "METALLB_NAMESPACE", default_value = "metallb-system")]
     pub namespace: String,
-    /// Where the bundle is written; `ferrolb-report-TIME.tar` here by default.
+    /// File to which the bundle is written; default: `ferrolb-report-TIME.tar` in the current folder.
     #[arg(short, long)]
     pub file: Option<PathBuf>,
 }
@@ -352,23 +365,23 @@ pub struct CollectArgs {
 /// Flags of `ferrolb get`.
 #[derive(Clone, Debug, ClapArgs)]
 pub struct GetArgs {
-    /// What to list.
+    /// The kind of objects to list.
     #[arg(value_enum)]
     pub what: GetKind,
-    /// Only the Service of this name; needs -n.
+    /// List only the Service of this name; needs -n.
     pub name: Option<String>,
-    /// Only Services of this namespace.
+    /// List only the Services of this namespace; without it those of all namespaces.
     #[arg(short, long)]
     pub namespace: Option<String>,
-    /// The namespace in which ferrolb runs.
+    /// Namespace in which ferrolb runs.
     #[arg(long, default_value = "metallb-system")]
     pub system_namespace: String,
-    /// table, json or yaml.
+    /// Form of the output: table for people, json or yaml for programs.
     #[arg(short, long, value_enum, default_value = "table")]
     pub output: GetOutput,
 }
 
-/// What `ferrolb get` lists.
+/// The kinds of object that `ferrolb get` lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum GetKind {
     /// Services of type LoadBalancer.
@@ -376,13 +389,13 @@ pub enum GetKind {
     ServiceExternalIp,
 }
 
-/// How `ferrolb get` prints.
+/// The form of the output of `ferrolb get`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum GetOutput {
     /// For people.
     Table,
-    /// A list of objects.
+    /// For programs: a list of objects, as JSON.
     Json,
-    /// The same as YAML.
+    /// For programs: the same list, as YAML.
     Yaml,
 }

@@ -13,53 +13,61 @@ use super::leader::Times;
 #[derive(Clone, Debug, Parser)]
 #[command(name = "controller", version, about, args_override_self = true)]
 pub struct Args {
-    /// The flags of both daemons.
+    /// The flags that the controller and the speaker share.
     #[command(flatten)]
     pub common: Common,
-    /// Name of the memberlist Secret to create.
+    /// Name of the Secret in which the controller creates the memberlist's key; empty or not given: no Secret is
+    /// created.
     #[arg(long, env = "METALLB_ML_SECRET_NAME")]
     pub ml_secret_name: Option<String>,
-    /// Name of the own Deployment.
+    /// Name of the controller's own Deployment, which becomes the owner of the memberlist's Secret.
     #[arg(long, env = "METALLB_DEPLOYMENT")]
     pub deployment: Option<String>,
-    /// Bring your own webhook certificates.
+    /// Use the certificate in --cert-dir for the webhooks; without this flag the controller makes and renews one.
     #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true", value_parser = go_bool)]
     pub disable_cert_rotation: bool,
-    /// Folder of the webhook certificates.
+    /// Folder where the webhooks' certificate (tls.crt and tls.key) is mounted; the files are read only with
+    /// --disable-cert-rotation.
     #[arg(long, default_value = "/tmp/k8s-webhook-server/serving-certs")]
     pub cert_dir: String,
-    /// Service whose name the webhook certificate carries; by default the one that the webhooks' configuration names.
+    /// Service whose name the webhooks' certificate carries; default: the Service that the installed webhook
+    /// configuration names.
     #[arg(long)]
     pub cert_service_name: Option<String>,
-    /// enabled, disabled or onlywebhook.
+    /// Mode of the webhooks: enabled serves them beside the controller, disabled serves none, onlywebhook serves them
+    /// and gives no addresses.
     #[arg(long, default_value = "enabled", value_parser = ["enabled", "disabled", "onlywebhook"])]
     pub webhook_mode: String,
-    /// Secret of the webhook certificates; by default the one that the own Deployment mounts for them.
+    /// Secret that holds the webhooks' certificate; default: the Secret that the controller's own Deployment mounts
+    /// for it.
     #[arg(long)]
     pub webhook_secret: Option<String>,
-    /// HTTP/2 for webhooks.
+    /// Serve the webhooks over HTTP/2 as well; without this flag over HTTP/1.1 only.
     #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true", value_parser = go_bool)]
     pub webhook_http2: bool,
-    /// How the Lease of several controllers is kept.
+    /// The flags of the Lease by which one of several controllers leads.
     #[command(flatten)]
     pub elect: Elect,
 }
 
-/// The flags of the Lease, with the names and values of Kubernetes' own programs.
+/// The flags of the Lease, with the names and defaults of Kubernetes' own programs.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Elect {
-    /// How long others wait for a leader that renews its Lease no more.
+    /// Time after the last renewal of the Lease until another controller takes over, such as 15s; longer than the
+    /// renewal deadline.
     #[arg(long, default_value = "15s", value_parser = duration)]
     pub leader_elect_lease_duration: Duration,
-    /// How long the leader goes on when it cannot renew; shorter than the lease.
+    /// Time for which the leader still writes when it cannot renew its Lease, such as 10s; shorter than the lease
+    /// duration.
     #[arg(long, default_value = "10s", value_parser = duration)]
     pub leader_elect_renew_deadline: Duration,
-    /// How often the leader renews, and others look; shorter than the renewal deadline.
+    /// Time between two renewals of the leader, and between two looks of the others, such as 2s; 1.2 times this must
+    /// be shorter than the renewal deadline.
     #[arg(long, default_value = "2s", value_parser = duration)]
     pub leader_elect_retry_period: Duration,
 }
 
-/// A duration as Go writes it, such as 1m30s; not nothing.
+/// Reads a duration as Go writes it, such as 1m30s; refuses 0.
 fn duration(text: &str) -> Result<Duration, String> {
     let duration: GoDuration = text.parse().map_err(|error| format!("{error}"))?;
     let duration = duration.to_std().filter(|duration| !duration.is_zero());
@@ -67,13 +75,13 @@ fn duration(text: &str) -> Result<Duration, String> {
 }
 
 impl Elect {
-    /// Whether they can be followed.
+    /// Checks that the three times fit one another.
     ///
     /// # Errors
-    /// When two leaders could write at once, or none could keep its Lease.
+    /// The times would let two leaders write at once, or let none keep its Lease.
     pub fn check(&self) -> anyhow::Result<()> {
         let (lease, renew) = (self.leader_elect_lease_duration, self.leader_elect_renew_deadline);
-        // As client-go has it: the pauses between two tries are up to a fifth longer.
+        // client-go makes the pause between two tries up to a fifth longer.
         let retry = self.leader_elect_retry_period.saturating_mul(6) / 5;
         anyhow::ensure!(
             lease > renew,
@@ -96,7 +104,7 @@ impl Elect {
 }
 
 impl Args {
-    /// Says in the log which flags are understood and not acted upon yet.
+    /// Logs each given flag that has no effect yet.
     pub fn say_what_is_missing(&self) {
         self.common.say_what_is_missing();
     }

@@ -14,76 +14,84 @@ use members::quorum::Fencing;
 
 use super::keys::{KeyError, Keys};
 
-/// Announces the addresses of Services by ARP and NDP.
+/// Announces the addresses of Services by ARP, NDP and BGP.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "speaker", version, about, args_override_self = true)]
 pub struct Args {
-    /// The flags of both daemons.
+    /// The flags that the controller and the speaker share.
     #[command(flatten)]
     pub common: Common,
-    /// Milliseconds; MetalLB's FRR mode needs it, nothing here does.
+    /// Milliseconds, at least 1; without effect, as only MetalLB's FRR mode uses it.
     #[arg(long, env = "METALLB_BGP_DEBOUNCE_TIMEOUT", default_value_t = 3000, value_parser = clap::value_parser!(u32).range(1..))]
     pub bgp_debounce_timeout: u32,
-    /// Deprecated and ignored.
+    /// Without effect; a deprecated flag of MetalLB.
     #[arg(long, env = "METALLB_HOST")]
     pub host: Option<String>,
-    /// Address of the memberlist.
+    /// IP address on which the memberlist listens; without it, or without --ml-labels, the memberlist is off.
     #[arg(long, env = "METALLB_ML_BIND_ADDR")]
     pub ml_bindaddr: Option<String>,
-    /// Port of the memberlist; 7946 if not given.
+    /// Port of the memberlist, over UDP and TCP; default: 7946.
     #[arg(long, env = "METALLB_ML_BIND_PORT")]
     pub ml_bindport: Option<String>,
-    /// Label selector of the speakers' pods.
+    /// Label selector that finds the speakers' pods; without it, or without --ml-bindaddr, the memberlist is off.
     #[arg(long, env = "METALLB_ML_LABELS")]
     pub ml_labels: Option<String>,
-    /// Folder of the memberlist's key.
+    /// Folder with the file secretkey, the memberlist's key; without it the memberlist is not encrypted.
     #[arg(long, env = "METALLB_ML_SECRET_KEY_PATH")]
     pub ml_secret_key_path: Option<PathBuf>,
-    /// Defaults of the memberlist for wide-area networks.
+    /// Use the memberlist's times for wide-area networks, which find a failure later; without this flag those for a
+    /// local network.
     #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true", value_parser = go_bool)]
     pub ml_wan_config: bool,
-    /// Name of the own node.
+    /// Name of the node on which this speaker runs; required.
     #[arg(long, env = "METALLB_NODE_NAME")]
     pub node_name: Option<String>,
-    /// Announce from nodes with the label node.kubernetes.io/exclude-from-external-load-balancers as well.
+    /// Announce also from nodes with the label node.kubernetes.io/exclude-from-external-load-balancers; without this
+    /// flag those announce nothing.
     #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true", value_parser = go_bool)]
     pub ignore_exclude_lb: bool,
-    /// Namespace of BGPSessionState objects, where it is not the own one. (FRRConfiguration objects are not written.)
+    /// Namespace for BGPSessionState objects in mode frr-k8s; default: the speaker's own. FRRConfiguration objects
+    /// are not written.
     #[arg(long, env = "FRRK8S_NAMESPACE")]
     pub frrk8s_namespace: Option<String>,
-    /// Passing Secrets on to frr-k8s, which nothing here does.
+    /// Without effect, as no Secret is passed on to frr-k8s.
     #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true", value_parser = go_bool)]
     pub frrk8s_secret_passthrough: bool,
-    /// Announce every owned address again once in this time, such as 60s; 0s turns it off.
+    /// Time between two announcements of each owned address, such as 60s; 0s turns the repetition off.
     #[arg(long, default_value = "60s", value_parser = humantime::parse_duration)]
     pub announce_interval: Duration,
-    /// How long a node that is being drained still announces its BGP routes, marked with GRACEFUL_SHUTDOWN (RFC 8326).
+    /// Time for which a drained node still announces its BGP routes, such as 5s, marked with GRACEFUL_SHUTDOWN (RFC
+    /// 8326).
     #[arg(long, default_value = "5s", value_parser = humantime::parse_duration)]
     pub drain_time: Duration,
-    /// Drain a node when it is cordoned, as if it had the annotation ferrolb.io/drain.
+    /// Drain a node while it is cordoned, as if it had the annotation ferrolb.io/drain.
     #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true", value_parser = go_bool)]
     pub drain_on_cordon: bool,
-    /// What makes this speaker fall silent: majority (being with fewer than half of the speakers, or having stood still), stall
-    /// (only the latter), off.
+    /// Rule that makes this speaker silent: majority (it sees fewer than half of the speakers, or it stood still),
+    /// stall (it stood still), off (no rule).
     #[arg(long, default_value = "majority")]
     pub fencing: Fencing,
-    /// Of two speakers that lost one another only that with the smaller node name goes on; without it both do.
+    /// Of two speakers that lost one another, only the one with the smaller node name goes on; without this flag both
+    /// go on.
     #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true", value_parser = go_bool)]
     pub fence_two: bool,
-    /// Owners of L2 addresses stay: a node that comes back takes nothing back. Only while every speaker has this flag.
+    /// Keep the owner of each L2 address, so that a node that comes back takes nothing back; holds only while every
+    /// speaker has this flag.
     #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true", value_parser = go_bool)]
     pub sticky: bool,
-    /// Spread L2 addresses: no node owns more than 1.25 times the mean, rounded up. Only while every speaker has this flag.
+    /// Spread L2 addresses, so that no node owns more than 1.25 times the mean, rounded up; holds only while every
+    /// speaker has this flag.
     #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true", value_parser = go_bool)]
     pub spread: bool,
-    /// Add a route for each advertised aggregate that discards what no Service owns; needs the capability NET_ADMIN.
+    /// Add a route for each advertised aggregate that discards packets to addresses of no Service; needs the
+    /// capability NET_ADMIN.
     #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true", value_parser = go_bool)]
     pub discard_aggregates: bool,
 }
 
 /// The file that, if it is there, gives all times and limits of the ring (contract 3.4).
 const MEMBERLIST_FILE: &str = "/etc/metallb/memberlist/config.json";
-/// The port of the memberlist, where none is given.
+/// The port of the memberlist if no other is given.
 pub const MEMBERLIST_PORT: u16 = 7946;
 
 /// The ring's options from the flags.
@@ -92,7 +100,7 @@ pub struct MembershipFlags {
     pub labels: String,
     /// The address to listen on.
     pub bind: SocketAddr,
-    /// The keys, if there are any.
+    /// The ring's keys; none: the ring is not encrypted.
     pub keys: Option<Keys>,
     /// The times and limits.
     pub settings: Settings,
@@ -135,17 +143,17 @@ impl Args {
         self.frrk8s_namespace.as_deref().filter(|text| !text.is_empty()).unwrap_or(own).to_owned()
     }
 
-    /// Logs the flags that are understood and not acted upon yet.
+    /// Logs each given flag that has no effect yet.
     pub fn say_what_is_missing(&self) {
         self.common.say_what_is_missing();
         without_effect("frrk8s-secret-passthrough", self.frrk8s_secret_passthrough);
     }
 }
 
-/// The keys that all speakers share, from the files of this folder.
+/// Reads the keys that all speakers share from the files of `folder`.
 ///
 /// # Errors
-/// A folder is given and there is no key in it: a [`KeyError`](super::KeyError).
+/// The folder holds no key, or one that cannot be used: a [`KeyError`](super::KeyError).
 pub fn keys(folder: Option<&Path>) -> Result<Option<Keys>, KeyError> {
     let Some(folder) = folder.filter(|folder| !folder.as_os_str().is_empty()) else {
         tracing::warn!(
@@ -159,7 +167,8 @@ pub fn keys(folder: Option<&Path>) -> Result<Option<Keys>, KeyError> {
     Ok(Some(keys))
 }
 
-/// The times and limits of the ring: those of the file, if it is there.
+/// Reads the times and limits of the ring from the file, if it is there; else takes those for a wide area or a local
+/// network.
 ///
 /// # Errors
 /// The file is there and cannot be used.
