@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `ferrolb clear`: takes the addresses out of the Services that were given one, before another load balancer takes over or for good.
-//! Without it they stay as they are, and are found again by whoever is installed next.
+//! `ferrolb clear`: takes the given addresses out of the Services, before another load balancer takes over or for good.
+//! Without this command Services keep their addresses, and the next load balancer finds them.
 
 use std::fmt::Write;
 
@@ -15,9 +15,9 @@ use serde_json::Value;
 use crate::args::ClearArgs;
 use crate::survey::{Survey, addresses, key, text};
 
-/// As MetalLB before 0.13.11 wrote it.
+/// The annotation of the pool, as MetalLB before 0.13.11 wrote it.
 const OLDER_ANNOTATION: &str = "metallb.universe.tf/ip-allocated-from-pool";
-/// What the programs write about themselves, in their namespace.
+/// The kinds of object that the programs write about themselves, in their namespace.
 const REPORTS: [(&str, &str); 4] = [
     ("metallb.io/v1beta1", "servicel2statuses"),
     ("metallb.io/v1beta1", "servicebgpstatuses"),
@@ -25,10 +25,10 @@ const REPORTS: [(&str, &str); 4] = [
     ("ferrolb.io/v1alpha1", "speakerreports"),
 ];
 
-/// Clears what is wanted; the text to print.
+/// Clears the Services; returns the text to print.
 ///
 /// # Errors
-/// When the cluster cannot be reached or refuses, or a controller still runs, which would give the addresses again.
+/// The cluster cannot be reached or refuses, or a controller still runs, which would give the addresses again.
 pub async fn run(args: &ClearArgs) -> anyhow::Result<String> {
     let client = connect().await?;
     let survey = Survey::take(&client, &args.namespace, &["services", "pods"]).await?;
@@ -79,7 +79,7 @@ fn is_controller(pod: &Value) -> bool {
     is_one && !matches!(text(pod, "/status/phase"), "Succeeded" | "Failed")
 }
 
-/// Whether ferrolb or MetalLB gave the Service what it has: nobody else's addresses are touched.
+/// True if ferrolb or MetalLB gave the Service its addresses: no other program's addresses are touched.
 fn was_given(service: &Value) -> bool {
     let annotations = service.pointer("/metadata/annotations");
     let named = [POOL_ANNOTATION, OLDER_ANNOTATION]
@@ -99,7 +99,7 @@ fn kind(condition: &Value) -> &str {
     text(condition, "/type")
 }
 
-/// Takes out addresses, annotations and our conditions; what others wrote stays.
+/// Takes out addresses, annotations and our conditions; the entries of others stay.
 fn forget(service: &mut Value) -> bool {
     if let Some(annotations) =
         service.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut)
@@ -121,7 +121,7 @@ fn forget(service: &mut Value) -> bool {
     true
 }
 
-/// Deletes all objects of a kind of ours; a kind that the cluster does not have has none.
+/// Deletes all objects of a kind of ours; a kind that the cluster lacks has no objects.
 async fn delete_all(client: &Client, path: String) -> Result<(), kube::Error> {
     let request = Request::delete(path).body(Vec::new()).map_err(kube::Error::HttpError)?;
     match client.request::<Value>(request).await {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `ferrolb collect`: a support bundle. Secrets are not read, and passwords in objects are left out.
+//! `ferrolb collect`: writes a support bundle. Secrets are not read, and passwords in objects are left out.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use crate::preflight;
 use crate::status::Status;
 use crate::survey::{Survey, is_load_balancer, text};
 
-/// What is listed for it.
+/// The lists that a bundle is made from.
 const WANTED: [&str; 20] = [
     "services",
     "nodes",
@@ -38,13 +38,13 @@ const WANTED: [&str; 20] = [
     "events",
     "endpointslices",
 ];
-/// The last lines of each log.
+/// The number of lines taken from the end of each log.
 const LINES: u32 = 5_000;
 
-/// Writes the bundle; the text to print.
+/// Writes the bundle; returns the text to print.
 ///
 /// # Errors
-/// When the cluster cannot be reached or the file cannot be written. What cannot be listed is named in the bundle.
+/// The cluster cannot be reached or the file cannot be written. The bundle names each list that could not be had.
 pub async fn run(args: &CollectArgs) -> anyhow::Result<String> {
     let client = connect().await?;
     let survey = Survey::take(&client, &args.namespace, &WANTED).await?;
@@ -70,7 +70,7 @@ pub async fn run(args: &CollectArgs) -> anyhow::Result<String> {
     Ok(format!("{}: {} files\n", path.display(), files.len()))
 }
 
-/// The files made of what was listed.
+/// The files made from the lists.
 fn files(survey: &Survey) -> anyhow::Result<Vec<(String, String)>> {
     let mut files = Vec::new();
     for (name, items) in survey.lists() {
@@ -86,7 +86,7 @@ fn files(survey: &Survey) -> anyhow::Result<Vec<(String, String)>> {
     Ok(files)
 }
 
-/// Of the large kinds only what can matter.
+/// Keep of the large kinds only the objects that can matter.
 fn is_of_interest(name: &str, object: &Value, namespace: &str) -> bool {
     match name {
         "services" => is_load_balancer(object),
@@ -102,7 +102,7 @@ fn is_of_interest(name: &str, object: &Value, namespace: &str) -> bool {
     }
 }
 
-/// Annotations that are shown with their values: those that MetalLB, ferrolb, Antrea and Kubernetes itself give a meaning.
+/// Annotations that are shown with their values: MetalLB, ferrolb, Antrea or Kubernetes itself gives them a meaning.
 const SHOWN: [&str; 7] = [
     "metallb.io/",
     "metallb.universe.tf/",
@@ -112,12 +112,12 @@ const SHOWN: [&str; 7] = [
     "service.kubernetes.io/",
     "meta.helm.sh/",
 ];
-/// The beginnings of the names of variables whose values are shown: those that the programs read.
+/// The beginnings of the names of variables whose values are shown: the programs read them.
 const VARIABLES: [&str; 3] = ["METALLB_", "FERROLB_", "FRRK8S_"];
 const HIDDEN: &str = "<hidden>";
 
-/// Without passwords. Tools repeat whole objects in annotations of theirs, passwords among them, under names that nobody can list:
-/// of annotations that are not known only the names are kept.
+/// Takes out passwords. Tools repeat whole objects in their annotations, passwords among them, and nobody can list the
+/// names of all such annotations. So only the name of an unknown annotation is kept.
 fn without_secrets(mut object: Value) -> Value {
     hide_annotations(&mut object);
     hide(&mut object);
@@ -141,7 +141,7 @@ fn is_secret(key: &str) -> bool {
     ["password", "passwd", "token", "secret_key"].iter().any(|end| key.ends_with(end))
 }
 
-/// A variable of a container: of those that the programs do not read only the name is kept.
+/// A variable of a container; only the name is kept if the programs do not read it.
 fn hide_variable(variable: &mut Value) {
     let name = text(variable, "/name");
     let is_shown = VARIABLES.iter().any(|known| name.starts_with(known)) && !is_secret(name);
@@ -162,7 +162,7 @@ fn hide(value: &mut Value) {
                 } else if matches!(&**key, "config" | "extras" | "raw" | "rawConfig")
                     && value.is_string()
                 {
-                    // Configuration as text: passwords are lines of it.
+                    // The value is configuration as text, and passwords are lines of it.
                     let text = value.as_str().unwrap_or_default();
                     *value = without_password_lines(text).into();
                 } else {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `ferrolb explain`: why a Service has or lacks its address, and who announces it or why nobody does.
+//! `ferrolb explain`: says why a Service has or lacks its address, and which node announces it or why none does.
 
 use std::fmt::Write;
 
@@ -16,13 +16,13 @@ use crate::args::{ExplainServiceArgs, View};
 use crate::routes::{Books, withheld};
 use crate::world::World;
 
-/// How long a cluster may take to list what is asked for.
+/// The time in which a cluster must have listed its objects.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
 
-/// Runs the command; the text to print.
+/// Runs the command; returns the text to print.
 ///
 /// # Errors
-/// When the folder or the cluster cannot be read, or there is no such Service.
+/// The folder or the cluster cannot be read, or there is no such Service.
 pub async fn service(args: &ExplainServiceArgs) -> anyhow::Result<String> {
     let key = ObjectKey::parse(&args.service)
         .with_context(|| format!("{:?} is not NAMESPACE/NAME", args.service))?;
@@ -44,7 +44,7 @@ pub async fn service(args: &ExplainServiceArgs) -> anyhow::Result<String> {
     Ok(text)
 }
 
-/// Lists what both daemons see, and settles it without writing anything.
+/// Lists the objects that the controller and the speaker see, and decides everything without writing.
 async fn from_cluster(namespace: &str, view: &View) -> anyhow::Result<World> {
     let kinds = Kind::with_configuration(&[
         Kind::Service,
@@ -173,7 +173,7 @@ fn announcement(text: &mut String, world: &World, key: &ObjectKey, service: &Ser
     }
 }
 
-/// Which peers get what from which nodes, or why not. Nothing where BGP is not configured.
+/// The routes by peer and nodes, or the reason why a peer gets none; nothing where BGP is not configured.
 fn by_bgp(text: &mut String, world: &World, key: &ObjectKey) {
     let books = Books::of(world);
     if books.is_empty() {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `ferrolb get serviceexternalip`: what `antctl` prints of Services of type LoadBalancer (contract C.9), so that scripts go on working.
+//! `ferrolb get serviceexternalip`: prints the Services of type LoadBalancer as `antctl` does (contract C.9), so that
+//! scripts go on working.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +12,7 @@ use serde::Serialize;
 use crate::args::{GetArgs, GetKind, GetOutput};
 use crate::survey::{Survey, addresses, is_load_balancer, text};
 
-/// What is listed for it.
+/// The lists that the command needs.
 const WANTED: [&str; 2] = ["services", "servicel2statuses"];
 
 /// A Service, in the order of the columns.
@@ -30,10 +31,10 @@ struct Row {
     node: Box<str>,
 }
 
-/// Prints it.
+/// Prints the Services.
 ///
 /// # Errors
-/// When the cluster cannot be reached, a name comes without a namespace, or nothing has that name.
+/// The cluster cannot be reached, a name comes without a namespace, or nothing has that name.
 pub async fn run(args: &GetArgs) -> anyhow::Result<()> {
     anyhow::ensure!(
         args.name.is_none() || args.namespace.is_some(),
@@ -49,13 +50,13 @@ pub async fn run(args: &GetArgs) -> anyhow::Result<()> {
         rows.retain(|row| *row.name == **name);
         anyhow::ensure!(!rows.is_empty(), "no Service of type LoadBalancer is named {name} there");
     }
-    // There is one kind so far.
+    // The command has one kind so far.
     let GetKind::ServiceExternalIp = args.what;
     print!("{}", shown(&rows, args.output)?);
     Ok(())
 }
 
-/// All Services of type LoadBalancer, also those of the other world, whose pool and node are empty.
+/// All Services of type LoadBalancer. Those of MetalLB's world are among them; their pool and node are empty.
 fn rows(survey: &Survey) -> Vec<Row> {
     let nodes: BTreeMap<(&str, &str), &str> = survey
         .list("servicel2statuses")
@@ -90,7 +91,7 @@ fn rows(survey: &Survey) -> Vec<Row> {
 
 fn shown(rows: &[Row], output: GetOutput) -> anyhow::Result<String> {
     Ok(match output {
-        // As Go writes a list that was never made.
+        // Go writes a list that was never made as null.
         GetOutput::Json if rows.is_empty() => "null\n".to_owned(),
         GetOutput::Json => format!("{}\n", serde_json::to_string_pretty(rows)?),
         GetOutput::Yaml => serde_saphyr::to_string(&rows).context("cannot be written as YAML")?,

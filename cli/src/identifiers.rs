@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! BGP identifiers that two nodes of a cluster have in common (RFC 6286 §2.1 wants each once in an AS), or that older routers
-//! refuse. For `ferrolb check --cluster`; pure.
+//! BGP identifiers that two nodes of a cluster share, or that older routers refuse, for `ferrolb check --cluster`. RFC
+//! 6286 section 2.1 wants each identifier once in an AS. Pure functions.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
@@ -10,7 +10,7 @@ use cluster::Snapshot;
 use crds::config::{Peer, PeerAddress};
 use speaker::{identifier_of_name, routers_take};
 
-/// The texts to be told; each once, however many peers it concerns.
+/// The warnings as texts; each stands there once, however many peers it concerns.
 pub(crate) fn findings(snapshot: &Snapshot) -> Vec<String> {
     let mut texts = BTreeSet::new();
     for peer in snapshot.config().peers.values() {
@@ -36,7 +36,7 @@ fn nodes_of(peer: &Peer, snapshot: &Snapshot) -> BTreeMap<Arc<str>, Option<Ipv4A
     nodes.map(|(name, node)| (Arc::clone(name), ipv4(&node.internal_addresses))).collect()
 }
 
-/// Of a routerID.
+/// Warns about the routerID of a peer.
 fn configured(
     peer: &Peer,
     identifier: Ipv4Addr,
@@ -58,7 +58,7 @@ fn configured(
     texts
 }
 
-/// Nodes without an IPv4 address whose names make the same identifier, or that of another node's address.
+/// Warns about nodes without an IPv4 address whose names make the same identifier, or the address of another node.
 fn shared(nodes: &BTreeMap<Arc<str>, Option<Ipv4Addr>>) -> Vec<String> {
     let mut holders = BTreeMap::<Ipv4Addr, Vec<&str>>::new();
     for (name, address) in nodes {
@@ -118,7 +118,8 @@ mod tests {
             .collect()
     }
 
-    /// Two names with the same CRC-32, two that share the number of the other hash, and an address of the first two.
+    /// Two names have the same CRC-32, two share the number of the other hash, and one number is an address of the
+    /// first two.
     const SAME_NUMBER: [&str; 2] = ["rack-21-node-856", "rack-3-node-6"];
     const SAME_HASH: [&str; 2] = ["rack-58-node-294", "rack-84-node-151"];
     const ADDRESS: &str = "2.135.170.59";

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The program `ferrolb`: the daemons' own functions for a person's shell, for CI, and for a host without
+//! The program `ferrolb` offers the daemons' own functions to a person's shell, to CI, and to a host without
 //! Kubernetes. It has no logic of its own: it loads, calls, and prints.
 
 pub mod args;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `ferrolb plan`: what would be given and announced, where and why.
+//! `ferrolb plan`: shows which addresses would be given, and which nodes would announce them and why.
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
@@ -20,25 +20,25 @@ use crate::routes::{Books, PlannedRoute, withheld};
 use crate::table::render;
 use crate::world::World;
 
-/// What is planned for one Service.
+/// The plan for one Service.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Planned {
-    /// Its addresses.
+    /// The addresses of the Service.
     pub addresses: Vec<IpAddr>,
-    /// The pool that they are from.
+    /// The pool of the addresses.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pool: Option<String>,
-    /// The node that announces them.
+    /// The node that announces the addresses by L2.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub announced_by: Option<String>,
-    /// On which interfaces; none means all.
+    /// The interfaces on which the node announces; none means all.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub interfaces: Vec<String>,
-    /// What peers are told by BGP.
+    /// The routes that peers get by BGP.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub routes: Vec<PlannedRoute>,
-    /// Why there is no address, or why nobody announces it.
+    /// The reason why the Service has no address, or no node announces it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
@@ -54,7 +54,7 @@ pub fn plan(world: &World) -> Plan {
     services.map(|key| (key.to_string(), planned(world, &books, key))).collect()
 }
 
-/// What is planned for one Service.
+/// Makes the plan for one Service.
 #[must_use]
 pub fn planned(world: &World, books: &Books, key: &ObjectKey) -> Planned {
     let Some(service) = world.snapshot.service(key) else { return Planned::default() };
@@ -96,7 +96,7 @@ pub fn planned(world: &World, books: &Books, key: &ObjectKey) -> Planned {
         && let Some(reason) = withheld(world, key, &world.options.node)
         && !matches!(reason, Withhold::NoBgpAdvertisement(_))
     {
-        // BGP is what was meant for it.
+        // The Service is meant for BGP.
         planned.reason = Some(reason.to_string());
     }
     planned
@@ -107,14 +107,14 @@ pub fn planned(world: &World, books: &Books, key: &ObjectKey) -> Planned {
 pub struct Printed {
     /// The text to print.
     pub text: String,
-    /// Whether the manifests have no mistake.
+    /// True if the manifests have no mistake.
     pub is_clean: bool,
 }
 
 /// Runs the command.
 ///
 /// # Errors
-/// When a folder cannot be read.
+/// A folder cannot be read.
 pub fn run(args: &PlanArgs) -> anyhow::Result<Printed> {
     let Some(other) = &args.against else {
         let world = World::load(&args.folder, &args.view)?;
@@ -123,14 +123,14 @@ pub fn run(args: &PlanArgs) -> anyhow::Result<Printed> {
         let mut told = Told { findings, notes: notes(&world) };
         return Ok(told.print(args.output, json!({ "services": plan }), || table(&plan)));
     };
-    // Addresses that are in use are those of the first one's state.
+    // The state of the first folder holds the addresses that are in use.
     let state = args.view.folder_state.clone();
     let state = state.unwrap_or_else(|| folder::StateFile::default_for(&args.folder));
     let view = crate::args::View { folder_state: Some(state), ..args.view.clone() };
     let mut world = World::load(other, &view)?;
     let mut told = Told { findings: findings(&world, other), notes: notes(&world) };
     let old = plan(&world);
-    // From here on as a program does whose folder is changed: what cannot be read any more stays as it was.
+    // From here on the folder changes under a running program: an object that can no longer be read stays as it was.
     world.change(other, &args.folder, &given(&world, &old))?;
     told.findings.extend(findings(&world, &args.folder));
     let kept = world.kept();
@@ -146,7 +146,7 @@ fn findings(world: &World, folder: &Path) -> Vec<Mistake> {
     check::findings(folder, &world.mistakes, world.snapshot.rejections())
 }
 
-/// What a program would have written down that has given what the plan says.
+/// The state that a program would have written if it had given the addresses of the plan.
 fn given(world: &World, plan: &Plan) -> FolderState {
     let given = |planned: &Planned| ServiceState {
         addresses: planned.addresses.clone(),
@@ -162,14 +162,14 @@ fn notes(world: &World) -> Vec<String> {
     (count > 0).then(|| exported(count)).into_iter().collect()
 }
 
-/// Said of Services that come with a status.
+/// The note on Services that come with a status.
 #[must_use]
 pub fn exported(count: usize) -> String {
     let services = if count == 1 { "1 Service comes" } else { &format!("{count} Services come") };
     format!("{services} with a status in the manifests: the addresses there are taken as in use")
 }
 
-/// What is said before a plan.
+/// The notes that are printed before a plan.
 struct Told {
     findings: Vec<Mistake>,
     notes: Vec<String>,
@@ -239,7 +239,7 @@ fn row(key: &str, planned: &Planned) -> Vec<String> {
     ]
 }
 
-/// Who announces by BGP, in a few words.
+/// The nodes that announce by BGP, in a few words.
 #[must_use]
 pub fn by_bgp(routes: &[PlannedRoute]) -> Option<String> {
     let peers: BTreeSet<&str> = routes.iter().map(|route| route.peer.as_str()).collect();

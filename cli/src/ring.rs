@@ -14,7 +14,7 @@ use speaker::{Core, Listed, Listing, Modes, Options, Pod};
 
 use crate::args::RingArgs;
 
-/// A ring that has begun, or none.
+/// A ring that has begun; none without other hosts.
 pub(crate) struct Started {
     pub(crate) agent: AgentDriver,
     pub(crate) signals: Option<AgentSignals>,
@@ -23,10 +23,10 @@ pub(crate) struct Started {
     pub(crate) listed: Listed,
 }
 
-/// Starts the ring if there is somebody to join.
+/// Starts the ring if other hosts are given.
 ///
 /// # Errors
-/// When an address, the key or the port cannot be used.
+/// An address, the key or the port cannot be used.
 pub(crate) fn start(args: &RingArgs, options: &Options, permit: Permit) -> anyhow::Result<Started> {
     let mut listed = Listed { pods: Vec::new(), listing: Listing::NoApi };
     if args.join.is_empty() {
@@ -36,7 +36,7 @@ pub(crate) fn start(args: &RingArgs, options: &Options, permit: Permit) -> anyho
     let others: Vec<SocketAddr> =
         args.join.iter().map(|text| address(text)).collect::<Result<_, _>>()?;
     let (listen, own) = match args.ml_bindaddr {
-        // The others are to be told more than that it is any.
+        // The others must be told a real address, not the unspecified one.
         Some(any) if any.is_unspecified() => {
             let reached = others.iter().filter(|other| other.is_ipv4() == any.is_ipv4());
             (any, towards(&reached.copied().collect::<Vec<_>>())?)
@@ -64,15 +64,15 @@ pub(crate) fn start(args: &RingArgs, options: &Options, permit: Permit) -> anyho
     Ok(Started { agent, signals: Some(signals), core, listed })
 }
 
-/// The addresses of the other hosts, as far as they are given.
+/// The addresses of the other hosts that are given as addresses.
 pub(crate) fn joined(args: &RingArgs) -> BTreeSet<IpAddr> {
     args.join.iter().filter_map(|text| address(text).ok()).map(|other| other.ip()).collect()
 }
 
-/// The keys, if a folder is given. Nobody but the administrator makes them here, so that they are to be good ones.
+/// The keys, if a folder is given. Here only the administrator makes keys, so that weak keys are refused.
 ///
 /// # Errors
-/// When there is no key in the folder, or one that can be guessed.
+/// The folder holds no key, or one that can be guessed.
 fn ring_keys(folder: Option<&Path>) -> anyhow::Result<Option<Keys>> {
     let keys = keys(folder.filter(|path| *path != Path::new("")))?;
     if let (Some(keys), Some(folder)) = (&keys, folder) {
@@ -102,7 +102,7 @@ fn towards(others: &[SocketAddr]) -> anyhow::Result<IpAddr> {
         let any: SocketAddr =
             if other.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0_u16; 8], 0).into() };
         let socket = UdpSocket::bind(any)?;
-        // Nothing is sent: the kernel only looks for the way.
+        // A connected UDP socket sends nothing: the kernel only looks up the route.
         socket.connect(other).with_context(|| format!("there is no way to {other}"))?;
         let own = socket.local_addr()?.ip();
         if own != other.ip() {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The words of the speakers: the node that announces by L2, and by BGP the prefixes that each peer gets, from which nodes and with
-//! which attributes. For BGP these are the speakers' own books, one per node.
+//! The decisions of the speakers: by L2 the node that announces; by BGP the prefixes that each peer gets, from which
+//! nodes and with which attributes. For BGP these are the speakers' own books, one per node.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,7 +30,7 @@ pub struct PlannedRoute {
     /// MULTI_EXIT_DISC.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub med: Option<u32>,
-    /// How often the own AS is put in front in addition.
+    /// The number of times that the own AS is prepended.
     #[serde(skip_serializing_if = "is_zero")]
     pub as_path_prepend: u8,
     /// Communities of all sorts, as they are written in a BGPAdvertisement.
@@ -46,15 +46,15 @@ fn is_zero(number: &u8) -> bool {
 /// The books of every node.
 #[derive(Default)]
 pub struct Books {
-    /// By BGP; empty where nothing is configured for it.
+    /// The books of BGP; empty where BGP is not configured.
     routes: BTreeMap<Arc<str>, RouteBooks>,
     sharing: Sharing,
-    /// By L2, of each node that was asked for: Services that share addresses are decided at once.
+    /// The verdicts of L2 for each node that was asked for: Services that share addresses are decided together.
     verdicts: RefCell<BTreeMap<Box<str>, BTreeMap<ObjectKey, Verdict>>>,
 }
 
 impl Books {
-    /// Those of a settled world.
+    /// Makes the books of a settled world.
     #[must_use]
     pub fn of(world: &World) -> Self {
         let sharing = Sharing::of(&world.snapshot);
@@ -104,7 +104,7 @@ impl Books {
         all.difference(&told).copied().collect()
     }
 
-    /// Whether nothing is configured for BGP.
+    /// True if BGP is not configured.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.routes.is_empty()
@@ -141,7 +141,7 @@ impl Books {
     }
 }
 
-/// Why a node does not advertise a Service; none when it does.
+/// The reason why a node does not advertise a Service; none if it does.
 #[must_use]
 pub fn withheld(world: &World, key: &ObjectKey, node: &Arc<str>) -> Option<Withhold> {
     let service = world.snapshot.service(key)?;

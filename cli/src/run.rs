@@ -39,7 +39,7 @@ use crate::world::World;
 /// Runs until a signal ends it.
 ///
 /// # Errors
-/// When the folder, its state, a socket or a route cannot be had.
+/// The folder, its state, a socket or a route cannot be had.
 pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     daemon::log::start(args.log_level, Format::Text);
     anyhow::ensure!(args.folder.is_dir(), "{} is not a folder", args.folder.display());
@@ -121,12 +121,12 @@ struct Runner {
     shown: BTreeMap<String, ServiceState>,
     /// The hosts of the ring that count as nodes.
     hosts: BTreeSet<Arc<str>>,
-    /// Addresses that are announced and have no local route, since the host has them itself; and why.
+    /// The announced addresses without a local route, since the host has them itself, each with the reason as text.
     unaccepted: BTreeMap<IpAddr, String>,
 }
 
 impl Runner {
-    /// Takes in what the folder holds and carries out what follows.
+    /// Takes in the objects of the folder and carries out what follows from them.
     async fn load(&mut self, manifests: Manifests) {
         let told = self.world.take_in(manifests, &self.known);
         self.metrics.client.updates.inc();
@@ -140,7 +140,7 @@ impl Runner {
         self.carry_out(dirty).await;
     }
 
-    /// Says what is new among the mistakes. Whatever is wrong, the rest is served.
+    /// Prints each new mistake. A mistake stops nothing: the rest is served.
     async fn say_mistakes(&mut self) {
         let folder = self.args.folder.clone();
         let known = self.world.mistakes.clone();
@@ -163,7 +163,8 @@ impl Runner {
         }
     }
 
-    /// Without Nodes in the folder every host of the ring is one, also one that is away: it may come back.
+    /// Makes every host of the ring a node if the folder has no Nodes. A host that is away counts too: it may come
+    /// back.
     async fn follow_hosts(&mut self) {
         let hosts: BTreeSet<Arc<str>> = self.driver.core().view().seen().cloned().collect();
         let all = self.hosts != hosts;
@@ -176,7 +177,8 @@ impl Runner {
         self.carry_out(Dirty { all, ..Dirty::default() }).await;
     }
 
-    /// What is announced here passes to other hosts, who say so; then the ring hears that this one leaves.
+    /// Passes the announced addresses to other hosts, which confirm each one; then tells the ring that this host
+    /// leaves.
     async fn hand_over(
         &mut self,
         signals: &mut Option<AgentSignals>,
@@ -206,13 +208,13 @@ impl Runner {
         self.metrics.allocator.update(self.world.snapshot.config(), allocations, pending);
         self.accept().await;
         self.discard_aggregates().await;
-        // Before the ring is met it is not known who announces by L2.
+        // The announcers by L2 are unknown until the ring has been met.
         if layer2_decides {
             self.show();
         }
     }
 
-    /// The local routes are those of the addresses announced from here.
+    /// Makes the local routes those of the addresses announced from here.
     async fn accept(&mut self) {
         let Some(routes) = &mut self.routes else { return };
         let owned: BTreeSet<IpNet> = {
@@ -237,7 +239,7 @@ impl Runner {
         self.unaccepted = refused;
     }
 
-    /// The routes that discard are those of the aggregates.
+    /// Makes the discarding routes those of the aggregates.
     async fn discard_aggregates(&mut self) {
         let Some(routes) = &mut self.discard else { return };
         let aggregates = self.driver.core().routes().aggregates();
@@ -258,7 +260,7 @@ impl Runner {
             .collect();
         let mut kept = services.clone();
         if self.world.mistakes.iter().any(|mistake| mistake.grade == Grade::Refused) {
-            // What cannot be read may hold Services: what they had is remembered until it can.
+            // An unreadable file may hold Services: remember their addresses until the file can be read.
             for (key, known) in &self.known.services {
                 kept.entry(key.clone()).or_insert_with(|| known.clone());
             }

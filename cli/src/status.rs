@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `ferrolb status`: pools, Services and who announces them, sessions and what is wrong, in one screen.
+//! `ferrolb status`: shows pools, Services with their announcers, sessions and errors in one screen.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -13,7 +13,7 @@ use crate::args::{Output, StatusArgs};
 use crate::survey::{Survey, addresses, is_load_balancer, key, text};
 use crate::table::render;
 
-/// What is listed for it.
+/// The lists that the command needs.
 const WANTED: [&str; 9] = [
     "services",
     "nodes",
@@ -26,7 +26,7 @@ const WANTED: [&str; 9] = [
     "bgppeers",
 ];
 
-/// How often `--watch` looks again.
+/// The pause between two looks of `--watch`.
 const AGAIN: Duration = Duration::from_secs(2);
 
 /// The state of a cluster.
@@ -39,9 +39,9 @@ pub struct Status {
     pub services: Vec<Service>,
     /// The BGP sessions, where BGPSessionState objects are there.
     pub sessions: Vec<Session>,
-    /// What is wrong with the configuration, and who says so.
+    /// The errors of the configuration, each with the component that reports it.
     pub errors: Vec<ConfigurationError>,
-    /// What could not be listed.
+    /// The lists that could not be had.
     pub unknown: Vec<String>,
 }
 
@@ -62,11 +62,11 @@ pub struct Service {
     service: String,
     addresses: Vec<String>,
     pool: String,
-    /// The nodes that answer ARP and NDP for it.
+    /// The nodes that answer ARP and NDP for the Service.
     layer2: Vec<String>,
-    /// The nodes that hand it to BGP peers, with those.
+    /// The nodes that advertise the Service to BGP peers, with these peers.
     bgp: BTreeMap<String, Vec<String>>,
-    /// Why it has no address, or is not announced.
+    /// The reason why the Service has no address, or is not announced.
     problem: String,
 }
 
@@ -89,10 +89,10 @@ pub struct ConfigurationError {
     error: String,
 }
 
-/// Prints it, with `--watch` again and again.
+/// Prints the status; with `--watch` again and again.
 ///
 /// # Errors
-/// When the cluster cannot be reached.
+/// The cluster cannot be reached.
 pub async fn run(args: &StatusArgs) -> anyhow::Result<()> {
     let client = connect().await?;
     loop {
@@ -106,14 +106,14 @@ pub async fn run(args: &StatusArgs) -> anyhow::Result<()> {
             print!("{text}");
             return Ok(());
         }
-        // Home, and clear what is below.
+        // Moves the cursor home, and clears the screen below.
         print!("\x1b[H\x1b[2J{text}");
         tokio::time::sleep(AGAIN).await;
     }
 }
 
 impl Status {
-    /// Of what was listed.
+    /// Makes the status from the lists.
     #[must_use]
     pub fn of(survey: &Survey) -> Self {
         let mut layer2: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
@@ -155,7 +155,7 @@ impl Status {
             unknown: survey
                 .missing()
                 .iter()
-                // Only who uses Antrea's pools has their kind.
+                // Only clusters that use Antrea's pools have their kind.
                 .filter(|(name, _)| **name != "externalippools")
                 .map(|(name, why)| format!("{name}: {why}"))
                 .collect(),
@@ -166,7 +166,7 @@ impl Status {
         status
     }
 
-    /// For people.
+    /// The status as text for people.
     #[must_use]
     pub fn text(&self) -> String {
         let mut text = String::new();
@@ -236,14 +236,14 @@ fn subject(status: &Value) -> String {
     format!("{}/{}", text(status, "/status/serviceNamespace"), text(status, "/status/serviceName"))
 }
 
-/// The pool that it asks for in Antrea's world, or that it got in ours.
+/// The pool that the Service asks for in Antrea's world, or that it got in MetalLB's.
 fn pool_of(service: &Value) -> &str {
     let external = text(service, "/metadata/annotations/service.antrea.io~1external-ip-pool");
     let own = "/metadata/annotations/metallb.io~1ip-allocated-from-pool";
     if external.is_empty() { text(service, own) } else { external }
 }
 
-/// Of our conditions, the first that is not True.
+/// The first of our conditions that is not True.
 fn problem(service: &Value) -> String {
     let conditions = service.pointer("/status/conditions").and_then(Value::as_array);
     let ours = conditions.into_iter().flatten().filter(|condition| {
@@ -276,7 +276,7 @@ impl Pool {
 }
 
 impl Pool {
-    /// An `ExternalIPPool`: its status counts both families together.
+    /// An `ExternalIPPool`, whose status counts both families together.
     fn of_antrea(pool: &Value) -> Self {
         let number = |name: &str| {
             pool.pointer(&format!("/status/usage/{name}"))

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `ferrolb move` and `ferrolb drain`: wishes written as annotations, which the speakers carry out.
+//! `ferrolb move` and `ferrolb drain`: write wishes as annotations, which the speakers carry out.
 
 use std::fmt::Write;
 use std::net::IpAddr;
@@ -16,10 +16,10 @@ use speaker::PREFERRED_NODE_ANNOTATION;
 
 use crate::args::{DrainArgs, MoveArgs};
 
-/// Asks for an address to be announced from a node, or takes that back; the text to print.
+/// Writes the wish that a node announce an address, or takes the wish back; returns the text to print.
 ///
 /// # Errors
-/// When the cluster cannot be reached or refuses, or no Service has the address, or there is no such node.
+/// The cluster cannot be reached or refuses, no Service has the address, or there is no such node.
 pub async fn move_address(args: &MoveArgs) -> anyhow::Result<String> {
     let client = connect().await?;
     let wish = match &args.to {
@@ -40,7 +40,7 @@ pub async fn move_address(args: &MoveArgs) -> anyhow::Result<String> {
         .collect();
     ensure!(!services.is_empty(), "no Service has the address {}", args.address);
     let mut text = String::new();
-    // An address that is shared moves with all that share it.
+    // A shared address moves with all Services that share it.
     for service in services {
         let text_of =
             |pointer| service.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
@@ -63,10 +63,10 @@ pub async fn move_address(args: &MoveArgs) -> anyhow::Result<String> {
     Ok(text)
 }
 
-/// Asks for a node to be emptied of what is announced from it, or takes that back; the text to print.
+/// Writes the wish that a node give away all that it announces, or takes the wish back; returns the text to print.
 ///
 /// # Errors
-/// When the cluster cannot be reached or refuses, or there is no such node.
+/// The cluster cannot be reached or refuses, or there is no such node.
 pub async fn drain(args: &DrainArgs) -> anyhow::Result<String> {
     let client = connect().await?;
     let path = format!("/api/v1/nodes/{}", args.node);
@@ -81,7 +81,7 @@ pub async fn drain(args: &DrainArgs) -> anyhow::Result<String> {
     })
 }
 
-/// `NODE`, with the end if it has one.
+/// `NODE`, with the end of the wish if it has one.
 fn wish(node: &str, time: Option<std::time::Duration>) -> anyhow::Result<String> {
     let Some(time) = time else { return Ok(node.to_owned()) };
     let end = Timestamp::now().checked_add(SignedDuration::try_from(time)?)?;

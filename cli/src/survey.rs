@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a live cluster holds that matters here, listed once, as the API gave it.
+//! The lists of a live cluster that `ferrolb` looks at, each listed once, as the API gave it.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,8 @@ use http::Request;
 use kube::Client;
 use serde_json::Value;
 
-/// Kinds of our own groups and of Kubernetes, by a short name, and where they are listed. `NS` stands for MetalLB's namespace.
+/// The kinds of our own groups and of Kubernetes by a short name, each with the path of its list. `NS` stands for
+/// MetalLB's namespace.
 const LISTS: [(&str, &str); 25] = [
     ("services", "/api/v1/services"),
     ("nodes", "/api/v1/nodes"),
@@ -39,13 +40,13 @@ const LISTS: [(&str, &str); 25] = [
 /// Objects per page of a list.
 const PAGE: usize = 500;
 
-/// See the module's head.
+/// The lists of a cluster.
 #[derive(Clone, Debug, Default)]
 pub struct Survey {
     /// The namespace of the configuration objects.
     pub namespace: String,
     lists: BTreeMap<&'static str, Vec<Value>>,
-    /// Why a list could not be had.
+    /// The reason why a list could not be had, by the list's name.
     missing: BTreeMap<&'static str, String>,
     /// The ConfigMap of kube-proxy, if it is where kubeadm puts it.
     pub kube_proxy: Option<Value>,
@@ -55,7 +56,7 @@ impl Survey {
     /// Lists these kinds.
     ///
     /// # Errors
-    /// When the API cannot be reached at all. A kind that is absent or not permitted is only noted.
+    /// The API cannot be reached at all. A kind that is absent or not permitted is only noted.
     pub async fn take(client: &Client, namespace: &str, wanted: &[&str]) -> anyhow::Result<Self> {
         let mut survey = Self { namespace: namespace.to_owned(), ..Self::default() };
         for (name, path) in LISTS.iter().filter(|(name, _)| wanted.contains(name)) {
@@ -72,32 +73,32 @@ impl Survey {
         Ok(survey)
     }
 
-    /// One that holds these objects, for tests.
+    /// A survey that holds these objects, for tests.
     #[cfg(test)]
     pub(crate) fn of(lists: &[(&'static str, Value)]) -> Self {
         let lists = lists.iter().map(|(name, items)| (*name, items.as_array().unwrap().clone()));
         Self { namespace: "metallb-system".into(), lists: lists.collect(), ..Self::default() }
     }
 
-    /// One in which this could not be listed, for tests.
+    /// A survey that lacks this list, for tests.
     #[cfg(test)]
     pub(crate) fn without(name: &'static str, why: &str) -> Self {
         Self { missing: BTreeMap::from([(name, why.to_owned())]), ..Self::of(&[]) }
     }
 
-    /// The objects of a kind; none of one that could not be listed.
+    /// The objects of a kind; none if the kind could not be listed.
     #[must_use]
     pub fn list(&self, name: &str) -> &[Value] {
         self.lists.get(name).map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// Whether the kind could be listed.
+    /// True if the kind could be listed.
     #[must_use]
     pub fn has(&self, name: &str) -> bool {
         self.lists.contains_key(name)
     }
 
-    /// The kinds that could not be listed, and why.
+    /// The kinds that could not be listed, each with the reason.
     #[must_use]
     pub fn missing(&self) -> &BTreeMap<&'static str, String> {
         &self.missing
@@ -150,7 +151,7 @@ pub fn addresses(service: &Value) -> Vec<&str> {
     entries.filter_map(|entry| entry.get("ip")?.as_str()).collect()
 }
 
-/// Whether a Service is of type LoadBalancer.
+/// True if a Service is of type LoadBalancer.
 #[must_use]
 pub fn is_load_balancer(service: &Value) -> bool {
     text(service, "/spec/type") == "LoadBalancer"

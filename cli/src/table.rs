@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Plain text tables.
 
-/// Lines of columns, each as wide as its widest cell; the last one is not padded.
+/// Lines of columns. Each column is as wide as its widest cell; the last one is not padded.
 #[must_use]
 pub(crate) fn render(header: &[&str], rows: &[Vec<String>]) -> String {
     let widths: Vec<usize> = (0..header.len())

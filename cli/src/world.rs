@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A folder as the daemons would see it, settled: every decision taken, nothing carried out.
+//! A folder as the daemons would see it, settled: every decision is taken, nothing is carried out.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -25,13 +25,14 @@ use crate::args::View;
 pub struct World {
     /// The objects.
     pub snapshot: Snapshot,
-    /// Who has which address, and who has none and why.
+    /// The books of the allocator: each Service's addresses, or the reason why it has none.
     pub allocator: Allocator,
-    /// What could not be read.
+    /// The objects that could not be read.
     pub mistakes: Vec<Mistake>,
-    /// What the speaker is told.
+    /// The options of the speaker.
     pub options: Options,
-    /// Addresses of other hosts of the same ring: they are not given without being asked for, nor are those of this host.
+    /// The addresses of the other hosts of the ring. A Service gets them, and those of this host, only if it asks for
+    /// them.
     pub others: BTreeSet<IpAddr>,
     folder: Folder,
 }
@@ -40,7 +41,7 @@ impl World {
     /// Reads a folder and its state, and settles.
     ///
     /// # Errors
-    /// When the folder or its state cannot be read.
+    /// The folder or its state cannot be read.
     pub fn load(folder: &Path, view: &View) -> anyhow::Result<Self> {
         anyhow::ensure!(folder.is_dir(), "{} is not a folder", folder.display());
         let path = view.folder_state.clone().unwrap_or_else(|| StateFile::default_for(folder));
@@ -54,7 +55,7 @@ impl World {
         Ok(world)
     }
 
-    /// One without objects.
+    /// A world without objects.
     #[must_use]
     pub fn empty(view: &View) -> Self {
         let node: Arc<str> = view.node.as_deref().map_or_else(host_name, Into::into);
@@ -75,28 +76,29 @@ impl World {
         }
     }
 
-    /// From now on these hosts are nodes too, where the folder has none; settles, and returns what the decisions tell of.
+    /// Makes these hosts nodes too, where the folder has no Nodes; settles, and returns the outputs of the decisions.
     pub fn set_hosts(&mut self, hosts: BTreeSet<Arc<str>>) -> Vec<Output> {
         self.folder.set_hosts(&mut self.snapshot, hosts, &self.options.node);
         self.settle()
     }
 
-    /// How many Services have an address that only their manifests speak of.
+    /// The number of Services whose address is known from their manifests alone.
     #[must_use]
     pub fn exported(&self) -> usize {
         self.folder.exported()
     }
 
-    /// Objects that stayed as they were although the folder does not say so in a way that can be read.
+    /// The objects that stay as they were because the folder does not describe them in a readable way.
     #[must_use]
     pub fn kept(&self) -> &[String] {
         self.folder.kept()
     }
 
-    /// Goes on as a program does whose folder `old` becomes what `new` holds, and that has given what `state` says.
+    /// Goes on as a program that has given the addresses of `state`, when its folder `old` becomes the content of
+    /// `new`.
     ///
     /// # Errors
-    /// When `new` is no folder.
+    /// `new` is no folder.
     pub fn change(&mut self, old: &Path, new: &Path, state: &FolderState) -> anyhow::Result<()> {
         anyhow::ensure!(new.is_dir(), "{} is not a folder", new.display());
         self.folder.replace(old, new);
@@ -104,7 +106,7 @@ impl World {
         Ok(())
     }
 
-    /// Takes in manifests and settles; returns what the decisions tell of.
+    /// Takes in manifests and settles; returns the outputs of the decisions.
     pub fn take_in(&mut self, mut manifests: Manifests, state: &FolderState) -> Vec<Output> {
         let own = own_addresses().chain(self.others.iter().copied());
         self.snapshot.set_host_addresses(own.collect());
@@ -114,7 +116,7 @@ impl World {
         self.settle()
     }
 
-    /// What the speaker of `node` decides for a Service. Interfaces of other machines are not known: those that
+    /// The decision of `node`'s speaker for a Service. The interfaces of other machines are unknown: those that
     /// advertisements name are taken to exist.
     #[must_use]
     pub fn verdict(&self, key: &ObjectKey, service: &Service, node: &str) -> Verdict {
@@ -123,7 +125,7 @@ impl World {
         })
     }
 
-    /// The same for a Service and those whose addresses go with its own; `sharing` is that of the snapshot.
+    /// The decisions for a Service and for those whose addresses go with its own; `sharing` is that of the snapshot.
     #[must_use]
     pub fn verdicts(
         &self,
@@ -156,13 +158,14 @@ impl World {
         decide(&circumstances, &options)
     }
 
-    /// Decides until nothing changes, with every decision written back at once; returns what else the decisions tell of.
+    /// Decides until nothing changes, and writes every decision back at once; returns the other outputs of the
+    /// decisions.
     pub fn settle(&mut self) -> Vec<Output> {
         settle(&mut self.snapshot, &mut self.allocator)
     }
 }
 
-/// Decides until nothing changes, with every decision written back at once; returns what else the decisions tell of.
+/// Decides until nothing changes, and writes every decision back at once; returns the other outputs of the decisions.
 pub fn settle(snapshot: &mut Snapshot, allocator: &mut Allocator) -> Vec<Output> {
     let mut told = Vec::new();
     loop {
@@ -186,8 +189,8 @@ pub fn settle(snapshot: &mut Snapshot, allocator: &mut Allocator) -> Vec<Output>
     }
 }
 
-/// The addresses of this host on links that other stations reach it by: not those of the loopback interface and of links without
-/// ARP, where people put the addresses of Services.
+/// The addresses of this host on links by which other stations reach it. The loopback interface and links without ARP
+/// are left out: people put the addresses of Services there.
 fn own_addresses() -> impl Iterator<Item = IpAddr> {
     let interfaces = nix::ifaddrs::getifaddrs().into_iter().flatten();
     let reached = interfaces.filter(|interface| {
@@ -211,7 +214,7 @@ pub fn read(folder: &Path) -> Manifests {
 /// Opens the state of a folder.
 ///
 /// # Errors
-/// When it cannot be had there.
+/// The state cannot be had there.
 pub fn open_state(folder: &Path, given: Option<&PathBuf>) -> anyhow::Result<StateFile> {
     let path = given.cloned().unwrap_or_else(|| StateFile::default_for(folder));
     StateFile::new(&path, folder).with_context(|| {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Which node announces a Service by L2, as the speakers report it in ServiceL2Status objects.
+//! The node that announces each Service by L2, as the speakers report it in ServiceL2Status objects.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,10 +26,11 @@ struct Status {
     service_namespace: Option<String>,
 }
 
-/// What one object says.
+/// The report of one object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Report {
-    /// Seconds since the epoch, then the version: while an address moves, the newest of several objects counts.
+    /// The time of creation in seconds since the epoch, then the version: while an address moves, the newest of several
+    /// objects counts.
     age: (i64, u64),
     node: Arc<str>,
 }
@@ -53,14 +54,14 @@ impl Announcers {
         self.names.keys().map(|name| &**name)
     }
 
-    /// Takes in an object; returns the Service for which another node announces now.
+    /// Takes in an object; returns the Service if another node announces it now.
     pub(crate) fn apply(&mut self, object: AnnouncerObject) -> Option<ObjectKey> {
         let AnnouncerObject { metadata, status } = object;
         let name: Box<str> = metadata.name?.into();
         let (Some(node), Some(service), Some(namespace)) =
             (status.node, status.service_name, status.service_namespace)
         else {
-            // It is made before its status is written.
+            // A speaker makes the object before it writes its status.
             return self.delete(&name);
         };
         let service = ObjectKey::new(&namespace, &service);
@@ -73,7 +74,7 @@ impl Announcers {
         (self.of(&service) != before.as_ref()).then_some(service)
     }
 
-    /// Removes an object; returns the Service for which another node announces now, or none.
+    /// Removes an object; returns the Service if another node announces it now, or none does.
     pub(crate) fn delete(&mut self, name: &str) -> Option<ObjectKey> {
         let service = self.names.remove(name)?;
         let before = self.of(&service).cloned();

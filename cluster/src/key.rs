@@ -4,7 +4,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-/// `namespace/name`, one allocation shared by all who hold it.
+/// `namespace/name`, one allocation shared by all holders.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ObjectKey(Arc<str>);
 
@@ -15,7 +15,7 @@ impl ObjectKey {
         Self(format!("{namespace}/{name}").into())
     }
 
-    /// Parses `namespace/name`; a bare name is in `default`. None when a part is empty.
+    /// Parses `namespace/name`; a bare name is in `default`. None if a part is empty.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let (namespace, name) = text.split_once('/').unwrap_or(("default", text));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a snapshot takes in, and what it hands out: kinds, objects, and who must decide again.
+//! The inputs and outputs of a snapshot: kinds, objects, and the Services that must be decided again.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -27,14 +27,14 @@ pub enum Kind {
     Secret,
     /// A kind of the configuration.
     Config(ConfigKind),
-    /// metallb.io ServiceL2Status, which says who announces what.
+    /// metallb.io ServiceL2Status, which names the announcer of a Service.
     ServiceL2Status,
-    /// ferrolb.io SpeakerReport, which says what speakers say of Services.
+    /// ferrolb.io SpeakerReport, which holds the speakers' words on Services.
     SpeakerReport,
 }
 
 impl Kind {
-    /// These, and every kind of the configuration.
+    /// All kinds: the ones above, and every kind of the configuration.
     #[must_use]
     pub fn with_configuration(others: &[Self]) -> Vec<Self> {
         others.iter().copied().chain(ConfigKind::ALL.map(Self::Config)).collect()
@@ -63,7 +63,7 @@ pub enum Object {
 }
 
 impl Object {
-    /// Its kind.
+    /// The kind of the object.
     #[must_use]
     pub fn kind(&self) -> Kind {
         match self {
@@ -79,7 +79,7 @@ impl Object {
     }
 }
 
-/// What has to be decided again.
+/// The Services that must be decided again.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Dirty {
     /// Every Service: the configuration, a node or a namespace changed.
@@ -89,14 +89,14 @@ pub struct Dirty {
 }
 
 impl Dirty {
-    /// Whether nothing is.
+    /// True if no Service must be decided again.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         !self.all && self.services.is_empty()
     }
 }
 
-/// Whose view of the configuration is validated (contract 6.1).
+/// The program whose view of the configuration is validated (contract 6.1).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ConfigScope {
     /// Pools and communities.

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The world as data: what the cluster (or a folder of manifests) says, reduced to what decisions need.
+//! The world as data: the objects of the cluster, or of a folder of manifests, reduced to the parts that decisions
+//! need.
 //!
-//! [`Snapshot`] is a synchronous index; with the feature `net` there are the *sources* that fill it and the
-//! *sinks* that carry decisions out. How an address is chosen or announced is known elsewhere.
+//! [`Snapshot`] is a synchronous index. With the feature `net` there are the *sources* that fill it and the *sinks*
+//! that carry decisions out. Other crates choose and announce addresses.
 
 mod announcers;
 pub mod key;

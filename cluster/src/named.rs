@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Names of an enum's variants, and the list of all of them, from one table.
 
-/// Makes a method that names each variant, and the constant with all those names, from one table: a variant that is left out does not
-/// compile, and no name is missing in the list. Names behind `unlisted` are not in the list; those
-/// behind `also` are, and another method gives them.
+/// Makes from one table a method that names each variant, and the constant with all those names. A variant that is left
+/// out does not compile, and no name is missing in the list. Names behind `unlisted` are not in the list; those behind
+/// `also` are, and another method gives them.
 ///
 /// ```
 /// enum Reason { Full, Empty(u8), Gone }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the speakers say of Services, as they report it in SpeakerReport objects: of several words on one Service the one that was
+//! The speakers' words on Services, from their SpeakerReport objects. Of several words on one Service the one that was
 //! heard last counts.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -35,9 +35,10 @@ struct Spec {
 /// A word on one Service.
 #[derive(Clone, Debug)]
 struct Said {
-    /// When it was heard, counted in reports; zero for those that were there at the start. Clocks of nodes may differ.
+    /// The number of the report in which the word was heard; zero for reports that were there at the start. Clocks of
+    /// nodes may differ.
     heard: u64,
-    /// Since when it is said, by the speaker's clock.
+    /// The moment since which the speaker says the word, by the speaker's clock.
     since: i64,
     word: Arc<ServiceCondition>,
 }
@@ -65,7 +66,7 @@ impl Reports {
         self.objects.keys().map(|name| &**name)
     }
 
-    /// Takes in an object, one of the first list or a later one; returns the Services of which it says something else than before.
+    /// Takes in an object, one of the first list or a later one; returns the Services on which its word has changed.
     pub(crate) fn apply(&mut self, object: ReportObject, first: bool) -> BTreeSet<ObjectKey> {
         let name: Arc<str> = object.metadata.name.unwrap_or_default().into();
         let heard = if first {
@@ -102,7 +103,7 @@ impl Reports {
         changed
     }
 
-    /// Removes an object; returns the Services of which it said something.
+    /// Removes an object; returns the Services on which it held a word.
     pub(crate) fn delete(&mut self, name: &str) -> BTreeSet<ObjectKey> {
         let gone = self.objects.remove(name).unwrap_or_default();
         for key in &gone {
@@ -111,7 +112,7 @@ impl Reports {
         gone
     }
 
-    /// Whether that is another word than before.
+    /// Stores a word. True if it differs from the one before.
     fn put(&mut self, service: &ObjectKey, name: &Arc<str>, said: Said) -> bool {
         let all = self.services.entry(service.clone()).or_default();
         match all.iter_mut().find(|(by, _)| by == name) {
@@ -137,7 +138,7 @@ impl Reports {
     }
 }
 
-/// The word as a condition; none for one that a speaker has no business to say, or that no API server would take.
+/// The word as a condition; none for a word that no speaker may say, or that no API server would take.
 fn condition(word: &Word) -> Option<ServiceCondition> {
     let is_word = |text: &str| {
         text.starts_with(|first: char| first.is_ascii_alphabetic())
@@ -188,7 +189,7 @@ mod tests {
         assert_eq!(reports.apply(report("n1.0", &[("n1", "default/web", 50)]), true), web());
         reports.apply(report("n2.0", &[("n2", "default/web", 40)]), true);
         assert_eq!(said(&reports, "default/web"), Some("n1"));
-        // A clock that is behind does not matter.
+        // A clock that is behind does no harm.
         assert_eq!(reports.apply(report("n3.0", &[("n3", "default/web", 10)]), false), web());
         assert_eq!(said(&reports, "default/web"), Some("n3"));
         // A list that comes again says nothing new.

@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Equal values that many objects hold, kept once: thousands of Services have the same ports and the annotation of the same pool.
+//! Equal values that many objects hold, kept once: thousands of Services have the same ports and the annotation of the
+//! same pool.
 
 use std::collections::HashSet;
 use std::hash::Hash;
 
-/// From so many values on it is looked which of them nobody holds any more.
+/// The number of values from which the unused ones are looked for.
 const FEW: usize = 64;
 
 /// Values behind a counted pointer.
 pub(crate) struct Shared<T> {
     known: HashSet<T>,
-    /// Whether nobody else holds it.
+    /// True if no other holder of the value exists.
     is_alone: fn(&T) -> bool,
     limit: usize,
 }
@@ -20,7 +21,7 @@ impl<T: Clone + Eq + Hash> Shared<T> {
         Self { known: HashSet::new(), is_alone, limit: FEW }
     }
 
-    /// The value itself, or the one that is equal to it and known already.
+    /// Replaces the value by an equal one that is known already, or keeps the value as a known one.
     pub(crate) fn share(&mut self, value: &mut T) {
         if let Some(known) = self.known.get(value) {
             value.clone_from(known);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! One member of a ring, whole: the memberlist, the failure detector beside it, the majority, and the time until which this member may
-//! answer. A synchronous value without sockets and clock: inputs go in, outputs are carried out in their order.
+//! One member of a ring, whole: the memberlist, the failure detector beside it, the majority, and the time until which
+//! this member may answer. A synchronous value without sockets and clock: inputs go in, outputs are carried out in
+//! their order.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
@@ -50,13 +51,13 @@ pub enum Input<'a> {
         /// The message.
         message: Message,
     },
-    /// The host at this address says that nobody listens on the port: an ICMP message that came from the host itself, and that quotes a
-    /// datagram sent there a moment ago.
+    /// The host at this address says that no program listens on the port: an ICMP message that came from the host
+    /// itself, and that quotes a datagram sent there a moment ago.
     PortClosed(SocketAddr),
     /// A packet of the memberlist to this address could not be sent.
     Unreachable(SocketAddr),
-    /// Another member opened a stream and sent a message; label and encryption are off. The answer is [`Output::Answer`] or
-    /// [`Output::Refuse`], in the same turn.
+    /// Another member opened a stream and sent a message; label and encryption are off. The answer is
+    /// [`Output::Answer`] or [`Output::Refuse`], in the same turn.
     Request {
         /// The number that the caller gives the stream.
         stream: u64,
@@ -95,13 +96,13 @@ pub enum Command {
     },
     /// Puts this mark into every heartbeat from now; the receivers get it as [`Event::Marked`].
     Mark(Mark),
-    /// By the API's list, these names are no members any more.
+    /// The API's list says that these names are no members any more.
     Gone(BTreeSet<Arc<str>>),
-    /// Nothing is to be kept about these names, unless they are members.
+    /// Forget everything about these names, unless they are members.
     Forget(BTreeSet<Arc<str>>),
-    /// By the API's list, these names should be members.
+    /// The API's list says that these names should be members.
     Expect(BTreeSet<Arc<str>>),
-    /// No other member is to be waited for.
+    /// Wait for no other member.
     Alone,
     /// The layer above knows the present members, now that this member may answer (again).
     Resume,
@@ -109,8 +110,8 @@ pub enum Command {
     Leave,
 }
 
-/// The time until which this member may answer, by the clock that goes on in suspend. The others act in its place only after that time: a
-/// member that stands still, or hears nobody, lets the lease run out.
+/// The time until which this member may answer, by the clock that goes on in suspend. The others act in its place only
+/// after that time: a member that stands still, or hears nobody, lets the lease run out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lease {
     /// The member may not answer.
@@ -121,7 +122,7 @@ pub enum Lease {
     Unlimited,
 }
 
-/// See the module's head.
+/// One member of a ring, whole.
 pub struct Agent {
     ring: Ring,
     failure_detector: FailureDetector,
@@ -135,7 +136,7 @@ pub struct Agent {
     resumed: bool,
     lease: Lease,
     outputs: VecDeque<Output>,
-    /// True if the members have changed since that was last told.
+    /// True if the members have changed since the last event about them.
     changed: bool,
     /// Events that are told after the members.
     told: VecDeque<Event>,
@@ -164,7 +165,8 @@ impl Agent {
         })
     }
 
-    /// Takes in one input. A standstill is noticed with the inputs of the failure detector, before their content is believed.
+    /// Takes in one input. The agent notices a standstill with the inputs of the failure detector, before it believes
+    /// their content.
     pub fn handle(&mut self, now: Moment, input: Input<'_>) {
         self.now = now;
         let monotonic = now.monotonic;
@@ -231,8 +233,8 @@ impl Agent {
         self.failure_detector.gathers_until(now)
     }
 
-    /// The lease of this member. It is renewed with every input of the failure detector, and with no other: a packet of the memberlist does
-    /// not show how long this member stood still.
+    /// The lease of this member. Every input of the failure detector renews it, and no other input does: a packet of
+    /// the memberlist does not show how long this member stood still.
     #[must_use]
     pub const fn lease(&self) -> Lease {
         self.lease

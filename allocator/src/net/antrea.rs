@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Whether a live Antrea serves the same world (contract C.12): then it has the word, since both would write the same status.
+//! Finds out whether a live Antrea serves the same world (contract C.12). If one does, Antrea decides there, since both
+//! would write the same status.
 
 use std::time::Duration;
 
@@ -14,17 +15,17 @@ use tokio::sync::watch;
 const WEBHOOK: &str = "externalippoolvalidator.antrea.io";
 const CONFIGURATION: &str =
     "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/crdvalidator.antrea.io";
-/// Its own report, written every minute.
+/// Antrea's report of itself, written every minute.
 const REPORT: &str = "/apis/crd.antrea.io/v1beta1/antreacontrollerinfos/antrea-controller";
-/// After so long without one it does not live.
+/// The age of the last report at which Antrea no longer counts as alive.
 const SILENT: Duration = Duration::from_secs(300);
 /// The pause after a question that found no API.
 const AGAIN: Duration = Duration::from_secs(1);
-/// How often it is looked for.
+/// The time between two looks for Antrea.
 const LOOK: Duration = Duration::from_secs(30);
 
-/// Says from now on whether an Antrea lives that gives addresses to Services; nothing until that is known. Only where there are
-/// `ExternalIPPool`s that is of interest: it begins when `wanted` says so.
+/// Starts to look for a live Antrea that gives addresses to Services, as soon as `wanted` says so: only clusters with
+/// `ExternalIPPool`s need the answer. The receiver holds none until the answer is known.
 pub(super) fn look_out(
     client: Client,
     mut wanted: watch::Receiver<bool>,
@@ -35,26 +36,27 @@ pub(super) fn look_out(
             return;
         }
         while !sender.is_closed() {
-            // Who can't look has no reason to stand back; what cannot be reached is asked again.
+            // A controller without the permission to look has no reason to stand back. An API that cannot be reached is
+            // asked again.
             let lives = lives(&client).await;
             if let Some(lives) = lives {
                 sender.send_if_modified(|known| known.replace(lives) != Some(lives));
             }
-            // Nothing is decided before it is known.
+            // The controller decides nothing before the answer is known.
             tokio::time::sleep(if lives.is_some() { LOOK } else { AGAIN }).await;
         }
     });
     receiver
 }
 
-/// None where the API cannot be reached.
+/// True if an Antrea lives; none if the API cannot be reached.
 async fn lives(client: &Client) -> Option<bool> {
     let configuration = read(client, CONFIGURATION).await.ok()?;
     let report = read(client, REPORT).await.ok()?;
     Some(is_alive(configuration.as_ref(), report.as_ref(), Timestamp::now()))
 }
 
-/// The object, or nothing where it is absent or not permitted.
+/// The object; none if it is absent or not permitted.
 async fn read(client: &Client, path: &str) -> Result<Option<Value>, ()> {
     match send(client, Method::GET, path.to_owned(), None).await {
         Ok(object) => Ok(Some(object)),
@@ -63,7 +65,8 @@ async fn read(client: &Client, path: &str) -> Result<Option<Value>, ()> {
     }
 }
 
-/// The webhook is there, and the report, if there is one, is fresh: a cluster from which Antrea was taken may have kept either.
+/// True if the webhook is there and the report, if there is one, is fresh. A cluster from which Antrea was removed may
+/// have kept either.
 fn is_alive(configuration: Option<&Value>, report: Option<&Value>, now: Timestamp) -> bool {
     let webhooks = configuration.and_then(|object| object.get("webhooks")?.as_array());
     let has_webhook = webhooks.is_some_and(|webhooks| {

@@ -44,7 +44,7 @@ use crate::metrics::AllocatorMetrics;
 use crate::pool_status::PoolStatus;
 use crate::{Allocations, Allocator, Output, POOL_ANNOTATION};
 
-/// What the controller must have listed before it decides anything.
+/// The kinds that the controller must have listed before it decides anything.
 const KINDS: [Kind; 6] = [
     Kind::Service,
     Kind::Namespace,
@@ -54,19 +54,19 @@ const KINDS: [Kind; 6] = [
     EXTERNAL_POOLS,
 ];
 
-/// Where they cannot be had, Antrea's world is off.
+/// The kind without which Antrea's world is off.
 const EXTERNAL_POOLS: Kind = Kind::Config(ConfigKind::ExternalIpPool);
 
-/// How often a controller that stands by says whether it is ready.
+/// The time between two reports of a standby controller on its readiness.
 const STANDING_BY: Duration = Duration::from_secs(1);
 
-/// How often a reason that lasts is told, in minutes.
+/// The time between two events about a lasting reason, in minutes.
 const MINUTES: u64 = 60;
 
 /// Runs until a signal ends it.
 ///
 /// # Errors
-/// When the API's address, an endpoint or a signal handler cannot be had.
+/// The API's address, an endpoint or a signal handler cannot be had.
 pub async fn run(args: Args) -> anyhow::Result<()> {
     tracing::info!(
         event = "startUp",
@@ -88,7 +88,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     if args.webhook_mode == "onlywebhook" {
         return webhook::alone(&client, &args, registry, webhooks, readiness).await;
     }
-    // Manifests before MetalLB 0.16 do not say the Pod's name; the host's name is that of the Pod.
+    // Manifests before MetalLB 0.16 do not tell the Pod's name; the host's name is that of the Pod.
     let pod_name = args.common.pod_name.clone().or_else(|| std::env::var("HOSTNAME").ok());
     let pod_name = pod_name.filter(|name| !name.is_empty());
     let search = pod_name.clone().map(Search::Name);
@@ -119,7 +119,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
             biased;
             result = &mut terminated => Err(result),
             term = leadership.elected() => Ok(term),
-            // Whoever could take over at any time is ready.
+            // A controller that could take over at any time is ready.
             _ = standing_by.tick() => {
                 controller.stand_by();
                 continue;
@@ -131,7 +131,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
                 let lost = Leadership::lost(&mut lost, term);
                 let watches = Watches {
                     namespace: namespace.clone(),
-                    // A node's own address is given to nobody who does not ask for it.
+                    // A Service gets a node's own address only if it asks for it: so the nodes are watched.
                     kinds: [&KINDS[..], &[Kind::Node, Kind::SpeakerReport]].concat(),
                     with_external_pools: vec![Kind::ServiceL2Status],
                 };
@@ -149,13 +149,14 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     }
 }
 
-/// Who this is among the controllers of the cluster: the Pod's name, and a number for a Pod whose name comes again.
+/// The name of this controller among those of the cluster: the Pod's name, and a number in case a Pod's name comes
+/// again.
 fn identity(pod_name: Option<&str>) -> String {
     let number = RandomState::new().hash_one(std::process::id());
     format!("{}_{number:016x}", pod_name.unwrap_or("controller"))
 }
 
-/// One term as the leader, from a fresh list to its end; what ended it if that was a signal.
+/// Leads for one term, from a fresh list to its end. Returns the signal's result if a signal ended the term.
 async fn lead(
     controller: &mut Controller,
     watches: Watches,
@@ -172,7 +173,7 @@ async fn lead(
     minutes.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let (mut minute, mut told) = (0, false);
     loop {
-        // Reports first: a write that was seen must count before anything is decided again.
+        // Take reports first: a write that was seen must count before the next decision.
         tokio::select! {
             biased;
             result = &mut terminated => return Ok(Some(result)),
@@ -215,7 +216,7 @@ struct Controller {
     events: EventSink,
     pools: PoolSink,
     readiness: Readiness,
-    /// Whether the webhooks can answer.
+    /// True if the webhooks can answer.
     webhooks: Option<watch::Receiver<bool>>,
     metrics: AllocatorMetrics,
     client_metrics: ClientMetrics,
@@ -255,27 +256,27 @@ impl Controller {
         })
     }
 
-    /// Ready is who has listed everything, or stands by, and whose webhooks can answer.
+    /// The controller is ready if it has listed everything, or stands by, and if its webhooks can answer.
     fn tell_readiness(&self) {
         let can_answer = self.webhooks.as_ref().is_none_or(|can| *can.borrow());
         self.readiness.set(self.synced && can_answer);
     }
 
-    /// Another controller decides, and says what there is to say.
+    /// Ends a term: another controller decides now, and reports the state.
     fn end_term(&mut self) {
         self.services = None;
         self.configuration.pause();
         self.metrics.update(&Config::default(), &Allocations::default(), &BTreeMap::new());
     }
 
-    /// Whoever could take over at any time is ready, and nothing is wrong with its configuration.
+    /// Stands by. A controller that could take over at any time is ready, and nothing is wrong with its configuration.
     fn stand_by(&mut self) {
         self.synced = true;
         self.tell_readiness();
         self.client_metrics.set_config(0);
     }
 
-    /// Forgets everything: another controller may have decided meanwhile.
+    /// Begins a term and forgets everything: another controller may have decided meanwhile.
     fn begin_term(&mut self, fence: Fence) -> mpsc::UnboundedReceiver<ServiceReport> {
         let (sink, reports) = ServiceSink::start(self.client.clone(), fence);
         self.services = Some(sink);
@@ -295,7 +296,7 @@ impl Controller {
         self.snapshot.handle(update);
     }
 
-    /// Whether an Antrea lives that has the word in its world.
+    /// Takes in whether a live Antrea decides in its world.
     fn take_antrea(&mut self, lives: bool) {
         self.external.take_antrea(lives);
         self.allocator.set_external(!lives);
@@ -330,7 +331,8 @@ impl Controller {
         }
         self.tell_readiness();
         let dirty = self.snapshot.take_dirty();
-        // Also when nothing else changes: an invalid object that keeps its last valid version makes nothing dirty.
+        // Note rejections also when nothing else changes: an invalid object that keeps its last valid version makes
+        // nothing dirty.
         self.journal.note_rejections(self.snapshot.rejections());
         self.journal.note_special(self.snapshot.config());
         let rejections = self.snapshot.rejections().iter();
@@ -342,7 +344,8 @@ impl Controller {
             return;
         }
         if let Some(sink) = &self.services {
-            // Gone from the list of LoadBalancers: deleted, or another type now and to be cleared.
+            // The Service is gone from the list of LoadBalancers: it was deleted, or has another type now and must be
+            // cleared.
             for key in &dirty.services {
                 if self.snapshot.service(key).is_none()
                     && self.allocator.allocations().of(key).is_some()
@@ -429,8 +432,8 @@ impl Controller {
         }
     }
 
-    /// Tells again why Services have no address, or not all that they ask for, each in a minute of its own of every hour: events
-    /// expire.
+    /// Writes again the events on Services that have no address, or not all that they ask for, as events expire. Each
+    /// Service has a minute of its own in every hour.
     fn remind(&self, minute: u64) {
         let due = |service: &ObjectKey| self.reminders.hash_one(service) % MINUTES == minute;
         let pending = self.allocator.pending().iter();
@@ -450,7 +453,7 @@ impl Controller {
         }
     }
 
-    /// After a start: Services that were turned into another type while nobody watched.
+    /// Looks, after a start, for Services that were turned into another type while no controller watched.
     fn sweep(&self) {
         let Some(sink) = self.services.clone() else { return };
         let client = self.client.clone();

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the controller's loop knows of Antrea's world beside the snapshot: whether it is ours to serve, and what was said of it.
+//! The part of the controller's loop that knows Antrea's world, beside the snapshot: whether ferrolb serves it, and
+//! which events were written about it.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -15,18 +16,18 @@ use super::antrea::look_out;
 
 const POOLS: Kind = Kind::Config(ConfigKind::ExternalIpPool);
 
-/// See the module's head.
+/// The state of Antrea's world.
 pub(super) struct ExternalWorld {
     namespace: String,
-    /// Whether an Antrea lives; nothing until that is known.
+    /// True if an Antrea lives; none until the answer is known.
     antrea: watch::Receiver<Option<bool>>,
-    /// Says that there are pools, so that it is worth to look.
+    /// True if there are pools, so that the look for Antrea is worth its cost.
     wanted: watch::Sender<bool>,
     lives: Option<bool>,
-    /// Whether the nodes were listed, or cannot be.
+    /// True if the nodes were listed, or cannot be.
     nodes: bool,
     no_hostnames: bool,
-    /// Pools and the messages of which an event was written.
+    /// The pools with the messages of their written events.
     told: BTreeSet<(PoolId, Arc<str>)>,
 }
 
@@ -64,17 +65,17 @@ impl ExternalWorld {
         }
     }
 
-    /// Whether all is known that a decision depends on.
+    /// True if everything is known that a decision depends on.
     pub(super) fn is_settled(&self, snapshot: &Snapshot) -> bool {
         self.nodes && (!snapshot.has_external_pools() || self.lives.is_some())
     }
 
-    /// Whether this world is ours.
+    /// True if ferrolb serves this world.
     pub(super) fn is_served(&self) -> bool {
         self.lives == Some(false)
     }
 
-    /// Waits until it is known anew whether an Antrea lives.
+    /// Waits for a new answer to the question whether an Antrea lives.
     pub(super) async fn changed(&mut self) -> bool {
         loop {
             let known = *self.antrea.borrow_and_update();
@@ -101,7 +102,7 @@ impl ExternalWorld {
         }
     }
 
-    /// An event on each pool that holds what a pool of the other kind holds too, once for each such state.
+    /// Writes an event on each pool that overlaps a pool of the other kind, once for each such state.
     pub(super) fn tell_overlaps(&mut self, snapshot: &Snapshot, events: &EventSink) {
         let config = snapshot.config();
         let pools = config.pools.values().chain(config.external_pools.values());

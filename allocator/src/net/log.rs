@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the log says of the allocator's outputs (contract 7.2). Not the events on Services, which the controller publishes.
+//! Logs the allocator's outputs (contract 7.2). The controller publishes the events on Services elsewhere.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use daemon::log::Addresses;
 
 use crate::{Allocations, Output};
 
-/// What is to be carried out.
+/// Logs an output that is about to be carried out.
 pub fn note(output: &Output, allocations: &Allocations) {
     match output {
         Output::Write(write) => {
@@ -37,7 +37,7 @@ pub fn note(output: &Output, allocations: &Allocations) {
     }
 }
 
-/// The Services that were decided again and stay as they are.
+/// Logs the Services that were decided again and stay as they are.
 pub(super) fn note_unchanged(dirty: &Dirty, outputs: &[Output]) {
     let written: BTreeSet<&ObjectKey> = outputs
         .iter()
@@ -101,7 +101,7 @@ mod tests {
             self.snapshot.apply(Object::Service(serde_json::from_value(service).unwrap()));
         }
 
-        /// What the log says of one round, without the times.
+        /// The log lines of one round, without their times.
         fn round(&mut self, threshold: &str) -> Vec<Value> {
             let dirty = self.snapshot.take_dirty();
             let lines = lines_of(threshold.parse().unwrap(), Format::Json, || {
@@ -136,7 +136,7 @@ mod tests {
             assert_eq!(line["service"], "default/web");
             assert_eq!(line["ips"], json!(["10.0.0.7"]));
             assert_eq!(line["level"], "info");
-            // The write has not been seen yet, or failed: nothing is taken back again.
+            // The write has not been seen yet, or it failed: nothing is taken back again.
             world.snapshot.touch_all();
             assert_eq!(events(&world.round("info")), ["serviceUpdated"]);
         }
@@ -161,7 +161,7 @@ mod tests {
     fn a_round_is_framed_at_level_debug() {
         let mut world = World::new();
         world.round("info");
-        // It is another Service for the allocator, and stays as it is.
+        // The Service has changed for the allocator, and its address stays.
         world.annotations["metallb.io/allow-shared-ip"] = json!("key");
         world.show(Some("10.0.0.7".parse().unwrap()));
         let lines = world.round("debug");

@@ -16,18 +16,18 @@ use serde_json::{Value, json};
 const RETRY: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// Which Secret, and what owns it.
+/// The Secret to make, and its owner.
 #[derive(Clone, Debug)]
 pub(super) struct MemberlistSecret {
     pub(super) namespace: String,
     /// The Secret's name.
     pub(super) name: String,
-    /// The own Deployment, with which the Secret is to go.
+    /// The own Deployment: when it is deleted, the Secret goes as well.
     pub(super) deployment: Option<String>,
 }
 
 impl MemberlistSecret {
-    /// Makes it if it is absent; tries until it is there.
+    /// Makes the Secret if it is absent; tries until it is there.
     pub(super) fn ensure(self, client: Client) {
         tokio::spawn(async move {
             let mut pause = RETRY;
@@ -56,10 +56,10 @@ impl MemberlistSecret {
         });
     }
 
-    /// Whether it had to be made.
+    /// Makes the Secret if it is absent. True if it was absent.
     async fn create(&self, client: &Client) -> Result<bool, kube::Error> {
         let secrets = format!("/api/v1/namespaces/{}/secrets", self.namespace);
-        // By a list: MetalLB's roles of every generation permit that for this name.
+        // MetalLB's roles of every generation permit a list of this name.
         let own = format!("{secrets}?fieldSelector=metadata.name%3D{}", self.name);
         let list: Value = send(client, Method::GET, own, None).await?;
         let items = list.get("items").and_then(Value::as_array);

@@ -8,7 +8,7 @@ use prometheus::Registry;
 
 use super::args::Args;
 
-/// Serves the metrics to whoever the API says may read them.
+/// Serves the metrics to each caller that the API permits to read them.
 pub(super) fn serve_metrics(
     client: &Client,
     args: &Args,

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The program `controller`: flags, and the loop that drives the allocator; and what its log says, which `ferrolb run` says as well.
+//! The program `controller`: its flags, the loop that drives the allocator, and its log lines, which `ferrolb run`
+//! prints as well.
 
 mod antrea;
 pub mod args;

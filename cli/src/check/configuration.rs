@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Every mistake of the configuration objects. Validation tells the first one of an object; without the entry or the field that is
-//! guilty of it, it tells the next.
+//! Finds every mistake of the configuration objects. Validation names only the first mistake of an object. So the
+//! guilty entry or field is taken out, and validation names the next one.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,7 @@ use folder::schema::Trimmed;
 
 use super::{Places, Report};
 
-/// An object has at most so many mistakes that are told.
+/// The limit on the mistakes that are reported for one object.
 const MOST: usize = 256;
 
 /// The configuration objects, by kind and name.
@@ -25,7 +25,7 @@ pub(super) fn suspects(objects: &[Manifest]) -> Suspects {
     configuration.collect()
 }
 
-/// Tells the mistakes, and leaves a snapshot in which no object has one.
+/// Reports the mistakes, and leaves a snapshot in which no object has one.
 pub(super) fn judge(
     mut suspects: Suspects,
     snapshot: &mut Snapshot,
@@ -36,7 +36,7 @@ pub(super) fn judge(
     for _ in 0..MOST {
         snapshot.take_dirty();
         let mut changed = Vec::new();
-        // Fields are those of the objects as they are now: they are looked up before anything else is taken out.
+        // A rejection names fields of the object as it is now: look them up before anything else is taken out.
         let found: Vec<_> = snapshot
             .rejections()
             .iter()
@@ -47,7 +47,7 @@ pub(super) fn judge(
             let Some(suspect) = suspects.get_mut(&identity(&rejection)) else { continue };
             let is_about_a_secret = rejection.is_about_a_secret();
             let Rejection { kind, name, message, .. } = rejection;
-            // Secrets are not kept where manifests are.
+            // Manifests usually come without Secrets.
             if is_about_a_secret {
                 report.notes.push(format!(
                     "{kind} {name}: its password is in a Secret, and Secrets are not read here"
@@ -56,7 +56,8 @@ pub(super) fn judge(
                 changed.push((kind, suspect.value().clone()));
                 continue;
             }
-            // What was taken out is missed, and that is no mistake of the object: what it was part of goes as well.
+            // Validation now misses the part that was taken out. That is no mistake of the object: the part around it
+            // goes as well.
             let is_touched = field.as_deref().is_some_and(|field| suspect.is_touched(field));
             if !is_touched {
                 let message = message.replace('\n', "; ") + &other;
@@ -79,9 +80,9 @@ pub(super) fn judge(
 struct Found {
     rejection: Rejection,
     field: Option<String>,
-    /// The field that holds it, within the `spec`.
+    /// The field that holds the guilty one, within the `spec`.
     outer: Option<String>,
-    /// Where the other entry stands.
+    /// The place of the entry that the object contradicts, as text.
     other: String,
 }
 
@@ -102,7 +103,7 @@ fn identity(rejection: &Rejection) -> (ConfigKind, String) {
     (rejection.kind, rejection.name.to_string())
 }
 
-/// Where the entry stands that an object contradicts, as the end of its message; empty if it contradicts none.
+/// The place of the entry that an object contradicts, as the end of its message; empty if it contradicts none.
 fn other(rejection: &Rejection, suspects: &Suspects, places: &Places) -> String {
     let Some(OtherEntry { kind, name, field }) = &rejection.other else { return String::new() };
     let suspect = suspects.get(&(*kind, name.to_string()));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Hints at objects that are valid and cannot work: names that nothing has, selectors that match nothing, addresses that are given to nobody, requests
-//! that no pool can meet.
+//! Hints at objects that are valid and cannot work: names that no object has, selectors that match nothing, addresses
+//! that no Service gets, and requests that no pool can meet.
 
 use std::net::IpAddr;
 
@@ -15,7 +15,8 @@ use super::configuration::Suspects;
 use super::{Places, Report};
 use crate::world::settle;
 
-/// Configuration in a namespace that the programs do not read. Objects without a namespace go wherever they are applied.
+/// Hints at configuration in a namespace that the programs do not read. Objects without a namespace go wherever they
+/// are applied.
 pub(super) fn namespaces(
     suspects: &Suspects,
     namespace: &str,
@@ -69,7 +70,7 @@ impl Hints<'_> {
         self.places.get(kind, name).map(|place| place.value()).unwrap_or_default()
     }
 
-    /// Names of a list that nothing has.
+    /// Hints at the names of a list that no object has.
     fn absent(
         &mut self,
         kind: &str,
@@ -134,7 +135,7 @@ impl Hints<'_> {
         }
     }
 
-    /// Selectors of nodes and pools that match none, where there are any.
+    /// Hints at selectors of nodes and pools that match nothing, where the files hold nodes or pools.
     fn selectors(&mut self) {
         let config = std::sync::Arc::clone(self.snapshot.config());
         let nodes: Vec<(String, Labels)> = self
@@ -283,7 +284,7 @@ impl Hints<'_> {
                 message,
             );
         }
-        // Without any pool among the files nothing is known of them.
+        // The files hold no pool: nothing is known of the pools.
         let config = self.snapshot.config();
         let empty = match external {
             true => config.external_pools.is_empty() && config.invalid_external_pools.is_empty(),

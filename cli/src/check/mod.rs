@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `ferrolb check`: manifests offline. Every mistake of every object at once, and hints at what cannot work.
+//! `ferrolb check`, for manifests without a cluster: reports every mistake of every object at once, and hints at what
+//! cannot work.
 
 mod configuration;
 mod hints;
@@ -22,11 +23,11 @@ pub struct Report {
     pub mistakes: Vec<Mistake>,
     /// Objects that are valid, and cannot mean what they say.
     pub hints: Vec<Mistake>,
-    /// Parts that could not be looked at. Nothing is wrong with them.
+    /// Parts that could not be checked; nothing is known to be wrong with them.
     pub notes: Vec<String>,
-    /// How many objects of each kind were looked at.
+    /// The number of objects of each kind that were checked.
     pub objects: BTreeMap<String, usize>,
-    /// How many are of kinds that ferrolb has no use for.
+    /// The number of objects of kinds that ferrolb does not use.
     pub ignored: usize,
 }
 
@@ -39,8 +40,7 @@ impl Places {
     }
 }
 
-/// Looks at files and folders. `namespace` is the one in which the programs read their configuration; without it every namespace is
-/// taken to be.
+/// Checks files and folders. The programs read their configuration from `namespace`; without it from every namespace.
 #[must_use]
 pub fn run(paths: &[PathBuf], namespace: Option<&str>) -> Report {
     let mut manifests = Manifests::with_fields();
@@ -59,7 +59,7 @@ pub fn run(paths: &[PathBuf], namespace: Option<&str>) -> Report {
     let identity = |object: &Manifest| (object.kind.clone(), object.key.clone());
     let places = manifests.objects.iter_mut().map(|it| (identity(it), it.take_place())).collect();
     let places = Places(places);
-    // A rule of several fields is about one of them.
+    // Report a rule about several fields at one of them.
     for mistake in &mut report.mistakes {
         let object = mistake.object.as_deref().and_then(|object| object.split_once(' '));
         let Some((place, kind)) = object
@@ -69,7 +69,7 @@ pub fn run(paths: &[PathBuf], namespace: Option<&str>) -> Report {
         };
         let Some(field) = field_of_rule(kind, &mistake.message) else { continue };
         let whole = field.parent().map(|whole| whole.to_string());
-        // Of two objects with one name the first one is known here.
+        // Only the first of two objects with one name is known here.
         let known = place.mistake(whole.clone(), String::new());
         if mistake.field == whole && (&known.file, known.line) == (&mistake.file, mistake.line) {
             *mistake = place.mistake(Some(field.to_string()), mistake.message.clone());
@@ -90,8 +90,8 @@ pub fn run(paths: &[PathBuf], namespace: Option<&str>) -> Report {
     report
 }
 
-/// Everything wrong with a folder of which `mistakes` could not be read and `rejections` turned away. Where each of these stands is
-/// looked up only when there is one.
+/// All mistakes of a folder: `mistakes` of the objects that could not be read, and `rejections` of the others. A
+/// rejection's place is looked up only if there is a rejection.
 #[must_use]
 pub fn findings(folder: &Path, mistakes: &[Mistake], rejections: &[Rejection]) -> Vec<Mistake> {
     let mut findings = mistakes.to_vec();
@@ -100,7 +100,7 @@ pub fn findings(folder: &Path, mistakes: &[Mistake], rejections: &[Rejection]) -
     }
     for rejection in rejections {
         let object = format!("{} {}", rejection.kind.kind(), rejection.name);
-        // One that contradicts something that the files no longer say.
+        // The rejection contradicts something that the files no longer say.
         if !findings.iter().any(|mistake| mistake.object.as_deref() == Some(&*object)) {
             let mistake = Mistake::of_file(folder.into(), rejection.message.clone());
             findings.push(Mistake { object: Some(object), ..mistake });
@@ -111,7 +111,7 @@ pub fn findings(folder: &Path, mistakes: &[Mistake], rejections: &[Rejection]) -
     findings
 }
 
-/// The rest of an object that an API server refuses is looked at as well, where no valid object has the name.
+/// Checks the rest of an object that an API server refuses, if no valid object has its name.
 fn take_in_refused(manifests: &mut Manifests) {
     let mut seen: BTreeSet<(String, String)> =
         manifests.objects.iter().map(|it| (it.kind.clone(), it.key.clone())).collect();

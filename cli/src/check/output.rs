@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A report as text, as JSON, and as annotations of GitHub's workflows.
+//! Prints a report as text, as JSON, or as annotations of GitHub's workflows.
 
 use std::fmt::Write;
 
@@ -9,7 +9,7 @@ use super::Report;
 use crate::args::Style;
 
 impl Report {
-    /// Whether nothing is wrong; `hints` says whether hints count.
+    /// True if nothing is wrong; `hints` says whether hints count.
     #[must_use]
     pub fn is_clean(&self, hints: bool) -> bool {
         self.mistakes.is_empty() && (self.hints.is_empty() || !hints)
@@ -69,7 +69,7 @@ impl Report {
     }
 }
 
-/// A command of GitHub's workflows, in which some signs have a meaning of their own.
+/// A command of GitHub's workflows, with the signs escaped that have a meaning of their own there.
 fn annotation(level: &str, mistake: &Mistake) -> String {
     let data = |text: &str| text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A");
     let property = |text: &str| data(text).replace(':', "%3A").replace(',', "%2C");

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! AddressPool objects of MetalLB 0.13 (v1alpha1 and v1beta1), which 0.14 no longer knows.
+//! Converts AddressPool objects of MetalLB 0.13 (v1alpha1 and v1beta1), which 0.14 no longer knows.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 use super::documents::{Fields, kind, name, read};
 use super::notes::{Names, Notes, of_pool};
 
-/// Converts every AddressPool of a stream of documents, or of a `List`; `together` says that all come into one namespace.
+/// Converts every AddressPool of a stream of documents, or of a `List`; `together` says that all come into one
+/// namespace.
 pub(super) fn convert_all(
     text: &str,
     together: bool,
@@ -47,7 +48,7 @@ pub(super) fn convert_all(
         let Some([pools, layer2, bgp]) = names.get_mut(&namespace(pool)) else { continue };
         let new = pools.claim(name(pool), notes, |from, to| Some(of_pool(from, to)));
         for mut object in parsed.objects() {
-            // Nothing refers to advertisements by their names.
+            // No object refers to an advertisement by its name.
             let own = match kind(&object) {
                 "IPAddressPool" => new.clone(),
                 "L2Advertisement" => layer2.invent(name(&object)),

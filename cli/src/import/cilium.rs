@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Cilium: pools of LB-IPAM, policies of L2 announcements, and the annotations of Services. Its BGP is in `cilium_bgp.rs`.
+//! Converts Cilium's pools of LB-IPAM, its L2 policies, and the annotations of Services. `cilium_bgp.rs` converts its
+//! BGP.
 
 use anyhow::ensure;
 use serde_json::{Value, json};
@@ -18,7 +19,7 @@ const DIALECT: Dialect = Dialect {
         ("io.cilium/lb-ipam-ips", Becomes::Annotation("metallb.io/loadBalancerIPs")),
         ("lbipam.cilium.io/sharing-key", Becomes::Annotation("metallb.io/allow-shared-ip")),
         ("io.cilium/lb-ipam-sharing-key", Becomes::Annotation("metallb.io/allow-shared-ip")),
-        // Services of all namespaces share by the same key.
+        // Services of all namespaces share an address by the same key.
         ("lbipam.cilium.io/sharing-cross-namespace", Becomes::Nothing),
         ("io.cilium/lb-ipam-sharing-cross-namespace", Becomes::Nothing),
     ],
@@ -65,7 +66,7 @@ fn pool(source: &Value, namespace: &str, names: &mut Names, notes: &mut Notes) -
     let all = spec.get("allowFirstLastIPs");
     let skips = all.is_some_and(|value| *value == json!("No") || *value == json!(false));
     let mut addresses = Vec::new();
-    // `cidrs` is what `blocks` were called in Cilium 1.13 to 1.15.
+    // Cilium 1.13 to 1.15 called `blocks` `cidrs`.
     for block in spec.list("blocks").into_iter().chain(spec.list("cidrs")) {
         match (block.text("cidr"), block.text("start"), block.text("stop")) {
             (Some(cidr), ..) if skips => addresses.push(without_ends(cidr)),
@@ -85,7 +86,7 @@ fn pool(source: &Value, namespace: &str, names: &mut Names, notes: &mut Notes) -
         return None;
     }
     let name = names.claim(name(source), notes, |_, _| None);
-    // A pool that would serve others than it did serves nobody unasked.
+    // A pool that would serve other Services than before serves only those that ask for it.
     let automatic = whole && !disabled;
     let content = present([
         ("addresses", Some(json!(addresses))),
@@ -105,7 +106,7 @@ fn set_labels(object: &mut Value, source: &Value) {
     }
 }
 
-/// Which Services a pool serves, and whether that says all that the selector says.
+/// The Services that a pool serves; true if that is all that the selector says.
 fn allocation(spec: &Fields<'_>, notes: &mut Notes) -> (Option<Value>, bool) {
     let Some(selector) = spec.child("serviceSelector") else { return (None, true) };
     let (rest, namespaces, whole) = split(&selector, notes);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Cilium's BGP: CiliumBGPPeeringPolicy, and its successors CiliumBGPClusterConfig, CiliumBGPPeerConfig and CiliumBGPAdvertisement.
+//! Converts Cilium's BGP: CiliumBGPPeeringPolicy, and its successors CiliumBGPClusterConfig, CiliumBGPPeerConfig and
+//! CiliumBGPAdvertisement.
 
 use std::collections::BTreeMap;
 
@@ -40,7 +41,7 @@ impl Output<'_> {
     }
 }
 
-/// Converts what there is of these kinds.
+/// Converts all objects of these kinds.
 pub(super) fn convert(all: &[Value], namespace: &str, notes: &mut Notes) -> Vec<Value> {
     let mut output = Output {
         namespace,
@@ -54,7 +55,7 @@ pub(super) fn convert(all: &[Value], namespace: &str, notes: &mut Notes) -> Vec<
     }
     let configs: BTreeMap<&str, Config> =
         of("CiliumBGPPeerConfig").map(|it| (name(it), Config::read(it, notes))).collect();
-    // By advertisement the peers that get it.
+    // The peers that get each advertisement.
     let mut audience = BTreeMap::<&str, Vec<String>>::new();
     for cluster in of("CiliumBGPClusterConfig") {
         for (peer, config) in cluster_config(cluster, &configs, &mut output, notes) {
@@ -79,7 +80,7 @@ fn peering_policy(policy: &Value, output: &mut Output<'_>, notes: &mut Notes) {
         let asn = router.number("localASN");
         let mut peers = Vec::new();
         for neighbor in router.list("neighbors") {
-            // It is written as a prefix of one address.
+            // Cilium writes the address as a prefix of one address.
             let address = neighbor.text("peerAddress");
             let address = address.map(|text| text.split('/').next().unwrap_or(text));
             let config = Config::of(&neighbor, "eBGPMultihopTTL", notes);
@@ -115,7 +116,7 @@ fn peering_policy(policy: &Value, output: &mut Output<'_>, notes: &mut Notes) {
     spec.finish(notes);
 }
 
-/// The peers of a cluster's configuration by their new names, with how each is spoken with.
+/// The peers of a cluster's configuration by their new names, each with its kind of session.
 fn cluster_config<'a>(
     cluster: &Value,
     configs: &'a BTreeMap<&str, Config>,
@@ -217,7 +218,7 @@ fn advertisement(source: &Value, peers: &[String], output: &mut Output<'_>, note
 
 /// The communities as a BGPAdvertisement writes them.
 fn communities_of(fields: &Fields<'_>, notes: &mut Notes) -> Vec<String> {
-    // It may be one number of 32 bits.
+    // A community may be one number of 32 bits.
     let standard = fields.texts("standard").into_iter().map(|text| match text.parse::<u32>() {
         Ok(number) => format!("{}:{}", number >> 16, number & 0xffff),
         Err(_) => text.to_owned(),

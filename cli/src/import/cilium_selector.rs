@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Cilium's selectors of Services, which know namespaces by a label of their own.
+//! Converts Cilium's selectors of Services, which know namespaces by a label of their own.
 
 use serde_json::{Value, json};
 
@@ -10,7 +10,8 @@ use super::notes::Notes;
 const NAMESPACE: &str = "io.kubernetes.service.namespace";
 const NAME: &str = "io.kubernetes.service.name";
 
-/// A selector of Services for an advertisement, which knows no namespaces; none where that would advertise others than it did.
+/// A selector of Services for an advertisement, which knows no namespaces; none if the advertisement would then select
+/// other Services than before.
 pub(super) fn advertised(
     selector: Option<&Fields<'_>>,
     notes: &mut Notes,
@@ -24,7 +25,7 @@ pub(super) fn advertised(
     whole.then_some(rest)
 }
 
-/// A selector of Services without what selects by namespace; the namespaces; and whether nothing was lost.
+/// A selector of Services without its parts about namespaces; the namespaces; and true if nothing was lost.
 pub(super) fn split(
     selector: &Fields<'_>,
     notes: &mut Notes,

@@ -12,7 +12,7 @@ use super::notes::Notes;
 /// The longest time between attempts to connect, in seconds.
 const LONGEST_CONNECT_TIME: i64 = 65_535;
 
-/// With whom a session is held.
+/// The other end of a session.
 pub(super) struct Peer<'a> {
     pub(super) asn: Option<i64>,
     pub(super) peer_asn: Option<i64>,
@@ -21,7 +21,7 @@ pub(super) struct Peer<'a> {
 }
 
 impl Peer<'_> {
-    /// The spec of its BGPPeer, or why there is none.
+    /// The spec of the BGPPeer for this session, or the reason why there is none.
     pub(super) fn spec(
         &self,
         config: &Config,
@@ -60,7 +60,7 @@ impl Peer<'_> {
     }
 }
 
-/// How a session is held.
+/// The settings of a session.
 #[derive(Debug, Default)]
 pub(super) struct Config {
     pub(super) port: Option<i64>,
@@ -76,7 +76,7 @@ pub(super) struct Config {
 }
 
 impl Config {
-    /// That of a CiliumBGPPeerConfig.
+    /// The settings of a CiliumBGPPeerConfig.
     pub(super) fn read(object: &Value, notes: &mut Notes) -> Self {
         let spec = Fields::spec(object);
         let mut config = Self::of(&spec, "ebgpMultihop", notes);

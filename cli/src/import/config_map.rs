@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The ConfigMap of MetalLB 0.12 and before.
+//! Converts the ConfigMap of MetalLB 0.12 and before.
 
 use std::collections::BTreeMap;
 
@@ -125,7 +125,7 @@ pub(super) fn convert(
 ) -> anyhow::Result<Vec<Value>> {
     let configuration: Configuration = serde_saphyr::from_str(text).context("data.config")?;
     let profiles = names_of_profiles(&configuration.bfd_profiles, notes);
-    // Of two profiles with one name the first was meant, as far as that can be known.
+    // Of two profiles with one name take the first, since MetalLB most likely meant that.
     let mut by_name = BTreeMap::new();
     for (profile, name) in configuration.bfd_profiles.iter().zip(&profiles) {
         by_name.entry(profile.name.as_str()).or_insert(name.as_str());
@@ -203,7 +203,7 @@ fn value<T: serde::Serialize>(value: &Option<T>) -> Option<Value> {
 
 impl Peer {
     fn convert(&self, namespace: &str, name: &str, profiles: &BTreeMap<&str, &str>) -> Value {
-        // A profile that is not there is named as it is: then what the result lacks is told.
+        // A profile that does not exist keeps its name: validation of the result then names what it lacks.
         let profile = self.bfd_profile.as_deref();
         let profile = profile.map(|name| profiles.get(name).copied().unwrap_or(name));
         let selectors: Vec<Value> = self.node_selectors.iter().map(NodeSelector::convert).collect();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The objects of a source, and their fields: whatever was not read of them is lost, and told.
+//! The objects of a source, and their fields. A field that was not read is lost, and a note says so.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -33,7 +33,7 @@ pub(super) fn name(object: &Value) -> &str {
     object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default()
 }
 
-/// The labels of an object; nothing where there are none.
+/// The labels of an object; none if it has none.
 pub(super) fn labels(object: &Value) -> Option<Value> {
     object.pointer("/metadata/labels").filter(|labels| labels.is_object()).cloned()
 }
@@ -43,13 +43,13 @@ pub(super) fn title(object: &Value) -> String {
     format!("{} {}", kind(object), name(object))
 }
 
-/// The values that are there, under these names.
+/// An object with the values that are there, under these names.
 pub(super) fn present<const N: usize>(fields: [(&str, Option<Value>); N]) -> Value {
     let there = fields.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?)));
     there.collect::<Map<String, Value>>().into()
 }
 
-/// A mapping of which is remembered what was read.
+/// A mapping that remembers which of its fields were read.
 pub(super) struct Fields<'a> {
     value: Option<&'a Map<String, Value>>,
     path: String,
@@ -67,12 +67,12 @@ impl<'a> Fields<'a> {
         Self::new(object.get("spec"), format!("{}: spec", title(object)))
     }
 
-    /// Where a field stands, for notes.
+    /// The place of a field, for notes.
     pub(super) fn at(&self, key: &str) -> String {
         format!("{}.{key}", self.path)
     }
 
-    /// Where the mapping itself stands.
+    /// The place of the mapping itself.
     pub(super) fn path(&self) -> &str {
         &self.path
     }
@@ -96,13 +96,13 @@ impl<'a> Fields<'a> {
         self.get(key).and_then(Value::as_bool).unwrap_or_default()
     }
 
-    /// Texts of a list.
+    /// The texts of a list.
     pub(super) fn texts(&self, key: &str) -> Vec<&'a str> {
         let list = self.get(key).and_then(Value::as_array).into_iter().flatten();
         list.filter_map(Value::as_str).collect()
     }
 
-    /// A mapping inside.
+    /// The mapping in a field.
     pub(super) fn child(&self, key: &str) -> Option<Self> {
         Some(Self::new(Some(self.get(key)?), self.at(key)))
     }
@@ -114,7 +114,7 @@ impl<'a> Fields<'a> {
             .collect()
     }
 
-    /// Whatever was not read is lost.
+    /// Notes every field that was not read as lost.
     pub(super) fn finish(&self, notes: &mut Notes) {
         let read = self.read.borrow();
         for (key, value) in self.value.into_iter().flatten() {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! kube-vip: the ConfigMap `kubevip` of its cloud provider, and the annotations of Services.
+//! Converts kube-vip: the ConfigMap `kubevip` of its cloud provider, and the annotations of Services.
 //!
-//! `cidr-NAMESPACE` or `range-NAMESPACE` hold the addresses of a namespace, `cidr-global` and `range-global` those of all others; of
-//! both kinds the CIDRs count.
+//! `cidr-NAMESPACE` or `range-NAMESPACE` hold the addresses of a namespace. `cidr-global` and `range-global` hold those
+//! of all other namespaces. Where both kinds are there, the CIDRs count.
 
 use std::collections::BTreeMap;
 
@@ -30,7 +30,7 @@ const DIALECT: Dialect = Dialect {
 /// The scope that stands for every namespace without addresses of its own.
 const GLOBAL: &str = "global";
 
-/// The words of the ConfigMap on one scope.
+/// The entries of the ConfigMap for one scope.
 #[derive(Default)]
 struct Scope<'a> {
     cidr: Option<&'a str>,
@@ -98,7 +98,7 @@ pub(super) fn convert(
     Ok(objects)
 }
 
-/// The words on each scope. Every other key of the ConfigMap is told.
+/// The entries for each scope. A note names every other key of the ConfigMap.
 fn scopes<'a>(map: &'a Value, notes: &mut Notes) -> BTreeMap<&'a str, Scope<'a>> {
     let mut scopes = BTreeMap::<&str, Scope<'_>>::new();
     for (key, value) in map.get("data").and_then(Value::as_object).into_iter().flatten() {
@@ -132,7 +132,8 @@ fn is_true(value: &Value) -> bool {
     })
 }
 
-/// A CIDR without its first and last address, as a range; what is no CIDR, or too small for that, as it is.
+/// A CIDR without its first and last address, as a range. A text that is no CIDR, or a CIDR too small for that, stays
+/// as it is.
 pub(super) fn without_ends(entry: &str) -> String {
     let Ok(net) = parse_prefix(entry) else { return entry.to_owned() };
     if net.prefix_len() + 1 >= net.max_prefix_len() {

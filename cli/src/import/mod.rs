@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `ferrolb import`: configuration of older MetalLBs as the objects of today (contract 9.1): the ConfigMap of 0.12 and before,
-//! and AddressPool objects of 0.13; and that of kube-vip, Cilium and PureLB.
+//! `ferrolb import`: converts the configuration of older MetalLBs into today's objects (contract 9.1): the ConfigMap of
+//! 0.12 and before, and AddressPool objects of 0.13. It also converts that of kube-vip, Cilium and PureLB.
 //!
-//! Nothing is lost in silence: each new name is told with what has to follow it, and everything that has no equivalent.
+//! Nothing is lost in silence. A note tells each new name and what has to follow it, and each part without an
+//! equivalent.
 
 mod address_pool;
 mod cilium;
@@ -26,7 +27,7 @@ use notes::Notes;
 
 use crate::args::{Import, ImportArgs};
 
-/// The namespace of objects where the source names none.
+/// The namespace of objects for which the source names none.
 const NAMESPACE: &str = "metallb-system";
 
 /// The result of a conversion.
@@ -34,12 +35,12 @@ const NAMESPACE: &str = "metallb-system";
 pub struct Imported {
     /// The manifests to print, with the notes as comments before them.
     pub manifests: String,
-    /// Notes to be said besides.
+    /// Notes to print beside the manifests.
     pub notes: Vec<Note>,
 }
 
 impl Imported {
-    /// Whether something of the source is not in the result: the exit code is 1 then.
+    /// True if the result lacks a part of the source: the exit code is 1 then.
     #[must_use]
     pub fn loses(&self) -> bool {
         self.notes.iter().any(|note| matches!(note, Note::Lost { .. }))
@@ -49,7 +50,7 @@ impl Imported {
 /// Runs the command.
 ///
 /// # Errors
-/// When the source cannot be read, or what it says is not valid: then nothing is printed.
+/// The source cannot be read, or its configuration is not valid: then nothing is printed.
 pub fn run(args: &ImportArgs) -> anyhow::Result<Imported> {
     let (file, namespace) = match &args.source {
         Import::Configmap(source) | Import::Addresspool(source) => {
@@ -86,7 +87,7 @@ pub fn run(args: &ImportArgs) -> anyhow::Result<Imported> {
     Ok(Imported { manifests: print(&objects, &notes)?, notes })
 }
 
-/// What a daemon would say to these objects.
+/// The mistakes that a daemon would find in these objects.
 fn validate(objects: &[Value]) -> anyhow::Result<()> {
     let mut snapshot = Snapshot::new(ConfigScope::All, true);
     for object in objects {
@@ -96,7 +97,7 @@ fn validate(objects: &[Value]) -> anyhow::Result<()> {
         snapshot.finish(Kind::Config(kind));
     }
     snapshot.take_dirty();
-    // Secrets are not kept where manifests are.
+    // Manifests usually come without Secrets.
     let rejections = snapshot.rejections().iter();
     let real = rejections.filter(|rejection| !rejection.is_about_a_secret());
     let mistakes: Vec<String> = real.map(ToString::to_string).collect();
@@ -129,7 +130,7 @@ fn object(version: &str, kind: &str, namespace: &str, name: &str, spec: Value) -
     })
 }
 
-/// An advertisement, of a pool by BGP, as both sources have it.
+/// A BGPAdvertisement of a pool, from the fields that both sources have.
 fn bgp_advertisement(
     namespace: &str,
     name: &str,
@@ -157,7 +158,7 @@ fn bgp_advertisement(
     object("v1beta1", "BGPAdvertisement", namespace, name, spec)
 }
 
-/// How addresses of a pool are advertised.
+/// The settings by which BGP advertises the addresses of a pool.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct BgpAdvertisement {
     aggregation_length: Option<i32>,

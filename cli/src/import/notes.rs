@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What is to be said of a conversion besides its result: new names, what people have to do themselves, and what is lost.
+//! The notes on a conversion: new names, work that is left to people, and losses.
 
 use std::collections::BTreeSet;
 use std::fmt;
 
-/// Something to say of a conversion.
+/// One note on a conversion.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Note {
     /// An object has another name than it had.
@@ -15,16 +15,16 @@ pub enum Note {
         from: String,
         /// The name in the result.
         to: String,
-        /// Where the old name may stand, and has to be changed by hand.
+        /// The places where the old name may stand; people have to change it there.
         follow: Option<String>,
     },
-    /// Something that is left to people.
+    /// Work that is left to people.
     ToDo(String),
-    /// Something that has no equivalent and is not in the result.
+    /// A part of the source that has no equivalent and is not in the result.
     Lost {
         /// The object and field.
         what: String,
-        /// Why it is lost.
+        /// The reason why the part is lost.
         why: String,
     },
 }
@@ -61,7 +61,7 @@ impl Notes {
     }
 }
 
-/// What has to follow when a pool gets another name.
+/// The work that follows when a pool gets another name.
 pub(super) fn of_pool(from: &str, to: &str) -> String {
     format!(
         "each Service whose annotation metallb.io/address-pool or metallb.universe.tf/address-pool says {from:?} must say {to:?}"
@@ -72,18 +72,18 @@ pub(super) fn of_pool(from: &str, to: &str) -> String {
 #[derive(Debug)]
 pub(super) struct Names {
     kind: &'static str,
-    /// Names of the source that the API takes as they are: whoever has such a name keeps it.
+    /// Names of the source that the API takes as they are: the objects that have them keep them.
     reserved: BTreeSet<String>,
     taken: BTreeSet<String>,
 }
 
 impl Names {
-    /// `wanted` are the names in the source, which may be any texts.
+    /// Begins with the names in the source, `wanted`, which may be any texts.
     pub(super) fn new<'a>(kind: &'static str, wanted: impl IntoIterator<Item = &'a str>) -> Self {
         Self::keeping(kind, wanted.into_iter().filter(|name| normalized(name) == *name))
     }
 
-    /// The same where the source has objects of the API, whose names it takes.
+    /// The same for a source with objects of the API, whose names stay.
     pub(super) fn of_objects<'a>(
         kind: &'static str,
         wanted: impl Iterator<Item = &'a str>,
@@ -95,7 +95,8 @@ impl Names {
         Self { kind, reserved: valid.map(ToOwned::to_owned).collect(), taken: BTreeSet::new() }
     }
 
-    /// A name for the next object that is called `wanted` in the source; `follow` says what refers to it.
+    /// A name for the next object, which the source calls `wanted`; `follow` names the work in the places that refer to
+    /// it.
     pub(super) fn claim(
         &mut self,
         wanted: &str,
@@ -109,7 +110,7 @@ impl Names {
         name
     }
 
-    /// The same for an object that had no name of its own, or one that nothing refers to.
+    /// The same for an object that had no name of its own, or to which nothing refers.
     pub(super) fn invent(&mut self, wanted: &str) -> String {
         if self.reserved.contains(wanted) && self.taken.insert(wanted.to_owned()) {
             return wanted.to_owned();
@@ -132,11 +133,11 @@ impl Names {
     }
 }
 
-/// So many letters a name has at most.
+/// The greatest length of a name, in letters.
 const LONGEST: usize = 63;
 
-/// A name that the API takes: lower case, hyphens for everything else, a letter first, 63 letters at most. MetalLB's own converter
-/// changes names likewise.
+/// A name that the API takes: lower case, a hyphen for every other sign, a letter first, 63 letters at most. MetalLB's
+/// own converter changes names likewise.
 pub(super) fn normalized(name: &str) -> String {
     let lower: String = name
         .to_lowercase()

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! PureLB: ServiceGroups (v1 and v2), the interface of LBNodeAgents, and the annotations of Services.
+//! Converts PureLB: ServiceGroups (v1 and v2), the interface of LBNodeAgents, and the annotations of Services.
 
 use anyhow::ensure;
 use crds::config::AddressRange;
@@ -54,7 +54,7 @@ pub(super) fn convert(
         };
         let pool = pools.claim(name(group), notes, follow);
         let namespaces = spec.texts("namespaces");
-        // Only the default group, and that of a namespace, serves Services that name none.
+        // Only the default group, and the group of a namespace, serve Services that name no group.
         let automatic = name(group) == DEFAULT || !namespaces.is_empty();
         if !namespaces.is_empty() && !spec.flag("enforceNamespaces") {
             notes.lost(spec.at("namespaces"), "other namespaces cannot ask for this pool any more");
@@ -84,14 +84,14 @@ pub(super) fn convert(
     Ok(objects)
 }
 
-/// How a group's addresses are made known.
+/// The way in which a group's addresses are made known.
 enum Announcement {
     Layer2,
-    /// By a routing program of the node's, which reads the dummy interface.
+    /// A routing program of the node reads the addresses from the dummy interface.
     Routed,
 }
 
-/// A range of a group, and how long a prefix is advertised for its addresses.
+/// A range of a group, with the length of the prefix that is advertised for its addresses.
 struct Range<'a> {
     pool: &'a str,
     aggregation: Option<&'a str>,
@@ -144,7 +144,7 @@ impl Announcement {
     }
 }
 
-/// The ranges of a group; none where another system gives its addresses.
+/// The ranges of a group; none if another system gives its addresses.
 fn addresses<'a>(spec: &Fields<'a>, notes: &mut Notes) -> Option<(Vec<Range<'a>>, Announcement)> {
     let (part, announcement) = match (spec.child("local"), spec.child("remote")) {
         (Some(local), _) => (local, Announcement::Layer2),
@@ -153,7 +153,7 @@ fn addresses<'a>(spec: &Fields<'a>, notes: &mut Notes) -> Option<(Vec<Range<'a>>
     };
     let mut ranges = Vec::new();
     let mut add = |fields: &Fields<'a>, notes: &mut Notes| {
-        // The subnet is the node's affair.
+        // The node takes care of the subnet.
         fields.get("subnet");
         let aggregation = fields.text("aggregation");
         if let (Announcement::Layer2, Some(text)) = (&announcement, aggregation)
@@ -177,13 +177,13 @@ fn addresses<'a>(spec: &Fields<'a>, notes: &mut Notes) -> Option<(Vec<Range<'a>>
         add(&child, notes);
         child.finish(notes);
     }
-    // Duplicate addresses are looked for in any case.
+    // ferrolb always looks for duplicate addresses.
     part.get("skipIPv6DAD");
     part.finish(notes);
     (!ranges.is_empty()).then_some((ranges, announcement))
 }
 
-/// The interface that the nodes announce on, where one is named.
+/// The interface on which the nodes announce, if one is named.
 fn interface<'a>(all: &'a [Value], notes: &mut Notes) -> Option<&'a str> {
     let mut found = None;
     for agent in all.iter().filter(|object| kind(object) == "LBNodeAgent") {
@@ -191,7 +191,7 @@ fn interface<'a>(all: &'a [Value], notes: &mut Notes) -> Option<&'a str> {
         if let Some(local) = spec.child("local") {
             let named = local.text("localint").or_else(|| local.text("localInterface"));
             found = found.or(named.filter(|name| *name != DEFAULT));
-            // Nothing is put on a dummy interface here.
+            // ferrolb puts nothing on a dummy interface.
             for key in ["extlbint", "dummyInterface", "sendgarp", "sendGratuitousARP", "garpConfig"]
             {
                 local.get(key);

@@ -1,33 +1,33 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What Services say in the annotations of another load balancer. Services are not printed: they are other people's, and live. Notes
-//! say how each is to be changed.
+//! The annotations of Services for another load balancer. The Services belong to others and are live, so that they are
+//! not printed. Notes say how to change each of them.
 
 use serde_json::Value;
 
 use super::documents::{kind, name, title};
 use super::notes::Notes;
 
-/// What an annotation becomes.
+/// The successor of an annotation.
 #[derive(Clone, Copy)]
 pub(super) enum Becomes {
-    /// This annotation, with the same value.
+    /// Another annotation, with the same value.
     Annotation(&'static str),
-    /// Nothing: the other load balancer wrote it, or it is so here in any case.
+    /// No annotation: the other load balancer wrote it, or ferrolb behaves like this in any case.
     Nothing,
 }
 
 /// The annotations of one load balancer.
 pub(super) struct Dialect {
-    /// How they begin.
+    /// The beginnings of their names.
     pub(super) prefixes: &'static [&'static str],
-    /// What is known of some; the others are lost.
+    /// The annotations with a known successor; all others are lost.
     pub(super) known: &'static [(&'static str, Becomes)],
-    /// How classes of the load balancer begin.
+    /// The beginning of the load balancer's classes.
     pub(super) class: &'static str,
 }
 
 impl Dialect {
-    /// Says what becomes of the annotations of each Service among the objects.
+    /// Notes the successors of the annotations of each Service among the objects.
     pub(super) fn tell(&self, objects: &[Value], notes: &mut Notes) {
         for service in objects.iter().filter(|object| kind(object) == "Service") {
             self.tell_of(service, notes);
@@ -49,7 +49,7 @@ impl Dialect {
                 Some((_, Becomes::Nothing)) => {}
                 Some((_, Becomes::Annotation("metallb.io/loadBalancerIPs")))
                     if value == text("/spec/loadBalancerIP") => {}
-                // kube-vip asks a DHCP server for it.
+                // kube-vip asks a DHCP server for such an address.
                 Some((_, Becomes::Annotation("metallb.io/loadBalancerIPs")))
                     if matches!(value, "0.0.0.0" | "::") =>
                 {

@@ -188,7 +188,7 @@ fn two_of_one_name_are_two_objects_and_each_new_name_is_told() {
         names_of(&imported, "IPAddressPool"),
         ["default", "default-2", "pool-b-3", "pool-b", "pool-b-4", "ipaddresspool", "pool-b-2"]
     );
-    // Each is advertised as itself.
+    // Each address is advertised as itself.
     let advertised: Vec<String> = objects(&imported.manifests)
         .iter()
         .filter(|(kind, _, _)| kind == "BGPAdvertisement")

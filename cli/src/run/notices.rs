@@ -7,7 +7,7 @@ use speaker::{Notice, Output, RouteOutput};
 use super::Runner;
 
 impl Runner {
-    /// Prints what has been decided or noticed.
+    /// Prints a decision or a notice.
     pub(super) fn tell(&mut self) {
         while let Some(notice) = self.driver.poll() {
             match notice {
@@ -16,7 +16,7 @@ impl Runner {
                 Notice::Conflict { claim, .. } => {
                     self.conflicts.claim(claim, self.world.snapshot.nodes(), ());
                 }
-                // The table shows who announces, and the driver has the rest in the log.
+                // The table shows the announcers, and the driver logs the rest.
                 Notice::Word { .. } | Notice::Standing(_) | Notice::Trouble(_) => {}
             }
         }
@@ -79,7 +79,7 @@ impl Runner {
         }
     }
 
-    /// The l2 engine notices something.
+    /// Prints an event of the l2 engine.
     pub(super) fn handle_layer2(&mut self, event: &l2::Event) {
         self.driver.handle_layer2(event);
         match event {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! All that `ferrolb run` has is started here.
+//! Starts all parts of `ferrolb run`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use crate::args::RunArgs;
 use crate::ring;
 use crate::world::{World, open_state};
 
-/// Where the runner's inputs come from, and the lock of the state folder.
+/// The sources of the runner's inputs, and the lock of the state folder.
 pub(super) struct Sources {
     pub(super) folder: FolderSource,
     pub(super) agent: Option<AgentSignals>,
@@ -30,10 +30,10 @@ pub(super) struct Sources {
     _lock: folder::StateLock,
 }
 
-/// Starts it.
+/// Starts the runner.
 ///
 /// # Errors
-/// When the folder's state, a socket or a route cannot be had.
+/// The folder's state, a socket or a route cannot be had.
 pub(super) async fn start(args: RunArgs) -> anyhow::Result<(Runner, Sources)> {
     let state = open_state(&args.folder, args.view.folder_state.as_ref())?;
     let lock = state.hold()?;
@@ -53,10 +53,10 @@ pub(super) async fn start(args: RunArgs) -> anyhow::Result<(Runner, Sources)> {
             &*world.options.node,
         ),
     };
-    // The ring first: a killed program's files are closed in the order in which they were opened.
+    // Start the ring first: the kernel closes the files of a killed program in the order in which they were opened.
     let ring::Started { agent, signals, core, listed } =
         ring::start(&args.ring, &world.options, permit)?;
-    // Each state folder has one program: its routes are told from others' by it.
+    // Only one program uses a state folder: the folder's path tells its routes from those of others.
     let owner = state.folder().canonicalize()?.display().to_string();
     let routes = if args.accept {
         Some(

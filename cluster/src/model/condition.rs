@@ -1,24 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The conditions that ferrolb puts into the status of Services.
 
-/// Whether the Service has the addresses that it asks for, and why not. The controller alone writes it.
+/// Says whether the Service has the addresses that it asks for, and why not. The controller alone writes this
+/// condition.
 pub const ALLOCATED_CONDITION: &str = "ferrolb.io/Allocated";
 
-/// Whether its addresses are announced, and by whom or why not. One of the speakers writes it.
+/// Says whether the Service's addresses are announced, and by which node or why not. The speakers' reports hold the
+/// word, and the controller copies it.
 pub const ANNOUNCED_CONDITION: &str = "ferrolb.io/Announced";
 
-/// What a condition says, apart from when.
+/// The content of a condition, without its time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceCondition {
-    /// Its status: `True` or `False`.
+    /// The condition's status: `True` or `False`.
     pub met: bool,
-    /// Its reason: one word in CamelCase.
+    /// The condition's reason: one word in CamelCase.
     pub reason: String,
-    /// Its message, for people.
+    /// The condition's message, for people.
     pub message: String,
 }
 
-/// The fingerprint of what stands for the condition where no API server keeps one: the address is ours.
+/// The fingerprint for a condition where no API server keeps one: the Service has its address.
 #[must_use]
 pub(crate) fn given() -> u64 {
     ServiceCondition { met: true, reason: String::new(), message: String::new() }.fingerprint()
@@ -31,7 +33,7 @@ impl ServiceCondition {
         if self.met { "True" } else { "False" }
     }
 
-    /// A number that stands for it, so that a snapshot need not keep the text of every Service's.
+    /// A number that stands for the condition, so that a snapshot need not keep the text of every Service's.
     #[must_use]
     pub fn fingerprint(&self) -> u64 {
         // FNV-1a, with an end mark for each part.

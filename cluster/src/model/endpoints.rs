@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What ferrolb keeps of an EndpointSlice: where usable endpoints are.
+//! The parts of an EndpointSlice that ferrolb keeps: the places of usable endpoints.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -19,11 +19,11 @@ pub struct Slice {
     pub nodes_with_address: Box<[Arc<str>]>,
     /// Nodes with an endpoint that is not ready and does not say whether it serves: Antrea counts those (contract C.6).
     pub nodes_unsaid: Box<[Arc<str>]>,
-    /// The family of its addresses.
+    /// The family of the slice's addresses.
     pub family: Option<Family>,
-    /// Whether any endpoint is usable, also one that names no node.
+    /// True if any endpoint is usable, also one that names no node.
     pub any: bool,
-    /// Whether any usable endpoint has an address.
+    /// True if any usable endpoint has an address.
     pub any_with_address: bool,
 }
 
@@ -67,7 +67,8 @@ impl EndpointSliceObject {
         Some(ObjectKey::new(self.namespace(), self.metadata.name.as_deref()?))
     }
 
-    /// The Service that it belongs to, by its label `kubernetes.io/service-name`; none for a slice of nobody.
+    /// The Service to which the slice belongs, by its label `kubernetes.io/service-name`; none for a slice without a
+    /// Service.
     #[must_use]
     pub fn service(&self) -> Option<ObjectKey> {
         let service = self.metadata.labels.as_ref()?.get("kubernetes.io/service-name")?;
@@ -78,7 +79,7 @@ impl EndpointSliceObject {
         self.metadata.namespace.as_deref().unwrap_or("default")
     }
 
-    /// Reduces the object to what is kept; node names are shared with the caller's through `intern`.
+    /// Reduces the object to the parts that are kept; node names are shared with the caller's through `intern`.
     #[must_use]
     pub fn reduce(self, intern: impl Fn(&str) -> Arc<str>) -> Slice {
         let family = match self.address_type.as_deref() {

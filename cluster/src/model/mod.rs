@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Kubernetes objects reduced to what decisions need, and the wire types that they are made from.
+//! Kubernetes objects reduced to the parts that decisions need, and the wire types that they are made from.
 
 mod condition;
 mod endpoints;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What ferrolb keeps of a Node and of a Namespace.
+//! The parts of a Node and of a Namespace that ferrolb keeps.
 
 use std::net::IpAddr;
 
@@ -11,36 +11,36 @@ use serde::Deserialize;
 /// The label that keeps a node from announcing, whatever its value (contract 3.5).
 pub const EXCLUDE_LABEL: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
 
-/// The annotation that asks for everything that is announced from a node to move away, whatever its value.
+/// The annotation that drains a node, whatever its value: its addresses and routes move away.
 pub const DRAIN_ANNOTATION: &str = "ferrolb.io/drain";
 
-/// A Node, reduced to what decisions need. NotReady, cordon and taints do not count (contract 3.5).
+/// A Node, reduced to the parts that decisions need. NotReady, cordon and taints do not count (contract 3.5).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Node {
     /// `metadata.labels`.
     pub labels: Labels,
-    /// Whether the condition `NetworkUnavailable` is `True`.
+    /// True if the condition `NetworkUnavailable` is `True`.
     pub network_unavailable: bool,
-    /// Whether the condition `Ready` is `True`, or nothing is said of it.
+    /// True if the condition `Ready` is `True`, or absent.
     pub ready: bool,
-    /// Seconds since the epoch of `lastTransitionTime` of the condition `Ready`, if that is not `True`.
+    /// The `lastTransitionTime` of the condition `Ready` in seconds since the epoch, if that condition is not `True`.
     pub not_ready_since: Option<i64>,
     /// `spec.unschedulable`: the node is cordoned.
     pub cordoned: bool,
-    /// Whether the annotation `ferrolb.io/drain` is there: what is announced from here is to move away.
+    /// True if the annotation `ferrolb.io/drain` is there: the node's addresses and routes are to move away.
     pub draining: bool,
-    /// `InternalIP` addresses, to tell which node answers for an address that it should not.
+    /// `InternalIP` addresses, which tell the node that answers for an address wrongly.
     pub internal_addresses: Box<[IpAddr]>,
 }
 
 impl Node {
-    /// Whether the exclude label is present.
+    /// True if the exclude label is present.
     #[must_use]
     pub fn is_excluded(&self) -> bool {
         self.labels.contains_key(EXCLUDE_LABEL)
     }
 
-    /// Whether all but the readiness is equal.
+    /// True if everything but the readiness is equal.
     #[must_use]
     pub(crate) fn differs_in_readiness_only(&self, other: &Self) -> bool {
         let (ready, not_ready_since) = (other.ready, other.not_ready_since);
@@ -91,7 +91,7 @@ struct Address {
 }
 
 impl NodeObject {
-    /// Reduces the object to what is kept.
+    /// Reduces the object to the parts that are kept.
     #[must_use]
     pub fn reduce(self) -> Node {
         let annotations = self.metadata.annotations.unwrap_or_default();

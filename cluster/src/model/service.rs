@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What ferrolb keeps of a Service.
+//! The parts of a Service that ferrolb keeps.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -24,7 +24,7 @@ const ANNOTATION_PREFIXES: [&str; 4] =
 /// The annotation that names the pool of the current addresses (contract 2.1).
 pub const POOL_ANNOTATION: &str = "metallb.io/ip-allocated-from-pool";
 
-/// `spec.type`, as far as it matters.
+/// `spec.type`: `LoadBalancer`, or another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ServiceType {
     /// `LoadBalancer`.
@@ -62,7 +62,7 @@ pub enum Protocol {
     Tcp,
     /// `UDP`.
     Udp,
-    /// None that Kubernetes knows today.
+    /// A protocol that Kubernetes does not know today.
     Other(Box<str>),
 }
 
@@ -97,18 +97,18 @@ pub struct ServicePort {
     pub port: u16,
 }
 
-/// A Service, reduced to what decisions need.
+/// A Service, reduced to the parts that decisions need.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Service {
     /// `metadata.uid`; empty in a folder.
     pub uid: Box<str>,
     /// `metadata.resourceVersion`.
     pub version: ResourceVersion,
-    /// Seconds since the epoch of `metadata.creationTimestamp`, for "the older one keeps it".
+    /// The `metadata.creationTimestamp` in seconds since the epoch: of two Services the older one keeps an address.
     pub created: Option<i64>,
     /// `metadata.labels`.
     pub labels: Labels,
-    /// Those annotations that ferrolb reads or writes.
+    /// The annotations that ferrolb reads or writes.
     pub annotations: Labels,
     /// `spec.type`.
     pub service_type: ServiceType,
@@ -124,41 +124,41 @@ pub struct Service {
     pub family_policy: FamilyPolicy,
     /// `spec.externalTrafficPolicy`.
     pub traffic_policy: TrafficPolicy,
-    /// `spec.selector`, of a Service that may share its addresses: nothing else looks at it.
+    /// `spec.selector` of a Service that may share its addresses; no other decision needs it.
     pub selector: Labels,
     /// `spec.ports`.
     pub ports: Arc<[ServicePort]>,
     /// `status.loadBalancer.ingress`, in order.
     pub ingress: Box<[Ingress]>,
-    /// The fingerprint of its condition `ferrolb.io/Allocated`, if it has one.
+    /// The fingerprint of the condition `ferrolb.io/Allocated`; none without it.
     pub allocated: Option<u64>,
-    /// The fingerprint of its condition `ferrolb.io/Announced`, if it has one.
+    /// The fingerprint of the condition `ferrolb.io/Announced`; none without it.
     pub announced: Option<u64>,
 }
 
 /// An entry of `status.loadBalancer.ingress`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ingress {
-    /// As written; empty when the entry has only a hostname.
+    /// The IP address as written; empty if the entry has only a hostname.
     pub ip: CompactString,
     /// The hostname, which ferrolb does not set for a MetalLB pool.
     pub hostname: CompactString,
 }
 
-/// The `hostname` that is to stand beside each address of `status.loadBalancer.ingress`.
+/// The `hostname` that should stand beside each address of `status.loadBalancer.ingress`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Hostname {
-    /// None: MetalLB's world has none.
+    /// No hostname: MetalLB's world has none.
     #[default]
     None,
-    /// Whatever is there stays: nobody announces at the moment, or nobody says who does.
+    /// The present hostname stays: no node announces at the moment, or no speaker names one.
     Keep,
     /// The node that announces, as Antrea's world shows it.
     Node(Arc<str>),
 }
 
 impl Hostname {
-    /// Whether `there` is as it should be.
+    /// True if `there` is as it should be.
     #[must_use]
     pub fn is(&self, there: &str) -> bool {
         match self {
@@ -184,13 +184,14 @@ impl Service {
             .or_else(|| self.annotations.get(&format!("metallb.universe.tf/{name}")))
     }
 
-    /// The `ExternalIPPool` that it asks for by Antrea's annotation, which makes it a Service of Antrea's world (contract C.1).
+    /// The `ExternalIPPool` that Antrea's annotation asks for. The annotation makes the Service one of Antrea's world
+    /// (contract C.1).
     #[must_use]
     pub fn external_pool(&self) -> Option<&str> {
         self.annotations.get(antrea::POOL_ANNOTATION).filter(|name| !name.is_empty())
     }
 
-    /// Which pools serve it.
+    /// The kind of pool that serves the Service.
     #[must_use]
     pub fn pool_kind(&self) -> PoolKind {
         match self.external_pool() {
@@ -199,19 +200,19 @@ impl Service {
         }
     }
 
-    /// Whether Antrea's annotation lets it share an address (contract C.1).
+    /// True if Antrea's annotation lets the Service share an address (contract C.1).
     #[must_use]
     pub fn may_share_external(&self) -> bool {
         self.annotations.get(antrea::SHARING_ANNOTATION).is_some_and(antrea::is_true)
     }
 
-    /// Whether it is served where `class` is: Antrea's world knows no classes (contract C.1).
+    /// True if the Service is served where `class` is: Antrea's world knows no classes (contract C.1).
     #[must_use]
     pub fn is_served(&self, class: Option<&str>) -> bool {
         self.external_pool().is_some() || self.has_class(class)
     }
 
-    /// Whether it is of type `LoadBalancer` and of the class that is served: unset matches only unset
+    /// True if the Service is of type `LoadBalancer` and of the class that is served: unset matches only unset
     /// (contract 2.2).
     #[must_use]
     pub fn has_class(&self, served: Option<&str>) -> bool {
@@ -219,7 +220,7 @@ impl Service {
     }
 }
 
-/// The object as it comes over the wire; what is not named here is skipped while parsing.
+/// The object as it comes over the wire; parsing skips the fields that are not named here.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct ServiceObject {
     /// Standard metadata.
@@ -304,18 +305,18 @@ impl ServiceObject {
         )
     }
 
-    /// Whether `spec.type` is `LoadBalancer`.
+    /// True if `spec.type` is `LoadBalancer`.
     #[must_use]
     pub fn is_load_balancer(&self) -> bool {
         self.spec.service_type.as_deref() == Some("LoadBalancer")
     }
 
-    /// Gives a Service of a folder the cluster addresses that an API server would have given it: their families
-    /// are those of its `ipFamilies`, else of what it requests, else what its policy says with IPv4 first.
-    /// The addresses are the unspecified ones; only their families count.
+    /// Gives a Service of a folder the cluster addresses that an API server would have given it. Their families are
+    /// those of its `ipFamilies`, else of the addresses that it requests, else those of its policy with IPv4 first. The
+    /// addresses are the unspecified ones; only their families count.
     pub fn default_cluster_ips(&mut self) {
         let spec = &mut self.spec;
-        // An empty text or list, as charts write it, is none.
+        // Charts write an empty text or list, which counts as none.
         let given = spec.cluster_ip.as_deref().is_some_and(|ip| !ip.is_empty())
             || spec.cluster_ips.as_deref().is_some_and(|ips| !ips.is_empty());
         if given || spec.service_type.as_deref() != Some("LoadBalancer") {
@@ -348,7 +349,7 @@ impl ServiceObject {
         spec.cluster_ips = Some(families.iter().map(address).collect());
     }
 
-    /// The addresses and the pool that its status and its annotation speak of.
+    /// The addresses of the Service's status, and the pool of its annotation.
     #[must_use]
     pub fn status(&self) -> (Vec<IpAddr>, Option<&str>) {
         let ingress = self.status.load_balancer.ingress.iter().flatten();
@@ -361,13 +362,13 @@ impl ServiceObject {
         (addresses.map(|address| address.value).collect(), pool.map(String::as_str))
     }
 
-    /// Puts this in the place of whatever status and pool annotation the object carries.
+    /// Puts these addresses and this pool in the place of the object's own status and pool annotation.
     pub fn set_status(&mut self, addresses: &[IpAddr], pool: Option<&str>) {
         let ingress = addresses
             .iter()
             .map(|address| IngressObject { ip: Some(address.to_string()), hostname: None });
         self.status.load_balancer.ingress = Some(ingress.collect());
-        // As the controller would have said it; what it says is fingerprinted as `given`.
+        // The controller would have written this condition; its fingerprint is that of `given`.
         if !addresses.is_empty() {
             self.status.conditions = vec![ConditionObject {
                 r#type: ALLOCATED_CONDITION.to_owned(),
@@ -385,7 +386,7 @@ impl ServiceObject {
         };
     }
 
-    /// Reduces the object to what is kept.
+    /// Reduces the object to the parts that are kept.
     #[must_use]
     pub fn reduce(self) -> Service {
         let Self { metadata, spec, status } = self;
@@ -457,7 +458,7 @@ impl ServiceObject {
     }
 }
 
-/// What stands for the condition of that type, if it is there.
+/// The fingerprint of the condition of that type; none without it.
 fn fingerprint(conditions: &[ConditionObject], r#type: &str) -> Option<u64> {
     let ours = conditions.iter().find(|condition| condition.r#type == r#type)?;
     let ConditionObject { status, reason, message, .. } = ours.clone();

@@ -7,12 +7,12 @@ use std::fmt;
 /// object; any other text is kept, but says nothing about the order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum ResourceVersion {
-    /// None is known, as in a folder.
+    /// No version is known, as in a folder.
     #[default]
     Unknown,
     /// A decimal number.
     Number(u64),
-    /// Anything else.
+    /// Any other text.
     Opaque(Box<str>),
 }
 
@@ -27,7 +27,7 @@ impl ResourceVersion {
         }
     }
 
-    /// Whether this is certainly older than `other`.
+    /// True if this version is certainly older than `other`.
     #[must_use]
     pub fn is_older_than(&self, other: &Self) -> bool {
         matches!((self, other), (Self::Number(a), Self::Number(b)) if a < b)

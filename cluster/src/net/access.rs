@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Asks the API who holds a token and whether they may read the metrics (contract 3.3): TokenReview, then
+//! Asks the API who holds a token and whether the holder may read the metrics (contract 3.3): TokenReview, then
 //! SubjectAccessReview for `get` on the path.
 
 use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec, UserInfo};
@@ -9,11 +9,11 @@ use k8s_openapi::api::authorization::v1::{
 use kube::api::PostParams;
 use kube::{Api, Client};
 
-/// Asks the API whether the bearer of `token` may `get` the path `path`, which is no resource; none when the
-/// token is nobody's.
+/// Asks the API whether the bearer of `token` may `get` the path `path`, which is no resource; none if the API knows no
+/// bearer of the token.
 ///
 /// # Errors
-/// When the API cannot be asked: a `403` when the permission for these reviews is lacking.
+/// The API cannot be asked: a `403` if the permission for these reviews is lacking.
 pub async fn may_get(
     client: Client,
     token: String,

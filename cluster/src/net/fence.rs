@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Whether this process may still write for all: a time of its own monotonic clock, asked last before each write, so that a
-//! leader which stood still does not write when it goes on.
+//! Says whether this process may still write for the cluster: a time of its own monotonic clock, asked last before each
+//! write. So a leader that stood still does not write when it goes on.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -8,19 +8,19 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
-/// How long a write waits before it looks again, where nobody told it to.
+/// The time after which a waiting write looks again without a signal.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Shared between who holds the lease and who writes.
+/// Shared between the holder of the lease and the writers.
 #[derive(Clone, Debug, Default)]
 pub struct Fence(Arc<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
     state: Mutex<State>,
-    /// A write waits for the lease to be looked at.
+    /// Signals that a write waits for a look at the lease.
     asked: Notify,
-    /// Something was changed.
+    /// Signals a change of the state.
     changed: Notify,
 }
 
@@ -33,12 +33,12 @@ struct State {
 
 #[derive(Clone, Copy, Debug, Default)]
 enum Gate {
-    /// Nobody else writes.
+    /// Writes may always begin: there is no other writer.
     #[default]
     Always,
-    /// Not at all.
+    /// No write may begin.
     Closed,
-    /// From the one moment and before the other; later it has to be asked for.
+    /// Writes may begin from the first moment until the second; later ones ask for a look at the lease.
     Between(Option<Instant>, Instant),
 }
 
@@ -53,13 +53,13 @@ impl Gate {
 }
 
 impl Fence {
-    /// One that is always open: there is no other writer.
+    /// A fence that is always open: there is no other writer.
     #[must_use]
     pub fn open() -> Self {
         Self::default()
     }
 
-    /// One that is closed until it is extended.
+    /// A fence that is closed until it is extended.
     #[must_use]
     pub fn closed() -> Self {
         let fence = Self::default();
@@ -71,17 +71,17 @@ impl Fence {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writing is allowed from the one moment, or from now on, until the other.
+    /// Allows writing from the first moment, or from now on if there is none, until the second.
     pub fn extend(&self, from: Option<Instant>, until: Instant) {
         self.set(Gate::Between(from, until));
     }
 
-    /// Writing is allowed from now on.
+    /// Allows writing from now on.
     pub fn open_for_good(&self) {
         self.set(Gate::Always);
     }
 
-    /// Nothing may be written any more.
+    /// Forbids writing from now on.
     pub fn close(&self) {
         self.set(Gate::Closed);
     }
@@ -91,7 +91,7 @@ impl Fence {
         self.0.changed.notify_waiters();
     }
 
-    /// Closes it, and waits until what is being written has an answer, but no longer than this.
+    /// Closes the fence, and waits until the writes under way have an answer, for `patience` at most.
     pub async fn close_after_writes(&self, patience: Duration) {
         self.close();
         let ended = async {
@@ -103,17 +103,17 @@ impl Fence {
                 changed.await;
             }
         };
-        // The objects' own versions keep what is written later from doing harm to the same object.
+        // A later write does no harm to its object: the object's version keeps it out.
         let _ = timeout(patience, ended).await;
     }
 
-    /// Whether a write may begin at `now`.
+    /// True if a write may begin at `now`.
     #[must_use]
     pub fn allows(&self, now: Instant) -> bool {
         self.state().gate.allows(now)
     }
 
-    /// Begins a write, if it may begin at `now`.
+    /// Begins a write if one may begin at `now`.
     #[must_use]
     pub fn enter(&self, now: Instant) -> Option<Writing> {
         let mut state = self.state();
@@ -124,7 +124,8 @@ impl Fence {
         Some(Writing(self.clone()))
     }
 
-    /// Waits until writing is allowed, and asks for it where nobody has looked at the lease lately. False when another process writes now.
+    /// Waits until writing is allowed; asks for a look at the lease if there was none lately. False if another process
+    /// writes now.
     pub async fn pass(&self) -> bool {
         loop {
             let changed = self.0.changed.notified();
@@ -218,7 +219,7 @@ mod tests {
         assert!(!closed.is_finished() && fence.enter(clock::now()).is_none());
         drop(writing);
         closed.await.unwrap();
-        // And not for ever.
+        // The wait has an end.
         fence.open_for_good();
         let _writing = fence.enter(clock::now()).unwrap();
         fence.close_after_writes(Duration::from_millis(10)).await;

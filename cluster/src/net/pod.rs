@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The own Pod: what owns the objects that are to go with it.
+//! The own Pod, which owns the objects that are to be deleted with it.
 
 use std::time::Duration;
 
@@ -10,33 +10,34 @@ use tokio::sync::watch;
 
 /// The pause after a list that failed.
 const RETRY: Duration = Duration::from_secs(2);
-/// So often a refusal is not believed: an API server that starts refuses everything, and of objects that are applied together a
-/// role may come last.
+/// The number of refusals that are not believed. An API server that starts refuses everything, and of objects that are
+/// applied together a role may come last.
 const REFUSALS: u32 = 30;
 
 /// Name and uid of a Pod, for owner references.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OwnPod {
-    /// Its name.
+    /// The name of the Pod.
     pub name: String,
-    /// Its uid.
+    /// The uid of the Pod.
     pub uid: String,
 }
 
 impl OwnPod {
-    /// The entry of `metadata.ownerReferences` that names it; not as controller, as MetalLB writes it.
+    /// The entry of `metadata.ownerReferences` that names the Pod; not as controller, as MetalLB writes it.
     #[must_use]
     pub fn owner_reference(&self) -> serde_json::Value {
         serde_json::json!({ "apiVersion": "v1", "kind": "Pod", "name": self.name, "uid": self.uid })
     }
 }
 
-/// By what the own Pod is found.
+/// The key by which the own Pod is found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Search {
-    /// By its name.
+    /// The Pod's name.
     Name(String),
-    /// As the only one with these labels on this node: manifests before MetalLB 0.14 do not tell a speaker its Pod's name.
+    /// The labels and the node, which only this Pod has together: manifests before MetalLB 0.14 do not tell a speaker
+    /// its Pod's name.
     Node {
         /// The node's name.
         node: String,
@@ -64,13 +65,13 @@ struct Metadata {
     deletion_timestamp: Option<String>,
 }
 
-/// The own Pod, shared by all who write objects that go with it. It is looked for until the API has answered.
+/// The own Pod, shared by all writers of objects that go with it. The search goes on until the API has answered.
 #[derive(Clone, Debug)]
 pub struct Owner(watch::Receiver<Option<Option<OwnPod>>>);
 
 impl Owner {
-    /// Begins to look for it in `namespace`, by a list, which roles of every generation of MetalLB's permit (contract 8.2). Without
-    /// anything to search by there is none.
+    /// Begins to look for the Pod in `namespace`, by a list, which roles of every generation of MetalLB's permit
+    /// (contract 8.2). Without a key there is no Pod.
     #[must_use]
     pub fn find(client: Client, namespace: String, search: Option<Search>) -> Self {
         let (sender, receiver) = watch::channel(None);
@@ -84,11 +85,10 @@ impl Owner {
         Self(receiver)
     }
 
-    /// The Pod, as soon as that is known. None if there is no such Pod, or more than one, or if it may not be read; that is said in
-    /// the log.
+    /// Waits for the Pod. None if there is no such Pod, or more than one, or if it may not be read; the log says so.
     pub async fn pod(&self) -> Option<OwnPod> {
         let mut found = self.0.clone();
-        // Its task ends when it has an answer.
+        // The task ends when it has an answer.
         found.wait_for(Option::is_some).await.ok()?.clone().flatten()
     }
 }

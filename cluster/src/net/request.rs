@@ -6,10 +6,10 @@ use kube::Client;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-/// Sends it; a PATCH is a merge patch.
+/// Sends a request; a PATCH is a merge patch.
 ///
 /// # Errors
-/// When the API refuses or cannot be reached, or answers something else.
+/// The API refuses or cannot be reached, or its answer is not of the expected type.
 pub async fn send<T: DeserializeOwned>(
     client: &Client,
     method: Method,
@@ -20,7 +20,7 @@ pub async fn send<T: DeserializeOwned>(
     send_octets(client, method, &path, body).await
 }
 
-/// The same with a body that is JSON already; an empty one is none.
+/// The same with a body that is JSON already; an empty body is none.
 pub(crate) async fn send_octets<T: DeserializeOwned>(
     client: &Client,
     method: Method,

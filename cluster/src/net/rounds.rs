@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Says at level debug when a round of decisions begins and ends, for each Service that is decided again (contract 7.2).
+//! Logs at level debug when a round of decisions begins and ends, for each Service that is decided again (contract
+//! 7.2).
 
 use crate::Dirty;
 
-/// What is dirty is decided now.
+/// Logs that the dirty Services are decided now.
 pub fn note_start(dirty: &Dirty) {
     if dirty.all {
         tracing::debug!(event = "startUpdate", "start of update of all services");
@@ -13,7 +14,7 @@ pub fn note_start(dirty: &Dirty) {
     }
 }
 
-/// It has been decided.
+/// Logs that the dirty Services have been decided.
 pub fn note_end(dirty: &Dirty) {
     for service in &dirty.services {
         tracing::debug!(event = "endUpdate", %service, "end of service update");

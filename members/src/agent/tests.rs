@@ -7,7 +7,7 @@ use crate::{Settings, Versions};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// "us", which knows nobody and may speak.
+/// The agent "us", which knows no other member and may speak.
 struct One {
     agent: Agent,
     start: Moment,
@@ -33,7 +33,7 @@ impl One {
         one
     }
 
-    /// After so long, by both clocks; what comes out.
+    /// Lets this time pass by both clocks; returns the outputs.
     fn handle(&mut self, after: Duration, input: Input<'_>) -> Vec<Output> {
         let Moment { monotonic, boottime } = self.start;
         let now = Moment { monotonic: monotonic + after, boottime: boottime + after };
@@ -85,7 +85,7 @@ fn whoever_stood_still_speaks_only_after_those_above_have_looked_again() {
     assert_eq!((one.agent.standing(), one.agent.lease()), (Standing::Doubtful, Lease::None));
     one.handle(woken, Input::Command(Command::Resume));
     assert_eq!(one.agent.lease(), Lease::None, "it is doubtful still");
-    // Nobody confirms it, and nobody says that it is dead.
+    // No member confirms us, and none says that we are dead.
     let mut after = woken;
     while !one.agent.standing().speaks() && after < woken * 2 {
         after += SECOND / 10;

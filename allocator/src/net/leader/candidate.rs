@@ -1,112 +1,114 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The steps of one controller towards the Lease, by the Lease as it was last read. A synchronous value that reads no clock. The
-//! rules are in the module above; `model.rs` plays them against each other.
+//! The steps of one controller towards the Lease, decided from the Lease as it was last read. A synchronous value that
+//! reads no clock. The module above has the rules; `model.rs` plays them against each other.
 //!
-//! Clocks of different machines are not compared: a lease is over when it has not changed for its duration as this process saw it.
+//! Clocks of different machines are not compared. A lease is over when this process has seen it unchanged for its
+//! duration.
 
 use std::time::{Duration, Instant};
 
-/// How long a lease is renewed after somebody said that it stands by, where the own Deployment cannot be asked.
+/// The time for which a lease is renewed after another controller said that it stands by, if the own Deployment cannot
+/// be asked.
 const COMPANY: Duration = Duration::from_secs(600);
 
-/// How the Lease is kept, as client-go has it.
+/// The times of the Lease, as client-go has them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::net) struct Times {
-    /// The time for which others take a renewed lease for held. A controller that takes over from a holder that may live writes
-    /// nothing for as long.
+    /// The time for which others take a renewed lease for held. A controller that takes over from a holder that may
+    /// live writes nothing for as long.
     pub(in crate::net) lease: Duration,
-    /// The time for which the holder writes after it began to renew, or to look at, a lease that was still its own. Shorter than
-    /// the lease.
+    /// The time for which the holder writes after it began to renew, or to look at, a lease that was still its own. It
+    /// is shorter than the lease.
     pub(in crate::net) renew: Duration,
-    /// How often it is renewed, and others look.
+    /// The time between two renewals, and between two looks of the others.
     pub(in crate::net) retry: Duration,
 }
 
 impl Times {
-    /// How often a leader that renews nothing looks whether another controller stands by, and one that renews whether it is alone again:
-    /// 30 s by default.
+    /// The time after which a leader that renews nothing looks for a standby controller, and one that renews asks
+    /// whether it is alone again: 30 s by default.
     pub(super) fn patrol(&self) -> Duration {
         self.retry * 15
     }
 
-    /// How long a mark on a lease that is not renewed goes unanswered until its holder counts as gone: two looks of a leader that can
-    /// look.
+    /// The time after which a holder that has not answered a mark counts as gone, if it does not renew its lease: two
+    /// looks of a leader that can look.
     fn answer(&self) -> Duration {
         self.patrol() * 2
     }
 }
 
-/// What is read of the Lease.
+/// The parts of the Lease that decisions need.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Seen {
-    /// `spec.holderIdentity`; empty when it was given back.
+    /// `spec.holderIdentity`; empty if the Lease was given back.
     pub(super) holder: String,
     /// `metadata.resourceVersion`.
     pub(super) version: String,
-    /// Whether its holder renews it.
+    /// True if the holder renews the Lease.
     pub(super) renewed: bool,
     /// The lease's own duration, `spec.leaseDurationSeconds`.
     pub(super) duration: Duration,
-    /// The identity of a controller that says that it stands by.
+    /// The identity of a controller that stands by, as it says itself.
     pub(super) stands_by: Option<String>,
-    /// Whether the holder took it by force, and the one before may write still.
+    /// True if the holder took the Lease by force, and the holder before may still write.
     pub(super) forced: bool,
 }
 
 /// The state of the holder's Pod, by the API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Holder {
-    /// It is the own Pod: the process before this one, which has ended.
+    /// The Pod is the own one: the process before this one held the Lease, and has ended.
     Before,
-    /// It lives, as far as is known.
+    /// The Pod lives, as far as is known.
     Alive,
     /// Nothing is known.
     Unknown,
-    /// It is not there, or has ended, or its node is lost. Its process may live all the same.
+    /// The Pod is absent or has ended, or its node is lost. The holder's process may live all the same.
     Gone,
 }
 
-/// What to do now.
+/// The next step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     /// Make the Lease.
     Create {
-        /// As below.
+        /// As in `Take`.
         quarantine: bool,
     },
-    /// Take it, if it is still that version.
+    /// Take the Lease, if it still has this version.
     Take {
         version: String,
-        /// Whether the holder before may write still: then nothing is written for the length of a lease.
+        /// True if the holder before may still write: then this process writes nothing for the length of a lease.
         quarantine: bool,
     },
-    /// It is the own one, of this version, and to be renewed.
+    /// Renew the own Lease of this version.
     Renew(String),
-    /// It is the own one and is left as it is: that it was seen is enough.
+    /// Leave the own Lease as it is: to have seen it is enough.
     Confirm,
-    /// Say that this process stands by, if it is still that version.
+    /// Mark the Lease with this standby process, if the Lease still has this version.
     Mark(String),
-    /// Another one holds it.
+    /// Wait, as another controller holds the Lease.
     Wait,
 }
 
-/// See the module's head.
+/// One controller that stands for election.
 #[derive(Debug)]
 pub(super) struct Candidate {
     identity: String,
     times: Times,
-    /// The version last seen, and when it was first seen.
+    /// The version last seen, and the moment at which it was first seen.
     last: Option<(String, Instant)>,
-    /// Of the own lease: whether it is renewed.
+    /// True if this process renews its own lease.
     renews: bool,
-    /// The duration of the lease that another one held last.
+    /// The duration of the last lease of another holder.
     theirs: Duration,
-    /// An attempt to make the Lease the own one, which may have been carried out whether its answer came or not; true where it
-    /// was made in quarantine.
+    /// An attempt to get the Lease. The API may have carried it out, whether or not its answer came. True if the
+    /// attempt was made in quarantine.
     tried: Option<bool>,
-    /// When another one said last that it stands by.
+    /// The last moment at which another controller said that it stands by.
     company: Option<Instant>,
-    /// Of the own lease: from when on it may be used, if it was taken by force.
+    /// The moment from which the own lease may be used, if it was taken by force.
     from: Option<Instant>,
 }
 
@@ -124,18 +126,19 @@ impl Candidate {
         }
     }
 
-    /// Whether the lease of this process is one that it renews.
+    /// True if this process renews its lease.
     pub(super) fn renews(&self) -> bool {
         self.renews
     }
 
-    /// Whether other controllers are there, as the own Deployment says; none if it cannot be asked.
+    /// Takes in whether other controllers are there, as the own Deployment says; none if the Deployment cannot be
+    /// asked.
     pub(super) fn note_others(&mut self, now: Instant, others: Option<bool>) {
         let said_so = self.company.is_some_and(|company| now < company + COMPANY);
         self.renews = others.unwrap_or(said_so);
     }
 
-    /// By what was seen at `now`; none if there is no Lease.
+    /// Decides the next step from the Lease as it was seen at `now`; none if there is no Lease.
     pub(super) fn step(&mut self, now: Instant, seen: Option<&Seen>, holder: Holder) -> Step {
         let step = self.decide(now, seen, holder);
         if let Step::Create { quarantine } | Step::Take { quarantine, .. } = &step {
@@ -144,22 +147,23 @@ impl Candidate {
         step
     }
 
-    /// The Lease was found or made the own one, as is known at `now`. If that is new: from when on this process may write, at once if
-    /// none.
+    /// Notes that the Lease is known at `now` to be the own one. If that is new, returns the moment from which this
+    /// process may write; none in it means at once.
     pub(super) fn own(&mut self, now: Instant) -> Option<Option<Instant>> {
         let quarantine = self.tried.take()?;
         self.from = quarantine.then(|| now + self.times.lease.max(self.theirs));
         Some(self.from)
     }
 
-    /// Whether the holder before may write still: the Lease says so as long.
+    /// True if the holder before may still write: the Lease says so for as long.
     pub(super) fn is_quarantined(&self, now: Instant) -> bool {
         self.from.is_some_and(|from| now < from)
     }
 
     fn decide(&mut self, now: Instant, seen: Option<&Seen>, holder: Holder) -> Step {
         let Some(seen) = seen else {
-            // Somebody took it away under its holder, or holds it no longer than others know: Pods of the own Deployment may.
+            // The Lease is gone under its holder, or another Pod of the own Deployment may have held it: the holder may
+            // still write.
             return Step::Create { quarantine: self.last.take().is_some() || self.renews };
         };
         let version = seen.version.clone();
@@ -168,7 +172,7 @@ impl Candidate {
             _ => {
                 self.last = Some((version.clone(), now));
                 if seen.holder != self.identity {
-                    // Another one wrote it after what was tried, or instead.
+                    // Another controller wrote the Lease after this one's attempt, or instead.
                     self.tried = None;
                 }
                 now
@@ -176,7 +180,7 @@ impl Candidate {
         };
         let own = |name: &str| name == self.identity;
         if own(&seen.holder) {
-            // Whoever stands by would wait for the node to be lost; from now on it waits for the length of a lease.
+            // A standby controller would wait for the node to be lost. From now on it waits for the length of a lease.
             if seen.stands_by.as_deref().is_some_and(|other| !own(other)) {
                 (self.renews, self.company) = (true, Some(now));
             }
@@ -186,11 +190,12 @@ impl Candidate {
         }
         self.theirs = seen.duration;
         if seen.holder.is_empty() || holder == Holder::Before {
-            // It has ended, or will write no more. The one from which it took the Lease may.
+            // The holder has ended, or writes no more. The holder before it may still write, if the Lease was taken by
+            // force.
             return Step::Take { version, quarantine: seen.forced };
         }
         if seen.renewed {
-            // Its holder has stopped writing before this moment.
+            // The holder has stopped writing before this moment.
             let over = now >= since + seen.duration;
             return if over { Step::Take { version, quarantine: seen.forced } } else { Step::Wait };
         }
@@ -207,12 +212,13 @@ impl Candidate {
         }
     }
 
-    /// When to look again after a step at `now`; a write that asks comes before.
+    /// The moment of the next look after a step at `now`; a write that asks for a look comes before.
     pub(super) fn next(&self, now: Instant, leads: bool) -> Instant {
         now + if leads && !self.renews { self.times.patrol() } else { self.times.retry }
     }
 
-    /// Until when this process may write after a look that began at `began` and found or made the Lease its own.
+    /// The end of the time in which this process may write, after a look that began at `began` and found or made the
+    /// Lease its own.
     pub(super) fn until(&self, began: Instant) -> Instant {
         began + self.times.renew
     }
@@ -273,7 +279,7 @@ mod tests {
         assert_eq!(step, take("1", false));
         let step = candidate.step(now(), Some(&seen("b", "2", false)), Holder::Before);
         assert_eq!(step, take("2", false));
-        // Unless it was taken by force itself, a moment ago.
+        // The exception: the last holder took the Lease by force, a moment ago.
         let forced = Seen { forced: true, ..seen("", "3", false) };
         assert_eq!(candidate.step(now(), Some(&forced), Holder::Unknown), take("3", true));
         let step = candidate.step(now(), None, Holder::Unknown);
@@ -297,7 +303,7 @@ mod tests {
         assert_eq!(candidate.next(now, true), now + TIMES.retry);
         candidate.note_others(now, Some(false));
         let renewed = Seen { renewed: true, ..own };
-        // Once more, to say that it is the last time.
+        // The leader renews once more, to say that it is the last time.
         assert_eq!(candidate.step(now, Some(&renewed), Holder::Unknown), Step::Renew("1".into()));
         assert!(!candidate.renews());
     }
@@ -325,14 +331,14 @@ mod tests {
         let (mut candidate, now) = (Candidate::new("a".into(), TIMES), now());
         assert_eq!(candidate.until(now), now + TIMES.renew);
         candidate.step(now, Some(&seen("b", "1", false)), Holder::Gone);
-        // Whether the answer came, or the Lease is found to be the own one later.
+        // The answer came; or a later look finds that the Lease is the own one.
         assert_eq!(
             candidate.step(now, Some(&seen("a", "2", false)), Holder::Unknown),
             Step::Confirm
         );
         assert_eq!(candidate.own(now), Some(Some(now + TIMES.lease)));
         assert_eq!(candidate.own(now), None, "that is no news");
-        // The Lease says so until that is over.
+        // The Lease says so until that time is over.
         let forced = Seen { forced: true, ..seen("a", "2", false) };
         let soon = now + TIMES.lease - Duration::from_millis(1);
         assert_eq!(candidate.step(soon, Some(&forced), Holder::Unknown), Step::Confirm);

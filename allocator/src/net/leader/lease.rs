@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The Lease as JSON: what is read of it, and what is written into it. All else that stands there stays.
+//! The Lease as JSON: the parts that are read, and the parts that are written. All other parts stay.
 
 use std::time::Duration;
 
@@ -7,16 +7,16 @@ use serde_json::{Map, Value, json};
 
 use super::candidate::Seen;
 
-/// On a Lease whose holder does not renew it: `false`.
+/// The annotation of a Lease whose holder does not renew it: `false`.
 const RENEWED: &str = "ferrolb.io/renewed";
-/// The identity of a controller that stands by while another one holds the Lease.
+/// The annotation with the identity of a standby controller while another one holds the Lease.
 const STANDS_BY: &str = "ferrolb.io/stands-by";
-/// On a Lease that was taken by force from a holder that may write still: `true`.
+/// The annotation of a Lease that was taken by force from a holder that may still write: `true`.
 const FORCED: &str = "ferrolb.io/forced";
-/// The holder's Pod, as `name/uid`, if the API has it.
+/// The annotation with the holder's Pod, as `name/uid`, if the API has it.
 const POD: &str = "ferrolb.io/holder-pod";
 
-/// The controller that writes the Lease, and how.
+/// The controller that writes the Lease, with its settings.
 #[derive(Clone, Debug)]
 pub(super) struct Holder<'a> {
     pub(super) identity: &'a str,
@@ -88,7 +88,7 @@ pub(super) fn released(mut lease: Value) -> Value {
     lease
 }
 
-/// The Lease when somebody stands by.
+/// The Lease with the mark of a standby controller.
 pub(super) fn marked(mut lease: Value, identity: &str) -> Value {
     annotate(&mut lease, STANDS_BY, Some(identity));
     lease

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Controllers that stand for election on one Lease, with every pause, loss and lie that a cluster has, at random: no two of them may
-//! write at the same time.
+//! Plays controllers that stand for election on one Lease, with every pause, loss and lie that a cluster has, at
+//! random: no two of them may write at the same time.
 //!
-//! A round is played in its parts (the read is answered; the step is decided and its write leaves; the write is carried out; its answer
-//! arrives, or is lost), and between any two of them time passes, a process stands still or dies, or the API answers nobody. What the API says of
-//! Pods is arbitrary.
+//! A round is played in its parts: the read is answered; the step is decided and its write leaves; the write is carried
+//! out; its answer arrives or is lost. Between any two parts time passes, a process stands still or dies, or the API
+//! answers nobody. The API's word on Pods is arbitrary.
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ const TIMES: Times = Times {
     retry: Duration::from_secs(2),
 };
 
-/// splitmix64: a history is known by its number.
+/// splitmix64: its number names a history.
 struct Random(u64);
 
 impl Random {
@@ -61,13 +61,13 @@ enum Phase {
 
 struct Process {
     identity: String,
-    /// The processes that ran in its Pod before it.
+    /// The processes that ran before in the same Pod.
     before: Vec<String>,
     times: Times,
     candidate: Candidate,
     phase: Phase,
     leads: bool,
-    /// The fence.
+    /// The fence: the moments between which the process may write.
     from: Option<Instant>,
     until: Option<Instant>,
 }
@@ -127,7 +127,10 @@ impl World {
         }
     }
 
-    /// One event; an error when two may write.
+    /// Plays one event.
+    ///
+    /// # Errors
+    /// Two processes may write.
     fn tick(&mut self) -> Result<(), String> {
         let pauses = [0, 1, 50, 500, 2_000, 9_999, 10_000, 15_000, 31_000, 61_000];
         let pause = pauses[usize::try_from(self.random.below(10)).unwrap()];
@@ -153,7 +156,7 @@ impl World {
         let old = &mut self.processes[index];
         let mut before = std::mem::take(&mut old.before);
         before.push(old.identity.clone());
-        // Every other one comes in a Pod of its own.
+        // Every second process comes in a Pod of its own.
         if self.random.below(2) == 0 {
             before.clear();
         }
@@ -161,7 +164,7 @@ impl World {
         self.processes[index] = Process::new(format!("new{}", self.version), before, times);
     }
 
-    /// A process ends in order: it writes nothing any more, and gives the Lease back if it holds it.
+    /// A process ends in order: it writes no more, and gives the Lease back if it holds it.
     fn release(&mut self, index: usize) {
         let identity = self.processes[index].identity.clone();
         self.replace(index);
@@ -204,7 +207,7 @@ impl World {
                 let succeeded = self.write(index, &step);
                 self.processes[index].phase = Phase::Written { began, step, succeeded };
             }
-            // One answer of eight is lost.
+            // One answer in eight is lost.
             Phase::Written { began, step, succeeded } if succeeded && others > 0 => {
                 if !matches!(step, Step::Mark(_)) {
                     process.hold(began, now);
@@ -214,7 +217,7 @@ impl World {
         }
     }
 
-    /// Carries a write out, if the Lease is still the one that it is about.
+    /// Carries out a write, if the Lease still has the version that the write is about.
     fn write(&mut self, index: usize, step: &Step) -> bool {
         let now = self.now;
         let process = &self.processes[index];
@@ -257,7 +260,7 @@ impl World {
     }
 }
 
-/// Plays this many histories; what was found wrong, and how much of what can go wrong went wrong.
+/// Plays this many histories; returns the first error, and the counts of the rare events that were played.
 fn play(histories: u64, times: Times) -> (Option<String>, Counts) {
     let mut all = Counts::default();
     for number in 0..histories {
@@ -280,7 +283,7 @@ fn play(histories: u64, times: Times) -> (Option<String>, Counts) {
 fn no_two_controllers_write_at_the_same_time() {
     let (error, counts) = play(20_000, TIMES);
     assert_eq!(error, None);
-    // It is no proof of nothing.
+    // The test proves something only if the rare events were played.
     assert!(counts.forced > 1_000, "{} forced", counts.forced);
     assert!(counts.expired > 1_000, "{} expired", counts.expired);
     assert!(counts.writes_after_force > 10_000, "{} written", counts.writes_after_force);

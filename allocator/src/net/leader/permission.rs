@@ -1,39 +1,39 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Whether leases are permitted, by what the API server said. A synchronous value: it reads no clock.
+//! Decides from the API server's answers whether leases are permitted. A synchronous value: it reads no clock.
 
 use std::time::{Duration, Instant};
 
-/// Where leases were permitted, refusals have to last for so long until they are believed: an API server that starts refuses
+/// The time for which refusals must last to be believed where leases were permitted. An API server that starts refuses
 /// everything for a moment, and two controllers that both believed it would both decide.
 const DOUBT: Duration = Duration::from_secs(60);
 
-/// See the module's head.
+/// The permission to use leases, as far as it is known.
 #[derive(Debug, Default)]
 pub(super) struct Permission {
-    /// Whether there was permission once.
+    /// True if a request was ever carried out.
     worked: bool,
-    /// Since when all has been refused.
+    /// The moment since which every request was refused.
     refused: Option<Instant>,
-    /// Whether the refusal is believed.
+    /// True if the refusal is believed.
     absent: bool,
 }
 
 impl Permission {
-    /// A request was carried out. Whether that is news after a refusal that was believed.
+    /// Notes that a request was carried out. True if a refusal was believed until now.
     pub(super) fn granted(&mut self) -> bool {
         self.worked = true;
         self.refused = None;
         std::mem::take(&mut self.absent)
     }
 
-    /// A request was refused. Whether that is to be believed.
+    /// Notes that a request was refused. True if the refusal is believed.
     pub(super) fn refused(&mut self, now: Instant) -> bool {
         let since = *self.refused.get_or_insert(now);
         self.absent |= !self.worked || now >= since + DOUBT;
         self.absent
     }
 
-    /// Whether this controller goes without.
+    /// True if this controller goes on without a Lease.
     pub(super) fn is_absent(&self) -> bool {
         self.absent
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the API says of the Pods of controllers.
+//! Asks the API about the Pods of controllers.
 
 use cluster::net::request::send;
 use http::Method;
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::candidate::Holder;
 
-/// Where to ask.
+/// The place to ask.
 #[derive(Clone)]
 pub(super) struct Pods {
     pub(super) client: Client,
@@ -18,22 +18,22 @@ pub(super) struct Pods {
 }
 
 impl Pods {
-    /// Whether other Pods of the own Deployment are there that are not about to end; none if that cannot be said.
+    /// True if the own Deployment has other Pods that are not about to end; none if the API does not say.
     pub(super) async fn others(&self) -> Option<bool> {
         let name = self.deployment.as_ref()?;
         let path = format!("/apis/apps/v1/namespaces/{}/deployments/{name}", self.namespace);
         let deployment: Value = send(&self.client, Method::GET, path, None).await.ok()?;
-        // Of all ReplicaSets: also of the one that a rollout replaces.
+        // The number counts the Pods of all ReplicaSets, also of the one that a rollout replaces.
         Some(deployment.pointer("/status/replicas").and_then(Value::as_u64).unwrap_or_default() > 1)
     }
 
-    /// What became of the Pod that holds a Lease.
+    /// The state of the Pod that holds a Lease.
     pub(super) async fn holder(&self, holder: Option<(&str, &str)>, own: Option<&str>) -> Holder {
         let Some((name, uid)) = holder else { return Holder::Unknown };
         if own.and_then(|own| own.split_once('/')) == Some((name, uid)) {
             return Holder::Before;
         }
-        // By a list, which roles of every generation permit.
+        // Roles of every generation permit a list.
         let path = format!(
             "/api/v1/namespaces/{}/pods?fieldSelector=metadata.name%3D{name}",
             self.namespace

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Carries out what the candidate decides: requests, the fence and the term.
+//! Carries out the candidate's decisions: requests, the fence and the term.
 
 use std::time::{Duration, Instant};
 
@@ -17,11 +17,11 @@ use super::{Term, Who, lease};
 
 /// The Lease's name.
 const NAME: &str = "ferrolb-controller";
-/// How soon after a refusal it is tried whether there is permission now.
+/// The time after a refusal until the permission is tried again.
 const AGAIN: Duration = Duration::from_secs(30);
-/// How long a start waits for the name of its Pod.
+/// The time for which a start waits for the name of its Pod.
 const START: Duration = Duration::from_secs(1);
-/// How long giving the Lease back may take, and waiting for writes before that: a Pod gets 2 s to end.
+/// The time limit for giving the Lease back, and for the wait for writes before that: a Pod gets 2 s to end.
 const PARTING: Duration = Duration::from_millis(700);
 
 pub(super) struct Task {
@@ -36,13 +36,13 @@ pub(super) struct Task {
     fence: Fence,
     term: watch::Sender<Term>,
     terms: u64,
-    /// From when on a Lease that was taken by force may be used.
+    /// The moment from which a Lease that was taken by force may be used.
     from: Option<Instant>,
     /// The Lease as this process wrote it last, while it renews it.
     written: Option<Value>,
-    /// Whether it is renewed, as was said last.
+    /// True if the Lease is renewed, as the log last said.
     renews: bool,
-    /// When it was last asked whether others are there.
+    /// The moment of the last question whether other controllers are there.
     asked: Option<Instant>,
     permission: Permission,
 }
@@ -111,10 +111,10 @@ impl Task {
             }
             tokio::select! {
                 () = tokio::time::sleep_until(pause.into()) => {}
-                // After a failure not faster than that, however many writes wait.
+                // After a failure wait for the pause, however many writes wait.
                 () = self.fence.asked(), if !failed => {}
                 changed = ending.changed() => {
-                    // Who asks is gone only when the process ends.
+                    // The sender is gone only when the process ends.
                     if changed.is_err() || *ending.borrow() {
                         self.give_back().await;
                         return;
@@ -128,7 +128,8 @@ impl Task {
         self.term.borrow().is_some()
     }
 
-    /// One look, and what follows. A leader that renews what it wrote last does so without looking: one PUT.
+    /// One look at the Lease, and the step that follows. A leader that renews the Lease as it wrote it last does so
+    /// without a look: one PUT.
     async fn round(&mut self) -> Result<(), kube::Error> {
         let began = clock::now();
         self.find_pod().await;
@@ -186,7 +187,7 @@ impl Task {
         settled(written.map(|lease| self.hold(lease, began)))
     }
 
-    /// The own Pod, which is looked for beside all else: only a start waits for it.
+    /// Finds the own Pod. The search runs beside all else: only a start waits for it.
     async fn find_pod(&mut self) {
         let patience = if self.asked.is_none() { START } else { Duration::ZERO };
         if self.pod.is_none()
@@ -196,7 +197,7 @@ impl Task {
         }
     }
 
-    /// Before the Lease is taken, and now and then while it is renewed.
+    /// Asks whether other controllers are there: before the Lease is taken, and now and then while it is renewed.
     async fn look_for_others(&mut self) {
         let now = clock::now();
         let is_due = self.asked.is_none_or(|asked| now >= asked + self.times.patrol());
@@ -226,13 +227,13 @@ impl Task {
         send(&self.client, Method::PUT, format!("{}/{NAME}", self.leases), Some(&lease)).await
     }
 
-    /// The Lease was written by a round that began then.
+    /// Notes that a round that began at `began` wrote the Lease.
     fn hold(&mut self, lease: Value, began: Instant) {
         self.written = Some(lease);
         self.keep(began);
     }
 
-    /// The Lease was the own one for a round that began then: it may be used.
+    /// Notes that a round that began at `began` found or made the Lease the own one: it may be used.
     fn keep(&mut self, began: Instant) {
         if let Some(from) = self.candidate.own(clock::now()) {
             self.from = from;
@@ -262,7 +263,7 @@ impl Task {
         }
     }
 
-    /// Without a Lease, until there may be one.
+    /// Goes on without a Lease, until leases are permitted.
     fn go_alone(&mut self, error: &str) {
         if !self.leads() {
             tracing::info!(
@@ -281,7 +282,8 @@ impl Task {
         self.term.send_replace(Some(self.terms));
     }
 
-    /// Another one holds it, or held it: the term ends. Whoever comes back begins with a fresh list.
+    /// Ends the term: another controller holds the Lease, or held it. A controller that leads again begins with a fresh
+    /// list.
     fn lose(&mut self) {
         self.fence.close();
         (self.written, self.from) = (None, None);
@@ -307,18 +309,18 @@ impl Task {
                     _ => return,
                 };
                 match self.put(lease::released(lease)).await {
-                    // Somebody marked it.
+                    // A standby controller marked the Lease.
                     Err(kube::Error::Api(status)) if status.code == 409 => {}
                     _ => return,
                 }
             }
         };
-        // Best effort: without it the others wait until it is over.
+        // Best effort: if it fails, the others wait until the lease is over.
         let _ = tokio::time::timeout(PARTING, released).await;
     }
 }
 
-/// Another one was faster: the next look shows it.
+/// Takes a conflict for success: another controller was faster, and the next look shows the result.
 fn settled(written: Result<(), kube::Error>) -> Result<(), kube::Error> {
     match written {
         Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The certificates of the webhooks (contract 6.5): made, judged and renewed. No I/O; the time is an argument.
+//! Makes, judges and renews the certificates of the webhooks (contract 6.5). No I/O; the time is an argument.
 //!
-//! The authority's key is kept nowhere: it signs one certificate and is forgotten, so that who may list Secrets cannot make certificates
-//! that the API server trusts. Each renewal is therefore of both, and the new authority is trusted before its certificate is shown. The
-//! Secret has a `ca.key` only where MetalLB's controller filled it, whose rotator keeps one there; after a rollback it finds none and makes
-//! all anew by itself. All keys are ECDSA, which every TLS client takes.
+//! The authority's key is kept nowhere. It signs one certificate and is forgotten, so that a program that may list
+//! Secrets cannot make certificates that the API server trusts. Each renewal is therefore of both, and the new
+//! authority is trusted before its certificate is shown. The Secret has a `ca.key` only where MetalLB's controller
+//! filled it, whose rotator keeps one there. After a rollback the rotator finds none and makes all anew by itself. All
+//! keys are ECDSA, which every TLS client takes.
 
 use std::time::Duration;
 
@@ -21,32 +22,32 @@ use x509_parser::prelude::{GeneralName, X509Certificate};
 const NAME: &str = "cert";
 const ORGANIZATION: &str = "metallb";
 const DAY: Duration = Duration::from_secs(24 * 3600);
-/// How long an authority and its certificate are good.
+/// The lifetime of an authority and its certificate.
 const LIFE: Duration = Duration::from_secs(365 * 24 * 3600);
-/// How long before its end a certificate is renewed.
+/// The time before its end at which a certificate is renewed.
 const AHEAD: Duration = Duration::from_secs(90 * 24 * 3600);
-/// Clocks differ.
+/// The time before now from which a certificate is valid, as clocks differ.
 const BEFORE: Duration = Duration::from_secs(3600);
 
-/// What the Secret holds, each in PEM.
+/// The contents of the Secret, each in PEM.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub(super) struct Material {
-    /// `ca.crt`
+    /// The authority's certificate, `ca.crt`.
     pub(super) authority: Vec<u8>,
-    /// `tls.crt`
+    /// The server's certificate, `tls.crt`.
     pub(super) chain: Vec<u8>,
-    /// `tls.key`
+    /// The server's key, `tls.key`.
     pub(super) key: Vec<u8>,
 }
 
 impl std::fmt::Debug for Material {
-    /// Without the keys, so that no log can hold them.
+    /// Writes no key, so that no log can hold one.
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.debug_struct("Material").finish_non_exhaustive()
     }
 }
 
-/// Why no certificate could be made.
+/// The reason why no certificate could be made.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum AuthorityError {
     #[error("cannot make a certificate: {0}")]
@@ -67,13 +68,13 @@ pub(super) fn make(name: &str, now: UnixTime) -> Result<Material, AuthorityError
     let issuer = Issuer::new(params, authority_key);
     let key = KeyPair::generate()?;
     let mut params = CertificateParams::new(vec![name.to_owned()])?;
-    // A common name has 64 characters at most (RFC 5280, ub-common-name); what counts is the other one.
+    // A common name has 64 characters at most (RFC 5280, ub-common-name); clients check the alternative name.
     params.distinguished_name =
         if name.len() <= 64 { names(name, None) } else { DistinguishedName::new() };
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     params.is_ca = IsCa::ExplicitNoCa;
-    // All authorities have the same name. While two are trusted, some clients tell by this which one it was.
+    // All authorities have the same name. While two are trusted, some clients tell them apart by this identifier.
     params.use_authority_key_identifier_extension = true;
     (params.not_before, params.not_after) = life(now)?;
     let chain = params.signed_by(&key, &issuer)?.pem().into_bytes();
@@ -98,7 +99,7 @@ fn life(now: UnixTime) -> Result<(OffsetDateTime, OffsetDateTime), AuthorityErro
     Ok((at(now.saturating_sub(BEFORE.as_secs()))?, at(now + LIFE.as_secs())?))
 }
 
-/// Whether what the Secret holds may stay, for a server called `name`; else all is made anew.
+/// True if the contents of the Secret may stay, for a server called `name`; else all of it is made anew.
 pub(super) fn is_good(material: &Material, name: &str, now: UnixTime) -> bool {
     let authority = CertificateDer::from_pem_slice(&material.authority).ok();
     let Some(authority) = authority.as_ref().and_then(|der| parsed(der)) else { return false };
@@ -119,7 +120,7 @@ pub(super) fn is_good(material: &Material, name: &str, now: UnixTime) -> bool {
         && daemon::tls::Slot::default().set(&material.chain, &material.key).is_ok()
 }
 
-/// Whether a certificate can be shown at this moment at all.
+/// True if a certificate is valid at this moment.
 pub(super) fn is_current(chain: &[u8], now: UnixTime) -> bool {
     let chain = CertificateDer::from_pem_slice(chain).ok();
     chain.as_ref().and_then(|der| parsed(der)).is_some_and(|certificate| {
@@ -144,7 +145,7 @@ fn is_for(certificate: &X509Certificate<'_>, name: &str) -> bool {
     })
 }
 
-/// How often all is looked at anew.
+/// The time between two checks of everything.
 pub(super) const CHECK: Duration = Duration::from_secs(DAY.as_secs() / 2);
 
 #[cfg(test)]
@@ -166,7 +167,7 @@ mod tests {
             assert_eq!(is_good(&made, SERVICE, day(number)), good, "day {number}");
         }
         assert!(is_current(&made.chain, day(364)) && !is_current(&made.chain, day(365)));
-        // It was made when the clock was ahead, and the clock is right now.
+        // The certificate was made while the clock was ahead, and the clock is right now.
         let ahead = make(SERVICE, day(30)).unwrap();
         assert!(!is_good(&ahead, SERVICE, day(0)) && !is_current(&ahead.chain, day(0)));
     }
@@ -195,7 +196,7 @@ mod tests {
         let keys = [&made.authority, &made.chain, &made.key]
             .map(|text| String::from_utf8_lossy(text).matches("PRIVATE KEY-----").count());
         assert_eq!(keys, [0, 0, 2], "one key, with its head and its end");
-        // And the one that is left does not sign.
+        // The key that is left cannot sign.
         let chain = CertificateDer::from_pem_slice(&made.chain).unwrap();
         assert!(!parsed(&chain).unwrap().is_ca());
     }

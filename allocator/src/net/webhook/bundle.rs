@@ -1,24 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `caBundle`: which authorities the API server is told to trust, and where that stands.
+//! `caBundle`: the authorities that the API server is told to trust, and the fields that hold them.
 
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use serde_json::{Value, json};
 
-/// How many authorities a bundle has at most: the one in use and those before it.
+/// The greatest number of authorities in a bundle: the one in use and those before it.
 const MOST: usize = 3;
 
-/// Whether the bundle may drop the authorities that were in use before.
+/// The fate of the authorities that were in use before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Older {
-    /// They stay: somebody may still be shown a certificate of theirs.
+    /// The authorities stay: a server may still show a certificate of theirs.
     Keep,
-    /// They go.
+    /// The authorities go.
     Drop,
 }
 
-/// The bundle that should stand where `there` stands, if that is another one. Two controllers agree on it, whichever of them
-/// was there before.
+/// The bundle that should stand in the place of `there`; none if `there` is right. Two controllers agree on the bundle,
+/// whichever of them was there before.
 pub(super) fn wanted(there: &[u8], authority: &[u8], older: Older) -> Option<Vec<u8>> {
     let known = certificates(there);
     let current = certificates(authority);
@@ -56,7 +56,7 @@ fn pem(certificate: &CertificateDer<'_>) -> String {
     text
 }
 
-/// As JSON carries octets.
+/// Octets as JSON carries them.
 fn base64(octets: &[u8]) -> String {
     let value = serde_json::to_value(k8s_openapi::ByteString(octets.to_vec())).unwrap_or_default();
     value.as_str().unwrap_or_default().to_owned()
@@ -78,7 +78,7 @@ pub(super) fn webhooks_patch(object: &Value, authority: &[u8], older: Older) -> 
     changed.then(|| patch(object, "webhooks", webhooks.into()))
 }
 
-/// That of a CRD that is converted by a webhook.
+/// The change (a merge patch) that makes a CRD with a conversion webhook trust the authority.
 pub(super) fn conversion_patch(object: &Value, authority: &[u8], older: Older) -> Option<Value> {
     let mut client = object.pointer("/spec/conversion/webhook/clientConfig")?.clone();
     let changed = inject(&mut client, authority, older);
@@ -96,7 +96,7 @@ fn inject(client: &mut Value, authority: &[u8], older: Older) -> bool {
     true
 }
 
-/// Refused by the API server when the object is another one by then.
+/// A patch with the object's version: the API server refuses it if the object has changed meanwhile.
 fn patch(object: &Value, field: &str, value: Value) -> Value {
     json!({
         "metadata": { "resourceVersion": object.pointer("/metadata/resourceVersion") },

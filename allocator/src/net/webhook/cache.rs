@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the webhook knows of the configuration's objects: what the watches brought, and for a moment what it has just let
-//! through itself, which the watches may not have brought yet.
+//! The objects of the configuration, as the webhooks know them. The watches brought them. For a moment they include
+//! objects that the webhooks have just let through and that the watches may not have brought yet.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -12,23 +12,23 @@ use crds::admission::{Answer, Nodes, Operation, Review, among};
 use crds::config::{ConfigKind, Objects};
 use tokio::time::Instant;
 
-/// How long an object that was let through counts before a watch has brought it.
+/// The time for which an object that was let through counts before a watch has brought it.
 const RECENT: Duration = Duration::from_secs(5);
-/// How many of them.
+/// The greatest number of such objects.
 const MOST_RECENT: usize = 64;
 
 /// The objects.
 #[derive(Debug, Default)]
 pub(super) struct Cache {
     objects: Objects,
-    /// Of a list that begins anew: what was not seen again yet.
+    /// The names that a list which begins anew has not shown yet.
     stale: BTreeMap<ConfigKind, BTreeSet<Arc<str>>>,
     listed: BTreeSet<ConfigKind>,
     recent: Vec<(Instant, ConfigKind, serde_json::Value)>,
 }
 
 impl Cache {
-    /// Takes in what a watch brought.
+    /// Takes in an update of a watch.
     pub(super) fn handle(&mut self, update: Update) {
         match update {
             Update::Restart(Kind::Config(kind)) => {
@@ -54,12 +54,12 @@ impl Cache {
         }
     }
 
-    /// Whether every kind was listed once, or is not to be had.
+    /// True if every kind was listed once, or cannot be had.
     pub(super) fn is_complete(&self) -> bool {
         ConfigKind::ALL.iter().all(|kind| self.listed.contains(kind))
     }
 
-    /// What the object breaks together with others, as far as is known here: a refusal has to be confirmed.
+    /// The rule that the object breaks together with others, as far as is known here: a list must confirm a refusal.
     pub(super) fn suspicion(
         &mut self,
         review: &Review,
@@ -67,14 +67,14 @@ impl Cache {
         now: Instant,
     ) -> Option<String> {
         self.recent.retain(|(end, ..)| now < *end);
-        // Nodes are not watched: without any, all advertisements are taken to share one, which is the stricter view.
+        // Nodes are not watched. Without any node, all advertisements count as sharing one, which is the stricter view.
         if self.recent.is_empty() {
             return among(review, system, &self.objects, &Nodes::new());
         }
         among(review, system, &self.known(now), &Nodes::new())
     }
 
-    /// All that is known, for somebody who takes longer over it than this may be held.
+    /// A copy of all known objects, for work that takes longer than the lock may be held.
     pub(super) fn known(&mut self, now: Instant) -> Objects {
         self.recent.retain(|(end, ..)| now < *end);
         let mut objects = self.objects.clone();
@@ -84,7 +84,7 @@ impl Cache {
         objects
     }
 
-    /// Remembers what was let through.
+    /// Remembers an object that was let through.
     pub(super) fn note(&mut self, review: &Review, answer: &Answer, system: &str, now: Instant) {
         let kind = review.kind;
         let stored = matches!(review.operation, Operation::Create | Operation::Update)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the cluster has installed for the webhooks: the names of their Service and Secret, which MetalLB's manifests say by no
-//! flag and named otherwise before 0.14; and whether somebody converts BGPPeers where this program does not.
+//! Finds the webhooks' Service and Secret that the cluster has installed: no flag of MetalLB's manifests names them,
+//! and their names differ before 0.14. Also finds out whether a server converts BGPPeers where this program does not.
 
 use std::time::Duration;
 
@@ -13,20 +13,20 @@ use super::rotation::{Names, Target, is_code, resource};
 
 /// The Service of MetalLB's manifests since 0.14.
 const SERVICE: &str = "metallb-webhook-service";
-/// Their Secret.
+/// The Secret of those manifests.
 const SECRET: &str = "metallb-webhook-cert";
-/// How often a start asks for the names when the API does not answer.
+/// The time between two questions of a start while the API does not answer.
 const AGAIN: Duration = Duration::from_secs(2);
-/// How often it is tried whether BGPPeers can be converted.
+/// The time between two attempts to have BGPPeers converted.
 const LOOK: Duration = Duration::from_secs(600);
 
-/// The names: those of the flags, else those that the cluster has installed, else those of today's manifests.
+/// The names from the flags, else those that the cluster has installed, else those of today's manifests.
 pub(super) async fn names(client: &Client, namespace: &str, args: &Args) -> Names {
     let service = match filled(args.cert_service_name.as_ref()) {
         Some(name) => name,
         None => {
             let mut named = None;
-            // The CRD comes first where manifests are applied: the configuration may be yet to come.
+            // Applying manifests creates the CRD first: the configuration may come later.
             for target in [Target::Webhooks, Target::Crd("bgppeers.metallb.io")] {
                 if named.is_none() {
                     let object = get(target.api(client), target.name()).await;
@@ -57,7 +57,7 @@ fn filled(flag: Option<&String>) -> Option<String> {
     flag.filter(|name| !name.is_empty()).cloned()
 }
 
-/// An object, once the API answers; none where there is none or it may not be read.
+/// An object, once the API answers; none if it does not exist or may not be read.
 async fn get(api: Api<DynamicObject>, name: &str) -> Option<Value> {
     let mut said = false;
     loop {
@@ -103,9 +103,9 @@ fn text<'a>(object: &'a Value, pointer: &str) -> Option<&'a str> {
     object.pointer(pointer).and_then(Value::as_str)
 }
 
-/// Where webhooks are disabled: says once when the API server cannot read BGPPeers of the older version, as their CRD names a
-/// webhook and nobody answers. The CRD is left alone: another program may be meant to answer, and a MetalLB that comes
-/// back needs it as it is.
+/// Warns once, where webhooks are disabled, if the API server cannot read BGPPeers of the older version because their
+/// CRD names a webhook that does not answer. The CRD is left alone: another program may be meant to answer, and a
+/// MetalLB that comes back needs the CRD as it is.
 pub(super) async fn warn_of_conversion(client: Client, namespace: String) {
     let kind = ApiResource {
         api_version: "metallb.io/v1beta1".into(),

@@ -31,31 +31,32 @@ use super::metrics::serve_metrics;
 use cache::Cache;
 use routes::{Webhooks, routes};
 
-/// Where the Service of the webhooks leads (contract 3.3).
+/// The port to which the Service of the webhooks leads (contract 3.3).
 const PORT: u16 = 9443;
 
-/// An API server keeps its connections, and asks much when much is applied.
+/// The limits of the server. An API server keeps its connections, and asks much when much is applied.
 const LIMITS: Limits = Limits {
     connections: 512,
-    // As many as an API server opens at once when much is applied.
+    // An API server opens about as many at once when much is applied.
     per_source: 128,
     greeting: Duration::from_secs(5),
     head: Duration::from_secs(10),
-    // As long as an API server waits for a webhook at most, and for a conversion.
+    // An API server waits for a webhook, or for a conversion, no longer than this.
     request: Duration::from_secs(30),
-    // Longer than Go's clients keep an idle connection: they close it, not we under their next question.
+    // Go's clients close an idle connection earlier. So they close it, and the server never closes it under their next
+    // question.
     idle: Duration::from_secs(120),
     head_octets: 16 << 10,
 };
 
-/// How often a missing certificate is looked for.
+/// The time between two looks for a missing certificate.
 const LOOK: Duration = Duration::from_secs(5);
 
-/// Starts the webhooks, as `--webhook-mode` says; the receiver says when they can answer. Where they are disabled that is so
-/// from the beginning.
+/// Starts the webhooks, as `--webhook-mode` says. The receiver holds true once they can answer; where they are disabled
+/// it holds true from the beginning.
 ///
 /// # Errors
-/// When the flags of TLS cannot be followed or the port is taken.
+/// The flags of TLS cannot be followed, or the port is taken.
 pub(super) async fn start(
     client: &Client,
     namespace: &str,
@@ -109,16 +110,16 @@ pub(super) async fn start(
             tracing::info!(event = "webhooksReady", "the webhooks can answer");
             ready.send_replace(true);
         }
-        // Whoever waits for it has the last word as long as the program lives.
+        // Receivers keep the last value for as long as the program lives.
         ready.closed().await;
     });
     Ok(receiver)
 }
 
-/// `--webhook-mode=onlywebhook`: no addresses are given, only webhooks answer, until a signal ends it.
+/// Runs `--webhook-mode=onlywebhook`: no addresses are given, only webhooks answer, until a signal ends the program.
 ///
 /// # Errors
-/// When the metrics' port or a signal handler cannot be had.
+/// The metrics' port or a signal handler cannot be had.
 pub(super) async fn alone(
     client: &Client,
     args: &Args,
@@ -149,7 +150,7 @@ async fn follow(
         watch_all(&client, Watches { namespace, kinds, with_external_pools: Vec::new() });
     let mut journal = Journal::default();
     while let Some(update) = updates.recv().await {
-        // The controller's own watch says once that there are none.
+        // The controller's own watch says once that there are no such pools.
         if !matches!(update, Update::Absent(Kind::Config(ConfigKind::ExternalIpPool), _)) {
             journal.note(&update);
         }
@@ -161,7 +162,7 @@ async fn follow(
     }
 }
 
-/// Shows the certificate of a folder that somebody else fills.
+/// Shows the certificate of a folder that another program fills.
 async fn own_certificate(folder: PathBuf, slot: Slot, on_ready: impl Fn()) {
     let mut said = false;
     while let Err(error) = follow_folder(&folder, slot.clone()) {

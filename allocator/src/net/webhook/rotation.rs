@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Keeps the Secret of the certificates filled, the API server told whom to trust, and the server showing what the Secret
-//! holds (contract 6.5).
+//! Keeps the certificates in step (contract 6.5): the Secret holds good ones, the API server trusts their authority,
+//! and the server shows the certificate of the Secret.
 //!
 //! ```text
 //! Secret, ValidatingWebhookConfiguration, CRD change; every 12 h; the clock was put right ──> look at all ──> write what is wrong
 //! ```
-//! Level-triggered: a change only wakes it up, and it looks at everything anew. Writes carry the resourceVersion; of two
-//! controllers one wins, and the other takes what it finds.
+//! The task is level-triggered: a change only wakes it up, and it looks at everything anew. Writes carry the
+//! resourceVersion; of two controllers one wins, and the other takes what it finds.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -25,28 +25,28 @@ use super::authority::{self, CHECK, Material};
 use super::bundle::{Older, conversion_patch, webhooks_patch};
 use daemon::tls::Slot;
 
-/// Who writes `caBundle`, by the name that MetalLB has there.
+/// The field manager of `caBundle`, by the name that MetalLB has there.
 const MANAGER: &str = "MetalLB";
-/// How long the API servers get to hear of a new authority before the server shows a certificate of its.
+/// The time that the API servers get to hear of a new authority before the server shows its certificate.
 const SPREAD: Duration = Duration::from_secs(5);
-/// How long an authority that was in use before is still trusted.
+/// The time for which an authority that was in use before is still trusted.
 const OVERLAP: Duration = Duration::from_secs(3600);
-/// How often it is looked whether the certificate that is shown is still right by the clock: a clock may be put right at any time.
+/// The time between two checks of the shown certificate against the clock: a clock may be put right at any time.
 const CLOCK: Duration = Duration::from_secs(60);
-/// After a failure all is looked at again.
+/// The pause after a failure; then everything is looked at again.
 const AGAIN: Duration = Duration::from_secs(10);
 
-/// Of what is watched only this is looked at: that it changed.
+/// A watched object without its contents: only the change matters.
 type Metadata = PartialObjectMeta<DynamicObject>;
 
-/// What the certificates are for.
+/// The objects for which the certificates are made.
 #[derive(Clone, Debug)]
 pub(super) struct Names {
     /// The namespace of Secret and Service.
     pub(super) namespace: String,
-    /// Of the Secret with the certificates.
+    /// The name of the Secret with the certificates.
     pub(super) secret: String,
-    /// Of the Service that leads to the webhooks.
+    /// The name of the Service that leads to the webhooks.
     pub(super) service: String,
 }
 
@@ -57,7 +57,7 @@ impl Names {
     }
 }
 
-/// What tells the API server whom to trust.
+/// An object that tells the API server which authority to trust.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Target {
     /// The ValidatingWebhookConfiguration.
@@ -66,7 +66,8 @@ pub(super) enum Target {
     Crd(&'static str),
 }
 
-/// The CRDs with a conversion. `addresspools` is MetalLB's before 0.14, and not permitted where it is not there.
+/// The objects to keep. `addresspools` is MetalLB's CRD before 0.14; where it does not exist, access to it is not
+/// permitted.
 const TARGETS: [Target; 3] =
     [Target::Webhooks, Target::Crd("bgppeers.metallb.io"), Target::Crd("addresspools.metallb.io")];
 
@@ -116,12 +117,12 @@ pub(super) fn resource(group: &str, kind: &str, plural: &str) -> ApiResource {
     }
 }
 
-/// Whether an error is the API's refusal with this code.
+/// True if an error is the API's refusal with this code.
 pub(super) fn is_code(error: &kube::Error, code: u16) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == code)
 }
 
-/// Runs until the runtime ends. `on_ready` is told whether the API server could call the webhooks now.
+/// Runs until the runtime ends. `on_ready` is called when the API server could call the webhooks.
 pub(super) async fn run(client: Client, names: Names, slot: Slot, on_ready: impl Fn()) {
     let mut rotation = Rotation {
         client,
@@ -130,7 +131,7 @@ pub(super) async fn run(client: Client, names: Names, slot: Slot, on_ready: impl
         slot,
         shown: None,
         to_show: None,
-        // Of an authority that was exchanged before the start nothing is known here: it may just have been.
+        // An authority may just have been exchanged before the start: nothing is known of that here.
         overlap_ends: Some(Instant::now() + OVERLAP),
         forbidden: BTreeSet::new(),
     };
@@ -158,13 +159,13 @@ pub(super) async fn run(client: Client, names: Names, slot: Slot, on_ready: impl
                 on_ready();
             }
             Err(error) => {
-                // Somebody else was first: what they wrote is looked at at once.
+                // Another writer was first: look at its result at once.
                 let pause = if is_code(&error, 409) { Duration::from_millis(200) } else { AGAIN };
                 next = Instant::now() + pause;
                 tracing::debug!(%error, "looking at the certificates again");
             }
         }
-        // What was due and failed is tried when everything is.
+        // A step that was due and failed is tried with everything else.
         let now = Instant::now();
         for moment in rotation.moments().filter(|moment| *moment > now) {
             next = next.min(moment);
@@ -178,13 +179,13 @@ struct Rotation {
     /// The name in the certificate.
     server: String,
     slot: Slot,
-    /// What the server shows.
+    /// The certificate that the server shows.
     shown: Option<Material>,
-    /// What it is to show once the API servers trust it, and when that is.
+    /// The certificate to show once the API servers trust it, and the moment for that.
     to_show: Option<(Material, Instant)>,
-    /// When the authorities from before are no longer to be trusted.
+    /// The moment from which the authorities from before are no longer trusted.
     overlap_ends: Option<Instant>,
-    /// What was said to be not permitted.
+    /// The objects of which the log has said that they are not permitted.
     forbidden: BTreeSet<&'static str>,
 }
 
@@ -197,7 +198,8 @@ impl Rotation {
         );
         follow(secrets, self.names.secret.clone(), wake.clone());
         for target in TARGETS {
-            // Whoever installs that one now installs an old MetalLB: it was there before, or it never comes.
+            // An administrator who installs this CRD now installs an old MetalLB. The CRD was there before, or it never
+            // comes.
             if target != Target::Crd("addresspools.metallb.io") {
                 follow(
                     Api::all_with(self.client.clone(), &target.resource()),
@@ -212,20 +214,20 @@ impl Rotation {
         self.to_show.iter().map(|(_, at)| *at).chain(self.overlap_ends)
     }
 
-    /// Whether what is shown is good by the clock as it is now; what is not shown yet has its own time.
+    /// True if the shown certificate is good by the present clock; one that is not shown yet has its own time.
     fn is_right(&self) -> bool {
         let shown = self.shown.as_ref();
         shown.is_none_or(|shown| authority::is_good(shown, &self.server, UnixTime::now()))
     }
 
-    /// Looks at everything once, and puts right what is not as it should be.
+    /// Looks at everything once, and corrects what differs.
     async fn look(&mut self) -> Result<(), kube::Error> {
         let may_drop = self.overlap_ends.is_some_and(|end| Instant::now() >= end);
         let material = self.secret(may_drop).await?;
         let older = match self.overlap_ends {
             Some(end) if Instant::now() < end => Older::Keep,
             Some(_) => Older::Drop,
-            // Somebody else may be in the middle of it.
+            // Another controller may be in the middle of an exchange.
             None => Older::Keep,
         };
         let mut told = Ok(());
@@ -237,15 +239,16 @@ impl Rotation {
         if told.is_ok() && older == Older::Drop {
             self.overlap_ends = None;
         }
-        // A certificate that nobody trusts yet is better than none, and worse than the one before.
+        // A certificate that no API server trusts yet is better than none, and worse than the one before.
         if told.is_ok() || self.shown.is_none() {
             self.show(material);
         }
         told
     }
 
-    /// What the Secret holds, made anew first if that is needed. A key of an authority is taken out of it: with what is made anew at once,
-    /// and what MetalLB's controller left there when that has surely ended, as it would make all anew again.
+    /// The contents of the Secret, made anew first if needed. A key of an authority is taken out of the Secret: at once
+    /// if the contents are made anew. A key that MetalLB's controller left is taken out only when that controller has
+    /// surely ended, as it would make everything anew.
     async fn secret(&self, may_drop_key: bool) -> Result<Material, kube::Error> {
         let secrets: Api<DynamicObject> = Api::namespaced_with(
             self.client.clone(),
@@ -282,7 +285,7 @@ impl Rotation {
             Some(found) => {
                 let mut data = data;
                 if has_key && let Some(data) = data.as_object_mut() {
-                    // A merge patch takes out what it says is null (RFC 7386).
+                    // A merge patch takes out each field that it holds as null (RFC 7386).
                     data.insert("ca.key".into(), Value::Null);
                 }
                 let change = json!({
@@ -312,7 +315,7 @@ impl Rotation {
         Ok(made)
     }
 
-    /// Makes a target trust the authority. What is not there or not permitted is no failure.
+    /// Makes a target trust the authority. A target that is absent or not permitted is no failure.
     async fn tell(
         &mut self,
         target: Target,
@@ -348,7 +351,8 @@ impl Rotation {
         Ok(())
     }
 
-    /// Shows the certificate: at once, unless the API servers have yet to hear of its authority and the one before is good still.
+    /// Shows the certificate at once, unless the API servers have yet to hear of its authority and the certificate
+    /// before is still good.
     fn show(&mut self, material: Material) {
         let now = Instant::now();
         if self.shown.as_ref() == Some(&material) {
@@ -391,12 +395,12 @@ fn follow(api: Api<Metadata>, name: String, wake: mpsc::Sender<()>) {
         let mut events = watcher(api, config).default_backoff().boxed();
         while let Some(event) = events.next().await {
             match event {
-                // Being woken once is enough: all is looked at then.
+                // To be woken once is enough: everything is looked at then.
                 Ok(watcher::Event::Init) => {}
                 Ok(_) => drop(wake.try_send(())),
                 Err(error) => {
                     tracing::debug!(%error, name, "a watch of the webhooks' certificates failed");
-                    // Where watching is not permitted it is asked for ever more slowly.
+                    // The watcher itself asks ever more slowly where watching is not permitted.
                     sleep(Duration::from_secs(1)).await;
                 }
             }

@@ -22,34 +22,34 @@ use tokio::time::{Instant, timeout};
 
 use super::cache::Cache;
 
-/// The largest question, in octets: two objects of the size that the API server stores at most, with room.
+/// The largest review, in octets: two objects of the size that the API server stores at most, with room.
 const REVIEW: usize = 8 << 20;
-/// The API server converts a whole list at once.
+/// The largest conversion, in octets: the API server converts a whole list at once.
 const CONVERSION: usize = 64 << 20;
-/// What all short bodies may take together, and what long ones may beside: one of the longest.
+/// The octets that all short bodies may take together. The long bodies beside them may take as much as the longest.
 const SMALL_BODIES: usize = 32 << 20;
 const LARGE_BODIES: usize = CONVERSION;
-/// What is no longer is done at once: it takes a thousandth of a second.
+/// The length up to which a body is handled at once, in octets: that takes a thousandth of a second.
 const SHORT: usize = 32 << 10;
-/// How many refusals are confirmed by lists at a time; others wait their turn.
+/// The number of refusals that lists confirm at a time; others wait their turn.
 const LISTS: usize = 8;
-/// How long a question may take to arrive, and a list to come.
+/// The time in which a question must arrive, and a list must come.
 const PATIENCE: Duration = Duration::from_secs(8);
 
-/// What the answers come from.
+/// The state from which the answers come.
 #[derive(Clone)]
 pub(super) struct Webhooks {
     pub(super) client: Client,
     /// The namespace of the configuration.
     pub(super) system: Arc<str>,
     pub(super) cache: Arc<Mutex<Cache>>,
-    /// What all bodies take together.
+    /// The octets that all bodies take together.
     pub(super) budget: Budget,
-    /// Whose turn it is to be converted; a question waits for the ones before it.
+    /// The turn to convert; a question waits for the ones before it.
     pub(super) conversions: Arc<tokio::sync::Mutex<()>>,
-    /// Whose turn it is to be judged, of the long ones.
+    /// The turn to judge a long review.
     pub(super) reviews: Arc<tokio::sync::Mutex<()>>,
-    /// Who lists what the API has: anybody may ask what makes this necessary.
+    /// The turns to list the API's objects: anybody may ask a question that makes a list necessary.
     pub(super) lists: Arc<Semaphore>,
 }
 
@@ -71,12 +71,12 @@ impl Webhooks {
 pub(super) fn routes(webhooks: Webhooks) -> Router {
     let mut routes = Router::new()
         .route("/convert", post(convert))
-        // Where a configuration of webhooks names the old version.
+        // A configuration of the webhooks may name the old version.
         .route("/validate-metallb-io-v1beta1-bgppeer", post(validate));
     for kind in ConfigKind::ALL {
         let name = kind.kind().to_lowercase();
         let path = match kind {
-            // As Antrea's own webhook has it (contract C.3).
+            // Antrea's own webhook has this path (contract C.3).
             ConfigKind::ExternalIpPool => format!("/validate/{name}"),
             _ => format!("/validate-metallb-io-{}-{name}", kind.version()),
         };
@@ -130,8 +130,8 @@ async fn convert(
     }
 }
 
-/// Does what a body asks for: a short one at once, a long one on a thread of its own, of which there is one at a time. None if it could
-/// not be done, which it always can.
+/// Does the work that a body asks for: a short body's at once, a long one's on a thread of its own, one such thread at
+/// a time. None if the work could not be done, which does not happen.
 async fn off_the_loop<T: Send + 'static>(
     turn: &tokio::sync::Mutex<()>,
     octets: usize,
@@ -153,10 +153,10 @@ fn json(body: Body) -> Response {
 }
 
 impl Webhooks {
-    /// The answer, of one that has nothing against the object by itself.
+    /// Completes the answer to a review of an object that breaks no rule by itself.
     async fn answer(&self, review: &Arc<Review>, octets: usize, mut answer: Answer) -> Answer {
         if answer.is_allowed() && self.suspicion(review, octets).await.is_some() {
-            // What is known may be old by a moment. Only what the API says now is a reason to refuse.
+            // The known objects may be a moment old. Only the API's present objects are a reason to refuse.
             let confirmed = async {
                 let _turn = self.lists.acquire().await;
                 self.confirmed(review).await
@@ -173,7 +173,7 @@ impl Webhooks {
         answer
     }
 
-    /// What speaks against it by what is known here.
+    /// The rule that the object breaks, judged by the objects known here.
     async fn suspicion(&self, review: &Arc<Review>, octets: usize) -> Option<String> {
         let now = Instant::now();
         if octets <= SHORT {
@@ -183,7 +183,7 @@ impl Webhooks {
         self.among(review, octets, known, Nodes::new()).await
     }
 
-    /// What speaks against it by these.
+    /// The rule that the object breaks, judged by these objects.
     async fn among(
         &self,
         review: &Arc<Review>,
@@ -197,7 +197,7 @@ impl Webhooks {
         judged.await.unwrap_or_else(|| Some("it could not be judged".to_owned()))
     }
 
-    /// What it has to agree with, as the API says it now.
+    /// The objects with which the reviewed one must agree, as the API has them now.
     async fn confirmed(&self, review: &Review) -> Result<(Objects, Nodes), kube::Error> {
         let mut objects = Objects::default();
         for kind in kinds(review) {
@@ -208,7 +208,7 @@ impl Webhooks {
             };
             let found = match list.list(&ListParams::default()).await {
                 Ok(list) => list.items,
-                // Without its CRD, or where the roles are of a time that has none, there is nothing to agree with.
+                // There is no object to agree with if the CRD is absent, or if the roles are older than the CRD.
                 Err(kube::Error::Api(status))
                     if kind.is_optional() && matches!(status.code, 403 | 404) =>
                 {
@@ -294,7 +294,7 @@ mod tests {
             "POST {path} HTTP/1.1\r\nHost: here\r\nConnection: close\r\nContent-Length: {octets}\r\n\r\n"
         );
         stream.write_all(head.as_bytes()).await.unwrap();
-        // What is refused is not read to its end.
+        // The server does not read a refused body to its end.
         let _ = stream.write_all(body.as_bytes()).await;
         let mut said = Vec::new();
         let _ = stream.read_to_end(&mut said).await;
@@ -312,7 +312,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_long_delays_neither_health_nor_reviews_and_what_is_too_much_is_refused() {
-        // No question of these is one that the API has to be asked about.
+        // None of these questions makes the webhooks ask the API.
         let api = kube::Config::new("http://127.0.0.1:1".parse().unwrap());
         let webhooks = Webhooks::new(api.try_into().unwrap(), "metallb-system", Arc::default());
         let budget = webhooks.budget.clone();
@@ -337,7 +337,7 @@ mod tests {
         }
         assert!(converting.await.unwrap());
         assert!(healthy > 2 && reviewed > 2, "{healthy} probes and {reviewed} reviews meanwhile");
-        // A stranger who asks for too much, and one who reads too little.
+        // A stranger asks for too much; another one reads too little.
         let many = format!(r#"{{"x":[{}0]}}"#, "{\"\":0},".repeat(1 << 20));
         for (path, body) in [
             ("/validate-metallb-io-v1beta2-bgppeer", review(&many)),

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Other load balancers: what is converted is valid, what is not is told.
+//! Other load balancers: the result is valid, and notes tell everything that was not converted.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use super::super::{Import, ImportArgs, Imported, run};
 use super::{names_of, objects, told};
 use crate::args::ImportObjects;
 
-/// Converts, and looks at the result as `ferrolb check` does.
+/// Converts, and checks the result as `ferrolb check` does.
 fn import(text: &str, import: impl Fn(ImportObjects) -> Import) -> Imported {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("input");
@@ -168,7 +168,7 @@ spec: {type: LoadBalancer, ports: [{port: 80}]}
         })
     );
     assert!(imported.manifests.contains("color: blue"));
-    // It would serve everybody: nobody gets an address of it who does not ask.
+    // The pool would serve every Service: so only those that ask for it get an address of it.
     assert_eq!(
         spec(&imported, "IPAddressPool", "named.pool"),
         json!({ "addresses": ["198.51.100.0/28"], "autoAssign": false })

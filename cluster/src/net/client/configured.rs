@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Which API is meant: the order in which controller-runtime, and with it MetalLB's programs, looks for the configuration.
+//! Finds the configuration of the API in the order of controller-runtime, and so of MetalLB's programs.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 
 use super::ConnectError;
 
-/// Where the configuration of the API comes from.
+/// The place of the API's configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Source {
     /// The file that `--kubeconfig` names.
@@ -44,7 +44,7 @@ pub(super) async fn configured(
         Source::Environment => {
             Kubeconfig::read().map_err(|error| ConnectError::Kubeconfig("KUBECONFIG".into(), error))
         }
-        // Whatever cannot be had is told of both places.
+        // If neither can be had, the error names both places.
         Source::Pod | Source::Home => match pod {
             Ok(config) => return Ok((config, None)),
             Err(_) => return inferred().await,
@@ -57,7 +57,8 @@ pub(super) async fn configured(
     Ok((config, proxy))
 }
 
-/// As kubectl looks: the kubeconfig of the environment or of the home folder, else the pod's service account.
+/// Finds the configuration as kubectl does: the kubeconfig of the environment or of the home folder, else the pod's
+/// service account.
 pub(super) async fn inferred() -> Result<(Config, Option<String>), ConnectError> {
     let config = Config::infer().await?;
     let is_named = config.proxy_url.is_some();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `as`, `as-uid`, `as-groups` and `as-user-extra` of a kubeconfig: whose rights its user wants to have, as headers of each request
-//! (Kubernetes' documentation, "User impersonation"). kube reads them and does nothing about them: who lowered his rights would act with his full ones.
+//! Impersonation: `as`, `as-uid`, `as-groups` and `as-user-extra` of a kubeconfig as headers of each request
+//! (Kubernetes' documentation, "User impersonation"). A user asks by them for the rights of another. kube reads these
+//! fields and ignores them: a user who asked for lesser rights would act with all of his own.
 
 use std::fmt::Write;
 
@@ -9,7 +10,7 @@ use kube::config::AuthInfo;
 
 use super::ConnectError;
 
-/// The headers; none where nobody is impersonated.
+/// The headers; none if the kubeconfig impersonates no user.
 pub(super) fn impersonation(
     user: &AuthInfo,
 ) -> Result<Vec<(HeaderName, HeaderValue)>, ConnectError> {
@@ -17,7 +18,7 @@ pub(super) fn impersonation(
     let groups = user.impersonate_groups.iter().flatten();
     let extra = user.impersonate_user_extra.iter().flatten();
     let Some(name) = user.impersonate.as_ref().filter(|name| !name.is_empty()) else {
-        // As client-go has it.
+        // client-go refuses this as well.
         let without = |field| ConnectError::Impersonation { field, reason: "is given without as" };
         if groups.count() > 0 {
             return Err(without("as-groups"));
@@ -50,7 +51,7 @@ pub(super) fn impersonation(
     Ok(headers)
 }
 
-/// What no name of a header can hold is percent-encoded, and so is the percent sign, as client-go does it.
+/// Percent-encodes each octet that the name of a header cannot hold, and the percent sign, as client-go does.
 fn escaped(key: &str) -> String {
     let mut text = String::new();
     for octet in key.bytes() {
@@ -58,7 +59,7 @@ fn escaped(key: &str) -> String {
         if is_plain {
             text.push(char::from(octet));
         } else {
-            // A string takes everything.
+            // Writing to a String cannot fail.
             let _ = write!(text, "%{octet:02X}");
         }
     }

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The connection to the API: one for everything.
 //!
-//! kube's own client opens a connection with its buffers for every watch, and notices a dead peer only after
-//! minutes. This one multiplexes over HTTP/2, sends small writes at once, and asks whether the peer lives. It goes through the proxy
-//! of the kubeconfig or of the environment (`proxy.rs`), as the user that the kubeconfig says (`impersonate.rs`), and gives up what is
-//! not answered (`patience.rs`).
+//! kube's own client opens a connection with its buffers for every watch, and notices a dead peer only after minutes.
+//! This client multiplexes over HTTP/2, sends small writes at once, and pings the peer. It goes through the proxy of
+//! the kubeconfig or of the environment (`proxy.rs`), as the user that the kubeconfig names (`impersonate.rs`), and
+//! gives up unanswered requests (`patience.rs`).
 
 mod configured;
 mod impersonate;
@@ -27,13 +27,13 @@ use impersonate::impersonation;
 use patience::{Patience, PatienceLayer};
 use proxy::{Proxy, Way};
 
-/// How often the peer is asked whether it lives, also while nothing happens.
+/// The time between two pings of the peer, also while nothing happens.
 const PING: Duration = Duration::from_secs(10);
 
-/// How long it may take to answer; then the connection is given up and made anew.
+/// The time in which the peer must answer a ping; then the connection is given up and made anew.
 const PONG: Duration = Duration::from_secs(10);
 
-/// Why there is no client.
+/// The reason why there is no client.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// Neither a kubeconfig nor a pod's service account was found, or it is wrong.
@@ -45,15 +45,15 @@ pub enum ConnectError {
     /// The certificates or the credentials of the configuration cannot be used.
     #[error("the configuration of the Kubernetes API cannot be used: {0}")]
     Credentials(#[from] kube::Error),
-    /// The name to expect in the server's certificate is none.
+    /// `tls-server-name`, the name to expect in the server's certificate, is no host name.
     #[error("tls-server-name {0:?} is not a host name")]
     ServerName(String),
-    /// The proxy cannot be used. Its URL may hold a password: it is not shown.
+    /// The proxy cannot be used. The text hides its URL, which may hold a password.
     #[error("{field}: {reason}")]
     Proxy {
-        /// The field of the kubeconfig, or that it is of the environment.
+        /// The field of the kubeconfig, or the variables of the environment.
         field: &'static str,
-        /// What is wrong.
+        /// The fault of the proxy.
         reason: &'static str,
     },
     /// The kubeconfig asks for rights of another user in a way that cannot be followed.
@@ -61,7 +61,7 @@ pub enum ConnectError {
     Impersonation {
         /// The field.
         field: &'static str,
-        /// What is wrong.
+        /// The fault of the field.
         reason: &'static str,
     },
 }
@@ -69,17 +69,17 @@ pub enum ConnectError {
 /// A client for the API of the environment, as kubectl looks for it: the kubeconfig, else the pod's service account.
 ///
 /// # Errors
-/// When there is no configuration or it cannot be used or followed. The API itself need not be reachable yet.
+/// There is no configuration, or it cannot be used or followed. The API itself need not be reachable yet.
 pub async fn connect() -> Result<Client, ConnectError> {
     let (config, proxy) = inferred().await?;
     client(config, proxy.as_deref(), Patience::DEFAULT)
 }
 
-/// A client for a program of the cluster, as controller-runtime looks for it: the file of `--kubeconfig`, else that of KUBECONFIG, else
-/// the pod's service account, else `~/.kube/config`.
+/// A client for a program of the cluster, as controller-runtime looks for it: the file of `--kubeconfig`, else that of
+/// KUBECONFIG, else the pod's service account, else `~/.kube/config`.
 ///
 /// # Errors
-/// As [`connect`].
+/// The same as of [`connect`].
 pub async fn connect_by(kubeconfig: Option<&Path>) -> Result<Client, ConnectError> {
     let (config, proxy) = configured(kubeconfig).await?;
     client(config, proxy.as_deref(), Patience::DEFAULT)

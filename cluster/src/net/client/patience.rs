@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! How long an answer is waited for, over HTTP/1.1 and HTTP/2 alike, and when an API server that asks for a pause is asked again.
+//! Limits the wait for an answer, over HTTP/1.1 and HTTP/2 alike, and makes the pause for which an API server asks.
 //!
-//! The pings of HTTP/2 find a peer that is dead. They do not find one that accepts a request and never answers it, such as a proxy
-//! whose server hangs.
+//! The pings of HTTP/2 find a peer that is dead. They do not find a peer that accepts a request and never answers it,
+//! such as a proxy whose server hangs.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -15,16 +15,17 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep, timeout};
 use tower::{BoxError, Layer, Service};
 
-/// How long what may take.
+/// The limits of a wait.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Patience {
-    /// From a request until the head of its answer: an API server gives up its own work after 60 s.
+    /// The time from a request until the head of its answer: an API server gives up its own work after 60 s.
     head: Duration,
-    /// Without an octet of the answer.
+    /// The time without an octet of the answer.
     body: Duration,
-    /// The same for a watch, which is quiet while nothing happens: an API server ends it after 290 s, as it is asked to.
+    /// The same for a watch, which is quiet while nothing happens: an API server ends a watch after 290 s, as the
+    /// request asks.
     watch: Duration,
-    /// The longest pause that is made when an API server asks for one.
+    /// The longest pause that an API server can ask for.
     pause: Duration,
 }
 
@@ -42,7 +43,7 @@ impl Patience {
     }
 }
 
-/// What was waited for in vain.
+/// The error of an answer that did not come in time.
 #[derive(Debug, thiserror::Error)]
 #[error("the API server has not answered for {} s", .0.as_secs_f32())]
 struct Unanswered(Duration);
@@ -91,7 +92,7 @@ where
         Box::pin(async move {
             let answer = timeout(head, answer).await.map_err(|_| Unanswered(head))?;
             let answer = answer.map_err(Into::into)?;
-            // Who asked hears of it when it may ask again: each of them tries again by itself.
+            // Keep the answer back for the pause: each caller tries again by itself when it gets the answer.
             if let Some(wanted) = asks_for_pause(answer.status(), answer.headers()) {
                 sleep(wanted.min(pause)).await;
             }
@@ -107,7 +108,7 @@ fn asks_for_pause(status: StatusCode, headers: &HeaderMap) -> Option<Duration> {
     after.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
 }
 
-/// An answer's body that fails when nothing comes for a time.
+/// The body of an answer; it fails if nothing comes for a time.
 pub(super) struct Timed<B> {
     body: Pin<Box<B>>,
     silence: Duration,

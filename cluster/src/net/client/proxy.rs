@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Which proxy leads to the API: `proxy-url` of the kubeconfig, else `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` of the environment, as
-//! client-go has it.
+//! Finds the proxy that leads to the API: `proxy-url` of the kubeconfig, else `HTTPS_PROXY`, `HTTP_PROXY` and
+//! `NO_PROXY` of the environment, as client-go does.
 
 use http::{HeaderValue, Uri};
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -17,11 +17,11 @@ pub(super) struct Proxy {
     pub(super) way: Way,
 }
 
-/// How it is spoken with.
+/// The protocol of the proxy.
 pub(super) enum Way {
-    /// By CONNECT (RFC 9110 section 9.3.6).
+    /// HTTP with CONNECT (RFC 9110 section 9.3.6).
     Tunnel(TunnelTo),
-    /// By SOCKS 5 (RFC 1928).
+    /// SOCKS 5 (RFC 1928).
     Socks(SocksTo),
 }
 
@@ -36,10 +36,10 @@ pub(super) struct SocksTo {
 }
 
 impl Proxy {
-    /// The one that leads to `cluster`, if any.
+    /// The proxy that leads to `cluster`, if any.
     pub(super) fn of(explicit: Option<&str>, cluster: &Uri) -> Result<Option<Self>, ConnectError> {
         let (field, matcher) = match explicit {
-            // NO_PROXY is said of the environment's only.
+            // NO_PROXY applies only to the proxies of the environment.
             Some(url) => (OF_KUBECONFIG, Matcher::builder().all(url.to_owned()).build()),
             None => (OF_ENVIRONMENT, Matcher::from_env()),
         };

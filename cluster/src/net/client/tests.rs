@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The client against servers that a real API server cannot be made to be: one that hangs after it accepted a request, one that asks
-//! for pauses at will, a proxy that says what it was asked. Each speaks over a real socket.
+//! The client against servers that a real API server cannot be made to be: one that hangs after it accepted a request,
+//! one that asks for pauses at will, and a proxy that repeats the question. Each speaks over a real socket.
 
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -14,10 +14,11 @@ use super::*;
 use crate::net::request::send;
 
 const SHORT: Duration = Duration::from_millis(200);
-/// Nothing here takes so long, on a busy machine as well.
+/// A deadline that no test needs, on a busy machine either.
 const LONG: Duration = Duration::from_secs(60);
 
-/// A server that answers each connection's requests with these texts in turn, then no more; what it was asked goes to the receiver.
+/// A server that answers each connection's requests with these texts in turn, then with none; the receiver gets the
+/// heads of the requests.
 async fn server(
     answers: Vec<&'static str>,
 ) -> (SocketAddr, tokio::sync::mpsc::UnboundedReceiver<String>) {
@@ -35,7 +36,7 @@ async fn server(
             }
             let last = head(&mut stream).await;
             last.into_iter().for_each(|head| drop(asked.send(head)));
-            // Accepted, and never answered.
+            // The server has accepted the connection and never answers.
             held.push(stream);
         }
     });
@@ -64,7 +65,7 @@ async fn a_server_that_accepts_and_never_answers_is_given_up() {
     let begun = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{";
     for answers in [vec![], vec![begun]] {
         let paths = ["/api/v1/nodes", "/api/v1/nodes?watch=true"];
-        // Over HTTP/1.1 another connection is made for the next one: nothing follows what was not answered.
+        // HTTP/1.1 makes another connection for the next request: nothing follows an unanswered one.
         let (address, mut asked) = server(answers).await;
         let client = client(config(address), None, Patience::short(SHORT)).unwrap();
         for path in paths {
@@ -78,7 +79,7 @@ async fn a_server_that_accepts_and_never_answers_is_given_up() {
 
 #[tokio::test(start_paused = true)]
 async fn no_protocol_is_waited_for_without_end() {
-    // The layer stands above the protocol: what never answers may be HTTP/1.1 or HTTP/2.
+    // The layer stands above the protocol: an unanswered request may be HTTP/1.1 or HTTP/2.
     let never = tower::service_fn(async |_: http::Request<String>| {
         std::future::pending::<Result<http::Response<String>, BoxError>>().await
     });
@@ -163,7 +164,7 @@ async fn the_proxy_of_the_kubeconfig_is_asked_and_none_that_is_closed_is_gone_ar
     }
 }
 
-/// Not a test by itself: what a process with the environment of the test below says.
+/// The part of the test below that runs as a process with that environment; not a test by itself.
 #[test]
 fn by_environment() {
     let Ok(expected) = std::env::var("PROXY_EXPECTED") else { return };

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Follows one kind of objects for as long as somebody listens.
+//! Follows one kind of objects for as long as there is a receiver.
 
 use std::fmt::Debug;
 
@@ -19,10 +19,10 @@ use crate::snapshot::{Kind, Object};
 /// Objects per page of a list: a small page keeps the peak of memory low.
 const PAGE: u32 = 250;
 
-/// Why a watch ended for good.
+/// The reason why a watch ended for good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ended {
-    /// Nobody listens any more.
+    /// The receiver is gone.
     Closed,
     /// The server does not understand the selector.
     Refused,
@@ -104,7 +104,7 @@ impl Follower {
         }
     }
 
-    /// Reports an error and waits before the next try; false when nobody listens any more.
+    /// Reports an error and waits before the next try; false if the receiver is gone.
     async fn report(&self, error: &watcher::Error, pause: &mut Pause) -> bool {
         let (failure, update) = if matches!(status_code(error), Some(403 | 404)) {
             let listed = matches!(error, watcher::Error::WatchStartFailed(_));
@@ -138,7 +138,7 @@ fn status_code(error: &watcher::Error) -> Option<u16> {
     }
 }
 
-/// An error with everything that caused it, unless the text above says it already.
+/// An error with all its causes, without those that the text above them says already.
 fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Says what a source has trouble with: once when it begins, once when it is over.
+//! Logs the troubles of a source: once when one begins, once when it is over.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -47,7 +47,7 @@ impl Journal {
         }
     }
 
-    /// Looks at the addresses of pools that are never given; says which are new.
+    /// Looks at the addresses of pools that are never given; logs the new ones.
     pub fn note_special(&mut self, config: &Config) {
         let mut found = BTreeSet::new();
         for pool in config.pools.values().chain(config.external_pools.values()) {
@@ -63,7 +63,7 @@ impl Journal {
         self.special = found;
     }
 
-    /// Looks at the objects of the configuration that are invalid now; says which are new.
+    /// Looks at the invalid objects of the configuration; logs the new ones.
     pub fn note_rejections(&mut self, rejections: &[Rejection]) {
         for rejection in rejections.iter().filter(|rejection| !self.rejections.contains(rejection))
         {

@@ -68,14 +68,14 @@ resource!(
 resource!(NodeObject, ClusterResourceScope, "", "Node", "nodes");
 resource!(NamespaceObject, ClusterResourceScope, "", "Namespace", "namespaces");
 
-/// What to watch.
+/// The kinds to watch.
 #[derive(Clone, Debug)]
 pub struct Watches {
     /// The namespace of the configuration objects.
     pub namespace: String,
-    /// Which kinds; Services come first in any case where slices are wanted.
+    /// The kinds; the watch of slices begins when the Services have been listed.
     pub kinds: Vec<Kind>,
-    /// Kinds that only Antrea's world has a use for: they are watched when its pools have been listed.
+    /// The kinds that only Antrea's world needs: their watches begin when its pools have been listed.
     pub with_external_pools: Vec<Kind>,
 }
 
@@ -129,8 +129,9 @@ pub fn watch_all(client: &Client, watches: Watches) -> mpsc::Receiver<Update> {
                 };
                 let mut may_begin = pools_listed.subscribe();
                 tokio::spawn(async move {
-                    // An API server that has just started may refuse everything; that these are refused counts only when the
-                    // others, which the same role permits, are not: else what they gave would be taken away.
+                    // An API server that has just started may refuse everything. So the watch of AddressPools waits
+                    // until IPAddressPools, which the same role permits, have been listed: else a refusal would take
+                    // the addresses of AddressPools away.
                     let waits = kind == ConfigKind::AddressPool;
                     if waits && may_begin.wait_for(|listed| *listed).await.is_err() {
                         return;
@@ -157,7 +158,7 @@ pub fn watch_all(client: &Client, watches: Watches) -> mpsc::Receiver<Update> {
 /// older than `version`.
 ///
 /// # Errors
-/// When the API refuses or cannot be reached.
+/// The API refuses or cannot be reached.
 pub async fn slices_of(
     client: &Client,
     service: &ObjectKey,
@@ -167,7 +168,7 @@ pub async fn slices_of(
     let label = format!("kubernetes.io/service-name={}", service.name());
     let mut list = ListParams::default().labels(&label);
     if let ResourceVersion::Number(version) = version {
-        // What was dropped is not newer than this; a list of the newest state would wait up to 100 ms until the
+        // The dropped slices are not newer than `version`. A list of the newest state would wait up to 100 ms until the
         // server's cache has heard that it is the newest.
         list = list.at(&version.to_string()).matching(VersionMatch::NotOlderThan);
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Where the world comes from: watches of a Kubernetes API, or a folder of manifests.
+//! The sources of the world: watches of a Kubernetes API, or a folder of manifests.
 
 mod follower;
 mod journal;
@@ -22,9 +22,9 @@ pub enum Update {
     Delete(Kind, Box<str>),
     /// The list of the kind is complete.
     Finish(Kind),
-    /// The kind cannot be had, because its CRD or the permission is absent, and why. It is tried again.
+    /// The kind cannot be had, because its CRD or the permission is absent; with the error. The source tries again.
     Absent(Kind, String),
-    /// The source has trouble with the kind, and goes on trying. What was known stays.
+    /// The source has trouble with the kind, and goes on trying. The known objects stay.
     Trouble(Kind, String),
 }
 

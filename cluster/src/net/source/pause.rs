@@ -1,25 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
-//! How long a watch waits before it tries again: longer each time, and never all watches of a cluster at once.
+//! The time for which a watch waits before it tries again: longer each time, and never all watches of a cluster at
+//! once.
 
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// After the first failure.
+/// The wait after the first failure.
 const FIRST: Duration = Duration::from_millis(500);
-/// An API that cannot be reached: what is new must not wait long once it is back.
+/// The longest wait for an API that cannot be reached: news must not wait long once the API is back.
 const FAILING: Duration = Duration::from_secs(10);
-/// A kind that is not there or not permitted. An API server that starts refuses everything for a moment, so the
-/// first of these waits are as short.
+/// The longest wait for a kind that is absent or not permitted. An API server that starts refuses everything for a
+/// moment, so the first of these waits are as short.
 const ABSENT: Duration = Duration::from_secs(30);
-/// A kind that may be listed and not watched, as nodes may by the controller of MetalLB's manifests: each try is a whole list.
+/// The longest wait for a kind that may be listed and not watched, as nodes by the controller of MetalLB's manifests:
+/// each try is a whole list.
 const UNWATCHED: Duration = Duration::from_secs(300);
-/// After so long without a failure the next one is a first one. A list that succeeds is no sign: the watch after it
-/// may be refused each time.
+/// The time without a failure after which the next failure is a first one again. A list that succeeds is no sign: the
+/// watch after it may be refused each time.
 const CALM: Duration = Duration::from_secs(60);
 
-/// What the last failure was.
+/// The kind of the last failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Failure {
     Failing,
@@ -34,7 +36,7 @@ pub(super) struct Pause {
 }
 
 impl Pause {
-    /// How long to wait after this failure: half to all of a time that doubles while the same goes on.
+    /// The time to wait after this failure: half to all of a time that doubles while the same failure goes on.
     pub(super) fn after(&mut self, failure: Failure, now: Instant) -> Duration {
         let longest = match failure {
             Failure::Failing => FAILING,

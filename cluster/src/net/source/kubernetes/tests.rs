@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The watches against a server that answers badly. A real API server cannot be made to say these things, so that a small HTTP server
-//! stands for it; the client and the watches are the real ones. Only orders and counts are judged, no times.
+//! The watches against a server that answers badly. A real API server cannot be made to give these answers, so that a
+//! small HTTP server stands for it; the client and the watches are the real ones. The tests judge only orders and
+//! counts, no times.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -15,17 +16,17 @@ use crate::net::client;
 use crate::snapshot::Snapshot;
 
 const CRD: Kind = Kind::Config(ConfigKind::L2Advertisement);
-/// How long something is waited for that must come.
+/// The deadline of a wait for something that must come.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What the server does with a request.
+/// The server's answer to a request.
 #[derive(Clone)]
 enum Answer {
     /// This status with headers and this body.
     Says(&'static str, String),
     /// The connection is closed.
     Closes,
-    /// A watch of which nothing comes.
+    /// A watch that stays silent.
     Silence,
 }
 
@@ -33,7 +34,7 @@ enum Answer {
 #[derive(Clone, Default)]
 struct Script {
     answers: Arc<Mutex<Vec<Answer>>>,
-    /// What was asked: path with query.
+    /// The questions so far: path with query.
     asked: Arc<Mutex<Vec<String>>>,
 }
 
@@ -87,7 +88,7 @@ async fn answer(mut stream: TcpStream, script: Script) {
         Answer::Silence => {
             let head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n";
             drop(stream.write_all(head).await);
-            // Until the client has enough of it.
+            // Wait until the client gives up.
             drop(stream.read_u8().await);
         }
     }
@@ -134,7 +135,7 @@ async fn watch_one(script: &Script) -> mpsc::Receiver<Update> {
     )
 }
 
-/// Feeds a snapshot until this holds; the names of what came, in order.
+/// Feeds a snapshot until `holds` is true; returns the names of the updates, in order.
 async fn until_so(
     updates: &mut mpsc::Receiver<Update>,
     snapshot: &mut Snapshot,
@@ -162,8 +163,8 @@ fn known(snapshot: &mut Snapshot) -> usize {
     snapshot.config().l2_advertisements.len()
 }
 
-/// After the first list everything fails in each of the ways in turn, then the list comes back: what was known stays all the while, and
-/// each failure costs one question or two.
+/// After the first list everything fails, in each of the ways in turn; then the list comes back. The known objects stay
+/// all the while, and each failure costs one question or two.
 #[tokio::test]
 async fn what_was_known_stays_through_every_bad_answer_and_the_list_comes_back() {
     let says = |text, body: &str| Answer::Says(text, body.to_owned());
@@ -181,7 +182,7 @@ async fn what_was_known_stays_through_every_bad_answer_and_the_list_comes_back()
     ];
     for failure in failures {
         let script = Script::new(vec![list(&["a", "b"]), failure, Answer::Silence]);
-        // Also when the list, not the watch, is refused: after 410 it is listed again.
+        // The list, not only the watch, meets the failure: after a 410 the client lists again.
         script.answers.lock().unwrap().splice(1..1, [gone()]);
         let again = script.answers.lock().unwrap().len() - 1;
         script.answers.lock().unwrap().insert(again, list(&["a", "b", "c"]));
@@ -194,7 +195,7 @@ async fn what_was_known_stays_through_every_bad_answer_and_the_list_comes_back()
             let seen = until_so(&mut updates, &mut snapshot, |seen| !seen.is_empty()).await;
             finished += usize::from(seen == ["finish"]);
             if finished == 0 {
-                // The new list adds its third one as it comes.
+                // The new list adds its third object as that comes.
                 assert!(known(&mut snapshot) >= 2, "after {seen:?} of {:?}", script.asked());
             }
         }
