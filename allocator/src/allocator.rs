@@ -18,6 +18,7 @@ use crate::allocations::{Allocations, Assigned};
 use crate::decide::{POOL_ANNOTATION, decide, keep};
 use crate::decision::{Decision, Loss, Outcome};
 use crate::reason::{Change, Notice, Reason};
+use crate::request::Request;
 use crate::sharing::Claim;
 use crate::world::World;
 
@@ -226,7 +227,7 @@ impl<'a> Round<'a> {
     }
 
     fn run(&mut self, queue: BTreeSet<ObjectKey>) {
-        let mut services: Vec<(ObjectKey, &'a Service, Vec<IpAddr>)> = Vec::new();
+        let mut services: Vec<(ObjectKey, Request<'a>, Vec<IpAddr>)> = Vec::new();
         for key in queue {
             match self.snapshot.service(&key) {
                 None => self.forget(&key),
@@ -239,24 +240,24 @@ impl<'a> Round<'a> {
                 }
                 Some(service) => {
                     let current = self.current(&key, service);
-                    services.push((key, service, current));
+                    services.push((key, Request::of(service), current));
                 }
             }
         }
         // Whoever has addresses comes before whoever wants some, so that nobody's are given away.
-        services.sort_by_cached_key(|(key, service, current)| {
-            (usize::MAX - current.len(), self.right(key, service))
+        services.sort_by_cached_key(|(key, request, current)| {
+            (usize::MAX - current.len(), self.right(key, request.service))
         });
         let mut seeking = Vec::new();
-        for (key, service, current) in services {
-            if !self.try_keep(&key, service, &current) {
-                seeking.push((key, service, current));
+        for (key, request, current) in services {
+            if !self.try_keep(&key, &request, &current) {
+                seeking.push((key, request, current));
             }
         }
-        for (key, service, current) in seeking {
+        for (key, request, current) in seeking {
             let decision = {
                 let world = self.world(&key);
-                decide(&key, service, &current, world, &self.books.allocations)
+                decide(&key, &request, &current, world, &self.books.allocations)
             };
             if let Some(change) = decision.cleared {
                 self.outputs.push(Output::Cleared {
@@ -265,7 +266,7 @@ impl<'a> Round<'a> {
                     change,
                 });
             }
-            self.commit(&key, service, decision);
+            self.commit(&key, &request, decision);
         }
     }
 
@@ -289,7 +290,7 @@ impl<'a> Round<'a> {
             Some(pool) if alone => {
                 let addresses = shown.iter().copied().filter(|address| pool.contains(*address));
                 let assigned = Assigned { pool: pool.id(), addresses: addresses.collect() };
-                self.book(key, service, assigned);
+                self.book(key, &Claim::of(service), assigned);
             }
             _ => self.freed |= self.books.allocations.release(key).is_some(),
         }
@@ -346,51 +347,46 @@ impl<'a> Round<'a> {
     }
 
     /// Books what the Service may keep; false when it has to be decided in full.
-    fn try_keep(&mut self, key: &ObjectKey, service: &Service, current: &[IpAddr]) -> bool {
+    fn try_keep(&mut self, key: &ObjectKey, request: &Request<'_>, current: &[IpAddr]) -> bool {
         if current.is_empty() {
             return false;
         }
         let attempt = |round: &Self| {
             let world = round.world(key);
-            keep(key, service, current, world, &round.books.allocations)
+            keep(key, request, current, world, &round.books.allocations)
         };
         let mut kept = attempt(self);
-        if matches!(kept, Err(Loss::Told(_))) && self.evict_weaker(key, service, current) {
+        if matches!(kept, Err(Loss::Told(_))) && self.evict_weaker(key, request, current) {
             kept = attempt(self);
         }
         let Ok(assigned) = kept else { return false };
         // The decision in full repeats this and adds what is to be told.
-        self.book(key, service, assigned);
+        self.book(key, &request.claim, assigned);
         let world = self.world(key);
-        let in_doubt = crate::request::prefers_dual(service)
-            || (service.external_pool().is_some() && service.cluster_ips.len() == 2)
-            || service.annotation("loadBalancerIPs").is_some()
-            || !service.load_balancer_ip.is_empty();
-        if in_doubt {
-            let decision = decide(key, service, current, world, &self.books.allocations);
+        if request.may_change_what_is_kept() {
+            let decision = decide(key, request, current, world, &self.books.allocations);
             // A second family is looked for only when everyone has been asked what they keep.
             if decision.outcome.assigned() != self.books.allocations.of(key) {
                 return false;
             }
-            self.commit(key, service, decision);
+            self.commit(key, request, decision);
         } else if let Some(assigned) = self.books.allocations.of(key).cloned() {
             let outcome = Outcome::Assigned(assigned);
-            self.commit(key, service, Decision::kept(outcome, Vec::new()));
+            self.commit(key, request, Decision::kept(outcome, Vec::new()));
         }
         true
     }
 
     /// Two Services carry an address that they may not share: the one with the better right keeps it.
     /// Only a claim that is not in the books can evict; one that changed while it was held has lost.
-    fn evict_weaker(&mut self, key: &ObjectKey, service: &Service, current: &[IpAddr]) -> bool {
+    fn evict_weaker(&mut self, key: &ObjectKey, request: &Request<'_>, current: &[IpAddr]) -> bool {
         if self.books.allocations.of(key).is_some() {
             return false;
         }
-        let mine = self.right(key, service);
-        let claim = Claim::of(service);
+        let mine = self.right(key, request.service);
         let mut weaker = BTreeSet::new();
         for address in current {
-            if self.books.allocations.check(key, &claim, *address).is_ok() {
+            if self.books.allocations.check(key, &request.claim, *address).is_ok() {
                 continue;
             }
             for user in self.books.allocations.users(*address) {
@@ -434,34 +430,30 @@ impl<'a> Round<'a> {
         self.books.first_list.remove(key);
     }
 
-    fn book(&mut self, key: &ObjectKey, service: &Service, assigned: Assigned) {
-        let claim = Claim::of(service);
+    fn book(&mut self, key: &ObjectKey, claim: &Claim, assigned: Assigned) {
         if let Some(had) = self.books.allocations.of(key) {
-            let same_claim = self.books.allocations.claim_of(key) == Some(&claim);
+            let same_claim = self.books.allocations.claim_of(key) == Some(claim);
             if *had == assigned && same_claim {
                 return;
             }
             let loses = |address: &IpAddr| !assigned.addresses.contains(address);
             self.freed |= !same_claim || had.addresses.iter().any(loses);
         }
-        self.books.allocations.assign(key, claim, assigned);
+        self.books.allocations.assign(key, claim.clone(), assigned);
     }
 
-    fn commit(&mut self, key: &ObjectKey, service: &Service, decision: Decision) {
+    fn commit(&mut self, key: &ObjectKey, request: &Request<'_>, decision: Decision) {
+        let service = request.service;
         let Decision { outcome, notices, cleared: _ } = decision;
-        let external = service.external_pool().is_some();
-        let wants_two = (external && service.load_balancer_ip.is_empty()
-            || crate::request::prefers_dual(service))
-            && service.cluster_ips.len() == 2;
         let has_one = outcome.assigned().is_some_and(|assigned| assigned.addresses.len() == 1);
-        if wants_two && has_one {
+        if request.wants_two() && has_one {
             self.books.growing.insert(key.clone());
         } else {
             self.books.growing.remove(key);
         }
         match &outcome {
             Outcome::Assigned(assigned) | Outcome::Held(assigned) => {
-                self.book(key, service, assigned.clone());
+                self.book(key, &request.claim, assigned.clone());
                 self.books.pending.remove(key);
             }
             Outcome::Pending(reason) => {
