@@ -14,6 +14,7 @@ use folder::StateFile;
 use folder::manifest::{Manifests, Mistake};
 use folder::{Folder, FolderState, host_name};
 use nix::net::if_::InterfaceFlags;
+use speaker::election::RingPlaces;
 use speaker::{
     BgpMode, Circumstances, Members, Options, PoolOrder, Sharing, Verdict, announce,
     announce_sharers,
@@ -33,6 +34,8 @@ pub struct World {
     pub options: Options,
     /// Addresses of other hosts of the same ring: they are not given without being asked for, nor are those of this host.
     pub others: BTreeSet<IpAddr>,
+    /// The places of the nodes on Antrea's ring.
+    places: RingPlaces,
     folder: Folder,
 }
 
@@ -71,6 +74,7 @@ impl World {
                 bgp_mode: BgpMode::of(view.bgp_type.as_deref()),
             },
             others: BTreeSet::new(),
+            places: RingPlaces::default(),
             folder: Folder::default(),
         }
     }
@@ -150,6 +154,7 @@ impl World {
             interfaces: &interfaces,
             transport: None,
             pools: &PoolOrder::default(),
+            places: &self.places,
             time: jiff::Timestamp::now(),
             placement: None,
         };
