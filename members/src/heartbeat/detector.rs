@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The detector of members that use the heartbeat and are silent, with the time of their silence. A synchronous value.
 
-mod doubt;
 mod options;
 mod output;
+mod ping_all;
 mod queries;
 mod receiving;
-mod roll_call;
+mod self_suspicion;
 mod sending;
 mod suspicion;
 
@@ -16,16 +16,16 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::circle::Circle;
 use super::notices::Notices;
 use super::pace::Pace;
 use super::peer::Peer;
+use super::topology::MonitoringTopology;
 use super::wire::{Body, Mark};
 use crate::quorum::Side;
-use doubt::Doubt;
 pub use options::Options;
 pub use output::{Cause, Output, PeerReport};
-use roll_call::RollCall;
+use ping_all::PingAll;
+use self_suspicion::SelfSuspicion;
 
 /// The delay of the detector's own wake-up beyond which it takes the silence for its own.
 const LATENESS: Duration = Duration::from_millis(30);
@@ -45,16 +45,16 @@ pub struct Detector {
     departed: BTreeMap<Arc<str>, Instant>,
     /// The members that are watched here; only they are probed.
     watched: Vec<Arc<str>>,
-    circle: Circle,
+    topology: MonitoringTopology,
     /// True if the set of present members may have changed since the last question.
     presence_changed: bool,
     /// True if any member is absent; cleared when a member's presence changes.
     absence: Cell<Option<bool>>,
     pace: Pace,
-    roll_call: Option<RollCall>,
-    last_roll_call: Option<Instant>,
+    ping_all: Option<PingAll>,
+    last_ping_all: Option<Instant>,
     last_death: Option<Instant>,
-    doubt: Option<Doubt>,
+    self_suspicion: Option<SelfSuspicion>,
     /// True if the ring has members that do not use the heartbeat.
     mixed: bool,
     notices: Notices,
@@ -77,7 +77,7 @@ impl Detector {
             peers: BTreeMap::new(),
             departed: BTreeMap::new(),
             watched: Vec::new(),
-            circle: Circle::default(),
+            topology: MonitoringTopology::default(),
             presence_changed: true,
             absence: Cell::new(None),
             pace: Pace::new(
@@ -85,10 +85,10 @@ impl Detector {
                 f64::from((session >> 32) as u32) / f64::from(u32::MAX),
                 now,
             ),
-            roll_call: None,
-            last_roll_call: None,
+            ping_all: None,
+            last_ping_all: None,
             last_death: None,
-            doubt: None,
+            self_suspicion: None,
             mixed: false,
             notices: Notices::default(),
             sent: 0,
@@ -128,9 +128,9 @@ impl Detector {
         let peers = &self.peers;
         self.notices.retain(|name| peers.contains_key(name));
         let everybody = self.peers.keys().chain([&self.name]).map(Arc::clone);
-        self.circle = Circle::new(everybody);
-        let watched = self.circle.watched(&self.name, self.options.watchers);
-        let watchers = self.circle.watchers(&self.name, self.options.watchers);
+        self.topology = MonitoringTopology::new(everybody);
+        let watched = self.topology.watched(&self.name, self.options.watchers);
+        let watchers = self.topology.watchers(&self.name, self.options.watchers);
         let patience = self.options.patience();
         for (name, peer) in &mut self.peers {
             peer.watcher = watchers.contains(name);
@@ -177,9 +177,9 @@ impl Detector {
             self.greet();
         }
         self.suspect(now);
-        self.call(now);
+        self.continue_ping_all(now);
         self.send_notices(now);
-        self.settle_doubt(now);
+        self.settle_self_suspicion(now);
     }
 
     /// The next output.
@@ -191,9 +191,9 @@ impl Detector {
     #[must_use]
     pub fn deadline(&self) -> Instant {
         let suspicion = self.suspicion_deadline();
-        let call = self.call_deadline();
-        let doubt = self.doubt.as_ref().map(Doubt::deadline);
-        [suspicion, call, doubt, self.notices.deadline()]
+        let ping_all = self.ping_all_deadline();
+        let self_suspicion = self.self_suspicion.as_ref().map(SelfSuspicion::deadline);
+        [suspicion, ping_all, self_suspicion, self.notices.deadline()]
             .into_iter()
             .flatten()
             .fold(self.pace.next(), Instant::min)
@@ -210,8 +210,8 @@ impl Detector {
     #[must_use]
     pub fn gathers_until(&self, now: Instant) -> Option<Instant> {
         let busy = self.pursued().next().is_some()
-            || self.roll_call.is_some()
-            || self.doubt.is_some()
+            || self.ping_all.is_some()
+            || self.self_suspicion.is_some()
             || self.is_notifying();
         if busy { None } else { self.pace.gathers_until(now) }
     }
@@ -235,8 +235,8 @@ impl Detector {
                 probing.closed = None;
             }
         }
-        if let Some(call) = &mut self.roll_call {
-            call.postpone(late);
+        if let Some(ping_all) = &mut self.ping_all {
+            ping_all.postpone(late);
         }
         self.pace.postpone(now);
     }

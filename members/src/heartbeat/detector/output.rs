@@ -33,7 +33,7 @@ pub enum Output {
         /// The cause.
         cause: Cause,
     },
-    /// A member that was told as dead, or was not heard in a roll call, is heard.
+    /// A member that was told as dead, or did not answer when all members were pinged, is heard.
     Back {
         /// The member's name.
         name: Arc<str>,

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::{Detector, Output};
 use crate::heartbeat::wire::{Body, Message, Stamp, View};
 
-/// The time that a sender of heartbeats gets some in return, whatever the circle says.
+/// The time that a sender of heartbeats gets some in return, whatever the monitoring topology says.
 const PARTNERSHIP: Duration = Duration::from_secs(1);
 /// The least time between two answers to datagrams that prove nothing.
 const INTRODUCTION: Duration = Duration::from_millis(10);
@@ -81,10 +81,10 @@ impl Detector {
                 self.send(&name, Body::Answer);
                 self.send(&name, Body::Answer);
             }
-            Body::Call => {
+            Body::PingAll => {
                 self.send(&name, Body::Answer);
                 self.send(&name, Body::Answer);
-                self.handle_call(now);
+                self.handle_ping_all(now);
             }
             Body::Ask { about } => self.handle_ask(now, &name, &about),
             Body::Report { about, silent_for } => self.handle_report(now, &about, silent_for),
@@ -97,7 +97,7 @@ impl Detector {
             }
             Body::NoticeReceived { id } => self.notices.confirm(id, &name),
         }
-        self.settle_doubt(now);
+        self.settle_self_suspicion(now);
     }
 
     /// Answers a sender that is no member here, or counts as dead, so that it knows; at a rate that bounds the datagrams that strangers can
