@@ -17,24 +17,24 @@ use crate::allocations::{Allocations, Assigned};
 use crate::decision::{Decision, Loss, Outcome, assigned_too};
 use crate::external;
 use crate::reason::{Change, Names, Notice, Reason};
-use crate::request::{Families, check_families, prefers_dual, requested_addresses, requested_pool};
-use crate::sharing::Claim;
+use crate::request::{Families, Request, check_families};
 use crate::world::World;
 
-/// Whether the Service may keep `current`: it gets them as they are, or the reason why not.
+/// Decides whether the Service may keep `current`: returns them as they are, or the reason why not.
 ///
 /// # Errors
 /// With the event to tell, if one is told (contract 2.4 steps 4 to 7).
 pub fn keep(
     key: &ObjectKey,
-    service: &Service,
+    request: &Request<'_>,
     current: &[IpAddr],
     world: World<'_>,
     allocations: &Allocations,
 ) -> Result<Assigned, Loss> {
-    if service.external_pool().is_some() {
-        return external::keep(key, service, current, world, allocations);
+    if let Some(external) = &request.external {
+        return external::keep(key, request, external, current, world, allocations);
     }
+    let service = request.service;
     if current.is_empty() {
         let nonsense = |text: &str| !text.is_empty() && core_address(text).is_none();
         return Err(if service.ingress.iter().any(|entry| nonsense(&entry.ip)) {
@@ -43,17 +43,17 @@ pub fn keep(
             Loss::Nothing
         });
     }
-    let Some(families) = Families::of_service(service) else {
+    let Some(families) = request.families else {
         return Err(Loss::Changed(Change::Families));
     };
     let Some(current_families) = Families::of(current) else {
         return Err(Loss::Told(unknown_families(service)));
     };
-    let fewer_is_fine = families == Families::Dual && prefers_dual(service);
+    let fewer_is_fine = families == Families::Dual && request.prefers_dual;
     if current_families != families && !fewer_is_fine {
         return Err(Loss::Changed(Change::Families));
     }
-    let assigned = check(key, service, current, world, allocations).map_err(|reason| {
+    let assigned = check(key, request, current, world, allocations).map_err(|reason| {
         Loss::Told(Notice::normal(
             "ClearAssignment",
             format!(
@@ -62,13 +62,13 @@ pub fn keep(
             ),
         ))
     })?;
-    if requested_pool(service).is_some_and(|pool| pool != &*assigned.pool.name) {
+    if request.pool.is_some_and(|pool| pool != &*assigned.pool.name) {
         return Err(Loss::Changed(Change::Pool));
     }
-    match requested_addresses(service) {
+    match &request.addresses {
         // Nonsense takes nothing away: the addresses stay until the request can be understood.
         Err(_) => Ok(assigned),
-        Ok(requested) if requested.is_empty() || requested == assigned.addresses => Ok(assigned),
+        Ok(requested) if requested.is_empty() || *requested == assigned.addresses => Ok(assigned),
         Ok(_) => Err(Loss::Changed(Change::Addresses)),
     }
 }
@@ -88,20 +88,21 @@ fn unknown_families(service: &Service) -> Notice {
 #[must_use]
 pub fn decide(
     key: &ObjectKey,
-    service: &Service,
+    request: &Request<'_>,
     current: &[IpAddr],
     world: World<'_>,
     allocations: &Allocations,
 ) -> Decision {
-    if service.external_pool().is_some() {
-        return external::decide(key, service, current, world, allocations);
+    if let Some(external) = &request.external {
+        return external::decide(key, request, external, current, world, allocations);
     }
     if world.config.has_no_pools() {
         return Decision::pending(key, Reason::NoPools);
     }
-    if let Some(assigned) = held(key, service, current, world.config, allocations) {
+    if let Some(assigned) = held(key, request, current, world.config, allocations) {
         return Decision::kept(Outcome::Held(assigned), Vec::new());
     }
+    let service = request.service;
     if service.cluster_ips.is_empty() {
         let cleared = (!current.is_empty()).then_some(Change::NoClusterIps);
         return Decision { cleared, ..Decision::pending(key, Reason::NoClusterIps) };
@@ -110,25 +111,25 @@ pub fn decide(
     if service.family_policy == FamilyPolicy::RequireDualStack && service.cluster_ips.len() < 2 {
         return Decision::pending(key, Reason::NotDualStack(cluster_ips));
     }
-    let Some(families) = Families::of_service(service) else {
+    let Some(families) = request.families else {
         return Decision::pending(key, Reason::NoFamily(cluster_ips));
     };
-    match keep(key, service, current, world, allocations) {
+    match keep(key, request, current, world, allocations) {
         Ok(mut assigned) => {
             let mut notices = Vec::new();
-            if let Err(error) = requested_addresses(service) {
-                let reason = Reason::from(error);
+            if let Err(error) = &request.addresses {
+                let reason = Reason::from(error.clone());
                 notices.push(Notice::warning("LoadBalancerFailed", reason.to_string()));
             } else if assigned.addresses.len() == 1
                 && families == Families::Dual
-                && prefers_dual(service)
+                && request.prefers_dual
             {
-                notices.push(add_family(key, service, &mut assigned, world, allocations));
+                notices.push(add_family(key, request, &mut assigned, world, allocations));
             }
             Decision::kept(Outcome::Assigned(assigned), notices)
         }
         Err(loss) => {
-            let found = allocate(key, service, families, world, allocations);
+            let found = allocate(key, request, families, world, allocations);
             Decision::anew(key, loss, found, |_| deprecated_annotations(service))
         }
     }
@@ -147,16 +148,16 @@ fn deprecated_annotations(service: &Service) -> impl Iterator<Item = Notice> + '
 /// may no longer share them with the others that have them.
 fn held(
     key: &ObjectKey,
-    service: &Service,
+    request: &Request<'_>,
     current: &[IpAddr],
     config: &Config,
     allocations: &Allocations,
 ) -> Option<Assigned> {
     let (name, _) =
-        config.invalid_pools.get_key_value(service.annotations.get(POOL_ANNOTATION)?)?;
-    let claim = Claim::of(service);
+        config.invalid_pools.get_key_value(request.service.annotations.get(POOL_ANNOTATION)?)?;
     let may_stay = |address: &IpAddr| {
-        config.pool_of(*address).is_none() && allocations.check(key, &claim, *address).is_ok()
+        config.pool_of(*address).is_none()
+            && allocations.check(key, &request.claim, *address).is_ok()
     };
     (!current.is_empty() && current.iter().all(may_stay)).then(|| {
         let pool = PoolId { kind: PoolKind::IpAddressPool, name: Arc::clone(name) };
@@ -167,7 +168,7 @@ fn held(
 /// Contract 2.4 step 8, with two cluster addresses as a condition so that it cannot flap.
 fn add_family(
     key: &ObjectKey,
-    service: &Service,
+    request: &Request<'_>,
     assigned: &mut Assigned,
     world: World<'_>,
     allocations: &Allocations,
@@ -175,8 +176,8 @@ fn add_family(
     let added = assigned.addresses.first().and_then(|have| {
         let pool = world.config.pools.get(&assigned.pool.name)?;
         let family = Family::of(*have).other();
-        let claim = Claim::of(service);
-        allocations.first_usable(key, &claim, pool, family, |address| world.is_of_node(address))
+        let avoided = |address| world.is_of_node(address);
+        allocations.first_usable(key, &request.claim, pool, family, avoided)
     });
     match added {
         Some(address) => assigned_too(assigned, address),
@@ -193,7 +194,7 @@ fn add_family(
 /// Contract 2.6: whether exactly these addresses may be assigned.
 fn check(
     key: &ObjectKey,
-    service: &Service,
+    request: &Request<'_>,
     addresses: &[IpAddr],
     world: World<'_>,
     allocations: &Allocations,
@@ -204,10 +205,9 @@ fn check(
         .and_then(|address| world.config.pool_of(*address))
         .filter(|pool| addresses.iter().all(|address| pool.is_usable(*address)))
         .ok_or_else(not_in_config)?;
-    compatible(key, service, pool, world)?;
-    let claim = Claim::of(service);
+    compatible(key, request.service, pool, world)?;
     for address in addresses {
-        allocations.check(key, &claim, *address)?;
+        allocations.check(key, &request.claim, *address)?;
     }
     let mut addresses = addresses.to_vec();
     addresses.sort();
@@ -229,26 +229,25 @@ fn compatible(
 /// Contract 2.5: new addresses.
 fn allocate(
     key: &ObjectKey,
-    service: &Service,
+    request: &Request<'_>,
     families: Families,
     world: World<'_>,
     allocations: &Allocations,
 ) -> Result<Assigned, Reason> {
-    let requested = requested_addresses(service)?;
-    let pool_name = requested_pool(service);
+    let requested = request.addresses.as_ref().map_err(Clone::clone)?;
     if !requested.is_empty() {
-        check_families(&requested, families)?;
-        let assigned = check(key, service, &requested, world, allocations)?;
+        check_families(requested, families)?;
+        let assigned = check(key, request, requested, world, allocations)?;
         contested(&assigned, world, allocations)?;
-        return match pool_name {
+        return match request.pool {
             Some(pool) if pool != &*assigned.pool.name => {
-                Err(Reason::OtherPool { addresses: requested, pool: pool.to_owned() })
+                Err(Reason::OtherPool { addresses: requested.clone(), pool: pool.to_owned() })
             }
             _ => Ok(assigned),
         };
     }
-    let seeker = Seeker { key, claim: Claim::of(service), service, families, world, allocations };
-    let Some(name) = pool_name else { return automatic(&seeker) };
+    let seeker = Seeker { key, request, families, world, allocations };
+    let Some(name) = request.pool else { return automatic(&seeker) };
     let Some(pool) = world.config.pools.get(name) else {
         return Err(match world.config.invalid_pools.get_key_value(name) {
             Some((name, pool)) => {
@@ -257,7 +256,7 @@ fn allocate(
             None => Reason::UnknownPool(name.to_owned()),
         });
     };
-    compatible(key, service, pool, world)?;
+    compatible(key, request.service, pool, world)?;
     seeker.first_of(&[pool]).ok_or_else(|| {
         if !pool.contested.is_empty() {
             return Reason::Contested { pools: pool.id().to_string() };
@@ -266,7 +265,8 @@ fn allocate(
     })
 }
 
-/// What a pool of the other kind holds as well is not given anew; sharing it with those that have it gives nothing anew.
+/// An address that a pool of the other kind holds as well is not given anew; sharing it with those that have it gives
+/// nothing anew.
 fn contested(
     assigned: &Assigned,
     world: World<'_>,
@@ -289,7 +289,7 @@ fn automatic(seeker: &Seeker<'_>) -> Result<Assigned, Reason> {
     let mut pinned: Vec<(u64, &Pool)> = automatic()
         .filter_map(|pool| {
             let allocation = pool.service_allocation()?;
-            compatible(seeker.key, seeker.service, pool, world).ok()?;
+            compatible(seeker.key, seeker.request.service, pool, world).ok()?;
             Some((allocation.rank(), pool))
         })
         .collect();
@@ -308,7 +308,7 @@ fn why_none(seeker: &Seeker<'_>, pinned: &[&Pool], open: &[&Pool]) -> Reason {
     let families = seeker.families.name();
     let wanted = |pool: &&&Pool| match seeker.families {
         Families::Single(family) => pool.has_family(family),
-        Families::Dual if prefers_dual(seeker.service) => true,
+        Families::Dual if seeker.request.prefers_dual => true,
         Families::Dual => pool.has_family(Family::V4) && pool.has_family(Family::V6),
     };
     let full = || pinned.iter().chain(open).filter(wanted);
@@ -337,7 +337,7 @@ fn why_none(seeker: &Seeker<'_>, pinned: &[&Pool], open: &[&Pool]) -> Reason {
                 .values()
                 .filter(|pool| {
                     pool.auto_assigns()
-                        && compatible(seeker.key, seeker.service, pool, world).is_err()
+                        && compatible(seeker.key, seeker.request.service, pool, world).is_err()
                 })
                 .map(|pool| Arc::clone(&pool.name)),
         ),
@@ -348,8 +348,7 @@ fn why_none(seeker: &Seeker<'_>, pinned: &[&Pool], open: &[&Pool]) -> Reason {
 /// A Service that looks for addresses in pools.
 struct Seeker<'a> {
     key: &'a ObjectKey,
-    claim: Claim,
-    service: &'a Service,
+    request: &'a Request<'a>,
     families: Families,
     world: World<'a>,
     allocations: &'a Allocations,
@@ -358,7 +357,7 @@ struct Seeker<'a> {
 impl Seeker<'_> {
     /// Only by request does a Service get a node's own address.
     fn usable(&self, pool: &Pool, family: Family) -> Option<IpAddr> {
-        self.allocations.first_usable(self.key, &self.claim, pool, family, |address| {
+        self.allocations.first_usable(self.key, &self.request.claim, pool, family, |address| {
             self.world.is_of_node(address)
         })
     }
@@ -375,7 +374,7 @@ impl Seeker<'_> {
     fn first_of(&self, pools: &[&Pool]) -> Option<Assigned> {
         let family = match self.families {
             Families::Single(family) => return self.single(pools, family),
-            Families::Dual => self.service.primary_family,
+            Families::Dual => self.request.service.primary_family,
         };
         let both = pools.iter().find_map(|pool| {
             let v4 = self.usable(pool, Family::V4)?;
@@ -383,7 +382,8 @@ impl Seeker<'_> {
             Some(Assigned { pool: pool.id(), addresses: vec![v4, v6] })
         });
         both.or_else(|| {
-            prefers_dual(self.service)
+            self.request
+                .prefers_dual
                 .then(|| self.single(pools, family).or_else(|| self.single(pools, family.other())))
                 .flatten()
         })

@@ -6,22 +6,21 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use cluster::ObjectKey;
-use cluster::model::Service;
-use crds::address::parse_address;
 use crds::config::{Family, Policy, Pool, PoolId, PoolKind};
 
 use crate::allocations::{Allocations, Assigned};
 use crate::decision::{Decision, Loss, Outcome, assigned_too};
 use crate::reason::{Change, Notice, Reason};
-use crate::request::{Families, RequestError};
-use crate::sharing::Claim;
+use crate::request::{ExternalRequest, Families, Request};
 use crate::world::World;
 
-/// Whether the Service may go on with `current` (contract C.5 step 3): it is of the pool that the annotation names, and of the
-/// address that is asked for, if one is. Sharing is not looked at: what is shared once stays shared.
+/// Decides whether the Service may go on with `current` (contract C.5 step 3): the addresses have to be of the pool that
+/// the annotation names, and the one that is asked for, if one is. Sharing is not looked at: an address once shared stays
+/// shared.
 pub(crate) fn keep(
     key: &ObjectKey,
-    service: &Service,
+    request: &Request<'_>,
+    external: &ExternalRequest<'_>,
     current: &[IpAddr],
     world: World<'_>,
     allocations: &Allocations,
@@ -29,8 +28,7 @@ pub(crate) fn keep(
     if current.is_empty() {
         return Err(Loss::Nothing);
     }
-    let name = service.external_pool().unwrap_or_default();
-    let pool = world.config.external_pools.get(name);
+    let pool = world.config.external_pools.get(external.pool);
     let pool = pool.ok_or(Loss::Changed(Change::NotInExternalPool))?;
     if !current.iter().all(|address| pool.contains(*address)) {
         let is_other = allocations.of(key).is_some_and(|had| had.pool != pool.id());
@@ -40,13 +38,18 @@ pub(crate) fn keep(
     if Families::of(current).is_none() {
         return Err(Loss::Changed(Change::Families));
     }
-    if !service.load_balancer_ip.is_empty() && !is_requested(service, current) {
+    let fits = match external.address {
+        Ok(None) => true,
+        Ok(Some(address)) => *current == [address],
+        Err(_) => false,
+    };
+    if !fits {
         return Err(Loss::Changed(Change::Addresses));
     }
-    // Whom the other world gave it decides by the better right, as between any two.
+    // Between the Services of both worlds the better right decides, as between any two.
     if let Some(error) = current
         .iter()
-        .find_map(|address| allocations.check_world(key, &Claim::of(service), *address).err())
+        .find_map(|address| allocations.check_world(key, &request.claim, *address).err())
     {
         let message = format!("current IP for {:?} is lost: {error}", key.as_str());
         return Err(Loss::Told(Notice::normal("ClearAssignment", message)));
@@ -56,26 +59,20 @@ pub(crate) fn keep(
     Ok(Assigned { pool: pool.id(), addresses })
 }
 
-/// As text, as Antrea compares it; and as an address, since an IPv6 address has many texts.
-fn is_requested(service: &Service, current: &[IpAddr]) -> bool {
-    let [current] = current else { return false };
-    parse_address(&service.load_balancer_ip) == Some(*current)
-}
-
 /// Decides what the Service has from now on.
 pub(crate) fn decide(
     key: &ObjectKey,
-    service: &Service,
+    request: &Request<'_>,
+    external: &ExternalRequest<'_>,
     current: &[IpAddr],
     world: World<'_>,
     allocations: &Allocations,
 ) -> Decision {
-    let name = service.external_pool().unwrap_or_default();
-    let Some(pool) = world.config.external_pools.get(name) else {
-        return without_pool(key, name, service, current, world, allocations);
+    let Some(pool) = world.config.external_pools.get(external.pool) else {
+        return without_pool(key, request, external.pool, current, world, allocations);
     };
-    let seeker = Seeker { key, service, claim: Claim::of(service), pool, world, allocations };
-    match keep(key, service, current, world, allocations) {
+    let seeker = Seeker { key, request, external, pool, world, allocations };
+    match keep(key, request, external, current, world, allocations) {
         Ok(mut assigned) => {
             let second = seeker.second(&assigned);
             let mut notices: Vec<Notice> =
@@ -95,8 +92,8 @@ pub(crate) fn decide(
 /// (docs/design/rules.md, rule 6).
 fn without_pool(
     key: &ObjectKey,
+    request: &Request<'_>,
     name: &str,
-    service: &Service,
     current: &[IpAddr],
     world: World<'_>,
     allocations: &Allocations,
@@ -106,11 +103,10 @@ fn without_pool(
     };
     let pool = PoolId { kind: PoolKind::ExternalIpPool, name: Arc::clone(name) };
     let booked = allocations.of(key).is_none_or(|assigned| assigned.pool == pool);
-    let claim = Claim::of(service);
     // Sharing is not looked at, as in `keep`: what the pool gave to several Services stays with all of them.
     let may_stay = |address: &IpAddr| {
         world.config.external_pools.holding(*address).is_none()
-            && allocations.check_world(key, &claim, *address).is_ok()
+            && allocations.check_world(key, &request.claim, *address).is_ok()
     };
     if booked && !current.is_empty() && current.iter().all(may_stay) {
         let assigned = Assigned { pool, addresses: current.to_vec() };
@@ -123,8 +119,8 @@ fn without_pool(
 /// A Service that looks for an address of its pool.
 struct Seeker<'a> {
     key: &'a ObjectKey,
-    service: &'a Service,
-    claim: Claim,
+    request: &'a Request<'a>,
+    external: &'a ExternalRequest<'a>,
     pool: &'a Pool,
     world: World<'a>,
     allocations: &'a Allocations,
@@ -132,34 +128,34 @@ struct Seeker<'a> {
 
 impl Seeker<'_> {
     fn allocate(&self) -> Result<Vec<IpAddr>, Reason> {
-        match &*self.service.load_balancer_ip {
-            "" => self.pick(),
-            text => self.requested(text).map(|address| vec![address]),
+        match &self.external.address {
+            Ok(None) => self.pick(),
+            Ok(Some(address)) => self.requested(*address).map(|address| vec![address]),
+            Err(error) => Err(Reason::from(error.clone())),
         }
     }
 
     /// Contract C.5 step 6: the address that is asked for, alone or shared.
-    fn requested(&self, text: &str) -> Result<IpAddr, Reason> {
-        let address = parse_address(text).ok_or_else(|| RequestError::Field(text.to_owned()))?;
+    fn requested(&self, address: IpAddr) -> Result<IpAddr, Reason> {
         let pool = || Arc::clone(&self.pool.name);
         if !self.pool.contains(address) {
             return Err(Reason::NotInExternalPool { address, pool: pool() });
         }
-        self.allocations.check(self.key, &self.claim, address)?;
+        self.allocations.check(self.key, &self.request.claim, address)?;
         if self.pool.contested_until(address).is_some() && !self.is_shared_here(address) {
             return Err(Reason::Contested { pools: self.pool.id().to_string() });
         }
         Ok(address)
     }
 
-    /// Whether the address is this world's already: sharing it gives nothing anew.
+    /// True if the address is this world's already: sharing it gives nothing anew.
     fn is_shared_here(&self, address: IpAddr) -> bool {
         self.allocations.users(address).next().is_some()
     }
 
     /// The lowest free address, of each family that the Service has and the pool holds.
     fn pick(&self) -> Result<Vec<IpAddr>, Reason> {
-        let families = Families::of_service(self.service);
+        let families = self.request.families;
         let wanted: &[Family] = match families {
             Some(Families::Single(Family::V4)) => &[Family::V4],
             Some(Families::Single(Family::V6)) => &[Family::V6],
@@ -185,8 +181,8 @@ impl Seeker<'_> {
     /// The address of the other family, for a Service with two cluster addresses that has only one (contract C.14).
     fn second(&self, assigned: &Assigned) -> Option<IpAddr> {
         let [have] = assigned.addresses.as_slice() else { return None };
-        let dual = Families::of_service(self.service) == Some(Families::Dual);
-        if !dual || !self.service.load_balancer_ip.is_empty() {
+        let dual = self.request.families == Some(Families::Dual);
+        if !dual || !matches!(self.external.address, Ok(None)) {
             return None;
         }
         self.free(Family::of(*have).other())
@@ -206,7 +202,7 @@ impl Seeker<'_> {
     /// Services that share an address and want the same port: they have it, as with Antrea, and only one gets the traffic.
     fn clash(&self, addresses: &[IpAddr]) -> Option<Notice> {
         addresses.iter().find_map(|address| {
-            let (other, port) = self.allocations.clash(self.key, &self.claim, *address)?;
+            let (other, port) = self.allocations.clash(self.key, &self.request.claim, *address)?;
             let message = format!(
                 "port {}/{} on {address} is also taken by {:?}, which shares the address: only one of them gets its traffic",
                 port.protocol, port.port, other.as_str()

@@ -30,6 +30,6 @@ pub use allocator::{Allocator, Output, Write};
 pub use decide::{POOL_ANNOTATION, decide, keep};
 pub use decision::{Decision, Loss, Outcome};
 pub use reason::{Change, Names, Notice, Reason};
-pub use request::{Families, RequestError, requested_addresses, requested_pool};
+pub use request::{ExternalRequest, Families, Request, RequestError};
 pub use sharing::{Claim, Sharing, SharingError};
 pub use world::World;

@@ -1,11 +1,81 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a Service asks for: addresses, a pool, families (contract 2.1, 2.5).
+//! The request of a Service: addresses, a pool, families, sharing (contract 2.1, 2.5, 2.7, C.1), read once for all
+//! decisions.
 
 use std::net::IpAddr;
 
 use cluster::model::{FamilyPolicy, Service};
 use crds::address::{core_address, parse_address};
 use crds::config::Family;
+
+use crate::sharing::Claim;
+
+/// The request of a Service.
+#[derive(Clone, Debug)]
+pub struct Request<'a> {
+    /// The Service itself.
+    pub service: &'a Service,
+    /// The families of its cluster addresses; none for a headless Service.
+    pub families: Option<Families>,
+    /// True if a second address is worth having but not required.
+    pub prefers_dual: bool,
+    /// The addresses that it asks for by name, IPv4 first; empty when it asks for none. An error when the request
+    /// does not parse or is made twice.
+    pub addresses: Result<Vec<IpAddr>, RequestError>,
+    /// The IPAddressPool that it asks for by name.
+    pub pool: Option<&'a str>,
+    /// The request of a Service of Antrea's world; none for all others.
+    pub external: Option<ExternalRequest<'a>>,
+    /// With whom it shares an address, and the ports that it takes there.
+    pub claim: Claim,
+}
+
+/// The request of a Service of Antrea's world (contract C.1).
+#[derive(Clone, Debug)]
+pub struct ExternalRequest<'a> {
+    /// The ExternalIPPool that the annotation names.
+    pub pool: &'a str,
+    /// The address of `spec.loadBalancerIP`, if the field is set. An error when the field holds no address.
+    pub address: Result<Option<IpAddr>, RequestError>,
+}
+
+impl<'a> Request<'a> {
+    /// Reads the annotations and fields of a Service.
+    #[must_use]
+    pub fn of(service: &'a Service) -> Self {
+        Self {
+            service,
+            families: Families::of_service(service),
+            prefers_dual: service.family_policy == FamilyPolicy::PreferDualStack,
+            addresses: requested_addresses(service),
+            pool: service.annotation("address-pool").filter(|name| !name.is_empty()),
+            external: service.external_pool().map(|pool| ExternalRequest {
+                pool,
+                address: match &*service.load_balancer_ip {
+                    "" => Ok(None),
+                    text => address_of_field(text).map(Some),
+                },
+            }),
+            claim: Claim::of(service),
+        }
+    }
+
+    /// True if the Service may get a second address: it has two cluster addresses, and does not ask for one address by
+    /// name (Antrea's world), or prefers two (MetalLB's).
+    pub(crate) fn wants_two(&self) -> bool {
+        let external = self.external.is_some() && self.service.load_balancer_ip.is_empty();
+        (external || self.prefers_dual) && self.service.cluster_ips.len() == 2
+    }
+
+    /// True if a Service that may keep its addresses can still get another one, or a notice: then only the decision in
+    /// full says what becomes of it.
+    pub(crate) fn may_change_what_is_kept(&self) -> bool {
+        self.prefers_dual
+            || (self.external.is_some() && self.service.cluster_ips.len() == 2)
+            || self.service.annotation("loadBalancerIPs").is_some()
+            || !self.service.load_balancer_ip.is_empty()
+    }
+}
 
 /// The families that a Service is to have, from its cluster addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,8 +98,7 @@ impl Families {
     }
 
     /// The families of a Service's cluster addresses; none for a headless one.
-    #[must_use]
-    pub fn of_service(service: &Service) -> Option<Self> {
+    fn of_service(service: &Service) -> Option<Self> {
         let addresses: Option<Vec<IpAddr>> =
             service.cluster_ips.iter().map(|text| core_address(text).map(|ip| ip.value)).collect();
         Self::of(&addresses?)
@@ -65,16 +134,12 @@ pub enum RequestError {
     Families {
         /// The addresses.
         requested: String,
-        /// What the Service is.
+        /// The families of the Service.
         families: &'static str,
     },
 }
 
-/// The addresses that a Service asks for by name, IPv4 first; empty when it asks for none.
-///
-/// # Errors
-/// When the request does not parse or is made twice.
-pub fn requested_addresses(service: &Service) -> Result<Vec<IpAddr>, RequestError> {
+fn requested_addresses(service: &Service) -> Result<Vec<IpAddr>, RequestError> {
     let annotation = service.annotation("loadBalancerIPs");
     let mut addresses: Vec<IpAddr> = match (annotation, &*service.load_balancer_ip) {
         (None | Some(""), "") => return Ok(Vec::new()),
@@ -86,7 +151,7 @@ pub fn requested_addresses(service: &Service) -> Result<Vec<IpAddr>, RequestErro
             })
             .collect::<Result<_, _>>()?,
         (None | Some(""), text) => {
-            vec![parse_address(text).ok_or_else(|| RequestError::Field(text.to_owned()))?]
+            vec![address_of_field(text)?]
         }
         (Some(_), _) => return Err(RequestError::Both),
     };
@@ -94,7 +159,11 @@ pub fn requested_addresses(service: &Service) -> Result<Vec<IpAddr>, RequestErro
     Ok(addresses)
 }
 
-/// Whether requested addresses are of exactly the families of the Service; a dual-stack Service has to ask
+fn address_of_field(text: &str) -> Result<IpAddr, RequestError> {
+    parse_address(text).ok_or_else(|| RequestError::Field(text.to_owned()))
+}
+
+/// Checks that requested addresses are of exactly the families of the Service; a dual-stack Service has to ask
 /// for two (contract 2.5).
 ///
 /// # Errors
@@ -104,18 +173,6 @@ pub(crate) fn check_families(requested: &[IpAddr], families: Families) -> Result
         return Ok(());
     }
     Err(RequestError::Families { requested: quoted(requested), families: families.name() })
-}
-
-/// The pool that a Service asks for by name.
-#[must_use]
-pub fn requested_pool(service: &Service) -> Option<&str> {
-    service.annotation("address-pool").filter(|name| !name.is_empty())
-}
-
-/// Whether a second address is worth having but not required.
-#[must_use]
-pub(crate) fn prefers_dual(service: &Service) -> bool {
-    service.family_policy == FamilyPolicy::PreferDualStack
 }
 
 /// Addresses as Go's `%q` prints a list: `["192.0.2.1" "2001:db8::1"]`. Users match on these messages.

@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 
-use allocator::{Families, requested_addresses, requested_pool};
+use allocator::{Families, Request};
 use anyhow::Context;
 use cluster::model::{Service, TrafficPolicy};
 use cluster::net::client::connect;
@@ -87,17 +87,18 @@ async fn from_cluster(namespace: &str, view: &View) -> anyhow::Result<World> {
 }
 
 fn address(text: &mut String, world: &World, key: &ObjectKey, service: &Service) {
-    let families = Families::of_service(service).map_or("unknown", Families::name);
+    let request = Request::of(service);
+    let families = request.families.map_or("unknown", Families::name);
     let mut wants = vec![format!("{families} ({:?})", service.family_policy)];
-    match requested_addresses(service) {
+    match &request.addresses {
         Ok(addresses) => {
             wants.extend(addresses.iter().map(|address| format!("exactly {address}")));
         }
         Err(error) => wants.push(format!("a request that makes no sense: {error}")),
     }
-    if let Some(pool) = service.external_pool() {
-        wants.push(format!("ExternalIPPool {pool}"));
-    } else if let Some(pool) = requested_pool(service) {
+    if let Some(external) = &request.external {
+        wants.push(format!("ExternalIPPool {}", external.pool));
+    } else if let Some(pool) = request.pool {
         wants.push(format!("pool {pool}"));
     }
     if let Some(key) = service.annotation("allow-shared-ip").filter(|key| !key.is_empty()) {

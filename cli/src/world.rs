@@ -14,6 +14,7 @@ use folder::StateFile;
 use folder::manifest::{Manifests, Mistake};
 use folder::{Folder, FolderState, host_name};
 use nix::net::if_::InterfaceFlags;
+use speaker::election::RingPlaces;
 use speaker::{
     BgpMode, Circumstances, Members, Options, PoolOrder, Sharing, Verdict, announce,
     announce_sharers,
@@ -34,6 +35,8 @@ pub struct World {
     /// The addresses of the other hosts of the ring. A Service gets them, and those of this host, only if it asks for
     /// them.
     pub others: BTreeSet<IpAddr>,
+    /// The places of the nodes on Antrea's ring.
+    places: RingPlaces,
     folder: Folder,
 }
 
@@ -72,6 +75,7 @@ impl World {
                 bgp_mode: BgpMode::of(view.bgp_type.as_deref()),
             },
             others: BTreeSet::new(),
+            places: RingPlaces::default(),
             folder: Folder::default(),
         }
     }
@@ -152,6 +156,7 @@ impl World {
             interfaces: &interfaces,
             transport: None,
             pools: &PoolOrder::default(),
+            places: &self.places,
             time: jiff::Timestamp::now(),
             placement: None,
         };

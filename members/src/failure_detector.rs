@@ -70,7 +70,7 @@ pub(crate) struct FailureDetector {
     tried: BTreeMap<Arc<str>, Instant>,
     /// The members of `reached` that were told as unheard.
     unheard: BTreeSet<Arc<str>>,
-    /// The member with which an exchange was last wanted to settle a doubt, and the time of it.
+    /// The member with which an exchange was last wanted to settle a self-suspicion, and the time of it.
     exchange: Option<(Arc<str>, Instant)>,
     /// The last count, and whether its inputs have changed since.
     counted: Count,
@@ -192,7 +192,7 @@ impl FailureDetector {
         }
         if first && self.starting_until.take().is_some() && !nobody {
             // The ring is met; only the others' view of this member is still unknown.
-            self.doubt(now);
+            self.suspect_self(now);
         }
         self.settle(now);
     }
@@ -223,9 +223,9 @@ impl FailureDetector {
     }
 
     /// This member may count as dead; with `--fencing=off` that does not silence it.
-    fn doubt(&mut self, now: Instant) {
+    fn suspect_self(&mut self, now: Instant) {
         if self.options.fencing != Fencing::Off {
-            self.detector.doubt(now);
+            self.detector.suspect_self(now);
         }
     }
 
@@ -267,14 +267,14 @@ impl FailureDetector {
 
     /// Another member says that this one is dead.
     fn accused(&mut self, now: Instant) {
-        self.doubt(now);
+        self.suspect_self(now);
         self.settle(now);
     }
 
     /// This member stood still until now, for this time by a clock that goes on in suspend.
     pub(crate) fn stalled(&mut self, now: Instant, time: Duration) {
         if time >= self.lease_time() {
-            self.doubt(now);
+            self.suspect_self(now);
         }
         self.settle(now);
     }
@@ -374,7 +374,7 @@ impl FailureDetector {
                 heartbeat::Output::Back { name } => {
                     self.held.remove(&name);
                 }
-                heartbeat::Output::Forgotten => self.doubt(now),
+                heartbeat::Output::Forgotten => self.suspect_self(now),
                 heartbeat::Output::Marked { name, mark } => {
                     self.actions.push_back(Action::Tell(Event::Marked { name, mark }));
                 }

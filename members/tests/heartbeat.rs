@@ -198,7 +198,7 @@ fn each_part_of_a_parted_network_can_count_itself() {
         for seed in 0..10 {
             let mut field = quiet(count, seed);
             field.tell = false;
-            // Numbers are scattered over the circle by the hash of the names.
+            // Numbers are scattered over the topology by the hash of the names.
             let (one, other): (Vec<usize>, Vec<usize>) = (0..count).partition(|node| *node < small);
             field.part(&one, &other);
             field.run_for(600 * MS);
@@ -233,22 +233,22 @@ fn the_absent_count_again_when_they_are_back() {
 }
 
 #[test]
-fn doubt_is_settled_by_the_others() {
+fn self_suspicion_is_settled_by_the_others() {
     for seed in 0..40 {
         let mut field = quiet(3, seed);
         let now = field.now;
-        field.nodes[0].detector.doubt(now);
-        assert!(field.nodes[0].detector.is_in_doubt());
+        field.nodes[0].detector.suspect_self(now);
+        assert!(field.nodes[0].detector.suspects_itself());
         let settled =
-            field.run_until(now + 150 * MS, |field| !field.nodes[0].detector.is_in_doubt());
+            field.run_until(now + 150 * MS, |field| !field.nodes[0].detector.suspects_itself());
         assert!(settled, "seed {seed}");
         // Cut off, nobody can settle it.
         field.tell = false;
         field.isolate(0);
         let now = field.now;
-        field.nodes[0].detector.doubt(now);
+        field.nodes[0].detector.suspect_self(now);
         field.run_for(250 * MS);
-        assert!(field.nodes[0].detector.is_in_doubt(), "seed {seed}");
+        assert!(field.nodes[0].detector.suspects_itself(), "seed {seed}");
     }
 }
 
@@ -261,9 +261,9 @@ fn whoever_was_declared_dead_stays_in_doubt() {
         assert!((1..3).all(|node| field.nodes[node].dead.contains(&0)));
         field.run_for(2 * MS);
         let now = field.now;
-        field.nodes[0].detector.doubt(now);
+        field.nodes[0].detector.suspect_self(now);
         field.run_for(200 * MS);
-        assert!(field.nodes[0].detector.is_in_doubt(), "seed {seed}");
+        assert!(field.nodes[0].detector.suspects_itself(), "seed {seed}");
     }
 }
 

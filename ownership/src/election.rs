@@ -10,6 +10,8 @@ use std::net::IpAddr;
 
 use sha2::{Digest, Sha256};
 
+pub use hash_ring::RingPlaces;
+
 /// A node that may announce the address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Candidate<'a> {
@@ -20,20 +22,20 @@ pub struct Candidate<'a> {
 }
 
 /// The comparison of candidates with equal scores.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Strategy {
+#[derive(Clone, Copy, Debug, Default)]
+pub enum Strategy<'a> {
     /// MetalLB's (contract 4.3): the smallest SHA-256 of `node#address`.
     #[default]
     Hash,
     /// Antrea's (contract C.6): the next node on a ring of CRC-32 places.
-    Ring,
+    Ring(&'a RingPlaces),
 }
 
 /// The candidates in the order in which they get the address: the highest score first, then as the strategy has it.
 /// The address is the first one of the Service, in its canonical text.
 #[must_use]
 pub fn order<'a>(
-    strategy: Strategy,
+    strategy: Strategy<'_>,
     candidates: &[Candidate<'a>],
     address: IpAddr,
 ) -> Vec<Candidate<'a>> {
@@ -46,7 +48,7 @@ pub fn order<'a>(
 /// The first of [`order`].
 #[must_use]
 pub fn winner<'a>(
-    strategy: Strategy,
+    strategy: Strategy<'_>,
     candidates: &[Candidate<'a>],
     address: IpAddr,
 ) -> Option<Candidate<'a>> {
@@ -58,29 +60,30 @@ pub fn winner<'a>(
 }
 
 /// The key by which candidates of equal score are compared: the least comes first.
-enum Rank {
+enum Rank<'a> {
     Hash(IpAddr),
-    Ring(u32),
+    /// The places of the nodes, and that of the address.
+    Ring(&'a RingPlaces, u32),
 }
 
 /// The digest, or the distance to the node's next place in the first octets.
 type Key = [u8; 32];
 
-impl Rank {
-    fn new(strategy: Strategy, address: IpAddr) -> Self {
+impl<'a> Rank<'a> {
+    fn new(strategy: Strategy<'a>, address: IpAddr) -> Self {
         match strategy {
             Strategy::Hash => Self::Hash(address),
-            Strategy::Ring => Self::Ring(hash_ring::place(&address.to_string())),
+            Strategy::Ring(places) => Self::Ring(places, hash_ring::place(&address.to_string())),
         }
     }
 
     fn of(&self, candidate: &Candidate<'_>) -> (Reverse<u64>, Key) {
         let key = match self {
             Self::Hash(address) => Sha256::digest(format!("{}#{address}", candidate.node)).into(),
-            Self::Ring(place) => {
+            Self::Ring(places, place) => {
                 let mut key = [0; 32];
                 let (head, _) = key.split_at_mut(4);
-                head.copy_from_slice(&hash_ring::distance(candidate.node, *place).to_be_bytes());
+                head.copy_from_slice(&places.distance(candidate.node, *place).to_be_bytes());
                 key
             }
         };
@@ -96,7 +99,7 @@ mod tests {
         ordered(Strategy::Hash, nodes, address)
     }
 
-    fn ordered(strategy: Strategy, nodes: &[&'static str], address: &str) -> Vec<&'static str> {
+    fn ordered(strategy: Strategy<'_>, nodes: &[&'static str], address: &str) -> Vec<&'static str> {
         let candidates: Vec<Candidate<'static>> =
             nodes.iter().map(|node| Candidate { node, score: 0 }).collect();
         let address = address.parse().unwrap();
@@ -124,8 +127,9 @@ mod tests {
     /// The vectors of contract C.6.
     #[test]
     fn the_ring_has_antreas_owners() {
+        let places = RingPlaces::default();
         let owner = |nodes: &[&'static str], address| {
-            ordered(Strategy::Ring, nodes, address).first().copied().unwrap()
+            ordered(Strategy::Ring(&places), nodes, address).first().copied().unwrap()
         };
         let three = ["node-1", "node-2", "node-3"];
         for (address, node) in [
@@ -151,11 +155,13 @@ mod tests {
 
     #[test]
     fn on_the_ring_only_the_addresses_of_a_node_that_goes_move() {
+        let places = RingPlaces::default();
+        let ring = Strategy::Ring(&places);
         let four = ["node-1", "node-2", "node-3", "node-4"];
         for last in 1..=254 {
             let address = format!("10.10.0.{last}");
-            let before = ordered(Strategy::Ring, &four, &address);
-            let after = ordered(Strategy::Ring, &four[..3], &address);
+            let before = ordered(ring, &four, &address);
+            let after = ordered(ring, &four[..3], &address);
             let expected: Vec<&str> = before.into_iter().filter(|node| *node != "node-4").collect();
             assert_eq!(after, expected, "{address}");
         }
@@ -171,7 +177,7 @@ mod tests {
 
     #[test]
     fn nobody_wins_among_nobody() {
-        for strategy in [Strategy::Hash, Strategy::Ring] {
+        for strategy in [Strategy::Hash, Strategy::Ring(&RingPlaces::default())] {
             assert_eq!(winner(strategy, &[], "10.0.0.1".parse().unwrap()), None);
         }
     }

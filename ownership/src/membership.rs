@@ -2,43 +2,38 @@
 //! The conclusions that a speaker draws from its ring: which nodes take part, what the others are told, when everything is to be decided
 //! again, and when this node may answer. A synchronous value; its driver carries out the [`Command`]s.
 
+mod decision;
+mod discovery;
+mod holdings;
 mod join_schedule;
 mod known_nodes;
+mod outbox;
 mod port_check;
 mod view;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use cluster::model::Node;
-use cluster::{Dirty, Snapshot};
-use l2::LinkReport;
+use cluster::Snapshot;
 use members::{Command, Standing};
 
-use crate::handover::{EngineOrders, MOVE_TIME};
+use crate::handover::MOVE_TIME;
 use crate::members::{Member, Members};
-use crate::placement::{Modes, Placement};
 use crate::table::OwnershipTable;
-use crate::wire::links::NodeLinks;
 use crate::wire::message::PeerMessage;
-use crate::wire::metadata::{NodeMetadata, PoolLinks, PoolOrder};
+use crate::wire::metadata::NodeMetadata;
+pub use decision::is_drained;
 pub use join_schedule::FIRST_PAUSES;
 use join_schedule::JoinSchedule;
-use known_nodes::Judgement;
 pub use known_nodes::{Listed, Listing, Pod};
+use outbox::Outbox;
 pub use port_check::{PortChange, PortCheck};
 pub use view::MembershipView;
 
 /// The time that a doubt may last before the others are told. Most doubts are settled sooner, and moving an address costs more.
 const DOUBT_TIME: Duration = Duration::from_millis(80);
-
-/// Whether a node is drained; with `drain_on_cordon` a cordoned node counts as drained.
-#[must_use]
-pub fn is_drained(node: &Node, drain_on_cordon: bool) -> bool {
-    node.draining || node.cordoned && drain_on_cordon
-}
 
 /// See the module's head.
 #[derive(Debug)]
@@ -51,7 +46,9 @@ pub struct Membership {
     /// The network addresses of the members that are alive.
     living: BTreeSet<SocketAddr>,
     join_schedule: JoinSchedule,
+    /// The nodes of which the ring was last told that they do not count while silent.
     gone: BTreeSet<Arc<str>>,
+    /// The nodes of which the ring was last told that they should be members.
     expected: BTreeSet<Arc<str>>,
     /// The speakers that were sent this speaker's metadata.
     greeted: BTreeSet<Arc<str>>,
@@ -61,7 +58,9 @@ pub struct Membership {
     table: Option<OwnershipTable>,
     /// The members or their metadata have changed since the last decision.
     changed: bool,
+    /// The time of the last such change.
     changed_at: Option<Instant>,
+    /// The links of this node have changed since the last decision.
     links_changed: bool,
     /// The time at which this node lost the right to answer, if the others have not been told yet.
     untold: Option<Instant>,
@@ -69,7 +68,7 @@ pub struct Membership {
     readiness: Option<u64>,
     /// A list of the pods has come that was not considered yet.
     listed: bool,
-    commands: VecDeque<Command>,
+    outbox: Outbox,
 }
 
 impl Membership {
@@ -89,7 +88,7 @@ impl Membership {
         let view = MembershipView::new(Arc::clone(&node), metadata, alone);
         let mut membership = Self { drain_on_cordon, table, ..Self::with(node, view, true) };
         if alone {
-            membership.commands.push_back(Command::Resume);
+            membership.outbox.push(Command::Resume);
         }
         membership
     }
@@ -113,7 +112,7 @@ impl Membership {
             untold: None,
             readiness: None,
             listed: false,
-            commands: VecDeque::new(),
+            outbox: Outbox::default(),
         }
     }
 
@@ -131,7 +130,7 @@ impl Membership {
 
     /// The next command for the ring.
     pub fn poll(&mut self) -> Option<Command> {
-        self.commands.pop_front()
+        self.outbox.pop()
     }
 
     /// True if addresses may be moving because the members have just changed.
@@ -145,7 +144,7 @@ impl Membership {
         self.links_changed = true;
     }
 
-    /// These are the members of the ring now.
+    /// Takes in the members of the ring as they are now.
     pub fn handle_members<'a>(
         &mut self,
         now: Instant,
@@ -165,33 +164,6 @@ impl Membership {
         self.greet();
     }
 
-    /// Tells the table which others announce what they own: the members that take part and may answer.
-    fn attend(&mut self, now: Instant) {
-        let Members::Alive(members) = self.view.members() else { return };
-        let Some(table) = &mut self.table else { return };
-        let speaks = |name: &Arc<str>, member: &Member| match member {
-            Member::Ferrolb(metadata) => {
-                *name != self.node && !metadata.leaving && !metadata.silent
-            }
-            Member::MetalLb => false,
-        };
-        let others = members.iter().filter(|(name, member)| speaks(name, member));
-        table.retain(|name| members.contains_key(name));
-        table.attend(now, others.map(|(name, _)| name));
-    }
-
-    /// The placement of addresses, where owners stay or are spread.
-    #[must_use]
-    pub fn placement(&self) -> Option<Placement<'_>> {
-        let members = self.view.members();
-        Placement::new(&self.node, Modes::of(members), self.table.as_ref()?, members)
-    }
-
-    /// True if owners stay or are spread.
-    fn has_tenure(&self) -> bool {
-        self.table.is_some() && Modes::of(self.view.members()).any()
-    }
-
     /// Greets the members that are new. The metadata in the ring may be a second old, and a new member has not heard what was told since.
     fn greet(&mut self) {
         let Members::Alive(members) = self.view.members() else { return };
@@ -209,35 +181,12 @@ impl Membership {
     /// Tells one speaker everything that there is to know about this one.
     fn introduce(&mut self, to: &Arc<str>) {
         let metadata = PeerMessage::Metadata(self.view.metadata().clone());
-        self.notify(Some(to), &metadata);
+        self.outbox.notify(Some(to), &metadata);
         if self.view.standing().speaks() {
             let claims = PeerMessage::TookOver(self.claimed.iter().copied().collect());
-            self.notify(Some(to), &claims);
+            self.outbox.notify(Some(to), &claims);
             self.list(Some(to));
         }
-    }
-
-    /// Tells one speaker, or all, the list of addresses that this one owns.
-    fn list(&mut self, to: Option<&Arc<str>>) {
-        if let Some(table) = &self.table {
-            let (mark, list) = (table.mark(), table.list());
-            self.commands.push_back(Command::Mark(mark));
-            for part in list {
-                self.notify(to, &part);
-            }
-        }
-    }
-
-    /// A heartbeat of another speaker carries this digest.
-    pub fn handle_mark(&mut self, now: Instant, from: &Arc<str>, mark: [u8; 16]) {
-        if let Some(table) = &mut self.table {
-            table.handle_mark(now, from, mark);
-        }
-    }
-
-    fn notify(&mut self, to: Option<&Arc<str>>, told: &PeerMessage) {
-        let notices = told.encode().into_iter();
-        self.commands.extend(notices.map(|octets| Command::Notify { to: to.cloned(), octets }));
     }
 
     /// The standing of this node has changed. To be called after [`Self::handle_members`] with the members as they were then.
@@ -250,7 +199,7 @@ impl Membership {
                 self.untold = None;
                 if let Some(table) = &mut self.table {
                     table.doubt(now);
-                    self.notify(None, &PeerMessage::SyncRequest);
+                    self.outbox.notify(None, &PeerMessage::SyncRequest);
                 }
             }
             Standing::Starting | Standing::Doubtful => {
@@ -301,157 +250,6 @@ impl Membership {
         }
     }
 
-    /// True if a list of the speakers' pods would decide which nodes count.
-    #[must_use]
-    pub fn wants_list(&self, now: Instant) -> bool {
-        self.takes_part && self.view.wants_list(now)
-    }
-
-    /// The places where other speakers should be. They are joined now, the ones that are likely to answer first, and again and again whenever
-    /// they are no members.
-    pub fn find(&mut self, now: Instant, listed: &Listed) {
-        let known_nodes = self.view.known_nodes();
-        known_nodes.handle_list(&listed.pods, listed.listing);
-        let likely = |pod: &&Pod| {
-            pod.ready && pod.node.as_ref().is_none_or(|node| !known_nodes.is_not_ready(node))
-        };
-        let likely = listed.pods.iter().filter(likely).filter_map(|pod| pod.address).collect();
-        self.listed = true;
-        if listed.pods.is_empty() {
-            self.commands.push_back(Command::Alone);
-        }
-        self.expect();
-        if self.takes_part {
-            let addresses: Vec<_> = listed.pods.iter().filter_map(|pod| pod.address).collect();
-            self.join_schedule.find(now, &addresses, likely);
-        }
-        self.join(now);
-    }
-
-    /// Tells the ring which nodes should be members.
-    fn expect(&mut self) {
-        let expected = self.view.known_nodes().expected();
-        if self.expected != expected {
-            self.expected.clone_from(&expected);
-            self.commands.push_back(Command::Expect(expected));
-        }
-    }
-
-    /// Before a decision: reads the metadata of the members, and updates this speaker's own. `time` is that of the wall clock, in
-    /// microseconds since 1970.
-    pub fn consider(
-        &mut self,
-        now: Instant,
-        time: u64,
-        snapshot: &Snapshot,
-        links: &[LinkReport],
-        dirty: &mut Dirty,
-    ) {
-        let mut metadata = self.view.metadata().clone();
-        if dirty.all || std::mem::take(&mut self.links_changed) {
-            let node = snapshot.nodes().get(&self.node);
-            let said = NodeLinks::of(snapshot.config(), links, node);
-            metadata.set_links(self.links(snapshot, links), said);
-            metadata.drained = node.is_some_and(|node| is_drained(node, self.drain_on_cordon));
-        }
-        metadata.behind =
-            self.has_tenure() && self.table.as_ref().is_some_and(|table| table.is_behind(now));
-        // A speaker that loses the right to answer publishes that elsewhere. One that starts has published it from the beginning, and is
-        // ready now.
-        if self.view.standing().speaks() {
-            metadata.silent = false;
-        }
-        if self.takes_part && metadata != *self.view.metadata() {
-            self.tell(time, metadata);
-            dirty.all = true;
-        }
-        dirty.all |= std::mem::take(&mut self.changed);
-        self.consider_holdings(snapshot, dirty);
-        let readiness = Some(snapshot.readiness());
-        if dirty.all || self.readiness != readiness || self.listed {
-            self.readiness = readiness;
-            self.consider_gone(now, time, snapshot);
-        }
-    }
-
-    /// Marks the Services whose addresses another speaker has gained or lost, and the ones whose addresses nobody owns: they are to be
-    /// decided again.
-    fn consider_holdings(&mut self, snapshot: &Snapshot, dirty: &mut Dirty) {
-        let active = self.has_tenure();
-        let Some(table) = &mut self.table else { return };
-        table.forget(|| {
-            let services = snapshot.services().values();
-            services.flat_map(|service| service.ingress_addresses()).collect()
-        });
-        let (changed, resettled) = table.take_changes();
-        if !active || dirty.all || changed.is_empty() && !resettled {
-            return;
-        }
-        let table = &*table;
-        for (key, service) in snapshot.services() {
-            let Some(address) = service.ingress_addresses().next() else { continue };
-            let held = || table.term(address).is_some() || table.holders(address).next().is_some();
-            if changed.contains(&address) || !held() {
-                dirty.services.insert(key.clone());
-            }
-        }
-        dirty.all |= self.placement().is_some_and(|placement| placement.is_overloaded(&self.node));
-    }
-
-    /// After a decision. Returns true for the first one since this node may answer (again): then everything announced here is to be announced
-    /// and claimed anew.
-    #[must_use]
-    pub fn decided(&mut self) -> bool {
-        let resumes = self.view.take_resuming();
-        if resumes {
-            // A member that took this node for dead has forgotten the newer messages, and the metadata in the memberlist may be a second old.
-            self.notify(None, &PeerMessage::Metadata(self.view.metadata().clone()));
-            self.list(None);
-            self.commands.push_back(Command::Resume);
-            // The others do not repeat what they said while this node was away.
-            self.notify(None, &PeerMessage::SyncRequest);
-        }
-        resumes
-    }
-
-    /// After a decision: the orders that the engine was given.
-    pub fn carried_out(&mut self, orders: &EngineOrders) {
-        for address in &orders.linger {
-            self.claimed.remove(address);
-        }
-        for (address, _) in orders.change.iter().filter(|(_, scope)| scope.is_none()) {
-            self.claimed.remove(address);
-        }
-        let Some(table) = &mut self.table else { return };
-        let with = |announced: bool| {
-            let changed =
-                orders.change.iter().filter(move |(_, scope)| scope.is_some() == announced);
-            changed.map(|(address, _)| *address)
-        };
-        let steps = table.change(with(true), with(false).chain(orders.linger.iter().copied()));
-        let mark = table.mark();
-        // A speaker that may not answer sends its whole list when it may.
-        if !steps.is_empty() && self.view.standing().speaks() {
-            self.commands.push_back(Command::Mark(mark));
-            for step in steps {
-                self.notify(None, &step);
-            }
-        }
-    }
-
-    /// These addresses were given away, and nobody has claimed them in time.
-    pub fn unclaimed(&mut self, now: Instant, addresses: &[IpAddr]) {
-        if let Some(table) = &mut self.table {
-            table.note_unclaimed(now, addresses);
-        }
-    }
-
-    /// Tells the others which addresses this speaker answers for from now.
-    pub fn claim(&mut self, addresses: Vec<IpAddr>) {
-        self.claimed.extend(&addresses);
-        self.notify(None, &PeerMessage::TookOver(addresses));
-    }
-
     /// The time at which [`Self::expire`] is due.
     #[must_use]
     pub fn deadline(&self, now: Instant) -> Option<Instant> {
@@ -467,19 +265,7 @@ impl Membership {
         if self.untold.is_some_and(|since| now >= since + DOUBT_TIME) {
             self.tell_silence(time);
         }
-        if self.has_tenure() {
-            let asked = self.table.as_mut().map(|table| table.questions(now));
-            for name in asked.unwrap_or_default() {
-                self.notify(Some(&name), &PeerMessage::SyncRequest);
-            }
-            let disputes = self.table.as_mut().map(|table| {
-                table.reconsider(now);
-                table.disputes(now)
-            });
-            for (name, rival) in disputes.unwrap_or_default() {
-                self.notify(Some(&name), &rival);
-            }
-        }
+        self.ask_and_report(now);
         self.join(now);
         // Before the snapshot has been read no Node is known, which does not mean that the nodes are gone.
         if self.readiness.is_some() {
@@ -497,14 +283,6 @@ impl Membership {
         self.tell(time, metadata);
         self.changed = true;
         true
-    }
-
-    fn links(&self, snapshot: &Snapshot, links: &[LinkReport]) -> PoolLinks {
-        let config = snapshot.config();
-        let node = snapshot.nodes().get(&self.node);
-        PoolLinks::of(&PoolOrder::of(config), config, links, |advertisement| {
-            node.is_some_and(|node| advertisement.selects_node(&node.labels))
-        })
     }
 
     fn note_change(&mut self, now: Instant) {
@@ -527,37 +305,7 @@ impl Membership {
         let metadata = NodeMetadata { generation, ..metadata };
         self.view.set_metadata(metadata.clone());
         let meta = metadata.encode();
-        self.notify(None, &PeerMessage::Metadata(metadata));
-        self.commands.push_back(Command::SetMeta(meta));
-    }
-
-    /// Tells the ring which nodes the API does not know any more, or has not seen ready for a minute, or shows without a speaker's pod.
-    fn consider_gone(&mut self, now: Instant, time: u64, snapshot: &Snapshot) {
-        self.listed = false;
-        let Judgement { gone, forgotten } =
-            self.view.known_nodes().look(now, time, snapshot.nodes());
-        if self.takes_part && !forgotten.is_empty() {
-            self.commands.push_back(Command::Forget(forgotten));
-        }
-        if self.takes_part && self.gone != gone {
-            self.gone.clone_from(&gone);
-            self.commands.push_back(Command::Gone(gone));
-        }
-        self.expect();
-    }
-
-    /// Joins the nodes that should be members, or were lately, and are not. A speaker that leaves joins nobody, as that would undo its
-    /// departure.
-    fn join(&mut self, now: Instant) {
-        let [likely, others] = self.join_schedule.due(now);
-        let likely = [self.view.rejoin(now), likely].concat();
-        let stays = self.takes_part && !self.view.metadata().leaving;
-        let mut told = BTreeSet::new();
-        for mut strangers in [likely, others] {
-            strangers.retain(|it| !self.living.contains(it) && told.insert(*it));
-            if stays && !strangers.is_empty() {
-                self.commands.push_back(Command::Join(strangers));
-            }
-        }
+        self.outbox.notify(None, &PeerMessage::Metadata(metadata));
+        self.outbox.push(Command::SetMeta(meta));
     }
 }

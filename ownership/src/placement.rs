@@ -118,7 +118,7 @@ impl<'a> Placement<'a> {
     #[must_use]
     pub fn choose(
         &self,
-        strategy: Strategy,
+        strategy: Strategy<'_>,
         own: &str,
         candidates: &[Candidate<'_>],
         address: IpAddr,
@@ -161,7 +161,7 @@ impl<'a> Placement<'a> {
     /// The node that takes an address without an owner.
     fn heir<'c>(
         &self,
-        strategy: Strategy,
+        strategy: Strategy<'_>,
         candidates: &[Candidate<'c>],
         address: IpAddr,
     ) -> Option<&'c str> {
@@ -181,7 +181,7 @@ impl<'a> Placement<'a> {
     /// The node that takes an address from this node, if this one has too many.
     fn rebalance_target<'c>(
         &self,
-        strategy: Strategy,
+        strategy: Strategy<'_>,
         own: &str,
         candidates: &[Candidate<'c>],
         address: IpAddr,

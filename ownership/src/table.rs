@@ -1,8 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The table of owned addresses, where owners stay or are spread: which speaker says that it owns which. A synchronous value.
+//! The table of owned addresses, where owners stay or are spread: the addresses that each speaker says it owns. A
+//! synchronous value.
 //!
 //! Each speaker tells the others every change of what it owns, with a generation, and each of its heartbeats carries the generation and a
 //! digest of the whole. A speaker to which these do not fit what it has been told is out of sync with the sender, and asks for the list.
+
+mod conflicts;
+mod owned_set;
+mod replica;
+mod terms;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,125 +16,32 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use sha2::{Digest, Sha256};
-
 use crate::wire::message::{OwnedDelta, OwnedSnapshot, PeerMessage, Term};
+use conflicts::Conflicts;
+pub(crate) use owned_set::Mark;
+use owned_set::OwnedSet;
+use replica::Replica;
+use terms::Terms;
 
-/// A message that is missing is mostly under way: so long it is waited for before the list is asked for.
-const DELIVERY_TIME: Duration = Duration::from_millis(30);
-/// The time between two requests for the same list.
-const SYNC_REQUEST_INTERVAL: Duration = Duration::from_millis(400);
-/// The time between two requests to a speaker of which only a third one tells that it owns something.
-const HEARSAY_INTERVAL: Duration = Duration::from_secs(1);
-/// So long several speakers may say that they own an address, as one passes it to the other.
-const CONFLICT_TIME: Duration = Duration::from_millis(300);
-/// So long a list is waited for. After that a speaker that is out of sync leaves addresses without an owner to others.
-pub(crate) const SYNC_TIME: Duration = Duration::from_secs(1);
-
-/// So long a speaker keeps an address that it had given away and nobody took: the others know something that it does not.
+/// The time for which a speaker keeps an address that it had given away and nobody took: the others know something that
+/// it does not.
 const REFUSED_HANDOFF_TIME: Duration = Duration::from_secs(10);
-
-/// The addresses that one speaker is believed to own at most. Of a speaker that says more nothing counts as known.
-const ADDRESS_LIMIT: usize = 65_536;
-/// Terms of addresses without an owner are forgotten when there are this many more than were kept the last time.
-const FORGET_LIMIT: usize = 1_024;
-
-/// A digest that every heartbeat carries: the generation, then the hash of all entries.
-pub(crate) type Mark = [u8; 16];
-
-/// The addresses of one speaker.
-#[derive(Clone, Debug, Default)]
-struct OwnedSet {
-    generation: u64,
-    digest: u64,
-    addresses: BTreeMap<IpAddr, Term>,
-}
-
-impl OwnedSet {
-    fn gain(&mut self, address: IpAddr, term: Term) {
-        self.lose(address);
-        self.addresses.insert(address, term);
-        self.digest ^= digest(address, term);
-    }
-
-    fn lose(&mut self, address: IpAddr) -> bool {
-        let term = self.addresses.remove(&address);
-        if let Some(term) = term {
-            self.digest ^= digest(address, term);
-        }
-        term.is_some()
-    }
-}
-
-/// The share of one address in a digest, in which the order does not count.
-fn digest(address: IpAddr, term: Term) -> u64 {
-    let hash = Sha256::new().chain_update(term.to_be_bytes());
-    let hash = match address {
-        IpAddr::V4(v4) => hash.chain_update(v4.octets()),
-        IpAddr::V6(v6) => hash.chain_update(v6.octets()),
-    };
-    hash.finalize().first_chunk::<8>().map_or(0, |chunk| u64::from_be_bytes(*chunk))
-}
-
-#[derive(Debug, Default)]
-struct Peer {
-    /// The speaker's list, as far as it is known completely.
-    said: Option<OwnedSet>,
-    /// A list of which parts are still missing, and the parts that are there.
-    arriving: Option<(OwnedSet, BTreeSet<u16>)>,
-    /// Since when the list is not known, and when it is to be asked for (again).
-    behind: Option<(Instant, Instant)>,
-}
-
-impl Peer {
-    /// Whether the list is the one that the heartbeats speak of.
-    fn is_current(&self, mark: Option<(u64, u64)>) -> bool {
-        match (&self.said, mark) {
-            (None, _) => false,
-            (Some(_), None) => true,
-            (Some(said), Some((generation, digest))) => {
-                said.generation > generation
-                    || said.generation == generation && said.digest == digest
-            }
-        }
-    }
-
-    fn settle(&mut self, now: Instant, mark: Option<(u64, u64)>) {
-        if self.is_current(mark) {
-            self.behind = None;
-        } else {
-            self.behind.get_or_insert((now, now + DELIVERY_TIME));
-        }
-    }
-
-    fn term(&self, address: IpAddr) -> Option<Term> {
-        self.said.as_ref()?.addresses.get(&address).copied()
-    }
-}
 
 /// See the module's head.
 #[derive(Debug, Default)]
 pub struct OwnershipTable {
     own: OwnedSet,
-    /// The highest known term of each address.
-    terms: BTreeMap<IpAddr, Term>,
-    /// The number of terms that were kept at the last clean-up.
-    kept: usize,
-    /// The speakers that take part and may answer.
-    peers: BTreeMap<Arc<str>, Peer>,
-    /// The last digest of each member, also of those that may not answer: the next change may be far.
+    terms: Terms,
+    /// The lists of the speakers that take part and may answer.
+    peers: BTreeMap<Arc<str>, Replica>,
+    /// The last generation and digest of each member, also of those that may not answer: the next change may be far.
     marks: BTreeMap<Arc<str>, (u64, u64)>,
     /// Addresses whose owners, as others tell them, changed since the last [`Self::take_changes`].
     changed: BTreeSet<IpAddr>,
-    /// Addresses that this speaker and another own, or did, as a third one has told: the other may not be heard here.
-    rivals: BTreeMap<IpAddr, (Term, Arc<str>)>,
+    conflicts: Conflicts,
     /// Addresses that nobody took when this speaker gave them away, and until when it keeps them.
     handoff_refused: BTreeMap<IpAddr, Instant>,
-    /// Speakers of which a third one has told, and when they are to be asked themselves: the third one's word may have come late.
-    hearsay: BTreeMap<Arc<str>, Instant>,
-    /// Addresses that several of the others own, and when they are to be told (again).
-    contested: BTreeMap<IpAddr, Instant>,
-    /// A speaker has caught up, or is not waited for any more.
+    /// The list of a speaker is up to date again, or is not waited for any more.
     resettled: bool,
     /// This speaker owns more or less than when it last decided who takes the addresses without an owner.
     own_changed: bool,
@@ -138,76 +51,60 @@ impl OwnershipTable {
     /// The table of a speaker that starts at this time, in microseconds since 1970.
     #[must_use]
     pub fn new(time: u64) -> Self {
-        Self { own: OwnedSet { generation: time, ..OwnedSet::default() }, ..Self::default() }
+        Self { own: OwnedSet::empty(time), ..Self::default() }
     }
 
     /// The digest for this speaker's heartbeats.
     #[must_use]
     pub fn mark(&self) -> Mark {
-        let mut mark = Mark::default();
-        let octets =
-            self.own.generation.to_be_bytes().into_iter().chain(self.own.digest.to_be_bytes());
-        for (place, octet) in mark.iter_mut().zip(octets) {
-            *place = octet;
-        }
-        mark
+        self.own.mark()
     }
 
     /// The term in which this speaker owns the address, if it does.
     #[must_use]
     pub fn term(&self, address: IpAddr) -> Option<Term> {
-        self.own.addresses.get(&address).copied()
+        self.own.term(address)
     }
 
     /// The number of addresses that this speaker owns.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.own.addresses.len()
+        self.own.addresses().len()
     }
 
     /// The number of addresses that each of the others owns.
     pub fn counts(&self) -> impl Iterator<Item = (&Arc<str>, usize)> {
-        self.peers
-            .iter()
-            .map(|(name, peer)| (name, peer.said.as_ref().map_or(0, |said| said.addresses.len())))
+        self.peers.iter().map(|(name, peer)| (name, peer.count()))
     }
 
-    /// The others that say they own the address, each with its term.
+    /// The others that own the address, by their own word or by a report of a conflict, each with its term.
     pub fn holders(&self, address: IpAddr) -> impl Iterator<Item = (Term, &Arc<str>)> {
-        let rival = self.rivals.get(&address).map(|(term, name)| (*term, name));
-        self.said(address).chain(rival)
-    }
-
-    /// The others that have said themselves that they own the address.
-    fn said(&self, address: IpAddr) -> impl Iterator<Item = (Term, &Arc<str>)> {
-        self.peers.iter().filter_map(move |(name, peer)| Some((peer.term(address)?, name)))
+        said(&self.peers, address).chain(self.conflicts.rival(address))
     }
 
     /// A speaker whose list is not known, if there is one.
     #[must_use]
     pub fn unknown(&self) -> Option<&Arc<str>> {
-        self.peers.iter().find(|(_, peer)| peer.behind.is_some()).map(|(name, _)| name)
+        self.peers.iter().find(|(_, peer)| peer.is_behind()).map(|(name, _)| name)
     }
 
-    /// Whether some list has been unknown for so long that nobody should wait for this speaker to take an address.
+    /// True if some list has been unknown for so long that nobody should wait for this speaker to take an address.
     #[must_use]
     pub fn is_behind(&self, now: Instant) -> bool {
-        self.peers
-            .values()
-            .any(|peer| peer.behind.is_some_and(|(since, _)| now >= since + SYNC_TIME))
+        self.peers.values().any(|peer| peer.is_late(now))
     }
 
     /// Nobody has claimed these addresses within the time that a handover takes.
     pub fn note_unclaimed(&mut self, now: Instant, addresses: &[IpAddr]) {
         for address in addresses {
-            if self.said(*address).next().is_none() {
+            if said(&self.peers, *address).next().is_none() {
                 self.handoff_refused.insert(*address, now + REFUSED_HANDOFF_TIME);
                 self.changed.insert(*address);
             }
         }
     }
 
-    /// Whether nobody took the address when this speaker gave it away.
+    /// True if nobody took the address when this speaker gave it away.
     #[must_use]
     pub fn is_handoff_refused(&self, address: IpAddr) -> bool {
         self.handoff_refused.contains_key(&address)
@@ -221,21 +118,12 @@ impl OwnershipTable {
     /// These others take part and may answer. The lists of the rest are forgotten.
     pub fn attend<'a>(&mut self, now: Instant, names: impl Iterator<Item = &'a Arc<str>>) {
         let names: BTreeSet<&Arc<str>> = names.collect();
-        for (name, peer) in &self.peers {
-            if !names.contains(name) {
-                self.changed.extend(peer.said.iter().flat_map(|said| said.addresses.keys()));
-                self.resettled |= peer.behind.is_some();
-            }
+        for (_, peer) in self.peers.extract_if(.., |name, _| !names.contains(name)) {
+            self.changed.extend(peer.addresses().map(|(address, _)| *address));
+            self.resettled |= peer.is_behind();
         }
-        self.peers.retain(|name, _| names.contains(name));
-        let gone = |name: &Arc<str>| !names.contains(name);
-        let gone: Vec<IpAddr> =
-            self.rivals.iter().filter(|(_, (_, name))| gone(name)).map(|(it, _)| *it).collect();
-        for address in gone {
-            self.rivals.remove(&address);
-            self.changed.insert(address);
-        }
-        let contested = self.contested.keys().copied().collect();
+        self.changed.extend(self.conflicts.forget_absent(|name| names.contains(name)));
+        let contested: Vec<IpAddr> = self.conflicts.contested().collect();
         self.contest(now, contested);
         for name in names {
             let mark = self.marks.get(name).copied();
@@ -250,13 +138,11 @@ impl OwnershipTable {
         lost: impl Iterator<Item = IpAddr>,
     ) -> Vec<PeerMessage> {
         let lost: Vec<IpAddr> = lost.filter(|address| self.own.lose(*address)).collect();
+        let gained: BTreeSet<IpAddr> =
+            gained.filter(|address| self.own.term(*address).is_none()).collect();
         let mut new = Vec::new();
-        for address in gained
-            .filter(|address| !self.own.addresses.contains_key(address))
-            .collect::<BTreeSet<_>>()
-        {
-            let term = self.terms.get(&address).map_or(1, |term| term.saturating_add(1));
-            self.terms.insert(address, term);
+        for address in gained {
+            let term = self.terms.begin(address);
             self.own.gain(address, term);
             new.push((address, term));
         }
@@ -266,30 +152,25 @@ impl OwnershipTable {
         steps.into_iter().map(PeerMessage::OwnedDelta).collect()
     }
 
-    /// Forgets, from time to time, the terms of addresses that nobody owns and no Service has.
+    /// Forgets, from time to time, the terms of addresses that nobody owns and no Service has; `given` returns the
+    /// addresses of the Services.
     pub fn forget(&mut self, given: impl FnOnce() -> BTreeSet<IpAddr>) {
-        if self.terms.len() <= self.kept * 2 + FORGET_LIMIT {
+        if !self.terms.are_many() {
             return;
         }
         let mut of_account = given();
-        of_account.extend(self.own.addresses.keys());
-        let said = self.peers.values().filter_map(|peer| peer.said.as_ref());
-        of_account.extend(said.flat_map(|said| said.addresses.keys()));
-        self.terms.retain(|address, _| of_account.contains(address));
-        self.rivals.retain(|address, _| of_account.contains(address));
-        self.kept = self.terms.len();
+        of_account.extend(self.own.addresses().keys());
+        let said = self.peers.values().flat_map(Replica::addresses);
+        of_account.extend(said.map(|(address, _)| *address));
+        self.terms.retain(&of_account);
+        self.conflicts.retain(&of_account);
     }
 
-    fn note_term(&mut self, address: IpAddr, term: Term) {
-        let known = self.terms.entry(address).or_default();
-        *known = (*known).max(term);
-    }
-
-    /// The lists of the others may be old.
+    /// The lists of the others may be old: all of them are asked for again.
     pub fn doubt(&mut self, now: Instant) {
         for (name, peer) in &mut self.peers {
-            self.changed.extend(peer.said.iter().flat_map(|said| said.addresses.keys()));
-            peer.said = None;
+            self.changed.extend(peer.addresses().map(|(address, _)| *address));
+            peer.forget();
             peer.settle(now, self.marks.get(name).copied());
         }
     }
@@ -298,33 +179,24 @@ impl OwnershipTable {
     #[must_use]
     pub fn list(&self) -> Vec<PeerMessage> {
         let addresses: Vec<(IpAddr, Term)> =
-            self.own.addresses.iter().map(|(address, term)| (*address, *term)).collect();
+            self.own.addresses().iter().map(|(address, term)| (*address, *term)).collect();
         let parts = OwnedSnapshot::split(self.own.generation, &addresses);
         parts.into_iter().map(PeerMessage::OwnedSnapshot).collect()
     }
 
     /// A heartbeat carries this digest.
     pub fn handle_mark(&mut self, now: Instant, from: &Arc<str>, mark: Mark) {
-        let (Some(generation), Some(digest)) = (mark.first_chunk::<8>(), mark.last_chunk::<8>())
-        else {
-            return;
-        };
-        let generation = u64::from_be_bytes(*generation);
-        // What was under way longer than its successor, or somebody who holds nothing to tell of.
+        let Some(mark @ (generation, _)) = owned_set::parts(mark) else { return };
+        // A heartbeat that its successor overtook, or the heartbeat of a speaker that keeps no table.
         if generation == 0 || self.marks.get(from).is_some_and(|(known, _)| *known > generation) {
             return;
         }
-        let mark = (generation, u64::from_be_bytes(*digest));
         self.marks.insert(Arc::clone(from), mark);
         let Some(peer) = self.peers.get_mut(from) else { return };
         peer.settle(now, Some(mark));
-        // It is heard, and says itself what it holds: what a third told of it, which may have come late, is void.
-        let Some(said) = peer.said.as_ref().filter(|_| peer.behind.is_none()) else { return };
-        let told = self.rivals.iter().filter(|(_, (_, name))| name == from);
-        let void: BTreeSet<IpAddr> = told
-            .map(|(address, _)| *address)
-            .filter(|address| !said.addresses.contains_key(address))
-            .collect();
+        // The sender is heard, and says itself what it owns: reports on it, which may have come late, are void.
+        let reported = self.conflicts.reported(from);
+        let void: BTreeSet<IpAddr> = reported.filter(|address| peer.denies(*address)).collect();
         if !void.is_empty() {
             self.note_changed(now, from, void);
         }
@@ -333,24 +205,11 @@ impl OwnershipTable {
     /// Another speaker tells a change.
     pub fn handle_delta(&mut self, now: Instant, from: &str, change: &OwnedDelta) {
         let Some(peer) = self.peers.get_mut(from) else { return };
-        if let Some(said) = &mut peer.said
-            && said.generation.checked_add(1) == Some(change.generation)
-        {
-            said.generation = change.generation;
-            for address in &change.lost {
-                said.lose(*address);
-            }
-            for (address, term) in &change.gained {
-                said.gain(*address, *term);
-            }
-            let mut changed: BTreeSet<IpAddr> = change.lost.iter().copied().collect();
-            changed.extend(change.gained.iter().map(|(address, _)| *address));
-            if said.addresses.len() > ADDRESS_LIMIT {
-                changed.extend(said.addresses.keys());
-                peer.said = None;
-            } else {
+        if let Some(changed) = peer.apply(change) {
+            // Of a list that has become too long nothing counts.
+            if peer.is_known() {
                 for (address, term) in &change.gained {
-                    self.note_term(*address, *term);
+                    self.terms.note(*address, *term);
                 }
             }
             self.note_changed(now, from, changed);
@@ -361,48 +220,21 @@ impl OwnershipTable {
     /// Another speaker tells its list, or a part of it.
     pub fn handle_snapshot(&mut self, now: Instant, from: &str, held: &OwnedSnapshot) {
         let Some(peer) = self.peers.get_mut(from) else { return };
-        if peer.said.as_ref().is_some_and(|said| said.generation > held.generation) {
-            return;
+        let Some(mut changed) = peer.receive(held) else { return };
+        for (address, term) in peer.addresses() {
+            self.terms.note(*address, term);
         }
-        let fits = |(stock, _): &(OwnedSet, _)| stock.generation == held.generation;
-        let fresh =
-            || (OwnedSet { generation: held.generation, ..OwnedSet::default() }, BTreeSet::new());
-        let (mut stock, mut parts) = peer.arriving.take().filter(fits).unwrap_or_else(fresh);
-        // What comes twice says nothing new, whatever it says.
-        if parts.insert(held.part) {
-            for (address, term) in &held.addresses {
-                stock.gain(*address, *term);
-            }
-        }
-        if stock.addresses.len() > ADDRESS_LIMIT {
-            return;
-        }
-        if parts.len() < usize::from(held.parts) {
-            peer.arriving = Some((stock, parts));
-            return;
-        }
-        let after = stock.addresses.clone();
-        let before = peer.said.replace(stock).map(|said| said.addresses).unwrap_or_default();
-        for (address, term) in &after {
-            self.note_term(*address, *term);
-        }
-        let differs = |one: &BTreeMap<IpAddr, Term>, other: &BTreeMap<IpAddr, Term>| {
-            let new = one.iter().filter(|(address, term)| other.get(*address) != Some(term));
-            new.map(|(address, _)| *address).collect::<Vec<_>>()
-        };
-        let changed = differs(&before, &after).into_iter().chain(differs(&after, &before));
-        // A third speaker's word is older.
-        let told = self.rivals.iter().filter(|(_, (_, name))| **name == *from);
-        let changed = changed.chain(told.map(|(address, _)| *address)).collect();
+        // Reports of other speakers are older.
+        changed.extend(self.conflicts.reported(from));
         self.note_changed(now, from, changed);
         self.settle(now, from);
     }
 
     /// A speaker has said something else of these addresses.
     fn note_changed(&mut self, now: Instant, from: &str, addresses: BTreeSet<IpAddr>) {
-        self.rivals.retain(|address, (_, name)| **name != *from || !addresses.contains(address));
+        self.conflicts.refute(from, &addresses);
         for address in &addresses {
-            if self.said(*address).next().is_some() {
+            if said(&self.peers, *address).next().is_some() {
                 self.handoff_refused.remove(address);
             }
         }
@@ -411,32 +243,27 @@ impl OwnershipTable {
     }
 
     /// Notes which of these addresses several of the others own.
-    fn contest(&mut self, now: Instant, addresses: BTreeSet<IpAddr>) {
-        for address in addresses {
-            if self.said(address).nth(1).is_some() {
-                self.contested.entry(address).or_insert(now + CONFLICT_TIME);
-            } else {
-                self.contested.remove(&address);
-            }
+    fn contest(&mut self, now: Instant, addresses: impl IntoIterator<Item = IpAddr>) {
+        let several = |address| said(&self.peers, address).nth(1).is_some();
+        self.conflicts.contest(now, addresses, several);
+    }
+
+    /// Compares a speaker's list with its last heartbeat.
+    fn settle(&mut self, now: Instant, name: &str) {
+        if let Some(peer) = self.peers.get_mut(name) {
+            self.resettled |= peer.settle(now, self.marks.get(name).copied());
         }
     }
 
-    /// Reports for the owners of addresses that have had several for a while: each is told of another, as they may not hear one another.
+    /// Reports for the owners of addresses that have had several for a while: each is told of the one that keeps the
+    /// address, as they may not hear one another.
     pub fn disputes(&mut self, now: Instant) -> Vec<(Arc<str>, PeerMessage)> {
         let mut told = Vec::new();
-        for (address, next) in &mut self.contested {
-            if now < *next {
-                continue;
-            }
-            *next = now + SYNC_REQUEST_INTERVAL;
-            let said = || {
-                let held = self.peers.iter();
-                held.filter_map(|(name, peer)| Some((Reverse(peer.term(*address)?), name)))
-            };
-            let Some((Reverse(term), keeper)) = said().min() else { continue };
-            let others = said().map(|(_, name)| name).filter(|name| *name != keeper);
-            let rival =
-                PeerMessage::ConflictReport { address: *address, term, node: Arc::clone(keeper) };
+        for address in self.conflicts.due(now) {
+            let owners = || said(&self.peers, address).map(|(term, name)| (Reverse(term), name));
+            let Some((Reverse(term), keeper)) = owners().min() else { continue };
+            let others = owners().map(|(_, name)| name).filter(|name| *name != keeper);
+            let rival = PeerMessage::ConflictReport { address, term, node: Arc::clone(keeper) };
             told.extend(others.map(|name| (Arc::clone(name), rival.clone())));
         }
         told
@@ -450,58 +277,39 @@ impl OwnershipTable {
         term: Term,
         node: &Arc<str>,
     ) {
-        if self.peers.contains_key(node) && self.own.addresses.contains_key(&address) {
-            self.note_term(address, term);
-            self.rivals.insert(address, (term, Arc::clone(node)));
-            self.hearsay.entry(Arc::clone(node)).or_insert(now + SYNC_REQUEST_INTERVAL);
+        if self.peers.contains_key(node) && self.own.term(address).is_some() {
+            self.terms.note(address, term);
+            self.conflicts.handle_report(now, address, term, node);
             self.changed.insert(address);
         }
     }
 
-    fn settle(&mut self, now: Instant, name: &str) {
-        if let Some(peer) = self.peers.get_mut(name) {
-            let behind = peer.behind.is_some();
-            peer.settle(now, self.marks.get(name).copied());
-            self.resettled |= behind && peer.behind.is_none();
-        }
-    }
-
-    /// The speakers that are to be asked for their list now: its list is not known, or only a third speaker has told of it.
+    /// The speakers to ask for their list now: their list is not known, or only a third speaker has told of it.
     pub fn questions(&mut self, now: Instant) -> Vec<Arc<str>> {
         let mut asked = Vec::new();
         for (name, peer) in &mut self.peers {
-            if let Some((_, next)) = &mut peer.behind
-                && now >= *next
-            {
-                *next = now + SYNC_REQUEST_INTERVAL;
+            if peer.is_asked_for(now) {
                 asked.push(Arc::clone(name));
             }
         }
-        let rivals: BTreeSet<&Arc<str>> = self.rivals.values().map(|(_, name)| name).collect();
-        self.hearsay.retain(|name, _| rivals.contains(name));
-        for (name, next) in self.hearsay.iter_mut().filter(|(_, next)| now >= **next) {
-            *next = now + HEARSAY_INTERVAL;
-            asked.push(Arc::clone(name));
-        }
+        asked.extend(self.conflicts.questions(now));
         asked
     }
 
-    /// When [`Self::questions`] or [`Self::disputes`] has something to say, or [`Self::is_behind`] becomes true, or [`Self::reconsider`] is due.
+    /// The time at which [`Self::questions`] or [`Self::disputes`] has something to say, [`Self::is_behind`] becomes
+    /// true, or [`Self::reconsider`] is due.
     #[must_use]
     pub fn deadline(&self, now: Instant) -> Option<Instant> {
-        let behind = self.peers.values().filter_map(|peer| peer.behind);
-        let late = |since: Instant| Some(since + SYNC_TIME).filter(|at| *at > now);
-        let asked = behind.flat_map(|(since, next)| late(since).into_iter().chain([next]));
-        let asked = asked.chain(self.contested.values().copied());
-        let asked = asked.chain(self.hearsay.values().copied());
+        let asked = self.peers.values().flat_map(|peer| peer.deadlines(now));
         asked
+            .chain(self.conflicts.deadlines())
             .chain(self.handoff_refused.values().copied())
             .chain(self.own_changed.then_some(now))
             .min()
     }
 
-    /// Addresses without an owner are to be decided again if this speaker owns more or less since, as that says who has room; so are those that it
-    /// has kept for long enough.
+    /// Addresses without an owner are to be decided again if this speaker owns more or less since, as that says who has
+    /// room; so are the addresses that it has kept for long enough.
     pub fn reconsider(&mut self, now: Instant) {
         self.resettled |= std::mem::take(&mut self.own_changed);
         let over = self.handoff_refused.extract_if(.., |_, until| *until <= now);
@@ -513,6 +321,14 @@ impl OwnershipTable {
     pub fn take_changes(&mut self) -> (BTreeSet<IpAddr>, bool) {
         (std::mem::take(&mut self.changed), std::mem::take(&mut self.resettled))
     }
+}
+
+/// The speakers that say themselves that they own the address, each with its term.
+fn said(
+    peers: &BTreeMap<Arc<str>, Replica>,
+    address: IpAddr,
+) -> impl Iterator<Item = (Term, &Arc<str>)> {
+    peers.iter().filter_map(move |(name, peer)| Some((peer.term(address)?, name)))
 }
 
 #[cfg(test)]

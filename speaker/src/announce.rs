@@ -18,6 +18,7 @@ pub(crate) use group::{Around, Decided, decide};
 use crate::options::Options;
 use crate::reason::Withhold;
 use crate::sharing::Sharing;
+use ownership::election::RingPlaces;
 use ownership::{Members, Placement, PoolOrder};
 
 /// The Service annotation of `ferrolb move`: `NODE`, or `NODE@` and an RFC 3339 time until which the preference holds.
@@ -34,6 +35,8 @@ pub struct Circumstances<'a> {
     pub transport: Option<&'a BTreeSet<Box<str>>>,
     /// The order of the pools in the members' metadata.
     pub pools: &'a PoolOrder,
+    /// The places of the nodes on Antrea's ring, remembered from one decision to the next.
+    pub places: &'a RingPlaces,
     /// The time, for annotations that end.
     pub time: Timestamp,
     /// The placement of addresses, where owners stay or are spread.

@@ -24,6 +24,7 @@ use cluster::Snapshot;
 use jiff::Timestamp;
 use l2::LinkReport;
 use members::{Command, Event, Member, Standing};
+use ownership::election::RingPlaces;
 use ownership::{Handovers, Listed, Membership, MembershipView, NodeMetadata};
 
 pub use conflicts::Claim;
@@ -84,6 +85,8 @@ pub struct Core {
     routes: RouteBooks,
     handovers: Handovers,
     layer2: Layer2,
+    /// The places of the nodes on Antrea's ring.
+    places: RingPlaces,
     /// Dirty Services that L2 has still to decide.
     postponed: Postponed,
     /// True once anything was decided.
@@ -120,6 +123,7 @@ impl Core {
             routes: RouteBooks::new(options),
             handovers: Handovers::default(),
             layer2: Layer2::default(),
+            places: RingPlaces::default(),
             postponed: Postponed::default(),
             has_decided: false,
             port: PortMonitor::default(),

@@ -16,6 +16,7 @@ use std::collections::BTreeSet;
 
 use l2::Scope;
 use serde_json::{Value, json};
+use speaker::election::RingPlaces;
 use speaker::{
     Circumstances, Member, Members, NodeMetadata, PoolOrder, Withhold, advertise, announce,
 };
@@ -179,6 +180,7 @@ fn it_is_announced_on_the_interface_with_the_nodes_address() {
             interfaces: &world.interfaces,
             transport: Some(&transport),
             pools: &PoolOrder::of(world.snapshot.config()),
+            places: &RingPlaces::default(),
             time: world.time,
             placement: None,
         };

@@ -7,66 +7,39 @@
 //! ServiceSink's reports ──>└──────────────────────────────┘ ──> PoolSink
 //! ```
 
-use std::collections::{BTreeMap, BTreeSet};
+mod state;
+
 use std::hash::{BuildHasher, RandomState};
 use std::pin::Pin;
 use std::time::Duration;
 
 use anyhow::Context;
+use cluster::Kind;
 use cluster::net::client::connect_by;
 use cluster::net::fence::Fence;
 use cluster::net::pod::{Owner, Search};
-use cluster::net::rounds;
-use cluster::net::sink::kubernetes::{
-    Component, ConfigurationStateSink, EventSink, ObjectEvent, PoolCounters, PoolSink, Regarding,
-    ServiceReport, ServiceSink, ServiceStatus, list_formerly_allocated,
-};
+use cluster::net::sink::kubernetes::{Component, ConfigurationStateSink};
 use cluster::net::source::kubernetes::{Watches, watch_all};
-use cluster::net::source::{Journal, Update};
-use cluster::{ConfigScope, Dirty, Kind, Object, ObjectKey, Snapshot};
-use crds::config::{Config, ConfigKind};
 use daemon::endpoints::{Readiness, serve_health};
 use daemon::listen;
-use daemon::metrics::ClientMetrics;
-use kube::Client;
 use prometheus::Registry;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::args::Args;
-use super::external::ExternalWorld;
 use super::leader::{Leadership, Who};
-use super::log;
 use super::memberlist_secret::MemberlistSecret;
 use super::metrics::serve_metrics;
 use super::webhook;
-use crate::metrics::AllocatorMetrics;
-use crate::pool_status::PoolStatus;
-use crate::{Allocations, Allocator, Output, POOL_ANNOTATION};
+use state::{Controller, KINDS, MINUTES};
 
-/// The kinds that the controller must have listed before it decides anything.
-const KINDS: [Kind; 6] = [
-    Kind::Service,
-    Kind::Namespace,
-    Kind::Config(ConfigKind::IpAddressPool),
-    Kind::Config(ConfigKind::AddressPool),
-    Kind::Config(ConfigKind::Community),
-    EXTERNAL_POOLS,
-];
-
-/// The kind without which Antrea's world is off.
-const EXTERNAL_POOLS: Kind = Kind::Config(ConfigKind::ExternalIpPool);
-
-/// The time between two reports of a standby controller on its readiness.
+/// The time between two moments at which a controller that stands by publishes its readiness.
 const STANDING_BY: Duration = Duration::from_secs(1);
-
-/// The time between two events about a lasting reason, in minutes.
-const MINUTES: u64 = 60;
 
 /// Runs until a signal ends it.
 ///
 /// # Errors
-/// The API's address, an endpoint or a signal handler cannot be had.
+/// When the API's address, an endpoint or a signal handler cannot be had.
 pub async fn run(args: Args) -> anyhow::Result<()> {
     tracing::info!(
         event = "startUp",
@@ -88,7 +61,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     if args.webhook_mode == "onlywebhook" {
         return webhook::alone(&client, &args, registry, webhooks, readiness).await;
     }
-    // Manifests before MetalLB 0.16 do not tell the Pod's name; the host's name is that of the Pod.
+    // Manifests before MetalLB 0.16 do not say the Pod's name; the host's name is that of the Pod.
     let pod_name = args.common.pod_name.clone().or_else(|| std::env::var("HOSTNAME").ok());
     let pod_name = pod_name.filter(|name| !name.is_empty());
     let search = pod_name.clone().map(Search::Name);
@@ -131,7 +104,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
                 let lost = Leadership::lost(&mut lost, term);
                 let watches = Watches {
                     namespace: namespace.clone(),
-                    // A Service gets a node's own address only if it asks for it: so the nodes are watched.
+                    // A node's own address is given to nobody who does not ask for it.
                     kinds: [&KINDS[..], &[Kind::Node, Kind::SpeakerReport]].concat(),
                     with_external_pools: vec![Kind::ServiceL2Status],
                 };
@@ -149,14 +122,13 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     }
 }
 
-/// The name of this controller among those of the cluster: the Pod's name, and a number in case a Pod's name comes
-/// again.
+/// The name of this controller among those of the cluster: the Pod's name, and a number for a Pod whose name comes again.
 fn identity(pod_name: Option<&str>) -> String {
     let number = RandomState::new().hash_one(std::process::id());
     format!("{}_{number:016x}", pod_name.unwrap_or("controller"))
 }
 
-/// Leads for one term, from a fresh list to its end. Returns the signal's result if a signal ended the term.
+/// One term as the leader, from a fresh list to its end; what ended it if that was a signal.
 async fn lead(
     controller: &mut Controller,
     watches: Watches,
@@ -173,7 +145,7 @@ async fn lead(
     minutes.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let (mut minute, mut told) = (0, false);
     loop {
-        // Take reports first: a write that was seen must count before the next decision.
+        // Reports first: a write that was seen must count before anything is decided again.
         tokio::select! {
             biased;
             result = &mut terminated => return Ok(Some(result)),
@@ -203,271 +175,5 @@ async fn lead(
             }
         }
         controller.decide();
-    }
-}
-
-struct Controller {
-    client: Client,
-    class: Option<String>,
-    snapshot: Snapshot,
-    allocator: Allocator,
-    journal: Journal,
-    services: Option<ServiceSink>,
-    events: EventSink,
-    pools: PoolSink,
-    readiness: Readiness,
-    /// True if the webhooks can answer.
-    webhooks: Option<watch::Receiver<bool>>,
-    metrics: AllocatorMetrics,
-    client_metrics: ClientMetrics,
-    configuration: ConfigurationStateSink,
-    /// Spreads the reminders over the hour.
-    reminders: RandomState,
-    synced: bool,
-    external: ExternalWorld,
-}
-
-impl Controller {
-    fn new(
-        client: &Client,
-        namespace: &str,
-        args: &Args,
-        registry: &Registry,
-        readiness: Readiness,
-        configuration: ConfigurationStateSink,
-    ) -> anyhow::Result<Self> {
-        Ok(Self {
-            client: client.clone(),
-            class: args.common.class().map(str::to_owned),
-            snapshot: Snapshot::new(ConfigScope::Controller, false),
-            allocator: Allocator::with_conditions(args.common.class()),
-            journal: Journal::default(),
-            services: None,
-            events: EventSink::start(client.clone(), "metallb-controller", None),
-            pools: PoolSink::start(client.clone(), namespace.to_owned()),
-            readiness,
-            webhooks: None,
-            metrics: AllocatorMetrics::register(registry)?,
-            client_metrics: ClientMetrics::register(registry)?,
-            configuration,
-            reminders: RandomState::new(),
-            synced: false,
-            external: ExternalWorld::start(client.clone(), namespace.to_owned()),
-        })
-    }
-
-    /// The controller is ready if it has listed everything, or stands by, and if its webhooks can answer.
-    fn tell_readiness(&self) {
-        let can_answer = self.webhooks.as_ref().is_none_or(|can| *can.borrow());
-        self.readiness.set(self.synced && can_answer);
-    }
-
-    /// Ends a term: another controller decides now, and reports the state.
-    fn end_term(&mut self) {
-        self.services = None;
-        self.configuration.pause();
-        self.metrics.update(&Config::default(), &Allocations::default(), &BTreeMap::new());
-    }
-
-    /// Stands by. A controller that could take over at any time is ready, and nothing is wrong with its configuration.
-    fn stand_by(&mut self) {
-        self.synced = true;
-        self.tell_readiness();
-        self.client_metrics.set_config(0);
-    }
-
-    /// Begins a term and forgets everything: another controller may have decided meanwhile.
-    fn begin_term(&mut self, fence: Fence) -> mpsc::UnboundedReceiver<ServiceReport> {
-        let (sink, reports) = ServiceSink::start(self.client.clone(), fence);
-        self.services = Some(sink);
-        self.snapshot = Snapshot::new(ConfigScope::Controller, false);
-        self.allocator = Allocator::with_conditions(self.class.as_deref());
-        self.journal = Journal::default();
-        self.synced = false;
-        self.external.begin_term();
-        self.allocator.set_external(self.external.is_served());
-        reports
-    }
-
-    fn handle_update(&mut self, update: Update) {
-        self.journal.note(&update);
-        self.external.note(&update);
-        self.client_metrics.updates.inc();
-        self.snapshot.handle(update);
-    }
-
-    /// Takes in whether a live Antrea decides in its world.
-    fn take_antrea(&mut self, lives: bool) {
-        self.external.take_antrea(lives);
-        self.allocator.set_external(!lives);
-        self.snapshot.touch_all();
-    }
-
-    fn handle_report(&mut self, report: ServiceReport) {
-        match report {
-            ServiceReport::Written(key, object) => {
-                self.snapshot.apply(Object::Service(object));
-                self.allocator.observed(&key);
-            }
-            ServiceReport::Gone(key) => self.allocator.observed(&key),
-            ServiceReport::Failed(service, error) => {
-                self.client_metrics.update_errors.inc();
-                tracing::error!(event = "updateFailed", %service, %error,
-                    "failed to write a Service's status; it is tried again");
-            }
-        }
-    }
-
-    fn decide(&mut self) {
-        if !self.synced {
-            if !KINDS.iter().all(|kind| self.snapshot.is_synced(*kind)) {
-                return;
-            }
-            if !self.external.is_settled(&self.snapshot) {
-                return;
-            }
-            self.synced = true;
-            self.sweep();
-        }
-        self.tell_readiness();
-        let dirty = self.snapshot.take_dirty();
-        // Note rejections also when nothing else changes: an invalid object that keeps its last valid version makes
-        // nothing dirty.
-        self.journal.note_rejections(self.snapshot.rejections());
-        self.journal.note_special(self.snapshot.config());
-        let rejections = self.snapshot.rejections().iter();
-        let errors: Vec<String> = rejections.map(|rejection| rejection.message.clone()).collect();
-        self.client_metrics.set_config(errors.len());
-        self.configuration.publish(errors);
-        self.external.tell_overlaps(&self.snapshot, &self.events);
-        if dirty.is_empty() {
-            return;
-        }
-        if let Some(sink) = &self.services {
-            // The Service is gone from the list of LoadBalancers: it was deleted, or has another type now and must be
-            // cleared.
-            for key in &dirty.services {
-                if self.snapshot.service(key).is_none()
-                    && self.allocator.allocations().of(key).is_some()
-                {
-                    sink.verify(key.clone(), POOL_ANNOTATION);
-                }
-            }
-        }
-        rounds::note_start(&dirty);
-        let outputs = self.allocator.reconcile(&self.snapshot, &dirty);
-        if tracing::enabled!(tracing::Level::DEBUG) {
-            log::note_unchanged(&dirty, &outputs);
-        }
-        for output in outputs {
-            self.carry_out(output);
-        }
-        self.copy_words(&dirty);
-        rounds::note_end(&dirty);
-        let config = self.snapshot.config();
-        let allocations = self.allocator.allocations();
-        self.metrics.update(config, allocations, self.allocator.pending());
-        let with_status = config.pools.values().filter(|pool| !pool.is_address_pool());
-        let counters = with_status.map(|pool| {
-            let status = PoolStatus::new(pool, allocations.usage(&pool.id()));
-            let counters = PoolCounters::Metallb {
-                assigned_v4: status.assigned_v4,
-                assigned_v6: status.assigned_v6,
-                available_v4: status.available_v4,
-                available_v6: status.available_v6,
-            };
-            (pool.id(), counters)
-        });
-        let external = config.external_pools.values().filter(|_| self.external.is_served());
-        let usages = external.map(|pool| {
-            let status = PoolStatus::new(pool, allocations.usage(&pool.id()));
-            let used = status.assigned_v4.saturating_add(status.assigned_v6);
-            (pool.id(), PoolCounters::Antrea { total: status.capacity(), used })
-        });
-        self.pools.publish(counters.chain(usages).collect());
-    }
-
-    /// Copies the speakers' words on Services into their condition.
-    fn copy_words(&self, dirty: &Dirty) {
-        let Some(sink) = &self.services else { return };
-        let copy = |service: &ObjectKey| {
-            let served = self.snapshot.service(service);
-            if served.is_some_and(|served| served.is_served(self.class.as_deref()))
-                && let Some(word) = self.snapshot.unwritten_word(service)
-            {
-                sink.announce(service.clone(), word.clone());
-            }
-        };
-        if dirty.all {
-            self.snapshot.services().keys().for_each(copy);
-        } else {
-            dirty.services.iter().for_each(copy);
-        }
-    }
-
-    fn carry_out(&self, output: Output) {
-        log::note(&output, self.allocator.allocations());
-        match output {
-            Output::Write(write) => {
-                if let Some(sink) = &self.services {
-                    let status = ServiceStatus {
-                        addresses: write.addresses,
-                        hostname: write.hostname,
-                        annotation: POOL_ANNOTATION,
-                        pool: write.pool,
-                        condition: write.condition,
-                    };
-                    sink.write(write.service, status);
-                }
-            }
-            Output::Tell { service, uid, notice } => {
-                self.events.publish(ObjectEvent {
-                    regarding: Regarding::service(service, uid),
-                    warning: notice.warning,
-                    reason: notice.reason,
-                    message: notice.message,
-                });
-            }
-            Output::Cleared { .. } => {}
-        }
-    }
-
-    /// Writes again the events on Services that have no address, or not all that they ask for, as events expire. Each
-    /// Service has a minute of its own in every hour.
-    fn remind(&self, minute: u64) {
-        let due = |service: &ObjectKey| self.reminders.hash_one(service) % MINUTES == minute;
-        let pending = self.allocator.pending().iter();
-        let pending = pending.filter(|(service, _)| due(service));
-        let pending =
-            pending.filter_map(|(service, reason)| Some((service, reason.notice(service)?)));
-        let refused = self.allocator.refused().iter().filter(|(service, _)| due(service));
-        let refused = refused.map(|(service, notice)| (service, notice.clone()));
-        for (service, notice) in pending.chain(refused) {
-            let Some(known) = self.snapshot.service(service) else { continue };
-            self.events.publish(ObjectEvent {
-                regarding: Regarding::service(service.clone(), known.uid.clone()),
-                warning: notice.warning,
-                reason: notice.reason,
-                message: notice.message,
-            });
-        }
-    }
-
-    /// Looks, after a start, for Services that were turned into another type while no controller watched.
-    fn sweep(&self) {
-        let Some(sink) = self.services.clone() else { return };
-        let client = self.client.clone();
-        let listed: BTreeSet<_> = self.snapshot.services().keys().cloned().collect();
-        tokio::spawn(async move {
-            match list_formerly_allocated(&client, POOL_ANNOTATION).await {
-                Ok(found) => {
-                    for key in found.into_iter().filter(|key| !listed.contains(key)) {
-                        sink.verify(key, POOL_ANNOTATION);
-                    }
-                }
-                Err(error) => tracing::warn!(%error,
-                    "could not look for Services that are no longer of type LoadBalancer"),
-            }
-        });
     }
 }

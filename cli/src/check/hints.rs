@@ -4,7 +4,7 @@
 
 use std::net::IpAddr;
 
-use allocator::{Allocator, Reason, RequestError};
+use allocator::{Allocator, Reason, Request, RequestError};
 use cluster::model::Service;
 use cluster::{ObjectKey, Snapshot};
 use crds::config::{AddressRange, Config, Policy, Pool, PoolKind};
@@ -256,21 +256,22 @@ impl Hints<'_> {
     }
 
     fn service(&mut self, key: &ObjectKey, service: &Service, allocator: &Allocator) {
-        let request = request_field(service);
+        let request = Request::of(service);
+        let requested_in = request_field(service);
         let place = self.places.get("Service", key.as_str());
-        if let Err(error) = allocator::requested_addresses(service) {
+        if let Err(error) = &request.addresses {
             let field = match error {
                 RequestError::Field(_) => "spec.loadBalancerIP".to_owned(),
                 RequestError::Annotation(_)
                 | RequestError::Both
-                | RequestError::Families { .. } => request,
+                | RequestError::Families { .. } => requested_in,
             };
             let mistake = place.map(|place| place.mistake(Some(field), error.to_string()));
             self.report.mistakes.extend(mistake);
             return;
         }
-        let external = service.pool_kind() == PoolKind::ExternalIpPool;
-        if let Some(pool) = allocator::requested_pool(service).filter(|_| !external)
+        let external = request.external.is_some();
+        if let Some(pool) = request.pool.filter(|_| !external)
             && !self.has_pool(pool)
         {
             let pools = self.snapshot.config().pools.values().map(|pool| &*pool.name);
@@ -298,14 +299,13 @@ impl Hints<'_> {
             Reason::Request(_)
             | Reason::NotInConfig(_)
             | Reason::NotInExternalPool { .. }
-            | Reason::OtherPool { .. } => Some(request),
+            | Reason::OtherPool { .. } => Some(requested_in),
             Reason::PoolNotCompatible(_)
             | Reason::InvalidPool { .. }
             | Reason::PoolExhausted { .. }
                 if !external =>
             {
-                Some(annotation(service, "address-pool"))
-                    .filter(|_| allocator::requested_pool(service).is_some())
+                Some(annotation(service, "address-pool")).filter(|_| request.pool.is_some())
             }
             Reason::UnknownExternalPool(_)
             | Reason::NoFamilyInPool { .. }

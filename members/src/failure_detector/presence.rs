@@ -12,7 +12,7 @@ use crate::quorum::{Count, Side};
 
 /// The age of the last sign of life up to which a member is certainly there.
 const FRESH_TIME: Duration = Duration::from_millis(150);
-/// The time between two exchanges that the ring is asked for to settle a doubt.
+/// The time between two exchanges that the ring is asked for to settle a self-suspicion.
 pub(super) const EXCHANGE_INTERVAL: Duration = Duration::from_secs(1);
 /// The time between two attempts to ask a member that sends no heartbeat over a stream, and the number of members asked at a time.
 const STRANGER_INTERVAL: Duration = Duration::from_secs(10);
@@ -69,7 +69,7 @@ impl FailureDetector {
         }
     }
 
-    /// Asks one member after the other for an exchange, if only the ring can settle a doubt.
+    /// Asks one member after the other for an exchange, if only the ring can settle a self-suspicion.
     pub(super) fn ask_ring(&mut self, now: Instant) {
         let paused =
             self.exchange.as_ref().is_none_or(|(_, last)| now >= *last + EXCHANGE_INTERVAL);
@@ -121,12 +121,12 @@ impl FailureDetector {
             let other = self.members.get(name).is_some_and(|member| !member.heartbeat);
             (other || self.is_fresh(now, name)).then(|| self.detector.side_of(name))
         });
-        if heard.enough && !self.detector.is_in_doubt() {
+        if heard.enough && !self.detector.suspects_itself() {
             for (name, cause) in std::mem::take(&mut self.held) {
                 self.actions.push_back(Action::DeclareDead { name, cause });
             }
         } else {
-            self.detector.call_all(now);
+            self.detector.ping_all(now);
         }
     }
 
@@ -152,14 +152,14 @@ impl FailureDetector {
         if self.detector.take_presence_changed() | std::mem::take(&mut self.uncounted) {
             self.recount(now);
         }
-        if self.detector.is_in_doubt() {
+        if self.detector.suspects_itself() {
             return Standing::Doubtful;
         }
         let Count { present, known, enough, .. } = self.counted;
         if enough && matches!(self.standing, Standing::Minority { .. }) {
             // This member hears the others again; they may have declared it dead meanwhile, and another one acts in its place.
-            self.doubt(now);
-            if self.detector.is_in_doubt() {
+            self.suspect_self(now);
+            if self.detector.suspects_itself() {
                 return Standing::Doubtful;
             }
         }

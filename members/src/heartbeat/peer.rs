@@ -73,7 +73,7 @@ pub(crate) struct Peer {
     /// The time until which the peer gets heartbeats because it sends some.
     pub(crate) partner_until: Option<Instant>,
     pub(crate) probing: Option<Probing>,
-    /// True if the peer did not answer a roll call, or was found dead.
+    /// True if the peer did not answer when all members were pinged, or was found dead.
     pub(crate) unconfirmed: bool,
     /// True if the peer was found dead; told once.
     pub(crate) condemned: bool,

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::wire::{Message, Stamp};
 use super::{Detector, Options, Output};
 
-/// The number of outputs that one datagram may cause in a ring of three, notices and a roll call included.
+/// The number of outputs that one datagram may cause in a ring of three, notices and a ping to all members included.
 const EFFECT: usize = 64;
 
 /// Datagrams one after the other. Each has its length in an octet (times four), and in another one the time that passes before it, and
@@ -66,7 +66,7 @@ mod tests {
         let bodies = [
             Body::Heartbeat,
             Body::Probe,
-            Body::Call,
+            Body::PingAll,
             Body::Ask { about: "b".into() },
             Body::Report { about: "b".into(), silent_for: Some(3) },
             Body::Notice { id: 1, bytes: vec![1, 2, 3] },

@@ -82,7 +82,7 @@ pub enum Body {
     Heartbeat,
     /// The receiver is to answer at once.
     Probe,
-    /// The answer to [`Self::Probe`] and [`Self::Call`].
+    /// The answer to [`Self::Probe`] and [`Self::PingAll`].
     Answer,
     /// A question whether the receiver hears a member.
     Ask {
@@ -109,7 +109,7 @@ pub enum Body {
         id: u32,
     },
     /// The receiver is to answer at once, and to find out itself which members are there: half of those that the sender knows are silent.
-    Call,
+    PingAll,
 }
 
 /// The reason why bytes are no [`Message`].
@@ -174,7 +174,7 @@ impl Message {
                 out.push(6);
                 out.extend_from_slice(&id.to_be_bytes());
             }
-            Body::Call => out.push(7),
+            Body::PingAll => out.push(7),
         }
         out
     }
@@ -220,7 +220,7 @@ impl Message {
                 Body::Notice { id, bytes: std::mem::take(&mut rest.0).to_vec() }
             }
             6 => Body::NoticeReceived { id: u32::from_be_bytes(rest.take()?) },
-            7 => Body::Call,
+            7 => Body::PingAll,
             _ => return Err(DecodeError::Value("kind")),
         };
         match rest.0.len() {

@@ -22,7 +22,7 @@ pub(super) struct Entrant<'a> {
     pub(super) key: ObjectKey,
     pub(super) service: &'a Service,
     /// The comparison of the candidates.
-    pub(super) strategy: Strategy,
+    pub(super) strategy: Strategy<'a>,
     /// The addresses that no node owns yet for Services that share them, in the Service's order.
     pub(super) free: Vec<IpAddr>,
     /// The nodes that may announce the Service, by name.
@@ -43,7 +43,10 @@ impl<'a> Entrant<'a> {
     ) -> Result<Self, Withhold> {
         let Around { snapshot, circumstances, options } = around;
         let eligibility = Eligibility::by_layer2(key, service, snapshot, options)?;
-        let strategy = if eligibility.is_external() { Strategy::Ring } else { Strategy::Hash };
+        let strategy = match eligibility.is_external() {
+            true => Strategy::Ring(circumstances.places),
+            false => Strategy::Hash,
+        };
         let mut entrant = Self {
             key: key.clone(),
             service,
@@ -68,7 +71,7 @@ impl<'a> Entrant<'a> {
             }
         }
         // MetalLB's speakers know nothing of links; beside them every election is theirs.
-        if strategy == Strategy::Ring || !circumstances.members.is_mixed() {
+        if matches!(strategy, Strategy::Ring(_)) || !circumstances.members.is_mixed() {
             entrant.prefer_those_with_links(around);
         }
         Ok(entrant)
@@ -92,7 +95,7 @@ impl<'a> Entrant<'a> {
         let pool = Arc::clone(&self.eligibility.pool.name);
         let (valid, for_pool) = match self.strategy {
             Strategy::Hash => (&config.pools, true),
-            Strategy::Ring => (&config.external_pools, false),
+            Strategy::Ring(_) => (&config.external_pools, false),
         };
         let own = &*around.options.node;
         if !members.say_links() {
@@ -127,7 +130,7 @@ impl<'a> Entrant<'a> {
 
     /// Calls `act` with the links on which a node with these labels announces the Service's addresses.
     fn with_allowed<R>(&self, labels: Option<&Labels>, act: impl FnOnce(Allowed<'_>) -> R) -> R {
-        if self.strategy == Strategy::Ring {
+        if matches!(self.strategy, Strategy::Ring(_)) {
             return act(Allowed::Internal);
         }
         let own = || labels.into_iter().flat_map(|labels| self.eligibility.layer2_on(labels));
@@ -188,7 +191,7 @@ impl<'a> Entrant<'a> {
     pub(super) fn announcement(&self, around: Around<'_>) -> Result<Announcement, Withhold> {
         let circumstances = around.circumstances;
         let scope = match self.strategy {
-            Strategy::Ring => internal_scope(circumstances)?,
+            Strategy::Ring(_) => internal_scope(circumstances)?,
             Strategy::Hash => self.named_scope(around)?,
         };
         Ok(Announcement { addresses: self.free.clone(), scope })

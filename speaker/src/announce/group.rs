@@ -225,7 +225,7 @@ impl<'a> Election<'a> {
         let Around { snapshot, circumstances, options } = self.around;
         let mut candidates = most(party);
         let strategy = party.first().map(|lead| lead.strategy).unwrap_or_default();
-        if strategy == Strategy::Hash && circumstances.members.is_mixed() {
+        if matches!(strategy, Strategy::Hash) && circumstances.members.is_mixed() {
             return Poll { before: Vec::new(), candidates, is_drained: false, wish: None };
         }
         let stays = |name: &str| {

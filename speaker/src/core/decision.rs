@@ -138,6 +138,7 @@ impl Core {
                 interfaces: &self.layer2.interfaces,
                 transport: self.layer2.transport.as_ref(),
                 pools: &PoolOrder::of(snapshot.config()),
+                places: &self.places,
                 time: now.timestamp(),
                 placement: placement.as_ref(),
             };

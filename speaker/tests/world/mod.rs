@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use cluster::{ConfigScope, Kind, Object, ObjectKey, Snapshot};
 use crds::config::ConfigKind;
 use serde_json::{Value, json};
+use speaker::election::RingPlaces;
 use speaker::{BgpMode, Circumstances, Members, Options, PoolOrder, Verdict, announce};
 
 pub(crate) fn key(name: &str) -> ObjectKey {
@@ -128,6 +129,7 @@ impl World {
             interfaces: &self.interfaces,
             transport: None,
             pools: &PoolOrder::of(self.snapshot.config()),
+            places: &RingPlaces::default(),
             time: self.time,
             placement: None,
         })

@@ -109,13 +109,13 @@ impl Detector {
             for helper in self.helpers(now, name) {
                 self.send(&helper, Body::Ask { about: Arc::clone(name) });
             }
-            self.maybe_call(now);
+            self.ping_all_if_many_are_silent(now);
         }
     }
 
     /// The members to ask about a member: its other watchers, and others if it has too few.
     fn helpers(&self, now: Instant, about: &str) -> Vec<Arc<str>> {
-        let watchers = self.circle.watchers(about, self.options.watchers);
+        let watchers = self.topology.watchers(about, self.options.watchers);
         let present = |name: &Arc<str>| {
             **name != *about
                 && self.peers.get(name).is_some_and(|peer| {

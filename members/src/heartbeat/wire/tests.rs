@@ -64,7 +64,7 @@ fn body() -> impl Strategy<Value = Body> {
         Just(Body::Heartbeat),
         Just(Body::Probe),
         Just(Body::Answer),
-        Just(Body::Call),
+        Just(Body::PingAll),
         name().prop_map(|about| Body::Ask { about }),
         (name(), prop::option::of(0..u16::MAX))
             .prop_map(|(about, silent_for)| Body::Report { about, silent_for }),

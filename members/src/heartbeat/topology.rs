@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The circle of watchers. Members stand on a circle in the order of a hash of their names; each is watched by the few that follow it, and
-//! watches the few before it. So the cost for one member does not grow with their number, and all members that know the same names come to
-//! the same result.
+//! The monitoring topology: who watches whom. Members stand in a circular order by a hash of their names; each is
+//! watched by the few that follow it, and watches the few before it. So the cost for one member does not grow with
+//! their number, and all members that know the same names come to the same result.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -16,14 +16,14 @@ fn place(name: &str) -> u64 {
     hash ^ (hash >> 33)
 }
 
-/// The circle.
+/// See the module's head.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Circle {
+pub(crate) struct MonitoringTopology {
     /// The members in the order in which they stand.
     members: Vec<Arc<str>>,
 }
 
-impl Circle {
+impl MonitoringTopology {
     pub(crate) fn new(members: impl IntoIterator<Item = Arc<str>>) -> Self {
         let mut members: Vec<Arc<str>> = members.into_iter().collect();
         members.sort_by_cached_key(|name| (place(name), Arc::clone(name)));
@@ -61,45 +61,45 @@ impl Circle {
 mod tests {
     use super::*;
 
-    fn circle(count: usize) -> Circle {
-        Circle::new((0..count).map(|number| format!("node-{number}").into()))
+    fn topology(count: usize) -> MonitoringTopology {
+        MonitoringTopology::new((0..count).map(|number| format!("node-{number}").into()))
     }
 
     #[test]
     fn both_sides_agree_and_the_cost_is_bounded() {
         for count in [1, 2, 3, 4, 7, 10, 500] {
-            let circle = circle(count);
-            for member in &circle.members {
-                let watchers = circle.watchers(member, 3);
+            let topology = topology(count);
+            for member in &topology.members {
+                let watchers = topology.watchers(member, 3);
                 assert_eq!(watchers.len(), 3.min(count - 1));
                 assert!(!watchers.contains(member));
                 for watcher in &watchers {
-                    assert!(circle.watched(watcher, 3).contains(member));
+                    assert!(topology.watched(watcher, 3).contains(member));
                 }
-                assert_eq!(circle.watched(member, 3).len(), 3.min(count - 1));
+                assert_eq!(topology.watched(member, 3).len(), 3.min(count - 1));
             }
         }
     }
 
     #[test]
     fn up_to_seven_everybody_is_connected_to_everybody() {
-        let circle = circle(7);
-        for member in &circle.members {
-            let both = &circle.watchers(member, 3) | &circle.watched(member, 3);
+        let topology = topology(7);
+        for member in &topology.members {
+            let both = &topology.watchers(member, 3) | &topology.watched(member, 3);
             assert_eq!(both.len(), 6);
         }
     }
 
     #[test]
     fn a_stranger_watches_nobody() {
-        assert!(circle(3).watched("stranger", 3).is_empty());
-        assert!(circle(0).watchers("node-0", 3).is_empty());
+        assert!(topology(3).watched("stranger", 3).is_empty());
+        assert!(topology(0).watchers("node-0", 3).is_empty());
     }
 
     #[test]
     fn order_and_copies_do_not_matter() {
-        let forward = Circle::new(["a", "b", "c", "c"].map(Arc::from));
-        let backward = Circle::new(["c", "b", "a"].map(Arc::from));
+        let forward = MonitoringTopology::new(["a", "b", "c", "c"].map(Arc::from));
+        let backward = MonitoringTopology::new(["c", "b", "a"].map(Arc::from));
         assert_eq!(forward.members, backward.members);
     }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The doubt of a member about itself: after a standstill, or when another member had declared it dead, it asks its partners for their view
-//! of it; without any partner that can be asked, the ring.
+//! Self-suspicion: after a standstill, or when another member had declared it dead, a member asks its partners for
+//! their view of it; without any partner that can be asked, the ring.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,11 +16,11 @@ const ASK_INTERVAL: Duration = Duration::from_millis(20);
 /// The longest time that the ring is asked: a member that takes no streams tells nothing, and this must not silence a member for ever.
 const LONGEST_TIME: Duration = Duration::from_secs(5);
 
-/// A doubt that is not settled.
+/// A self-suspicion that is not settled.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Doubt {
+pub(crate) struct SelfSuspicion {
     since: Instant,
-    /// The counter of the last datagram before the doubt: only an echo of a later one shows a present view.
+    /// The counter of the last datagram before the self-suspicion: only an echo of a later one shows a present view.
     after: u64,
     next: Instant,
     /// The time from which an exchange of states has to begin in order to show the ring's present view.
@@ -29,7 +29,7 @@ pub(crate) struct Doubt {
     exchanged: bool,
 }
 
-impl Doubt {
+impl SelfSuspicion {
     pub(crate) fn deadline(&self) -> Instant {
         self.next
     }
@@ -45,17 +45,18 @@ impl Doubt {
 
 impl Detector {
     /// This member has stood still for longer than it takes to be declared dead, or has heard that it was.
-    pub fn doubt(&mut self, now: Instant) {
+    pub fn suspect_self(&mut self, now: Instant) {
         let (since, after) = (now, self.sent);
-        let doubt = Doubt { since, after, next: now, contradicted: now, exchanged: false };
-        self.doubt = Some(doubt);
-        self.settle_doubt(now);
+        let suspicion =
+            SelfSuspicion { since, after, next: now, contradicted: now, exchanged: false };
+        self.self_suspicion = Some(suspicion);
+        self.settle_self_suspicion(now);
     }
 
     /// True if its partners have not (yet) confirmed that they count this member as alive.
     #[must_use]
-    pub fn is_in_doubt(&self) -> bool {
-        self.doubt.is_some()
+    pub fn suspects_itself(&self) -> bool {
+        self.self_suspicion.is_some()
     }
 
     /// Notes whether the ring has members that do not use the heartbeat: their view counts if there are no others.
@@ -63,25 +64,29 @@ impl Detector {
         self.mixed = mixed;
     }
 
-    /// True if no member can be asked by the heartbeat, so that only an exchange of states can settle the doubt.
+    /// True if no member can be asked by the heartbeat, so that only an exchange of states can settle the
+    /// self-suspicion.
     #[must_use]
     pub fn wants_exchange(&self, now: Instant) -> bool {
-        let awaits = |doubt: &Doubt| self.partners(now).any(|(_, peer)| doubt.awaits(now, peer));
-        self.doubt.is_some_and(|doubt| !doubt.exchanged && !awaits(&doubt)) && self.has_company(now)
+        let awaits = |suspicion: &SelfSuspicion| {
+            self.partners(now).any(|(_, peer)| suspicion.awaits(now, peer))
+        };
+        self.self_suspicion.is_some_and(|suspicion| !suspicion.exchanged && !awaits(&suspicion))
+            && self.has_company(now)
     }
 
     /// States were exchanged with a member of the ring, over a stream that was opened at `began`.
     pub fn exchanged(&mut self, now: Instant, began: Instant) {
-        if let Some(doubt) = &mut self.doubt {
-            doubt.exchanged |= began >= doubt.contradicted;
+        if let Some(suspicion) = &mut self.self_suspicion {
+            suspicion.exchanged |= began >= suspicion.contradicted;
         }
-        self.settle_doubt(now);
+        self.settle_self_suspicion(now);
     }
 
     /// The ring has just been told that this member is no suspect: its earlier word is void.
     pub fn contradicted(&mut self, now: Instant) {
-        if let Some(doubt) = &mut self.doubt {
-            (doubt.contradicted, doubt.exchanged) = (now, false);
+        if let Some(suspicion) = &mut self.self_suspicion {
+            (suspicion.contradicted, suspicion.exchanged) = (now, false);
         }
     }
 
@@ -90,35 +95,35 @@ impl Detector {
         self.mixed || self.partners(now).any(|(_, peer)| !peer.condemned)
     }
 
-    /// Settles the doubt when more than half of the partners whose answer is awaited say that they see this member alive, and none that
-    /// answered says otherwise.
-    pub(super) fn settle_doubt(&mut self, now: Instant) {
-        let Some(doubt) = &mut self.doubt else { return };
-        let due = now >= doubt.next;
+    /// Settles the self-suspicion when more than half of the partners whose answer is awaited say that they see this
+    /// member alive, and none that answered says otherwise.
+    pub(super) fn settle_self_suspicion(&mut self, now: Instant) {
+        let Some(suspicion) = &mut self.self_suspicion else { return };
+        let due = now >= suspicion.next;
         if due {
-            doubt.next = now + ASK_INTERVAL;
+            suspicion.next = now + ASK_INTERVAL;
         }
-        let doubt = *doubt;
+        let suspicion = *suspicion;
         let asked: Vec<Arc<str>> = self
             .partners(now)
-            .filter(|(_, peer)| doubt.awaits(now, peer))
+            .filter(|(_, peer)| suspicion.awaits(now, peer))
             .map(|(name, _)| Arc::clone(name))
             .collect();
         let answered = || {
             asked
                 .iter()
                 .filter_map(|name| self.peers.get(name))
-                .filter(|peer| peer.echoed() > doubt.after)
+                .filter(|peer| peer.echoed() > suspicion.after)
         };
         let yes = answered().filter(|peer| matches!(peer.view, View::Alive)).count();
         let no = answered().any(|peer| matches!(peer.view, View::Dead | View::Unknown));
         let settled = if asked.is_empty() {
-            doubt.exchanged || now >= doubt.since + LONGEST_TIME || !self.has_company(now)
+            suspicion.exchanged || now >= suspicion.since + LONGEST_TIME || !self.has_company(now)
         } else {
-            now >= doubt.since + LEAST_TIME && !no && yes * 2 > asked.len()
+            now >= suspicion.since + LEAST_TIME && !no && yes * 2 > asked.len()
         };
         if settled {
-            self.doubt = None;
+            self.self_suspicion = None;
             return;
         }
         if due {
