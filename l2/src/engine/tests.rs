@@ -360,8 +360,11 @@ fn a_dad_probe_of_another_host_is_answered_and_no_conflict() {
     bench.own(&everywhere(&[V6]));
     let IpAddr::V6(v6) = V6 else { panic!() };
     let mut probe = Ndp::probe(STATION, Ipv6Addr::UNSPECIFIED, v6);
-    probe.message =
-        Message::Solicitation(NeighborSolicitation { target: v6, source_link_layer: None });
+    probe.message = Message::Solicitation(NeighborSolicitation {
+        target: v6,
+        source_link_layer: None,
+        precedence: None,
+    });
     assert!(
         bench.engine.handle_frame(bench.now, 2, Protocol::Ndp, probe.emit().as_bytes()).is_some()
     );
