@@ -2,9 +2,12 @@
 //! The engine as the network sees it: frames in, frames out, in virtual time.
 #![allow(clippy::disallowed_methods, reason = "a test needs some instant to start from")]
 
+mod watching;
+
 use super::*;
 use crate::frame::ndp::{Message, NeighborSolicitation};
-use crate::{ConflictSource, NoResponder};
+use crate::owned::filter_key;
+use crate::{ConflictSource, NoResponder, solicited_node};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
