@@ -138,6 +138,9 @@ impl Runner {
             self.change_ports();
             self.attach_filters(now);
             self.silent = !self.may_speak();
+            if self.silent {
+                self.engine.drop_probes();
+            }
             let more = !self.silent && self.announce(now) | self.change_memberships(now);
             if !more && !self.silent {
                 for number in self.telling.drain(..) {
@@ -179,6 +182,18 @@ impl Runner {
                             self.engine.linger(address);
                         }
                     }
+                    Wish::Watch(changes) => {
+                        for (address, scope) in changes {
+                            self.engine.watch(now, address, scope.as_ref());
+                        }
+                    }
+                    Wish::Probe(addresses) => {
+                        self.engine.probe(&addresses);
+                        if !self.may_speak() {
+                            self.engine.drop_probes();
+                        }
+                    }
+                    Wish::Precedence(precedence) => self.engine.set_precedence(precedence),
                     Wish::AnnounceAll => self.engine.announce_all(now),
                     Wish::Tell(number) => self.telling.push(number),
                     Wish::Some(changes) => {
