@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The core: links, owned addresses, schedule and conflicts as one synchronous value. It decides what is answered, announced
-//! and listened for; it has no clock, no socket and no thread (`net::run` gives it those). Frames come in by
-//! [`Engine::handle_frame`] ([`answer`]), links by [`Engine::upsert_link`] and [`Engine::settle`] ([`topology`]), addresses by
-//! [`Engine::set_desired`] and [`Engine::watch`] ([`watch`]); out go [`PortChange`]s, [`Membership`]s, [`Transmit`]s and [`Event`]s by polling.
+//! The core: links, owned addresses, schedule and conflicts as one synchronous value. It decides what is answered,
+//! announced and listened for; it has no clock, no socket and no thread (`net::run` gives it those). Frames come in by
+//! [`Engine::handle_frame`] ([`answer`]), links by [`Engine::upsert_link`] and [`Engine::settle`] ([`topology`]),
+//! addresses by [`Engine::set_desired`] and [`Engine::watch`] ([`watch`]); out go [`PortChange`]s, [`Membership`]s,
+//! [`Transmit`]s and [`Event`]s by polling.
 
 mod answer;
 mod reach;

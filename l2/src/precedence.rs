@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Which of several speakers that probe for the same address comes first, and the octets that say so in a probe. Not the
-//! frames that carry these octets: [`crate::frame`] has them.
+//! Which of several speakers that probe for the same address comes first, and the octets that say so in a probe. Not
+//! the frames that carry these octets: [`crate::frame`] has them.
 
 use std::cmp::Reverse;
 
 use crate::MacAddress;
 
-/// The precedence of a speaker that probes for an address. Its probes carry it, so that of several speakers that probe for the
-/// same address all know the one that comes first: the speaker that sees more members, then the one with the smaller position,
-/// then the one with the smaller hardware address.
+/// The precedence of a speaker that probes for an address. Its probes carry it, so that of several speakers that probe
+/// for the same address all know the one that comes first: the speaker that sees more members, then the one with the
+/// smaller position, then the one with the smaller hardware address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Precedence {
     /// The number of speakers that the sender sees, itself included. More come first.
@@ -17,7 +17,7 @@ pub struct Precedence {
     pub position: u16,
 }
 
-/// The first two octets, "FL". As the begin of a hardware address they stand for one station, locally administered.
+/// The first two octets, "FL". A hardware address that begins so is that of one station, and locally administered.
 const MARK: [u8; 2] = [0x46, 0x4c];
 
 impl Precedence {

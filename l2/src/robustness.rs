@@ -88,7 +88,8 @@ fn ndp_frame(data: &[u8]) {
     answer(Protocol::Ndp, data, asked, claimed);
 }
 
-/// Through an engine that only watches what is asked for and claimed, one that owns what is asked for, and one that does both.
+/// Through an engine that only watches what is asked for and claimed, one that owns what is asked for, and one that
+/// does both.
 fn answer(protocol: Protocol, data: &[u8], target: Option<IpAddr>, claimed: Option<IpAddr>) {
     let now = start();
     let about: Vec<IpAddr> = target.into_iter().chain(claimed).collect();

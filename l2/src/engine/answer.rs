@@ -109,8 +109,8 @@ impl Engine {
         self.claimed(now, link, advertisement.target.into(), station, directed);
     }
 
-    /// A solicitation that probes for its target: by duplicate address detection, or with a precedence. Returns whether it is to
-    /// be left without an answer.
+    /// A solicitation that probes for its target: by duplicate address detection, or with a precedence. Returns whether
+    /// it is to be left without an answer.
     fn probed(
         &mut self,
         link: u32,
@@ -147,8 +147,8 @@ impl Engine {
         Some(address)
     }
 
-    /// A station says that it has the address; if the address is ours and the station not, that is a conflict, or what was waited for;
-    /// if it is watched, the caller is told.
+    /// A station says that it has the address; if the address is ours and the station not, that is a conflict, or what
+    /// was waited for; if it is watched, the caller is told.
     fn claimed(
         &mut self,
         now: Instant,

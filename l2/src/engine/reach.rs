@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Which frames must reach the engine: the filters of its sockets and the groups of its links, for addresses that are owned or
-//! watched. An address that is both counts twice, so that either may end first.
+//! Which frames must reach the engine: the filters of its sockets and the groups of its links, for addresses that are
+//! owned or watched. An address that is both counts twice, so that either may end first.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Instant;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Addresses about which the caller asks the link before it answers for them itself (RFC 5227 §2.1, RFC 4862 §5.4): probes go
-//! out, and the stations that claim the address are told. Not the moments of the probes, which the caller has to know, and
-//! no answer or announcement: these come from the owned addresses alone.
+//! Addresses about which the caller asks the link before it answers for them itself (RFC 5227 §2.1, RFC 4862 §5.4):
+//! probes go out, and the stations that claim the address are told. Not the moments of the probes, which the caller has
+//! to know, and no answer or announcement: these come from the owned addresses alone.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
@@ -60,8 +60,8 @@ impl Watch {
 }
 
 impl Engine {
-    /// From now another station that claims this address on a link inside the scope is told by [`Event::Answered`], whether
-    /// the address is owned or not; with `None` no more. Watching answers and announces nothing.
+    /// From now another station that claims this address on a link inside the scope is told by [`Event::Answered`],
+    /// whether the address is owned or not; with `None` no more. Watching answers and announces nothing.
     pub fn watch(&mut self, now: Instant, address: IpAddr, scope: Option<&Scope>) {
         match (scope, self.watch.addresses.get(&address)) {
             (Some(scope), Some(watched)) if watched.scope == *scope => {}
@@ -86,9 +86,9 @@ impl Engine {
         }
     }
 
-    /// One probe for each of these addresses that is watched goes out on each of its links, and the stations that were told
-    /// for the address are forgotten: those that claim it still are told again. A probe of an address that is not watched
-    /// does nothing.
+    /// One probe for each of these addresses that is watched goes out on each of its links, and the stations that were
+    /// told for the address are forgotten: those that claim it still are told again. A probe of an address that is not
+    /// watched does nothing.
     pub fn probe(&mut self, addresses: &[IpAddr]) {
         let Watch { addresses: watched, precedence, probes } = &mut self.watch;
         for address in addresses {
@@ -174,9 +174,10 @@ impl Engine {
         });
     }
 
-    /// A station probes for the address, on the link whose hardware address is `mac`. Returns whether the probe is to be left
-    /// without an answer: the address is watched, so this node answers for it against the count of a majority, and gives way
-    /// to a station of higher precedence. Without a precedence of its own it gives way to every other one.
+    /// A station probes for the address, on the link whose hardware address is `mac`. Returns whether the probe is to
+    /// be left without an answer: the address is watched, so this node answers for it against the count of a majority,
+    /// and gives way to a station of higher precedence. Without a precedence of its own it gives way to every other
+    /// one.
     pub(super) fn note_probe(
         &mut self,
         link: u32,

@@ -139,9 +139,9 @@ impl Arp {
         }
     }
 
-    /// This probe with a precedence in its target hardware address. RFC 5227 §2.1.1 has that field ignored and says that it
-    /// SHOULD be zero: of all fields of a probe it is the only one that may hold something without a change of what other
-    /// stations understand.
+    /// This probe with a precedence in its target hardware address. RFC 5227 §2.1.1 has that field ignored and says
+    /// that it SHOULD be zero: of all fields of a probe it is the only one that may hold something without a change of
+    /// what other stations understand.
     #[must_use]
     pub const fn with_precedence(self, precedence: Precedence) -> Self {
         Self { target_hardware: MacAddress(precedence.octets()), ..self }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Neighbor Solicitation and Advertisement (RFC 4861 §4.3, §4.4) in whole Ethernet frames, with the validation of §7.1. Not
-//! Router Discovery, Redirect or SEND, of which only the Nonce option is borrowed; extension headers before ICMPv6 are not
-//! followed.
+//! Neighbor Solicitation and Advertisement (RFC 4861 §4.3, §4.4) in whole Ethernet frames, with the validation of §7.1.
+//! Not Router Discovery, Redirect or SEND, of which only the Nonce option is borrowed; extension headers before ICMPv6
+//! are not followed.
 
 use std::net::Ipv6Addr;
 
@@ -31,8 +31,8 @@ pub const FRAME: usize = ETHERNET_HEADER + IPV6_HEADER + FIXED + OPTION;
 const SOURCE_LINK_LAYER: u8 = 1;
 /// Target Link-Layer Address option (RFC 4861 §4.6.1).
 const TARGET_LINK_LAYER: u8 = 2;
-/// Nonce option (RFC 3971 §5.3.2). The place of the precedence: a receiver that knows no SEND ignores the option, and one that
-/// does copies it.
+/// Nonce option (RFC 3971 §5.3.2). The place of the precedence: a receiver that knows no SEND ignores the option, and
+/// one that does copies it.
 const NONCE: u8 = 14;
 const FLAG_ROUTER: u8 = 0x80;
 const FLAG_SOLICITED: u8 = 0x40;
@@ -60,8 +60,8 @@ pub struct NeighborSolicitation {
     pub target: Ipv6Addr,
     /// Source Link-Layer Address option; absent in a DAD probe.
     pub source_link_layer: Option<MacAddress>,
-    /// What the first Nonce option says, where it is a precedence. Always `None` in a DAD probe, whose Nonce is a random number
-    /// (RFC 7527 §4.1).
+    /// What the first Nonce option says, where it is a precedence. Always `None` in a DAD probe, whose Nonce is a
+    /// random number (RFC 7527 §4.1).
     pub precedence: Option<Precedence>,
 }
 

@@ -164,17 +164,18 @@ impl Layer2 {
         self.wish(Wish::AnnounceAll);
     }
 
-    /// From now these addresses are watched where it says, or not at all; the others stay as they are. [`Event::Answered`] tells of
-    /// another station that claims a watched address. It makes no difference to what is owned, and nothing is sent.
+    /// From now these addresses are watched where it says, or not at all; the others stay as they are.
+    /// [`Event::Answered`] tells of another station that claims a watched address. It makes no difference to what is
+    /// owned, and nothing is sent.
     pub fn watch(&self, changes: Vec<(IpAddr, Option<Scope>)>) {
         if !changes.is_empty() {
             self.wish(Wish::Watch(changes));
         }
     }
 
-    /// Asks once for each of these addresses, on each link on which it is watched, whether another station has it. A station that
-    /// was told before is told again. Addresses that are not watched are left out; while the permit does not hold, nothing is
-    /// asked, also not later.
+    /// Asks once for each of these addresses, on each link on which it is watched, whether another station has it. A
+    /// station that was told before is told again. Addresses that are not watched are left out; while the permit does
+    /// not hold, nothing is asked, also not later.
     pub fn probe(&self, addresses: Vec<IpAddr>) {
         if !addresses.is_empty() {
             self.wish(Wish::Probe(addresses));

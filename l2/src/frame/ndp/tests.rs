@@ -30,8 +30,8 @@ const ADVERTISEMENT: [u8; 86] = hex!(
     "02 01 02000000000a"
 );
 
-// Built by hand from RFC 4861 §4.3 and RFC 3971 §5.3.2: fe80::a at 02:00:00:00:00:0a probes for 2001:db8::64 with 513 members and
-// position 772. The checksum was computed apart from this code.
+// Built by hand from RFC 4861 §4.3 and RFC 3971 §5.3.2: fe80::a at 02:00:00:00:00:0a probes for 2001:db8::64 with 513
+// members and position 772. The checksum was computed apart from this code.
 const PROBE_WITH_PRECEDENCE: [u8; 94] = hex!(
     "3333ff000064 02000000000a 86dd"
     "60000000 0028 3a ff"

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Addresses owned and watched in any order, on links that come, go and change their names, against a world computed from scratch.
+//! Addresses owned and watched in any order, on links that come, go and change their names, against a world computed
+//! from scratch.
 
 use super::*;
 use crate::filter::{MOST_RANGES, cover};
@@ -196,8 +197,8 @@ fn put(map: &mut BTreeMap<IpAddr, usize>, address: IpAddr, scope: Option<usize>)
 }
 
 proptest! {
-    /// The rule: filters, groups, probes and what is told are those of the addresses owned and watched now and of the links of
-    /// now, whatever came before.
+    /// The rule: filters, groups, probes and what is told are those of the addresses owned and watched now and of the
+    /// links of now, whatever came before.
     #[test]
     fn owned_and_watched_addresses_are_followed_through_any_history(steps in prop::collection::vec(step(), 1..40)) {
         let (mut bench, mut model) = (Bench::new(&[]), Model::default());
