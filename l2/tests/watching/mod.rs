@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Watched addresses on the real kernel: who answers a probe, and who gives way to whom.
 
+#![allow(clippy::unwrap_used, reason = "support of tests, which fail by panicking")]
+
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::atomic::Ordering;
