@@ -122,7 +122,7 @@ impl Engine {
         self.pass(now, address, &before, &links);
     }
 
-    /// The next probe that waits; what is not watched any more on its link is left out.
+    /// The next probe that waits, without those whose address is not watched on their link any more.
     pub(super) fn next_probe(&mut self) -> Option<Transmit> {
         while let Some(probe) = self.watch.probes.pop_front() {
             if self.watch.has(probe.address, probe.link)

@@ -60,8 +60,8 @@ pub struct NeighborSolicitation {
     pub target: Ipv6Addr,
     /// Source Link-Layer Address option; absent in a DAD probe.
     pub source_link_layer: Option<MacAddress>,
-    /// What the first Nonce option says, where it is a precedence. Always `None` in a DAD probe, whose Nonce is a
-    /// random number (RFC 7527 §4.1).
+    /// The precedence in the first Nonce option, where it holds one. Always `None` in a DAD probe, whose Nonce is a random
+    /// number (RFC 7527 §4.1).
     pub precedence: Option<Precedence>,
 }
 

@@ -85,7 +85,7 @@ enum Wish {
     Watch(Vec<(IpAddr, Option<Scope>)>),
     /// These are asked for once, where they are watched.
     Probe(Vec<IpAddr>),
-    /// What such questions carry.
+    /// Such questions carry this precedence from now, or none.
     Precedence(Option<Precedence>),
     /// To be told when everything before is in force.
     Tell(u64),

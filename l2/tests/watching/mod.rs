@@ -125,7 +125,7 @@ fn a_probe_without_permission_is_not_sent_later_either() {
     running.ready("eth0");
     running.watch(&[V4, V6, later[0], later[1]]);
     running.probe(&[V4, V6]);
-    // Whoever tells of this one has taken the wishes before.
+    // A thread that tells of this address has taken the wishes before.
     running.watch(&[heard]);
     eventually("the announcement", || {
         lab.beside_peer(&["arping", "-U", "-P", "-c", "1", "-i", "peer0", "-S", heard, heard]);
