@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The core: links, owned addresses, schedule and conflicts as one synchronous value. It decides what is answered, announced
-//! and listened for; it has no clock, no socket and no thread (`net::run` gives it those). Frames come in by
-//! [`Engine::handle_frame`] ([`answer`]), links by [`Engine::upsert_link`] and [`Engine::settle`] ([`topology`]), addresses by
-//! [`Engine::set_desired`]; out go [`PortChange`]s, [`Membership`]s, [`Transmit`]s and [`Event`]s by polling.
+//! The core: links, owned addresses, schedule and conflicts as one synchronous value. It decides what is answered,
+//! announced and listened for; it has no clock, no socket and no thread (`net::run` gives it those). Frames come in by
+//! [`Engine::handle_frame`] ([`answer`]), links by [`Engine::upsert_link`] and [`Engine::settle`] ([`topology`]),
+//! addresses by [`Engine::set_desired`] and [`Engine::watch`] ([`watch`]); out go [`PortChange`]s, [`Membership`]s,
+//! [`Transmit`]s and [`Event`]s by polling.
 
 mod answer;
+mod reach;
 mod topology;
+mod watch;
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::net::{IpAddr, Ipv6Addr};
@@ -17,11 +20,11 @@ use crate::filter::{FilterPlan, Range};
 use crate::frame::Frame;
 use crate::frame::arp::{Arp, Operation};
 use crate::frame::ndp::Ndp;
-use crate::owned::filter_key;
 use crate::{
     Announcer, Burst, Conflicts, Desired, Event, LinkFacts, LinkReport, MacAddress, Options,
-    Protocol, Scope, Verdict, solicited_node,
+    Protocol, Scope, Verdict,
 };
+use watch::Watch;
 
 /// Where frames come from and go to: a link, for one protocol.
 pub(crate) type Port = (u32, Protocol);
@@ -94,6 +97,7 @@ pub struct Engine {
     targets: HashMap<(Scope, Protocol), Arc<[u32]>>,
     filters: BTreeMap<Port, FilterPlan>,
     announcer: Announcer,
+    watch: Watch,
     conflicts: Conflicts,
     counters: Arc<Counters>,
     report: Arc<Vec<LinkReport>>,
@@ -138,6 +142,7 @@ impl Engine {
             targets: HashMap::new(),
             filters: BTreeMap::new(),
             announcer,
+            watch: Watch::default(),
             conflicts: Conflicts::default(),
             counters,
             report: Arc::default(),
@@ -227,7 +232,8 @@ impl Engine {
                 return Some(transmit);
             }
             crate::shrink(&mut self.outbox);
-            let burst = self.announcer.poll(now)?;
+            // A probe waits for what is to be announced, which the whole link waits for.
+            let Some(burst) = self.announcer.poll(now) else { return self.next_probe() };
             self.compose(now, burst);
         }
     }
@@ -283,22 +289,13 @@ impl Engine {
 
     fn own(&mut self, now: Instant, address: IpAddr, scope: &Scope) {
         let links = self.targets_of(scope, Protocol::of(address));
-        for link in links.iter() {
-            self.pass(now, *link, address);
-        }
+        self.pass(now, address, &[], &links);
         self.announcer.own(now, address, Arc::clone(&links));
         self.owned.insert(
             address,
             Owned { scope: scope.clone(), links, counters: None, lingers: false, claimed: false },
         );
-        if let IpAddr::V6(v6) = address {
-            let group = solicited_node(v6);
-            let users = self.groups.entry(group).or_default();
-            *users += 1;
-            if *users == 1 {
-                self.membership(group, true);
-            }
-        }
+        self.enter_group(address);
     }
 
     fn rescope(&mut self, now: Instant, address: IpAddr, scope: &Scope) {
@@ -306,9 +303,7 @@ impl Engine {
         let Some(owned) = self.owned.get_mut(&address) else { return };
         owned.scope = scope.clone();
         let before = std::mem::replace(&mut owned.links, Arc::clone(&links));
-        for link in before.iter().chain(links.iter()) {
-            self.pass(now, *link, address);
-        }
+        self.pass(now, address, &before, &links);
         self.outbox
             .retain(|transmit| transmit.address != address || links.contains(&transmit.link));
         self.announcer.own(now, address, links);
@@ -326,52 +321,8 @@ impl Engine {
         let Some(owned) = self.owned.remove(&address) else { return };
         self.announcer.disown(address);
         self.outbox.retain(|transmit| transmit.address != address);
-        for link in owned.links.iter() {
-            if let Some(plan) = self.filters.get_mut(&(*link, Protocol::of(address))) {
-                plan.remove(now);
-            }
-        }
-        if let IpAddr::V6(v6) = address {
-            let group = solicited_node(v6);
-            if let Some(users) = self.groups.get_mut(&group) {
-                *users -= 1;
-                if *users == 0 {
-                    self.groups.remove(&group);
-                    self.membership(group, false);
-                }
-            }
-        }
-    }
-
-    fn membership(&mut self, group: Ipv6Addr, join: bool) {
-        let with_ndp = self.filters.keys().filter(|(_, protocol)| *protocol == Protocol::Ndp);
-        self.memberships.extend(with_ndp.map(|(link, _)| Membership { link: *link, group, join }));
-    }
-
-    /// The frame about this address must come through on this link, or need not any more.
-    fn pass(&mut self, now: Instant, link: u32, address: IpAddr) {
-        if let Some(plan) = self.filters.get_mut(&(link, Protocol::of(address))) {
-            plan.add(now, filter_key(address));
-        }
-    }
-
-    /// A filter from nothing, for a socket that was just opened.
-    fn plan_filter(&mut self, now: Instant, port: Port) {
-        let mut plan = FilterPlan::default();
-        for key in self.keys(port) {
-            plan.add(now, key);
-        }
-        self.filters.insert(port, plan);
-    }
-
-    fn keys(&self, (link, protocol): Port) -> Vec<u32> {
-        self.owned
-            .iter()
-            .filter(|(address, owned)| {
-                Protocol::of(**address) == protocol && owned.links.contains(&link)
-            })
-            .map(|(address, _)| filter_key(*address))
-            .collect()
+        self.pass(now, address, &owned.links, &[]);
+        self.quit_group(address);
     }
 
     /// The frames of a burst: the announcement first, so that a predecessor that makes way on hearing it is not asked before.

@@ -61,6 +61,18 @@ pub enum Event {
     },
     /// Another station claims an address that is only answered until its next owner has it.
     Claimed(IpAddr),
+    /// Another station claims a watched address: it answers for the address, announces it, or, while this node does not
+    /// own the address, probes for it; but a probe of lower precedence than ours counts for nothing, and one of higher
+    /// precedence also counts while this node owns the address. At most once for an address and a station between two
+    /// probes of the address, and for at most four stations. Beside [`Self::Conflict`] and [`Self::Claimed`].
+    Answered {
+        /// The address that is watched.
+        address: IpAddr,
+        /// The link on which the other station was heard.
+        interface: Arc<str>,
+        /// The other station.
+        hardware_address: MacAddress,
+    },
     /// Everything that was wished before [`crate::Layer2::tell`] is in force, and announced for the first time.
     Done(u64),
     /// The report of links is another one than before.

@@ -11,8 +11,8 @@ use crate::MacAddress;
 
 /// Octets of an untagged Ethernet header.
 pub const ETHERNET_HEADER: usize = 14;
-/// The longest frame that is ever sent: a Neighbor Advertisement with one option.
-pub const LONGEST: usize = ndp::FRAME;
+/// The longest frame that is ever sent: a Neighbor Solicitation with two options, the second for the precedence.
+pub const LONGEST: usize = ndp::FRAME + ndp::OPTION;
 
 /// A frame to be sent, header and all, without padding and checksum of the link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -24,6 +24,7 @@ mod mac;
 mod options;
 mod owned;
 mod permit;
+mod precedence;
 pub mod robustness;
 
 #[cfg(feature = "net")]
@@ -39,6 +40,7 @@ pub use mac::{InvalidMacAddress, MacAddress};
 pub use options::Options;
 pub use owned::{Desired, Scope, solicited_node};
 pub use permit::Permit;
+pub use precedence::Precedence;
 
 /// Gives back the room of a queue that was much longer: a start with thousands of addresses must not be paid for ever.
 fn shrink<T>(queue: &mut std::collections::VecDeque<T>) {

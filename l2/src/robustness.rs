@@ -11,13 +11,17 @@ use pnet::packet::icmpv6::{Icmpv6Packet, checksum};
 use crate::frame::LONGEST;
 use crate::frame::arp::Arp;
 use crate::frame::ndp::Ndp;
-use crate::{Engine, LinkFacts, MacAddress, Options, Protocol, Scope, solicited_node};
+use crate::{
+    Engine, Event, LinkFacts, MacAddress, Options, Precedence, Protocol, Scope, solicited_node,
+};
 
 const LINK: u32 = 2;
 /// Longer messages do not fit into a frame of usual size.
 const MESSAGE_LIMIT: usize = 1400;
 const STATION: MacAddress = MacAddress([2, 0, 0, 0, 0, 7]);
 const MAC: MacAddress = MacAddress([2, 0, 0, 0, 0, 0x0a]);
+/// Ours; others may be higher and lower in either of their numbers.
+const PRECEDENCE: Precedence = Precedence { members: 0x4000, position: 0x4000 };
 
 /// Octets as an ARP frame, as they are and behind a header that is right.
 pub fn arp(data: &[u8]) {
@@ -61,7 +65,9 @@ fn arp_frame(data: &[u8]) {
             "what was read is written the same"
         );
     }
-    answer(Protocol::Arp, data, Arp::parse(data).ok().map(|frame| frame.target.into()));
+    let parsed = Arp::parse(data).ok();
+    let claimed = parsed.map(|frame| frame.sender.into());
+    answer(Protocol::Arp, data, parsed.map(|frame| frame.target.into()), claimed);
 }
 
 fn ndp_frame(data: &[u8]) {
@@ -74,29 +80,53 @@ fn ndp_frame(data: &[u8]) {
             "what was read is written the same"
         );
     }
-    let target = parsed.and_then(|frame| match frame.message {
-        Message::Solicitation(message) => Some(message.target.into()),
-        Message::Advertisement(_) => None,
-    });
-    answer(Protocol::Ndp, data, target);
+    let (asked, claimed) = match parsed.map(|frame| frame.message) {
+        Some(Message::Solicitation(message)) => (Some(message.target.into()), None),
+        Some(Message::Advertisement(message)) => (None, Some(message.target.into())),
+        None => (None, None),
+    };
+    answer(Protocol::Ndp, data, asked, claimed);
 }
 
-/// Through an engine that owns the target, and through one that does not.
-fn answer(protocol: Protocol, data: &[u8], target: Option<IpAddr>) {
+/// Through an engine that only watches what is asked for and claimed, one that owns what is asked for, and one that
+/// does both.
+fn answer(protocol: Protocol, data: &[u8], target: Option<IpAddr>, claimed: Option<IpAddr>) {
     let now = start();
-    let mut stranger = engine(now, None);
+    let about: Vec<IpAddr> = target.into_iter().chain(claimed).collect();
+    let mut watcher = engine(now, None, &about);
     assert!(
-        stranger.handle_frame(now, LINK, protocol, data).is_none(),
+        watcher.handle_frame(now, LINK, protocol, data).is_none(),
         "answered for a foreign address"
     );
-    let mut owner = engine(now, target);
-    if let Some(reply) = owner.handle_frame(now, LINK, protocol, data) {
+    told(&mut watcher, &about);
+    let mut owner = engine(now, target, &[]);
+    let reply = owner.handle_frame(now, LINK, protocol, data);
+    if let Some(reply) = &reply {
         assert_eq!(Some(reply.address), target, "answered for what was not asked");
         assert!(reply.frame.as_bytes().len() <= LONGEST, "an answer has a bounded length");
     }
+    assert_eq!(told(&mut owner, &[]), 0, "told of what is not watched");
+    let mut both = engine(now, target, &about);
+    let also = both.handle_frame(now, LINK, protocol, data);
+    let given_way = told(&mut both, &about) > 0 && also.is_none();
+    assert!(also == reply || given_way, "a watched address is answered as another one");
 }
 
-fn engine(now: Instant, owned: Option<IpAddr>) -> Engine {
+/// How many stations the engine tells of; each is another one, and has an address that is watched.
+fn told(engine: &mut Engine, watched: &[IpAddr]) -> usize {
+    let mut count = 0;
+    while let Some(event) = engine.poll_event() {
+        if let Event::Answered { address, hardware_address, .. } = event {
+            assert!(watched.contains(&address), "told of an address that is not watched");
+            assert_ne!(hardware_address, MAC, "our own address is no other station");
+            count += 1;
+        }
+    }
+    assert!(count <= watched.len(), "one frame is at most one claim of an address");
+    count
+}
+
+fn engine(now: Instant, owned: Option<IpAddr>, watched: &[IpAddr]) -> Engine {
     let options = Options { announce_interval: Duration::ZERO, ..Options::default() };
     let mut engine = Engine::new(options, Arc::default());
     engine.upsert_link(LinkFacts {
@@ -117,6 +147,10 @@ fn engine(now: Instant, owned: Option<IpAddr>) -> Engine {
         now,
         &owned.into_iter().map(|address| (address, Scope::AllInterfaces)).collect(),
     );
+    engine.set_precedence(Some(PRECEDENCE));
+    for address in watched {
+        engine.watch(now, *address, Some(&Scope::AllInterfaces));
+    }
     engine
 }
 
@@ -154,7 +188,26 @@ mod tests {
         Ndp::probe(STATION, source, target).emit().as_bytes().to_vec()
     }
 
+    /// The same frames with a precedence, higher than ours or lower.
+    fn with_precedence(members: u16, position: u16) -> [Vec<u8>; 2] {
+        let precedence = Precedence { members, position };
+        let arp = Arp::parse(&arp_seed()).unwrap().with_precedence(precedence);
+        let ndp = Ndp::parse(&ndp_seed()).unwrap().with_precedence(precedence);
+        [arp.emit(), ndp.emit()].map(|frame| frame.as_bytes().to_vec())
+    }
+
     proptest! {
+        #[test]
+        fn a_precedence_does_no_harm(
+            (arp_data, ndp_data) in (any::<u16>(), any::<u16>()).prop_flat_map(|(members, position)| {
+                let [arp, ndp] = with_precedence(members, position);
+                (mangled(arp), mangled(ndp))
+            })
+        ) {
+            arp(&arp_data);
+            ndp(&ndp_data);
+        }
+
         #[test]
         fn arbitrary_octets_do_no_harm(data in prop::collection::vec(any::<u8>(), 0..200)) {
             arp(&data);
@@ -175,9 +228,24 @@ mod tests {
     #[test]
     fn the_seeds_are_answered() {
         let now = start();
-        let mut owner = engine(now, Some("192.0.2.1".parse().unwrap()));
+        let mut owner = engine(now, Some("192.0.2.1".parse().unwrap()), &[]);
         assert!(owner.handle_frame(now, LINK, Protocol::Arp, &arp_seed()).is_some());
-        let mut owner = engine(now, Some("2001:db8::1".parse().unwrap()));
+        let mut owner = engine(now, Some("2001:db8::1".parse().unwrap()), &[]);
         assert!(owner.handle_frame(now, LINK, Protocol::Ndp, &ndp_seed()).is_some());
+    }
+
+    #[test]
+    fn the_seeds_with_a_higher_precedence_are_left_to_the_station() {
+        let now = start();
+        let addresses: [IpAddr; 2] = ["192.0.2.1", "2001:db8::1"].map(|text| text.parse().unwrap());
+        for (members, answered) in [(0x4001, false), (0x3fff, true)] {
+            let frames = with_precedence(members, 0);
+            for (address, frame) in addresses.iter().zip(frames) {
+                let mut both = engine(now, Some(*address), &[*address]);
+                let reply = both.handle_frame(now, LINK, Protocol::of(*address), &frame);
+                assert_eq!(reply.is_some(), answered);
+                assert_eq!(told(&mut both, &[*address]), usize::from(!answered));
+            }
+        }
     }
 }

@@ -4,6 +4,7 @@
 #![cfg(feature = "net")]
 
 mod lab;
+mod watching;
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv6Addr};

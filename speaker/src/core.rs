@@ -213,7 +213,8 @@ impl Core {
                 let claims = self.handovers.done(*number);
                 self.membership.claim(claims);
             }
-            l2::Event::ResponderCreated { .. }
+            l2::Event::Answered { .. }
+            | l2::Event::ResponderCreated { .. }
             | l2::Event::ResponderClosed { .. }
             | l2::Event::SocketFailed { .. }
             | l2::Event::SocketRecovered { .. } => {}

@@ -83,7 +83,8 @@ impl Runner {
     pub(super) fn handle_layer2(&mut self, event: &l2::Event) {
         self.driver.handle_layer2(event);
         match event {
-            l2::Event::Claimed(_)
+            l2::Event::Answered { .. }
+            | l2::Event::Claimed(_)
             | l2::Event::Conflict { .. }
             | l2::Event::Done(_)
             | l2::Event::LinksChanged => {}

@@ -39,9 +39,13 @@ impl Engine {
                 match ndp.message {
                     Message::Solicitation(asked) => {
                         let unasked = ndp.envelope.source.is_unspecified();
+                        let gives_way = self.probed(link, mac, &ndp.envelope, &asked);
                         let address = self.asked(link, asked.target.into(), unasked, || {
                             self.is_ours(&ndp.envelope, &asked)
                         })?;
+                        if gives_way {
+                            return None;
+                        }
                         // From the address itself, as a kernel answers for an address of its own: some
                         // programs (ndisc6 among them) take no answer from another source.
                         let answer = asked.answer(&ndp.envelope, mac, asked.target)?;
@@ -71,11 +75,19 @@ impl Engine {
                 if !arp.sender_hardware.is_station() {
                     return None;
                 }
+                let gives_way = arp.is_probe()
+                    && self.note_probe(
+                        link,
+                        mac,
+                        arp.target.into(),
+                        arp.sender_hardware,
+                        arp.precedence(),
+                    );
                 // Another link of this node announces or probes on the same segment: that is no question.
                 let unasked = announces || arp.sender.is_unspecified();
                 let own = unasked && self.own.contains(&arp.sender_hardware);
                 let address = self.asked(link, arp.target.into(), unasked, || own)?;
-                Some(Reply { address, frame: arp.reply(mac).emit() })
+                (!gives_way).then(|| Reply { address, frame: arp.reply(mac).emit() })
             }
             Operation::Reply => {
                 self.claimed(now, link, arp.sender.into(), arp.sender_hardware, directed);
@@ -95,6 +107,20 @@ impl Engine {
         let station = advertisement.target_link_layer.unwrap_or(envelope.ethernet_source);
         let directed = envelope.ethernet_destination == mac;
         self.claimed(now, link, advertisement.target.into(), station, directed);
+    }
+
+    /// A solicitation that probes for its target: by duplicate address detection, or with a precedence. Returns whether
+    /// it is to be left without an answer.
+    fn probed(
+        &mut self,
+        link: u32,
+        mac: MacAddress,
+        envelope: &Envelope,
+        asked: &NeighborSolicitation,
+    ) -> bool {
+        let station = asked.source_link_layer.unwrap_or(envelope.ethernet_source);
+        (envelope.source.is_unspecified() || asked.precedence.is_some())
+            && self.note_probe(link, mac, asked.target.into(), station, asked.precedence)
     }
 
     /// Whether another link of this node asks only to find out whether the address is free.
@@ -121,7 +147,8 @@ impl Engine {
         Some(address)
     }
 
-    /// A station says that it has the address; if the address is ours and the station not, that is a conflict, or what was waited for.
+    /// A station says that it has the address; if the address is ours and the station not, that is a conflict, or what
+    /// was waited for; if it is watched, the caller is told.
     fn claimed(
         &mut self,
         now: Instant,
@@ -130,6 +157,7 @@ impl Engine {
         station: MacAddress,
         directed: bool,
     ) {
+        self.note_claim(link, address, station);
         let Some(owned) = self.owned.get_mut(&address).filter(|owned| owned.links.contains(&link))
         else {
             return;

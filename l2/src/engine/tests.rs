@@ -2,9 +2,12 @@
 //! The engine as the network sees it: frames in, frames out, in virtual time.
 #![allow(clippy::disallowed_methods, reason = "a test needs some instant to start from")]
 
+mod watching;
+
 use super::*;
 use crate::frame::ndp::{Message, NeighborSolicitation};
-use crate::{ConflictSource, NoResponder};
+use crate::owned::filter_key;
+use crate::{ConflictSource, NoResponder, solicited_node};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
@@ -360,8 +363,11 @@ fn a_dad_probe_of_another_host_is_answered_and_no_conflict() {
     bench.own(&everywhere(&[V6]));
     let IpAddr::V6(v6) = V6 else { panic!() };
     let mut probe = Ndp::probe(STATION, Ipv6Addr::UNSPECIFIED, v6);
-    probe.message =
-        Message::Solicitation(NeighborSolicitation { target: v6, source_link_layer: None });
+    probe.message = Message::Solicitation(NeighborSolicitation {
+        target: v6,
+        source_link_layer: None,
+        precedence: None,
+    });
     assert!(
         bench.engine.handle_frame(bench.now, 2, Protocol::Ndp, probe.emit().as_bytes()).is_some()
     );

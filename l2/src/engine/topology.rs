@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::{Engine, Link, Membership, PortChange};
-use crate::owned::filter_key;
 use crate::{Event, LinkFacts, LinkReport, Protocol, Scope};
 
 impl Engine {
@@ -139,6 +138,10 @@ impl Engine {
     /// Finds the links of every address anew.
     fn retarget(&mut self, now: Instant) {
         self.targets.clear();
+        let watched: Vec<_> = self.watch.scopes().map(|(a, scope)| (*a, scope.clone())).collect();
+        for (address, scope) in watched {
+            self.rewatch(now, address, &scope);
+        }
         let owned: Vec<_> =
             self.owned.iter().map(|(address, owned)| (*address, owned.scope.clone())).collect();
         for (address, scope) in owned {
@@ -148,12 +151,8 @@ impl Engine {
             if owned.links == links {
                 continue;
             }
-            for link in links.iter().filter(|link| !owned.links.contains(link)) {
-                if let Some(plan) = self.filters.get_mut(&(*link, protocol)) {
-                    plan.add(now, filter_key(address));
-                }
-            }
-            owned.links = Arc::clone(&links);
+            let before = std::mem::replace(&mut owned.links, Arc::clone(&links));
+            self.pass(now, address, &before, &links);
             self.outbox
                 .retain(|transmit| transmit.address != address || links.contains(&transmit.link));
             self.announcer.own(now, address, links);

@@ -11,7 +11,7 @@ use pnet::packet::arp::{
 use pnet::packet::ethernet::{EtherTypes, EthernetPacket};
 
 use super::{ETHERNET_HEADER, Frame, FrameError, ours};
-use crate::MacAddress;
+use crate::{MacAddress, Precedence};
 
 /// Octets of an ARP message for IPv4 over Ethernet.
 const MESSAGE: usize = 28;
@@ -138,6 +138,26 @@ impl Arp {
             target: address,
         }
     }
+
+    /// This probe with a precedence in its target hardware address. RFC 5227 §2.1.1 has that field ignored and says
+    /// that it SHOULD be zero: of all fields of a probe it is the only one that may hold something without a change of
+    /// what other stations understand.
+    #[must_use]
+    pub const fn with_precedence(self, precedence: Precedence) -> Self {
+        Self { target_hardware: MacAddress(precedence.octets()), ..self }
+    }
+
+    /// Whether it is an ARP Probe (RFC 5227 §1.1): a question from nobody.
+    #[must_use]
+    pub const fn is_probe(&self) -> bool {
+        matches!(self.operation, Operation::Request) && self.sender.is_unspecified()
+    }
+
+    /// The precedence that a probe carries; `None` in every other message.
+    #[must_use]
+    pub const fn precedence(&self) -> Option<Precedence> {
+        if self.is_probe() { Precedence::from_octets(self.target_hardware.0) } else { None }
+    }
 }
 
 #[cfg(test)]
@@ -202,6 +222,29 @@ mod tests {
             "000000000000 c0000264"
         );
         assert_eq!(Arp::probe(MAC, Ipv4Addr::new(192, 0, 2, 100)).emit().as_bytes(), golden);
+        assert_eq!(Arp::parse(&golden).unwrap().precedence(), None);
+    }
+
+    #[test]
+    fn a_precedence_is_in_the_target_hardware_address_of_a_probe_and_read_in_a_probe_alone() {
+        // Built by hand from RFC 5227 §2.1.1: 513 members, position 772.
+        let golden = hex!(
+            "ffffffffffff 02000000000a 0806"
+            "0001 0800 06 04 0001"
+            "02000000000a 00000000"
+            "464c02010304 c0000264"
+        );
+        let precedence = Precedence { members: 513, position: 772 };
+        let probe = Arp::probe(MAC, Ipv4Addr::new(192, 0, 2, 100)).with_precedence(precedence);
+        assert_eq!(probe.emit().as_bytes(), golden);
+        let read = Arp::parse(&golden).unwrap();
+        assert_eq!((read, read.precedence()), (probe, Some(precedence)));
+        let question = Arp { sender: Ipv4Addr::new(192, 0, 2, 7), ..probe };
+        let reply = Arp { operation: Operation::Reply, ..probe };
+        let unmarked = Arp { target_hardware: MacAddress::BROADCAST, ..probe };
+        for other in [question, reply, unmarked] {
+            assert_eq!(other.precedence(), None, "{other:?}");
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Neighbor Solicitation and Advertisement (RFC 4861 §4.3, §4.4) in whole Ethernet frames, with the validation of §7.1. Not
-//! Router Discovery, Redirect or SEND; extension headers before ICMPv6 are not followed.
+//! Neighbor Solicitation and Advertisement (RFC 4861 §4.3, §4.4) in whole Ethernet frames, with the validation of §7.1.
+//! Not Router Discovery, Redirect or SEND, of which only the Nonce option is borrowed; extension headers before ICMPv6
+//! are not followed.
 
 use std::net::Ipv6Addr;
 
@@ -15,14 +16,14 @@ use pnet::packet::ip::IpNextHeaderProtocols;
 use pnet::packet::ipv6::{Ipv6Packet, MutableIpv6Packet};
 
 use super::{ETHERNET_HEADER, Frame, FrameError, ours};
-use crate::{MacAddress, solicited_node};
+use crate::{MacAddress, Precedence, solicited_node};
 
 /// Octets of the fixed IPv6 header.
 const IPV6_HEADER: usize = 40;
 /// Octets of both messages before their options.
 const FIXED: usize = 24;
-/// Octets of a link-layer address option for Ethernet.
-const OPTION: usize = 8;
+/// Octets of a link-layer address option for Ethernet, and of a Nonce option of the least length.
+pub const OPTION: usize = 8;
 /// Octets of a whole frame with one option.
 pub const FRAME: usize = ETHERNET_HEADER + IPV6_HEADER + FIXED + OPTION;
 
@@ -30,6 +31,9 @@ pub const FRAME: usize = ETHERNET_HEADER + IPV6_HEADER + FIXED + OPTION;
 const SOURCE_LINK_LAYER: u8 = 1;
 /// Target Link-Layer Address option (RFC 4861 §4.6.1).
 const TARGET_LINK_LAYER: u8 = 2;
+/// Nonce option (RFC 3971 §5.3.2). The place of the precedence: a receiver that knows no SEND ignores the option, and
+/// one that does copies it.
+const NONCE: u8 = 14;
 const FLAG_ROUTER: u8 = 0x80;
 const FLAG_SOLICITED: u8 = 0x40;
 const FLAG_OVERRIDE: u8 = 0x20;
@@ -56,6 +60,9 @@ pub struct NeighborSolicitation {
     pub target: Ipv6Addr,
     /// Source Link-Layer Address option; absent in a DAD probe.
     pub source_link_layer: Option<MacAddress>,
+    /// The precedence in the first Nonce option, where it holds one. Always `None` in a DAD probe, whose Nonce is a random
+    /// number (RFC 7527 §4.1).
+    pub precedence: Option<Precedence>,
 }
 
 /// The target is here (RFC 4861 §4.4).
@@ -137,15 +144,19 @@ impl Ndp {
     #[must_use]
     pub fn emit(&self) -> Frame {
         let Envelope { ethernet_destination, ethernet_source, source, destination } = self.envelope;
-        let (kind, link_layer) = match &self.message {
-            Message::Solicitation(message) => (SOURCE_LINK_LAYER, message.source_link_layer),
-            Message::Advertisement(message) => (TARGET_LINK_LAYER, message.target_link_layer),
+        let (kind, link_layer, nonce) = match &self.message {
+            Message::Solicitation(message) => {
+                let nonce = message.precedence.map(Precedence::octets);
+                (SOURCE_LINK_LAYER, message.source_link_layer, nonce)
+            }
+            Message::Advertisement(message) => (TARGET_LINK_LAYER, message.target_link_layer, None),
         };
-        let length = if link_layer.is_some() { FIXED + OPTION } else { FIXED };
+        let options = [link_layer.map(|mac| (kind, mac.0)), nonce.map(|nonce| (NONCE, nonce))];
+        let length = FIXED + OPTION * options.iter().flatten().count();
         let mut frame = Frame::ethernet(ethernet_destination, ethernet_source, EtherTypes::Ipv6);
         if let Some(mut ipv6) = MutableIpv6Packet::new(frame.layer(ETHERNET_HEADER, IPV6_HEADER)) {
             ipv6.set_version(6);
-            ipv6.set_payload_length(if link_layer.is_some() { 32 } else { 24 });
+            ipv6.set_payload_length(u16::try_from(length).unwrap_or(0));
             ipv6.set_next_header(IpNextHeaderProtocols::Icmpv6);
             ipv6.set_hop_limit(255);
             ipv6.set_source(source);
@@ -167,9 +178,9 @@ impl Ndp {
                 }
             }
         }
-        if let (Some(mac), Some(option)) = (link_layer, bytes.get_mut(FIXED..)) {
-            let [a, b, c, d, e, f] = mac.0;
-            option.copy_from_slice(&[kind, 1, a, b, c, d, e, f]);
+        let places = bytes.get_mut(FIXED..).unwrap_or_default().chunks_exact_mut(OPTION);
+        for (place, (kind, [a, b, c, d, e, f])) in places.zip(options.into_iter().flatten()) {
+            place.copy_from_slice(&[kind, 1, a, b, c, d, e, f]);
         }
         let sum = Icmpv6Packet::new(bytes).map(|icmp| checksum(&icmp, &source, &destination));
         if let (Some(sum), Some(field)) = (sum, bytes.get_mut(2..4)) {
@@ -213,8 +224,18 @@ impl Ndp {
             message: Message::Solicitation(NeighborSolicitation {
                 target,
                 source_link_layer: Some(mac),
+                precedence: None,
             }),
         }
+    }
+
+    /// This probe with a precedence in a Nonce option. An advertisement stays as it is.
+    #[must_use]
+    pub const fn with_precedence(mut self, precedence: Precedence) -> Self {
+        if let Message::Solicitation(message) = &mut self.message {
+            message.precedence = Some(precedence);
+        }
+        self
     }
 }
 
@@ -268,7 +289,8 @@ fn solicitation(
 ) -> Result<NeighborSolicitation, FrameError> {
     let packet = NeighborSolicitPacket::new(bytes).ok_or(FrameError::Truncated)?;
     let target = packet.get_target_addr();
-    let source_link_layer = link_layer_option(options, SOURCE_LINK_LAYER)?;
+    let source_link_layer = option_of_eight(options, SOURCE_LINK_LAYER)?.map(MacAddress);
+    let nonce = option_of_eight(options, NONCE)?.and_then(Precedence::from_octets);
     if target.is_multicast() {
         return Err(FrameError::Invalid("the target is a group"));
     }
@@ -284,7 +306,8 @@ fn solicitation(
             return Err(FrameError::Invalid("a DAD probe with a source link-layer address"));
         }
     }
-    Ok(NeighborSolicitation { target, source_link_layer })
+    let precedence = nonce.filter(|_| !envelope.source.is_unspecified());
+    Ok(NeighborSolicitation { target, source_link_layer, precedence })
 }
 
 /// RFC 4861 §7.1.2, beyond what both messages share.
@@ -295,7 +318,7 @@ fn advertisement(
 ) -> Result<NeighborAdvertisement, FrameError> {
     let packet = NeighborAdvertPacket::new(bytes).ok_or(FrameError::Truncated)?;
     let (target, flags) = (packet.get_target_addr(), packet.get_flags());
-    let target_link_layer = link_layer_option(options, TARGET_LINK_LAYER)?;
+    let target_link_layer = option_of_eight(options, TARGET_LINK_LAYER)?.map(MacAddress);
     if target.is_multicast() {
         return Err(FrameError::Invalid("the target is a group"));
     }
@@ -313,8 +336,8 @@ fn advertisement(
 }
 
 /// Walks the options (RFC 4861 §4.6) to the end, since any of length zero or beyond the end voids the message, and returns the
-/// first of the wanted type that holds an Ethernet address.
-fn link_layer_option(mut options: &[u8], wanted: u8) -> Result<Option<MacAddress>, FrameError> {
+/// content of the first of the wanted type that is eight octets long: an Ethernet address, or a Nonce of six octets.
+fn option_of_eight(mut options: &[u8], wanted: u8) -> Result<Option<[u8; 6]>, FrameError> {
     let mut found = None;
     while !options.is_empty() {
         let [kind, units, ..] = *options else { return Err(FrameError::Truncated) };
@@ -324,7 +347,7 @@ fn link_layer_option(mut options: &[u8], wanted: u8) -> Result<Option<MacAddress
         let (option, rest) =
             options.split_at_checked(usize::from(units) * 8).ok_or(FrameError::Truncated)?;
         if kind == wanted && units == 1 && found.is_none() {
-            found = option.get(2..).and_then(MacAddress::from_slice);
+            found = option.get(2..).and_then(|content| content.try_into().ok());
         }
         options = rest;
     }

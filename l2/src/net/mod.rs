@@ -26,7 +26,7 @@ use arc_swap::ArcSwap;
 
 pub use strict_arp::{StrictArpProblem, strict_arp_problem};
 
-use crate::{CounterValues, Counters, Desired, Event, LinkReport, Options, Scope};
+use crate::{CounterValues, Counters, Desired, Event, LinkReport, Options, Precedence, Scope};
 use poll::Wake;
 
 /// The stack of the answering thread; it recurses nowhere.
@@ -70,7 +70,7 @@ pub struct Statistics {
     pub send_errors: u64,
 }
 
-/// What is to be owned from now.
+/// What is to be owned, watched or asked from now.
 #[derive(Debug)]
 enum Wish {
     /// Exactly this.
@@ -81,6 +81,12 @@ enum Wish {
     Linger(Vec<IpAddr>),
     /// Everything owned is announced as if it were new.
     AnnounceAll,
+    /// These are watched where it says, or not at all.
+    Watch(Vec<(IpAddr, Option<Scope>)>),
+    /// These are asked for once, where they are watched.
+    Probe(Vec<IpAddr>),
+    /// Such questions carry this precedence from now, or none.
+    Precedence(Option<Precedence>),
     /// To be told when everything before is in force.
     Tell(u64),
 }
@@ -156,6 +162,29 @@ impl Layer2 {
     /// Announces everything owned as if it were new.
     pub fn announce_all(&self) {
         self.wish(Wish::AnnounceAll);
+    }
+
+    /// From now these addresses are watched where it says, or not at all; the others stay as they are.
+    /// [`Event::Answered`] tells of another station that claims a watched address. It makes no difference to what is
+    /// owned, and nothing is sent.
+    pub fn watch(&self, changes: Vec<(IpAddr, Option<Scope>)>) {
+        if !changes.is_empty() {
+            self.wish(Wish::Watch(changes));
+        }
+    }
+
+    /// Asks once for each of these addresses, on each link on which it is watched, whether another station has it. A
+    /// station that was told before is told again. Addresses that are not watched are left out; while the permit does
+    /// not hold, nothing is asked, also not later.
+    pub fn probe(&self, addresses: Vec<IpAddr>) {
+        if !addresses.is_empty() {
+            self.wish(Wish::Probe(addresses));
+        }
+    }
+
+    /// The questions of later calls of [`Self::probe`] carry this precedence, or none.
+    pub fn set_precedence(&self, precedence: Option<Precedence>) {
+        self.wish(Wish::Precedence(precedence));
     }
 
     /// [`Event::Done`] with this number comes when everything wished before is answered for and was announced once.

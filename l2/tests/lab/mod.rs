@@ -74,6 +74,29 @@ pub(crate) fn inside<T: Send + 'static>(
     thread.join().unwrap()
 }
 
+/// The address in a line of `ip -o link show`.
+fn hardware_address(line: &str) -> MacAddress {
+    let mut words = line.split_whitespace().skip_while(|word| *word != "link/ether");
+    words.nth(1).unwrap().parse().unwrap()
+}
+
+fn start_in(
+    namespace: &str,
+    options: Options,
+    beside: impl Fn(&Event) + Send + 'static,
+) -> Running {
+    let (sender, events): (Sender<Event>, _) = channel();
+    let told = std::sync::Mutex::new((sender, beside));
+    let layer2 = inside(namespace, move || {
+        Layer2::start(options, move |event| {
+            let (sender, beside) = &*told.lock().unwrap();
+            let _ = sender.send(event.clone());
+            beside(&event);
+        })
+    });
+    Running { layer2: layer2.unwrap(), events }
+}
+
 impl Lab {
     pub(crate) fn new() -> Self {
         let n = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -127,13 +150,20 @@ impl Lab {
     }
 
     pub(crate) fn mac(&self, interface: &str) -> MacAddress {
-        let text = self.node(&["-o", "link", "show", interface]);
-        let mut words = text.split_whitespace().skip_while(|word| *word != "link/ether");
-        words.nth(1).unwrap().parse().unwrap()
+        hardware_address(&self.node(&["-o", "link", "show", interface]))
+    }
+
+    pub(crate) fn peer_mac(&self, interface: &str) -> MacAddress {
+        hardware_address(&self.peer(&["-o", "link", "show", interface]))
     }
 
     pub(crate) fn start(&self, options: Options) -> Running {
         self.start_with(options, |_| {})
+    }
+
+    /// As `start`, but the responder is the neighbour's.
+    pub(crate) fn start_beside(&self, options: Options) -> Running {
+        start_in(&self.peer, options, |_| {})
     }
 
     /// As `start`; `beside` runs in the answering thread with each event, after it was told.
@@ -142,16 +172,7 @@ impl Lab {
         options: Options,
         beside: impl Fn(&Event) + Send + 'static,
     ) -> Running {
-        let (sender, events): (Sender<Event>, _) = channel();
-        let told = std::sync::Mutex::new((sender, beside));
-        let layer2 = inside(&self.node, move || {
-            Layer2::start(options, move |event| {
-                let (sender, beside) = &*told.lock().unwrap();
-                let _ = sender.send(event.clone());
-                beside(&event);
-            })
-        });
-        Running { layer2: layer2.unwrap(), events }
+        start_in(&self.node, options, beside)
     }
 
     /// Watches what the neighbour receives.

@@ -30,6 +30,19 @@ const ADVERTISEMENT: [u8; 86] = hex!(
     "02 01 02000000000a"
 );
 
+// Built by hand from RFC 4861 §4.3 and RFC 3971 §5.3.2: fe80::a at 02:00:00:00:00:0a probes for 2001:db8::64 with 513
+// members and position 772. The checksum was computed apart from this code.
+const PROBE_WITH_PRECEDENCE: [u8; 94] = hex!(
+    "3333ff000064 02000000000a 86dd"
+    "60000000 0028 3a ff"
+    "fe80000000000000000000000000000a"
+    "ff0200000000000000000001ff000064"
+    "87 00 f12e 00000000"
+    "20010db8000000000000000000000064"
+    "01 01 02000000000a"
+    "0e 01 464c02010304"
+);
+
 /// The ones' complement sum of RFC 1071, written apart from the one under test.
 fn reseal(frame: &mut [u8]) {
     frame[56..58].fill(0);
@@ -193,4 +206,39 @@ fn probe_and_announcement_survive_the_way_through_bytes() {
     for ndp in [Ndp::probe(MAC, LINK_LOCAL, target), Ndp::unsolicited(MAC, LINK_LOCAL, target)] {
         assert_eq!(Ndp::parse(ndp.emit().as_bytes()), Ok(ndp));
     }
+}
+
+#[test]
+fn a_precedence_is_a_nonce_after_the_link_layer_address() {
+    let mut sealed = PROBE_WITH_PRECEDENCE;
+    reseal(&mut sealed);
+    assert_eq!(sealed, PROBE_WITH_PRECEDENCE, "{:02x?}", &sealed[56..58]);
+    let precedence = Precedence { members: 513, position: 772 };
+    let target = "2001:db8::64".parse().unwrap();
+    let probe = Ndp::probe(MAC, LINK_LOCAL, target).with_precedence(precedence);
+    assert_eq!(probe.emit().as_bytes(), PROBE_WITH_PRECEDENCE);
+    assert_eq!(Ndp::parse(&PROBE_WITH_PRECEDENCE), Ok(probe));
+    assert_eq!(solicitation_of(&probe).precedence, Some(precedence));
+    let announcement = Ndp::unsolicited(MAC, LINK_LOCAL, target);
+    assert_eq!(announcement.with_precedence(precedence), announcement);
+}
+
+#[test]
+fn another_nonce_is_no_precedence() {
+    let precedence =
+        |options: &[u8]| solicitation_of(&Ndp::parse(&with_options(options)).unwrap()).precedence;
+    let nonce = [14, 1, 0x46, 0x4c, 2, 1, 3, 4];
+    let expected = Some(Precedence { members: 513, position: 772 });
+    assert_eq!(precedence(&nonce), expected);
+    assert_eq!(precedence(&[14, 1, 0x46, 0x4d, 2, 1, 3, 4]), None);
+    assert_eq!(precedence(&[13, 1, 0x46, 0x4c, 2, 1, 3, 4]), None, "a Timestamp");
+    let long = [14, 2, 0x46, 0x4c, 2, 1, 3, 4, 0, 0, 0, 0, 0, 0, 0, 0];
+    assert_eq!(precedence(&long), None, "a Nonce of SEND");
+    assert_eq!(precedence(&[&[14, 1, 0, 0, 0, 0, 0, 0], &nonce[..]].concat()), None, "the first");
+    assert_eq!(precedence(&[&nonce[..], &[14, 1, 0, 0, 0, 0, 0, 0]].concat()), expected);
+    // Duplicate address detection by RFC 7527: the Nonce is a random number, whatever it begins with.
+    let mut detection = with_options(&nonce);
+    detection[22..38].fill(0);
+    reseal(&mut detection);
+    assert_eq!(solicitation_of(&Ndp::parse(&detection).unwrap()).precedence, None);
 }

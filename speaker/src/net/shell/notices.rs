@@ -44,7 +44,8 @@ impl Shell {
     pub(in crate::net) fn handle_layer2(&mut self, event: &l2::Event) {
         self.driver.handle_layer2(event);
         match event {
-            l2::Event::Claimed(_)
+            l2::Event::Answered { .. }
+            | l2::Event::Claimed(_)
             | l2::Event::Conflict { .. }
             | l2::Event::LinksChanged
             | l2::Event::Done(_) => {}
