@@ -110,7 +110,8 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     }
     let identity = identity(pod_name.as_deref());
     let who = Who { namespace: namespace.clone(), identity, owner, deployment };
-    let mut leadership = Leadership::start(client.clone(), who, args.elect.times());
+    let mut leadership =
+        Leadership::start(client.clone(), who, args.elect.times(), controller.fence.clone());
     let terminated = daemon::signals::terminated();
     tokio::pin!(terminated);
     let mut standing_by = tokio::time::interval_at(Instant::now() + STANDING_BY, STANDING_BY);
@@ -135,9 +136,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
                     kinds: [&KINDS[..], &[Kind::Node, Kind::SpeakerReport]].concat(),
                     with_external_pools: vec![Kind::ServiceL2Status],
                 };
-                let fence = leadership.fence.clone();
-                lead(&mut controller, watches, fence, webhooks.clone(), terminated.as_mut(), lost)
-                    .await?
+                lead(&mut controller, watches, webhooks.clone(), terminated.as_mut(), lost).await?
             }
             Err(result) => Some(result),
         };
@@ -159,13 +158,12 @@ fn identity(pod_name: Option<&str>) -> String {
 async fn lead(
     controller: &mut Controller,
     watches: Watches,
-    fence: Fence,
     mut can_answer: watch::Receiver<bool>,
     mut terminated: Pin<&mut impl Future<Output = std::io::Result<()>>>,
     lost: impl Future<Output = ()>,
 ) -> anyhow::Result<Option<std::io::Result<()>>> {
     tokio::pin!(lost);
-    let mut reports = controller.begin_term(fence);
+    let mut reports = controller.begin_term();
     let mut updates = watch_all(&controller.client, watches);
     let mut batch = Vec::with_capacity(512);
     let mut minutes = tokio::time::interval(Duration::from_secs(60));
@@ -207,6 +205,8 @@ async fn lead(
 
 struct Controller {
     client: Client,
+    /// Open while this process may write.
+    fence: Fence,
     class: Option<String>,
     snapshot: Snapshot,
     allocator: Allocator,
@@ -235,6 +235,7 @@ impl Controller {
         readiness: Readiness,
         configuration: ConfigurationStateSink,
     ) -> anyhow::Result<Self> {
+        let fence = Fence::closed();
         Ok(Self {
             client: client.clone(),
             class: args.common.class().map(str::to_owned),
@@ -243,7 +244,8 @@ impl Controller {
             journal: Journal::default(),
             services: None,
             events: EventSink::start(client.clone(), "metallb-controller", None),
-            pools: PoolSink::start(client.clone(), namespace.to_owned()),
+            pools: PoolSink::start(client, namespace, &fence),
+            fence,
             readiness,
             webhooks: None,
             metrics: AllocatorMetrics::register(registry)?,
@@ -264,6 +266,7 @@ impl Controller {
     /// Another controller decides, and says what there is to say.
     fn end_term(&mut self) {
         self.services = None;
+        self.pools.pause();
         self.configuration.pause();
         self.metrics.update(&Config::default(), &Allocations::default(), &BTreeMap::new());
     }
@@ -276,8 +279,8 @@ impl Controller {
     }
 
     /// Forgets everything: another controller may have decided meanwhile.
-    fn begin_term(&mut self, fence: Fence) -> mpsc::UnboundedReceiver<ServiceReport> {
-        let (sink, reports) = ServiceSink::start(self.client.clone(), fence);
+    fn begin_term(&mut self) -> mpsc::UnboundedReceiver<ServiceReport> {
+        let (sink, reports) = ServiceSink::start(self.client.clone(), self.fence.clone());
         self.services = Some(sink);
         self.snapshot = Snapshot::new(ConfigScope::Controller, false);
         self.allocator = Allocator::with_conditions(self.class.as_deref());
@@ -381,7 +384,7 @@ impl Controller {
             let used = status.assigned_v4.saturating_add(status.assigned_v6);
             (pool.id(), PoolCounters::Antrea { total: status.capacity(), used })
         });
-        self.pools.publish(counters.chain(usages).collect());
+        self.pools.publish(&counters.chain(usages).collect());
     }
 
     /// Copies the speakers' words on Services into their condition.

@@ -5,6 +5,8 @@ use http::{Method, Request};
 use kube::Client;
 use serde_json::Value;
 
+use crate::net::fence::Fence;
+use crate::net::request;
 pub(super) use crate::net::request::send_octets as send;
 
 /// How often a write that another writer overtook is tried at once.
@@ -19,20 +21,27 @@ pub enum Rewrite {
     Unchanged(Value),
     /// There is no such object.
     Gone,
+    /// Another process writes now.
+    Fenced,
 }
 
-/// Reads the object at `path`, lets `change` alter it, and if that says so puts it to `path/status`.
+/// Reads the object at `path`, lets `change` alter it, and if that says so puts it to `path/status`, if `fence` allows that at the last
+/// moment.
 ///
 /// # Errors
 /// When the API refuses or cannot be reached, or other writers were faster several times in a row.
 pub async fn rewrite_status(
     client: &Client,
     path: &str,
+    fence: &Fence,
     mut change: impl FnMut(&mut Value) -> bool,
 ) -> Result<Rewrite, kube::Error> {
     let mut conflicts = 0;
     loop {
-        let mut object: Value = match send(client, Method::GET, path, Vec::new()).await {
+        if !fence.pass().await {
+            return Ok(Rewrite::Fenced);
+        }
+        let mut object: Value = match request::send(client, Method::GET, path.to_owned(), None).await {
             Ok(object) => object,
             Err(kube::Error::Api(status)) if status.code == 404 => return Ok(Rewrite::Gone),
             Err(error) => return Err(error),
@@ -40,8 +49,9 @@ pub async fn rewrite_status(
         if !change(&mut object) {
             return Ok(Rewrite::Unchanged(object));
         }
-        let body = serde_json::to_vec(&object).map_err(kube::Error::SerdeError)?;
-        match send(client, Method::PUT, &format!("{path}/status"), body).await {
+        // Without it the fence lapsed meanwhile, or was closed.
+        let Some(_writing) = fence.enter(clock::now()) else { continue };
+        match request::send(client, Method::PUT, format!("{path}/status"), Some(&object)).await {
             Ok(written) => return Ok(Rewrite::Written(written)),
             Err(kube::Error::Api(status)) if status.code == 404 => return Ok(Rewrite::Gone),
             Err(kube::Error::Api(status)) if status.code == 409 && conflicts < CONFLICTS => {
