@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Read, change, PUT: one status subresource, as untyped JSON.
 
-use http::{Method, Request};
+use http::Method;
 use kube::Client;
 use serde_json::Value;
 
@@ -60,28 +60,6 @@ pub async fn rewrite_status(
             Err(error) => return Err(error),
         }
     }
-}
-
-/// Applies fields of a status on the server's side, as `manager` and with force: fields of other writers stay.
-///
-/// # Errors
-/// When the API refuses or cannot be reached.
-pub(super) async fn apply_status(
-    client: &Client,
-    path: &str,
-    manager: &str,
-    object: &Value,
-) -> Result<(), kube::Error> {
-    let request = Request::builder()
-        .method(Method::PATCH)
-        .uri(format!("{path}/status?fieldManager={manager}&force=true"))
-        .header("Content-Type", "application/apply-patch+yaml")
-        .header("Accept", "application/json")
-        // JSON is YAML.
-        .body(object.to_string().into_bytes())
-        .map_err(kube::Error::HttpError)?;
-    let serde::de::IgnoredAny = client.request(request).await?;
-    Ok(())
 }
 
 /// The time, in whole seconds as `metav1.Time` has them.
