@@ -24,14 +24,6 @@ pub struct OwnPod {
     pub uid: String,
 }
 
-impl OwnPod {
-    /// The entry of `metadata.ownerReferences` that names it; not as controller, as MetalLB writes it.
-    #[must_use]
-    pub fn owner_reference(&self) -> Value {
-        json!({ "apiVersion": "v1", "kind": "Pod", "name": self.name, "uid": self.uid })
-    }
-}
-
 /// By what the own Pod is found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Search {
