@@ -141,8 +141,9 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
             Err(result) => Some(result),
         };
         if let Some(result) = ended {
-            leadership.resign().await;
+            // Events first: without the Lease none may be written.
             controller.events.flush().await;
+            leadership.resign().await;
             return result.context("cannot wait for signals");
         }
     }
@@ -243,7 +244,7 @@ impl Controller {
             allocator: Allocator::with_conditions(args.common.class()),
             journal: Journal::default(),
             services: None,
-            events: EventSink::start(client.clone(), "metallb-controller", None),
+            events: EventSink::start(client.clone(), "metallb-controller", None, fence.clone()),
             pools: PoolSink::start(client, namespace, &fence),
             fence,
             readiness,

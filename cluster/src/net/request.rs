@@ -23,17 +23,6 @@ pub async fn send<T: DeserializeOwned>(
     send_as(client, method, path, content_type, body).await
 }
 
-/// The same with a body that is JSON already; an empty one is none.
-pub(crate) async fn send_octets<T: DeserializeOwned>(
-    client: &Client,
-    method: Method,
-    path: &str,
-    body: Vec<u8>,
-) -> Result<T, kube::Error> {
-    let body: Option<Value> = serde_json::from_slice(&body).ok();
-    send(client, method, path.to_owned(), body.as_ref()).await
-}
-
 /// Applies the object's fields on the server's side, as `manager` and with force: fields of other writers stay.
 ///
 /// # Errors

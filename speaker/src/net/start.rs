@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use cluster::net::access::may_get;
+use cluster::net::fence::Fence;
 use cluster::net::pod::{Owner, Search};
 use cluster::net::sink::kubernetes::{Component, ConfigurationStateSink, EventSink};
 use cluster::net::source::{Journal, Update};
@@ -191,7 +192,9 @@ pub(super) async fn start_shell(
         StatusSink::start(kind, client.clone(), namespace.clone(), node.clone(), owner.clone())
     };
     let session_namespace = args.frrk8s_namespace(&namespace);
-    let events = EventSink::start(client.clone(), "metallb-speaker", Some(node.clone()));
+    // Each speaker tells what its own node does.
+    let host = Some(node.clone());
+    let events = EventSink::start(client.clone(), "metallb-speaker", host, Fence::open());
     let told = events.clone();
     let (asked, answers) = mpsc::channel(64);
     let follows_frr = args.common.bgp_type.as_deref() == Some("frr-k8s");

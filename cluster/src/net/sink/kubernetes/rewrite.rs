@@ -6,8 +6,7 @@ use kube::Client;
 use serde_json::Value;
 
 use crate::net::fence::Fence;
-use crate::net::request;
-pub(super) use crate::net::request::send_octets as send;
+use crate::net::request::send;
 
 /// How often a write that another writer overtook is tried at once.
 const CONFLICTS: usize = 5;
@@ -41,7 +40,7 @@ pub async fn rewrite_status(
         if !fence.pass().await {
             return Ok(Rewrite::Fenced);
         }
-        let mut object: Value = match request::send(client, Method::GET, path.to_owned(), None).await {
+        let mut object: Value = match send(client, Method::GET, path.to_owned(), None).await {
             Ok(object) => object,
             Err(kube::Error::Api(status)) if status.code == 404 => return Ok(Rewrite::Gone),
             Err(error) => return Err(error),
@@ -51,7 +50,7 @@ pub async fn rewrite_status(
         }
         // Without it the fence lapsed meanwhile, or was closed.
         let Some(_writing) = fence.enter(clock::now()) else { continue };
-        match request::send(client, Method::PUT, format!("{path}/status"), Some(&object)).await {
+        match send(client, Method::PUT, format!("{path}/status"), Some(&object)).await {
             Ok(written) => return Ok(Rewrite::Written(written)),
             Err(kube::Error::Api(status)) if status.code == 404 => return Ok(Rewrite::Gone),
             Err(kube::Error::Api(status)) if status.code == 409 && conflicts < CONFLICTS => {
