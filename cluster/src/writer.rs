@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a writer to the API does next: level-triggered, so that of all wishes about one object only the newest is written. It knows
-//! no client, no runtime and no log; `net::writer` carries its orders out.
+//! The next step of a writer to the API: level-triggered, so that of all wishes about one object only the newest is
+//! written. A writer knows no client, no runtime and no log; `net::writer` carries its orders out.
 //!
 //! ```text
 //! set, settle, doubt ──> wish per key ── differs from what was written ──> poll ──> order ── done ──> written per key
@@ -28,7 +28,8 @@ pub struct Limits {
     pub retry: (Duration, Duration),
     /// The pause after a refusal. None where a refusal concerns one object alone, and is a failure like any other.
     pub refused: Option<Duration>,
-    /// False if a wish is carried out even if it equals what was written: then nothing is kept about a key that is done.
+    /// False if a wish is carried out even if it equals what was written: then nothing is kept about a key that is
+    /// done.
     pub remembers: bool,
 }
 
@@ -49,7 +50,7 @@ pub enum Trouble {
     Failed,
 }
 
-/// What is known about one key.
+/// The state of one key.
 #[derive(Debug)]
 struct Entry<V> {
     /// The content that the object is to have; none if there is to be no object.
@@ -162,8 +163,8 @@ impl<K: Clone + Ord, V: Clone + PartialEq> Writer<K, V> {
         self.entries.get(key)?.wish.as_ref()
     }
 
-    /// Somebody else may have changed the object: it is written again, not at once, since two that write different things would
-    /// never rest.
+    /// Somebody else may have changed the object: it is written again, not at once, since two that write different
+    /// things would never rest.
     pub fn doubt(&mut self, key: &K, now: Instant) {
         if let Some(entry) = self.entries.get_mut(key) {
             entry.is_doubted = true;
@@ -171,7 +172,7 @@ impl<K: Clone + Ord, V: Clone + PartialEq> Writer<K, V> {
         }
     }
 
-    /// Drops every wish: another process writes now. What is under way ends.
+    /// Drops every wish: another process writes now. A write under way ends.
     pub fn release(&mut self) {
         self.due.clear();
         self.entries.retain(|_, entry| entry.in_flight);
@@ -179,7 +180,8 @@ impl<K: Clone + Ord, V: Clone + PartialEq> Writer<K, V> {
         self.failing = 0;
     }
 
-    /// The next order, if there is one now: the key, and the content of its object, which is to be removed if there is none.
+    /// The next order, if there is one now: the key, and the content of its object, which is to be removed if there
+    /// is none.
     pub fn poll(&mut self, now: Instant) -> Option<(K, Option<V>)> {
         while self.deadline().is_some_and(|at| at <= now) {
             let (_, key) = self.due.pop_first()?;

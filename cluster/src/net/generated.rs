@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Objects whose names the API server makes, one for each key, with everything in their status: an object is created first, and its
-//! status written then.
+//! Objects whose names the API server makes, one for each key, with everything in their status: an object is created
+//! first, and its status written then.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -20,7 +20,7 @@ use super::writer::lock;
 /// The number of objects per page of a list.
 const PAGE_SIZE: u32 = 100;
 
-/// What tells a kind: the group with the version, such as `metallb.io/v1beta1`, the kind, and its name in paths.
+/// A kind: the group with the version, such as `metallb.io/v1beta1`, the kind's name, and its name in paths.
 pub type Resource = (&'static str, &'static str, &'static str);
 
 /// The objects of one kind in one namespace.
@@ -61,8 +61,8 @@ impl<K: Clone + Ord> Generated<K> {
         format!("/apis/{api_version}/namespaces/{}/{plural}{rest}", self.namespace)
     }
 
-    /// Hands over every object of a label selector, which is in the form of a URL, a page at a time, so that never all of them are in
-    /// memory.
+    /// Hands over every object of a label selector, which is in the form of a URL, a page at a time, so that never
+    /// all of them are in memory.
     ///
     /// # Errors
     /// When the API refuses or cannot be reached.

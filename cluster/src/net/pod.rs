@@ -77,8 +77,8 @@ impl Owner {
         Self(receiver)
     }
 
-    /// Makes the Pod the owner of an object with this metadata, as soon as the Pod is known, if there is one; not as controller, as
-    /// MetalLB writes it.
+    /// Makes the Pod the owner of an object with this metadata, as soon as the Pod is known, if there is one; not as
+    /// controller, as MetalLB writes it.
     pub async fn own(&self, metadata: &mut Value) {
         if let (Some(OwnPod { name, uid }), Some(metadata)) =
             (self.pod().await, metadata.as_object_mut())

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Carries out the orders of a [`Writer`]: one task for each kind of object, with what is particular to the kind behind [`Kind`].
+//! Carries out the orders of a [`Writer`]: one task for each kind of object, with what is particular to the kind
+//! behind [`Kind`].
 
 use std::collections::BTreeSet;
 use std::future::{Future, ready};
@@ -23,7 +24,7 @@ pub enum Failure {
     Api(#[from] kube::Error),
 }
 
-/// What an error says of the kind and the permission for it.
+/// The trouble of which an error speaks: the absence of the kind or the permission, or another one.
 #[must_use]
 pub fn trouble(error: &kube::Error) -> Trouble {
     match error {
@@ -46,12 +47,12 @@ pub type Found<K> = Vec<(<K as Kind>::Key, Option<<K as Kind>::Value>)>;
 
 /// How the objects of one kind are written.
 pub trait Kind: Send + Sync + 'static {
-    /// What tells the objects apart.
+    /// The key of an object among those of its kind.
     type Key: Clone + Ord + Send + Sync + 'static;
     /// The content of one object.
     type Value: Clone + PartialEq + Send + Sync + 'static;
 
-    /// Lists what an earlier process left, before anything is written.
+    /// Lists the objects of an earlier process, before anything is written.
     fn list(&self) -> impl Future<Output = Result<Found<Self>, kube::Error>> + Send
     where
         Self: Sized,

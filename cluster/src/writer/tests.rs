@@ -46,7 +46,7 @@ fn a_key_that_changes_while_it_is_written_is_written_again_and_not_twice_at_once
     writer.set("a", None, now);
     writer.done(&"a", Ok(()), now);
     assert_eq!(orders(&mut writer, now), [("a", None)]);
-    // What comes back to what is being written is not written again.
+    // A wish that comes back to the content under way is not written again.
     writer.done(&"a", Ok(()), now);
     writer.set("a", Some(4), now);
     orders(&mut writer, now);
@@ -143,7 +143,7 @@ fn changes_settle_and_a_key_rests_between_two_writes() {
     writer.set("a", Some(3), now);
     assert_eq!(orders(&mut writer, now + 4 * SECOND), []);
     assert_eq!(orders(&mut writer, now + 5 * SECOND), [("a", Some(3))]);
-    // What flickers is not written.
+    // A wish that flickers is not written.
     let now = now + 5 * SECOND;
     writer.done(&"a", Ok(()), now);
     writer.set("a", Some(4), now);
@@ -208,7 +208,7 @@ fn a_writer_that_is_released_writes_nothing_more_until_it_is_told_to() {
     writer.release();
     assert!(!writer.done(&"a", Err(Trouble::Failed), now));
     assert_eq!(orders(&mut writer, now + 60 * SECOND), []);
-    // What is under way ends first, and its result is not trusted: another process may have written since.
+    // A write under way ends first, and its result is not trusted: another process may have written since.
     writer.set("b", Some(1), now);
     assert_eq!(orders(&mut writer, now), []);
     writer.done(&"b", Ok(()), now);
@@ -301,7 +301,7 @@ impl World {
             return;
         }
         let (key, value) = self.under_way.remove(usize::from(number) % self.under_way.len());
-        // What is answered with a failure may have been done all the same.
+        // A write that is answered with a failure may have been done all the same.
         if result.is_ok() || half {
             match value {
                 Some(value) => drop(self.api.insert(key, value)),

@@ -123,7 +123,8 @@ impl Kind for Statuses {
     type Key = ObjectKey;
     type Value = Names;
 
-    /// The objects of this node. Objects of its earlier pods are removed; otherwise they would go with their pod, after a while.
+    /// The objects of this node. Objects of its earlier pods are removed; otherwise they would go with their pod,
+    /// after a while.
     async fn list(&self) -> Result<Found<Self>, kube::Error> {
         let pod = self.owner.pod().await;
         let (mut found, mut old) = (Found::<Self>::new(), Vec::new());

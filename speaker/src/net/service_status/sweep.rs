@@ -14,7 +14,8 @@ use super::{Status, service_of};
 
 /// The number of Services up to which each is looked up by itself; for more, all objects are listed.
 const SMALL_BATCH: usize = 8;
-/// The time after a take-over until objects that other nodes left behind are looked for, and the least time between two looks.
+/// The time after a take-over until objects that other nodes left behind are looked for, and the least time between
+/// two looks.
 const DELAY: Duration = Duration::from_secs(2);
 
 /// The handle of the sweeping task.

@@ -2,9 +2,10 @@
 //! Events: core/v1, since MetalLB's roles permit no other (contract 8.2). One that happens
 //! again is raised in count by PATCH instead of written anew.
 //!
-//! Events wait in a queue of their own, not in a [`crate::writer::Writer`]: they are no state. Each is due once, in the order in which they
-//! came; one that comes while it is being written is another one; and one that cannot be written is dropped in the end. A refusal holds
-//! up no other event: the API refuses each event in a namespace that is being removed.
+//! Events wait in a queue of their own, not in a [`crate::writer::Writer`]: they are no state. Each is due once, in
+//! the order in which they came; one that comes while it is being written is another one; and one that cannot be
+//! written is dropped in the end. A refusal holds up no other event: the API refuses each event in a namespace that
+//! is being removed.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
@@ -117,7 +118,7 @@ struct Waiting {
 }
 
 impl Queue {
-    /// Whether there is room for it; if not, it is dropped.
+    /// False if there is no room for the event, which is dropped then.
     fn add(&self, raised: Raised) -> bool {
         let ObjectEvent { regarding, warning, reason, message } = &raised.event;
         let hash = self.hasher.hash_one((regarding, warning, reason, message));
@@ -170,8 +171,8 @@ pub struct EventSink {
 }
 
 impl EventSink {
-    /// Starts the task on the current runtime. `component` is the source, `host` its node if it has one. Nothing is written that `fence`
-    /// does not allow at the last moment.
+    /// Starts the task on the current runtime. `component` is the source, `host` its node if it has one. Nothing is
+    /// written that `fence` does not allow at the last moment.
     #[must_use]
     pub fn start(
         client: Client,
@@ -330,7 +331,8 @@ impl Writer {
         failed
     }
 
-    /// Gives the hash with the name and the count that are to be remembered, or the event if it is worth another attempt.
+    /// Gives the hash with the name and the count that are to be remembered, or the event if it is worth another
+    /// attempt.
     async fn write(
         &self,
         hash: u64,
@@ -346,7 +348,7 @@ impl Writer {
             let (object, reason) = (&raised.event.regarding.key, raised.event.reason);
             tracing::debug!(%object, reason, %error, "failed to write an event");
             raised.attempts += 1;
-            // What the API does not like now it will not like in a moment.
+            // The API will refuse the event in a moment as it does now.
             let is_invalid =
                 matches!(&error, kube::Error::Api(status) if matches!(status.code, 400 | 422));
             let is_over = is_invalid || trouble(&error) == Trouble::Refused;
@@ -517,7 +519,7 @@ mod tests {
         sink.publish(once(0).event);
         tokio::time::sleep(10 * RETRY).await;
         assert_eq!(asked.count(&Method::POST), 1);
-        // What was dropped is not told when this one leads again; what happens then is.
+        // A dropped event is not told when this controller leads again; a new one is.
         fence.open_for_good();
         sink.publish(once(9).event);
         tokio::time::sleep(10 * RETRY).await;

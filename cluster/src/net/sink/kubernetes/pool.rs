@@ -47,8 +47,8 @@ const KINDS: [PoolKind; 2] = [PoolKind::IpAddressPool, PoolKind::ExternalIpPool]
 pub struct PoolSink([Sink<PoolId, PoolCounters>; 2]);
 
 impl PoolSink {
-    /// Starts the tasks on the current runtime; `namespace` is where `IPAddressPool`s are. Nothing is written that `fence` does not
-    /// allow at the last moment.
+    /// Starts the tasks on the current runtime; `namespace` is where `IPAddressPool`s are. Nothing is written that
+    /// `fence` does not allow at the last moment.
     #[must_use]
     pub fn start(client: &Client, namespace: &str, fence: &Fence) -> Self {
         let limits = Limits { rest: REST, ..Limits::default() };

@@ -24,8 +24,8 @@ pub enum Rewrite {
     Fenced,
 }
 
-/// Reads the object at `path`, lets `change` alter it, and if that says so puts it to `path/status`, if `fence` allows that at the last
-/// moment.
+/// Reads the object at `path`, lets `change` alter it, and if that says so puts it to `path/status`, if `fence`
+/// allows that at the last moment.
 ///
 /// # Errors
 /// When the API refuses or cannot be reached, or other writers were faster several times in a row.

@@ -89,7 +89,8 @@ impl ServiceSink {
     #[must_use]
     pub fn start(client: Client, fence: Fence) -> (Self, mpsc::UnboundedReceiver<ServiceReport>) {
         let (reports, receiver) = mpsc::unbounded_channel();
-        // A refusal of one Service says nothing of the others, and a wish that comes again says that somebody else changed it.
+        // A refusal of one Service says nothing of the others, and a wish that comes again says that somebody else
+        // changed it.
         let (refused, remembers) = (None, false);
         let limits =
             Limits { concurrent: 16, retry: RETRY, refused, remembers, ..Limits::default() };
