@@ -7,9 +7,9 @@ use std::fmt::Write;
 use anyhow::{Context, ensure};
 use cluster::model::{ALLOCATED_CONDITION, ANNOUNCED_CONDITION, POOL_ANNOTATION};
 use cluster::net::client::connect;
+use cluster::net::fence::Fence;
+use cluster::net::request::delete;
 use cluster::net::sink::kubernetes::{Rewrite, rewrite_status};
-use http::Request;
-use kube::Client;
 use serde_json::Value;
 
 use crate::args::ClearArgs;
@@ -41,7 +41,7 @@ pub async fn run(args: &ClearArgs) -> anyhow::Result<String> {
             key(pod)
         );
     }
-    let mut printed = String::new();
+    let (mut printed, fence) = (String::new(), Fence::open());
     for service in survey.list("services").iter().filter(|service| was_given(service)) {
         let had = addresses(service).join(", ");
         if args.dry_run {
@@ -53,9 +53,10 @@ pub async fn run(args: &ClearArgs) -> anyhow::Result<String> {
             text(service, "/metadata/namespace"),
             text(service, "/metadata/name")
         );
-        let written = rewrite_status(&client, &path, |object| was_given(object) && forget(object))
-            .await
-            .with_context(|| format!("Service {}\n{printed}", key(service)))?;
+        let written =
+            rewrite_status(&client, &path, &fence, |object| was_given(object) && forget(object))
+                .await
+                .with_context(|| format!("Service {}\n{printed}", key(service)))?;
         if matches!(written, Rewrite::Written(_)) {
             let _ = writeln!(printed, "Service {}: had {had}", key(service));
         }
@@ -66,7 +67,8 @@ pub async fn run(args: &ClearArgs) -> anyhow::Result<String> {
     if !args.dry_run {
         for (group, kind) in REPORTS {
             let path = format!("/apis/{group}/namespaces/{}/{kind}", args.namespace);
-            delete_all(&client, path).await.with_context(|| kind.to_owned())?;
+            // A kind that the cluster does not have has no objects.
+            delete(&client, path).await.with_context(|| kind.to_owned())?;
         }
     }
     Ok(printed)
@@ -119,16 +121,6 @@ fn forget(service: &mut Value) -> bool {
         conditions.retain(|condition| !ours.contains(&kind(condition)));
     }
     true
-}
-
-/// Deletes all objects of a kind of ours; a kind that the cluster lacks has no objects.
-async fn delete_all(client: &Client, path: String) -> Result<(), kube::Error> {
-    let request = Request::delete(path).body(Vec::new()).map_err(kube::Error::HttpError)?;
-    match client.request::<Value>(request).await {
-        Ok(_) => Ok(()),
-        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
-        Err(error) => Err(error),
-    }
 }
 
 #[cfg(test)]

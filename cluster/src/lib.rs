@@ -15,6 +15,7 @@ pub mod net;
 mod reports;
 mod shared;
 pub mod snapshot;
+pub mod writer;
 
 pub use announcers::AnnouncerObject;
 pub use key::ObjectKey;

@@ -57,11 +57,6 @@ impl Report {
         std::mem::take(&mut self.changed)
     }
 
-    /// One object was not written: it is to be written again.
-    pub fn failed(&mut self, share: u8) {
-        self.changed.insert(share);
-    }
-
     /// The words of one object, and the number of Services for which it has no room. An object without words is not needed.
     #[must_use]
     pub fn words(&self, share: u8) -> (Vec<Word>, usize) {
@@ -113,7 +108,6 @@ mod tests {
         let (words, _) = report.words(share_of(&web));
         assert_eq!(words.len(), 1);
         assert_eq!(words[0].services, BTreeMap::from([("default/web".to_owned(), 7)]));
-        report.failed(share_of(&web));
         report.say(&web, None, 9);
         assert_eq!(report.take_changed().len(), 1);
         assert_eq!(report.words(share_of(&web)), (Vec::new(), 0));

@@ -16,7 +16,6 @@ use std::time::Duration;
 use anyhow::Context;
 use cluster::Kind;
 use cluster::net::client::connect_by;
-use cluster::net::fence::Fence;
 use cluster::net::pod::{Owner, Search};
 use cluster::net::sink::kubernetes::{Component, ConfigurationStateSink};
 use cluster::net::source::kubernetes::{Watches, watch_all};
@@ -83,7 +82,8 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     }
     let identity = identity(pod_name.as_deref());
     let who = Who { namespace: namespace.clone(), identity, owner, deployment };
-    let mut leadership = Leadership::start(client.clone(), who, args.elect.times());
+    let mut leadership =
+        Leadership::start(client.clone(), who, args.elect.times(), controller.fence.clone());
     let terminated = daemon::signals::terminated();
     tokio::pin!(terminated);
     let mut standing_by = tokio::time::interval_at(Instant::now() + STANDING_BY, STANDING_BY);
@@ -108,15 +108,14 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
                     kinds: [&KINDS[..], &[Kind::Node, Kind::SpeakerReport]].concat(),
                     with_external_pools: vec![Kind::ServiceL2Status],
                 };
-                let fence = leadership.fence.clone();
-                lead(&mut controller, watches, fence, webhooks.clone(), terminated.as_mut(), lost)
-                    .await?
+                lead(&mut controller, watches, webhooks.clone(), terminated.as_mut(), lost).await?
             }
             Err(result) => Some(result),
         };
         if let Some(result) = ended {
-            leadership.resign().await;
+            // Events first: without the Lease none may be written.
             controller.events.flush().await;
+            leadership.resign().await;
             return result.context("cannot wait for signals");
         }
     }
@@ -132,13 +131,12 @@ fn identity(pod_name: Option<&str>) -> String {
 async fn lead(
     controller: &mut Controller,
     watches: Watches,
-    fence: Fence,
     mut can_answer: watch::Receiver<bool>,
     mut terminated: Pin<&mut impl Future<Output = std::io::Result<()>>>,
     lost: impl Future<Output = ()>,
 ) -> anyhow::Result<Option<std::io::Result<()>>> {
     tokio::pin!(lost);
-    let mut reports = controller.begin_term(fence);
+    let mut reports = controller.begin_term();
     let mut updates = watch_all(&controller.client, watches);
     let mut batch = Vec::with_capacity(512);
     let mut minutes = tokio::time::interval(Duration::from_secs(60));

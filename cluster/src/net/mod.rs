@@ -3,9 +3,13 @@
 
 pub mod access;
 pub mod client;
+#[cfg(test)]
+mod fake;
 pub mod fence;
+pub mod generated;
 pub mod pod;
 pub mod request;
 pub mod rounds;
 pub mod sink;
 pub mod source;
+pub mod writer;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use kube::Client;
 use kube::api::ListParams;
 use serde::Deserialize;
+use serde_json::{Value, json};
 use tokio::sync::watch;
 
 /// The pause after a list that failed.
@@ -21,14 +22,6 @@ pub struct OwnPod {
     pub name: String,
     /// The uid of the Pod.
     pub uid: String,
-}
-
-impl OwnPod {
-    /// The entry of `metadata.ownerReferences` that names the Pod; not as controller, as MetalLB writes it.
-    #[must_use]
-    pub fn owner_reference(&self) -> serde_json::Value {
-        serde_json::json!({ "apiVersion": "v1", "kind": "Pod", "name": self.name, "uid": self.uid })
-    }
 }
 
 /// The key by which the own Pod is found.
@@ -83,6 +76,17 @@ impl Owner {
             sender.send_replace(Some(pod));
         });
         Self(receiver)
+    }
+
+    /// Makes the Pod the owner of an object with this metadata, as soon as the Pod is known, if there is one; not as
+    /// controller, as MetalLB writes it.
+    pub async fn own(&self, metadata: &mut Value) {
+        if let (Some(OwnPod { name, uid }), Some(metadata)) =
+            (self.pod().await, metadata.as_object_mut())
+        {
+            let owner = json!({ "apiVersion": "v1", "kind": "Pod", "name": name, "uid": uid });
+            metadata.insert("ownerReferences".to_owned(), json!([owner]));
+        }
     }
 
     /// Waits for the Pod. None if there is no such Pod, or more than one, or if it may not be read; the log says so.

@@ -5,20 +5,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use http::Method;
 use kube::Client;
 use serde::Deserialize;
-use serde::de::{DeserializeOwned, IgnoredAny};
-use serde_json::{Value, json};
-use tokio::sync::watch;
+use serde_json::json;
 
-use cluster::net::pod::{OwnPod, Owner};
-use cluster::net::request::send;
-
-const RETRY_INTERVAL: Duration = Duration::from_secs(2);
-
-/// The time after a refusal until the next check whether the kind and the permission are there.
-const ABSENT_INTERVAL: Duration = Duration::from_secs(60);
+use cluster::net::generated::{Generated, Object};
+use cluster::net::pod::Owner;
+use cluster::net::writer::{Failure, Found, Kind, Sink, lock, message};
+use cluster::writer::{Limits, Trouble};
 
 /// The time in which states that flicker settle before they are written.
 const SETTLE_TIME: Duration = Duration::from_millis(300);
@@ -32,204 +26,82 @@ pub(super) struct SessionState {
     pub(super) bfd: String,
 }
 
-/// Session states by the peer's address or interface (in the form of a label: IPv6 in full, with hyphens), and its VRF, empty for none.
-pub(super) type SessionStates = BTreeMap<(String, String), SessionState>;
+/// The peer's address or interface (in the form of a label: IPv6 in full, with hyphens), and its VRF, empty for none.
+type Peer = (String, String);
+
+/// The states of all sessions.
+pub(super) type SessionStates = BTreeMap<Peer, SessionState>;
 
 /// The handle of the writing task.
-pub(super) struct SessionStateSink(watch::Sender<SessionStates>);
+pub(super) struct SessionStateSink(Sink<Peer, SessionState>);
 
 impl SessionStateSink {
     /// `owner` owns the objects: they are deleted with it.
     pub(super) fn start(client: Client, namespace: String, node: String, owner: Owner) -> Self {
-        let (sender, desired) = watch::channel(SessionStates::new());
-        tokio::spawn(async move {
-            let pod = owner.pod().await;
-            let writer = Writer { client, namespace, node, pod, objects: BTreeMap::new() };
-            writer.run(desired).await;
-        });
-        Self(sender)
+        let resource = ("frrk8s.metallb.io/v1beta1", "BGPSessionState", "bgpsessionstates");
+        let objects = Generated::new(client, resource, namespace, format!("{node}-"), owner);
+        let limits = Limits { settle: SETTLE_TIME, ..Limits::default() };
+        Self(Sink::start(SessionObjects { objects, node }, limits))
     }
 
     /// Sets the content of all objects of this node.
     pub(super) fn publish(&self, states: SessionStates) {
-        self.0.send_if_modified(|current| {
-            let changed = *current != states;
-            *current = states;
-            changed
-        });
+        self.0.change(|core, now| core.set_all(states, now));
     }
 }
 
-struct Writer {
-    client: Client,
-    namespace: String,
+struct SessionObjects {
+    objects: Generated<Peer>,
     node: String,
-    pod: Option<OwnPod>,
-    /// The name and the state of each object that exists.
-    objects: BTreeMap<(String, String), (String, Option<SessionState>)>,
 }
 
-/// The kind or the permission is absent.
-struct Off(String);
+impl Kind for SessionObjects {
+    type Key = Peer;
+    type Value = SessionState;
 
-impl Writer {
-    async fn run(mut self, mut desired: watch::Receiver<SessionStates>) {
-        let mut told = false;
-        while let Err(Off(error)) = self.take_stock().await {
-            if !std::mem::replace(&mut told, true) {
-                tracing::info!(event = "sessionStateOff", %error,
-                    "BGPSessionState objects are off: the kind or the permission is absent here; it is tried again");
-            }
-            tokio::time::sleep(ABSENT_INTERVAL).await;
-        }
-        loop {
-            tokio::time::sleep(SETTLE_TIME).await;
-            let states = desired.borrow_and_update().clone();
-            if let Err(error) = self.write(&states).await {
-                tracing::warn!(%error, "failed to write BGPSessionState; it is tried again");
-                tokio::time::sleep(RETRY_INTERVAL).await;
-                continue;
-            }
-            if desired.changed().await.is_err() {
-                return;
-            }
-        }
-    }
-
-    /// Reads the objects that an earlier process of this node left.
-    async fn take_stock(&mut self) -> Result<(), Off> {
-        loop {
-            let selector = format!("?labelSelector=frrk8s.metallb.io%2Fnode%3D{}", self.node);
-            let list: Result<List, kube::Error> = self.send(Method::GET, &selector, None).await;
-            match list {
-                Ok(list) => {
-                    for object in list.items {
-                        let key = (object.status.peer, object.status.vrf);
-                        let state = SessionState {
-                            bgp: object.status.bgp_status,
-                            bfd: object.status.bfd_status,
-                        };
-                        self.objects.insert(key, (object.metadata.name, Some(state)));
-                    }
-                    return Ok(());
-                }
-                Err(kube::Error::Api(status)) if matches!(status.code, 403 | 404) => {
-                    return Err(Off(status.message.clone()));
-                }
-                Err(_) => tokio::time::sleep(RETRY_INTERVAL).await,
-            }
-        }
-    }
-
-    async fn write(&mut self, states: &SessionStates) -> Result<(), kube::Error> {
-        let gone: Vec<(String, String)> =
-            self.objects.keys().filter(|key| !states.contains_key(*key)).cloned().collect();
-        for key in gone {
-            if let Some((name, _)) = self.objects.get(&key) {
-                match self.send(Method::DELETE, &format!("/{name}"), None).await {
-                    Ok(IgnoredAny) => {}
-                    Err(kube::Error::Api(status)) if status.code == 404 => {}
-                    Err(error) => return Err(error),
-                }
-            }
-            self.objects.remove(&key);
-        }
-        let mut result = Ok(());
-        for (key, state) in states {
-            if self.objects.get(key).is_some_and(|(_, known)| known.as_ref() == Some(state)) {
-                continue;
-            }
-            // A failure does not keep the other objects from being written.
-            result = result.and(self.write_one(key, state).await);
-        }
-        result
-    }
-
-    async fn write_one(
-        &mut self,
-        key: &(String, String),
-        state: &SessionState,
-    ) -> Result<(), kube::Error> {
-        let name = match self.objects.get(key) {
-            Some((name, _)) => name.clone(),
-            None => {
-                let name = self.create(key).await?;
-                self.objects.insert(key.clone(), (name.clone(), None));
-                name
-            }
+    async fn list(&self) -> Result<Found<Self>, kube::Error> {
+        let mut found = Found::<Self>::new();
+        let selector = format!("frrk8s.metallb.io%2Fnode%3D{}", self.node);
+        let take = |Object { metadata, status }: Object<Status>| {
+            let Status { peer, vrf, bgp_status: bgp, bfd_status: bfd } = status.unwrap_or_default();
+            let key = (peer, vrf);
+            lock(&self.objects.names).insert(key.clone(), metadata.name.unwrap_or_default());
+            found.push((key, Some(SessionState { bgp, bfd })));
         };
+        self.objects.list(&selector, take).await?;
+        Ok(found)
+    }
+
+    async fn write(&self, key: &Peer, state: Option<&SessionState>) -> Result<(), Failure> {
+        let Some(state) = state else { return Ok(self.objects.delete(key).await?) };
         let (peer, vrf) = key;
-        let patch = json!({ "status": {
+        let labels = json!({
+            "frrk8s.metallb.io/node": self.node,
+            "frrk8s.metallb.io/peer": peer,
+            "frrk8s.metallb.io/vrf": vrf,
+        });
+        let status = json!({
             "node": self.node, "peer": peer, "vrf": vrf,
             "bgpStatus": state.bgp, "bfdStatus": state.bfd,
-        }});
-        match self.send(Method::PATCH, &format!("/{name}/status"), Some(&patch)).await {
-            Ok(IgnoredAny) => {
-                self.objects.insert(key.clone(), (name, Some(state.clone())));
-                Ok(())
-            }
-            Err(error) => {
-                self.objects.remove(key);
-                Err(error)
+        });
+        Ok(self.objects.write(key, labels, status).await?)
+    }
+
+    fn tell(&self, _: Option<&Peer>, trouble: Trouble, error: &kube::Error) {
+        match trouble {
+            Trouble::Refused => tracing::info!(
+                event = "sessionStateOff",
+                error = message(error),
+                "BGPSessionState objects are off: the kind or the permission is absent here; it is tried again"
+            ),
+            Trouble::Failed => {
+                tracing::warn!(%error, "failed to write BGPSessionState; it is tried again")
             }
         }
     }
-
-    async fn create(&self, (peer, vrf): &(String, String)) -> Result<String, kube::Error> {
-        let mut metadata = json!({
-            "generateName": format!("{}-", self.node),
-            "namespace": self.namespace,
-            "labels": {
-                "frrk8s.metallb.io/node": self.node,
-                "frrk8s.metallb.io/peer": peer,
-                "frrk8s.metallb.io/vrf": vrf,
-            },
-        });
-        if let (Some(pod), Some(metadata)) = (&self.pod, metadata.as_object_mut()) {
-            metadata.insert("ownerReferences".to_owned(), json!([pod.owner_reference()]));
-        }
-        let object = json!({
-            "apiVersion": "frrk8s.metallb.io/v1beta1",
-            "kind": "BGPSessionState",
-            "metadata": metadata,
-            "spec": {},
-        });
-        let created: Object = self.send(Method::POST, "", Some(&object)).await?;
-        Ok(created.metadata.name)
-    }
-
-    async fn send<T: DeserializeOwned>(
-        &self,
-        method: Method,
-        path: &str,
-        body: Option<&Value>,
-    ) -> Result<T, kube::Error> {
-        let base = format!(
-            "/apis/frrk8s.metallb.io/v1beta1/namespaces/{}/bgpsessionstates",
-            self.namespace
-        );
-        send(&self.client, method, format!("{base}{path}"), body).await
-    }
 }
 
-#[derive(Deserialize)]
-struct List {
-    items: Vec<Object>,
-}
-
-#[derive(Deserialize)]
-struct Object {
-    metadata: Metadata,
-    #[serde(default)]
-    status: Status,
-}
-
-#[derive(Deserialize)]
-struct Metadata {
-    name: String,
-}
-
-#[derive(Default, Deserialize)]
+#[derive(Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Status {
     peer: String,

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Starts all parts of the speaker's loop: the core with its drivers, and the receivers of its notices.
 
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::Context;
 use cluster::net::access::may_get;
+use cluster::net::fence::Fence;
 use cluster::net::pod::{Owner, Search};
 use cluster::net::sink::kubernetes::{Component, ConfigurationStateSink, EventSink};
 use cluster::net::source::{Journal, Update};
@@ -30,7 +30,7 @@ use super::exclusion::{EXCLUSION_FILE, read_exclusion};
 use super::host_routes::{HostRoutes, RouteAction};
 use super::keys::{KeyError, Keys, follow};
 use super::report::ReportSink;
-use super::service_status::{StatusKind, StatusSink, Writer};
+use super::service_status::{StatusKind, StatusSink};
 use super::session_events::SessionEvents;
 use super::session_state::SessionStateSink;
 use super::shell::{Shell, tell_conflict};
@@ -188,17 +188,13 @@ pub(super) async fn start_shell(
     let access = Access::new(move |token| may_get(asked.clone(), token, "/metrics"));
     daemon::metrics_server::start(&args.common, registry, series, access)?;
     let owner = Owner::find(client.clone(), namespace.clone(), search_for_own_pod(args, &node));
-    let writer = |kind| Writer {
-        kind,
-        client: client.clone(),
-        namespace: namespace.clone(),
-        node: node.clone(),
-        has_reported_off: AtomicBool::new(false),
-        owner: owner.clone(),
-        pod: None,
+    let statuses = |kind| {
+        StatusSink::start(kind, client.clone(), namespace.clone(), node.clone(), owner.clone())
     };
     let session_namespace = args.frrk8s_namespace(&namespace);
-    let events = EventSink::start(client.clone(), "metallb-speaker", Some(node.clone()));
+    // Each speaker tells what its own node does.
+    let host = Some(node.clone());
+    let events = EventSink::start(client.clone(), "metallb-speaker", host, Fence::open());
     let told = events.clone();
     let (asked, answers) = mpsc::channel(64);
     let follows_frr = args.common.bgp_type.as_deref() == Some("frr-k8s");
@@ -207,8 +203,8 @@ pub(super) async fn start_shell(
         session_events: SessionEvents::start(client.clone(), namespace.clone(), events.clone()),
         events,
         conflicts: ConflictReporter::start(move |report| tell_conflict(&told, report)),
-        l2_statuses: StatusSink::start(writer(StatusKind::Layer2)),
-        bgp_statuses: StatusSink::start(writer(StatusKind::Bgp)),
+        l2_statuses: statuses(StatusKind::Layer2),
+        bgp_statuses: statuses(StatusKind::Bgp),
         session_states: SessionStateSink::start(
             client.clone(),
             session_namespace.clone(),

@@ -46,6 +46,8 @@ pub(super) const MINUTES: u64 = 60;
 /// See the module's head.
 pub(super) struct Controller {
     pub(super) client: Client,
+    /// Open while this process may write.
+    pub(super) fence: Fence,
     class: Option<String>,
     snapshot: Snapshot,
     allocator: Allocator,
@@ -74,6 +76,7 @@ impl Controller {
         readiness: Readiness,
         configuration: ConfigurationStateSink,
     ) -> anyhow::Result<Self> {
+        let fence = Fence::closed();
         Ok(Self {
             client: client.clone(),
             class: args.common.class().map(str::to_owned),
@@ -81,8 +84,9 @@ impl Controller {
             allocator: Allocator::with_conditions(args.common.class()),
             journal: Journal::default(),
             services: None,
-            events: EventSink::start(client.clone(), "metallb-controller", None),
-            pools: PoolSink::start(client.clone(), namespace.to_owned()),
+            events: EventSink::start(client.clone(), "metallb-controller", None, fence.clone()),
+            pools: PoolSink::start(client, namespace, &fence),
+            fence,
             readiness,
             webhooks: None,
             metrics: AllocatorMetrics::register(registry)?,
@@ -103,6 +107,7 @@ impl Controller {
     /// Another controller decides, and says what there is to say.
     pub(super) fn end_term(&mut self) {
         self.services = None;
+        self.pools.pause();
         self.configuration.pause();
         self.metrics.update(&Config::default(), &Allocations::default(), &BTreeMap::new());
     }
@@ -115,8 +120,8 @@ impl Controller {
     }
 
     /// Forgets everything: another controller may have decided meanwhile.
-    pub(super) fn begin_term(&mut self, fence: Fence) -> mpsc::UnboundedReceiver<ServiceReport> {
-        let (sink, reports) = ServiceSink::start(self.client.clone(), fence);
+    pub(super) fn begin_term(&mut self) -> mpsc::UnboundedReceiver<ServiceReport> {
+        let (sink, reports) = ServiceSink::start(self.client.clone(), self.fence.clone());
         self.services = Some(sink);
         self.snapshot = Snapshot::new(ConfigScope::Controller, false);
         self.allocator = Allocator::with_conditions(self.class.as_deref());
@@ -220,7 +225,7 @@ impl Controller {
             let used = status.assigned_v4.saturating_add(status.assigned_v6);
             (pool.id(), PoolCounters::Antrea { total: status.capacity(), used })
         });
-        self.pools.publish(counters.chain(usages).collect());
+        self.pools.publish(&counters.chain(usages).collect());
     }
 
     /// Copies the speakers' words on Services into their condition.

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! GET, PUT of the Lease ──> Term (watch) ──> the program's loop: begins anew with each term
-//!                      └──> Fence ──> asked before each write of a Service
+//!                      └──> Fence ──> asked before each write of a Service, a pool's counters and an event
 //!                             └──────> asks for a look at the Lease when a write comes and none was lately
 //! ```
 //!
@@ -76,7 +76,6 @@ pub(super) type Term = Option<u64>;
 /// The handle of the task that holds the Lease.
 pub(super) struct Leadership {
     pub(super) term: watch::Receiver<Term>,
-    pub(super) fence: Fence,
     end: watch::Sender<bool>,
     task: tokio::task::JoinHandle<()>,
 }
@@ -93,18 +92,17 @@ pub(super) struct Who {
 }
 
 impl Leadership {
-    /// Starts to stand for election.
-    pub(super) fn start(client: Client, who: Who, times: Times) -> Self {
+    /// Starts to stand for election. The fence, closed so far, is open while this process may write.
+    pub(super) fn start(client: Client, who: Who, times: Times, fence: Fence) -> Self {
         let (sender, term) = watch::channel(None);
         let (end, ending) = watch::channel(false);
-        let fence = Fence::closed();
         let pods = Pods {
             client: client.clone(),
             namespace: who.namespace.clone(),
             deployment: who.deployment.clone(),
         };
-        let task = Task::new(client, who, times, pods, fence.clone(), sender);
-        Self { term, fence, end, task: tokio::spawn(task.run(ending)) }
+        let task = Task::new(client, who, times, pods, fence, sender);
+        Self { term, end, task: tokio::spawn(task.run(ending)) }
     }
 
     /// Gives the Lease back, if it is held, so that another one takes it at once.

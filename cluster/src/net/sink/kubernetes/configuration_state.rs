@@ -3,29 +3,26 @@
 //! only when it changes or somebody else changed or deleted the object.
 //!
 //! ```text
-//! program ── errors ──> [desired] ──┐
-//! watch of the one object ──────────┴──> compare ── differs ──> POST, PATCH metadata, apply status
+//! program ── errors ──> [wish] ──┐
+//! watch of the one object ───────┴──> compare ── differs ──> POST, PATCH metadata, apply status
 //! ```
 
-use std::time::Duration;
-
-use futures::{Stream, StreamExt};
+use futures::StreamExt;
+use futures::stream::BoxStream;
 use http::Method;
 use kube::Client;
-use kube::api::{Api, ApiResource, DynamicObject};
+use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind};
 use kube::runtime::watcher;
 use kube::runtime::watcher::{Event, watcher as watch};
 use serde::de::IgnoredAny;
 use serde_json::{Value, json};
-use tokio::sync::watch as desired;
 
-use super::rewrite::{apply_status, send, timestamp};
-use crate::net::pod::{OwnPod, Owner};
+use super::rewrite::timestamp;
+use crate::net::pod::Owner;
+use crate::net::request::{apply, send};
+use crate::net::writer::{Failure, Kind, Sink};
+use crate::writer::{Limits, REFUSED, Trouble};
 
-/// The pause after a failure.
-const RETRY: Duration = Duration::from_secs(2);
-/// How long after a refusal it is tried whether the kind and the permission are there now.
-const ABSENT: Duration = Duration::from_secs(60);
 /// The longest message that the schema of conditions takes, in bytes, with room for the last line.
 const MESSAGE: usize = 32_000;
 
@@ -60,14 +57,6 @@ impl Component {
                 json!({ "metallb.io/component-type": "speaker", "metallb.io/node-name": node })
             }
         }
-    }
-
-    fn metadata(&self, pod: Option<&OwnPod>) -> Value {
-        let mut metadata = json!({ "labels": self.labels() });
-        if let (Some(pod), Some(metadata)) = (pod, metadata.as_object_mut()) {
-            metadata.insert("ownerReferences".into(), json!([pod.owner_reference()]));
-        }
-        metadata
     }
 
     /// The status for these errors, of which the object has `live` now.
@@ -142,160 +131,116 @@ fn message(errors: &[String]) -> String {
     message
 }
 
+/// Adds the fields of one object to another one.
+fn add(object: Option<&mut Value>, fields: Value) {
+    if let (Some(Value::Object(object)), Value::Object(fields)) = (object, fields) {
+        object.extend(fields);
+    }
+}
+
 /// The handle of the writing task.
 #[derive(Debug)]
-pub struct ConfigurationStateSink(desired::Sender<Option<Vec<String>>>);
+pub struct ConfigurationStateSink(Sink<(), Vec<String>>);
 
 impl ConfigurationStateSink {
     /// Starts the task on the current runtime. `owner` owns the object.
     #[must_use]
     pub fn start(client: Client, namespace: String, component: Component, owner: Owner) -> Self {
-        let (sender, wish) = desired::channel(None);
-        tokio::spawn(async move {
-            let pod = owner.pod().await;
-            Writer { client, namespace, component, pod }.run(wish).await;
-        });
-        Self(sender)
+        Self(Sink::start(State { client, namespace, component, owner }, Limits::default()))
     }
 
     /// Says nothing until something is published again: another process has the word.
     pub fn pause(&self) {
-        self.0.send_replace(None);
+        self.0.change(|core, _| core.release());
     }
 
     /// What is wrong with the configuration now, each in the contract's text.
     pub fn publish(&self, errors: Vec<String>) {
-        self.0.send_if_modified(|current| {
-            let changed = current.as_ref() != Some(&errors);
-            *current = Some(errors);
-            changed
-        });
+        self.0.set((), Some(errors));
     }
 }
 
-struct Writer {
+/// How the one object is written.
+struct State {
     client: Client,
     namespace: String,
     component: Component,
-    pod: Option<OwnPod>,
+    owner: Owner,
 }
 
-/// Whether the kind, or the permission for it, is absent.
-fn is_absent(error: &kube::Error) -> bool {
-    matches!(error, kube::Error::Api(status) if matches!(status.code, 403..=405))
-}
+impl Kind for State {
+    type Key = ();
+    type Value = Vec<String>;
 
-impl Writer {
-    async fn run(self, mut wish: desired::Receiver<Option<Vec<String>>>) {
-        let mut changes = None;
-        let mut told = false;
-        loop {
-            if wish.wait_for(Option::is_some).await.is_err() {
-                return;
+    async fn write(&self, (): &(), errors: Option<&Vec<String>>) -> Result<(), Failure> {
+        let Some(errors) = errors else { return Ok(()) };
+        let all =
+            format!("/apis/metallb.io/v1beta1/namespaces/{}/configurationstates", self.namespace);
+        let path = format!("{all}/{}", self.component.name);
+        let mut metadata = json!({ "labels": self.component.labels() });
+        self.owner.own(&mut metadata).await;
+        let live: Option<Value> = match send(&self.client, Method::GET, path.clone(), None).await {
+            Ok(live) => Some(live),
+            Err(kube::Error::Api(status)) if status.code == 404 => None,
+            Err(error) => return Err(error.into()),
+        };
+        let wanted = self.component.status(errors, live.as_ref(), &timestamp());
+        let mut object = json!({
+            "apiVersion": "metallb.io/v1beta1",
+            "kind": "ConfigurationState",
+            "metadata": { "name": self.component.name, "namespace": self.namespace },
+        });
+        match &live {
+            Some(live) if self.component.is_up_to_date(live, &wanted, &metadata) => return Ok(()),
+            Some(_) => {
+                let patch = json!({ "metadata": metadata });
+                let IgnoredAny =
+                    send(&self.client, Method::PATCH, path.clone(), Some(&patch)).await?;
             }
-            let Some(errors) = wish.borrow_and_update().clone() else { continue };
-            let pause = match self.write(&errors).await {
-                Ok(()) => {
-                    told = false;
-                    None
+            None => {
+                let mut new = object.clone();
+                add(new.pointer_mut("/metadata"), metadata);
+                match send::<IgnoredAny>(&self.client, Method::POST, all, Some(&new)).await {
+                    Ok(IgnoredAny) => {}
+                    // Somebody was faster.
+                    Err(kube::Error::Api(status)) if status.code == 409 => {}
+                    Err(error) => return Err(error.into()),
                 }
-                Err(error) if is_absent(&error) => {
-                    if !std::mem::replace(&mut told, true) {
-                        tracing::info!(event = "configurationStateOff", %error,
-                            "ConfigurationState is off: the kind or the permission is absent here; it is tried again");
-                    }
-                    Some(ABSENT)
-                }
-                Err(error) => {
-                    if !std::mem::replace(&mut told, true) {
-                        tracing::warn!(event = "configurationStateFailed", %error,
-                            "failed to write ConfigurationState; it is tried again");
-                    }
-                    Some(RETRY)
-                }
-            };
-            if let Some(pause) = pause {
-                tokio::time::sleep(pause).await;
-                continue;
-            }
-            let changes = changes.get_or_insert_with(|| Box::pin(self.changes()));
-            tokio::select! {
-                changed = wish.changed() => if changed.is_err() { return },
-                // Another process that has other errors, as two controllers without a Lease may, is not answered at once.
-                Some(()) = changes.next() => tokio::time::sleep(RETRY).await,
             }
         }
+        add(Some(&mut object), json!({ "status": wanted }));
+        let path = format!("{path}/status");
+        Ok(apply(&self.client, path, self.component.manager, &object).await?)
     }
 
-    /// Says whenever the object may be other than it was written.
-    fn changes(&self) -> impl Stream<Item = ()> + use<> {
-        let resource = ApiResource {
-            group: "metallb.io".into(),
-            version: "v1beta1".into(),
-            api_version: "metallb.io/v1beta1".into(),
-            kind: "ConfigurationState".into(),
-            plural: "configurationstates".into(),
-        };
+    /// Another process that has other errors, as two controllers without a Lease may, is not answered at once.
+    fn changes(&self) -> BoxStream<'static, ()> {
+        let kind = GroupVersionKind::gvk("metallb.io", "v1beta1", "ConfigurationState");
+        let resource = ApiResource::from_gvk_with_plural(&kind, "configurationstates");
         let api: Api<DynamicObject> =
             Api::namespaced_with(self.client.clone(), &self.namespace, &resource);
         let own = format!("metadata.name={}", self.component.name);
         let events = watch(api, watcher::Config::default().fields(&own));
-        events.filter_map(|event| async move {
+        let changes = events.filter_map(|event| async move {
             match event {
                 Ok(Event::Apply(_) | Event::Delete(_) | Event::InitDone) => Some(()),
                 Ok(Event::Init | Event::InitApply(_)) => None,
                 Err(_) => {
-                    tokio::time::sleep(ABSENT).await;
+                    tokio::time::sleep(REFUSED).await;
                     None
                 }
             }
-        })
+        });
+        changes.boxed()
     }
 
-    async fn write(&self, errors: &[String]) -> Result<(), kube::Error> {
-        let all =
-            format!("/apis/metallb.io/v1beta1/namespaces/{}/configurationstates", self.namespace);
-        let path = format!("{all}/{}", self.component.name);
-        let metadata = self.component.metadata(self.pod.as_ref());
-        let live: Option<Value> = match send(&self.client, Method::GET, &path, Vec::new()).await {
-            Ok(live) => Some(live),
-            Err(kube::Error::Api(status)) if status.code == 404 => None,
-            Err(error) => return Err(error),
-        };
-        let wanted = self.component.status(errors, live.as_ref(), &timestamp());
-        match &live {
-            Some(live) if self.component.is_up_to_date(live, &wanted, &metadata) => return Ok(()),
-            Some(_) => {
-                let patch = json!({ "metadata": metadata }).to_string().into_bytes();
-                let IgnoredAny = send(&self.client, Method::PATCH, &path, patch).await?;
-            }
-            None => {
-                let mut metadata = metadata;
-                if let Some(metadata) = metadata.as_object_mut() {
-                    metadata.insert("name".into(), json!(self.component.name));
-                    metadata.insert("namespace".into(), json!(self.namespace));
-                }
-                let object = json!({
-                    "apiVersion": "metallb.io/v1beta1",
-                    "kind": "ConfigurationState",
-                    "metadata": metadata,
-                });
-                let body = object.to_string().into_bytes();
-                match send::<IgnoredAny>(&self.client, Method::POST, &all, body).await {
-                    Ok(IgnoredAny) => {}
-                    // Somebody was faster.
-                    Err(kube::Error::Api(status)) if status.code == 409 => {}
-                    Err(error) => return Err(error),
-                }
-            }
+    fn tell(&self, _: Option<&()>, trouble: Trouble, error: &kube::Error) {
+        match trouble {
+            Trouble::Refused => tracing::info!(event = "configurationStateOff", %error,
+                "ConfigurationState is off: the kind or the permission is absent here; it is tried again"),
+            Trouble::Failed => tracing::warn!(event = "configurationStateFailed", %error,
+                "failed to write ConfigurationState; it is tried again"),
         }
-        let applied = json!({
-            "apiVersion": "metallb.io/v1beta1",
-            "kind": "ConfigurationState",
-            "metadata": { "name": self.component.name, "namespace": self.namespace },
-            "status": wanted,
-        });
-        apply_status(&self.client, &path, self.component.manager, &applied).await
     }
 }
 
@@ -330,7 +275,7 @@ mod tests {
     #[test]
     fn the_time_is_that_of_the_last_change_and_nothing_is_written_without_one() {
         let component = Component::controller();
-        let metadata = component.metadata(None);
+        let metadata = json!({ "labels": component.labels() });
         let first = component.status(&[], None, "2026-01-01T00:00:00Z");
         let live = json!({ "metadata": metadata, "status": first });
         let second = component.status(&[], Some(&live), "2026-01-01T00:01:00Z");
@@ -346,7 +291,7 @@ mod tests {
     #[test]
     fn another_writers_condition_is_left_alone_and_lost_labels_are_put_back() {
         let component = Component::controller();
-        let metadata = component.metadata(None);
+        let metadata = json!({ "labels": component.labels() });
         let wanted = component.status(&[], None, "2026-01-01T00:00:00Z");
         let mut live = json!({ "metadata": metadata, "status": wanted });
         live["status"]["conditions"].as_array_mut().unwrap().insert(0, json!({ "type": "other" }));

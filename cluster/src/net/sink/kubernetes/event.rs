@@ -1,24 +1,32 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Events: core/v1, since MetalLB's roles permit no other (contract 8.2). One that happens
 //! again is raised in count by PATCH instead of written anew.
+//!
+//! Events wait in a queue of their own, not in a [`crate::writer::Writer`]: they are no state. Each is due once, in
+//! the order in which they came; one that comes while it is being written is another one; and one that cannot be
+//! written is dropped in the end. A refusal holds up no other event: the API refuses each event in a namespace that
+//! is being removed.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use crds::config::{PoolId, PoolKind};
 use futures::StreamExt;
 use http::Method;
 use kube::Client;
 use serde::de::IgnoredAny;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::Instant;
 
-use super::rewrite::{send, timestamp};
+use super::rewrite::timestamp;
 use crate::ObjectKey;
+use crate::net::fence::Fence;
+use crate::net::request::send;
+use crate::net::writer::{lock, now, trouble};
+use crate::writer::{RETRY, Trouble};
 
 /// How many distinct events are remembered for raising; beyond that the memory starts anew.
 const REMEMBERED: usize = 4096;
@@ -37,9 +45,6 @@ const PAUSE: Duration = Duration::from_millis(200);
 
 /// How often an event is tried to be written, in all.
 const ATTEMPTS: u32 = 5;
-
-/// The pause before those that failed are tried again.
-const RETRY: Duration = Duration::from_secs(2);
 
 /// How long the program waits at its end for events that are still to be written.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -99,71 +104,56 @@ pub struct ObjectEvent {
 /// Events that wait to be written. One that happens again meanwhile is counted, not queued again: routes that change faster than the API
 /// takes events must not push out those about something else.
 #[derive(Default)]
+struct Queue {
+    waiting: Mutex<Waiting>,
+    /// Tells the same event.
+    hasher: RandomState,
+}
+
+#[derive(Default)]
 struct Waiting {
     events: HashMap<u64, Raised>,
     /// In the order in which they came.
     order: VecDeque<u64>,
 }
 
-impl Waiting {
-    /// Gives the event back when there is no room for it.
-    fn add(&mut self, hash: u64, raised: Raised) -> Result<(), Raised> {
-        let full = self.events.len() >= QUEUE;
-        match self.events.entry(hash) {
+impl Queue {
+    /// False if there is no room for the event, which is dropped then.
+    fn add(&self, raised: Raised) -> bool {
+        let ObjectEvent { regarding, warning, reason, message } = &raised.event;
+        let hash = self.hasher.hash_one((regarding, warning, reason, message));
+        let Waiting { events, order } = &mut *lock(&self.waiting);
+        let full = events.len() >= QUEUE;
+        match events.entry(hash) {
             Entry::Occupied(mut known) => {
                 let known = known.get_mut();
                 known.times += raised.times;
                 known.attempts = known.attempts.max(raised.attempts);
             }
-            Entry::Vacant(_) if full => return Err(raised),
+            Entry::Vacant(_) if full => {
+                tracing::warn!(object = %regarding.key, reason, "event dropped: too many wait");
+                return false;
+            }
             Entry::Vacant(place) => {
                 place.insert(raised);
-                self.order.push_back(hash);
+                order.push_back(hash);
             }
         }
-        Ok(())
-    }
-
-    /// The first so many.
-    fn take(&mut self, count: usize) -> Vec<(u64, Raised)> {
-        let count = count.min(self.order.len());
-        let hashes = self.order.drain(..count);
-        let taken = hashes.filter_map(|hash| Some((hash, self.events.remove(&hash)?))).collect();
-        if self.order.is_empty() {
-            // A burst must not hold its room for ever.
-            *self = Self::default();
-        }
-        taken
-    }
-}
-
-/// The events that wait, and what tells the same event.
-#[derive(Default)]
-struct Queue {
-    waiting: Mutex<Waiting>,
-    hasher: RandomState,
-}
-
-impl Queue {
-    fn hash(&self, event: &ObjectEvent) -> u64 {
-        let ObjectEvent { regarding, warning, reason, message } = event;
-        self.hasher.hash_one((regarding, warning, reason, message))
-    }
-
-    /// Whether there is room for it; if not, it is dropped.
-    fn add(&self, raised: Raised) -> bool {
-        let hash = self.hash(&raised.event);
-        let added = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).add(hash, raised);
-        if let Err(Raised { event, .. }) = &added {
-            tracing::warn!(object = %event.regarding.key, reason = event.reason, "event dropped: too many wait");
-        }
-        added.is_ok()
+        true
     }
 
     /// The first so many with their hashes, and whether more wait.
     fn take(&self, count: usize) -> (Vec<(u64, Raised)>, bool) {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        (waiting.take(count), !waiting.order.is_empty())
+        let mut waiting = lock(&self.waiting);
+        let Waiting { events, order } = &mut *waiting;
+        let hashes = order.drain(..count.min(order.len()));
+        let taken = hashes.filter_map(|hash| Some((hash, events.remove(&hash)?))).collect();
+        let more = !order.is_empty();
+        if !more {
+            // A burst must not hold its room for ever.
+            *waiting = Waiting::default();
+        }
+        (taken, more)
     }
 }
 
@@ -181,13 +171,20 @@ pub struct EventSink {
 }
 
 impl EventSink {
-    /// Starts the task on the current runtime. `component` is the source, `host` its node if it has one.
+    /// Starts the task on the current runtime. `component` is the source, `host` its node if it has one. Nothing is
+    /// written that `fence` does not allow at the last moment.
     #[must_use]
-    pub fn start(client: Client, component: &'static str, host: Option<String>) -> Self {
+    pub fn start(
+        client: Client,
+        component: &'static str,
+        host: Option<String>,
+        fence: Fence,
+    ) -> Self {
         let queue = Arc::<Queue>::default();
         let (wake, wakes) = mpsc::channel(1);
         let writer = Writer {
             client,
+            fence,
             component,
             host,
             known: HashMap::new(),
@@ -230,7 +227,7 @@ async fn run(mut writer: Writer, mut wakes: mpsc::Receiver<Wake>) {
                 Some(Wake::Published) => (true, None),
                 None => (false, None),
             },
-            () = failed.due() => (true, None),
+            () = clock::until(failed.due) => (true, None),
             () = std::future::ready(()), if more => (true, None),
         };
         let hurry = flush.is_some() || !open;
@@ -239,7 +236,12 @@ async fn run(mut writer: Writer, mut wakes: mpsc::Receiver<Wake>) {
         }
         let events;
         (events, more) = writer.queue.take(if hurry { usize::MAX } else { BATCH });
-        failed.add(writer.write_all(events).await);
+        if events.is_empty() || writer.fence.pass().await {
+            failed.add(writer.write_all(events).await);
+        } else {
+            // Another process writes now, and tells what there is to tell.
+            (failed, more) = (Failed::default(), writer.queue.take(usize::MAX).1);
+        }
         if let Some(answer) = flush {
             // Who asked may have given up.
             let _ = answer.send(());
@@ -268,24 +270,15 @@ struct Failed {
 }
 
 impl Failed {
-    async fn due(&self) {
-        match self.due {
-            Some(due) => tokio::time::sleep_until(due).await,
-            None => std::future::pending().await,
-        }
-    }
-
     /// Those that are due, or in a hurry all.
-    #[allow(clippy::disallowed_methods, reason = "this is a shell: it reads the clock")]
     fn take(&mut self, hurry: bool) -> Vec<Raised> {
-        if !hurry && self.due.is_none_or(|due| due > Instant::now()) {
+        if !hurry && self.due.is_none_or(|due| due > now()) {
             return Vec::new();
         }
         self.due = None;
         std::mem::take(&mut self.events)
     }
 
-    #[allow(clippy::disallowed_methods, reason = "this is a shell: it reads the clock")]
     fn add(&mut self, events: Vec<Raised>) {
         for event in events {
             if event.attempts < ATTEMPTS && self.events.len() < QUEUE {
@@ -297,23 +290,14 @@ impl Failed {
             }
         }
         if !self.events.is_empty() {
-            self.due.get_or_insert_with(|| Instant::now() + RETRY);
+            self.due.get_or_insert_with(|| now() + RETRY);
         }
     }
 }
 
-/// What became of an event.
-enum Written {
-    /// To be remembered by its hash: its name and count.
-    Done(u64, (String, u32)),
-    /// It will never be written.
-    Refused,
-    /// It may be written another time.
-    Failed(Box<Raised>),
-}
-
 struct Writer {
     client: Client,
+    fence: Fence,
     component: &'static str,
     host: Option<String>,
     /// Name and count of each event by its hash.
@@ -340,29 +324,36 @@ impl Writer {
         let mut failed = Vec::new();
         for result in written {
             match result {
-                Written::Done(hash, known) => drop(self.known.insert(hash, known)),
-                Written::Refused => {}
-                Written::Failed(raised) => failed.push(*raised),
+                Ok((hash, known)) => drop(self.known.insert(hash, known)),
+                Err(again) => failed.extend(again.map(|raised| *raised)),
             }
         }
         failed
     }
 
-    async fn write(&self, hash: u64, mut raised: Raised, serial: u32) -> Written {
-        match self.try_write(hash, &raised, serial).await {
-            Ok(known) => Written::Done(hash, known),
-            Err(error) => {
-                let (object, reason) = (&raised.event.regarding.key, raised.event.reason);
-                tracing::debug!(%object, reason, %error, "failed to write an event");
-                // What the API does not like now it will not like in a moment.
-                if matches!(&error, kube::Error::Api(status) if matches!(status.code, 400 | 403 | 404 | 422))
-                {
-                    return Written::Refused;
-                }
-                raised.attempts += 1;
-                Written::Failed(Box::new(raised))
-            }
-        }
+    /// Gives the hash with the name and the count that are to be remembered, or the event if it is worth another
+    /// attempt.
+    async fn write(
+        &self,
+        hash: u64,
+        mut raised: Raised,
+        serial: u32,
+    ) -> Result<(u64, (String, u32)), Option<Box<Raised>>> {
+        let Some(_writing) = self.fence.enter(clock::now()) else {
+            // The fence lapsed since the batch began: no attempt was made.
+            return Err(Some(Box::new(raised)));
+        };
+        let written = self.try_write(hash, &raised, serial).await;
+        written.map(|known| (hash, known)).map_err(|error| {
+            let (object, reason) = (&raised.event.regarding.key, raised.event.reason);
+            tracing::debug!(%object, reason, %error, "failed to write an event");
+            raised.attempts += 1;
+            // The API will refuse the event in a moment as it does now.
+            let is_invalid =
+                matches!(&error, kube::Error::Api(status) if matches!(status.code, 400 | 422));
+            let is_over = is_invalid || trouble(&error) == Trouble::Refused;
+            (!is_over).then(|| Box::new(raised))
+        })
     }
 
     async fn try_write(
@@ -378,7 +369,7 @@ impl Writer {
             let count = count.saturating_add(*times);
             let patch = json!({ "count": count, "lastTimestamp": now });
             let path = format!("{path}/{name}");
-            match send(&self.client, Method::PATCH, &path, bytes(&patch)).await {
+            match send(&self.client, Method::PATCH, path, Some(&patch)).await {
                 Ok(IgnoredAny) => return Ok((name.clone(), count)),
                 // Events expire; then it is a new one.
                 Err(kube::Error::Api(status)) if status.code == 404 => {}
@@ -411,39 +402,24 @@ impl Writer {
             "reportingComponent": self.component,
             "reportingInstance": self.host.as_deref().unwrap_or_default(),
         });
-        let IgnoredAny = send(&self.client, Method::POST, &path, bytes(&body)).await?;
+        let IgnoredAny = send(&self.client, Method::POST, path, Some(&body)).await?;
         Ok((name, *times))
     }
 }
 
-fn bytes(value: &Value) -> Vec<u8> {
-    value.to_string().into_bytes()
-}
-
 #[cfg(test)]
 mod tests {
-    use std::convert::Infallible;
     use std::sync::Arc;
-    use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
-
-    use kube::client::Body;
+    use std::sync::atomic::{AtomicU16, Ordering};
 
     use super::*;
+    use crate::net::fake::{Asked, api};
 
-    /// A client of an API that answers with this status, and how often it was asked.
-    fn api(status: Arc<AtomicU16>) -> (Client, Arc<AtomicU32>) {
-        let asked = Arc::<AtomicU32>::default();
-        let counter = Arc::clone(&asked);
-        let service = tower::service_fn(move |_: http::Request<Body>| {
-            counter.fetch_add(1, Ordering::SeqCst);
-            let code = status.load(Ordering::SeqCst);
-            let body =
-                json!({ "kind": "Status", "apiVersion": "v1", "message": "no", "code": code });
-            let body = Body::from(bytes(&body));
-            let response = http::Response::builder().status(code).body(body).unwrap();
-            std::future::ready(Ok::<_, Infallible>(response))
-        });
-        (Client::new(service, "default"), asked)
+    /// A sink of an API that answers with this status.
+    fn sink(status: &Arc<AtomicU16>, fence: Fence) -> (EventSink, Asked) {
+        let status = Arc::clone(status);
+        let (client, asked) = api(move |_, _| (status.load(Ordering::SeqCst), json!({})));
+        (EventSink::start(client, "test", None, fence), asked)
     }
 
     fn event() -> ObjectEvent {
@@ -494,25 +470,23 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_flush_waits_for_all() {
-        let (client, asked) = api(Arc::new(AtomicU16::new(201)));
-        let sink = EventSink::start(client, "test", None);
+        let (sink, asked) = sink(&Arc::new(AtomicU16::new(201)), Fence::open());
         for number in 0..3 * BATCH {
             sink.publish(once(number).event);
         }
         tokio::task::yield_now().await;
         sink.flush().await;
-        assert_eq!(asked.load(Ordering::SeqCst) as usize, 3 * BATCH);
+        assert_eq!(asked.count(&Method::POST), 3 * BATCH);
     }
 
     async fn asked_after(status: u16, then: u16, time: Duration) -> u32 {
         let answer = Arc::new(AtomicU16::new(status));
-        let (client, asked) = api(Arc::clone(&answer));
-        let sink = EventSink::start(client, "test", None);
+        let (sink, asked) = sink(&answer, Fence::open());
         sink.publish(event());
         tokio::time::sleep(RETRY / 2).await;
         answer.store(then, Ordering::SeqCst);
         tokio::time::sleep(time).await;
-        asked.load(Ordering::SeqCst)
+        u32::try_from(asked.count(&Method::POST)).unwrap()
     }
 
     #[tokio::test(start_paused = true)]
@@ -525,5 +499,43 @@ mod tests {
     async fn it_is_tried_a_few_times_only_and_not_where_it_is_forbidden() {
         assert_eq!(asked_after(503, 503, 100 * RETRY).await, ATTEMPTS);
         assert_eq!(asked_after(403, 403, 100 * RETRY).await, 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_controller_whose_lease_is_lost_writes_no_events() {
+        let fence = Fence::open();
+        let (sink, asked) = sink(&Arc::new(AtomicU16::new(201)), fence.clone());
+        sink.publish(event());
+        tokio::time::sleep(10 * PAUSE).await;
+        assert_eq!(asked.count(&Method::POST), 1);
+        // The lease has run out: the write asks for it, and finds that it is another one's.
+        fence.extend(None, clock::now());
+        for number in 0..2 * BATCH {
+            sink.publish(once(number).event);
+        }
+        fence.asked().await;
+        fence.close();
+        tokio::time::sleep(10 * RETRY).await;
+        sink.publish(once(0).event);
+        tokio::time::sleep(10 * RETRY).await;
+        assert_eq!(asked.count(&Method::POST), 1);
+        // A dropped event is not told when this controller leads again; a new one is.
+        fence.open_for_good();
+        sink.publish(once(9).event);
+        tokio::time::sleep(10 * RETRY).await;
+        assert_eq!(asked.count(&Method::POST), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_event_waits_for_a_lease_that_has_to_be_looked_at() {
+        let fence = Fence::closed();
+        fence.extend(None, clock::now());
+        let (sink, asked) = sink(&Arc::new(AtomicU16::new(201)), fence.clone());
+        sink.publish(event());
+        fence.asked().await;
+        assert_eq!(asked.count(&Method::POST), 0);
+        fence.open_for_good();
+        tokio::time::sleep(10 * RETRY).await;
+        assert_eq!(asked.count(&Method::POST), 1);
     }
 }

@@ -1,15 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Writes the counters of pools: level-triggered, only what differs, at most once a second each.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crds::config::{PoolId, PoolKind};
 use kube::Client;
 use serde_json::{Value, json};
-use tokio::sync::watch;
 
-use super::rewrite::rewrite_status;
+use super::rewrite::{Rewrite, rewrite_status};
+use crate::net::fence::Fence;
+use crate::net::writer::{Failure, Kind, Sink, message};
+use crate::writer::{Limits, Trouble};
+
+/// The least time between two writes of one pool's counters.
+const REST: Duration = Duration::from_secs(1);
 
 /// The status of a pool; counters up to `i64::MAX`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,79 +39,80 @@ pub enum PoolCounters {
     },
 }
 
-/// The counters of every pool.
-type All = BTreeMap<PoolId, PoolCounters>;
+/// The kinds of pools.
+const KINDS: [PoolKind; 2] = [PoolKind::IpAddressPool, PoolKind::ExternalIpPool];
 
-/// The handle of the writing task.
+/// The handle of the writing tasks: one for each of [`KINDS`], since one kind may be refused without the other.
 #[derive(Debug)]
-pub struct PoolSink(watch::Sender<All>);
+pub struct PoolSink([Sink<PoolId, PoolCounters>; 2]);
 
 impl PoolSink {
-    /// Starts the task on the current runtime; `namespace` is where `IPAddressPool`s are.
+    /// Starts the tasks on the current runtime; `namespace` is where `IPAddressPool`s are. Nothing is written that
+    /// `fence` does not allow at the last moment.
     #[must_use]
-    pub fn start(client: Client, namespace: String) -> Self {
-        let (sender, desired) = watch::channel(All::new());
-        tokio::spawn(run(client, namespace, desired));
-        Self(sender)
+    pub fn start(client: &Client, namespace: &str, fence: &Fence) -> Self {
+        let limits = Limits { rest: REST, ..Limits::default() };
+        Self(KINDS.map(|kind| {
+            let (client, fence) = (client.clone(), fence.clone());
+            Sink::start(Pools { client, fence, kind, namespace: namespace.to_owned() }, limits)
+        }))
+    }
+
+    /// Says nothing until something is published again: another process has the word.
+    pub fn pause(&self) {
+        self.0.iter().for_each(|sink| sink.change(|core, _| core.release()));
     }
 
     /// Sets what all counters are to be.
-    pub fn publish(&self, counters: All) {
-        self.0.send_if_modified(|current| {
-            let changed = *current != counters;
-            *current = counters;
-            changed
-        });
+    pub fn publish(&self, counters: &BTreeMap<PoolId, PoolCounters>) {
+        for (sink, kind) in self.0.iter().zip(KINDS) {
+            let of_kind = counters.iter().filter(|(id, _)| id.kind == kind);
+            let of_kind = of_kind.map(|(id, counters)| (id.clone(), *counters)).collect();
+            sink.change(|core, now| core.set_all(of_kind, now));
+        }
     }
 }
 
-async fn run(client: Client, namespace: String, mut desired: watch::Receiver<All>) {
-    let mut written = All::new();
-    let (mut refused, mut failing) = (BTreeSet::new(), false);
-    while desired.changed().await.is_ok() {
-        loop {
-            let all = desired.borrow_and_update().clone();
-            written.retain(|name, _| all.contains_key(name));
-            let mut failed = false;
-            for (id, counters) in &all {
-                if written.get(id) == Some(counters) {
-                    continue;
-                }
-                let name = &id.name;
-                let path = match id.kind {
-                    PoolKind::IpAddressPool => format!(
-                        "/apis/metallb.io/v1beta1/namespaces/{namespace}/ipaddresspools/{name}"
-                    ),
-                    PoolKind::ExternalIpPool => {
-                        format!("/apis/crd.antrea.io/v1beta1/externalippools/{name}")
-                    }
-                };
-                match rewrite_status(&client, &path, |pool| set(pool, counters)).await {
-                    Ok(_) => {
-                        written.insert(id.clone(), *counters);
-                    }
-                    Err(kube::Error::Api(status)) if matches!(status.code, 403..=405) => {
-                        if refused.insert(id.kind) {
-                            tracing::info!(event = "poolStatusOff", error = %status.message,
-                                "the counters in {}.status are off: not permitted here", id.kind.name());
-                        }
-                        written.insert(id.clone(), *counters);
-                    }
-                    Err(error) => {
-                        // Said once while it lasts; it is tried again every second.
-                        if !std::mem::replace(&mut failing, true) {
-                            tracing::warn!(pool = &**name, %error,
-                                "failed to write {}.status; it is tried again", id.kind.name());
-                        }
-                        failed = true;
-                    }
-                }
+/// How the pools of one kind are written.
+struct Pools {
+    client: Client,
+    fence: Fence,
+    kind: PoolKind,
+    namespace: String,
+}
+
+impl Kind for Pools {
+    type Key = PoolId;
+    type Value = PoolCounters;
+
+    /// The counters of a pool that is gone are gone with the pool.
+    async fn write(&self, id: &PoolId, counters: Option<&PoolCounters>) -> Result<(), Failure> {
+        let Some(counters) = counters else { return Ok(()) };
+        let (namespace, name) = (&self.namespace, &id.name);
+        let path = match id.kind {
+            PoolKind::IpAddressPool => {
+                format!("/apis/metallb.io/v1beta1/namespaces/{namespace}/ipaddresspools/{name}")
             }
-            tokio::time::sleep(Duration::from_secs(1)).await;
-            if !failed {
-                failing = false;
-                break;
+            PoolKind::ExternalIpPool => {
+                format!("/apis/crd.antrea.io/v1beta1/externalippools/{name}")
             }
+        };
+        match rewrite_status(&self.client, &path, &self.fence, |pool| set(pool, counters)).await? {
+            Rewrite::Fenced => Err(Failure::Fenced),
+            Rewrite::Written(_) | Rewrite::Unchanged(_) | Rewrite::Gone => Ok(()),
+        }
+    }
+
+    fn tell(&self, pool: Option<&PoolId>, trouble: Trouble, error: &kube::Error) {
+        let kind = self.kind.name();
+        match trouble {
+            Trouble::Refused => tracing::info!(
+                event = "poolStatusOff",
+                error = message(error),
+                "the counters in {kind}.status are off: not permitted here"
+            ),
+            Trouble::Failed => tracing::warn!(pool = pool.map(|pool| &*pool.name), %error,
+                "failed to write {kind}.status; it is tried again"),
         }
     }
 }
@@ -130,3 +136,6 @@ fn set(pool: &mut Value, counters: &PoolCounters) -> bool {
     pool.insert("status".to_owned(), status);
     true
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Read, change, PUT: one status subresource, as untyped JSON.
 
-use http::{Method, Request};
+use http::Method;
 use kube::Client;
 use serde_json::Value;
 
-pub(super) use crate::net::request::send_octets as send;
+use crate::net::fence::Fence;
+use crate::net::request::send;
 
 /// How often a write that another writer overtook is tried at once.
 const CONFLICTS: usize = 5;
@@ -19,20 +20,27 @@ pub enum Rewrite {
     Unchanged(Value),
     /// There is no such object.
     Gone,
+    /// Another process writes now.
+    Fenced,
 }
 
-/// Reads the object at `path`, lets `change` alter it, and if that says so puts it to `path/status`.
+/// Reads the object at `path`, lets `change` alter it, and if that says so puts it to `path/status`, if `fence`
+/// allows that at the last moment.
 ///
 /// # Errors
 /// When the API refuses or cannot be reached, or other writers were faster several times in a row.
 pub async fn rewrite_status(
     client: &Client,
     path: &str,
+    fence: &Fence,
     mut change: impl FnMut(&mut Value) -> bool,
 ) -> Result<Rewrite, kube::Error> {
     let mut conflicts = 0;
     loop {
-        let mut object: Value = match send(client, Method::GET, path, Vec::new()).await {
+        if !fence.pass().await {
+            return Ok(Rewrite::Fenced);
+        }
+        let mut object: Value = match send(client, Method::GET, path.to_owned(), None).await {
             Ok(object) => object,
             Err(kube::Error::Api(status)) if status.code == 404 => return Ok(Rewrite::Gone),
             Err(error) => return Err(error),
@@ -40,8 +48,9 @@ pub async fn rewrite_status(
         if !change(&mut object) {
             return Ok(Rewrite::Unchanged(object));
         }
-        let body = serde_json::to_vec(&object).map_err(kube::Error::SerdeError)?;
-        match send(client, Method::PUT, &format!("{path}/status"), body).await {
+        // Without it the fence lapsed meanwhile, or was closed.
+        let Some(_writing) = fence.enter(clock::now()) else { continue };
+        match send(client, Method::PUT, format!("{path}/status"), Some(&object)).await {
             Ok(written) => return Ok(Rewrite::Written(written)),
             Err(kube::Error::Api(status)) if status.code == 404 => return Ok(Rewrite::Gone),
             Err(kube::Error::Api(status)) if status.code == 409 && conflicts < CONFLICTS => {
@@ -50,28 +59,6 @@ pub async fn rewrite_status(
             Err(error) => return Err(error),
         }
     }
-}
-
-/// Applies fields of a status on the server's side, as `manager` and with force: fields of other writers stay.
-///
-/// # Errors
-/// When the API refuses or cannot be reached.
-pub(super) async fn apply_status(
-    client: &Client,
-    path: &str,
-    manager: &str,
-    object: &Value,
-) -> Result<(), kube::Error> {
-    let request = Request::builder()
-        .method(Method::PATCH)
-        .uri(format!("{path}/status?fieldManager={manager}&force=true"))
-        .header("Content-Type", "application/apply-patch+yaml")
-        .header("Accept", "application/json")
-        // JSON is YAML.
-        .body(object.to_string().into_bytes())
-        .map_err(kube::Error::HttpError)?;
-    let serde::de::IgnoredAny = client.request(request).await?;
-    Ok(())
 }
 
 /// The time, in whole seconds as `metav1.Time` has them.

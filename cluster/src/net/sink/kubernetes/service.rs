@@ -2,19 +2,16 @@
 //! Writes the status of Services: level-triggered, one write per Service at a time.
 //!
 //! ```text
-//! program ── ServiceStatus / verify ──> [desired by key] ── up to 16 at once ──> GET, PUT ──> ServiceReport
+//! program ── ServiceStatus / verify ──> [wish by key] ── up to 16 at once ──> GET, PUT ──> ServiceReport
 //! ```
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt;
-use futures::stream::FuturesUnordered;
 use kube::api::{ListParams, PartialObjectMeta};
 use kube::{Api, Client};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tokio::sync::mpsc;
 
 use super::rewrite::{Rewrite, rewrite_status, timestamp};
@@ -23,13 +20,14 @@ use crate::model::{
     ALLOCATED_CONDITION, ANNOUNCED_CONDITION, Hostname, ServiceCondition, ServiceObject,
 };
 use crate::net::fence::Fence;
+use crate::net::writer::{Failure, Kind, Sink};
+use crate::writer::{Limits, Trouble};
 
-const CONCURRENT: usize = 16;
-const FIRST_RETRY: Duration = Duration::from_millis(500);
-const LAST_RETRY: Duration = Duration::from_secs(30);
+/// The pauses after failures: the first, and the longest.
+const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
 
 /// What a Service's status and pool annotation are to be.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ServiceStatus {
     /// For `status.loadBalancer.ingress`.
     pub addresses: Vec<IpAddr>,
@@ -55,14 +53,14 @@ pub enum ServiceReport {
 }
 
 /// What is to be done with a Service's status.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 struct Task {
     allocation: Option<Allocation>,
     /// The condition `ferrolb.io/Announced`, in a speaker's words.
     announced: Option<ServiceCondition>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 enum Allocation {
     Write(ServiceStatus),
     /// The Service left the selection of LoadBalancers: if it still exists, clear it (contract 2.4 step 1).
@@ -73,8 +71,8 @@ enum Allocation {
 
 impl Task {
     /// This, and of what was to be done before what this says nothing of.
-    fn after(self, before: Option<Self>) -> Self {
-        let before = before.unwrap_or_default();
+    fn after(self, before: Option<&Self>) -> Self {
+        let before = before.cloned().unwrap_or_default();
         Self {
             allocation: self.allocation.or(before.allocation),
             announced: self.announced.or(before.announced),
@@ -84,17 +82,19 @@ impl Task {
 
 /// The handle of the writing task.
 #[derive(Clone, Debug)]
-pub struct ServiceSink(mpsc::UnboundedSender<(ObjectKey, Task)>);
+pub struct ServiceSink(Sink<ObjectKey, Task>);
 
 impl ServiceSink {
-    /// Starts the task on the current runtime. The queue holds at most one entry per Service; nothing is written that `fence`
-    /// does not allow at the last moment.
+    /// Starts the task on the current runtime. Nothing is written that `fence` does not allow at the last moment.
     #[must_use]
     pub fn start(client: Client, fence: Fence) -> (Self, mpsc::UnboundedReceiver<ServiceReport>) {
-        let (sender, tasks) = mpsc::unbounded_channel();
         let (reports, receiver) = mpsc::unbounded_channel();
-        tokio::spawn(run(client, fence, tasks, reports));
-        (Self(sender), receiver)
+        // A refusal of one Service says nothing of the others, and a wish that comes again says that somebody else
+        // changed it.
+        let (refused, remembers) = (None, false);
+        let limits =
+            Limits { concurrent: 16, retry: RETRY, refused, remembers, ..Limits::default() };
+        (Self(Sink::start(Services { client, fence, reports }, limits)), receiver)
     }
 
     /// Sets what the Service's status is to be, in place of what was said before.
@@ -114,79 +114,31 @@ impl ServiceSink {
     }
 
     fn send(&self, service: ObjectKey, task: Task) {
-        // The task ends only with the process.
-        let _ = self.0.send((service, task));
+        self.0.change(|core, now| {
+            let task = task.after(core.wish(&service));
+            core.set(service, Some(task), now);
+        });
     }
 }
 
-async fn run(
+/// How Services are written.
+struct Services {
     client: Client,
     fence: Fence,
-    mut tasks: mpsc::UnboundedReceiver<(ObjectKey, Task)>,
     reports: mpsc::UnboundedSender<ServiceReport>,
-) {
-    let mut waiting: HashMap<ObjectKey, Task> = HashMap::new();
-    let mut running = FuturesUnordered::new();
-    // Services that are being written; a newer wish waits until that has ended.
-    let mut busy: HashMap<ObjectKey, Option<Task>> = HashMap::new();
-    loop {
-        while running.len() < CONCURRENT {
-            let Some(key) = waiting.keys().next().cloned() else { break };
-            let Some(task) = waiting.remove(&key) else { break };
-            busy.insert(key.clone(), None);
-            running.push(carry_out(&client, &fence, &reports, key, task));
-        }
-        tokio::select! {
-            received = tasks.recv() => {
-                let Some((key, task)) = received else { return };
-                match busy.get_mut(&key) {
-                    Some(next) => *next = Some(task.after(next.take())),
-                    None => {
-                        let task = task.after(waiting.remove(&key));
-                        waiting.insert(key, task);
-                    }
-                }
-            }
-            Some(key) = running.next(), if !running.is_empty() => {
-                if let Some(Some(task)) = busy.remove(&key) {
-                    waiting.insert(key, task);
-                }
-            }
-        }
-    }
 }
 
-/// Tries until it is done; gives the key back.
-async fn carry_out(
-    client: &Client,
-    fence: &Fence,
-    reports: &mpsc::UnboundedSender<ServiceReport>,
-    key: ObjectKey,
-    task: Task,
-) -> ObjectKey {
-    let path = format!("/api/v1/namespaces/{}/services/{}", key.namespace(), key.name());
-    let mut pause = FIRST_RETRY;
-    loop {
-        if !fence.pass().await {
+impl Kind for Services {
+    type Key = ObjectKey;
+    type Value = Task;
+
+    async fn write(&self, key: &ObjectKey, task: Option<&Task>) -> Result<(), Failure> {
+        let Some(task) = task else { return Ok(()) };
+        let path = format!("/api/v1/namespaces/{}/services/{}", key.namespace(), key.name());
+        let change = |object: &mut Value| change(object, task);
+        let report = match rewrite_status(&self.client, &path, &self.fence, change).await {
             // Another controller writes now; whoever asked for this begins anew when it is the leader again.
-            return key;
-        }
-        let (mut fenced, mut writing) = (false, None);
-        let result = rewrite_status(client, &path, |object| {
-            if !change(object, &task) {
-                return false;
-            }
-            writing = fence.enter(clock::now());
-            fenced = writing.is_none();
-            !fenced
-        })
-        .await;
-        drop(writing);
-        if fenced {
-            // It lapsed meanwhile, or is another one's.
-            continue;
-        }
-        let report = match result {
+            Ok(Rewrite::Fenced) => return Err(Failure::Fenced),
             Ok(Rewrite::Written(object) | Rewrite::Unchanged(object))
                 if is_load_balancer(&object) =>
             {
@@ -197,18 +149,17 @@ async fn carry_out(
             }
             Ok(_) => ServiceReport::Gone(key.clone()),
             Err(error) => {
-                // A task that nobody listens to any more has nothing to try again for.
-                if reports.send(ServiceReport::Failed(key.clone(), error.to_string())).is_err() {
-                    return key;
-                }
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(LAST_RETRY);
-                continue;
+                let _ = self.reports.send(ServiceReport::Failed(key.clone(), error.to_string()));
+                return Err(error.into());
             }
         };
-        let _ = reports.send(report);
-        return key;
+        // The program may have ended its term.
+        let _ = self.reports.send(report);
+        Ok(())
     }
+
+    /// Each failure is a report.
+    fn tell(&self, _: Option<&ObjectKey>, _: Trouble, _: &kube::Error) {}
 }
 
 fn is_load_balancer(object: &Value) -> bool {
@@ -228,13 +179,7 @@ fn change(object: &mut Value, task: &Task) -> bool {
         Some(
             Allocation::Write(ServiceStatus { annotation, .. }) | Allocation::Verify { annotation },
         ) => {
-            clear = ServiceStatus {
-                addresses: Vec::new(),
-                hostname: Hostname::None,
-                annotation,
-                pool: None,
-                condition: None,
-            };
+            clear = ServiceStatus { annotation, ..ServiceStatus::default() };
             &clear
         }
     };
@@ -247,47 +192,32 @@ fn change(object: &mut Value, task: &Task) -> bool {
 
 /// Conditions of others stay where they are.
 fn set_condition(object: &mut Value, kind: &str, condition: Option<&ServiceCondition>) -> bool {
-    let Some(object) = object.as_object_mut() else { return false };
-    let status = object.entry("status").or_insert_with(|| json!({}));
-    let Some(status) = status.as_object_mut() else { return false };
-    let mut conditions = match status.get("conditions") {
-        Some(Value::Array(conditions)) => conditions.clone(),
-        _ => Vec::new(),
-    };
+    let Some(status) = status_of(object) else { return false };
+    let conditions = status.get("conditions").and_then(Value::as_array);
+    let mut conditions = conditions.cloned().unwrap_or_default();
     let text = |value: &Value, key: &str| value.get(key).and_then(Value::as_str).map(str::to_owned);
-    let ours = |value: &Value| text(value, "type").as_deref() == Some(kind);
-    let place = conditions.iter().position(ours);
-    let known = place.and_then(|place| conditions.get(place));
-    match (known, condition) {
-        (None, None) => return false,
-        (Some(_), None) => conditions.retain(|value| !ours(value)),
-        (known, Some(condition)) => {
-            let same = |key: &str, value: &str| {
-                known.is_some_and(|known| text(known, key).as_deref() == Some(value))
-            };
-            let same_status = same("status", condition.status());
-            if same_status
-                && same("reason", &condition.reason)
-                && same("message", &condition.message)
-            {
-                return false;
-            }
-            let since = known
-                .filter(|_| same_status)
-                .and_then(|known| text(known, "lastTransitionTime"))
-                .unwrap_or_else(timestamp);
-            let new = json!({
-                "type": kind,
-                "status": condition.status(),
-                "reason": condition.reason,
-                "message": condition.message,
-                "lastTransitionTime": since,
-            });
-            match place.and_then(|place| conditions.get_mut(place)) {
-                Some(known) => *known = new,
-                None => conditions.push(new),
-            }
+    let place = conditions.iter().position(|value| text(value, "type").as_deref() == Some(kind));
+    let known = place.map(|place| conditions.remove(place));
+    if let Some(condition) = condition {
+        let same = |key: &str, value: &str| {
+            known.as_ref().is_some_and(|known| text(known, key).as_deref() == Some(value))
+        };
+        let same_status = same("status", condition.status());
+        if same_status && same("reason", &condition.reason) && same("message", &condition.message) {
+            return false;
         }
+        let since = known.filter(|_| same_status);
+        let since = since.and_then(|known| text(&known, "lastTransitionTime"));
+        let new = json!({
+            "type": kind,
+            "status": condition.status(),
+            "reason": condition.reason,
+            "message": condition.message,
+            "lastTransitionTime": since.unwrap_or_else(timestamp),
+        });
+        conditions.insert(place.unwrap_or(conditions.len()), new);
+    } else if known.is_none() {
+        return false;
     }
     if conditions.is_empty() {
         status.remove("conditions");
@@ -295,6 +225,10 @@ fn set_condition(object: &mut Value, kind: &str, condition: Option<&ServiceCondi
         status.insert("conditions".to_owned(), json!(conditions));
     }
     true
+}
+
+fn status_of(object: &mut Value) -> Option<&mut Map<String, Value>> {
+    object.as_object_mut()?.entry("status").or_insert_with(|| json!({})).as_object_mut()
 }
 
 fn set_annotation(object: &mut Value, key: &str, value: Option<&str>) -> bool {
@@ -305,21 +239,14 @@ fn set_annotation(object: &mut Value, key: &str, value: Option<&str>) -> bool {
     if current == value {
         return false;
     }
+    let annotations = metadata.entry("annotations").or_insert(Value::Null);
+    if annotations.is_null() {
+        *annotations = json!({});
+    }
+    let Some(annotations) = annotations.as_object_mut() else { return false };
     match value {
-        Some(value) => {
-            let annotations = metadata.entry("annotations").or_insert_with(|| json!({}));
-            if annotations.is_null() {
-                *annotations = json!({});
-            }
-            if let Some(annotations) = annotations.as_object_mut() {
-                annotations.insert(key.to_owned(), json!(value));
-            }
-        }
-        None => {
-            if let Some(all) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {
-                all.remove(key);
-            }
-        }
+        Some(value) => drop(annotations.insert(key.to_owned(), json!(value))),
+        None => drop(annotations.remove(key)),
     }
     true
 }
@@ -340,9 +267,7 @@ fn set_ingress(object: &mut Value, addresses: &[IpAddr], hostname: &Hostname) ->
     if same {
         return false;
     }
-    let Some(object) = object.as_object_mut() else { return false };
-    let status = object.entry("status").or_insert_with(|| json!({}));
-    let Some(status) = status.as_object_mut() else { return false };
+    let Some(status) = status_of(object) else { return false };
     let load_balancer = if addresses.is_empty() {
         json!({})
     } else {

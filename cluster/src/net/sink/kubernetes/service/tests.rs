@@ -1,5 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use http::Method;
+
 use super::*;
+use crate::net::fake::api;
 
 fn write(addresses: &[&str], pool: Option<&str>) -> Task {
     task(Allocation::Write(ServiceStatus {
@@ -129,8 +134,8 @@ fn a_speakers_word_is_copied_beside_everything_else_and_goes_with_the_type() {
     assert_eq!(object["status"]["conditions"][1]["type"], ANNOUNCED_CONDITION);
     assert!(!change(&mut object, &announce("by L2 from node n1")));
     // A wish that waits is not lost to one of the other kind.
-    let both = announce("by L2 from node n2").after(Some(with_condition(true, "Assigned")));
-    let both = write(&["192.0.2.1"], Some("p")).after(Some(both));
+    let both = announce("by L2 from node n2").after(Some(&with_condition(true, "Assigned")));
+    let both = write(&["192.0.2.1"], Some("p")).after(Some(&both));
     assert!(change(&mut object, &both));
     assert_eq!(object["status"]["loadBalancer"]["ingress"], json!([{ "ip": "192.0.2.1" }]));
     assert_eq!(object["status"]["conditions"][1]["message"], "by L2 from node n2");
@@ -139,4 +144,65 @@ fn a_speakers_word_is_copied_beside_everything_else_and_goes_with_the_type() {
     let verify = Allocation::Verify { annotation: "metallb.io/ip-allocated-from-pool" };
     assert!(change(&mut object, &task(verify)));
     assert_eq!(object["status"], service()["status"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_that_fails_is_tried_again_with_the_newest_wish_and_every_failure_is_a_report() {
+    let fails = Arc::new(AtomicBool::new(true));
+    let failing = Arc::clone(&fails);
+    let (client, asked) = api(move |method, _| match *method {
+        Method::PUT if failing.load(Ordering::SeqCst) => (403, Value::Null),
+        _ => (200, service()),
+    });
+    let (sink, mut reports) = ServiceSink::start(client, Fence::open());
+    let status = |address: &str| match write(&[address], None).allocation {
+        Some(Allocation::Write(status)) => status,
+        _ => panic!("a write"),
+    };
+    let web = ObjectKey::new("default", "web");
+    sink.write(web.clone(), status("192.0.2.1"));
+    for _ in 0..3 {
+        assert!(matches!(reports.recv().await, Some(ServiceReport::Failed(..))));
+    }
+    sink.write(web.clone(), status("192.0.2.2"));
+    sink.announce(web.clone(), word(true, "by L2 from node n1"));
+    // Another Service does not wait for that one.
+    let before = asked.count(&Method::PUT);
+    sink.write(ObjectKey::new("default", "other"), status("192.0.2.3"));
+    tokio::time::sleep(RETRY.0 / 2).await;
+    assert_eq!(asked.count(&Method::PUT), before + 1);
+    fails.store(false, Ordering::SeqCst);
+    let mut written = 0;
+    while written < 2 {
+        match reports.recv().await.unwrap() {
+            ServiceReport::Written(..) => written += 1,
+            ServiceReport::Failed(..) => {}
+            ServiceReport::Gone(key) => panic!("{key}"),
+        }
+    }
+    let (path, body) = asked.last(&Method::PUT).unwrap();
+    assert_eq!(path, "/api/v1/namespaces/default/services/web/status");
+    assert_eq!(body["status"]["loadBalancer"]["ingress"], json!([{ "ip": "192.0.2.2" }]));
+    assert_eq!(body["status"]["conditions"][1]["message"], "by L2 from node n1");
+    // The same wish again says that somebody else changed the object.
+    let before = asked.count(&Method::PUT);
+    sink.write(web, status("192.0.2.2"));
+    assert!(matches!(reports.recv().await, Some(ServiceReport::Written(..))));
+    assert_eq!(asked.count(&Method::PUT), before + 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_controller_whose_lease_is_lost_writes_no_service() {
+    let (client, asked) = api(|_, _| (200, service()));
+    let fence = Fence::closed();
+    fence.extend(None, clock::now());
+    let (sink, mut reports) = ServiceSink::start(client, fence.clone());
+    let verify = |name: &str| sink.verify(ObjectKey::new("default", name), "annotation");
+    verify("a");
+    fence.asked().await;
+    fence.close();
+    verify("b");
+    tokio::time::sleep(10 * RETRY.1).await;
+    assert_eq!((asked.count(&Method::GET), asked.count(&Method::PUT)), (0, 0));
+    assert!(reports.try_recv().is_err());
 }
