@@ -101,3 +101,14 @@ impl Plan {
 
 /// The name of what happens while the API server is away, for [`Plan::faults`].
 pub(super) const API_AWAY: &str = "API server away";
+
+/// The first frame of the new owner: in the middle of all trials, and at worst; faults of the ring have no goal.
+pub(super) fn goal(fault: Fault) -> Option<(Duration, Duration)> {
+    let (middle, worst) = match fault {
+        Fault::LinkCut | Fault::Freeze => (450, 500),
+        Fault::Kill => (200, 200),
+        Fault::Stop => (30, 30),
+        Fault::Part | Fault::Deafen | Fault::Mute => return None,
+    };
+    Some((Duration::from_millis(middle), Duration::from_millis(worst)))
+}
