@@ -13,7 +13,7 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 
-/// The longest time of a [`Timer`] in seconds, 68 years: every kernel's type of a time holds them.
+/// The longest time of a [`Timer`], 68 years: so many seconds fit the kernel's type on every machine.
 const LONGEST: Duration = Duration::from_secs(i32::MAX.unsigned_abs() as u64);
 
 /// Wakes a thread that waits.

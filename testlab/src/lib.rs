@@ -156,7 +156,7 @@ impl Namespace {
         command
     }
 
-    /// Starts a program in it of which nobody hears.
+    /// Starts a program in it; what the program prints is thrown away.
     ///
     /// # Panics
     /// When `ip` cannot be started.
