@@ -14,8 +14,8 @@ const BOTTOM: f64 = 52.0;
 /// The most marks on the axis of milliseconds.
 const MARKS: f64 = 10.0;
 
-/// The colours of lines in light and in dark (Okabe and Ito's, darker or lighter where the ground needs it); the next line has the first
-/// one again.
+/// The colours of lines in light and in dark (Okabe and Ito's, darker or lighter where the ground needs it); the next
+/// line has the first one again.
 const COLOURS: [(&str, &str); 7] = [
     ("#0072b2", "#56b4e9"),
     ("#b34a00", "#e69f00"),
@@ -48,7 +48,8 @@ pub struct Panel {
     pub goals: Vec<f64>,
 }
 
-/// The share of the trials that were over within a time, one step for each trial. All panels have the same axis of time.
+/// The share of the trials that were over within a time, one step for each trial. All panels have the same axis of
+/// time.
 #[must_use]
 pub fn distribution(title: &str, panels: &[Panel]) -> String {
     let times = panels.iter().flat_map(|panel| {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Waiting of the threads that own sockets: epoll(7) over the descriptors, a timerfd(2) for deadlines (to the nanosecond, and without
-//! the slack that a plain wait has) and an eventfd(2) by which another thread wakes the waiting one. Not here: the loops, which are
-//! their crates' own.
+//! Waiting of the threads that own sockets: epoll(7) over the descriptors, a timerfd(2) for deadlines (to the
+//! nanosecond, and without the slack that a plain wait has) and an eventfd(2) by which another thread wakes the waiting
+//! one. Not here: the loops, which are their crates' own.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -114,8 +114,8 @@ impl<const MOST: usize> Epoll<MOST> {
         Ok(self.0.add(descriptor, EpollEvent::new(EpollFlags::EPOLLIN, token))?)
     }
 
-    /// Waits and puts the tokens of those that can be read into `ready`, none when the time is over or a signal came. `None` waits for
-    /// ever, zero does not wait.
+    /// Waits and puts the tokens of those that can be read into `ready`, none when the time is over or a signal came.
+    /// `None` waits for ever, zero does not wait.
     ///
     /// # Errors
     /// When the kernel refuses, which it does for no valid descriptor.

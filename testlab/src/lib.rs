@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Network namespaces for the tests of crates with sockets, and what runs in them. A namespace is taken away on drop, also after a
-//! panic. Not here: what a crate's tests put into them, and how they are joined.
+//! Network namespaces for the tests of crates with sockets, and what runs in them. A namespace is taken away on drop,
+//! also after a panic. Not here: what a crate's tests put into them, and how they are joined.
 
 #![allow(clippy::unwrap_used, reason = "support of tests, which fail by panicking")]
 
@@ -32,8 +32,8 @@ pub fn unique() -> u32 {
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
-/// While the guard lives, no process is started by this crate. Between its fork and its exec a process has copies of all sockets of
-/// the tests: a port that was just given back would be in use.
+/// While the guard lives, no process is started by this crate. Between its fork and its exec a process has copies of
+/// all sockets of the tests: a port that was just given back would be in use.
 pub fn hold_starts() -> MutexGuard<'static, ()> {
     STARTS.lock().unwrap_or_else(PoisonError::into_inner)
 }

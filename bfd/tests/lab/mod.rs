@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Network namespaces joined by a bridge or in a row, BFD inside them, and programs that run there. Everything that was made is
-//! taken away on drop, also after a panic.
+//! Network namespaces joined by a bridge or in a row, BFD inside them, and programs that run there. Everything that was
+//! made is taken away on drop, also after a panic.
 
 #![allow(clippy::unwrap_used, reason = "support of tests, which fail by panicking")]
 #![allow(dead_code, reason = "each test program uses a part")]
@@ -23,7 +23,8 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 /// A namespace in which BFD may run.
 pub(crate) struct Host(Namespace);
 
-/// Two hosts on one line, 192.0.2.1 and .2, 2001:db8::1 and ::2, each by its eth0. The line can be cut without either noticing.
+/// Two hosts on one line, 192.0.2.1 and .2, 2001:db8::1 and ::2, each by its eth0. The line can be cut without either
+/// noticing.
 pub(crate) struct Line {
     pub(crate) a: Host,
     pub(crate) b: Host,
@@ -46,8 +47,8 @@ pub(crate) fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>
     testlab::eventually(DEADLINE, what, || condition().ok_or_else(|| "nothing".to_owned()))
 }
 
-/// Does something that must take no session down. On a busy machine either side may stand still for the detection time meanwhile: then
-/// it is done again, a few times.
+/// Does something that must take no session down. On a busy machine either side may stand still for the detection time
+/// meanwhile: then it is done again, a few times.
 pub(crate) fn unflapped<T: PartialEq>(what: &str, downs: impl Fn() -> T, act: impl Fn()) {
     let calm = (0..5).any(|_| {
         let before = downs();

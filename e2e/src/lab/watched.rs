@@ -65,7 +65,8 @@ impl Watched {
         Ok(watched)
     }
 
-    /// Waits until the usual owner has been the only one for this time; that is no fixed wait, but a condition on what is seen.
+    /// Waits until the usual owner has been the only one for this time; that is no fixed wait, but a condition on what
+    /// is seen.
     ///
     /// # Errors
     /// When that does not happen.

@@ -72,8 +72,8 @@ impl Figures {
         !self.missed
     }
 
-    /// Puts the figures into the document, each in place of the one of the same kind that stands there; the others stay. What each trial
-    /// took is kept beside it and drawn.
+    /// Puts the figures into the document, each in place of the one of the same kind that stands there; the others
+    /// stay. What each trial took is kept beside it and drawn.
     ///
     /// # Errors
     /// When the document is not there or has no place for them, or a file beside it cannot be written.

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Failover over and over, and long loss: here times are judged, which no test of a change does.
 //!
-//! Topology: one lane, first with three nodes and then with ten (no kube-proxy, no pods), and with three for an ExternalIPPool, a client that asks for the address
-//! every 10 ms.
-//! Steps: each fault of a node and of the ring strikes the owner and is repaired, many times; then, a few times, the owner's speaker is killed and its heir's
-//! stopped while the API server is away; last packets of the ring are lost for long.
-//! Written: the table of the document, and in the folder `figures` beside the document the milliseconds of every trial and a plot of them.
+//! Topology: one lane, first with three nodes and then with ten (no kube-proxy, no pods), and with three for an
+//! ExternalIPPool, a client that asks for the address every 10 ms.
+//! Steps: each fault of a node and of the ring strikes the owner and is repaired, many times; then, a few times, the
+//! owner's speaker is killed and its heir's stopped while the API server is away; last packets of the ring are lost for
+//! long.
+//! Written: the table of the document, and in the folder `figures` beside the document the milliseconds of every trial
+//! and a plot of them.
 
 mod attacks;
 mod figures;

@@ -89,8 +89,8 @@ impl Plan {
         self.faults.is_empty() || self.faults.iter().any(|name| name == what)
     }
 
-    /// The faults of a node, and, where MetalLB's rules say who owns an address, those of the ring: the election does not change them. With how often each
-    /// strikes.
+    /// The faults of a node, and, where MetalLB's rules say who owns an address, those of the ring: the election does
+    /// not change them. With how often each strikes.
     pub(super) fn faults(&self, world: World) -> Vec<(Fault, usize)> {
         let of_nodes = Fault::NODE.into_iter().map(|fault| (fault, self.trials));
         let of_ring = Fault::RING.into_iter().filter(|_| world == World::MetalLb);

@@ -46,8 +46,8 @@ impl Trials {
         self.0.entry(format!("{nodes}{mark}")).or_default().insert(fault.name().to_owned(), took);
     }
 
-    /// Puts the trials into the document's file, each in place of those of the same kind that stand there, and draws all of them. The
-    /// line of the document that shows the plot; none without a trial.
+    /// Puts the trials into the document's file, each in place of those of the same kind that stand there, and draws
+    /// all of them. The line of the document that shows the plot; none without a trial.
     ///
     /// # Errors
     /// When a file cannot be read or written.

@@ -10,7 +10,8 @@ pub struct Session {
     pub established: bool,
     /// The state as the router calls it, and its last error where it tells.
     pub state: String,
-    /// Since when, and what else shows that it is still the same session: equal means not reset. Not the same form everywhere.
+    /// Since when, and what else shows that it is still the same session: equal means not reset. Not the same form
+    /// everywhere.
     pub since: String,
     /// The negotiated hold time in seconds, where it tells.
     pub hold_time: Option<u64>,
