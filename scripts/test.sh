@@ -55,6 +55,7 @@ part "format and lints" make --no-print-directory lint
 part "unit and property tests" make --no-print-directory unit
 part "whole speakers, simulated" env FERROLB_SEEDS=2000 \
   cargo test -q --profile ci -p speaker --no-default-features --test simulation whatever_happens
+part "namespaces of tests" cargo test -q -p testlab --test namespace -- --ignored --test-threads 2
 part "ARP and NDP in namespaces" cargo test -q -p l2 --test namespace -- --ignored --test-threads 2
 part "routes of the host, and a start, in namespaces" cargo test -q -p speaker --test host_routes --test start -- --ignored --test-threads 2
 part "BFD in namespaces" cargo test -q -p bfd --test namespace --test routers -- --ignored --test-threads 2

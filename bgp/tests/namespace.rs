@@ -13,7 +13,8 @@ use bgp::{
     Attributes, DownReason, Families, GracefulRestart, HoldTime, Password, Remote, State, Stop,
     WithheldReason,
 };
-use lab::{Lab, eventually, node, router, routes, run};
+use lab::{Lab, eventually, node, router, routes};
+use testlab::{now, run};
 
 const BOTH: [(&str, &str); 2] = [("192.0.2.2", "192.0.2.1"), ("2001:db8::2", "2001:db8::1")];
 
@@ -92,7 +93,7 @@ fn md5_is_asked_for_and_another_key_is_taken_up_without_a_reset() {
             status.state == State::Connect && status.established == 0
         });
         ours.peers([with(node(to), "wrong")]);
-        let begin = lab::now();
+        let begin = now();
         ours.until("attempts", |_| begin.elapsed() > Duration::from_secs(2));
         assert_eq!(
             (ours.status().counters.sent.opens, theirs.status().counters.sent.opens),
@@ -130,7 +131,7 @@ fn gtsm_lets_in_only_who_is_near() {
         theirs.peers([two]);
         // TTL 64 could come from afar.
         ours.peers([one.clone()]);
-        let begin = lab::now();
+        let begin = now();
         ours.until("attempts", |_| begin.elapsed() > Duration::from_secs(2));
         assert_eq!(
             (ours.status().counters.sent.opens, theirs.status().counters.sent.opens),
@@ -157,10 +158,8 @@ fn a_mere_connection_does_not_end_a_session_that_the_peer_opened() {
     ours.peers([graceful(node("192.0.2.2"))]);
     ours.established();
     theirs.established();
-    let file = std::fs::File::open(format!("/var/run/netns/{}", lab.node)).unwrap();
     // At first it is closed at once; later the peer might have restarted, and it is held.
-    let held = std::thread::spawn(move || {
-        nix::sched::setns(file, nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
+    let held = lab.node.spawn(move || {
         eventually("a connection that is held", || {
             let mut stream =
                 TcpStream::connect("192.0.2.2:179").map_err(|error| error.to_string())?;
@@ -182,9 +181,7 @@ fn a_stranger_is_closed_at_once() {
     let lab = Lab::new();
     let theirs = lab.engine(&lab.router);
     theirs.peers([router("192.0.2.99")]);
-    let file = std::fs::File::open(format!("/var/run/netns/{}", lab.node)).unwrap();
-    let closed = std::thread::spawn(move || {
-        nix::sched::setns(file, nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
+    let closed = lab.node.spawn(move || {
         let mut stream = eventually("a listener", || {
             TcpStream::connect("192.0.2.2:179").map_err(|error| error.to_string())
         });
@@ -219,7 +216,7 @@ fn what_this_host_lacks_is_said() {
     let mut config = node("192.0.2.2");
     config.listen_port = Some(179);
     eventually("the other's listener", || {
-        let text = run("ip", &["netns", "exec", &lab.node, "cat", "/proc/net/tcp"]);
+        let text = run("ip", &["netns", "exec", lab.node.name(), "cat", "/proc/net/tcp"]);
         if text.contains(":00B3") { Ok(()) } else { Err(text) }
     });
     ours.peers([config]);
@@ -233,13 +230,12 @@ fn what_this_host_lacks_is_said() {
 #[ignore = "needs root and network namespaces; make test runs it"]
 fn a_session_stays_on_the_interface_that_it_is_bound_to() {
     let (lab, other) = (Lab::new(), Lab::new());
-    let (node_side, router_side) = (lab.node.as_str(), other.router.as_str());
-    run("ip", &["-n", router_side, "addr", "flush", "dev", "eth0", "scope", "global"]);
-    #[rustfmt::skip]
-    run("ip", &["-n", node_side, "link", "add", "red", "type", "veth", "peer", "name", "red", "netns", router_side]);
+    let (node_side, router_side) = (&lab.node, &other.router);
+    router_side.ip(&["addr", "flush", "dev", "eth0", "scope", "global"]);
+    node_side.join("red", router_side, "red");
     for (namespace, address) in [(node_side, "192.0.2.9/24"), (router_side, "192.0.2.2/24")] {
-        run("ip", &["-n", namespace, "addr", "add", address, "dev", "red"]);
-        run("ip", &["-n", namespace, "link", "set", "red", "up"]);
+        namespace.address("red", address);
+        namespace.up("red");
     }
     let ours = lab.engine(node_side);
     let (blue, red) = (lab.engine(&lab.router), other.engine(router_side));
@@ -277,25 +273,12 @@ fn next_hops_follow_the_addresses_of_the_interface() {
         routes(&["10.0.0.1/32", "2001:db8:1::1/128"], &Attributes::default()),
     );
     ours.until("both announced", |status| status.announced_prefixes == 2);
-    run(
-        "ip",
-        &[
-            "-n",
-            &lab.node,
-            "addr",
-            "flush",
-            "dev",
-            "eth0",
-            "scope",
-            "global",
-            "to",
-            "2001:db8::/64",
-        ],
-    );
-    run("ip", &["-n", &lab.node, "addr", "flush", "dev", "eth0", "scope", "link"]);
+    let of_the_link = ["addr", "flush", "dev", "eth0", "scope", "global", "to", "2001:db8::/64"];
+    lab.node.ip(&of_the_link);
+    lab.node.ip(&["addr", "flush", "dev", "eth0", "scope", "link"]);
     let status = ours.until("one withdrawn", |status| status.announced_prefixes == 1);
     assert_eq!(status.withheld[0].reason, WithheldReason::NoNextHop);
-    lab.address(&lab.node, "2001:db8::7/64");
+    lab.node.address("eth0", "2001:db8::7/64");
     ours.until("announced again", |status| status.announced_prefixes == 2);
     assert_eq!(ours.status().dropped, 0);
 }
@@ -309,8 +292,8 @@ fn a_session_from_a_loopback_address_has_next_hops_of_the_link() {
         config.families = Families::BOTH;
         config
     };
-    run("ip", &["-n", &lab.node, "addr", "add", "10.255.0.1/32", "dev", "lo"]);
-    run("ip", &["-n", &lab.router, "route", "add", "10.255.0.1/32", "via", "192.0.2.1"]);
+    lab.node.ip(&["addr", "add", "10.255.0.1/32", "dev", "lo"]);
+    lab.router.ip(&["route", "add", "10.255.0.1/32", "via", "192.0.2.1"]);
     theirs.peers([both(router("10.255.0.1"))]);
     let mut config = both(node("192.0.2.2"));
     config.source_address = Some("10.255.0.1".parse().unwrap());
@@ -318,7 +301,7 @@ fn a_session_from_a_loopback_address_has_next_hops_of_the_link() {
     ours.engine.set_routes("router", routes(&["2001:db8:1::1/128"], &Attributes::default()));
     ours.until("announced", |status| status.announced_prefixes == 1);
     // With those of the link gone there is none left: that of the loopback interface is none.
-    run("ip", &["-n", &lab.node, "-6", "addr", "flush", "dev", "eth0"]);
+    lab.node.ip(&["-6", "addr", "flush", "dev", "eth0"]);
     let status = ours.until("withdrawn", |status| status.announced_prefixes == 0);
     assert_eq!(status.withheld[0].reason, WithheldReason::NoNextHop);
 }
@@ -355,7 +338,7 @@ fn a_router_that_is_not_heard_is_a_problem_after_a_while() {
     let ours = lab.engine(&lab.node);
     let mut config = node("192.0.2.2");
     config.remote = Remote::Interface("eth0".into());
-    let begin = lab::now();
+    let begin = now();
     ours.peers([config]);
     let status = ours.until("its problem", |status| status.problem.is_some());
     assert!(begin.elapsed() >= Duration::from_secs(10), "{:?}", begin.elapsed());
@@ -374,10 +357,10 @@ fn a_session_is_left_when_its_neighbour_advertises_another_address() {
     theirs.peers([unnumbered(router("192.0.2.1"))]);
     ours.peers([unnumbered(node("192.0.2.2"))]);
     ours.established();
-    lab.address(&lab.router, "fe80::99/64");
+    lab.router.address("eth0", "fe80::99/64");
     let old = ours.status().remote.unwrap().to_string();
     let old = old.trim_start_matches('[').split(['%', ']']).next().unwrap().to_owned() + "/64";
-    run("ip", &["-n", &lab.router, "addr", "del", &old, "dev", "eth0"]);
+    lab.router.ip(&["addr", "del", &old, "dev", "eth0"]);
     let text = "configuration changed: the neighbour's address is now fe80::99";
     ours.until("its new address", |status| {
         status.last_drop.as_ref().is_some_and(|down| down.reason.to_string() == text)
@@ -439,10 +422,10 @@ fn a_session_is_back_soon_after_a_path_that_swallowed_everything() {
         ours.until("an attempt that hangs", |status| {
             status.dropped == round && status.state == State::Connect
         });
-        let lost = lab::now();
+        let lost = now();
         ours.until("an attempt some time ago", |_| lost.elapsed() > Duration::from_secs(4));
         lab.nft("delete table inet cut");
-        let back = lab::now();
+        let back = now();
         // In the last rounds nobody says that the path is back.
         if round <= 3 {
             ours.engine.bfd_state("router", Bfd::Up);
@@ -465,14 +448,14 @@ fn a_session_is_back_soon_after_its_link() {
     ours.peers([hold(node("192.0.2.2"))]);
     ours.established();
     for round in 1..=3 {
-        run("ip", &["-n", &lab.router, "link", "set", "eth0", "down"]);
+        lab.router.ip(&["link", "set", "eth0", "down"]);
         ours.until("the loss", |status| status.dropped == round);
         theirs.until("the loss", |status| status.dropped == round);
         // Long enough for pauses that grow to have grown.
-        let lost = lab::now();
+        let lost = now();
         ours.until("some attempts", |_| lost.elapsed() > Duration::from_secs(8));
-        run("ip", &["-n", &lab.router, "link", "set", "eth0", "up"]);
-        let back = lab::now();
+        lab.router.ip(&["link", "set", "eth0", "up"]);
+        let back = now();
         ours.until("the session", |status| status.established == round + 1);
         assert!(back.elapsed() < PROMPT, "{:?} in round {round}", back.elapsed());
     }

@@ -5,7 +5,6 @@
 
 mod lab;
 
-use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
@@ -98,10 +97,8 @@ fn old_session(mut stream: TcpStream) -> Option<bool> {
 #[ignore = "needs root and network namespaces; make test runs it"]
 fn a_router_without_optional_parameters_has_ipv4_and_ipv6_is_told_as_not_carried() {
     let lab = Lab::new();
-    let namespace = File::open(format!("/var/run/netns/{}", lab.router)).unwrap();
     let (sender, ready) = std::sync::mpsc::channel();
-    let router = std::thread::spawn(move || {
-        nix::sched::setns(namespace, nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
+    let router = lab.router.spawn(move || {
         let listener = TcpListener::bind("192.0.2.2:179").unwrap();
         sender.send(()).unwrap();
         old_router(&listener)

@@ -11,7 +11,8 @@ use std::time::Duration;
 use bgp::{
     Attributes, Families, Fqdn, GracefulRestart, HoldTime, Password, Remote, Routes, State, Stop,
 };
-use lab::{Lab, eventually, node, now, routes};
+use lab::{Lab, eventually, node, routes};
+use testlab::now;
 
 fn everything() -> Attributes {
     Attributes::default()
@@ -246,9 +247,8 @@ fn gobgp_takes_everything_as_it_was_meant() {
     ours.peers([config]);
     ours.established();
     let gobgp = |family: &str| {
-        let router = &lab.router;
-        let arguments = ["netns", "exec", router, "gobgp", "global", "rib", "-a", family];
-        let output = std::process::Command::new("ip").args(arguments).output().unwrap();
+        let mut command = lab.router.command("gobgp");
+        let output = testlab::output(command.args(["global", "rib", "-a", family])).unwrap();
         String::from_utf8_lossy(&output.stdout).into_owned()
     };
     let wanted = ["64501 64501", "{Med: 50}", "65000:100", "64501:1:2"];

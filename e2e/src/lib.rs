@@ -10,6 +10,7 @@ pub mod claim;
 pub mod field;
 pub mod lab;
 pub mod packet;
+pub mod plot;
 pub mod raw;
 pub mod roles;
 pub mod runner;

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv6Addr};
 
 use l2::{ConflictSource, Event, NoResponder, Options, Protocol, Scope};
-use lab::{Lab, all, eventually, inside};
+use lab::{Lab, all, eventually};
 
 const V4: &str = "192.0.2.100";
 const V6: &str = "2001:db8::100";
@@ -285,10 +285,9 @@ fn a_thousand_ipv6_addresses_are_answered_on_three_links() {
         for name in [&names[0], &names[500], &names[999]] {
             eventually("an answer", || resolve(&lab, &peer, name));
         }
-        let node = lab.node.clone();
         eventually("a thousand groups on each link", || {
             let groups =
-                inside(&node, || std::fs::read_to_string("/proc/thread-self/net/igmp6").unwrap());
+                lab.node.inside(|| std::fs::read_to_string("/proc/thread-self/net/igmp6").unwrap());
             // The link's own address may have a group that looks like these.
             let on_link: Vec<&str> =
                 groups.lines().filter(|line| line.contains(&format!("{eth} "))).collect();

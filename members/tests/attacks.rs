@@ -200,11 +200,11 @@ fn forged_errors_from_behind_a_router_kill_nobody() {
     let mut attacked = Attacked::new(3, 1);
     let router = attacked.lab.hosts.pop().unwrap();
     let far = Host::new(9);
-    far.ip(&["link", "add", "away", "type", "veth", "peer", "name", "near", "netns", &router.name]);
-    far.ip(&["addr", "add", "198.51.100.2/24", "dev", "away"]);
-    far.ip(&["link", "set", "away", "up"]);
-    router.ip(&["addr", "add", "198.51.100.1/24", "dev", "near"]);
-    router.ip(&["link", "set", "near", "up"]);
+    far.join("away", &router, "near");
+    far.address("away", "198.51.100.2/24");
+    far.up("away");
+    router.address("near", "198.51.100.1/24");
+    router.up("near");
     far.ip(&["route", "add", "default", "via", "198.51.100.1"]);
     router.inside(|| {
         let all = "/proc/sys/net/ipv4/conf";

@@ -5,8 +5,9 @@
 
 mod lab;
 
-use lab::{CONFIG, Lab, Ring, detection, now};
+use lab::{CONFIG, Lab, Ring, detection};
 use members::{Command, Detection, Event, heartbeat};
+use testlab::now;
 
 /// Only a closed port is a death within the time that is waited for anything: heartbeats may fail for minutes, and so may probes.
 fn patient(ring: Ring) -> (Ring, impl Fn() -> Detection) {

@@ -13,8 +13,9 @@ mod lab;
 
 use std::time::Duration;
 
-use lab::{Judge, Lab, Ours, Ring, now};
+use lab::{Judge, Lab, Ours, Ring};
 use members::{Command, Detection, Event, State};
+use testlab::now;
 
 /// Ours are the first hosts, the judges the others; all join the first, and each has its number as meta data.
 struct Mixed {

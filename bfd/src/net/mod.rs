@@ -16,7 +16,6 @@ mod interface;
 mod ipv4;
 mod netlink;
 mod path;
-mod poll;
 mod priority;
 mod receivers;
 mod run;
@@ -30,11 +29,15 @@ use std::sync::mpsc::{Sender, SyncSender, channel, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use poll::Wake;
+
 pub use path::{Path, PathError, path};
 pub use watch::Watch;
 
 use crate::{Profile, SessionKey, Status};
-use poll::Wake;
+
+/// At most so many sockets are told at once, and the others in the next turn.
+type Epoll = poll::Epoll<64>;
 
 /// The stack of the thread; it recurses nowhere.
 const STACK: usize = 256 * 1024;

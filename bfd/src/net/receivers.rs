@@ -10,9 +10,9 @@ use std::sync::Arc;
 
 use socket2::Socket;
 
+use super::Epoll;
 use super::datagram;
 use super::interface;
-use super::poll::Epoll;
 use crate::{Hops, SessionKey};
 
 /// What a port is for.

@@ -12,12 +12,13 @@ use std::sync::Arc;
 use std::sync::mpsc::Receiver as Queue;
 use std::time::{Duration, Instant};
 
+use poll::{Timer, Wake};
+
 use super::datagram::{self, Datagram};
 use super::echo_socket::{EchoSocket, Station, kernel_forwards};
-use super::poll::{Epoll, Timer, Wake};
 use super::receivers::{Port, ReceiverId, Receivers};
 use super::transmitter::Transmitter;
-use super::{Command, StartError, interface, ipv4, netlink, path, priority};
+use super::{Command, Epoll, StartError, interface, ipv4, netlink, path, priority};
 use crate::{Arrival, Event, Hops, Output, Profile, SessionKey, Status, Table};
 
 /// What failed is tried again after this time; interfaces and ways of Echo packets are looked at again.
@@ -118,7 +119,7 @@ impl Runner {
         let waited = self
             .timer
             .set(until.map(|at| at.saturating_duration_since(current)))
-            .and_then(|()| self.epoll.wait(true, ready));
+            .and_then(|()| self.epoll.wait(None, ready));
         if let Err(error) = waited {
             // Cannot happen with valid descriptors; if it does, the loop must not spin.
             tracing::error!(%error, "waiting failed");
@@ -128,7 +129,7 @@ impl Runner {
         let current = clock::now();
         if self.table.deadline().is_some_and(|at| at <= current) {
             // What arrived before this moment counts, also if the thread was held up since the wait ended.
-            if self.epoll.wait(false, ready).is_ok() {
+            if self.epoll.wait(Some(Duration::ZERO), ready).is_ok() {
                 self.dispatch(ready);
             }
             self.table.handle(current, Event::Deadline);

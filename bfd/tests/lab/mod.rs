@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Network namespaces joined by a bridge or in a row, BFD inside them, and programs that run there. Everything that was made is
-//! taken away on drop, also after a panic.
+//! Network namespaces joined by a bridge or in a row, BFD inside them, and programs that run there. Everything that was
+//! made is taken away on drop, also after a panic.
 
 #![allow(clippy::unwrap_used, reason = "support of tests, which fail by panicking")]
 #![allow(dead_code, reason = "each test program uses a part")]
@@ -8,25 +8,23 @@
 pub(crate) mod routers;
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::ops::Deref;
 use std::sync::mpsc::{Receiver, channel};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bfd::net::Bfd;
 use bfd::{Hops, Profile, SessionKey, State, Status};
+use testlab::Namespace;
+
+pub(crate) use testlab::now;
 
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
-static NEXT: AtomicU32 = AtomicU32::new(0);
+/// A namespace in which BFD may run.
+pub(crate) struct Host(Namespace);
 
-/// A namespace.
-pub(crate) struct Host {
-    pub(crate) name: String,
-}
-
-/// Two hosts on one line, 192.0.2.1 and .2, 2001:db8::1 and ::2, each by its eth0. The line can be cut without either noticing.
+/// Two hosts on one line, 192.0.2.1 and .2, 2001:db8::1 and ::2, each by its eth0. The line can be cut without either
+/// noticing.
 pub(crate) struct Line {
     pub(crate) a: Host,
     pub(crate) b: Host,
@@ -44,36 +42,13 @@ pub(crate) struct Running {
     pub(crate) changes: Receiver<(SessionKey, Status)>,
 }
 
-/// A program in a host, ended on drop.
-pub(crate) struct Program(Child);
-
-pub(crate) fn run(program: &str, arguments: &[&str]) -> String {
-    let output = Command::new(program).args(arguments).output().unwrap();
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let error = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{program} {arguments:?}: {text}{error}");
-    text
-}
-
-pub(crate) fn now() -> Instant {
-    #[allow(clippy::disallowed_methods, reason = "a test on the real kernel waits in real time")]
-    Instant::now()
-}
-
 /// Waits until the condition gives something.
 pub(crate) fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
-    let end = now() + DEADLINE;
-    loop {
-        if let Some(found) = condition() {
-            return found;
-        }
-        assert!(now() < end, "not within {DEADLINE:?}: {what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    testlab::eventually(DEADLINE, what, || condition().ok_or_else(|| "nothing".to_owned()))
 }
 
-/// Does something that must take no session down. On a busy machine either side may stand still for the detection time meanwhile: then
-/// it is done again, a few times.
+/// Does something that must take no session down. On a busy machine either side may stand still for the detection time
+/// meanwhile: then it is done again, a few times.
 pub(crate) fn unflapped<T: PartialEq>(what: &str, downs: impl Fn() -> T, act: impl Fn()) {
     let calm = (0..5).any(|_| {
         let before = downs();
@@ -97,32 +72,21 @@ pub(crate) fn fast() -> Profile {
     Profile { receive_interval: interval, transmit_interval: interval, ..Profile::default() }
 }
 
+impl Deref for Host {
+    type Target = Namespace;
+
+    fn deref(&self) -> &Namespace {
+        &self.0
+    }
+}
+
 impl Host {
     fn new(side: &str) -> Self {
-        let n = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("bfdt-{}-{n}-{side}", std::process::id());
-        run("ip", &["netns", "add", &name]);
-        let host = Self { name };
-        host.ip(&["link", "set", "lo", "up"]);
-        host
-    }
-
-    pub(crate) fn ip(&self, arguments: &[&str]) -> String {
-        run("ip", &[&["-n", &self.name], arguments].concat())
+        Self(Namespace::new("bfdt", side))
     }
 
     pub(crate) fn sysctl(&self, setting: &str) {
-        run("ip", &["netns", "exec", &self.name, "sysctl", "-qw", setting]);
-    }
-
-    /// Runs in the namespace, in a thread of its own; threads started there stay there.
-    pub(crate) fn inside<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
-        let file = File::open(format!("/var/run/netns/{}", self.name)).unwrap();
-        let thread = std::thread::spawn(move || {
-            nix::sched::setns(file, nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
-            work()
-        });
-        thread.join().unwrap()
+        testlab::run("ip", &["netns", "exec", self.name(), "sysctl", "-qw", setting]);
     }
 
     pub(crate) fn bfd(&self, sessions: &[(SessionKey, Profile)]) -> Running {
@@ -135,38 +99,16 @@ impl Host {
         running
     }
 
-    pub(crate) fn program(&self, program: &str, arguments: &[&str]) -> Program {
-        let child = Command::new("ip")
-            .args(["netns", "exec", &self.name, program])
-            .args(arguments)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        Program(child)
+    /// A link up on both sides.
+    fn linked(&self, device: &str, other: &Self, other_device: &str) {
+        self.join(device, other, other_device);
+        self.up(device);
+        other.up(other_device);
     }
 
-    fn join(&self, device: &str, other: &Self, other_device: &str) {
-        self.ip(&[
-            "link",
-            "add",
-            device,
-            "type",
-            "veth",
-            "peer",
-            "name",
-            other_device,
-            "netns",
-            &other.name,
-        ]);
-        self.ip(&["link", "set", device, "up"]);
-        other.ip(&["link", "set", other_device, "up"]);
-    }
-
-    fn address(&self, device: &str, v4: &str, v6: &str) {
-        self.ip(&["addr", "add", v4, "dev", device]);
-        self.ip(&["addr", "add", v6, "nodad", "dev", device]);
+    fn addresses(&self, device: &str, v4: &str, v6: &str) {
+        self.address(device, v4);
+        self.address(device, v6);
     }
 }
 
@@ -178,8 +120,8 @@ impl Line {
             (&line.a, "port0", "192.0.2.1/24", "2001:db8::1/64"),
             (&line.b, "port1", "192.0.2.2/24", "2001:db8::2/64"),
         ] {
-            host.join("eth0", &line.bridge, port);
-            host.address("eth0", v4, v6);
+            host.linked("eth0", &line.bridge, port);
+            host.addresses("eth0", v4, v6);
             line.bridge.ip(&["link", "set", port, "master", "br0"]);
         }
         line.mend();
@@ -201,9 +143,9 @@ impl Row {
         let hosts: Vec<Host> = (0..count).map(|n| Host::new(&format!("row{n}"))).collect();
         for (n, two) in hosts.windows(2).enumerate() {
             let [left, right] = two else { continue };
-            left.join("right", right, "left");
-            left.address("right", &format!("10.0.{n}.1/24"), &format!("2001:db8:{n}::1/64"));
-            right.address("left", &format!("10.0.{n}.2/24"), &format!("2001:db8:{n}::2/64"));
+            left.linked("right", right, "left");
+            left.addresses("right", &format!("10.0.{n}.1/24"), &format!("2001:db8:{n}::1/64"));
+            right.addresses("left", &format!("10.0.{n}.2/24"), &format!("2001:db8:{n}::2/64"));
         }
         for (at, host) in hosts.iter().enumerate() {
             host.sysctl("net.ipv4.ip_forward=1");
@@ -263,18 +205,5 @@ impl Running {
                 return status;
             }
         }
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-impl Drop for Host {
-    fn drop(&mut self) {
-        let _ = Command::new("ip").args(["netns", "del", &self.name]).output();
     }
 }

@@ -6,7 +6,9 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use super::{Host, Program, eventually, run};
+use testlab::{Program, run};
+
+use super::{Host, eventually};
 
 /// FRR's bfdd with what it needs.
 pub(crate) struct Frr {
@@ -24,7 +26,7 @@ pub(crate) struct Bird {
 impl Frr {
     /// Starts it with this configuration of bfdd.
     pub(crate) fn start(host: &Host, configuration: &str) -> Self {
-        let path_space = host.name.clone();
+        let path_space = host.name().to_owned();
         let directory = PathBuf::from(format!("/var/run/frr/{path_space}"));
         std::fs::create_dir_all(&directory).unwrap();
         let file = |name: &str| directory.join(name).to_str().unwrap().to_owned();
@@ -80,7 +82,7 @@ fn object(json: &str, peer: &str) -> String {
 impl Bird {
     /// Starts it with this configuration beside the parts that every BIRD needs.
     pub(crate) fn start(host: &Host, configuration: &str) -> Self {
-        let directory = std::env::temp_dir().join(&host.name);
+        let directory = std::env::temp_dir().join(host.name());
         std::fs::create_dir_all(&directory).unwrap();
         let file = |name: &str| directory.join(name).to_str().unwrap().to_owned();
         let common = "router id 192.0.2.2; protocol device {}\n";

@@ -11,22 +11,20 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bgp::net::{Engine, Options};
 use bgp::{Attributes, Config, PeerAsn, Remote, Routes, State, Status};
+use testlab::{Namespace, run};
 use tokio::sync::oneshot;
 
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
-static NEXT: AtomicU32 = AtomicU32::new(0);
-
 /// The node, 192.0.2.1 and 2001:db8::1 on eth0, and the router, 192.0.2.2 and 2001:db8::2 on eth0.
 pub(crate) struct Lab {
-    pub(crate) node: String,
-    pub(crate) router: String,
+    pub(crate) node: Namespace,
+    pub(crate) router: Namespace,
     pub(crate) folder: PathBuf,
     children: Vec<Child>,
 }
@@ -38,70 +36,27 @@ pub(crate) struct Speaker {
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
-pub(crate) fn run(program: &str, arguments: &[&str]) -> String {
-    let output = Command::new(program).args(arguments).output().unwrap();
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let error = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{program} {arguments:?}: {text}{error}");
-    text
-}
-
-pub(crate) fn now() -> Instant {
-    #[allow(clippy::disallowed_methods, reason = "a test on the real kernel waits in real time")]
-    Instant::now()
-}
-
 /// Waits until the condition gives something.
-pub(crate) fn eventually<T>(what: &str, mut condition: impl FnMut() -> Result<T, String>) -> T {
-    let end = now() + DEADLINE;
-    loop {
-        let last = match condition() {
-            Ok(found) => return found,
-            Err(last) => last,
-        };
-        assert!(now() < end, "not within {DEADLINE:?}: {what}; last seen: {last}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
+pub(crate) fn eventually<T>(what: &str, condition: impl FnMut() -> Result<T, String>) -> T {
+    testlab::eventually(DEADLINE, what, condition)
 }
 
 impl Lab {
     pub(crate) fn new() -> Self {
-        let n = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = |side| format!("bgpt-{}-{n}-{side}", std::process::id());
-        let folder = std::env::temp_dir().join(name("files"));
+        let (node, router) = (Namespace::new("bgpt", "n"), Namespace::new("bgpt", "r"));
+        let folder = std::env::temp_dir().join(format!("{}-files", node.name()));
         std::fs::create_dir_all(&folder).unwrap();
-        let lab = Self { node: name("n"), router: name("r"), folder, children: Vec::new() };
-        for namespace in [&lab.node, &lab.router] {
-            run("ip", &["netns", "add", namespace]);
-            run("ip", &["-n", namespace, "link", "set", "lo", "up"]);
-        }
-        run(
-            "ip",
-            &[
-                "-n",
-                &lab.node,
-                "link",
-                "add",
-                "eth0",
-                "type",
-                "veth",
-                "peer",
-                "name",
-                "eth0",
-                "netns",
-                &lab.router,
-            ],
-        );
+        let lab = Self { node, router, folder, children: Vec::new() };
+        lab.node.join("eth0", &lab.router, "eth0");
         for (namespace, n) in [(&lab.node, 1), (&lab.router, 2)] {
-            lab.address(namespace, &format!("192.0.2.{n}/24"));
-            lab.address(namespace, &format!("2001:db8::{n}/64"));
-            run("ip", &["-n", namespace, "link", "set", "eth0", "up"]);
+            namespace.address("eth0", &format!("192.0.2.{n}/24"));
+            namespace.address("eth0", &format!("2001:db8::{n}/64"));
+            namespace.up("eth0");
         }
         // Until duplicate address detection is through, nothing can be sent from the link-local address.
         for namespace in [&lab.node, &lab.router] {
             eventually("link-local addresses", || {
-                let show = ["-n", namespace, "-6", "addr", "show", "dev", "eth0", "scope", "link"];
-                let text = run("ip", &show);
+                let text = namespace.ip(&["-6", "addr", "show", "dev", "eth0", "scope", "link"]);
                 if text.contains("fe80") && !text.contains("tentative") {
                     Ok(())
                 } else {
@@ -112,29 +67,19 @@ impl Lab {
         lab
     }
 
-    pub(crate) fn address(&self, namespace: &str, address: &str) {
-        let mut arguments = vec!["-n", namespace, "addr", "add", address, "dev", "eth0"];
-        if address.contains(':') {
-            arguments.push("nodad");
-        }
-        run("ip", &arguments);
-    }
-
     /// Rules for packets to the router.
     pub(crate) fn nft(&self, rules: &str) {
         let file = self.file("rules.nft");
         std::fs::write(&file, rules).unwrap();
-        run("ip", &["netns", "exec", &self.router, "nft", "-f", &file]);
+        run("ip", &["netns", "exec", self.router.name(), "nft", "-f", &file]);
     }
 
     /// An engine on one side.
-    pub(crate) fn engine(&self, namespace: &str) -> Speaker {
-        let file = File::open(format!("/var/run/netns/{namespace}")).unwrap();
+    pub(crate) fn engine(&self, namespace: &Namespace) -> Speaker {
         let (sender, receiver) = mpsc::channel();
         let (end, ended) = oneshot::channel::<()>();
-        let seed = u64::from(NEXT.fetch_add(1, Ordering::Relaxed)) * 1000;
-        let thread = std::thread::spawn(move || {
-            nix::sched::setns(file, nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
+        let seed = u64::from(testlab::unique()) * 1000;
+        let thread = namespace.spawn(move || {
             let runtime =
                 tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
@@ -148,14 +93,11 @@ impl Lab {
     /// Starts a program beside the router, in the foreground.
     pub(crate) fn daemon(&mut self, command: &[&str]) {
         let log = File::create(self.folder.join(format!("log-{}", self.children.len()))).unwrap();
-        let child = Command::new("ip")
-            .args(["netns", "exec", &self.router])
-            .args(command)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap();
+        let (program, arguments) = command.split_first().unwrap();
+        let mut command = self.router.command(program);
+        command.args(arguments).stdin(Stdio::null());
+        command.stdout(log.try_clone().unwrap()).stderr(log);
+        let child = testlab::start(&mut command).unwrap();
         self.children.push(child);
     }
 
@@ -262,9 +204,6 @@ impl Drop for Lab {
         }
         if std::thread::panicking() {
             eprintln!("{}", self.logs());
-        }
-        for namespace in [&self.node, &self.router] {
-            let _ = Command::new("ip").args(["netns", "del", namespace]).output();
         }
         let _ = std::fs::remove_dir_all(&self.folder);
     }

@@ -11,7 +11,7 @@ use anyhow::{Context, bail, ensure};
 use serde_json::json;
 use socket2::Socket;
 
-use super::Report;
+use super::report::Report;
 use super::usage::{cpu, middle_and_tail};
 use crate::lab::Lab;
 use crate::lab::node::{PodAddresses, Proxy, slice};

@@ -11,8 +11,8 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 
-use super::Report;
 use super::cluster::{addressed, create, pid, quiet, with_own};
+use super::report::Report;
 use super::usage::cpu;
 use crate::lab::bgp::{ASN, endpoint};
 use crate::lab::node::Proxy;

@@ -6,9 +6,10 @@ use std::time::Duration;
 use anyhow::Context;
 use serde_json::json;
 
+use super::arp;
+use super::report::Report;
 use super::requests::Requests;
 use super::usage::{cpu, middle_and_tail, own, resident};
-use super::{Report, arp};
 use crate::lab::node::{PodAddresses, Proxy, slice};
 use crate::lab::objects::{l2_advertisement, pool, service};
 use crate::lab::wait::{eventually, eventually_true, now};

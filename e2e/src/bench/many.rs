@@ -7,13 +7,12 @@ use std::time::Duration;
 use anyhow::Context;
 use serde_json::json;
 
-use super::Report;
 use super::cluster::{LOG_LEVEL, addressed, create, quiet, settled, with_own};
+use super::report::Report;
 use super::usage::cpu;
 use crate::lab::Lab;
-use crate::lab::antrea::POOLS;
 use crate::lab::node::{Proxy, fetch};
-use crate::lab::objects::{l2_advertisement, pool, service};
+use crate::lab::objects::{EXTERNAL_POOLS, l2_advertisement, pool, service};
 use crate::lab::wait::{eventually_true, now};
 
 const SERVICES: usize = 10_000;
@@ -76,7 +75,7 @@ pub(super) fn waiting(lab: &mut Lab, report: &mut Report) -> anyhow::Result<()> 
         lab.apply_antrea_roles()?;
         lab.kube().apply(&pool("pool", &["10.70.0.0/16"]))?;
         lab.kube().post(
-            POOLS,
+            EXTERNAL_POOLS,
             &json!({
                 "apiVersion": "crd.antrea.io/v1beta1", "kind": "ExternalIPPool",
                 "metadata": {"name": "external"},

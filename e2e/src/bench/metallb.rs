@@ -9,8 +9,8 @@ use std::time::Duration;
 use anyhow::Context;
 use serde_json::json;
 
-use super::Report;
 use super::cluster::{MINUTES, addressed, create, with_own};
+use super::report::Report;
 use super::usage::cpu;
 use crate::lab::Lab;
 use crate::lab::fleet::Kind;

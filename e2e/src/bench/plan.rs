@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::ensure;
 
-use super::Report;
+use super::report::Report;
 use crate::lab::cleanup;
 use crate::lab::wait::now;
 

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use anyhow::Context;
 
-use super::Report;
 use super::cluster::LOG_LEVEL;
+use super::report::Report;
 use super::usage::{cpu, own};
 use crate::lab::node::Proxy;
 use crate::lab::wait::{eventually_true, now};
-use crate::lab::{Lab, SOON, fault};
+use crate::lab::{Lab, SOON, watched};
 
 const MEMBERS: usize = 10;
 const MEASURED: Duration = Duration::from_secs(30);
@@ -40,7 +40,7 @@ fn of(lab: &mut Lab, members: usize) -> anyhow::Result<(f64, f64)> {
     lab.start_nodes(members, Proxy::Absent)?;
     lab.start_speakers(&[LOG_LEVEL])?;
     for node in &lab.nodes {
-        eventually_true("the speaker is confirmed", SOON, || Ok(fault::is_confirmed(node)))?;
+        eventually_true("the speaker is confirmed", SOON, || Ok(watched::is_confirmed(node)))?;
     }
     let speaker = lab.nodes.first().and_then(|node| node.speaker.as_ref()).context("no speaker")?;
     let pid = speaker.pid();

@@ -6,19 +6,19 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 
-use super::Report;
 use super::cluster::{LOG_LEVEL, settled, with_own};
+use super::report::Report;
 use super::usage::middle_and_tail;
-use crate::lab::Lab;
 use crate::lab::kube::{Kube, SYSTEM};
 use crate::lab::objects::{bgp_advertisement, pool};
 use crate::lab::wait::now;
+use crate::lab::{Lab, webhooks};
 
 const POOLS: usize = 100;
 const QUESTIONS: usize = 2_000;
 
 pub(super) fn measure(lab: &mut Lab, report: &mut Report) -> anyhow::Result<()> {
-    lab.install_webhooks()?;
+    webhooks::install(lab.kube())?;
     lab.start_controller(&[LOG_LEVEL])?;
     let controller = lab.controller.as_ref().context("no controller")?.pid();
     settled(controller)?;

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::Context;
 use serde_json::Value;
 
-use super::Report;
+use super::report::Report;
 
 const MEMORY: &str = "memory copy";
 const WAYS: [&str; 3] = ["encode", "decode", "decode and walk all prefixes"];

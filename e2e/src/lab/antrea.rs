@@ -5,11 +5,10 @@ use anyhow::Context;
 use serde_json::{Value, json};
 
 use super::Lab;
-use super::SOON;
-use super::fault::Watched;
 use super::kube::documents;
 use super::node::{PodAddresses, Proxy, slice};
-use super::wait::eventually_true;
+use super::wait::{SOON, eventually_true};
+use super::watched::Watched;
 
 /// The pool, and the Services.
 pub const POOL: &str = include_str!("../../manifests/antrea/external-ip-pool.yaml");
@@ -24,8 +23,6 @@ pub const METALLB: &str = include_str!("../../manifests/antrea/metallb-layer2.ya
 /// The first of the pool's addresses.
 pub const ADDRESS: &str = "10.10.0.2";
 const ROLES: &str = include_str!("../../manifests/antrea/roles.yaml");
-/// Where pools are.
-pub const POOLS: &str = "/apis/crd.antrea.io/v1beta1/externalippools";
 /// The pool of the documentation.
 pub const POOL_PATH: &str = "/apis/crd.antrea.io/v1beta1/externalippools/service-external-ip-pool";
 

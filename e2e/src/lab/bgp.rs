@@ -7,13 +7,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 
+use super::Lab;
 use super::kube::SYSTEM;
 use super::netns::Namespace;
 use super::node::{PodAddresses, Proxy};
 use super::objects::{merge, pool, service};
 use super::router::{Kind, Router, Setup};
-use super::wait::eventually_true;
-use super::{Lab, SOON};
+use super::wait::{SOON, eventually_true};
 
 /// The usual pool's IPv4 addresses, which no link carries.
 pub const POOL_V4: &str = "10.60.0.0/24";

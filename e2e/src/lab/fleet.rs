@@ -13,13 +13,13 @@ use anyhow::{Context, ensure};
 use nix::sys::signal::Signal;
 use serde_json::json;
 
-use super::fault::{Watched, story};
+use super::Lab;
 use super::load::Load;
 use super::node::{PodAddresses, Proxy};
 use super::objects::{POOL_V4, l2_advertisement, pool, service};
-use super::wait::{eventually, eventually_true, now};
+use super::wait::{SOON, eventually, eventually_true, now};
+use super::watched::{Watched, story};
 use super::watcher::Watcher;
-use super::{Lab, SOON};
 
 /// Addresses, and the nodes in the order in which they get them: by SHA-256 of `<node>#<address>` (contract 4.3), computed by sha256sum.
 pub const ORDERS: [(&str, [&str; 4]); 4] = [

@@ -7,13 +7,13 @@ use std::process::Command;
 use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 
+use super::Lab;
 use super::container::Container;
 use super::generation::Generation;
 use super::kube::SYSTEM;
 use super::node::fetch;
 use super::process::Process;
-use super::wait::eventually;
-use super::{Lab, SOON};
+use super::wait::{SOON, eventually};
 
 /// What marks a program of [`next_version`].
 const NEXT: &str = "next-version";

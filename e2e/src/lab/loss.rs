@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 
 use super::Lab;
-use super::fault::{Watched, story};
 use super::node::Node;
 use super::process::{Process, Rights, Start};
 use super::wait::{eventually, now};
+use super::watched::{Watched, story};
 
 /// The percentage of the ring's packets that is lost in [`endure`].
 pub const LOSS: u32 = 20;
@@ -57,12 +57,6 @@ fn install(node: &Node, rules: &str) -> anyhow::Result<()> {
     node.namespace.run("sh", ["-c", script.as_str()]).map(drop)
 }
 
-/// The address of a node on the ring.
-#[must_use]
-pub fn address(node: &Node) -> String {
-    format!("172.30.0.{}", 10 + node.number)
-}
-
 /// Parts the nodes: those named and the others get nothing of one another on the ring's port.
 ///
 /// # Errors
@@ -71,7 +65,7 @@ pub fn part(lab: &Lab, some: &[&str]) -> anyhow::Result<()> {
     for node in &lab.nodes {
         let side = some.contains(&node.name.as_str());
         let others = lab.nodes.iter().filter(|other| some.contains(&other.name.as_str()) != side);
-        refuse(node, &others.map(address).collect::<Vec<_>>())?;
+        refuse(node, &others.map(Node::v4).collect::<Vec<_>>())?;
     }
     Ok(())
 }
@@ -99,8 +93,8 @@ pub fn part_few(lab: &Lab, name: &str) -> anyhow::Result<()> {
 /// When nft fails.
 pub fn one_way(lab: &Lab, name: &str, deaf: bool) -> anyhow::Result<()> {
     let is_it = |node: &&Node| node.name == name;
-    let it: Vec<String> = lab.nodes.iter().filter(is_it).map(address).collect();
-    let others: Vec<String> = lab.nodes.iter().filter(|node| !is_it(node)).map(address).collect();
+    let it: Vec<String> = lab.nodes.iter().filter(is_it).map(Node::v4).collect();
+    let others: Vec<String> = lab.nodes.iter().filter(|node| !is_it(node)).map(Node::v4).collect();
     for node in &lab.nodes {
         match is_it(&node) {
             true if deaf => refuse(node, &others)?,

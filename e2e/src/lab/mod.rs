@@ -35,6 +35,7 @@ pub mod router;
 pub mod stranger;
 pub mod topology;
 pub mod wait;
+pub mod watched;
 pub mod watcher;
 pub mod webhooks;
 pub mod workload;
@@ -42,7 +43,6 @@ pub mod workload;
 use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use serde_json::{Value, json};
@@ -57,8 +57,7 @@ use router::Router;
 use topology::{Programs, Switch};
 use wait::{eventually, eventually_true};
 
-/// What is expected to happen soon does so within this time, on a busy machine as well.
-pub const SOON: Duration = Duration::from_secs(20);
+pub use wait::SOON;
 
 /// What a lane keeps from scenario to scenario.
 #[derive(Debug)]

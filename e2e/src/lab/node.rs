@@ -125,7 +125,7 @@ impl Node {
             "metadata": {"name": self.name, "labels": {"kubernetes.io/hostname": self.name}},
         }))?;
         let v6 = json!({"type": "InternalIP", "address": format!("fd30::{}", 10 + self.number)});
-        let v4 = json!({"type": "InternalIP", "address": format!("172.30.0.{}", 10 + self.number)});
+        let v4 = json!({"type": "InternalIP", "address": self.v4()});
         let addresses = match families {
             Families::Dual => vec![v4, v6],
             Families::Ipv6 => vec![v6],
@@ -151,7 +151,7 @@ impl Node {
             },
         }))?;
         let pod = match families {
-            Families::Dual => format!("172.30.0.{}", 10 + self.number),
+            Families::Dual => self.v4(),
             Families::Ipv6 => format!("fd30::{}", 10 + self.number),
         };
         kube.patch(
@@ -368,6 +368,12 @@ impl Node {
     /// When it does not answer.
     pub fn metrics(&self) -> anyhow::Result<String> {
         fetch(&self.namespace, "http://127.0.0.1:9120/metrics").context("the speaker's metrics")
+    }
+
+    /// Its IPv4 address on the switch.
+    #[must_use]
+    pub fn v4(&self) -> String {
+        format!("172.30.0.{}", 10 + self.number)
     }
 
     /// The hardware address of its eth0.

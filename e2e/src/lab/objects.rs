@@ -4,7 +4,6 @@
 use anyhow::Context;
 use serde_json::{Value, json};
 
-use super::antrea::POOLS;
 use super::kube::{Failure, Kube, SYSTEM, path};
 use super::webhooks::{CONFIGURATIONS, WEBHOOKS};
 
@@ -12,6 +11,9 @@ use super::webhooks::{CONFIGURATIONS, WEBHOOKS};
 pub const POOL_V4: &str = "172.30.0.200-172.30.0.220";
 /// The IPv6 addresses of the usual pool.
 pub const POOL_V6: &str = "fd30::1000-fd30::10ff";
+
+/// Where ExternalIPPools are.
+pub const EXTERNAL_POOLS: &str = "/apis/crd.antrea.io/v1beta1/externalippools";
 
 /// An IPAddressPool.
 #[must_use]
@@ -157,7 +159,7 @@ pub fn delete_all(kube: &Kube) -> anyhow::Result<()> {
     for crd in kube.list("/apis/apiextensions.k8s.io/v1/customresourcedefinitions")? {
         let plural = crd.pointer("/spec/names/plural").and_then(Value::as_str).unwrap_or_default();
         if plural == "externalippools" {
-            kube.delete(POOLS)?;
+            kube.delete(EXTERNAL_POOLS)?;
             continue;
         }
         if plural == "speakerreports" {

@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 
-use super::fault::Watched;
+use super::Lab;
 use super::netns::Namespace;
+use super::node::Node;
 use super::process::{Process, Rights, Start};
-use super::wait::{eventually, eventually_true, now};
+use super::wait::{SOON, eventually, eventually_true, now};
+use super::watched::Watched;
 use super::watcher::Record;
-use super::{Lab, SOON, loss};
 use crate::strangers::{BEGINS, DID, Kind};
 
 /// The name of its log.
@@ -56,7 +57,7 @@ impl Stranger {
     /// When it does not begin.
     pub fn start(&self, lab: &Lab, attack: Attack, time: Duration) -> anyhow::Result<Process> {
         let kind = clap::ValueEnum::to_possible_value(&attack.kind).context("no such kind")?;
-        let members: Vec<String> = lab.nodes.iter().map(loss::address).collect();
+        let members: Vec<String> = lab.nodes.iter().map(Node::v4).collect();
         let sources: Vec<String> = sources().map(|source| source.to_string()).collect();
         let before = said(lab, BEGINS);
         let mut process = Process::start(

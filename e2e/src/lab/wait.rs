@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 
+/// What is expected to happen soon does so within this time, on a busy machine as well.
+pub const SOON: Duration = Duration::from_secs(20);
 /// How often a condition is looked at.
 const PAUSE: Duration = Duration::from_millis(40);
 /// That for what is timed.

@@ -5,8 +5,7 @@
 use anyhow::Context;
 use serde_json::{Value, json};
 
-use super::Lab;
-use super::kube::{SYSTEM, documents};
+use super::kube::{Kube, SYSTEM, documents};
 
 const MANIFEST: &str = include_str!("../../manifests/webhooks.yaml");
 /// Where configurations of webhooks are.
@@ -53,15 +52,13 @@ pub fn slice_of(service: &str) -> Value {
     })
 }
 
-impl Lab {
-    /// Installs the webhooks with MetalLB's failure policy.
-    ///
-    /// # Errors
-    /// When the API refuses.
-    pub fn install_webhooks(&self) -> anyhow::Result<()> {
-        for object in manifests("Fail")? {
-            self.kube().apply(&object)?;
-        }
-        Ok(())
+/// Installs the webhooks with MetalLB's failure policy.
+///
+/// # Errors
+/// When the API refuses.
+pub fn install(kube: &Kube) -> anyhow::Result<()> {
+    for object in manifests("Fail")? {
+        kube.apply(&object)?;
     }
+    Ok(())
 }

@@ -17,7 +17,7 @@ use crate::lab::bgp::ASN;
 use crate::lab::objects::{bgp_advertisement, bgp_peer, pool, service};
 use crate::lab::router::{Kind, Neighbour, Setup};
 use crate::lab::wait::{always, eventually_true};
-use crate::lab::{Lab, SOON, loss};
+use crate::lab::{Lab, SOON};
 
 const CONFIGURATION: &str =
     "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/crdvalidator.antrea.io";
@@ -123,7 +123,7 @@ fn play(lab: &mut Lab) -> anyhow::Result<()> {
     lab.expect_owner("fd30::9:1", &owner)?;
 
     let nodes: Vec<(String, String)> =
-        lab.nodes.iter().map(|node| (node.name.clone(), loss::address(node).to_string())).collect();
+        lab.nodes.iter().map(|node| (node.name.clone(), node.v4())).collect();
     let neighbours = nodes.iter().map(|(name, address)| Neighbour::new(name, address, ASN));
     lab.add_router(Kind::Bird, &Setup::new(Kind::Bird, neighbours.collect()))?;
     let peer = json!({

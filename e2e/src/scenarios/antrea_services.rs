@@ -9,8 +9,9 @@
 use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 
+use crate::lab::objects::EXTERNAL_POOLS;
 use crate::lab::Lab;
-use crate::lab::antrea::{POOL, POOL_PATH, POOLS, REQUESTED, SERVICE, SHARED};
+use crate::lab::antrea::{POOL, POOL_PATH, REQUESTED, SERVICE, SHARED};
 use crate::lab::kube::refusal;
 use crate::lab::node::fetch;
 use crate::lab::wait::{eventually, eventually_true};
@@ -88,11 +89,11 @@ fn refused(lab: &Lab) -> anyhow::Result<()> {
         json!({"apiVersion": "crd.antrea.io/v1beta1", "kind": "ExternalIPPool", "metadata": {"name": "x"}, "spec": spec})
     };
     let both = json!({"cidr": "10.1.0.0/24", "start": "10.2.0.1", "end": "10.2.0.2"});
-    let refused = refusal(lab.kube().post(POOLS, &pool(both, None)))?;
+    let refused = refusal(lab.kube().post(EXTERNAL_POOLS, &pool(both, None)))?;
     ensure!(refused.contains("must validate one and only one schema (oneOf)"), "{refused}");
     let cidr = json!({"cidr": "10.1.0.0/24"});
-    let refused = refusal(lab.kube().post(POOLS, &pool(cidr.clone(), Some(("10.1.0.1", 32)))))?;
+    let refused = refusal(lab.kube().post(EXTERNAL_POOLS, &pool(cidr.clone(), Some(("10.1.0.1", 32)))))?;
     ensure!(refused.contains("invalid prefixLength"), "{refused}");
-    lab.kube().post(POOLS, &pool(cidr, Some(("10.1.0.1", 24))))?;
+    lab.kube().post(EXTERNAL_POOLS, &pool(cidr, Some(("10.1.0.1", 24))))?;
     Ok(())
 }

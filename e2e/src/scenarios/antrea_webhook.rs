@@ -10,17 +10,17 @@ use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 
 use super::webhooks::denied;
-use crate::lab::antrea::POOLS;
+use crate::lab::objects::EXTERNAL_POOLS;
 use crate::lab::kube::{Answer, documents, refusal};
 use crate::lab::wait::eventually_true;
 use crate::lab::webhooks::{CONFIGURATIONS, WEBHOOKS};
-use crate::lab::{Lab, SOON};
+use crate::lab::{Lab, SOON, webhooks};
 
 const MANIFEST: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../manifests/ferrolb.yaml");
 const NAME: &str = "externalippoolvalidationwebhook.metallb.io";
 
 pub(super) fn run(lab: &mut Lab) -> anyhow::Result<()> {
-    lab.install_webhooks()?;
+    webhooks::install(lab.kube())?;
     install(lab)?;
     lab.apply_antrea_roles()?;
     lab.start_controller(&[])?;
@@ -64,7 +64,7 @@ pub(super) fn run(lab: &mut Lab) -> anyhow::Result<()> {
     let mut outside = pool("second", json!([{"cidr": "10.3.0.0/24"}]));
     let subnet = json!({"gateway": "10.2.0.1", "prefixLength": 24});
     outside.pointer_mut("/spec").and_then(Value::as_object_mut).context("a spec")?.insert("subnetInfo".into(), subnet);
-    let said = denied(lab.kube().post(POOLS, &outside))?;
+    let said = denied(lab.kube().post(EXTERNAL_POOLS, &outside))?;
     ensure!(said.contains("range [10.3.0.0/24] must be a strict subset of the subnet 10.2.0.1/24"), "{said}");
 
     for ranges in [json!([{"cidr": "10.1.0.1/24"}]), json!([{"cidr": "10.4.0.0/24"}])] {
@@ -103,7 +103,7 @@ fn pool(name: &str, ranges: Value) -> Value {
 }
 
 fn create_answer(lab: &Lab, name: &str, ranges: Value) -> Answer {
-    lab.kube().post(POOLS, &pool(name, ranges))
+    lab.kube().post(EXTERNAL_POOLS, &pool(name, ranges))
 }
 
 fn create(lab: &Lab, name: &str, ranges: Value) -> anyhow::Result<()> {
@@ -112,5 +112,5 @@ fn create(lab: &Lab, name: &str, ranges: Value) -> anyhow::Result<()> {
 }
 
 fn change(lab: &Lab, name: &str, ranges: &Value) -> Answer {
-    lab.kube().patch(&format!("{POOLS}/{name}"), &json!({"spec": {"ipRanges": ranges}}))
+    lab.kube().patch(&format!("{EXTERNAL_POOLS}/{name}"), &json!({"spec": {"ipRanges": ranges}}))
 }

@@ -12,7 +12,8 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 
 use crate::lab::Lab;
-use crate::lab::fault::{Fault, Watched, is_confirmed, strike, strike_twice};
+use crate::lab::fault::{Fault, strike, strike_twice};
+use crate::lab::watched::{Watched, is_confirmed};
 use crate::lab::process::Process;
 use crate::lab::wait::{eventually_true, now};
 use crate::lab::SOON;

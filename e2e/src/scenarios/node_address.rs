@@ -10,7 +10,8 @@
 use anyhow::{Context, ensure};
 
 use super::ring_strangers::{FAILOVER, FLAGS, PLANNED};
-use crate::lab::fault::{SETTLED, Watched, is_confirmed};
+use crate::lab::fault::SETTLED;
+use crate::lab::watched::{Watched, is_confirmed};
 use crate::lab::stranger::Kept;
 use crate::lab::wait::{eventually_true, now};
 use crate::lab::{Lab, SOON};

@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 
-use crate::lab::fault::{ADDRESS, Fault, Watched, story};
+use crate::lab::fault::Fault;
+use crate::lab::watched::{ADDRESS, Watched, story};
 use crate::lab::load::Load;
 use crate::lab::node::Proxy;
 use crate::lab::objects::service;

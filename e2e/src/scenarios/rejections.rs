@@ -9,7 +9,7 @@ use anyhow::{Context, bail, ensure};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::lab::Lab;
+use crate::lab::{Lab, webhooks};
 use crate::lab::kube::{Failure, path};
 use crate::lab::objects::{bgp_peer, configuration};
 
@@ -27,7 +27,7 @@ struct Row {
 }
 
 pub(super) fn run(lab: &mut Lab) -> anyhow::Result<()> {
-    lab.install_webhooks()?;
+    webhooks::install(lab.kube())?;
     lab.start_controller(&[])?;
     let options = serde_saphyr::options! { strict_booleans: true };
     let rows: Vec<Row> = serde_saphyr::from_str_with_options(ROWS, options)?;

@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::Context;
 use serde_json::json;
 
-use crate::lab::fault::{ADDRESS, Watched};
+use crate::lab::watched::{ADDRESS, Watched};
 use crate::lab::node::Proxy;
 use crate::lab::process::Process;
 use crate::lab::wait::{eventually_true, now};

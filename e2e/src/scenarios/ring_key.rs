@@ -11,7 +11,7 @@ use std::path::Path;
 use anyhow::{Context, ensure};
 
 use super::ring_strangers::{FLAGS, PLANNED, nobody_died, start_anew};
-use crate::lab::fault::{Watched, story};
+use crate::lab::watched::{Watched, story};
 use crate::lab::process::Process;
 use crate::lab::stranger::Kept;
 use crate::lab::wait::{eventually_true, now};

@@ -14,7 +14,7 @@ use serde_json::json;
 
 use super::ring_strangers::{FLAGS, PLANNED, nobody_died, start_anew};
 use crate::lab::Lab;
-use crate::lab::fault::Watched;
+use crate::lab::watched::Watched;
 use crate::lab::kube::SYSTEM;
 use crate::lab::wait::{eventually_true, now};
 

@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use crate::lab::fault::Watched;
+use crate::lab::watched::Watched;
 use crate::lab::{Lab, loss};
 
 const TIME: Duration = Duration::from_secs(120);

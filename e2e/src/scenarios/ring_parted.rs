@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 
-use crate::lab::fault::{SETTLED, Watched, is_confirmed, story};
+use crate::lab::fault::SETTLED;
+use crate::lab::watched::{Watched, is_confirmed, story};
 use crate::lab::wait::{eventually, eventually_true, now};
 use crate::lab::{Lab, SOON, loss};
 

@@ -13,7 +13,8 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 
 use crate::lab::Lab;
-use crate::lab::fault::{Fault, Watched, is_confirmed, story, strike};
+use crate::lab::fault::{Fault, strike};
+use crate::lab::watched::{Watched, is_confirmed, story};
 use crate::lab::process::Process;
 use crate::lab::stranger::{Attack, Kept, Stranger};
 use crate::lab::wait::{eventually_true, now};

@@ -9,7 +9,7 @@
 use anyhow::ensure;
 
 use crate::lab::Lab;
-use crate::lab::fault::is_confirmed;
+use crate::lab::watched::is_confirmed;
 use crate::lab::fleet::{Fleet, GAP, Kind, judge};
 
 /// "ferrolb", version 255, the flag of silence, a generation, a digest, the bits of one pool.

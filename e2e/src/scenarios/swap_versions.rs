@@ -13,7 +13,7 @@ use anyhow::{Context, ensure};
 use nix::sys::signal::Signal;
 use serde_json::json;
 
-use crate::lab::fault::{ADDRESS, Watched, story};
+use crate::lab::watched::{ADDRESS, Watched, story};
 use crate::lab::generation::Generation;
 use crate::lab::images::{
     create_workload, is_next_version, memberlist_key, next_version, probes, start_controller,

@@ -12,7 +12,8 @@ use std::collections::BTreeMap;
 use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 
-use crate::lab::fault::{ADDRESS, Fault, SETTLED, Watched};
+use crate::lab::fault::{Fault, SETTLED};
+use crate::lab::watched::{ADDRESS, Watched};
 use crate::lab::node::PodAddresses;
 use crate::lab::objects::service;
 use crate::lab::wait::{eventually_true, now};

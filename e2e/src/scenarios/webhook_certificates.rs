@@ -26,7 +26,7 @@ use crate::lab::objects::{bgp_peer, configuration, merge, pool};
 use crate::lab::process::{Process, Rights, Start};
 use crate::lab::wait::{always, eventually_true};
 use crate::lab::webhooks::{CONFIGURATIONS, PEERS_CRD, SERVER, WEBHOOKS};
-use crate::lab::{Lab, SOON};
+use crate::lab::{Lab, SOON, webhooks};
 
 const SECRET: &str = "/api/v1/namespaces/metallb-system/secrets/metallb-webhook-cert";
 /// Requests of each kind that the load makes at least around each change.
@@ -41,7 +41,7 @@ pub(super) fn run(lab: &mut Lab) -> anyhow::Result<()> {
 }
 
 fn play(lab: &mut Lab, folder: &Path) -> anyhow::Result<()> {
-    lab.install_webhooks()?;
+    webhooks::install(lab.kube())?;
     lab.start_controller(&[])?;
     without_key(lab, folder)?;
     lab.kube().create(&bgp_peer(

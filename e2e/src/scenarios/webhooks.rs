@@ -16,12 +16,12 @@ use crate::lab::objects::{
 };
 use crate::lab::wait::{eventually, eventually_true};
 use crate::lab::webhooks::{CONFIGURATIONS, PEERS_CRD, WEBHOOKS};
-use crate::lab::{Lab, SOON};
+use crate::lab::{Lab, SOON, webhooks};
 
 const ROUNDS: usize = 30;
 
 pub(super) fn run(lab: &mut Lab) -> anyhow::Result<()> {
-    lab.install_webhooks()?;
+    webhooks::install(lab.kube())?;
     lab.start_controller(&[])?;
     // Ready means that it can be called.
     lab.kube().create(&pool("first", &["198.51.100.0/28"])).context("the first object")?;

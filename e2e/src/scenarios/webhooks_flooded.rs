@@ -24,7 +24,7 @@ use socket2::{Domain, Socket, Type};
 use crate::lab::kube::{SYSTEM, path};
 use crate::lab::objects::{bgp_peer, configuration, merge, pool};
 use crate::lab::wait::eventually_true;
-use crate::lab::{Lab, SOON};
+use crate::lab::{Lab, SOON, webhooks};
 
 const PORTS: [u16; 2] = [9443, 17_472];
 const CONNECTIONS: usize = 10_000;
@@ -39,7 +39,7 @@ pub(super) fn run(lab: &mut Lab) -> anyhow::Result<()> {
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
     // What the kernel lets both ends have; the scenario says how many there were.
     let most = usize::try_from(hard)?.saturating_sub(2_000).min(2 * CONNECTIONS) / 2;
-    lab.install_webhooks()?;
+    webhooks::install(lab.kube())?;
     lab.start_controller(&[])?;
     lab.kube().create(&bgp_peer(
         "peer",

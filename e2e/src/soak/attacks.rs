@@ -16,14 +16,14 @@ use anyhow::Context;
 use nix::sys::signal::Signal;
 use serde_json::json;
 
-use super::{FLAGS, Plan};
-use crate::lab::fault::{ADDRESS, Watched};
+use super::plan::{FLAGS, Plan};
 use crate::lab::fleet::Kind as Programs;
 use crate::lab::metallb::MetalLb;
 use crate::lab::node::{PodAddresses, Proxy};
 use crate::lab::objects::{POOL_V4, l2_advertisement, pool, service};
 use crate::lab::stranger::{Attack, Done, Kept, Stranger, ended};
 use crate::lab::wait::{eventually, now};
+use crate::lab::watched::{ADDRESS, Watched};
 use crate::lab::watcher::Watcher;
 use crate::lab::{Lab, SOON};
 use crate::strangers::Kind;

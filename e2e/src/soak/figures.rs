@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 
+use super::plan::goal;
+use super::trials::Trials;
 use crate::lab::fault::{Fault, Outcome};
 
 /// Where the table stands in the document.
@@ -23,23 +25,14 @@ pub(super) struct Figures {
     rows: Vec<String>,
     /// Paragraphs behind it.
     notes: Vec<String>,
+    trials: Trials,
     missed: bool,
-}
-
-/// The first frame of the new owner: in the middle of all trials, and at worst; faults of the ring have no goal.
-fn goal(fault: Fault) -> Option<(Duration, Duration)> {
-    let (middle, worst) = match fault {
-        Fault::LinkCut | Fault::Freeze => (450, 500),
-        Fault::Kill => (200, 200),
-        Fault::Stop => (30, 30),
-        Fault::Part | Fault::Deafen | Fault::Mute => return None,
-    };
-    Some((Duration::from_millis(middle), Duration::from_millis(worst)))
 }
 
 impl Figures {
     /// What became of one kind of fault. The mark stands beside the number of nodes.
     pub(super) fn add(&mut self, nodes: usize, mark: &str, fault: Fault, outcomes: &[Outcome]) {
+        self.trials.add(nodes, mark, fault, outcomes);
         let mut took: Vec<Duration> = outcomes.iter().map(|outcome| outcome.took).collect();
         took.sort();
         let middle = took.get(took.len() / 2).copied().unwrap_or_default();
@@ -79,20 +72,22 @@ impl Figures {
         !self.missed
     }
 
-    /// Puts the figures into the document, each in place of the one of the same kind that stands there; the others stay.
+    /// Puts the figures into the document, each in place of the one of the same kind that stands there; the others
+    /// stay. What each trial took is kept beside it and drawn.
     ///
     /// # Errors
-    /// When the document is not there or has no place for them.
+    /// When the document is not there or has no place for them, or a file beside it cannot be written.
     pub(super) fn write(&self, path: &Path) -> anyhow::Result<()> {
         let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
         let (head, rest) = text.split_once(BEGIN).context("no place for the figures")?;
         let (section, tail) = rest.split_once(END).context("no end of the figures")?;
-        let section = self.merged(section);
+        let plot = self.trials.write(path)?;
+        let section = self.merged(section, plot.as_deref());
         std::fs::write(path, format!("{head}{BEGIN}{section}{END}{tail}"))?;
         Ok(())
     }
 
-    fn merged(&self, section: &str) -> String {
+    fn merged(&self, section: &str, plot: Option<&str>) -> String {
         let is_row = |line: &&str| line.starts_with("| ") && !line.starts_with("| nodes |");
         let before: Vec<&str> = section.lines().filter(is_row).collect();
         let rows = merge(&before, &self.rows, |row| {
@@ -106,10 +101,14 @@ impl Figures {
             .collect();
         let before: Vec<&str> =
             outside.split("\n\n").map(str::trim).filter(|note| !note.is_empty()).collect();
+        let (before_plot, before): (Vec<&str>, Vec<&str>) =
+            before.into_iter().partition(|note| note.starts_with("!["));
+        let plot = plot.or_else(|| before_plot.first().copied());
         let notes = merge(&before, &self.notes, |note| {
             note.split_once(',').map_or(note, |(nodes, _)| nodes).to_owned()
         });
-        let mut merged = format!("\n{HEAD}");
+        let mut merged = plot.map_or_else(String::new, |plot| format!("\n{plot}\n"));
+        let _ = write!(merged, "\n{HEAD}");
         for row in rows {
             let _ = writeln!(merged, "{row}");
         }
@@ -153,11 +152,11 @@ mod tests {
             row("3, ExternalIPPool", "link cut", 2),
         );
         let none = Figures::default();
-        assert_eq!(none.merged(&old), old);
+        assert_eq!(none.merged(&old, None), old);
         let figures = Figures {
             rows: vec![row("10", "link cut", 3), row("3", "link cut", 4)],
             notes: vec!["3 nodes, 10 minutes of loss: new.".to_owned()],
-            missed: false,
+            ..Figures::default()
         };
         let expected = format!(
             "\n{HEAD}{}\n{}\n{}\n\n3 nodes, 10 minutes of loss: new.\n\nA remark.\n\n",
@@ -165,7 +164,12 @@ mod tests {
             row("3, ExternalIPPool", "link cut", 2),
             row("10", "link cut", 3),
         );
-        assert_eq!(figures.merged(&old), expected);
-        assert_eq!(figures.merged(&expected), expected);
+        assert_eq!(figures.merged(&old, None), expected);
+        assert_eq!(figures.merged(&expected, None), expected);
+        let shown = figures.merged(&old, Some("![a plot](figures/a.svg)"));
+        assert_eq!(shown, format!("\n![a plot](figures/a.svg)\n{expected}"));
+        let again = figures.merged(&shown, Some("![b plot](figures/b.svg)"));
+        assert_eq!(again, format!("\n![b plot](figures/b.svg)\n{expected}"));
+        assert_eq!(figures.merged(&shown, None), shown);
     }
 }

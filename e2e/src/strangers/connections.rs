@@ -9,8 +9,8 @@ use anyhow::{Context, ensure};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use socket2::{Domain, Socket, Type};
 
+use super::orders::{DID, Kind, Orders, PORT};
 use super::pace::Noise;
-use super::{DID, Kind, Orders, PORT};
 use crate::lab::wait::now;
 
 /// A whole state in the clear, with more members than ever come.

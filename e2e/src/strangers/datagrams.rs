@@ -2,9 +2,9 @@
 //! Datagrams to the ring's port that are nonsense: at random, and with the first octets that a heartbeat or a message
 //! of the memberlist has; every other one in the name of another member.
 
+use super::orders::{Orders, PORT};
 use super::pace::{Noise, pace};
 use super::packets::{UDP, datagram, packet, send, socket};
-use super::{Orders, PORT};
 
 /// How they begin: a heartbeat, sealed and in the clear; an encrypted packet of either version; a ping, a suspicion,
 /// several messages at once, a compressed one, one with a checksum; a label; at random.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 
-use super::DID;
+use super::orders::DID;
 use crate::lab::wait::now;
 
 /// So many are sent until the clock is looked at again.

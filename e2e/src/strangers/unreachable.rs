@@ -5,9 +5,9 @@
 
 use std::net::Ipv4Addr;
 
+use super::orders::{Orders, PORT};
 use super::pace::{Noise, pace};
 use super::packets::{ICMP, UDP, checksum, datagram, packet, send, socket};
-use super::{Orders, PORT};
 
 /// The first octets of a heartbeat: its kind, version and that it is sealed.
 const HEARTBEAT: [u8; 3] = [0xf7, 1, 1];

@@ -11,7 +11,6 @@
 mod memberships;
 mod netlink;
 mod packet_socket;
-mod poll;
 mod run;
 mod slice;
 mod strict_arp;
@@ -23,11 +22,11 @@ use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 
 use arc_swap::ArcSwap;
+use poll::Wake;
 
 pub use strict_arp::{StrictArpProblem, strict_arp_problem};
 
 use crate::{CounterValues, Counters, Desired, Event, LinkReport, Options, Precedence, Scope};
-use poll::Wake;
 
 /// The stack of the answering thread; it recurses nowhere.
 const STACK: usize = 256 * 1024;

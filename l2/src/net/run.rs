@@ -13,10 +13,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
+use poll::Epoll;
+
 use super::memberships::Memberships;
 use super::netlink::{Change, Netlink};
 use super::packet_socket::{BATCH, Batch, PacketSocket};
-use super::poll::Epoll;
 use super::{Shared, StartError, Wish};
 use crate::{Engine, Event, Options, Permit, Protocol};
 
@@ -28,6 +29,8 @@ const ANNOUNCEMENTS: usize = 64;
 const MEMBERSHIPS: usize = 16;
 /// Batches taken from one socket in one turn.
 const BATCHES: usize = 8;
+/// How many descriptors are told at once; the others are told in the next turn.
+const READY: usize = 16;
 /// A socket that failed is tried again after this time.
 const RETRY: Duration = Duration::from_secs(1);
 /// How often a node that may not speak looks whether it may again.
@@ -47,7 +50,7 @@ pub(super) struct Runner {
     wishes: Receiver<Wish>,
     on_event: OnEvent,
     seen: u64,
-    epoll: Epoll,
+    epoll: Epoll<READY>,
     netlink: Netlink,
     netlink_retry: Option<Instant>,
     sockets: BTreeMap<Port, PacketSocket>,

@@ -4,24 +4,21 @@
 
 #![allow(clippy::unwrap_used, reason = "support of tests, which fail by panicking")]
 
-use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::net::IpAddr;
-use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::process::{Child, Stdio};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use l2::{Desired, Event, Layer2, LinkReport, MacAddress, Options, Scope};
+use testlab::{Namespace, now};
 
 pub(crate) const DEADLINE: Duration = Duration::from_secs(15);
 
-static NEXT: AtomicU32 = AtomicU32::new(0);
-
 /// The node on one side, the neighbour on the other.
 pub(crate) struct Lab {
-    pub(crate) node: String,
-    pub(crate) peer: String,
+    pub(crate) node: Namespace,
+    pub(crate) peer: Namespace,
 }
 
 /// A running responder inside the node.
@@ -36,42 +33,9 @@ pub(crate) struct Capture {
     lines: Receiver<String>,
 }
 
-pub(crate) fn run(program: &str, arguments: &[&str]) -> String {
-    let output = Command::new(program).args(arguments).output().unwrap();
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let error = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{program} {arguments:?}: {text}{error}");
-    text
-}
-
-pub(crate) fn now() -> Instant {
-    #[allow(clippy::disallowed_methods, reason = "a test on the real kernel waits in real time")]
-    Instant::now()
-}
-
 /// Waits until the condition gives something.
 pub(crate) fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
-    let end = now() + DEADLINE;
-    loop {
-        if let Some(found) = condition() {
-            return found;
-        }
-        assert!(now() < end, "not within {DEADLINE:?}: {what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
-/// Runs in the namespace, in a thread of its own; threads started there stay there.
-pub(crate) fn inside<T: Send + 'static>(
-    namespace: &str,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> T {
-    let file = File::open(format!("/var/run/netns/{namespace}")).unwrap();
-    let thread = std::thread::spawn(move || {
-        nix::sched::setns(file, nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
-        work()
-    });
-    thread.join().unwrap()
+    testlab::eventually(DEADLINE, what, || condition().ok_or_else(|| "nothing".to_owned()))
 }
 
 /// The address in a line of `ip -o link show`.
@@ -81,13 +45,13 @@ fn hardware_address(line: &str) -> MacAddress {
 }
 
 fn start_in(
-    namespace: &str,
+    namespace: &Namespace,
     options: Options,
     beside: impl Fn(&Event) + Send + 'static,
 ) -> Running {
     let (sender, events): (Sender<Event>, _) = channel();
     let told = std::sync::Mutex::new((sender, beside));
-    let layer2 = inside(namespace, move || {
+    let layer2 = namespace.inside(move || {
         Layer2::start(options, move |event| {
             let (sender, beside) = &*told.lock().unwrap();
             let _ = sender.send(event.clone());
@@ -99,14 +63,7 @@ fn start_in(
 
 impl Lab {
     pub(crate) fn new() -> Self {
-        let n = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = |side| format!("l2t-{}-{n}-{side}", std::process::id());
-        let lab = Self { node: name("node"), peer: name("peer") };
-        for namespace in [&lab.node, &lab.peer] {
-            run("ip", &["netns", "add", namespace]);
-            run("ip", &["-n", namespace, "link", "set", "lo", "up"]);
-        }
-        lab
+        Self { node: Namespace::new("l2t", "node"), peer: Namespace::new("l2t", "peer") }
     }
 
     /// With the link eth0 of the node joined to peer0 of the neighbour.
@@ -119,31 +76,25 @@ impl Lab {
     /// Adds the link eth`n`, up on both sides; the neighbour is 192.0.2.1 + n and 2001:db8::1 + n.
     pub(crate) fn join(&self, n: u8) {
         let (eth, peer) = (format!("eth{n}"), format!("peer{n}"));
-        run(
-            "ip",
-            &[
-                "-n", &self.node, "link", "add", &eth, "type", "veth", "peer", "name", &peer,
-                "netns", &self.peer,
-            ],
-        );
-        self.peer(&["addr", "add", &format!("192.0.{}.1/24", 2 + n), "dev", &peer]);
-        self.peer(&["addr", "add", &format!("2001:db8:{n}::1/64"), "nodad", "dev", &peer]);
-        self.node(&["link", "set", &eth, "up"]);
-        self.peer(&["link", "set", &peer, "up"]);
+        self.node.join(&eth, &self.peer, &peer);
+        self.peer.address(&peer, &format!("192.0.{}.1/24", 2 + n));
+        self.peer.address(&peer, &format!("2001:db8:{n}::1/64"));
+        self.node.up(&eth);
+        self.peer.up(&peer);
     }
 
     pub(crate) fn node(&self, arguments: &[&str]) -> String {
-        run("ip", &[&["-n", &self.node], arguments].concat())
+        self.node.ip(arguments)
     }
 
     pub(crate) fn peer(&self, arguments: &[&str]) -> String {
-        run("ip", &[&["-n", &self.peer], arguments].concat())
+        self.peer.ip(arguments)
     }
 
     /// Runs a program beside the neighbour; its output and whether it succeeded.
     pub(crate) fn beside_peer(&self, command: &[&str]) -> (bool, String) {
-        let output =
-            Command::new("ip").args(["netns", "exec", &self.peer]).args(command).output().unwrap();
+        let (program, arguments) = command.split_first().unwrap();
+        let output = testlab::output(self.peer.command(program).args(arguments)).unwrap();
         let text = String::from_utf8_lossy(&output.stdout).into_owned()
             + &String::from_utf8_lossy(&output.stderr);
         (output.status.success(), text)
@@ -177,15 +128,10 @@ impl Lab {
 
     /// Watches what the neighbour receives.
     pub(crate) fn capture(&self, interface: &str, expression: &str) -> Capture {
-        let mut child = Command::new("ip")
-            .args([
-                "netns", "exec", &self.peer, "tcpdump", "-l", "-n", "-e", "-Q", "in", "-i",
-                interface, expression,
-            ])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut command = self.peer.command("tcpdump");
+        command.args(["-l", "-n", "-e", "-Q", "in", "-i", interface, expression]);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = testlab::start(&mut command).unwrap();
         let (sender, lines) = channel();
         let output = BufReader::new(child.stdout.take().unwrap());
         std::thread::spawn(move || {
@@ -257,13 +203,5 @@ impl Drop for Capture {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-    }
-}
-
-impl Drop for Lab {
-    fn drop(&mut self) {
-        for namespace in [&self.node, &self.peer] {
-            let _ = Command::new("ip").args(["netns", "del", namespace]).output();
-        }
     }
 }

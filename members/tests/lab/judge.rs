@@ -22,7 +22,7 @@ pub(crate) struct Judge {
 fn binary() -> String {
     let built = BINARY.get_or_init(|| {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../e2e/ring/build.sh");
-        let output = super::output(&mut Command::new(script))
+        let output = testlab::output(&mut Command::new(script))
             .map_err(|error| format!("{script}: {error}"))?;
         if output.status.success() {
             Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
@@ -36,8 +36,7 @@ fn binary() -> String {
 impl Judge {
     pub(super) fn start(host: &Host, ring: &Ring, meta: &[u8]) -> Self {
         let folder = &ring.files.0;
-        let mut command = Command::new("ip");
-        command.args(["netns", "exec", &host.name, &binary()]);
+        let mut command = host.command(&binary());
         command.args(["-name", &format!("node-{}", host.number)]);
         command.args(["-bind", &ring.address(host.number).ip().to_string()]);
         command.args(["-port", &PORT.to_string(), "-meta", &hex(meta), "-label", ring.label]);
@@ -49,7 +48,7 @@ impl Judge {
             command.arg("-no-compression");
         }
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = super::start(&mut command).expect("ip runs");
+        let mut child = testlab::start(&mut command).expect("ip runs");
         let (input, output) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
         let (sender, lines) = channel();
         std::thread::spawn(move || {

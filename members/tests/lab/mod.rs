@@ -12,16 +12,15 @@
 
 mod judge;
 
-use std::fs::File;
 use std::net::SocketAddr;
-use std::process::{Child, Command, Output, Stdio};
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::ops::Deref;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use members::net::{Events, Members, Options};
 use members::quorum::Fencing;
 use members::{Detection, Event, Key, Settings, State};
+use testlab::Namespace;
 
 pub(crate) use judge::Judge;
 
@@ -29,7 +28,6 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 pub(crate) const PORT: u16 = 7946;
 pub(crate) const SECRET: &str = "abcdefghijklmnopqrstuv";
 
-static NEXT: AtomicU32 = AtomicU32::new(0);
 /// No run of a member has the number of another one.
 static SESSIONS: AtomicU64 = AtomicU64::new(1);
 
@@ -62,7 +60,7 @@ pub(crate) struct Lab {
 
 /// A namespace.
 pub(crate) struct Host {
-    pub(crate) name: String,
+    namespace: Namespace,
     pub(crate) number: usize,
 }
 
@@ -97,45 +95,9 @@ pub(crate) struct Known {
     pub(crate) meta: String,
 }
 
-/// Between its fork and its exec, a process that a test starts has copies of all sockets, those of other tests in this program
-/// among them: a port that was just given back would be in use. So nobody starts a process while a member binds its port.
-static STARTS: Mutex<()> = Mutex::new(());
-
-/// Starts a process; it is the other program when this returns.
-pub(crate) fn start(command: &mut Command) -> std::io::Result<Child> {
-    let _guard = STARTS.lock().unwrap_or_else(PoisonError::into_inner);
-    command.spawn()
-}
-
-/// Runs a process to its end, and gives what it printed.
-pub(crate) fn output(command: &mut Command) -> std::io::Result<Output> {
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    start(command)?.wait_with_output()
-}
-
-pub(crate) fn run(program: &str, arguments: &[&str]) -> String {
-    let output = output(Command::new(program).args(arguments)).unwrap();
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let error = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{program} {arguments:?}: {text}{error}");
-    text
-}
-
-pub(crate) fn now() -> Instant {
-    #[allow(clippy::disallowed_methods, reason = "a test on the real kernel waits in real time")]
-    Instant::now()
-}
-
 /// Waits until the condition gives something; `state` tells what there was instead.
-pub(crate) fn eventually<T>(what: &str, mut condition: impl FnMut() -> Result<T, String>) -> T {
-    let end = now() + DEADLINE;
-    loop {
-        match condition() {
-            Ok(found) => return found,
-            Err(state) => assert!(now() < end, "not within {DEADLINE:?}: {what}: {state}"),
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
+pub(crate) fn eventually<T>(what: &str, condition: impl FnMut() -> Result<T, String>) -> T {
+    testlab::eventually(DEADLINE, what, condition)
 }
 
 pub(crate) fn hex(octets: &[u8]) -> String {
@@ -144,7 +106,7 @@ pub(crate) fn hex(octets: &[u8]) -> String {
 
 impl Ring {
     pub(crate) fn new() -> Self {
-        let n = NEXT.fetch_add(1, Ordering::Relaxed);
+        let n = testlab::unique();
         let folder = std::env::temp_dir().join(format!("members-{}-{n}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         std::fs::write(folder.join("config.json"), CONFIG).unwrap();
@@ -210,41 +172,27 @@ impl Lab {
     }
 }
 
+impl Deref for Host {
+    type Target = Namespace;
+
+    fn deref(&self) -> &Namespace {
+        &self.namespace
+    }
+}
+
 impl Host {
     pub(crate) fn new(number: usize) -> Self {
-        let n = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("membt-{}-{n}", std::process::id());
-        run("ip", &["netns", "add", &name]);
-        let host = Self { name, number };
-        host.ip(&["link", "set", "lo", "up"]);
-        host
+        Self { namespace: Namespace::new("membt", &number.to_string()), number }
     }
 
     fn plugged(self, bridge: &Self) -> Self {
         let port = format!("port{}", self.number);
-        let peer = ["type", "veth", "peer", "name", &port, "netns", &bridge.name];
-        self.ip(&[&["link", "add", "eth0"], peer.as_slice()].concat());
+        self.join("eth0", bridge, &port);
         bridge.ip(&["link", "set", &port, "master", "br0", "up"]);
-        let (v4, v6) =
-            (format!("192.0.2.{}/24", self.number), format!("2001:db8::{}/64", self.number));
-        self.ip(&["addr", "add", &v4, "dev", "eth0"]);
-        self.ip(&["addr", "add", &v6, "nodad", "dev", "eth0"]);
-        self.ip(&["link", "set", "eth0", "up"]);
+        self.address("eth0", &format!("192.0.2.{}/24", self.number));
+        self.address("eth0", &format!("2001:db8::{}/64", self.number));
+        self.up("eth0");
         self
-    }
-
-    pub(crate) fn ip(&self, arguments: &[&str]) -> String {
-        run("ip", &[&["-n", &self.name], arguments].concat())
-    }
-
-    /// Runs in the namespace, in a thread of its own; threads started there stay there.
-    pub(crate) fn inside<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
-        let file = File::open(format!("/var/run/netns/{}", self.name)).unwrap();
-        let thread = std::thread::spawn(move || {
-            nix::sched::setns(file, nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
-            work()
-        });
-        thread.join().unwrap()
     }
 
     /// One of ours, that says `meta` of itself.
@@ -260,7 +208,7 @@ impl Host {
             detection,
             permit: Default::default(),
         };
-        let _guard = STARTS.lock().unwrap_or_else(PoisonError::into_inner);
+        let _guard = testlab::hold_starts();
         let (members, events) = self.inside(|| Members::spawn(options)).unwrap();
         Ours { members, events }
     }
@@ -268,12 +216,6 @@ impl Host {
     /// One of HashiCorp's.
     pub(crate) fn judge(&self, ring: &Ring, meta: &[u8]) -> Judge {
         Judge::start(self, ring, meta)
-    }
-}
-
-impl Drop for Host {
-    fn drop(&mut self) {
-        drop(output(Command::new("ip").args(["netns", "del", &self.name])));
     }
 }
 

@@ -7,7 +7,10 @@ use std::process::Command;
 
 use anyhow::ensure;
 
-use super::{Route, Router, Session, Setup};
+use super::super::process::Process;
+use super::host::Router;
+use super::neighbour::Setup;
+use super::said::{Route, Session};
 
 pub(super) fn start(router: &mut Router) -> anyhow::Result<()> {
     let (config, control) = (router.file("bird.conf"), router.file("bird.ctl"));
@@ -114,7 +117,7 @@ pub(super) fn sessions(router: &Router) -> anyhow::Result<BTreeMap<String, Sessi
 
 /// How often a session came up since the first program of the scenario began, by the log.
 pub(super) fn times_up(router: &Router, name: &str) -> usize {
-    let log = router.processes.first().map(super::Process::log).unwrap_or_default();
+    let log = router.processes.first().map(Process::log).unwrap_or_default();
     let up = format!(" {name}: State changed to up");
     log.lines().filter(|line| line.ends_with(&up)).count()
 }

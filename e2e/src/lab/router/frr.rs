@@ -8,10 +8,11 @@ use std::process::Command;
 use anyhow::{Context, ensure};
 use serde_json::Value;
 
-use super::super::SOON;
 use super::super::netns::succeeded;
-use super::super::wait::eventually_true;
-use super::{Route, Router, Session, Setup};
+use super::super::wait::{SOON, eventually_true};
+use super::host::Router;
+use super::neighbour::Setup;
+use super::said::{Route, Session};
 
 pub(super) fn start(router: &mut Router) -> anyhow::Result<()> {
     let config = router.file("frr.conf");

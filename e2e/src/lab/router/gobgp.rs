@@ -7,7 +7,9 @@ use std::fmt::Write as _;
 use anyhow::Context;
 use serde_json::Value;
 
-use super::{Route, Router, Session, Setup};
+use super::host::Router;
+use super::neighbour::Setup;
+use super::said::{Route, Session};
 
 pub(super) fn start(router: &mut Router) -> anyhow::Result<()> {
     let config = router.file("gobgp.toml");

@@ -5,175 +5,36 @@
 mod bird;
 mod frr;
 mod gobgp;
+mod host;
+mod kind;
 mod neighbour;
+mod said;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::fs;
-use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-use super::SOON;
-use super::netns::Namespace;
-use super::process::{Process, Rights, Start};
-use super::topology::Switch;
-use super::wait::{eventually, eventually_true};
+use super::wait::{SOON, eventually, eventually_true};
 
+pub use host::Router;
+pub use kind::Kind;
 pub use neighbour::{Families, Neighbour, Setup};
+pub use said::{Route, Session};
 
-/// Which program a router runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
-    /// FRR: zebra, bgpd and bfdd.
-    Frr,
-    /// BIRD.
-    Bird,
-    /// gobgpd, which forwards nothing and knows no BFD.
-    Gobgp,
-}
-
-impl Kind {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Frr, Self::Bird, Self::Gobgp];
-
-    /// Its name, also that of its namespace and its logs.
+impl Setup {
+    /// The configuration.
     #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Frr => "frr",
-            Self::Bird => "bird",
-            Self::Gobgp => "gobgp",
+    pub fn text(&self, kind: Kind) -> String {
+        match kind {
+            Kind::Frr => frr::config(self),
+            Kind::Bird => bird::config(self),
+            Kind::Gobgp => gobgp::config(self),
         }
     }
-
-    fn number(self) -> u8 {
-        match self {
-            Self::Frr => 1,
-            Self::Bird => 2,
-            Self::Gobgp => 3,
-        }
-    }
-
-    /// The AS that the scenarios give it: 65001, 65002, 65003.
-    #[must_use]
-    pub fn asn(self) -> u32 {
-        65000 + u32::from(self.number())
-    }
-
-    /// Its address on the switch: 172.30.0.121 to 123.
-    #[must_use]
-    pub fn v4(self) -> String {
-        format!("172.30.0.{}", 120 + self.number())
-    }
-
-    /// Its address on the switch: fd30::121 to 123.
-    #[must_use]
-    pub fn v6(self) -> String {
-        format!("fd30::{}", 120 + u16::from(self.number()))
-    }
-}
-
-impl fmt::Display for Kind {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(self.name())
-    }
-}
-
-/// What a router says of a session.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Session {
-    /// Whether it is Established.
-    pub established: bool,
-    /// The state as the router calls it, and its last error where it tells.
-    pub state: String,
-    /// Since when, and what else shows that it is still the same session: equal means not reset. Not the same form everywhere.
-    pub since: String,
-    /// The negotiated hold time in seconds, where it tells.
-    pub hold_time: Option<u64>,
-    /// UPDATE messages (GoBGP, FRR) or routes (BIRD) received.
-    pub updates: Option<u64>,
-    /// The capabilities that the speaker sent, in the router's words.
-    pub capabilities: BTreeSet<String>,
-    /// Routes are kept for a peer that restarts.
-    pub restarting: bool,
-}
-
-/// What a router says of a path.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Route {
-    /// `10.60.0.1/32`
-    pub prefix: String,
-    /// From whom: BIRD's protocol, otherwise the neighbour's address.
-    pub neighbour: String,
-    /// AS numbers with spaces between.
-    pub as_path: String,
-    /// Next hops, the global one first.
-    pub next_hops: Vec<String>,
-    /// `IGP`, as BIRD and FRR write it.
-    pub origin: String,
-    /// LOCAL_PREF, where it is told.
-    pub local_pref: Option<u32>,
-    /// MULTI_EXIT_DISC, where it is told.
-    pub med: Option<u32>,
-    /// `65535:0`
-    pub communities: BTreeSet<String>,
-    /// `1:2:3`
-    pub large_communities: BTreeSet<String>,
-    /// Kept for a peer that restarts.
-    pub stale: bool,
-}
-
-/// A router.
-#[derive(Debug)]
-pub struct Router {
-    // Before the namespace, so that they end first.
-    processes: Vec<Process>,
-    /// Which program it runs.
-    pub kind: Kind,
-    /// Where it lives.
-    pub namespace: Namespace,
-    folder: PathBuf,
-    config: String,
 }
 
 impl Router {
-    /// Attaches one to the switch with its addresses, not running yet.
-    ///
-    /// # Errors
-    /// When it cannot be attached.
-    pub fn new(kind: Kind, switch: &Switch, folder: &Path) -> anyhow::Result<Self> {
-        let mac = format!("02:fb:00:00:00:{:02x}", 0xe0 + kind.number());
-        let namespace = switch.attach(kind.name(), "eth0", &mac)?;
-        namespace.ip(&format!(
-            "address add {}/24 dev eth0\naddress add {}/64 dev eth0",
-            kind.v4(),
-            kind.v6()
-        ))?;
-        namespace.sysctl(&[
-            ("net/ipv4/ip_forward", "1"),
-            ("net/ipv6/conf/all/forwarding", "1"),
-            ("net/ipv4/conf/all/rp_filter", "0"),
-            ("net/ipv4/conf/eth0/rp_filter", "0"),
-            // What it forwards leaves by the link that it came from; nobody shall be told of a shorter way.
-            ("net/ipv4/conf/all/send_redirects", "0"),
-            ("net/ipv4/conf/eth0/send_redirects", "0"),
-            ("net/ipv4/fib_multipath_hash_policy", "1"),
-            ("net/ipv6/fib_multipath_hash_policy", "1"),
-        ])?;
-        Self::within(kind, namespace, folder)
-    }
-
-    /// A router in a namespace that has its links already, not running yet.
-    ///
-    /// # Errors
-    /// When its folder cannot be made.
-    pub fn within(kind: Kind, namespace: Namespace, folder: &Path) -> anyhow::Result<Self> {
-        let folder = folder.join(namespace.name());
-        fs::create_dir_all(&folder)?;
-        Ok(Self { processes: Vec::new(), kind, namespace, folder, config: String::new() })
-    }
-
     /// Starts it with this configuration and waits until it answers questions.
     ///
     /// # Errors
@@ -368,26 +229,5 @@ impl Router {
             .iter()
             .map(|words| self.ask(words).unwrap_or_else(|error| error.to_string()))
             .collect()
-    }
-
-    fn file(&self, name: &str) -> String {
-        self.folder.join(name).display().to_string()
-    }
-
-    fn spawn(&mut self, name: &str, program: &str, arguments: Vec<String>) -> anyhow::Result<()> {
-        // The lane's folder, where the evidence of a failure is looked for.
-        let logs = self.folder.parent().context("a folder of the lane")?.to_owned();
-        self.processes.push(Process::start(
-            &logs,
-            Start {
-                name: name.to_owned(),
-                namespace: &self.namespace,
-                program: Path::new(program),
-                arguments,
-                environment: Vec::new(),
-                rights: Rights::All,
-            },
-        )?);
-        Ok(())
     }
 }

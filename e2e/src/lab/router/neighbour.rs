@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A router's configuration as the scenarios say it, in each program's own language.
 
-use super::{Kind, bird, frr, gobgp};
+use super::kind::Kind;
 
 /// Which families a session carries on the router's side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,15 +114,5 @@ impl Setup {
     #[must_use]
     pub fn new(kind: Kind, neighbours: Vec<Neighbour>) -> Self {
         Self { asn: kind.asn(), identifier: kind.v4(), neighbours, forward: false }
-    }
-
-    /// The configuration.
-    #[must_use]
-    pub fn text(&self, kind: Kind) -> String {
-        match kind {
-            Kind::Frr => frr::config(self),
-            Kind::Bird => bird::config(self),
-            Kind::Gobgp => gobgp::config(self),
-        }
     }
 }
