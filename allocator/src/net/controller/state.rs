@@ -2,7 +2,7 @@
 //! The state of a controller, and the steps of its loop: updates and reports come in, and what the allocator decides
 //! goes to the sinks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher, RandomState};
 
 use cluster::net::fence::Fence;
