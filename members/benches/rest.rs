@@ -209,7 +209,9 @@ impl Rack {
                 }
                 Output::Event(Event::Standing(_)) => {
                     let now = self.moment();
-                    self.nodes[from].agent.handle(now, Input::Command(Command::Resume));
+                    self.nodes[from]
+                        .agent
+                        .handle(now, Input::Command(Command::Resume { by_link: false }));
                 }
                 Output::DeclaredDead { name, .. } => panic!("nobody is dead: {name}"),
                 Output::Refuse { .. } | Output::Event(_) | Output::StoodStill(_) => {}

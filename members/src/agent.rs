@@ -101,11 +101,20 @@ pub enum Command {
     /// Forget everything about these names, unless they are members.
     Forget(BTreeSet<Arc<str>>),
     /// The API's list says that these names should be members.
-    Expect(BTreeSet<Arc<str>>),
+    Expect {
+        /// The names that count like members that were met.
+        names: BTreeSet<Arc<str>>,
+        /// The addresses at which members should be.
+        addresses: BTreeSet<SocketAddr>,
+    },
     /// Wait for no other member.
     Alone,
     /// The layer above knows the present members, now that this member may answer (again).
-    Resume,
+    Resume {
+        /// The way in which the layer above is prepared to answer: true if for [`Standing::ByLink`]. In another standing the command does
+        /// nothing.
+        by_link: bool,
+    },
     /// As [`Ring::leave`].
     Leave,
 }
@@ -122,6 +131,25 @@ pub enum Lease {
     Unlimited,
 }
 
+/// The way in which a member may answer. The layer above has to prepare for each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// For everything that it owns.
+    Confirmed,
+    /// For the addresses for which the link has no other station.
+    ByLink,
+}
+
+impl Way {
+    fn of(standing: Standing) -> Option<Self> {
+        match standing {
+            Standing::Confirmed => Some(Self::Confirmed),
+            Standing::ByLink { .. } => Some(Self::ByLink),
+            Standing::Starting | Standing::Doubtful | Standing::Minority { .. } => None,
+        }
+    }
+}
+
 /// One member of a ring, whole.
 pub struct Agent {
     ring: Ring,
@@ -132,8 +160,8 @@ pub struct Agent {
     awake: Duration,
     /// The length of a standstill that may have made the others declare this member dead.
     stall: Duration,
-    /// True if the layer above has looked at the members since this member may answer (again).
-    resumed: bool,
+    /// The layer above has looked at the members since this member may answer (again): in this way.
+    resumed: Option<Way>,
     lease: Lease,
     outputs: VecDeque<Output>,
     /// True if the members have changed since the last event about them.
@@ -157,7 +185,7 @@ impl Agent {
             now,
             awake: now.boottime,
             stall: heartbeat.detection_time().saturating_sub(heartbeat.interval / 10),
-            resumed: false,
+            resumed: None,
             lease: Lease::None,
             outputs: VecDeque::new(),
             changed: false,
@@ -212,6 +240,7 @@ impl Agent {
                 Some(Action::Vouch(name)) => self.ring.vouch(now, &name),
                 Some(Action::Reappear) => self.ring.reappear(now),
                 Some(Action::Exchange(name)) => self.ring.exchange(now, &name),
+                Some(Action::Join(address)) => self.ring.join(now, vec![address]),
                 Some(Action::Tell(event)) => self.told.push_back(event),
                 None if std::mem::take(&mut self.changed) => {
                     return Some(Output::Event(Event::MembersChanged));
@@ -299,11 +328,13 @@ impl Agent {
             Command::Mark(mark) => self.detect(|it, _| it.set_mark(mark)),
             Command::Gone(names) => self.detect(|it, now| it.set_gone(now, names)),
             Command::Forget(names) => self.detect(|it, now| it.forget(now, &names)),
-            Command::Expect(names) => self.detect(|it, now| it.set_expected(now, names)),
+            Command::Expect { names, addresses } => {
+                self.detect(|it, now| it.set_expected(now, names, addresses));
+            }
             Command::Alone => self.detect(FailureDetector::alone),
-            Command::Resume => {
+            Command::Resume { by_link } => {
                 self.wake();
-                self.resumed = true;
+                self.resumed = Some(if by_link { Way::ByLink } else { Way::Confirmed });
                 self.renew();
             }
             Command::Leave => self.ring.leave(now),
@@ -337,6 +368,9 @@ impl Agent {
         let Moment { monotonic, boottime } = self.now;
         let gap = boottime.saturating_sub(std::mem::replace(&mut self.awake, boottime));
         if gap >= self.stall {
+            if self.resumed == Some(Way::ByLink) {
+                self.resumed = None;
+            }
             self.failure_detector.stalled(monotonic, gap);
             self.outputs.push_back(Output::StoodStill(gap));
         }
@@ -345,9 +379,11 @@ impl Agent {
 
     /// Updates the lease after every input.
     fn renew(&mut self) {
-        self.resumed &= self.standing().speaks();
+        if self.resumed != Way::of(self.standing()) {
+            self.resumed = None;
+        }
         self.lease = match self.failure_detector.lease() {
-            _ if !self.resumed => Lease::None,
+            _ if self.resumed.is_none() => Lease::None,
             None => Lease::Unlimited,
             Some(Duration::ZERO) => Lease::None,
             Some(time) => Lease::Until(self.now.boottime + time),

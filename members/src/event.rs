@@ -43,6 +43,14 @@ pub enum Standing {
         /// The number of members known, this one included.
         known: usize,
     },
+    /// The member is with the minority, or has started and met nobody although others are listed; its link has the last word. The member may
+    /// answer for an address once it has asked the link, and no other station answers.
+    ByLink {
+        /// The number of members present, this one included.
+        present: usize,
+        /// The number of members known or listed, this one included.
+        known: usize,
+    },
 }
 
 impl Standing {
@@ -54,6 +62,7 @@ impl Standing {
             Self::Starting => "starting",
             Self::Doubtful => "doubtful",
             Self::Minority { .. } => "minority",
+            Self::ByLink { .. } => "link",
         }
     }
 
@@ -61,6 +70,12 @@ impl Standing {
     #[must_use]
     pub fn speaks(self) -> bool {
         matches!(self, Self::Confirmed)
+    }
+
+    /// True if the member may answer for addresses that no other station of its link answers for.
+    #[must_use]
+    pub fn asks_link(self) -> bool {
+        matches!(self, Self::ByLink { .. })
     }
 }
 
@@ -190,6 +205,9 @@ pub enum Event {
     },
     /// These members use the heartbeat and are not heard by it, although they answer over a stream. Told when the set changes.
     Unheard(BTreeSet<Arc<str>>),
+    /// These members of the ring are not heard, while the link has the last word ([`Standing::ByLink`]): nobody is to wait for them. Told when
+    /// the set changes.
+    Lost(BTreeSet<Arc<str>>),
 }
 
 impl Event {
@@ -213,7 +231,8 @@ impl Event {
             | Self::Standing(_)
             | Self::Marked { .. }
             | Self::Notice { .. }
-            | Self::Unheard(_) => false,
+            | Self::Unheard(_)
+            | Self::Lost(_) => false,
         }
     }
 

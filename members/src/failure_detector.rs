@@ -2,6 +2,7 @@
 //! The failure detector beside a ring. It finds the members that are dead before the memberlist knows, and decides whether this member may
 //! answer at all. A synchronous value, driven by the [`Agent`](crate::Agent).
 
+mod by_link;
 mod presence;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -15,6 +16,7 @@ use crate::event::{Event, Standing};
 use crate::heartbeat::wire::{Mark, Message, View};
 use crate::heartbeat::{self, Cause, Detector, PeerReport};
 use crate::quorum::{Count, Fencing, Quorum};
+use by_link::Lost;
 
 /// The time between two reports to the ring on members that are heard.
 const VOUCH_INTERVAL: Duration = Duration::from_millis(500);
@@ -50,6 +52,8 @@ pub(crate) enum Action {
     Reappear,
     /// The ring is to exchange states with this member, and to tell when it has.
     Exchange(Arc<str>),
+    /// The ring is to join the member at this address.
+    Join(SocketAddr),
 }
 
 /// See the module's head.
@@ -82,6 +86,7 @@ pub(crate) struct FailureDetector {
     next_vouch: Instant,
     last: Instant,
     reappeared: Option<Instant>,
+    lost: Lost,
     actions: VecDeque<Action>,
 }
 
@@ -89,7 +94,9 @@ impl FailureDetector {
     /// A failure detector that knows no other member.
     pub(crate) fn new(name: Arc<str>, options: Detection, now: Instant) -> Self {
         let detector = Detector::new(Arc::clone(&name), options.heartbeat, options.session, now);
-        let quorum = Quorum::new(Arc::clone(&name), options.fencing, options.fence_two);
+        // Of two members that lost one another one at most may go on without asking the link.
+        let of_two = options.fence_two || options.fencing == Fencing::Link;
+        let quorum = Quorum::new(Arc::clone(&name), options.fencing, of_two);
         let Detection { alone, start_wait, .. } = options;
         let starting_until = (!alone).then(|| now + start_wait);
         Self {
@@ -112,6 +119,7 @@ impl FailureDetector {
             next_vouch: now,
             last: now,
             reappeared: None,
+            lost: Lost::new(now),
             actions: VecDeque::new(),
             options,
         }
@@ -150,7 +158,8 @@ impl FailureDetector {
             | Event::Standing(_)
             | Event::Marked { .. }
             | Event::Notice { .. }
-            | Event::Unheard(_) => {}
+            | Event::Unheard(_)
+            | Event::Lost(_) => {}
         }
     }
 
@@ -171,6 +180,10 @@ impl FailureDetector {
         for name in left {
             self.quorum.left(name);
             self.expected.remove(name);
+            self.lost.forget(name);
+        }
+        for (name, member) in &members {
+            self.lost.note_address(name, member.address);
         }
         let first = self.members.is_empty() && !members.is_empty();
         let died = self.members.keys().filter(|name| !members.contains_key(*name)).count();
@@ -209,15 +222,22 @@ impl FailureDetector {
         for name in names.iter().filter(|name| !self.members.contains_key(*name)) {
             self.quorum.left(name);
             self.expected.remove(name);
+            self.lost.forget(name);
         }
         self.uncounted = true;
         self.settle(now);
     }
 
-    /// Sets the names that are members by the API's list. A member that has just started and meets only a part of them is not with the
-    /// majority for that.
-    pub(crate) fn set_expected(&mut self, now: Instant, expected: BTreeSet<Arc<str>>) {
+    /// Sets the names that are members by the API's list, and the addresses of the listed members. A member that has just started and meets
+    /// only a part of them is not with the majority for that.
+    pub(crate) fn set_expected(
+        &mut self,
+        now: Instant,
+        expected: BTreeSet<Arc<str>>,
+        listed: BTreeSet<SocketAddr>,
+    ) {
         self.expected = expected;
+        self.lost.set_listed(listed);
         self.count_expected();
         self.settle(now);
     }
@@ -256,6 +276,7 @@ impl FailureDetector {
         if self.members.is_empty() {
             self.starting_until = None;
         }
+        self.lost.set_listed(BTreeSet::new());
         self.settle(now);
     }
 
@@ -274,6 +295,7 @@ impl FailureDetector {
     /// This member stood still until now, for this time by a clock that goes on in suspend.
     pub(crate) fn stalled(&mut self, now: Instant, time: Duration) {
         if time >= self.lease_time() {
+            self.ask_anew();
             self.suspect_self(now);
         }
         self.settle(now);
@@ -281,6 +303,9 @@ impl FailureDetector {
 
     /// A datagram has come; its seal is opened.
     pub(crate) fn handle(&mut self, now: Instant, from: SocketAddr, message: Message) {
+        if self.answers_probe(now, from, &message) {
+            return self.settle(now);
+        }
         let unknown = matches!(message.view, View::Unknown | View::Dead);
         if unknown
             && self.members.contains_key(&message.from)
@@ -312,6 +337,7 @@ impl FailureDetector {
             self.try_strangers(now);
             self.tell_unheard(now);
         }
+        self.probe_lost(now);
         self.settle(now);
     }
 
@@ -325,7 +351,8 @@ impl FailureDetector {
         let start = self.starting_until.filter(|_| !self.joining);
         let held =
             (!self.held.is_empty()).then(|| self.last + self.options.heartbeat.probe_interval);
-        [start, held].into_iter().flatten().fold(self.detector.deadline(), Instant::min)
+        let others = [start, held, self.by_link_deadline()];
+        others.into_iter().flatten().fold(self.detector.deadline(), Instant::min)
     }
 
     /// As [`Detector::set_time_of_day`].
@@ -349,7 +376,8 @@ impl FailureDetector {
         if self.options.fencing == Fencing::Off && self.standing.speaks() {
             return None;
         }
-        Some(if self.standing.speaks() { self.lease_time() } else { Duration::ZERO })
+        let may_answer = self.standing.speaks() || self.standing.asks_link();
+        Some(if may_answer { self.lease_time() } else { Duration::ZERO })
     }
 
     /// A report on the members that use the heartbeat, for people.
@@ -391,6 +419,7 @@ impl FailureDetector {
             self.standing = standing;
             self.actions.push_back(Action::Tell(Event::Standing(standing)));
         }
+        self.tell_lost(now);
     }
 }
 

@@ -15,10 +15,21 @@ pub enum Fencing {
     /// A standstill of the member itself, or a count of fewer than half of the known members.
     #[default]
     Majority,
+    /// As [`Fencing::Majority`], but a member with the minority asks its link, address by address, whether another station answers, and
+    /// answers where none does. Also a member that was started and has met none of the members that are listed.
+    Link,
     /// Only a standstill of the member itself.
     Stall,
     /// No condition.
     Off,
+}
+
+impl Fencing {
+    /// True if a count of fewer than half of the known members matters.
+    #[must_use]
+    pub fn counts(self) -> bool {
+        matches!(self, Self::Majority | Self::Link)
+    }
 }
 
 impl std::str::FromStr for Fencing {
@@ -27,9 +38,10 @@ impl std::str::FromStr for Fencing {
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
             "majority" => Ok(Self::Majority),
+            "link" => Ok(Self::Link),
             "stall" => Ok(Self::Stall),
             "off" => Ok(Self::Off),
-            other => Err(format!("{other:?} is none of majority, stall, off")),
+            other => Err(format!("{other:?} is none of majority, link, stall, off")),
         }
     }
 }
@@ -137,7 +149,7 @@ impl Quorum {
         let mixed = self.electorate(&present).any(|(name, counts)| !counts && present(name));
         let names = || self.electorate(&present).map(|(name, _)| name);
         let (core, all) = self.counts(names, present);
-        if self.fencing != Fencing::Majority || mixed {
+        if !self.fencing.counts() || mixed {
             return Count { enough: true, ..all };
         }
         if !core.enough || !all.enough {

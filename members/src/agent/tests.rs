@@ -29,7 +29,7 @@ impl One {
         let detection = Detection { fencing, speaks: |meta| meta == [1], ..Detection::off() };
         let agent = Agent::new(AgentConfig { ring, detection }, start).unwrap();
         let mut one = Self { agent, start };
-        one.handle(Duration::ZERO, Input::Command(Command::Resume));
+        one.handle(Duration::ZERO, Input::Command(Command::Resume { by_link: false }));
         one
     }
 
@@ -83,7 +83,7 @@ fn whoever_stood_still_speaks_only_after_those_above_have_looked_again() {
     let outputs = one.handle(woken, DEADLINE);
     assert!(outputs.contains(&Output::StoodStill(woken)), "{outputs:?}");
     assert_eq!((one.agent.standing(), one.agent.lease()), (Standing::Doubtful, Lease::None));
-    one.handle(woken, Input::Command(Command::Resume));
+    one.handle(woken, Input::Command(Command::Resume { by_link: false }));
     assert_eq!(one.agent.lease(), Lease::None, "it is doubtful still");
     // No member confirms us, and none says that we are dead.
     let mut after = woken;
@@ -92,7 +92,7 @@ fn whoever_stood_still_speaks_only_after_those_above_have_looked_again() {
         one.handle(after, DEADLINE);
     }
     assert_eq!((one.agent.standing(), one.agent.lease()), (Standing::Confirmed, Lease::None));
-    one.handle(after, Input::Command(Command::Resume));
+    one.handle(after, Input::Command(Command::Resume { by_link: false }));
     assert_eq!(one.agent.lease(), one.lease(after));
 }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::{Action, FailureDetector};
 use crate::event::{Event, Standing};
-use crate::quorum::{Count, Side};
+use crate::quorum::{Count, Fencing, Side};
 
 /// The age of the last sign of life up to which a member is certainly there.
 const FRESH_TIME: Duration = Duration::from_millis(150);
@@ -23,7 +23,7 @@ impl FailureDetector {
     /// count.
     pub(super) fn count_expected(&mut self) {
         self.uncounted = true;
-        if self.met {
+        if self.met || self.options.fencing == Fencing::Link {
             self.quorum.expect(&self.expected);
         }
     }
@@ -87,7 +87,7 @@ impl FailureDetector {
 
     /// True if the member counts as present. A member of the ring does unless it uses the heartbeat and is not heard by it, though its
     /// datagrams have come, or could.
-    fn is_present(&self, now: Instant, name: &str) -> bool {
+    pub(super) fn is_present(&self, now: Instant, name: &str) -> bool {
         self.members.get(name).is_some_and(|member| {
             !member.heartbeat
                 || self.is_heard_and_confirmed(now, name)
@@ -152,17 +152,25 @@ impl FailureDetector {
         if self.detector.take_presence_changed() | std::mem::take(&mut self.uncounted) {
             self.recount(now);
         }
-        if self.detector.suspects_itself() {
+        if self.detector.suspects_itself() || self.is_meeting(now) {
             return Standing::Doubtful;
         }
-        let Count { present, known, enough, .. } = self.counted;
-        if enough && matches!(self.standing, Standing::Minority { .. }) {
-            // This member hears the others again; they may have declared it dead meanwhile, and another one acts in its place.
+        if let Some(known) = self.unmet() {
+            return Standing::ByLink { present: 1, known };
+        }
+        let count = self.counted;
+        let returns = match self.standing {
+            Standing::Minority { .. } => count.enough,
+            Standing::ByLink { present, .. } => count.enough || count.present > present,
+            Standing::Confirmed | Standing::Starting | Standing::Doubtful => false,
+        };
+        if returns {
+            // This member hears others again; they may have declared it dead meanwhile, and another one acts in its place.
             self.suspect_self(now);
             if self.detector.suspects_itself() {
                 return Standing::Doubtful;
             }
         }
-        if enough { Standing::Confirmed } else { Standing::Minority { present, known } }
+        if count.enough { Standing::Confirmed } else { self.without_majority(count) }
     }
 }

@@ -39,7 +39,7 @@ fn those_whom_the_api_names_count_as_soon_as_anybody_was_met() {
     let now = beginning();
     let mut detector = detector(now);
     let names: BTreeSet<Arc<str>> = ["b", "c", "d", "e"].map(Arc::from).into();
-    detector.set_expected(now, names);
+    detector.set_expected(now, names, BTreeSet::new());
     assert_eq!(detector.count(now).known, 1, "it may be that the port is blocked");
     detector.set_members(now, [neighbour("b", 2, true)].into(), &[]);
     let count = detector.count(now);
@@ -85,7 +85,7 @@ fn members_that_only_tcp_reaches_silence_nobody_for_ever_and_are_told() {
         let neighbours: BTreeMap<_, _> =
             (2..2 + others).map(|last| neighbour(&format!("b{last}"), last, true)).collect();
         let names: BTreeSet<Arc<str>> = neighbours.keys().cloned().collect();
-        detector.set_expected(now, names.clone());
+        detector.set_expected(now, names.clone(), BTreeSet::new());
         detector.set_members(now, neighbours, &[]);
         assert_eq!(detector.standing(), Standing::Doubtful, "they may say something yet");
         let told = pass(&mut detector, now, SECOND * 3, |_| true);
@@ -100,7 +100,7 @@ fn members_that_only_tcp_reaches_silence_nobody_for_ever_and_are_told() {
 fn whoever_only_others_have_met_is_neither_present_nor_awaited() {
     let now = beginning();
     let mut detector = detector(now);
-    detector.set_expected(now, ["b", "c"].map(Arc::from).into());
+    detector.set_expected(now, ["b", "c"].map(Arc::from).into(), BTreeSet::new());
     detector.set_members(now, [neighbour("b", 2, true), neighbour("c", 3, true)].into(), &[]);
     pass(&mut detector, now, SECOND * 10, |_| false);
     assert_eq!(detector.standing(), Standing::Minority { present: 1, known: 3 });
@@ -110,7 +110,7 @@ fn whoever_only_others_have_met_is_neither_present_nor_awaited() {
 fn what_was_exchanged_before_somebody_could_be_a_stranger_says_nothing() {
     let now = beginning();
     let mut detector = detector(now);
-    detector.set_expected(now, ["b", "c"].map(Arc::from).into());
+    detector.set_expected(now, ["b", "c"].map(Arc::from).into(), BTreeSet::new());
     detector.set_members(now, [neighbour("b", 2, true), neighbour("c", 3, true)].into(), &[]);
     // Both joined by this exchange, and the network parted at once.
     for name in ["b", "c"] {
@@ -191,10 +191,10 @@ fn whoever_was_expected_and_never_met_is_forgotten_with_the_list() {
     let now = beginning();
     let mut detector = detector(now);
     let names = |names: &[&str]| names.iter().map(|name| Arc::from(*name)).collect();
-    detector.set_expected(now, names(&["b", "c", "d"]));
+    detector.set_expected(now, names(&["b", "c", "d"]), BTreeSet::new());
     detector.set_members(now, [neighbour("m", 4, false)].into(), &[]);
     assert_eq!(detector.count(now).known, 5);
-    detector.set_expected(now, names(&["b"]));
+    detector.set_expected(now, names(&["b"]), BTreeSet::new());
     assert_eq!(detector.count(now).known, 3);
     detector.set_gone(now, names(&["b"]));
     assert_eq!(detector.count(now).known, 2, "its Node is gone");

@@ -107,16 +107,6 @@ impl Detector {
             return;
         }
         self.last_stranger = Some(now);
-        self.sent += 1;
-        let message = Message {
-            from: Arc::clone(&self.name),
-            stamp: Stamp { session: self.session, counter: self.sent },
-            echo: Some(stamp),
-            view: View::Unknown,
-            side: self.side,
-            mark: self.mark,
-            body: Body::Answer,
-        };
-        self.outputs.push_back(Output::Send { to, message });
+        self.send_to_stranger(to, Some(stamp), Body::Answer);
     }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The datagrams that go out: their common part, greetings and notices.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -91,5 +92,41 @@ impl Detector {
         for (id, to, bytes) in self.notices.due(now) {
             self.send(&to, Body::Notice { id, bytes: bytes.to_vec() });
         }
+    }
+
+    /// The number of datagrams that were sent, to all members together.
+    #[must_use]
+    pub(crate) fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    /// Asks a member for an answer, whether it is a partner or not.
+    pub(crate) fn probe(&mut self, name: &Arc<str>) {
+        self.send(name, Body::Probe);
+    }
+
+    /// Asks for an answer at an address where a member may be that is none of the ring.
+    pub(crate) fn probe_stranger(&mut self, to: SocketAddr) {
+        self.send_to_stranger(to, None, Body::Probe);
+    }
+
+    pub(super) fn send_to_stranger(&mut self, to: SocketAddr, echo: Option<Stamp>, body: Body) {
+        self.sent += 1;
+        let message = Message {
+            from: Arc::clone(&self.name),
+            stamp: Stamp { session: self.session, counter: self.sent },
+            echo,
+            view: View::Unknown,
+            side: self.side,
+            mark: self.mark,
+            body,
+        };
+        self.outputs.push_back(Output::Send { to, message });
+    }
+
+    /// True if this is the stamp of a datagram of this member that was sent after so many others.
+    #[must_use]
+    pub(crate) fn echoes(&self, echo: Stamp, after: u64) -> bool {
+        echo.session == self.session && echo.counter > after && echo.counter <= self.sent
     }
 }
