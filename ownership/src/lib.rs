@@ -21,6 +21,7 @@
 pub mod election;
 pub mod fnv;
 mod handover;
+mod link_check;
 mod members;
 mod membership;
 mod placement;
@@ -29,6 +30,7 @@ mod table;
 pub mod wire;
 
 pub use handover::{EngineOrders, Handovers, MOVE_TIME, Pending, Withdrawal};
+pub use link_check::{LinkAction, LinkCheck, LinkWord, Station, precedence};
 pub use members::{Member, Members};
 pub use membership::{
     FIRST_PAUSES, Listed, Listing, Membership, MembershipView, Pod, PortChange, PortCheck,

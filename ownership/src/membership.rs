@@ -48,8 +48,10 @@ pub struct Membership {
     join_schedule: JoinSchedule,
     /// The nodes of which the ring was last told that they do not count while silent.
     gone: BTreeSet<Arc<str>>,
-    /// The nodes of which the ring was last told that they should be members.
-    expected: BTreeSet<Arc<str>>,
+    /// The names and the addresses of the members that should be there, as the ring was last told.
+    expected: Option<(BTreeSet<Arc<str>>, BTreeSet<SocketAddr>)>,
+    /// The places of the listed speakers, each with the node if that is known; none before the first list.
+    places: Option<Vec<(Option<Arc<str>>, SocketAddr)>>,
     /// The speakers that were sent this speaker's metadata.
     greeted: BTreeSet<Arc<str>>,
     /// The addresses that this speaker has claimed and still announces.
@@ -88,7 +90,7 @@ impl Membership {
         let view = MembershipView::new(Arc::clone(&node), metadata, alone);
         let mut membership = Self { drain_on_cordon, table, ..Self::with(node, view, true) };
         if alone {
-            membership.outbox.push(Command::Resume);
+            membership.outbox.push(Command::Resume { by_link: false });
         }
         membership
     }
@@ -102,7 +104,8 @@ impl Membership {
             living: BTreeSet::new(),
             join_schedule: JoinSchedule::default(),
             gone: BTreeSet::new(),
-            expected: BTreeSet::new(),
+            expected: None,
+            places: None,
             greeted: BTreeSet::new(),
             claimed: BTreeSet::new(),
             table: None,
@@ -114,6 +117,11 @@ impl Membership {
             listed: false,
             outbox: Outbox::default(),
         }
+    }
+
+    /// From now, a speaker that has left in order and runs again counts although it is not heard, as `--fencing=link` wants it.
+    pub fn follow_departures(&mut self) {
+        self.view.known_nodes().follow_departures();
     }
 
     /// True if there is a ring.
@@ -205,8 +213,14 @@ impl Membership {
             Standing::Starting | Standing::Doubtful => {
                 self.untold.get_or_insert(now);
             }
-            Standing::Minority { .. } => self.tell_silence(time),
+            Standing::Minority { .. } | Standing::ByLink { .. } => self.tell_silence(time),
         }
+    }
+
+    /// These members are not heard while the link has the last word.
+    pub fn handle_lost(&mut self, now: Instant, lost: BTreeSet<Arc<str>>) {
+        self.view.set_lost(lost);
+        self.note_change(now);
     }
 
     /// Another speaker sends a message. Returns the addresses that the sender answers for from now, if the message is a claim.
@@ -293,8 +307,9 @@ impl Membership {
     /// Tells the others to take over this speaker's addresses, if they hear it.
     fn tell_silence(&mut self, time: u64) {
         self.untold = None;
-        if self.takes_part && !self.view.metadata().silent {
-            let metadata = NodeMetadata { silent: true, ..self.view.metadata().clone() };
+        let by_link = self.view.standing().asks_link();
+        let metadata = NodeMetadata { silent: true, by_link, ..self.view.metadata().clone() };
+        if self.takes_part && metadata != *self.view.metadata() {
             self.tell(time, metadata);
         }
     }

@@ -45,6 +45,7 @@ impl Membership {
         // ready now.
         if self.view.standing().speaks() {
             metadata.silent = false;
+            metadata.by_link = false;
         }
         if self.takes_part && metadata != *self.view.metadata() {
             self.tell(time, metadata);
@@ -68,7 +69,8 @@ impl Membership {
             // A member that took this node for dead has forgotten the newer messages, and the metadata in the memberlist may be a second old.
             self.outbox.notify(None, &PeerMessage::Metadata(self.view.metadata().clone()));
             self.list(None);
-            self.outbox.push(Command::Resume);
+            let by_link = self.view.standing().asks_link();
+            self.outbox.push(Command::Resume { by_link });
             // The others do not repeat what they said while this node was away.
             self.outbox.notify(None, &PeerMessage::SyncRequest);
         }

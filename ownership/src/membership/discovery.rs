@@ -2,6 +2,8 @@
 //! The members that should be there: the ring is told which nodes count, and joins those that are missing.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
 use cluster::Snapshot;
@@ -27,6 +29,8 @@ impl Membership {
         };
         let likely = listed.pods.iter().filter(likely).filter_map(|pod| pod.address).collect();
         self.listed = true;
+        let place = |pod: &Pod| Some((pod.node.clone(), pod.address?));
+        self.places = Some(listed.pods.iter().filter_map(place).collect());
         if listed.pods.is_empty() {
             self.outbox.push(Command::Alone);
         }
@@ -38,12 +42,19 @@ impl Membership {
         self.join(now);
     }
 
-    /// Tells the ring which nodes should be members.
+    /// Tells the ring which nodes should be members, and where.
     fn expect(&mut self) {
-        let expected = self.view.known_nodes().expected();
-        if self.expected != expected {
-            self.expected.clone_from(&expected);
-            self.outbox.push(Command::Expect(expected));
+        let Some(places) = &self.places else { return };
+        let names = self.view.known_nodes().expected();
+        // A place without a node's name counts as well.
+        let counts = |node: &Option<Arc<str>>| node.as_ref().is_none_or(|it| names.contains(it));
+        let addresses = places.iter().filter(|(node, _)| counts(node));
+        let addresses: BTreeSet<SocketAddr> = addresses.map(|(_, address)| *address).collect();
+        let expected = (names, addresses);
+        if self.expected.as_ref() != Some(&expected) {
+            self.expected = Some(expected.clone());
+            let (names, addresses) = expected;
+            self.outbox.push(Command::Expect { names, addresses });
         }
     }
 

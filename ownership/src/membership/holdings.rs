@@ -103,7 +103,8 @@ impl Membership {
         let steps = table.change(with(true), with(false).chain(orders.linger.iter().copied()));
         let mark = table.mark();
         // A speaker that may not answer sends its whole list when it may.
-        if !steps.is_empty() && self.view.standing().speaks() {
+        let standing = self.view.standing();
+        if !steps.is_empty() && (standing.speaks() || standing.asks_link()) {
             self.outbox.push(Command::Mark(mark));
             for step in steps {
                 self.outbox.notify(None, &step);

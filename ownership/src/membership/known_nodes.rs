@@ -15,6 +15,9 @@ const NOT_READY_TIME: Duration = Duration::from_secs(60);
 /// The oldest that the list may be while it has pods that were never met: the state of these pods decides whether they count.
 const UNMET_TIME: Duration = Duration::from_secs(30);
 
+/// The time that a speaker which has left in order gets to come back before its pod is looked for.
+const RETURN_TIME: Duration = Duration::from_secs(5);
+
 /// Another speaker's pod, as the API lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pod {
@@ -81,6 +84,8 @@ pub(crate) struct KnownNodes {
     /// The time at which the API was asked for the newest list that can be relied on.
     asked: Option<Instant>,
     has_api: bool,
+    /// The nodes that have left in order and are not back, with the time since then; none if nobody waits for them.
+    left: Option<BTreeMap<Arc<str>, Instant>>,
     /// The nodes that are not ready, with the time at which they ceased to be.
     not_ready: BTreeMap<Arc<str>, Instant>,
     /// True once the nodes were looked at.
@@ -98,9 +103,16 @@ impl KnownNodes {
             pods: BTreeMap::new(),
             asked: None,
             has_api: true,
+            left: None,
             not_ready: BTreeMap::new(),
             looked: false,
         }
+    }
+
+    /// From now, a node that has left in order counts again when a later list shows its pod ready, and it is no member: its speaker runs, and
+    /// this one does not hear it.
+    pub(crate) fn follow_departures(&mut self) {
+        self.left = Some(BTreeMap::new());
     }
 
     /// All nodes that ever took part.
@@ -114,6 +126,9 @@ impl KnownNodes {
         self.seen.extend(self.present.iter().cloned());
         let present = &self.present;
         self.dead.retain(|name, _| !present.contains(name));
+        if let Some(left) = &mut self.left {
+            left.retain(|name, _| !present.contains(name));
+        }
     }
 
     /// A node that took part is dead.
@@ -124,8 +139,11 @@ impl KnownNodes {
     }
 
     /// A node has left in order: it does not count, whatever the API says.
-    pub(crate) fn left(&mut self, name: &str) {
+    pub(crate) fn left(&mut self, now: Instant, name: &Arc<str>) {
         self.dead.remove(name);
+        if let Some(left) = &mut self.left {
+            left.entry(Arc::clone(name)).or_insert(now);
+        }
     }
 
     /// The pods of the other speakers.
@@ -150,8 +168,9 @@ impl KnownNodes {
         let young = |runs: &Runs| {
             runs.young_until.is_some_and(|until| self.asked.is_none_or(|asked| asked < until))
         };
-        let counts = |(name, runs): &(&Arc<str>, &Runs)| {
-            runs.ready || young(runs) || self.seen.contains(*name)
+        let counts = |(name, runs): &(&Arc<str>, &Runs)| match self.left_at(name) {
+            Some(left) => runs.ready && self.asked.is_some_and(|asked| asked > left),
+            None => runs.ready || young(runs) || self.seen.contains(*name),
         };
         self.pods.iter().filter(counts).map(|(name, _)| Arc::clone(name)).collect()
     }
@@ -199,7 +218,7 @@ impl KnownNodes {
         let unmet = self.unmet().next().is_some();
         let old = self.asked.is_none_or(|asked| now >= asked + UNMET_TIME);
         let grown = |runs: &Runs| runs.young_until.is_some_and(|at| at <= now && newer(at));
-        let due = unmet && old || self.unmet().any(grown);
+        let due = unmet && old || self.unmet().any(grown) || self.departure_is_due(now);
         self.has_api && (due || self.named().any(undecided))
     }
 
@@ -208,7 +227,28 @@ impl KnownNodes {
         let due = self.not_ready.values().map(|since| *since + NOT_READY_TIME);
         let grown = self.unmet().filter_map(|runs| runs.young_until);
         let old = self.asked.filter(|_| self.unmet().next().is_some()).map(|at| at + UNMET_TIME);
-        due.chain(grown).chain(old).filter(|at| *at > now).min()
+        let departures = self.departures().map(|left| self.next_look(left));
+        due.chain(grown).chain(old).chain(departures).filter(|at| *at > now).min()
+    }
+
+    fn left_at(&self, name: &str) -> Option<Instant> {
+        self.left.as_ref()?.get(name).copied()
+    }
+
+    /// The times at which nodes left whose pods are still listed.
+    fn departures(&self) -> impl Iterator<Item = Instant> {
+        let listed = |(name, _): &(&Arc<str>, &Instant)| self.pods.contains_key(*name);
+        self.left.iter().flatten().filter(listed).map(|(_, left)| *left)
+    }
+
+    /// The time of the next look at the pods after a departure.
+    fn next_look(&self, left: Instant) -> Instant {
+        let first = left + RETURN_TIME;
+        self.asked.filter(|asked| *asked >= first).map_or(first, |asked| asked + UNMET_TIME)
+    }
+
+    fn departure_is_due(&self, now: Instant) -> bool {
+        self.departures().any(|left| self.next_look(left) <= now)
     }
 
     fn named(&self) -> impl Iterator<Item = &Arc<str>> {

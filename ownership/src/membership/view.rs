@@ -2,7 +2,7 @@
 //! The members as this speaker sees them, from the ring and from what the others tell directly, and whether this node may answer at all. A
 //! synchronous value; the ring itself lives elsewhere.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -29,9 +29,11 @@ pub struct MembershipView {
     standing: Standing,
     /// This node may answer again, and has not decided everything since.
     resuming: bool,
+    /// The members that are not heard while the link has the last word.
+    lost: BTreeSet<Arc<str>>,
     known_nodes: KnownNodes,
     /// The addresses of members that died, with the time of death.
-    lost: BTreeMap<SocketAddr, Instant>,
+    died: BTreeMap<SocketAddr, Instant>,
     next_join: Option<Instant>,
 }
 
@@ -47,7 +49,8 @@ impl MembershipView {
             members: Members::Disabled,
             standing: Standing::Confirmed,
             resuming: false,
-            lost: BTreeMap::new(),
+            lost: BTreeSet::new(),
+            died: BTreeMap::new(),
             next_join: None,
         }
     }
@@ -124,8 +127,16 @@ impl MembershipView {
 
     /// The standing of this node has changed. To be called after [`Self::count`] with the members as they were then.
     pub fn set_standing(&mut self, standing: Standing) {
+        let goes_on = self.standing.asks_link() && standing.asks_link();
         self.standing = standing;
-        self.resuming = standing.speaks();
+        if !goes_on {
+            self.resuming = standing.speaks() || standing.asks_link();
+        }
+    }
+
+    /// Sets the members that are not heard while the link has the last word; the members are to be counted after this.
+    pub fn set_lost(&mut self, lost: BTreeSet<Arc<str>>) {
+        self.lost = lost;
     }
 
     /// Another speaker sends its metadata directly; the members are to be counted after this.
@@ -160,20 +171,20 @@ impl MembershipView {
         for member in ring {
             match member.state {
                 State::Alive | State::Suspect => {
-                    self.lost.remove(&member.address);
+                    self.died.remove(&member.address);
                     counted.insert(Arc::clone(&member.name), Member::parse(&member.meta));
                 }
                 State::Left => {
-                    self.lost.remove(&member.address);
-                    self.known_nodes.left(&member.name);
+                    self.died.remove(&member.address);
+                    self.known_nodes.left(now, &member.name);
                 }
                 State::Dead => {
-                    self.lost.entry(member.address).or_insert(now);
+                    self.died.entry(member.address).or_insert(now);
                     self.known_nodes.died(now, &member.name);
                 }
             }
         }
-        if !self.lost.is_empty() {
+        if !self.died.is_empty() {
             self.next_join.get_or_insert(now);
         }
         self.known_nodes.count(counted.keys());
@@ -189,9 +200,9 @@ impl MembershipView {
         if self.next_join.is_none_or(|at| now < at) {
             return Vec::new();
         }
-        self.lost.retain(|_, since| now < *since + REJOIN_TIME);
-        self.next_join = (!self.lost.is_empty()).then(|| now + REJOIN_INTERVAL);
-        self.lost.keys().copied().collect()
+        self.died.retain(|_, since| now < *since + REJOIN_TIME);
+        self.next_join = (!self.died.is_empty()).then(|| now + REJOIN_INTERVAL);
+        self.died.keys().copied().collect()
     }
 
     /// The time at which [`Self::rejoin`] or [`KnownNodes::look`] has something to return.
@@ -213,6 +224,15 @@ impl MembershipView {
             for member in counted.values_mut() {
                 if let Member::Ferrolb(metadata) = member {
                     metadata.silent = false;
+                }
+            }
+        }
+        if self.standing.asks_link() {
+            // The owners are elected among those that are heard and may ask the link as well.
+            counted.retain(|name, _| !self.lost.contains(name));
+            for member in counted.values_mut() {
+                if let Member::Ferrolb(metadata) = member {
+                    metadata.silent &= !metadata.by_link;
                 }
             }
         }

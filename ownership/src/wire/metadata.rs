@@ -4,7 +4,7 @@
 //! ```text
 //!   metadata: "ferrolb", version (1), flags (1: leaving, 2: sticky, 4: spread, 8: silent, 16: drained, 32: behind, 64: links,
 //!             128: more), generation (8), digest of the pools' names (4), one bit per pool,
-//!             with the flag of more: further flags (1: elects each address by itself),
+//!             with the flag of more: further flags (1: elects each address by itself, 2: asks its link),
 //!             with the flag of links: those of the node, as wire/links.rs has it, and their number of octets (2)
 //! ```
 //! The bits serve builds that know no more, and nodes that have more links than fit. Links count only while all of our speakers publish them,
@@ -36,8 +36,9 @@ const DRAINED: u8 = 16;
 const BEHIND: u8 = 32;
 const LINKS: u8 = 64;
 const MORE: u8 = 128;
-/// A flag among the further flags.
+/// Flags among the further flags.
 const ADDRESSES: u8 = 1;
+const BY_LINK: u8 = 2;
 
 /// The metadata that a speaker publishes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -49,6 +50,9 @@ pub struct NodeMetadata {
     /// The speaker answers for nothing at the moment: it has just started, stood still, or is with the minority. Others are to take its
     /// addresses.
     pub silent: bool,
+    /// The speaker may not answer by the count, and asks its link instead (`--fencing=link`): it is silent for those that have a majority,
+    /// and may own addresses for those that have none either.
+    pub by_link: bool,
     /// The speaker's node is being drained, as the speaker has read from the API. The others go by this flag, whatever they have read
     /// themselves: one speaker learns of a drain first, and while the API is away some never do.
     pub drained: bool,
@@ -91,13 +95,14 @@ impl NodeMetadata {
                 | flag(self.drained, DRAINED)
                 | flag(self.behind, BEHIND)
                 | flag(self.node_links != NodeLinks::Unknown, LINKS)
-                | flag(!self.elects_services, MORE),
+                | flag(self.further_flags() != 0, MORE),
         );
         out.extend_from_slice(&self.generation.to_be_bytes());
         out.extend_from_slice(&self.links.digest.to_be_bytes());
         out.extend_from_slice(&self.links.bits);
-        if !self.elects_services {
-            out.push(ADDRESSES);
+        let further = self.further_flags();
+        if further != 0 {
+            out.push(further);
         }
         if self.node_links != NodeLinks::Unknown {
             let links = self.node_links.encode();
@@ -107,6 +112,11 @@ impl NodeMetadata {
             out.extend(octets.to_be_bytes());
         }
         out
+    }
+
+    fn further_flags(&self) -> u8 {
+        let flag = |set: bool, flag: u8| if set { flag } else { 0 };
+        flag(!self.elects_services, ADDRESSES) | flag(self.by_link, BY_LINK)
     }
 
     /// Publishes these links. The node's links stay unsaid if there is no room.
@@ -142,6 +152,7 @@ impl NodeMetadata {
             sticky: flags & STICKY != 0,
             spread: flags & SPREAD != 0,
             elects_services: more & ADDRESSES == 0,
+            by_link: more & BY_LINK != 0,
             links: PoolLinks { digest: u32::from_be_bytes(*digest), bits: bits.to_vec() },
             node_links,
         })

@@ -16,6 +16,7 @@ fn metadata_is_read_back() {
         sticky: false,
         spread: true,
         elects_services: true,
+        by_link: false,
         links: PoolLinks { digest: 0x0102_0304, bits: vec![0x80, 1] },
         node_links: NodeLinks::Unknown,
     };
@@ -36,6 +37,10 @@ fn metadata_is_read_back() {
     let metadata = NodeMetadata { elects_services: false, ..metadata };
     bytes[MAGIC.len() + 1] |= MORE;
     bytes.insert(before.len(), ADDRESSES);
+    assert_eq!(Member::parse(&bytes), Member::Ferrolb(metadata.clone()));
+    assert_eq!(metadata.encode(), bytes);
+    let metadata = NodeMetadata { by_link: true, ..metadata };
+    bytes[before.len()] |= BY_LINK;
     assert_eq!(Member::parse(&bytes), Member::Ferrolb(metadata.clone()));
     assert_eq!(metadata.encode(), bytes);
     for foreign in [&b""[..], b"ferrolb", b"ferrolb\x00\x00\x00\x00\x00\x00", b"something else"] {
