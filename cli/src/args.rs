@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
 use daemon::log::Threshold;
-use speaker::net::Fencing;
+use speaker::Fencing;
 use speaker::net::args::MEMBERLIST_PORT;
 
 /// Load-balancer addresses for Kubernetes on bare metal, and for hosts without Kubernetes.
@@ -136,8 +136,9 @@ pub struct RingArgs {
     /// encrypted.
     #[arg(long, requires = "join")]
     pub ml_secret_key_path: Option<PathBuf>,
-    /// Rule that makes this host silent: majority (it sees fewer than half of the hosts, or it stood still), stall
-    /// (it stood still), off (no rule).
+    /// Rule that makes this host silent: majority (it sees fewer than half of the hosts, or it stood still), link (as
+    /// majority, but it then asks its links and announces each address that no other station answers for), stall (it
+    /// stood still), off (no rule).
     #[arg(long, default_value = "majority")]
     pub fencing: Fencing,
     /// Of two hosts that lost one another, only the one with the smaller name goes on; without this flag both go on.

@@ -46,18 +46,18 @@ pub(crate) fn start(args: &RingArgs, options: &Options, permit: Permit) -> anyho
     };
     let bind = SocketAddr::new(listen, args.ml_bindport);
     let own = SocketAddr::new(own, args.ml_bindport);
+    let options = Options { fencing: args.fencing, ..options.clone() };
     let membership = MembershipOptions {
         bind,
         advertise: Some(own),
         key: ring_keys(args.ml_secret_key_path.as_deref())?.map(|keys| keys.ring),
         settings: settings(false)?,
-        fencing: args.fencing,
         fence_two: args.fence_two,
         modes: Modes { sticky: args.sticky, spread: args.spread },
         alone: false,
         permit,
     };
-    let (agent, signals, core) = AgentDriver::start(membership, options.clone())?;
+    let (agent, signals, core) = AgentDriver::start(membership, options)?;
     let others = others.into_iter().filter(|other| *other != own);
     let host = |address| Pod { node: None, address: Some(address), ready: true, young_until: None };
     listed.pods = others.map(host).collect();

@@ -16,7 +16,7 @@ use folder::{Folder, FolderState, host_name};
 use nix::net::if_::InterfaceFlags;
 use speaker::election::RingPlaces;
 use speaker::{
-    BgpMode, Circumstances, Members, Options, PoolOrder, Sharing, Verdict, announce,
+    BgpMode, Circumstances, Fencing, Members, Options, PoolOrder, Sharing, Verdict, announce,
     announce_sharers,
 };
 
@@ -73,6 +73,7 @@ impl World {
                 assume_endpoints: !view.require_endpoints,
                 drain_on_cordon: false,
                 bgp_mode: BgpMode::of(view.bgp_type.as_deref()),
+                fencing: Fencing::default(),
             },
             others: BTreeSet::new(),
             places: RingPlaces::default(),

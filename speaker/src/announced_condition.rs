@@ -6,16 +6,16 @@
 //! is advertised by BGP, or why nobody announces it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use cluster::model::ServiceCondition;
 use cluster::{ObjectKey, Snapshot};
 
 use crate::advertise::{Advertisers, advertisers};
-use crate::options::Options;
 use crate::reason::Withhold;
 use crate::speaker::Speaker;
-use ownership::Members;
+use ownership::{LinkWord, Members, Station};
 
 /// The time that a word has to last before it is told: endpoints come a moment after their Service, and owners change.
 const DEBOUNCE_TIME: Duration = Duration::from_secs(3);
@@ -94,11 +94,18 @@ pub fn word(
     snapshot: &Snapshot,
     speaker: &Speaker,
     members: &Members,
-    options: &Options,
+    link: Option<&BTreeMap<IpAddr, LinkWord>>,
 ) -> Option<ServiceCondition> {
+    let options = speaker.options();
     let object = snapshot.service(service)?;
-    if speaker.announced().contains_key(service) {
-        let by_l2 = format!("by L2 from node {}", options.node);
+    if let Some(announcement) = speaker.announced().get(service) {
+        let mut by_l2 = format!("by L2 from node {}", options.node);
+        if let Some(words) = link {
+            if let Some(refusal) = refusal(&announcement.addresses, words, &options.node) {
+                return Some(refusal);
+            }
+            by_l2.push_str(", which sees too few speakers; no other station of the link answers");
+        }
         let remarks = speaker.remarks(service).iter().map(ToString::to_string);
         let parts: Vec<String> = std::iter::once(by_l2).chain(remarks).collect();
         return Some(announced(parts.join("; ")));
@@ -144,6 +151,29 @@ pub fn word(
     };
     let reason = if no_l2 && !no_bgp { by_bgp.name_by_bgp() } else { by_l2.name() };
     Some(not_announced(reason, message))
+}
+
+/// The reason why the link lets this node announce not all of a Service's addresses.
+fn refusal(
+    addresses: &[IpAddr],
+    words: &BTreeMap<IpAddr, LinkWord>,
+    node: &str,
+) -> Option<ServiceCondition> {
+    let answered = addresses.iter().find_map(|address| match words.get(address)? {
+        LinkWord::AnsweredBy(station) => Some((address, station)),
+        LinkWord::Unanswered => None,
+    });
+    if let Some((address, Station { interface, hardware_address })) = answered {
+        let message = format!(
+            "node {node} sees too few speakers, and another station answers for {address}: {hardware_address} on {interface}"
+        );
+        return Some(not_announced("answeredElsewhere", message));
+    }
+    let asked = addresses.iter().find(|address| !words.contains_key(*address))?;
+    let message = format!(
+        "node {node} sees too few speakers, and asks the link whether another station answers for {asked}"
+    );
+    Some(not_announced("askingLink", message))
 }
 
 fn not_announced(reason: &str, message: String) -> ServiceCondition {

@@ -10,22 +10,25 @@
 //!   time ───────────────────────────────> expire ─┘            └──> deadline
 //! ```
 
+mod by_link;
 mod conflicts;
 mod decision;
 mod effect;
 mod port;
+mod remembered;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cluster::Snapshot;
 use jiff::Timestamp;
-use l2::LinkReport;
+use l2::{Desired, LinkReport};
+use members::quorum::Fencing;
 use members::{Command, Event, Member, Standing};
 use ownership::election::RingPlaces;
-use ownership::{Handovers, Listed, Membership, MembershipView, NodeMetadata};
+use ownership::{Handovers, LinkCheck, Listed, Membership, MembershipView, NodeMetadata, Station};
 
 pub use conflicts::Claim;
 pub use decision::Sessions;
@@ -85,6 +88,15 @@ pub struct Core {
     routes: RouteBooks,
     handovers: Handovers,
     layer2: Layer2,
+    /// The questions to the link, while the link has the last word.
+    link_check: Option<LinkCheck>,
+    /// The addresses that the engine was told to announce, and a number that changes with them.
+    announced: BTreeSet<IpAddr>,
+    announced_version: u64,
+    /// The addresses of the record by which this node answers, until the cluster's objects have been read.
+    remembered: Option<Desired>,
+    /// True if the places of other speakers were listed.
+    has_list: bool,
     /// The places of the nodes on Antrea's ring.
     places: RingPlaces,
     /// Dirty Services that L2 has still to decide.
@@ -112,7 +124,11 @@ impl Core {
     #[must_use]
     pub fn new(options: Options, metadata: NodeMetadata, alone: bool, now: ClockReading) -> Self {
         let (node, drain) = (Arc::clone(&options.node), options.drain_on_cordon);
-        Self::with(options, Membership::new(node, metadata, alone, drain), now)
+        let mut membership = Membership::new(node, metadata, alone, drain);
+        if options.fencing == Fencing::Link {
+            membership.follow_departures();
+        }
+        Self::with(options, membership, now)
     }
 
     fn with(options: Options, membership: Membership, now: ClockReading) -> Self {
@@ -123,6 +139,11 @@ impl Core {
             routes: RouteBooks::new(options),
             handovers: Handovers::default(),
             layer2: Layer2::default(),
+            link_check: None,
+            announced: BTreeSet::new(),
+            announced_version: 0,
+            remembered: None,
+            has_list: false,
             places: RingPlaces::default(),
             postponed: Postponed::default(),
             has_decided: false,
@@ -145,6 +166,11 @@ impl Core {
             Event::MembersChanged => self.membership.handle_members(at, members.iter()),
             Event::Standing(standing) => {
                 self.membership.handle_standing(at, now.wall, standing);
+                self.membership.handle_members(at, members.iter());
+                self.follow_standing(now);
+            }
+            Event::Lost(names) => {
+                self.membership.handle_lost(at, names);
                 self.membership.handle_members(at, members.iter());
             }
             Event::Notice { from, octets } => {
@@ -185,6 +211,7 @@ impl Core {
 
     /// The API or the command line tells where speakers are.
     pub fn handle_listed(&mut self, now: ClockReading, listed: &Listed) {
+        self.has_list = true;
         self.membership.find(now.monotonic, listed);
         self.port.set_listed(listed);
         self.check_port(now.monotonic, false);
@@ -208,13 +235,16 @@ impl Core {
                     self.conflicts.claimed(at, *address, interface, *hardware_address);
                 }
             }
+            l2::Event::Answered { address, interface, hardware_address } => {
+                let (interface, hardware_address) = (Arc::clone(interface), *hardware_address);
+                self.handle_answer(at, *address, Station { interface, hardware_address });
+            }
             l2::Event::LinksChanged => self.membership.note_links(),
             l2::Event::Done(number) => {
                 let claims = self.handovers.done(*number);
                 self.membership.claim(claims);
             }
-            l2::Event::Answered { .. }
-            | l2::Event::ResponderCreated { .. }
+            l2::Event::ResponderCreated { .. }
             | l2::Event::ResponderClosed { .. }
             | l2::Event::SocketFailed { .. }
             | l2::Event::SocketRecovered { .. } => {}
@@ -254,6 +284,7 @@ impl Core {
             self.membership.unclaimed(at, &unclaimed);
             self.membership.expire(at, now.wall, snapshot);
         }
+        self.expire_link(now, snapshot);
         let (handovers, membership) = (&self.handovers, &self.membership);
         let is_moving = |address| membership.just_changed(at) || handovers.is_moving(at, address);
         for claim in self.conflicts.due(at, is_moving) {
@@ -276,6 +307,8 @@ impl Core {
         let wish = self.layer2.deadline(now).filter(|_| stays);
         let own = self.own_deadline(now).into_iter().chain(wish);
         let told = self.announced_condition.deadline().into_iter().chain(self.conflicts.deadline());
+        let link = self.link_check.as_ref().and_then(LinkCheck::deadline);
+        let told = told.chain(link);
         own.chain(told).chain(waiting).min()
     }
 
@@ -335,7 +368,7 @@ impl Core {
 
     /// The addresses that are answered for here: the ones that are announced, and the ones that pass to other nodes.
     pub fn answered(&self) -> impl Iterator<Item = IpAddr> {
-        self.speaker.desired().into_keys().chain(self.handovers.passing())
+        self.announced.iter().copied().chain(self.handovers.passing())
     }
 
     /// True if a planned stop is over: others have the addresses that were announced here, and know that this speaker is gone.

@@ -20,6 +20,7 @@ pub mod metrics;
 #[cfg(feature = "net")]
 pub mod net;
 mod options;
+mod owned_record;
 mod postponed;
 mod reason;
 mod reason_counts;
@@ -38,7 +39,9 @@ pub use announce::{
 pub use conflict_book::ConflictBook;
 pub use core::{Claim, ClockReading, Core, Effect, EngineCommand, Notice, Sessions, Trouble};
 pub use identifier::{identifier, identifier_of_name, routers_take};
+pub use members::quorum::Fencing;
 pub use options::{BgpMode, Options};
+pub use owned_record::{OtherSpeaker, OwnedAddress, OwnedRecord, RECORD_WAIT, RecordError};
 pub use ownership::{
     Links, Listed, Listing, Member, Members, MembershipView, Modes, NodeLinks, NodeMetadata, Pod,
     PoolLinks, PoolOrder, election, transport,

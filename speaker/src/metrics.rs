@@ -54,6 +54,7 @@ const OF_ADDRESSES: [OfAddresses; 4] = [
 pub struct MembershipMetrics {
     members: IntGauge,
     silent: IntGaugeVec,
+    by_link: IntGauge,
     blocked: IntGauge,
     refused: IntCounterVec,
 }
@@ -77,6 +78,11 @@ impl MembershipMetrics {
             &["reason"],
         )?;
         registry.register(Box::new(silent.clone()))?;
+        let by_link = IntGauge::new(
+            "ferrolb_layer2_announced_by_link",
+            "Number of addresses that this node announces by layer2 although it sees too few speakers, because no other station answers.",
+        )?;
+        registry.register(Box::new(by_link.clone()))?;
         let blocked = IntGauge::new(
             "ferrolb_memberlist_blocked",
             "1 while the memberlist's port seems to be blocked: no other speaker answers, or some by TCP only.",
@@ -90,7 +96,12 @@ impl MembershipMetrics {
             &["cause"],
         )?;
         registry.register(Box::new(refused.clone()))?;
-        Ok(Self { members, silent, blocked, refused })
+        Ok(Self { members, silent, by_link, blocked, refused })
+    }
+
+    /// The number of addresses that this node announces although the count does not let it.
+    pub fn set_by_link(&self, announced: usize) {
+        self.by_link.set(i64::try_from(announced).unwrap_or(i64::MAX));
     }
 
     /// Whether the memberlist's port seems to be blocked.

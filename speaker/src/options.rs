@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use members::quorum::Fencing;
+
 /// The flags and the environment of a speaker, as far as decisions depend on them.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -19,6 +21,8 @@ pub struct Options {
     pub assume_endpoints: bool,
     /// Whose defaults BGP takes.
     pub bgp_mode: BgpMode,
+    /// `--fencing`.
+    pub fencing: Fencing,
 }
 
 /// The implementation whose defaults fill unset fields (contract 5.1).

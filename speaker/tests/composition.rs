@@ -7,7 +7,8 @@
 use std::path::{Path, PathBuf};
 
 /// The parts of a core, each of which decides something.
-const PARTS: [&str; 15] = [
+const PARTS: [&str; 16] = [
+    "LinkCheck",
     "Membership::",
     "MembershipView::",
     "Handovers",

@@ -145,8 +145,7 @@ fn at_large(way: Way, nodes: &[(&str, &Traits)]) -> Option<(String, String)> {
             let mut speaker = Speaker::new(options(&first));
             let everything = Dirty { all: true, ..Dirty::default() };
             world.in_circumstances(|it| speaker.reconcile(&world.snapshot, &everything, it));
-            let options = options(&first);
-            let word = word(&key("web"), &world.snapshot, &speaker, &world.members, &options)?;
+            let word = word(&key("web"), &world.snapshot, &speaker, &world.members, None)?;
             if word.met {
                 return None;
             }

@@ -16,7 +16,7 @@ use members::Settings;
 use nix::sched::{CloneFlags, unshare};
 use serde_json::json;
 use speaker::net::{
-    AgentDriver, AgentSignals, BgpDriver, BgpOptions, Driver, Fencing, MembershipOptions, Style,
+    AgentDriver, AgentSignals, BgpDriver, BgpOptions, Driver, MembershipOptions, Style,
 };
 use speaker::{Listed, Listing, Modes, Notice, Output, Pod, RouteOutput};
 use world::{World, advertisement, key, node, options, pool, service, slice};
@@ -60,7 +60,6 @@ async fn start() {
         advertise: None,
         key: None,
         settings: Settings::lan(),
-        fencing: Fencing::Majority,
         fence_two: false,
         modes: Modes { sticky: false, spread: false },
         alone: false,

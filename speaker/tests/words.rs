@@ -28,7 +28,7 @@ fn said(
     let mut speaker = Speaker::new(options.clone());
     let everything = Dirty { all: true, ..Dirty::default() };
     world.in_circumstances(|it| speaker.reconcile(&world.snapshot, &everything, it));
-    let condition = word(&key("web"), &world.snapshot, &speaker, &world.members, options)?;
+    let condition = word(&key("web"), &world.snapshot, &speaker, &world.members, None)?;
     let ServiceCondition { met, reason, message } = condition;
     assert_eq!(met, reason == "Announced");
     Some((reason, message))

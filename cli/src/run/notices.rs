@@ -17,7 +17,10 @@ impl Runner {
                     self.conflicts.claim(claim, self.world.snapshot.nodes(), ());
                 }
                 // The table shows the announcers, and the driver logs the rest.
-                Notice::Word { .. } | Notice::Standing(_) | Notice::Trouble(_) => {}
+                Notice::Link { .. }
+                | Notice::Word { .. }
+                | Notice::Standing(_)
+                | Notice::Trouble(_) => {}
             }
         }
     }
@@ -83,8 +86,8 @@ impl Runner {
     pub(super) fn handle_layer2(&mut self, event: &l2::Event) {
         self.driver.handle_layer2(event);
         match event {
-            l2::Event::Answered { .. }
-            | l2::Event::Claimed(_)
+            l2::Event::Claimed(_)
+            | l2::Event::Answered { .. }
             | l2::Event::Conflict { .. }
             | l2::Event::Done(_)
             | l2::Event::LinksChanged => {}

@@ -105,6 +105,7 @@ impl Core {
         let starting = self.membership.view().is_starting();
         let decides = self.postponed.admit(starting, dirty);
         if decides {
+            self.forget_record();
             let layer2_dirty = self.decide_layer2(now, snapshot, dirty);
             self.consider_words(now, snapshot, &layer2_dirty);
         }
@@ -148,22 +149,22 @@ impl Core {
             let withdrawals = outputs.iter().filter_map(withdrawal);
             let changes = self.speaker.take_changes();
             let orders = self.handovers.carry_out(at, withdrawals, changes, members, passes);
-            self.membership.carried_out(&orders);
-            self.command_engine(orders);
+            self.admit_by_link(now, orders);
             let notices = outputs.into_iter().map(|output| Effect::Notice(Notice::Layer2(output)));
             self.effects.extend(notices);
         }
         if self.membership.decided() {
+            self.release_all();
             // Others may have announced the addresses meanwhile: everything announced here is announced and claimed again.
             self.effects.push_back(Effect::Engine(EngineCommand::AnnounceAll));
-            let desired = self.speaker.desired().into_keys().collect();
-            let tell = self.handovers.claim(desired);
+            let announced = self.announced.iter().copied().collect();
+            let tell = self.handovers.claim(announced);
             self.effects.extend(tell.map(|number| Effect::Engine(EngineCommand::Tell(number))));
         }
         layer2_dirty
     }
 
-    fn command_engine(&mut self, orders: EngineOrders) {
+    pub(super) fn command_engine(&mut self, orders: EngineOrders) {
         let EngineOrders { linger, change, tell } = orders;
         let linger = (!linger.is_empty()).then_some(EngineCommand::AnswerOnly(linger));
         let change = (!change.is_empty()).then_some(EngineCommand::Change(change));
@@ -183,11 +184,12 @@ impl Core {
     }
 
     /// Considers the words about the Services that were decided again.
-    fn consider_words(&mut self, now: ClockReading, snapshot: &Snapshot, dirty: &Dirty) {
+    pub(super) fn consider_words(&mut self, now: ClockReading, snapshot: &Snapshot, dirty: &Dirty) {
+        let words = self.link_words();
         let (members, speaker) = (self.membership.view().members(), &self.speaker);
         let mut consider = |service: &ObjectKey| {
             let word =
-                announced_condition::word(service, snapshot, speaker, members, speaker.options());
+                announced_condition::word(service, snapshot, speaker, members, words.as_ref());
             self.announced_condition.consider(now.monotonic, service, word);
         };
         if dirty.all {

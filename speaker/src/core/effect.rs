@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use cluster::ObjectKey;
 use cluster::model::ServiceCondition;
-use l2::Scope;
+use l2::{Precedence, Scope};
 use members::{Command, Standing};
+use ownership::LinkWord;
 
 use super::conflicts::Claim;
 use crate::routes::{RouteChanges, RouteOutput};
@@ -43,6 +44,15 @@ pub enum EngineCommand {
     AnnounceAll,
     /// Report with this number when everything before it is done.
     Tell(u64),
+    /// Report every other station that claims these addresses on these links; without a scope no more.
+    Watch(Vec<(IpAddr, Option<Scope>)>),
+    /// Send one probe for each of these addresses, which are watched.
+    Probe {
+        /// The addresses.
+        addresses: Vec<IpAddr>,
+        /// The precedence that the probes carry.
+        precedence: Precedence,
+    },
 }
 
 /// A fact that people or the API are to know.
@@ -61,6 +71,15 @@ pub enum Notice {
         /// The station's claim.
         claim: Claim,
         /// The Services that announce the address from here.
+        users: Vec<ObjectKey>,
+    },
+    /// The link has spoken about an address, while the count does not let this node answer.
+    Link {
+        /// The address.
+        address: IpAddr,
+        /// The link's word.
+        word: LinkWord,
+        /// The Services that have the address.
         users: Vec<ObjectKey>,
     },
     /// The word about a Service that this speaker has to give; none where the last word is to be taken back.

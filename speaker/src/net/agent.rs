@@ -13,7 +13,6 @@ use std::time::Duration;
 
 use l2::Permit;
 use members::net::{Events, Members as Ring, Options as RingOptions, Snapshot, StartError};
-use members::quorum::Fencing;
 use members::{Command, Detection, Event, Keyring, Settings, heartbeat};
 use tokio::sync::mpsc;
 
@@ -39,8 +38,6 @@ pub struct MembershipOptions {
     pub key: Option<Keyring>,
     /// The ring's times and limits.
     pub settings: Settings,
-    /// `--fencing`.
-    pub fencing: Fencing,
     /// `--fence-two`.
     pub fence_two: bool,
     /// `--sticky` and `--spread`.
@@ -78,17 +75,8 @@ impl AgentDriver {
         membership: MembershipOptions,
         options: Options,
     ) -> Result<(Self, AgentSignals, Core), StartError> {
-        let MembershipOptions {
-            bind,
-            advertise,
-            key,
-            settings,
-            fencing,
-            fence_two,
-            modes,
-            alone,
-            permit,
-        } = membership;
+        let MembershipOptions { bind, advertise, key, settings, fence_two, modes, alone, permit } =
+            membership;
         let node = Arc::clone(&options.node);
         let started = clock_reading();
         // The speaker answers for nothing until it has read the cluster's objects.
@@ -103,7 +91,7 @@ impl AgentDriver {
         let session = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), &node);
         let detection = Detection {
             heartbeat: heartbeat::Options::default(),
-            fencing,
+            fencing: options.fencing,
             fence_two,
             session,
             start_wait: START_WAIT,

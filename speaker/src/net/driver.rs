@@ -19,6 +19,7 @@ use super::clock_reading::clock_reading;
 use super::membership_log;
 use crate::core::{Core, Effect, EngineCommand, Notice};
 use crate::metrics::{MembershipMetrics, SpeakerMetrics};
+use crate::owned_record::OwnedRecord;
 use ownership::Listed;
 
 /// A [`Core`] with the parts that carry out its effects.
@@ -118,6 +119,22 @@ impl Driver {
         self.measure();
     }
 
+    /// The cluster's objects cannot be read: this node owned these addresses last.
+    pub fn remember(&mut self, record: &OwnedRecord) {
+        let links = self.layer2.links();
+        self.with(|core| {
+            core.handle_links(links);
+            core.remember(clock_reading(), record);
+        });
+        self.measure();
+    }
+
+    /// The record of what this node owns now.
+    #[must_use]
+    pub fn record(&self, snapshot: &Snapshot) -> OwnedRecord {
+        self.core().record(snapshot, &self.agent.snapshot().members)
+    }
+
     /// Seals and opens with these keys from now.
     pub fn set_keys(&self, keys: Keyring) {
         self.agent.set_keys(keys);
@@ -184,10 +201,20 @@ impl Driver {
                 Effect::Engine(EngineCommand::Change(changes)) => self.layer2.change(changes),
                 Effect::Engine(EngineCommand::AnnounceAll) => self.layer2.announce_all(),
                 Effect::Engine(EngineCommand::Tell(number)) => self.layer2.tell(number),
+                Effect::Engine(EngineCommand::Watch(changes)) => self.layer2.watch(changes),
+                Effect::Engine(EngineCommand::Probe { addresses, precedence }) => {
+                    self.layer2.set_precedence(Some(precedence));
+                    self.layer2.probe(addresses);
+                }
                 Effect::Routes { peer, changes } => self.bgp.change_routes(&peer, changes),
                 Effect::Notice(Notice::Standing(standing)) => membership_log::standing(standing),
                 Effect::Notice(Notice::Trouble(trouble)) => membership_log::trouble(&trouble),
-                Effect::Notice(notice) => self.notices.push_back(notice),
+                Effect::Notice(notice) => {
+                    if let Notice::Link { address, word, .. } = &notice {
+                        membership_log::link(*address, word);
+                    }
+                    self.notices.push_back(notice);
+                }
             }
         }
     }
@@ -196,7 +223,10 @@ impl Driver {
         if let Some(metrics) = &self.metrics {
             let core = self.core();
             let standing = core.view().standing();
-            let silent = (!standing.speaks()).then(|| standing.name());
+            let by_link = core.announced_by_link();
+            let speaks = standing.speaks() || by_link.is_some_and(|announced| announced > 0);
+            let silent = (!speaks).then(|| standing.name());
+            metrics.set_by_link(by_link.unwrap_or(0));
             metrics.set(core.view().others() + 1, silent);
             metrics.set_blocked(core.is_port_blocked());
             let counts = &self.agent.snapshot().refused.counts;

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The log's lines about the memberlist: the standing of this node, and the reachability of the other speakers.
 
+use std::net::IpAddr;
+
 use members::Standing;
+use ownership::{LinkWord, Station};
 
 use crate::core::Trouble;
 
@@ -80,6 +83,29 @@ pub(super) fn standing(standing: Standing) {
                 known,
                 "this node is silent: it sees fewer than half of the speakers"
             );
+        }
+        Standing::ByLink { present, known } => {
+            tracing::error!(
+                event = "standing",
+                standing = "link",
+                present,
+                known,
+                "this node sees too few of the speakers: it asks its links, and announces the addresses for which no other station answers"
+            );
+        }
+    }
+}
+
+/// Logs what the link says about an address, while the count does not let this node answer.
+pub(super) fn link(address: IpAddr, word: &LinkWord) {
+    match word {
+        LinkWord::Unanswered => {
+            tracing::warn!(event = "announcedByLink", ip = %address,
+                "this node sees too few speakers, and announces this address: no other station of the link answers for it");
+        }
+        LinkWord::AnsweredBy(Station { interface, hardware_address }) => {
+            tracing::warn!(event = "answeredElsewhere", ip = %address, %interface, mac = %hardware_address,
+                "this node sees too few speakers, and is silent for this address: another station answers for it");
         }
     }
 }

@@ -23,6 +23,7 @@ use super::args::Args;
 use super::clock_reading::clock_reading;
 use super::needed::{has_read, kinds};
 use super::start::{Identity, membership, start_driver, start_shell};
+use crate::owned_record::RECORD_WAIT;
 use clock::until;
 
 /// The time that joining the ring waits for the cluster's objects. From the join on MetalLB's speakers give way to this one, whether it
@@ -72,6 +73,8 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     tokio::pin!(terminated);
     let unread = tokio::time::sleep(READ_WAIT);
     tokio::pin!(unread);
+    let unknown = tokio::time::sleep(RECORD_WAIT);
+    tokio::pin!(unknown);
     loop {
         // The engine's events come first: a link that is gone matters more than the next Service.
         tokio::select! {
@@ -82,6 +85,8 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
             }
             event = AgentSignals::next(&mut sources.agent_signals) => shell.driver.handle_agent(event),
             () = &mut unread, if !unread.is_elapsed() => {}
+            () = &mut unknown, if !unknown.is_elapsed() => shell.remember(),
+            () = until(shell.record_due) => shell.write_owned(),
             Some(found) = next(&mut sources.found), if has_read(&shell.snapshot) || unread.is_elapsed() => {
                 shell.driver.find(&found);
             },
@@ -107,6 +112,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         }
         shell.decide();
         shell.tell();
+        shell.note_owned();
         let wanted = shell.driver.core().wants_list(clock_reading());
         sources.hurry.send_if_modified(|before| std::mem::replace(before, wanted) != wanted);
         shell.discard_aggregates().await;

@@ -9,6 +9,7 @@ pub(super) use notices::tell_conflict;
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use cluster::net::rounds;
 use cluster::net::sink::kubernetes::{ConfigurationStateSink, EventSink, ObjectEvent, Regarding};
@@ -28,6 +29,7 @@ use super::driver::Driver;
 use super::extras;
 use super::host_routes::HostRoutes;
 use super::keys::Keys;
+use super::last_owned::LastOwned;
 use super::needed::has_read;
 use super::report::ReportSink;
 use super::service_status::{StatusSink, interfaces};
@@ -39,6 +41,9 @@ use crate::routes::RouteOutput;
 use crate::service_view;
 use crate::speaker::Output;
 use clock::until;
+
+/// The time that changes of the owned addresses are gathered before the file is written.
+const RECORD_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The state of the task.
 pub(super) struct Shell {
@@ -71,6 +76,11 @@ pub(super) struct Shell {
     /// No session is opened before this is answered: the sessions of another speaker are being closed.
     pub(super) sessions_after: Option<oneshot::Receiver<()>>,
     pub(super) conflicts: ConflictReporter<notices::Users>,
+    /// The file of the owned addresses, if there is one.
+    pub(super) last_owned: Option<LastOwned>,
+    /// The version of what was written to the file last, and the time at which a change is due.
+    pub(super) recorded: u64,
+    pub(super) record_due: Option<Instant>,
 }
 
 impl Shell {
@@ -113,6 +123,53 @@ impl Shell {
         }
     }
 
+    /// Goes by the record of an earlier run, since the cluster's objects cannot be read.
+    pub(super) fn remember(&mut self) {
+        if self.synced || has_read(&self.snapshot) {
+            return;
+        }
+        let Some(last_owned) = &self.last_owned else {
+            tracing::warn!(
+                event = "apiUnread",
+                "the API cannot be read: this node announces nothing by layer2 until it can (no --state-path)"
+            );
+            return;
+        };
+        match last_owned.read(&self.node) {
+            Ok(Some(record)) => {
+                tracing::warn!(
+                    event = "remembered",
+                    addresses = record.addresses.len(),
+                    "the API cannot be read: this node asks its links for the addresses that it owned last, and announces those that no other station answers for"
+                );
+                self.driver.remember(&record);
+            }
+            Ok(None) => tracing::warn!(
+                event = "apiUnread",
+                "the API cannot be read: this node announces nothing by layer2 until it can (there is no record in --state-path)"
+            ),
+            Err(error) => tracing::error!(event = "apiUnread", %error,
+                "the API cannot be read: this node announces nothing by layer2 until it can"),
+        }
+    }
+
+    /// Notes that the file of the owned addresses has to be written, a moment from now.
+    pub(super) fn note_owned(&mut self) {
+        let version = self.driver.core().announced_version();
+        if self.last_owned.is_some() && self.synced && version != self.recorded {
+            self.recorded = version;
+            self.record_due.get_or_insert_with(|| clock::now() + RECORD_INTERVAL);
+        }
+    }
+
+    /// Writes the file of the owned addresses.
+    pub(super) fn write_owned(&mut self) {
+        self.record_due = None;
+        if let Some(last_owned) = &self.last_owned {
+            last_owned.publish(self.driver.record(&self.snapshot));
+        }
+    }
+
     fn count_withheld(&self) {
         // As a scrape does it: first the core, then the metrics.
         let core = self.driver.core();
@@ -132,6 +189,7 @@ impl Shell {
                     self.tell_route(output);
                 }
                 Notice::Conflict { claim, users } => self.tell_conflict(claim, users),
+                Notice::Link { address, word, users } => self.tell_link(address, &word, users),
                 Notice::Word { service, word } => self.tell_word(service, word),
                 // The driver has logged these.
                 Notice::Standing(_) | Notice::Trouble(_) => {}
@@ -156,7 +214,7 @@ impl Shell {
             let (client, asked) = (self.client.clone(), self.asked.clone());
             let version = self.snapshot.slice_version().clone();
             tokio::spawn(async move {
-                let mut pause = std::time::Duration::from_millis(500);
+                let mut pause = Duration::from_millis(500);
                 loop {
                     match slices_of(&client, &service, &version).await {
                         Ok(slices) => {
@@ -170,7 +228,7 @@ impl Shell {
                         Err(error) => {
                             tracing::warn!(%service, %error, "failed to list EndpointSlices; tried again");
                             tokio::time::sleep(pause).await;
-                            pause = (pause * 2).min(std::time::Duration::from_secs(30));
+                            pause = (pause * 2).min(Duration::from_secs(30));
                         }
                     }
                 }

@@ -15,6 +15,7 @@ use daemon::access::Access;
 use daemon::endpoints::Readiness;
 use daemon::metrics::ClientMetrics;
 use kube::Client;
+use members::quorum::Fencing;
 use ownership::{Listed, Modes};
 use prometheus::Registry;
 use tokio::sync::{mpsc, watch};
@@ -29,6 +30,7 @@ use super::driver::Driver;
 use super::exclusion::{EXCLUSION_FILE, read_exclusion};
 use super::host_routes::{HostRoutes, RouteAction};
 use super::keys::{KeyError, Keys, follow};
+use super::last_owned::LastOwned;
 use super::report::ReportSink;
 use super::service_status::{StatusKind, StatusSink};
 use super::session_events::SessionEvents;
@@ -82,6 +84,7 @@ pub(super) fn start_driver(
         assume_endpoints: false,
         drain_on_cordon: args.drain_on_cordon,
         bgp_mode: BgpMode::of(args.common.bgp_type.as_deref()),
+        fencing: args.fencing,
     };
     let (bgp, bgp_signals) = BgpDriver::start(BgpOptions {
         speaker: options.clone(),
@@ -119,7 +122,6 @@ pub(super) fn start_driver(
                 advertise: None,
                 key: flags.keys.map(|keys| keys.ring),
                 settings: flags.settings,
-                fencing: args.fencing,
                 fence_two: args.fence_two,
                 modes: Modes { sticky: args.sticky, spread: args.spread },
                 alone: false,
@@ -143,6 +145,16 @@ pub(super) fn start_driver(
         hurry,
     };
     Ok((driver, sources))
+}
+
+/// The folder of the record of owned addresses. Only a speaker that asks its links may go by a record.
+fn state_folder(args: &Args) -> Option<&std::path::Path> {
+    let folder = args.state_path.as_deref()?;
+    if args.fencing != Fencing::Link {
+        tracing::warn!(event = "stateUnused", "--state-path has no effect without --fencing=link");
+        return None;
+    }
+    Some(folder)
 }
 
 /// Warns of settings that make the node answer for every address.
@@ -228,6 +240,9 @@ pub(super) async fn start_shell(
         sessions_after: follows_frr
             .then(|| frr_configuration::retire(client.clone(), &session_namespace, &node)),
         configuration: ConfigurationStateSink::start(client.clone(), namespace, component, owner),
+        last_owned: state_folder(args).map(LastOwned::start),
+        recorded: 0,
+        record_due: None,
         client,
         node,
     };

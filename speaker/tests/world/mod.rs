@@ -9,7 +9,7 @@ use cluster::{ConfigScope, Kind, Object, ObjectKey, Snapshot};
 use crds::config::ConfigKind;
 use serde_json::{Value, json};
 use speaker::election::RingPlaces;
-use speaker::{BgpMode, Circumstances, Members, Options, PoolOrder, Verdict, announce};
+use speaker::{BgpMode, Circumstances, Fencing, Members, Options, PoolOrder, Verdict, announce};
 
 pub(crate) fn key(name: &str) -> ObjectKey {
     ObjectKey::new("default", name)
@@ -23,6 +23,7 @@ pub(crate) fn options(node: &str) -> Options {
         assume_endpoints: false,
         drain_on_cordon: false,
         bgp_mode: BgpMode::Native,
+        fencing: Fencing::Majority,
     }
 }
 

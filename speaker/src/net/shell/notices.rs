@@ -2,8 +2,12 @@
 //! News from the network, told in the log and as events: by L2 that other stations answer too or that an interface fails, by BGP the changes
 //! of sessions.
 
+use std::net::IpAddr;
+
 use cluster::ObjectKey;
 use cluster::net::sink::kubernetes::{EventSink, ObjectEvent, Regarding};
+
+use ownership::{LinkWord, Station};
 
 use super::{Shell, log};
 use crate::core::Claim;
@@ -40,12 +44,40 @@ impl Shell {
         self.conflicts.claim(claim, self.snapshot.nodes(), users);
     }
 
+    /// Makes an event of what the link says about an address, on each Service that has the address.
+    pub(super) fn tell_link(&self, address: IpAddr, word: &LinkWord, users: Vec<ObjectKey>) {
+        let node = &self.node;
+        let (reason, message) = match word {
+            LinkWord::Unanswered => (
+                "announcedByLink",
+                format!(
+                    "node {node:?} sees too few speakers and announces {address}: no other station of the link answers for it"
+                ),
+            ),
+            LinkWord::AnsweredBy(Station { interface, hardware_address }) => (
+                "answeredElsewhere",
+                format!(
+                    "node {node:?} sees too few speakers and is silent for {address}: {hardware_address} on {interface} answers for it"
+                ),
+            ),
+        };
+        for service in users {
+            let uid = self.snapshot.service(&service).map(|service| service.uid.clone());
+            self.events.publish(ObjectEvent {
+                regarding: Regarding::service(service, uid.unwrap_or_default()),
+                warning: true,
+                reason,
+                message: message.clone(),
+            });
+        }
+    }
+
     /// The l2 engine has an event.
     pub(in crate::net) fn handle_layer2(&mut self, event: &l2::Event) {
         self.driver.handle_layer2(event);
         match event {
-            l2::Event::Answered { .. }
-            | l2::Event::Claimed(_)
+            l2::Event::Claimed(_)
+            | l2::Event::Answered { .. }
             | l2::Event::Conflict { .. }
             | l2::Event::LinksChanged
             | l2::Event::Done(_) => {}
