@@ -4,6 +4,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use l2::Precedence;
 use members::heartbeat::wire::Message;
 use serde_json::Value;
 
@@ -50,6 +51,8 @@ pub(crate) enum Arrival {
     Engine,
     /// The permit may have run out.
     Check,
+    /// The API could not be read for a while after the start of a process.
+    Remember,
     /// The API's objects, at the start of a process.
     Sync,
     /// Where the others are by the API.
@@ -57,6 +60,15 @@ pub(crate) enum Arrival {
     Object(Value),
     /// A frame of the l2 engine of another node, which has this address.
     Frame(usize, IpAddr),
+    /// A node asks the link for an address.
+    Probe {
+        from: usize,
+        address: IpAddr,
+        precedence: Precedence,
+        sent: Duration,
+    },
+    /// A station answers such a question.
+    Answer(usize, IpAddr),
     /// The end of a planned stop.
     End,
 }

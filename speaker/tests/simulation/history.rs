@@ -29,6 +29,11 @@ pub(crate) const PARTIAL: Duration = Duration::from_millis(3_000);
 /// The same where there was no majority before.
 pub(crate) const GATHERING: Duration = Duration::from_millis(5_000);
 
+/// The same where there is no majority, and the link has the last word.
+pub(crate) const BY_LINK: Duration = Duration::from_millis(3_000);
+/// How long two may answer on one link that has the last word: one probing period, and 0.3 s.
+pub(crate) const TWO_BY_LINK: Duration = Duration::from_millis(2_300);
+
 /// What can go wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
@@ -137,12 +142,16 @@ impl History {
         }
     }
 
-    /// Plays a random history of these faults; what was wrong.
-    pub(crate) fn play(seed: u64, faults: &[Fault]) -> Result<Self, String> {
+    /// Plays a random history of these faults; what was wrong. Under [`Fencing::Link`] no frame is lost to a cut: the link is whole, whatever
+    /// the ring has lost.
+    pub(crate) fn play(seed: u64, faults: &[Fault], fencing: Fencing) -> Result<Self, String> {
         let mut chance = Chance(seed ^ 0x5eed);
         let count = size(&mut chance);
         let modes = Modes { sticky: seed % 4 == 2 || seed % 8 == 3, spread: seed % 4 == 3 };
-        let mut history = Self::begin_with(seed, count, 6, modes, Fencing::Majority, false);
+        let mut history = Self::begin_with(seed, count, 6, modes, fencing, false);
+        if fencing == Fencing::Link {
+            history.world.link_cut = Some(BTreeSet::new());
+        }
         let incidents = 1 + chance.index(5);
         let mut steps: Vec<(Duration, Step)> = Vec::new();
         for number in 0..incidents {
@@ -379,7 +388,9 @@ impl History {
         });
         let gathering =
             self.required.iter().any(|(at, bound)| bound.is_none() && world.now < *at + GATHERING);
+        let by_link = world.fencing == Fencing::Link && !running.is_empty();
         let required = match (majority, clean) {
+            (false, _) if by_link => Some(BY_LINK),
             (false, _) => None,
             (true, _) if gathering || self.required.last().is_some_and(|it| it.1.is_none()) => {
                 Some(GATHERING)
@@ -439,8 +450,13 @@ impl History {
         let length = interval.to - interval.from;
         if interval.owners.len() > 1 {
             // Of two known, or none, both go on: the table says so.
-            let bound = if self.is_partial(interval) { TWO_PARTIAL } else { TWO };
-            return (length > bound && interval.known > 2)
+            let by_link = self.world.fencing == Fencing::Link;
+            let bound = match by_link {
+                true => TWO_BY_LINK,
+                false if self.is_partial(interval) => TWO_PARTIAL,
+                false => TWO,
+            };
+            return (length > bound && (by_link || interval.known > 2))
                 .then(|| format!("several answer for {length:?} ({bound:?})"));
         }
         for (place, (at, bound)) in self.required.iter().enumerate() {

@@ -8,15 +8,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cluster::Snapshot;
-use l2::LinkReport;
+use l2::{LinkReport, Precedence};
 use members::heartbeat::wire::Message;
 use members::heartbeat::{self};
-use members::quorum::Fencing;
 use members::{
     Agent, AgentConfig, Command, Config, Detection, Event, Input, Lease, Member, Moment, Output,
     Settings,
 };
-use speaker::{ClockReading, Core, Effect, EngineCommand, Listed, Modes, NodeMetadata, Options};
+use speaker::{
+    ClockReading, Core, Effect, EngineCommand, Fencing, Listed, Modes, NodeMetadata, Options,
+    OwnedRecord,
+};
 
 use crate::world::{address, name};
 
@@ -94,6 +96,17 @@ pub(crate) struct Process {
     pub(crate) answer_only: BTreeSet<IpAddr>,
     /// What is to be announced.
     pub(crate) frames: BTreeSet<IpAddr>,
+    /// Whether the addresses that are owned are kept beyond the process.
+    pub(crate) keeps_record: bool,
+    /// What is kept of the owned addresses beyond the process, and its version.
+    pub(crate) record: Option<(u64, OwnedRecord)>,
+    /// What other stations are reported to claim.
+    pub(crate) watched: BTreeSet<IpAddr>,
+    /// What is to be asked for on the link, and with which precedence.
+    pub(crate) probes: Vec<IpAddr>,
+    pub(crate) precedence: Precedence,
+    /// The stations that have claimed a watched address since it was last asked for.
+    pub(crate) answered: BTreeSet<(IpAddr, usize)>,
     /// When it was last told that a node claims an address.
     pub(crate) conflicts: BTreeMap<(IpAddr, usize), Duration>,
     /// Whether it was told to end.
@@ -169,6 +182,12 @@ impl Process {
             engine_tells: VecDeque::new(),
             answer_only: BTreeSet::new(),
             frames: BTreeSet::new(),
+            keeps_record: start.fencing == Fencing::Link,
+            record: None,
+            watched: BTreeSet::new(),
+            probes: Vec::new(),
+            precedence: Precedence { members: 0, position: 0 },
+            answered: BTreeSet::new(),
             conflicts: BTreeMap::new(),
             leaves: false,
             departed: false,
@@ -227,7 +246,7 @@ impl Process {
     fn event(&mut self, event: Event) {
         match event {
             Event::MembersChanged => self.changed = true,
-            Event::Standing(_) | Event::Marked { .. } | Event::Notice { .. } => {
+            Event::Standing(_) | Event::Marked { .. } | Event::Notice { .. } | Event::Lost(_) => {
                 self.telling.push(event);
             }
             Event::Unheard(names) => self.unheard = names,
@@ -259,6 +278,14 @@ impl Process {
         self.task(now);
     }
 
+    /// The API cannot be read: this is what the node owned last.
+    pub(crate) fn remember(&mut self, now: ClockReading, record: &OwnedRecord) {
+        if !self.synced {
+            self.core.remember(now, record);
+            self.task(now);
+        }
+    }
+
     /// SIGTERM.
     pub(crate) fn terminate(&mut self, now: ClockReading) {
         if !std::mem::replace(&mut self.leaves, true) {
@@ -271,6 +298,10 @@ impl Process {
         if self.synced {
             let mut dirty = self.snapshot.take_dirty();
             self.core.decide(now, &self.snapshot, &mut dirty);
+            let version = self.core.announced_version();
+            if self.keeps_record && self.record.as_ref().is_none_or(|known| known.0 != version) {
+                self.record = Some((version, self.core.record(&self.snapshot, &self.published)));
+            }
         }
         while let Some(effect) = self.core.poll() {
             match effect {
@@ -292,6 +323,19 @@ impl Process {
                 Effect::Engine(EngineCommand::AnswerOnly(them)) => self.answer_only.extend(them),
                 Effect::Engine(EngineCommand::AnnounceAll) => {
                     self.frames.extend(self.engine.difference(&self.answer_only));
+                }
+                Effect::Engine(EngineCommand::Watch(changes)) => {
+                    for (address, scope) in changes {
+                        if scope.is_some() {
+                            self.watched.insert(address);
+                        } else {
+                            self.watched.remove(&address);
+                        }
+                    }
+                }
+                Effect::Engine(EngineCommand::Probe { addresses, precedence }) => {
+                    self.precedence = precedence;
+                    self.probes.extend(addresses);
                 }
                 Effect::Routes { .. } | Effect::Notice(_) => {}
             }
@@ -315,6 +359,8 @@ pub(crate) struct Host {
     pub(crate) waiting: Vec<crate::events::Arrival>,
     pub(crate) api: bool,
     pub(crate) carrier: bool,
+    /// The file of the addresses that the node owned last.
+    pub(crate) record: Option<OwnedRecord>,
     /// Objects that it has not heard of since the API is away.
     pub(crate) unheard: Vec<serde_json::Value>,
     /// A list of the pods is under way because it decides something.

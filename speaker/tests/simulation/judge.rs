@@ -16,6 +16,8 @@ fn fnv1a(hash: u64, octets: impl Iterator<Item = u8>) -> u64 {
 #[derive(Clone, Debug)]
 pub(crate) struct Interval {
     pub(crate) address: IpAddr,
+    /// The part of the link.
+    pub(crate) group: usize,
     pub(crate) from: Duration,
     pub(crate) to: Duration,
     /// Empty if nobody did.
@@ -34,7 +36,10 @@ struct Watched {
 }
 
 pub(crate) struct Judge {
-    watched: BTreeMap<IpAddr, Watched>,
+    addresses: BTreeSet<IpAddr>,
+    /// The part of the link that each node is on.
+    groups: Vec<usize>,
+    watched: BTreeMap<(IpAddr, usize), Watched>,
     seen: Vec<(bool, u64, u64)>,
     owned: Vec<BTreeSet<IpAddr>>,
     known: Vec<usize>,
@@ -45,32 +50,52 @@ pub(crate) struct Judge {
 
 impl Judge {
     pub(crate) fn new(addresses: &[IpAddr], count: usize) -> Self {
-        let watched = || Watched {
-            owners: BTreeSet::new(),
-            since: Duration::ZERO,
-            all: BTreeSet::new(),
-            known: usize::MAX,
-        };
-        Self {
-            watched: addresses.iter().map(|address| (*address, watched())).collect(),
+        let mut judge = Self {
+            addresses: addresses.iter().copied().collect(),
+            groups: vec![0; count],
+            watched: BTreeMap::new(),
             seen: vec![(false, 0, 0); count],
             owned: vec![BTreeSet::new(); count],
             known: vec![0; count],
             intervals: Vec::new(),
             now: Duration::ZERO,
             digest: FNV_OFFSET,
-        }
+        };
+        judge.begin(Duration::ZERO);
+        judge
     }
 
     /// There is one more address from now.
     pub(crate) fn watch(&mut self, address: IpAddr, now: Duration) {
-        let watched = Watched {
-            owners: BTreeSet::new(),
-            since: now,
-            all: BTreeSet::new(),
-            known: usize::MAX,
-        };
-        self.watched.insert(address, watched);
+        self.addresses.insert(address);
+        let groups: BTreeSet<usize> = self.groups.iter().copied().collect();
+        for group in groups {
+            self.watched.insert((address, group), self.watched_from(address, group, now));
+        }
+    }
+
+    /// From now each node is on this part of the link.
+    pub(crate) fn regroup(&mut self, now: Duration, groups: Vec<usize>) {
+        let open = self.watched.iter().filter_map(|(key, watched)| interval(*key, watched, now));
+        let open: Vec<Interval> = open.collect();
+        self.intervals.extend(open);
+        self.groups = groups;
+        self.begin(now);
+    }
+
+    fn begin(&mut self, now: Duration) {
+        let groups: BTreeSet<usize> = self.groups.iter().copied().collect();
+        let keys = self.addresses.iter().flat_map(|it| groups.iter().map(|group| (*it, *group)));
+        let all = keys.map(|(it, group)| ((it, group), self.watched_from(it, group, now)));
+        self.watched = all.collect();
+    }
+
+    fn watched_from(&self, address: IpAddr, group: usize, now: Duration) -> Watched {
+        let owns =
+            |host: &usize| self.groups[*host] == group && self.owned[*host].contains(&address);
+        let owners: BTreeSet<usize> = (0..self.groups.len()).filter(owns).collect();
+        let known = owners.iter().map(|it| self.known[*it]).min().unwrap_or(usize::MAX);
+        Watched { all: owners.clone(), owners, since: now, known }
     }
 
     pub(crate) fn is_news(&mut self, host: usize, key: (bool, u64, u64)) -> bool {
@@ -92,9 +117,10 @@ impl Judge {
         for address in changed {
             let begins = self.owned[host].contains(&address);
             self.digest = fnv1a(self.digest, format!("{now:?} {host} {address} {begins}").bytes());
-            let Some(watched) = self.watched.get_mut(&address) else { continue };
+            let key = (address, self.groups[host]);
+            let Some(watched) = self.watched.get_mut(&key) else { continue };
             let class = watched.owners.len().min(2);
-            let closed = interval(address, watched, now);
+            let closed = interval(key, watched, now);
             if !watched.owners.remove(&host) {
                 watched.owners.insert(host);
             }
@@ -127,9 +153,14 @@ impl Judge {
     }
 }
 
-fn interval(address: IpAddr, watched: &Watched, now: Duration) -> Option<Interval> {
+fn interval(
+    (address, group): (IpAddr, usize),
+    watched: &Watched,
+    now: Duration,
+) -> Option<Interval> {
     (watched.owners.len() != 1 && now > watched.since).then(|| Interval {
         address,
+        group,
         from: watched.since,
         to: now,
         owners: watched.all.clone(),

@@ -11,6 +11,7 @@
     reason = "a test may panic"
 )]
 
+mod by_link;
 mod digests;
 mod events;
 mod history;
@@ -30,6 +31,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use history::{ALL, Fault, History};
+use members::quorum::Fencing;
 
 /// Histories of a run that is not told how many.
 const SEEDS: u64 = 100;
@@ -69,7 +71,10 @@ fn whatever_happens_each_address_has_its_owner() {
         None => 0..number("FERROLB_SEEDS").unwrap_or(SEEDS),
     };
     let count = seeds.end - seeds.start;
-    let play = |seed| History::play(seed, &faults).map(|history| history.world.judge.digest());
+    let play = |seed| {
+        let played = History::play(seed, &faults, Fencing::Majority);
+        played.map(|history| history.world.judge.digest())
+    };
     let mut failed = Vec::new();
     let mut digests = BTreeMap::new();
     for (seed, played) in share_out(seeds, play) {
@@ -85,4 +90,24 @@ fn whatever_happens_each_address_has_its_owner() {
     if faults == ALL {
         digests::compare(&digests);
     }
+}
+
+/// The same with the link as the last word, on a link that stays whole: a quarter of the seeds.
+#[test]
+fn whatever_happens_by_link_each_address_has_its_owner() {
+    let faults = faults();
+    let seeds = match number("FERROLB_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("FERROLB_SEEDS").unwrap_or(SEEDS) / 4,
+    };
+    let count = seeds.end - seeds.start;
+    let play = |seed| History::play(seed, &faults, Fencing::Link).err();
+    let failed: Vec<(u64, String)> = share_out(seeds, play)
+        .into_iter()
+        .filter_map(|(seed, wrong)| Some((seed, wrong?)))
+        .collect();
+    for (seed, text) in &failed {
+        eprintln!("FERROLB_SEED={seed}: {text}");
+    }
+    assert!(failed.is_empty(), "{} of {count} histories", failed.len());
 }

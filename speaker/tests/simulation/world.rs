@@ -12,11 +12,12 @@ use crds::config::ConfigKind;
 use members::quorum::Fencing;
 use members::{Input, Moment, State};
 use serde_json::{Value, json};
-use speaker::{BgpMode, ClockReading, Listed, Listing, Modes, Options, Pod};
+use speaker::{BgpMode, ClockReading, Listed, Listing, Modes, Options, Pod, RECORD_WAIT};
 
 use crate::events::{Arrival, Chance, Pending};
 use crate::host::{Clock, Host, Hosts, Pause, Process, Start, Told};
 use crate::judge::Judge;
+use crate::link::Stranger;
 
 pub(crate) const MS: Duration = Duration::from_millis(1);
 /// What a socket holds while nobody reads it.
@@ -55,6 +56,10 @@ pub(crate) struct World {
     pub(crate) loss: u64,
     /// Pairs (from, to) that nothing passes.
     pub(crate) cut: BTreeSet<(usize, usize)>,
+    /// Pairs (from, to) that no frame passes; none where these are those of [`Self::cut`].
+    pub(crate) link_cut: Option<BTreeSet<(usize, usize)>>,
+    /// What a station that is no speaker answers for on the link.
+    pub(crate) stranger: Option<Stranger>,
     /// Pairs (from, to) that no datagram passes, though streams do.
     pub(crate) mute: BTreeSet<(usize, usize)>,
     /// Nodes as the API has them.
@@ -107,6 +112,7 @@ impl World {
                     waiting: Vec::new(),
                     api: true,
                     carrier: true,
+                    record: None,
                     unheard: Vec::new(),
                     hurried: false,
                     thread_woken: None,
@@ -129,6 +135,8 @@ impl World {
             steps: 0,
             loss: 0,
             cut: BTreeSet::new(),
+            link_cut: None,
+            stranger: None,
             mute: BTreeSet::new(),
             nodes: (0..count).map(node).collect(),
             pods: (0..count).collect(),
@@ -190,6 +198,7 @@ impl World {
             assume_endpoints: true,
             drain_on_cordon: false,
             bgp_mode: BgpMode::Native,
+            fencing: self.fencing,
         };
         let snapshot = Snapshot::new(ConfigScope::All, true);
         let (now, boot, time) =
@@ -220,6 +229,9 @@ impl World {
         host.waiting.clear();
         let (sync, found) =
             (self.chance.micros(20_000, 200_000), self.chance.micros(5_000, 60_000));
+        if self.fencing == Fencing::Link {
+            self.push(RECORD_WAIT, index, Arrival::Remember);
+        }
         self.push(sync, index, Arrival::Sync);
         self.push(found, index, Arrival::Discover(0));
         self.settle(index);
@@ -228,7 +240,11 @@ impl World {
     /// The process ends at once. Its kernel says so where that lives on.
     pub(crate) fn kill(&mut self, index: usize, kernel: bool) {
         let host = &mut self.hosts[index];
-        host.process = None;
+        if let Some(process) = host.process.take()
+            && let Some((_, record)) = process.record
+        {
+            host.record = Some(record);
+        }
         host.life += 1;
         host.kernel = kernel;
         host.waiting.clear();
@@ -401,6 +417,8 @@ impl World {
                 | Arrival::Request(..)
                 | Arrival::Object(_)
                 | Arrival::Frame(..)
+                | Arrival::Probe { .. }
+                | Arrival::Answer(..)
         );
         if let Arrival::Connect(to, stream, attempt, end) = arrival {
             if self.hosts[index].life == life {
@@ -530,16 +548,32 @@ impl World {
                         process.engine_tells.drain(..).map(l2::Event::Done).map(Told::Engine);
                     process.inbox.extend(told);
                     let frames = std::mem::take(&mut process.frames);
+                    let probes = std::mem::take(&mut process.probes);
                     process.task(now);
                     self.announce(index, frames.into_iter());
+                    self.probe(index, &probes);
                 } else {
+                    if let Some(process) = &mut self.hosts[index].process {
+                        process.probes.clear();
+                    }
                     // Nobody wakes the engine when it may speak again; it looks from time to time.
                     self.hosts[index].awake[2] = true;
                     self.push(20 * MS, index, Arrival::Engine);
                 }
             }
             Arrival::Frame(from, address) => process.frame(self.now, from, address),
+            Arrival::Probe { from, address, precedence, sent } => {
+                self.handle_probe(index, from, address, precedence, sent);
+            }
+            Arrival::Answer(from, address) => process.claim(from, address),
             Arrival::Check => {}
+            Arrival::Remember => {
+                if let Some(record) = self.hosts[index].record.clone()
+                    && let Some(process) = &mut self.hosts[index].process
+                {
+                    process.remember(now, &record);
+                }
+            }
             Arrival::Sync => {
                 if api && !process.synced {
                     let snapshot = self.snapshot();
@@ -552,10 +586,16 @@ impl World {
             Arrival::Discover(round) => {
                 if api {
                     let others = self.pods.iter().copied().filter(|it| *it != index);
+                    let runs = |it: usize| {
+                        // Only by the link it matters whether a pod has come back. A speaker is not ready before it has met the ring.
+                        let process = self.hosts[it].process.as_ref();
+                        let ready = |it: &Process| it.synced && !it.core.view().is_starting();
+                        self.fencing != Fencing::Link || process.is_some_and(ready)
+                    };
                     let pod = |it| Pod {
                         node: Some(name(it)),
                         address: Some(address(it)),
-                        ready: !self.broken.contains(&it),
+                        ready: !self.broken.contains(&it) && runs(it),
                         young_until: None,
                     };
                     let pods = others.map(pod).collect();
@@ -605,7 +645,9 @@ impl World {
         let Some(process) = &mut self.hosts[index].process else { return };
         let told = process.thread_settle(moment);
         let commanded = !process.commands.is_empty();
-        let telling = !process.engine_tells.is_empty() || !process.frames.is_empty();
+        let telling = !process.engine_tells.is_empty()
+            || !process.frames.is_empty()
+            || !process.probes.is_empty();
         let done = process.leaves && process.departed;
         let hurries = process.core.wants_list(now);
         let sent = std::mem::take(&mut process.sent);
