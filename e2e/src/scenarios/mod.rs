@@ -50,6 +50,7 @@ scenarios! {
     failover: Dual,
     planned_http: Dual,
     ring_parted: Dual,
+    ring_by_link: Dual,
     tenure: Dual,
     address_pools: Dual,
     ring_blocked: Dual,
