@@ -63,8 +63,8 @@ pub enum Event {
     Claimed(IpAddr),
     /// Another station claims a watched address: it answers for the address, announces it, or, while this node does not
     /// own the address, probes for it; but a probe of lower precedence than ours counts for nothing, and one of higher
-    /// precedence also counts while this node owns the address. At most once for an address and a station between two
-    /// probes of the address, and for at most four stations. Beside [`Self::Conflict`] and [`Self::Claimed`].
+    /// precedence also counts while this node owns the address. At most once for an address, a station and a kind of claim
+    /// between two probes of the address, and at most four times. Beside [`Self::Conflict`] and [`Self::Claimed`].
     Answered {
         /// The address that is watched.
         address: IpAddr,
@@ -72,6 +72,8 @@ pub enum Event {
         interface: Arc<str>,
         /// The other station.
         hardware_address: MacAddress,
+        /// True if the station only probes for the address, as this node does.
+        by_probe: bool,
     },
     /// Everything that was wished before [`crate::Layer2::tell`] is in force, and announced for the first time.
     Done(u64),

@@ -156,10 +156,11 @@ impl LinkCheck {
         }
     }
 
-    /// Another station claims a watched address.
-    pub fn answered(&mut self, now: Instant, address: IpAddr, station: Station) {
+    /// Another station claims a watched address; with `by_probe` it only probes for the address, as this node does.
+    pub fn answered(&mut self, now: Instant, address: IpAddr, station: Station, by_probe: bool) {
         if self.controls.contains(&address) {
-            if self.proxies.note(now, station.clone()) {
+            // Another speaker may have the same control address.
+            if !by_probe && self.proxies.note(now, station.clone()) {
                 self.unanswer(now, &station);
             }
             return;

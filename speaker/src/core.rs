@@ -235,9 +235,10 @@ impl Core {
                     self.conflicts.claimed(at, *address, interface, *hardware_address);
                 }
             }
-            l2::Event::Answered { address, interface, hardware_address } => {
+            l2::Event::Answered { address, interface, hardware_address, by_probe } => {
                 let (interface, hardware_address) = (Arc::clone(interface), *hardware_address);
-                self.handle_answer(at, *address, Station { interface, hardware_address });
+                let station = Station { interface, hardware_address };
+                self.handle_answer(at, *address, station, *by_probe);
             }
             l2::Event::LinksChanged => self.membership.note_links(),
             l2::Event::Done(number) => {

@@ -157,7 +157,7 @@ impl Engine {
         station: MacAddress,
         directed: bool,
     ) {
-        self.note_claim(link, address, station);
+        self.note_claim(link, address, station, false);
         let Some(owned) = self.owned.get_mut(&address).filter(|owned| owned.links.contains(&link))
         else {
             return;

@@ -31,8 +31,8 @@ pub(super) struct Watch {
 struct Watched {
     scope: Scope,
     links: Arc<[u32]>,
-    /// The stations that were told since the last probe, at most [`STATIONS`].
-    told: Vec<MacAddress>,
+    /// The stations that were told since the last probe, at most [`STATIONS`], each with true if it was told for its probe.
+    told: Vec<(MacAddress, bool)>,
 }
 
 /// A probe that waits for its turn.
@@ -154,7 +154,13 @@ impl Engine {
     }
 
     /// A station says that it has the address: the caller is told where the address is watched.
-    pub(super) fn note_claim(&mut self, link: u32, address: IpAddr, station: MacAddress) {
+    pub(super) fn note_claim(
+        &mut self,
+        link: u32,
+        address: IpAddr,
+        station: MacAddress,
+        by_probe: bool,
+    ) {
         if self.own.contains(&station) {
             return;
         }
@@ -162,15 +168,16 @@ impl Engine {
         let Some(watched) = self.watch.addresses.get_mut(&address) else { return };
         if !watched.links.contains(&link)
             || watched.told.len() >= STATIONS
-            || watched.told.contains(&station)
+            || watched.told.contains(&(station, by_probe))
         {
             return;
         }
-        watched.told.push(station);
+        watched.told.push((station, by_probe));
         self.events.push_back(Event::Answered {
             address,
             interface: Arc::clone(&receiver.facts.name),
             hardware_address: station,
+            by_probe,
         });
     }
 
@@ -195,7 +202,7 @@ impl Engine {
             precedence.map(|theirs| ours.is_none_or(|ours| theirs.is_higher(station, ours, mac)));
         // A station without precedence looks only whether the address is free: the owner's answer tells it enough.
         if is_higher.unwrap_or(!is_owned) {
-            self.note_claim(link, address, station);
+            self.note_claim(link, address, station, true);
         }
         is_owned && is_higher == Some(true)
     }

@@ -99,7 +99,7 @@ impl Bench {
             }
         }
         for (address, station) in answers {
-            self.check.answered(self.now, address, station);
+            self.check.answered(self.now, address, station, false);
         }
         if !self.check.actions.is_empty() {
             self.carry_out();
@@ -155,7 +155,7 @@ fn an_answer_silences_at_once_and_its_end_is_noticed() {
 fn a_claim_that_no_probe_asked_for_counts_as_well() {
     let mut bench = Bench::new();
     bench.want(0..1);
-    bench.check.answered(bench.now, address(0), station(3));
+    bench.check.answered(bench.now, address(0), station(3), false);
     bench.run(300 * MS);
     assert!(bench.probes_of(address(0)).is_empty(), "nobody is asked while the answer is fresh");
     bench.run(2_000 * MS);
@@ -172,6 +172,22 @@ fn a_proxy_counts_as_nobody() {
     assert_eq!(bench.announced.keys().collect::<Vec<_>>(), [&address(0)]);
     assert_eq!(bench.check.word(address(1)), Some(LinkWord::AnsweredBy(station(1))));
     assert!(!bench.words.contains(&(address(0), LinkWord::AnsweredBy(station(9)))));
+}
+
+#[test]
+fn who_probes_for_the_same_control_address_is_no_proxy() {
+    let mut bench = Bench::new();
+    bench.taken.insert(address(0), station(1));
+    bench.want(0..1);
+    bench.run(300 * MS);
+    let controls: Vec<IpAddr> = bench.check.controls.iter().copied().collect();
+    assert_eq!(controls.len(), 1);
+    bench.check.answered(bench.now, controls[0], station(1), true);
+    bench.run(2_000 * MS);
+    assert!(bench.announced.is_empty());
+    bench.check.answered(bench.now, controls[0], station(1), false);
+    bench.run(2_000 * MS);
+    assert_eq!(bench.announced.len(), 1, "it answers for everything");
 }
 
 #[test]

@@ -89,9 +89,15 @@ impl Core {
     }
 
     /// Another station claims an address that the link was asked about.
-    pub(super) fn handle_answer(&mut self, now: Instant, address: IpAddr, station: Station) {
+    pub(super) fn handle_answer(
+        &mut self,
+        now: Instant,
+        address: IpAddr,
+        station: Station,
+        by_probe: bool,
+    ) {
         if let Some(check) = &mut self.link_check {
-            check.answered(now, address, station);
+            check.answered(now, address, station, by_probe);
             self.carry_out_link();
         }
     }

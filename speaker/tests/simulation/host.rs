@@ -106,7 +106,7 @@ pub(crate) struct Process {
     pub(crate) probes: Vec<IpAddr>,
     pub(crate) precedence: Precedence,
     /// The stations that have claimed a watched address since it was last asked for.
-    pub(crate) answered: BTreeSet<(IpAddr, usize)>,
+    pub(crate) answered: BTreeSet<(IpAddr, usize, bool)>,
     /// When it was last told that a node claims an address.
     pub(crate) conflicts: BTreeMap<(IpAddr, usize), Duration>,
     /// Whether it was told to end.

@@ -84,7 +84,7 @@ impl World {
     /// A node asks the link for these.
     pub(crate) fn probe(&mut self, index: usize, addresses: &[IpAddr]) {
         let Some(process) = &mut self.hosts[index].process else { return };
-        process.answered.retain(|(address, _)| !addresses.contains(address));
+        process.answered.retain(|(address, ..)| !addresses.contains(address));
         let precedence = process.precedence;
         for address in addresses.iter().copied() {
             for other in (0..self.hosts.len()).filter(|other| *other != index) {
@@ -122,7 +122,7 @@ impl World {
         let outranked = rank(theirs, from) < rank(ours, index);
         let watched = process.watched.contains(&address);
         if watched && outranked {
-            process.claim(from, address);
+            process.claim(from, address, true);
         } else if process.engine.contains(&address)
             && !process.answer_only.contains(&address)
             && speaks
@@ -137,7 +137,7 @@ impl World {
 impl Process {
     /// A frame says that another node has this address.
     pub(crate) fn frame(&mut self, now: Duration, from: usize, address: IpAddr) {
-        self.claim(from, address);
+        self.claim(from, address, false);
         if !self.engine.contains(&address) {
             return;
         }
@@ -157,12 +157,13 @@ impl Process {
     }
 
     /// Another station claims an address: that is reported once a question, if the address is watched.
-    pub(crate) fn claim(&mut self, from: usize, address: IpAddr) {
-        if self.watched.contains(&address) && self.answered.insert((address, from)) {
+    pub(crate) fn claim(&mut self, from: usize, address: IpAddr, by_probe: bool) {
+        if self.watched.contains(&address) && self.answered.insert((address, from, by_probe)) {
             self.inbox.push_back(Told::Engine(Event::Answered {
                 address,
                 interface: "eth0".into(),
                 hardware_address: hardware_address(from),
+                by_probe,
             }));
         }
     }

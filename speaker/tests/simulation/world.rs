@@ -565,7 +565,7 @@ impl World {
             Arrival::Probe { from, address, precedence, sent } => {
                 self.handle_probe(index, from, address, precedence, sent);
             }
-            Arrival::Answer(from, address) => process.claim(from, address),
+            Arrival::Answer(from, address) => process.claim(from, address, false),
             Arrival::Check => {}
             Arrival::Remember => {
                 if let Some(record) = self.hosts[index].record.clone()

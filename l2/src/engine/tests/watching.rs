@@ -33,7 +33,7 @@ impl Bench {
     /// The stations that were told, in order.
     fn answered(&mut self) -> Vec<(IpAddr, Arc<str>, MacAddress)> {
         let told = |event| match event {
-            Event::Answered { address, interface, hardware_address } => {
+            Event::Answered { address, interface, hardware_address, .. } => {
                 Some((address, interface, hardware_address))
             }
             _ => None,
@@ -197,10 +197,13 @@ fn every_claim_of_another_station_is_told() {
     ];
     let mut bench = Bench::watching(&[2]);
     for (address, who, frame) in claims {
+        // These three only ask themselves whether the address is free.
+        let by_probe = [4, 7, 8].map(station).contains(&who);
+        let (interface, hardware_address) = ("eth2".into(), who);
         assert_eq!(bench.hear(2, address, frame), None);
         assert_eq!(
             bench.events(),
-            [Event::Answered { address, interface: "eth2".into(), hardware_address: who }]
+            [Event::Answered { address, interface, hardware_address, by_probe }]
         );
     }
     assert_eq!(bench.sent(), []);
@@ -294,7 +297,12 @@ fn who_answers_against_the_count_gives_way_to_a_higher_precedence_alone() {
         }
         assert_eq!(
             bench.events(),
-            [Event::Answered { address, interface: "eth2".into(), hardware_address: STATION }]
+            [Event::Answered {
+                address,
+                interface: "eth2".into(),
+                hardware_address: STATION,
+                by_probe: true
+            }]
         );
         assert!(bench.ask(2, address).is_some(), "other questions are answered still");
         assert!(bench.hear(2, address, probe(mac(2), address, Some(HIGHER))).is_none());
@@ -344,8 +352,12 @@ fn conflicts_and_what_was_waited_for_are_told_as_without_watching() {
         bench.events();
         bench.hear(2, address, announcement(STATION, address));
         bench.hear(2, address, announcement(STATION, address));
-        let answered =
-            |who| Event::Answered { address, interface: "eth2".into(), hardware_address: who };
+        let answered = |who| Event::Answered {
+            address,
+            interface: "eth2".into(),
+            hardware_address: who,
+            by_probe: false,
+        };
         let conflict = Event::Conflict {
             address,
             interface: "eth2".into(),
