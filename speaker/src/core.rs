@@ -399,9 +399,11 @@ impl Core {
     fn note_standing(&mut self, now: Instant) {
         let standing = self.membership.view().standing();
         if standing != self.standing {
-            self.standing = standing;
+            let before = std::mem::replace(&mut self.standing, standing);
             self.effects.push_back(Effect::Notice(Notice::Standing(standing)));
-            if standing == Standing::Confirmed {
+            // A start has waited for the listed speakers.
+            let started = before == Standing::Starting && standing.asks_link();
+            if standing == Standing::Confirmed || started {
                 self.check_port(now, true);
             }
         }

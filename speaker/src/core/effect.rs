@@ -100,6 +100,8 @@ pub enum Trouble {
         speakers: Vec<SocketAddr>,
         /// True if one of them uses another key.
         other_key: bool,
+        /// True if this node asks its links whether others answer; otherwise it announces as if it were alone.
+        by_link: bool,
     },
     /// Speakers answer again.
     Open,

@@ -37,7 +37,7 @@ impl PortMonitor {
     }
 
     pub(super) fn set_unheard(&mut self, names: &BTreeSet<Arc<str>>) -> Option<Trouble> {
-        self.port_check.set_unheard(names).map(|blocked| self.trouble(blocked))
+        self.port_check.set_unheard(names).map(|blocked| self.trouble(blocked, false))
     }
 
     pub(super) fn set_other_key(&mut self, other_key: &[IpAddr]) {
@@ -61,19 +61,22 @@ impl PortMonitor {
         let other_key =
             other_key.filter(|address| theirs.contains(address) && !is_met(address)).collect();
         let key = self.port_check.set_other_key(other_key);
-        let (speaks, others) = (view.standing().speaks(), view.others());
+        let (standing, others) = (view.standing(), view.others());
+        let by_link = standing.asks_link();
+        let speaks = standing.speaks() || by_link;
         let listed = !self.found.is_empty();
         let port = self.port_check.look(now, speaks, others, listed, awaited);
         let changed: Vec<Trouble> =
-            key.into_iter().chain(port).map(|blocked| self.trouble(blocked)).collect();
+            key.into_iter().chain(port).map(|blocked| self.trouble(blocked, by_link)).collect();
         changed.into_iter()
     }
 
-    fn trouble(&self, blocked: PortChange) -> Trouble {
+    fn trouble(&self, blocked: PortChange, by_link: bool) -> Trouble {
         match blocked {
             PortChange::Everybody => Trouble::Blocked {
                 speakers: self.found.clone(),
                 other_key: self.port_check.has_other_key(),
+                by_link,
             },
             PortChange::Nobody => Trouble::Open,
             PortChange::Some(nodes) => Trouble::OverTcpOnly(nodes),

@@ -24,19 +24,21 @@ pub(super) fn trouble(trouble: &Trouble) {
                 "what these speakers send is not sealed by a key of this node: they have another memberlist key, and are not in one ring with it"
             );
         }
-        Trouble::Blocked { speakers, other_key: true } => {
-            tracing::error!(
-                event = "memberlistBlocked",
-                ?speakers,
-                "no other speaker answers that has this node's memberlist key, although there should be some. This node announces as if it were alone"
-            );
-        }
-        Trouble::Blocked { speakers, other_key: false } => {
-            tracing::error!(
-                event = "memberlistBlocked",
-                ?speakers,
-                "no other speaker answers, although there should be some: is the memberlist's port (7946 over UDP and TCP) blocked? This node announces as if it were alone"
-            );
+        Trouble::Blocked { speakers, other_key, by_link } => {
+            let cause = match other_key {
+                true => {
+                    "no other speaker answers that has this node's memberlist key, although there should be some"
+                }
+                false => {
+                    "no other speaker answers, although there should be some: is the memberlist's port (7946 over UDP and TCP) blocked?"
+                }
+            };
+            let consequence = match by_link {
+                true => "This node asks its links for each address before it announces",
+                false => "This node announces as if it were alone",
+            };
+            let stop = if *other_key { "." } else { "" };
+            tracing::error!(event = "memberlistBlocked", ?speakers, "{cause}{stop} {consequence}");
         }
         Trouble::OverTcpOnly(nodes) if nodes.is_empty() => {
             tracing::info!(
