@@ -163,3 +163,6 @@ impl FailureDetector {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
