@@ -50,7 +50,7 @@ impl Wake {
         let _ = self.0.read();
     }
 
-    /// What is readable when the thread is to wake.
+    /// The descriptor that is readable when the thread is to wake.
     #[must_use]
     pub fn descriptor(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
@@ -90,7 +90,7 @@ impl Timer {
         let _ = self.0.wait();
     }
 
-    /// What is readable after the time.
+    /// The descriptor that is readable after the time.
     #[must_use]
     pub fn descriptor(&self) -> BorrowedFd<'_> {
         self.0.as_fd()

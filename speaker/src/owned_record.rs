@@ -17,7 +17,7 @@ const VERSION: u32 = 1;
 /// The addresses that a record may have.
 const ADDRESS_LIMIT: usize = 100_000;
 
-/// What a speaker owned last.
+/// The addresses that a speaker owned last, and the other speakers of its ring.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct OwnedRecord {

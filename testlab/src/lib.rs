@@ -56,7 +56,7 @@ pub fn output(command: &mut Command) -> std::io::Result<Output> {
     start(command)?.wait_with_output()
 }
 
-/// What a program prints.
+/// The output of a program.
 ///
 /// # Panics
 /// When the program fails.
@@ -114,7 +114,7 @@ impl Namespace {
         &self.name
     }
 
-    /// What `ip` prints in it.
+    /// The output of `ip` in the namespace.
     ///
     /// # Panics
     /// When `ip` fails.

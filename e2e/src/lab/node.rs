@@ -263,6 +263,19 @@ impl Node {
         Ok(())
     }
 
+    /// The folder in which this node's speaker may keep its state; made at the first call.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn state_folder(&self) -> anyhow::Result<PathBuf> {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = self.programs.folder.join(format!("state-{}", self.name));
+        std::fs::create_dir_all(&folder)?;
+        // The speaker has no right but one, whoever it runs as.
+        std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o777))?;
+        Ok(folder)
+    }
+
     /// Starts a member by HashiCorp's memberlist that plays MetalLB's speaker for these addresses (`e2e/ring/speaker.go`), in the speaker's
     /// place and without waiting for it. All nodes are asked to let it join.
     ///

@@ -46,6 +46,7 @@ scenarios! {
     controller_leases: Dual,
     controllers_overlap: Dual,
     api_down: Dual,
+    api_down_at_start: Dual,
     ring_lossy: Dual,
     failover: Dual,
     planned_http: Dual,

@@ -69,7 +69,7 @@ pub struct Statistics {
     pub send_errors: u64,
 }
 
-/// What is to be owned, watched or asked from now.
+/// A change of the addresses that are owned or watched, or a question to the links.
 #[derive(Debug)]
 enum Wish {
     /// Exactly this.
