@@ -93,6 +93,8 @@ pub struct Core {
     /// The addresses that the engine was told to announce, and a number that changes with them.
     announced: BTreeSet<IpAddr>,
     announced_version: u64,
+    /// The addresses that the engine only answers for, since they pass to other nodes.
+    passing: BTreeSet<IpAddr>,
     /// The addresses of the record by which this node answers, until the cluster's objects have been read.
     remembered: Option<Desired>,
     /// True if the places of other speakers were listed.
@@ -142,6 +144,7 @@ impl Core {
             link_check: None,
             announced: BTreeSet::new(),
             announced_version: 0,
+            passing: BTreeSet::new(),
             remembered: None,
             has_list: false,
             places: RingPlaces::default(),
@@ -391,6 +394,9 @@ impl Core {
 
     fn release(&mut self, addresses: Vec<IpAddr>) {
         if !addresses.is_empty() {
+            for address in &addresses {
+                self.passing.remove(address);
+            }
             let change = addresses.into_iter().map(|address| (address, None)).collect();
             self.effects.push_back(Effect::Engine(EngineCommand::Change(change)));
         }

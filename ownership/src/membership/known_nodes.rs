@@ -15,8 +15,10 @@ const NOT_READY_TIME: Duration = Duration::from_secs(60);
 /// The oldest that the list may be while it has pods that were never met: the state of these pods decides whether they count.
 const UNMET_TIME: Duration = Duration::from_secs(30);
 
-/// The time that a speaker which has left in order gets to come back before its pod is looked for.
-const RETURN_TIME: Duration = Duration::from_secs(5);
+/// The time after an orderly departure in which the pods are listed often, and the time between two of these lists: the speaker may run again
+/// without being heard.
+const RETURN_TIME: Duration = Duration::from_secs(60);
+const RETURN_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Another speaker's pod, as the API lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -241,10 +243,11 @@ impl KnownNodes {
         self.left.iter().flatten().filter(listed).map(|(_, left)| *left)
     }
 
-    /// The time of the next look at the pods after a departure.
+    /// The time of the next look at the pods after a departure: at once, since a rolling update goes on as soon as the last pod is ready; then
+    /// often for a while.
     fn next_look(&self, left: Instant) -> Instant {
-        let first = left + RETURN_TIME;
-        self.asked.filter(|asked| *asked >= first).map_or(first, |asked| asked + UNMET_TIME)
+        let Some(asked) = self.asked.filter(|asked| *asked >= left) else { return left };
+        asked + if asked < left + RETURN_TIME { RETURN_INTERVAL } else { UNMET_TIME }
     }
 
     fn departure_is_due(&self, now: Instant) -> bool {

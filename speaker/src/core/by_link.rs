@@ -76,7 +76,9 @@ impl Core {
             check.want(address, Some(scope), number, lately.contains(&address));
         }
         self.link_check = Some(check);
-        let change = lately.into_iter().map(|address| (address, None)).collect();
+        // What passes to another node may be answered for no longer without the link's word, either.
+        let answered = lately.into_iter().chain(std::mem::take(&mut self.passing));
+        let change = answered.map(|address| (address, None)).collect();
         self.order_engine(EngineOrders { change, ..EngineOrders::default() });
         self.carry_out_link();
     }
@@ -142,6 +144,7 @@ impl Core {
             self.announced_version += 1;
         }
         for (address, scope) in &orders.change {
+            self.passing.remove(address);
             if scope.is_some() {
                 self.announced.insert(*address);
             } else {
@@ -150,6 +153,7 @@ impl Core {
         }
         for address in &orders.linger {
             self.announced.remove(address);
+            self.passing.insert(*address);
         }
         self.membership.carried_out(&orders);
         self.command_engine(orders);

@@ -246,7 +246,8 @@ fn a_key_that_is_changed_node_by_node_makes_no_second_owner() {
                 let changed: Vec<usize> = (0..=node).collect();
                 history.world.cut = between(&changed, count);
                 history.world.boot(node);
-                history.world.run(8_000 * MS);
+                // A rolling update waits until the pod is ready; a start waits ten seconds for those that do not answer.
+                history.world.run(15_000 * MS);
                 let all: Vec<usize> = (0..count).collect();
                 assert_served_by(&history, &all, &format!("{row}, after node {node}"));
             }
