@@ -37,6 +37,8 @@ pub(crate) const PROBES_PER_SECOND: u32 = 500;
 pub(crate) const WATCH_INTERVAL: Duration = Duration::from_secs(2);
 /// The probes in a second for addresses that are announced, at most. Of more than 200 addresses each is probed less often.
 const WATCH_PROBES_PER_SECOND: u32 = 100;
+/// The time that the probe of an announced address waits, at most, while other addresses wait for their first one.
+const WATCH_DELAY: Duration = Duration::from_secs(1);
 /// The time between two looks at what is due.
 const TURN: Duration = Duration::from_millis(20);
 /// The addresses that are asked for at the same time, at most, on one link: their probes are all that may be sent.
@@ -298,10 +300,14 @@ impl LinkCheck {
         for (at, address) in due {
             let Some(question) = self.questions.get_mut(&address) else { continue };
             let cost = question.links * 1_000;
+            let busy = !self.waiting.is_empty() && now < at + WATCH_DELAY;
+            if question.is_announced() && busy {
+                continue;
+            }
             if question.is_free() {
                 self.asking -= question.weight();
                 question
-                    .announce(now + watch.mul_f64(0.5 + 0.5 * question::fraction(question.order)));
+                    .announce(now + watch.mul_f64(0.5 + 0.15 * question::fraction(question.order)));
                 free.push((address, Some(question.scope.clone())));
             } else if cost > self.budget {
                 break;

@@ -92,13 +92,13 @@ fn whatever_happens_each_address_has_its_owner() {
     }
 }
 
-/// The same with the link as the last word, on a link that stays whole: a quarter of the seeds.
+/// The same with the link as the last word, on a link that stays whole: an eighth of the seeds.
 #[test]
 fn whatever_happens_by_link_each_address_has_its_owner() {
     let faults = faults();
     let seeds = match number("FERROLB_SEED") {
         Some(seed) => seed..seed + 1,
-        None => 0..number("FERROLB_SEEDS").unwrap_or(SEEDS) / 4,
+        None => 0..number("FERROLB_SEEDS").unwrap_or(SEEDS) / 8,
     };
     let count = seeds.end - seeds.start;
     let play = |seed| History::play(seed, &faults, Fencing::Link).err();

@@ -56,7 +56,7 @@ fn metadata_of_a_later_build_is_read_as_far_as_it_is_known_here() {
     let mut later = metadata.encode();
     // The number of the links' octets stands behind the further flags.
     let further = later.len() - 3;
-    later[further] |= !ADDRESSES;
+    later[further] |= !(ADDRESSES | BY_LINK);
     assert_eq!(
         Member::parse(&later),
         Member::Ferrolb(metadata.clone()),
