@@ -37,7 +37,7 @@ pub(crate) const PROBES_PER_SECOND: u32 = 500;
 pub(crate) const WATCH_INTERVAL: Duration = Duration::from_secs(2);
 /// The probes in a second for addresses that are announced, at most. Of more than 200 addresses each is probed less often.
 const WATCH_PROBES_PER_SECOND: u32 = 100;
-/// The time that the probe of an announced address waits, at most, while other addresses wait for their first one.
+/// The time that the probe of an announced address waits, at most, while many others are being asked for.
 const WATCH_DELAY: Duration = Duration::from_secs(1);
 /// The time between two looks at what is due.
 const TURN: Duration = Duration::from_millis(20);
@@ -300,8 +300,8 @@ impl LinkCheck {
         for (at, address) in due {
             let Some(question) = self.questions.get_mut(&address) else { continue };
             let cost = question.links * 1_000;
-            let busy = !self.waiting.is_empty() && now < at + WATCH_DELAY;
-            if question.is_announced() && busy {
+            let busy = !self.waiting.is_empty() || self.asking * 2 > AT_ONCE;
+            if question.is_announced() && busy && now < at + WATCH_DELAY {
                 continue;
             }
             if question.is_free() {
