@@ -29,7 +29,7 @@ pub(crate) const PARTIAL: Duration = Duration::from_millis(3_000);
 /// The same where there was no majority before.
 pub(crate) const GATHERING: Duration = Duration::from_millis(5_000);
 
-/// The same where there is no majority, and the link has the last word.
+/// The same after any fault where the link has the last word.
 pub(crate) const BY_LINK: Duration = Duration::from_millis(3_000);
 /// How long two may answer on one link that has the last word: one probing period, and 0.3 s.
 pub(crate) const TWO_BY_LINK: Duration = Duration::from_millis(2_300);
@@ -401,6 +401,8 @@ impl History {
             (true, true) => Some(CLEAN),
             (true, false) => Some(PARTIAL),
         };
+        // By link an answer may take as long after any fault: those that come back ask the others before they speak.
+        let required = required.map(|bound| if by_link { bound.max(BY_LINK) } else { bound });
         self.required.push((world.now, required));
     }
 
