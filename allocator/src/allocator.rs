@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The allocator: decides again what is dirty, keeps the books, and says what is to be written and told.
 //!
-//! A synchronous value without clients or clocks. Its driver hands in the snapshot and the dirty Services, carries out
-//! the [`Output`]s, and reports with [`Allocator::observed`] when a write has been seen.
+//! A synchronous value without clients or clocks. Its driver hands in the snapshot and the dirty Services, carries
+//! out the [`Output`]s, and reports with [`Allocator::observed`] when a write has been seen.
 
 mod output;
 mod round;
@@ -67,8 +67,8 @@ impl Allocator {
         Self { conditions: true, ..Self::new(class) }
     }
 
-    /// Serves the Services of Antrea's world from now on, or leaves them as they are, since an Antrea lives that serves them.
-    /// The addresses that they had here are forgotten then, so that their status counts when they are served again.
+    /// Serves the Services of Antrea's world from now on, or leaves them as they are, since an Antrea lives that
+    /// serves them. The addresses that they had here are forgotten then, so that their status counts when they are served again.
     pub fn set_external(&mut self, served: bool) {
         self.external = served;
         if served {

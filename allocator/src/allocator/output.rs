@@ -41,7 +41,8 @@ pub struct Write {
     pub service: ObjectKey,
     /// The addresses for `status.loadBalancer.ingress`.
     pub addresses: Vec<IpAddr>,
-    /// The value of [`POOL_ANNOTATION`]; none removes it, as from Services of Antrea's world, which name their pool themselves.
+    /// The value of [`POOL_ANNOTATION`]; none removes it, as from Services of Antrea's world, which name their pool
+    /// themselves.
     pub pool: Option<Arc<str>>,
     /// The host name beside each address.
     pub hostname: Hostname,

@@ -176,8 +176,8 @@ impl<'a> Round<'a> {
         }
     }
 
-    /// The right of a Service to an address that two carry, the better one first: that of the Service whose status carried
-    /// the address in the earliest list, else that of the older Service.
+    /// The right of a Service to an address that two carry, the better one first: that of the Service whose status
+    /// carried the address in the earliest list, else that of the older Service.
     fn right(&self, key: &ObjectKey, service: &Service) -> (bool, i64, ObjectKey) {
         let created = service.created.unwrap_or(i64::MIN);
         (!self.books.first_list.contains(key), created, key.clone())
