@@ -11,7 +11,7 @@ use cluster::ObjectKey;
 pub use cluster::model::POOL_ANNOTATION;
 use cluster::model::{FamilyPolicy, Service};
 use crds::address::core_address;
-use crds::config::{Config, Family, Pool, PoolId, PoolKind};
+use crds::config::{Family, Pool, PoolId, PoolKind};
 
 use crate::allocations::{Allocations, Assigned};
 use crate::decision::{Decision, Loss, Outcome, assigned_too};
@@ -99,7 +99,7 @@ pub fn decide(
     if world.config.has_no_pools() {
         return Decision::pending(key, Reason::NoPools);
     }
-    if let Some(assigned) = held(key, request, current, world.config, allocations) {
+    if let Some(assigned) = hold(key, request, current, world, allocations) {
         return Decision::kept(Outcome::Held(assigned), Vec::new());
     }
     let service = request.service;
@@ -144,15 +144,19 @@ fn deprecated_annotations(service: &Service) -> impl Iterator<Item = Notice> + '
     )
 }
 
-/// Addresses of a pool that is present but invalid are not taken back (docs/design/rules.md, rule 6), unless the Service
-/// may no longer share them with the others that have them.
-fn held(
+/// Decides whether `current` stays with the Service because its pool is present but invalid. Addresses of such a pool are not taken back
+/// (docs/design/rules.md, rule 6), unless the Service may no longer share them with the others that have them.
+pub(crate) fn hold(
     key: &ObjectKey,
     request: &Request<'_>,
     current: &[IpAddr],
-    config: &Config,
+    world: World<'_>,
     allocations: &Allocations,
 ) -> Option<Assigned> {
+    if let Some(external) = &request.external {
+        return external::hold(key, request, external, current, world, allocations);
+    }
+    let config = world.config;
     let (name, _) =
         config.invalid_pools.get_key_value(request.service.annotations.get(POOL_ANNOTATION)?)?;
     let may_stay = |address: &IpAddr| {

@@ -69,7 +69,7 @@ pub(crate) fn decide(
     allocations: &Allocations,
 ) -> Decision {
     let Some(pool) = world.config.external_pools.get(external.pool) else {
-        return without_pool(key, request, external.pool, current, world, allocations);
+        return without_pool(key, request, external, current, world, allocations);
     };
     let seeker = Seeker { key, request, external, pool, world, allocations };
     match keep(key, request, external, current, world, allocations) {
@@ -93,14 +93,35 @@ pub(crate) fn decide(
 fn without_pool(
     key: &ObjectKey,
     request: &Request<'_>,
-    name: &str,
+    external: &ExternalRequest<'_>,
     current: &[IpAddr],
     world: World<'_>,
     allocations: &Allocations,
 ) -> Decision {
-    let Some((name, invalid)) = world.config.invalid_external_pools.get_key_value(name) else {
-        return Decision::pending(key, Reason::UnknownExternalPool(name.to_owned()));
+    let Some((name, invalid)) = world.config.invalid_external_pools.get_key_value(external.pool)
+    else {
+        return Decision::pending(key, Reason::UnknownExternalPool(external.pool.to_owned()));
     };
+    if let Some(assigned) = hold(key, request, external, current, world, allocations) {
+        return Decision::kept(Outcome::Held(assigned), Vec::new());
+    }
+    let reason = Arc::clone(&invalid.reason);
+    Decision::pending(key, Reason::InvalidPool { pool: Arc::clone(name), reason })
+}
+
+/// Decides whether `current` stays with the Service because its pool is present but invalid.
+pub(crate) fn hold(
+    key: &ObjectKey,
+    request: &Request<'_>,
+    external: &ExternalRequest<'_>,
+    current: &[IpAddr],
+    world: World<'_>,
+    allocations: &Allocations,
+) -> Option<Assigned> {
+    let (name, _) = world.config.invalid_external_pools.get_key_value(external.pool)?;
+    if world.config.external_pools.get(external.pool).is_some() {
+        return None;
+    }
     let pool = PoolId { kind: PoolKind::ExternalIpPool, name: Arc::clone(name) };
     let booked = allocations.of(key).is_none_or(|assigned| assigned.pool == pool);
     // Sharing is not looked at, as in `keep`: what the pool gave to several Services stays with all of them.
@@ -108,12 +129,8 @@ fn without_pool(
         world.config.external_pools.holding(*address).is_none()
             && allocations.check_world(key, &request.claim, *address).is_ok()
     };
-    if booked && !current.is_empty() && current.iter().all(may_stay) {
-        let assigned = Assigned { pool, addresses: current.to_vec() };
-        return Decision::kept(Outcome::Held(assigned), Vec::new());
-    }
-    let reason = Arc::clone(&invalid.reason);
-    Decision::pending(key, Reason::InvalidPool { pool: Arc::clone(name), reason })
+    let stays = booked && !current.is_empty() && current.iter().all(may_stay);
+    stays.then(|| Assigned { pool, addresses: current.to_vec() })
 }
 
 /// A Service that looks for an address of its pool.

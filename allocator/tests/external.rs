@@ -237,6 +237,33 @@ fn sharers_of_an_invalid_pool_keep_their_address() {
     }
 }
 
+/// An older Service that looks for its second family gets nothing that an invalid pool gave to another.
+#[test]
+fn an_invalid_pool_keeps_its_addresses_before_others_look_for_more() {
+    let both = json!({
+        "kind": "IPAddressPool",
+        "metadata": { "name": "m", "namespace": "metallb-system" },
+        "spec": { "addresses": ["10.10.0.0/31", "fd00::/127"] },
+    });
+    let two = json!({
+        "ipFamilyPolicy": "PreferDualStack",
+        "clusterIPs": ["10.96.0.9", "fd96::9"],
+        "ipFamilies": ["IPv4", "IPv6"],
+    });
+    let mut server = world(&[
+        service("older", json!({}), two),
+        pool("a", range("10.10.0.0", "10.10.0.3")),
+        of("s1", "a"),
+        both,
+    ]);
+    assert_eq!((&*shown(&server, "older"), &*shown(&server, "s1")), ("fd00::", "10.10.0.0"));
+    server.apply(&pool("a", json!([{ "cidr": "nonsense" }])));
+    // The restart forgets the valid version of the pool, and with it that its range is contested.
+    server.restart();
+    assert_eq!(shown(&server, "s1"), "10.10.0.0");
+    assert_eq!(shown(&server, "older"), "10.10.0.1,fd00::");
+}
+
 #[test]
 fn services_share_an_address_when_all_of_them_say_so() {
     for (first, second, shared) in [

@@ -14,7 +14,7 @@ use crds::labels::Labels;
 
 use super::{Allocator, Output, Write};
 use crate::allocations::Assigned;
-use crate::decide::{POOL_ANNOTATION, decide, keep};
+use crate::decide::{POOL_ANNOTATION, decide, hold, keep};
 use crate::decision::{Decision, Loss, Outcome};
 use crate::reason::Notice;
 use crate::request::Request;
@@ -196,7 +196,7 @@ impl<'a> Round<'a> {
         if matches!(kept, Err(Loss::Told(_))) && self.evict_weaker(key, request, current) {
             kept = attempt(self);
         }
-        let Ok(assigned) = kept else { return false };
+        let Ok(assigned) = kept else { return self.try_hold(key, request, current) };
         // The decision in full repeats this and adds what is to be told.
         self.book(key, &request.claim, assigned);
         let world = self.world(key);
@@ -211,6 +211,14 @@ impl<'a> Round<'a> {
             let outcome = Outcome::Assigned(assigned);
             self.commit(key, request, Decision::kept(outcome, Vec::new()));
         }
+        true
+    }
+
+    /// Books what stays with the Service although its pool is invalid, before anybody looks for more; false if nothing does.
+    fn try_hold(&mut self, key: &ObjectKey, request: &Request<'_>, current: &[IpAddr]) -> bool {
+        let held = hold(key, request, current, self.world(key), &self.books.allocations);
+        let Some(assigned) = held else { return false };
+        self.commit(key, request, Decision::kept(Outcome::Held(assigned), Vec::new()));
         true
     }
 
