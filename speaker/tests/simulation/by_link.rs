@@ -1,50 +1,41 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `--fencing=link`: the rows of docs/failover.md's table in its column, and histories in which the ring and the link fail apart.
+//! `--fencing=link`: the rows of docs/failover.md's table in its column.
 
 use std::collections::BTreeSet;
-use std::fmt::Write;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use members::quorum::Fencing;
-use speaker::Modes;
 
-use crate::events::Chance;
 use crate::history::{Fault, History};
 use crate::host::Pause;
 use crate::judge::Interval;
 use crate::link::Stranger;
 use crate::world::{MS, World};
-use crate::{number, share_out};
 
 /// Within this time after a fault an address that a running speaker could serve has an answer.
-const ANSWER: Duration = Duration::from_millis(3_000);
+pub(crate) const ANSWER: Duration = Duration::from_millis(3_000);
 /// How long two may answer on one link, whatever happens to it while the ring is blocked: one probing period, and 0.3 s.
-const TWO_BLOCKED: Duration = Duration::from_millis(2_300);
+pub(crate) const TWO_BLOCKED: Duration = Duration::from_millis(2_300);
 /// How long two may answer on one link after a heal with the ring open.
 const TWO_HEALED: Duration = Duration::from_millis(500);
 /// How long two may answer on one link in a planned move whose word is lost.
-const TWO: Duration = Duration::from_millis(1_200);
+pub(crate) const TWO: Duration = Duration::from_millis(1_200);
 
 fn begin(seed: u64, count: usize) -> History {
     History::begin_fenced(seed, count, Fencing::Link, false)
 }
 
-/// The nodes that answer for each address.
-fn owners(history: &History) -> Vec<Vec<usize>> {
-    history.world.addresses.iter().map(|it| history.world.owners(*it)).collect()
-}
-
 /// Asserts that each address is answered for by exactly one of these nodes.
 fn assert_served_by(history: &History, nodes: &[usize], row: &str) {
-    for owners in owners(history) {
+    for owners in history.owners() {
         let inside: Vec<&usize> = owners.iter().filter(|it| nodes.contains(it)).collect();
         assert_eq!(inside.len(), 1, "{row}: {owners:?} of {nodes:?}");
     }
 }
 
 fn assert_nobody(history: &History, nodes: &[usize], row: &str) {
-    for owners in owners(history) {
+    for owners in history.owners() {
         let inside = owners.iter().any(|it| nodes.contains(it));
         assert!(!inside, "{row}: {owners:?} of {nodes:?}");
     }
@@ -63,25 +54,24 @@ fn between(nodes: &[usize], count: usize) -> BTreeSet<(usize, usize)> {
 }
 
 /// The ring is cut between the nodes and the others, and the link is not.
-fn block_ring(history: &mut History, nodes: &[usize]) {
+pub(crate) fn block_ring(history: &mut History, nodes: &[usize]) {
     history.world.link_cut = Some(BTreeSet::new());
     history.world.cut = between(nodes, history.count);
+    history.world.judge_link();
 }
 
 /// The ring and the link are cut between the nodes and the others.
-fn part(history: &mut History, nodes: &[usize]) {
+pub(crate) fn part(history: &mut History, nodes: &[usize]) {
     history.world.cut = between(nodes, history.count);
     history.world.link_cut = None;
-    let groups = (0..history.count).map(|it| usize::from(nodes.contains(&it))).collect();
-    history.world.judge.regroup(history.world.now, groups);
+    history.world.judge_link();
 }
 
 /// Everything passes again.
-fn heal(history: &mut History) {
+pub(crate) fn heal(history: &mut History) {
     history.world.cut.clear();
     history.world.link_cut = None;
-    let groups = vec![0; history.count];
-    history.world.judge.regroup(history.world.now, groups);
+    history.world.judge_link();
 }
 
 /// All is well again: one owner of each address, and everybody is known.
@@ -202,13 +192,13 @@ fn of_parts_without_majority_the_greater_one_stays() {
         // Node 0 alone, 1 and 2, 3 and 4; first on links of their own.
         let cut = [&[0][..], &[1, 2], &[3, 4]].into_iter().flat_map(|it| between(it, 5)).collect();
         history.world.cut = cut;
-        history.world.judge.regroup(history.world.now, vec![0, 1, 1, 2, 2]);
+        history.world.judge_link();
         history.world.run(ANSWER);
         for nodes in [&[0][..], &[1, 2], &[3, 4]] {
             assert_served_by(&history, nodes, &row);
         }
         history.world.link_cut = Some(BTreeSet::new());
-        history.world.judge.regroup(history.world.now, vec![0; 5]);
+        history.world.judge_link();
         history.world.run(20_000 * MS);
         assert_served_by(&history, &[1, 2], &row);
         assert_nobody(&history, &[0, 3, 4], &row);
@@ -228,6 +218,79 @@ fn with_datagrams_blocked_nobody_answers_beside_another_for_long() {
         assert_served_by(&history, &all, &format!("seed {seed}"));
         history.world.mute.clear();
         assert_whole(&mut history, &format!("seed {seed}"));
+    }
+}
+
+/// A node hears nobody, or nobody hears it, on the ring and on the link: the others have an owner. A node that hears nobody answers as well, for the
+/// stations that it hears; nobody hears what the other one says.
+#[test]
+fn a_loss_one_way_leaves_the_others_their_owner() {
+    for (count, node) in [(3, 0), (3, 2), (5, 0), (5, 4)] {
+        for deaf in [true, false] {
+            for seed in 0..8 {
+                let row = format!("node {node} of {count}, deaf {deaf}, seed {seed}");
+                let mut history = begin(seed, count);
+                let others = (0..count).filter(|other| *other != node);
+                let pairs = others.clone().map(|it| if deaf { (it, node) } else { (node, it) });
+                history.world.cut = pairs.collect();
+                history.world.judge_link();
+                history.world.run(ANSWER);
+                let others: Vec<usize> = others.collect();
+                assert_served_by(&history, &others, &row);
+                if deaf {
+                    assert_served_by(&history, &[node], &row);
+                }
+                heal(&mut history);
+                history.world.run(8_000 * MS);
+                let double = longest_double(&history);
+                assert!(double <= TWO_HEALED, "{row}: several answered for {double:?}");
+                assert_whole(&mut history, &row);
+            }
+        }
+    }
+}
+
+/// Frames are lost on the link alone, and the ring is whole: the ring's owner stays, and no other node answers, whatever the link has become.
+#[test]
+fn a_link_that_is_narrower_than_the_ring_moves_nothing() {
+    for (count, nodes) in [(2, &[0][..]), (3, &[1]), (5, &[2, 3])] {
+        for seed in 0..8 {
+            let row = format!("the link of {nodes:?} of {count} is cut, seed {seed}");
+            let mut history = begin(seed, count);
+            let before = history.owners();
+            history.world.link_cut = Some(between(nodes, count));
+            history.world.judge_link();
+            history.world.run(20_000 * MS);
+            assert_eq!(history.owners(), before, "{row}");
+            assert_whole(&mut history, &row);
+        }
+    }
+}
+
+/// A node that runs alone keeps its addresses when another one is listed that it cannot meet.
+#[test]
+fn a_node_that_has_met_nobody_keeps_what_it_announces() {
+    for seed in 0..8 {
+        let row = format!("seed {seed}");
+        let mut world = World::new(seed, 2, 6);
+        world.fencing = Fencing::Link;
+        world.link_cut = Some(BTreeSet::new());
+        world.cut = between(&[0], 2);
+        world.pods.remove(&1);
+        world.boot(0);
+        world.run(4_000 * MS);
+        let mut history = History::of(world, 2);
+        assert_served_by(&history, &[0], &row);
+        let known = history.world.judge.all().len();
+        history.world.pods.insert(1);
+        history.world.boot(1);
+        history.world.run(20_000 * MS);
+        assert_eq!(history.world.hosts[0].standing().map(members::Standing::name), Some("link"));
+        assert_served_by(&history, &[0], &row);
+        // The permit passes from the count to the link, which takes two messages between threads.
+        let mut after: Vec<Interval> = history.world.judge.all().split_off(known);
+        after.retain(|it| it.to - it.from > 10 * MS);
+        assert!(after.is_empty(), "{row}: {after:?}");
     }
 }
 
@@ -318,7 +381,7 @@ fn all_rebooted_without_the_api_answer_for_what_they_owned() {
             let row = format!("{count} nodes, seed {seed}");
             let mut history = begin(seed, count);
             let all: Vec<usize> = (0..count).collect();
-            let before = owners(&history);
+            let before = history.owners();
             history.strike(Fault::Api, &all);
             for node in &all {
                 history.strike(Fault::Power, &[*node]);
@@ -328,10 +391,10 @@ fn all_rebooted_without_the_api_answer_for_what_they_owned() {
                 history.world.boot(*node);
             }
             history.world.run(6_000 * MS);
-            assert_eq!(owners(&history), before, "{row}");
+            assert_eq!(history.owners(), before, "{row}");
             // One of them dies: nobody knows what it owned, so that its addresses wait for the API.
             history.world.run(5_000 * MS);
-            assert_eq!(owners(&history), before, "{row}, later");
+            assert_eq!(history.owners(), before, "{row}, later");
             let known = history.world.judge.all().len();
             history.recover();
             history.world.run(10_000 * MS);
@@ -362,136 +425,4 @@ fn a_node_that_starts_without_the_api_asks_for_what_it_owned() {
         history.world.run(10_000 * MS);
         assert_whole(&mut history, &row);
     }
-}
-
-/// What may be cut, and where.
-#[derive(Clone, Copy, Debug)]
-enum Cut {
-    /// The ring and the link alike.
-    Both,
-    /// The ring alone: the link is wider.
-    Ring,
-    /// The ring first, and a moment later the link.
-    RingFirst,
-    /// The link comes back first.
-    LinkBack,
-}
-
-/// A random history: a part is cut off in some way, and nodes end or stand still meanwhile.
-fn play(seed: u64) -> Result<(), String> {
-    let mut chance = Chance(seed ^ 0x11_4b);
-    let count = 2 + chance.index(4);
-    let modes = Modes { sticky: seed % 4 == 2, spread: seed % 4 == 3 };
-    let mut history = History::begin_with(seed, count, 6, modes, Fencing::Link, false);
-    let size = 1 + chance.index(count - 1);
-    let nodes: Vec<usize> = (0..size).map(|_| chance.index(count)).collect();
-    let cut = [Cut::Both, Cut::Ring, Cut::RingFirst, Cut::LinkBack][chance.index(4)];
-    let down = (chance.below(2) == 0).then(|| chance.index(count));
-    let paused = (chance.below(3) == 0).then(|| chance.index(count)).filter(|it| Some(*it) != down);
-    let before = chance.below(2) == 0;
-    history.world.note(format!("{cut:?} {nodes:?}, down {down:?} {before}, paused {paused:?}"));
-    let mut wrong = String::new();
-    let strike = |world: &mut World| {
-        if let Some(down) = down {
-            world.kill(down, false);
-        }
-        if let Some(paused) = paused {
-            world.pause(paused, Pause::Stopped);
-        }
-    };
-    if before {
-        strike(&mut history.world);
-        let wait = chance.micros(1_000, 1_500_000);
-        history.world.run(wait);
-    }
-    match cut {
-        Cut::Both | Cut::LinkBack => part(&mut history, &nodes),
-        Cut::Ring | Cut::RingFirst => block_ring(&mut history, &nodes),
-    }
-    let wait = chance.micros(1_000, 1_500_000);
-    history.world.run(wait);
-    if !before {
-        strike(&mut history.world);
-    }
-    match cut {
-        Cut::RingFirst => part(&mut history, &nodes),
-        Cut::LinkBack => {
-            heal(&mut history);
-            block_ring(&mut history, &nodes);
-        }
-        Cut::Both | Cut::Ring => {}
-    }
-    history.world.run(ANSWER);
-    let parted = matches!(cut, Cut::Both | Cut::RingFirst);
-    let able = |it: &usize| Some(*it) != down && Some(*it) != paused;
-    let inside: Vec<usize> = (0..count).filter(|it| !parted || nodes.contains(it)).collect();
-    let outside: Vec<usize> = (0..count).filter(|it| parted && !nodes.contains(it)).collect();
-    for group in [inside, outside] {
-        if group.iter().any(able) {
-            for (address, owners) in history.world.addresses.iter().zip(owners(&history)) {
-                let answers = owners.iter().filter(|it| group.contains(it)).count();
-                if answers != 1 {
-                    let _ = writeln!(wrong, "{address}: {owners:?} answer in {group:?}");
-                }
-            }
-        }
-    }
-    if let Some(paused) = paused {
-        history.world.resume(paused);
-    }
-    let wait = chance.micros(1_000, 3_000_000);
-    history.world.run(wait);
-    heal(&mut history);
-    if let Some(down) = down {
-        history.world.boot(down);
-    }
-    history.world.run(20_000 * MS);
-    for (address, owners) in history.world.addresses.iter().zip(owners(&history)) {
-        if owners.len() != 1 {
-            let _ = writeln!(wrong, "at the end {owners:?} answer for {address}");
-        }
-    }
-    let bound = match cut {
-        Cut::Both if down.is_none() && paused.is_none() => TWO,
-        _ => TWO_BLOCKED,
-    };
-    for interval in history.world.judge.all() {
-        let length = interval.to - interval.from;
-        if interval.owners.len() > 1 && length > bound {
-            let _ = writeln!(
-                wrong,
-                "several answer for {length:?} on link {}: {interval:?}",
-                interval.group
-            );
-        }
-    }
-    if wrong.is_empty() {
-        return Ok(());
-    }
-    let mut text = format!("{count} nodes\n");
-    for (at, what) in &history.world.log {
-        let _ = writeln!(text, "  {at:?} {what}");
-    }
-    for (index, host) in history.world.hosts.iter().enumerate() {
-        let _ = writeln!(text, "  node {index}: {}", host.describe());
-    }
-    Err(text + &wrong)
-}
-
-#[test]
-fn whatever_is_cut_each_link_has_one_owner() {
-    let seeds = match number("FERROLB_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..number("FERROLB_SEEDS").unwrap_or(240) / 4,
-    };
-    let count = seeds.end - seeds.start;
-    let failed: Vec<(u64, String)> = share_out(seeds, play)
-        .into_iter()
-        .filter_map(|(seed, played)| Some((seed, played.err()?)))
-        .collect();
-    for (seed, text) in failed.iter().take(3) {
-        eprintln!("FERROLB_SEED={seed}: {text}");
-    }
-    let numbers: Vec<u64> = failed.iter().map(|(seed, _)| *seed).collect();
-    assert!(failed.is_empty(), "{} of {count} histories: {numbers:?}", failed.len());
 }

@@ -68,6 +68,27 @@ pub(crate) const ALL: [Fault; 12] = [
     Fault::Api,
 ];
 
+/// What a cut of the ring takes along of the link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LinkCuts {
+    /// The same cuts; the judge's client reaches all nodes nevertheless, by ways of its own.
+    Unseen,
+    /// Nothing: the link stays whole.
+    None,
+    /// The same cuts, and clients hear the stations of their own part alone.
+    Equal,
+}
+
+/// From when on what is required.
+#[derive(Clone, Debug)]
+struct Required {
+    at: Duration,
+    /// An owner, after this time.
+    bound: Option<Duration>,
+    /// The nodes that may be the owner.
+    running: BTreeSet<usize>,
+}
+
 /// A step of a history.
 #[derive(Clone, Debug)]
 enum Step {
@@ -87,8 +108,8 @@ pub(crate) struct History {
     pub(crate) world: World,
     incidents: Vec<Incident>,
     open: BTreeSet<usize>,
-    /// From when on what is required: an owner, after this time.
-    required: Vec<(Duration, Option<Duration>)>,
+    required: Vec<Required>,
+    link_cuts: LinkCuts,
     /// From when on whether not all that hear one another hear the same ones, both ways.
     partial: Vec<(Duration, bool)>,
     /// When members last came back.
@@ -131,27 +152,40 @@ impl History {
             world.boot(index);
         }
         world.run(4_000 * MS);
+        Self::of(world, count)
+    }
+
+    /// A world of so many nodes as it is.
+    pub(crate) fn of(world: World, count: usize) -> Self {
         Self {
             world,
             incidents: Vec::new(),
             open: BTreeSet::new(),
-            required: vec![(4_000 * MS, Some(Duration::ZERO))],
+            required: vec![Required {
+                at: 4_000 * MS,
+                bound: Some(Duration::ZERO),
+                running: (0..count).collect(),
+            }],
+            link_cuts: LinkCuts::Unseen,
             partial: vec![(Duration::ZERO, false)],
             back: None,
             count,
         }
     }
 
-    /// Plays a random history of these faults; what was wrong. Under [`Fencing::Link`] no frame is lost to a cut: the link is whole, whatever
-    /// the ring has lost.
-    pub(crate) fn play(seed: u64, faults: &[Fault], fencing: Fencing) -> Result<Self, String> {
+    /// Plays a random history of these faults; what was wrong.
+    pub(crate) fn play(
+        seed: u64,
+        faults: &[Fault],
+        fencing: Fencing,
+        link_cuts: LinkCuts,
+    ) -> Result<Self, String> {
         let mut chance = Chance(seed ^ 0x5eed);
         let count = size(&mut chance);
         let modes = Modes { sticky: seed % 4 == 2 || seed % 8 == 3, spread: seed % 4 == 3 };
         let mut history = Self::begin_with(seed, count, 6, modes, fencing, false);
-        if fencing == Fencing::Link {
-            history.world.link_cut = Some(BTreeSet::new());
-        }
+        history.link_cuts = link_cuts;
+        history.world.link_cut = (link_cuts == LinkCuts::None).then(BTreeSet::new);
         let incidents = 1 + chance.index(5);
         let mut steps: Vec<(Duration, Step)> = Vec::new();
         for number in 0..incidents {
@@ -327,6 +361,9 @@ impl History {
                 _ => {}
             }
         }
+        if self.link_cuts == LinkCuts::Equal {
+            self.world.judge_link();
+        }
     }
 
     fn is_divided(&self) -> bool {
@@ -355,7 +392,8 @@ impl History {
         let ready = |index: &usize| {
             let host = &world.hosts[*index];
             let process = host.process.as_ref();
-            host.paused.is_none() && process.is_some_and(|it| it.synced && !it.leaves)
+            let reaches = self.link_cuts == LinkCuts::Unseen || host.carrier;
+            reaches && host.paused.is_none() && process.is_some_and(|it| it.synced && !it.leaves)
         };
         let running: Vec<usize> = (0..self.count).filter(ready).collect();
         let joined = |one: usize, other: usize| {
@@ -376,7 +414,7 @@ impl History {
         let left = self.open.iter().filter(left).count();
         let majority = clique.len() * 2 > self.count - left;
         // What is planned, and what the API does, costs nobody an owner; but who leaves may take the majority along, until he is back.
-        let before = self.required.last().is_some_and(|it| it.1.is_some());
+        let before = self.required.last().is_some_and(|it| it.bound.is_some());
         let turns = fault == Fault::Planned && if begins { !majority } else { majority };
         if planned && world.cut.is_empty() && !(turns && before == begins) {
             return;
@@ -387,12 +425,12 @@ impl History {
             })
         });
         let gathering =
-            self.required.iter().any(|(at, bound)| bound.is_none() && world.now < *at + GATHERING);
+            self.required.iter().any(|it| it.bound.is_none() && world.now < it.at + GATHERING);
         let by_link = world.fencing == Fencing::Link && !running.is_empty();
         let required = match (majority, clean) {
             (false, _) if by_link => Some(BY_LINK),
             (false, _) => None,
-            (true, _) if gathering || self.required.last().is_some_and(|it| it.1.is_none()) => {
+            (true, _) if gathering || self.required.last().is_some_and(|it| it.bound.is_none()) => {
                 Some(GATHERING)
             }
             (true, true) if begins && self.back.is_some_and(|at| world.now < at + BACK) => {
@@ -403,7 +441,8 @@ impl History {
         };
         // By link an answer may take as long after any fault: those that come back ask the others before they speak.
         let required = required.map(|bound| if by_link { bound.max(BY_LINK) } else { bound });
-        self.required.push((world.now, required));
+        let running = running.into_iter().collect();
+        self.required.push(Required { at: world.now, bound: required, running });
     }
 
     /// What was wrong.
@@ -430,6 +469,11 @@ impl History {
         if wrong.is_empty() {
             return Ok(());
         }
+        Err(self.story() + &wrong)
+    }
+
+    /// All that happened, and each node as it is.
+    pub(crate) fn story(&self) -> String {
         let mut text = format!("{} nodes\n", self.count);
         for (at, what) in &self.world.log {
             let _ = writeln!(text, "  {at:?} {what}");
@@ -437,7 +481,12 @@ impl History {
         for (index, host) in self.world.hosts.iter().enumerate() {
             let _ = writeln!(text, "  node {index}: {}", host.describe());
         }
-        Err(text + &wrong)
+        text
+    }
+
+    /// The nodes that answer for each address.
+    pub(crate) fn owners(&self) -> Vec<Vec<usize>> {
+        self.world.addresses.iter().map(|it| self.world.owners(*it)).collect()
     }
 
     /// Whether some heard one another one way only, or only some of the others, while it lasted or just before.
@@ -461,9 +510,12 @@ impl History {
             return (length > bound && (by_link || interval.known > 2))
                 .then(|| format!("several answer for {length:?} ({bound:?})"));
         }
-        for (place, (at, bound)) in self.required.iter().enumerate() {
-            let Some(bound) = bound else { continue };
-            let end = self.required.get(place + 1).map_or(Duration::MAX, |next| next.0);
+        for (place, required) in self.required.iter().enumerate() {
+            let Required { at, bound: Some(bound), running } = required else { continue };
+            if self.link_cuts == LinkCuts::Equal && running.is_disjoint(&interval.link) {
+                continue;
+            }
+            let end = self.required.get(place + 1).map_or(Duration::MAX, |next| next.at);
             let (from, to) = (interval.from.max(*at + *bound), interval.to.min(end));
             if from < to {
                 let after = interval.to.min(end) - *at;

@@ -423,6 +423,11 @@ impl Host {
     }
 
     /// What it thinks of itself and the others.
+    /// The standing of the process, if one runs.
+    pub(crate) fn standing(&self) -> Option<members::Standing> {
+        Some(self.process.as_ref()?.core.view().standing())
+    }
+
     pub(crate) fn describe(&self) -> String {
         let Some(process) = &self.process else { return "no process".to_owned() };
         let view = process.core.view();

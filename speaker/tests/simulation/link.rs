@@ -75,6 +75,12 @@ impl World {
         }
     }
 
+    /// From now the judge goes by what the link's frames reach.
+    pub(crate) fn judge_link(&mut self) {
+        let cut = self.link_cut.as_ref().unwrap_or(&self.cut);
+        self.judge.cut(self.now, cut);
+    }
+
     /// Whether a frame passes from one node to another.
     fn carries(&self, from: usize, to: usize) -> bool {
         let cut = self.link_cut.as_ref().unwrap_or(&self.cut);

@@ -19,6 +19,7 @@ mod host;
 mod joins;
 mod judge;
 mod link;
+mod link_cuts;
 mod lossy;
 mod membership;
 mod modes;
@@ -30,7 +31,7 @@ mod world;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use history::{ALL, Fault, History};
+use history::{ALL, Fault, History, LinkCuts};
 use members::quorum::Fencing;
 
 /// Histories of a run that is not told how many.
@@ -72,7 +73,7 @@ fn whatever_happens_each_address_has_its_owner() {
     };
     let count = seeds.end - seeds.start;
     let play = |seed| {
-        let played = History::play(seed, &faults, Fencing::Majority);
+        let played = History::play(seed, &faults, Fencing::Majority, LinkCuts::Unseen);
         played.map(|history| history.world.judge.digest())
     };
     let mut failed = Vec::new();
@@ -92,22 +93,33 @@ fn whatever_happens_each_address_has_its_owner() {
     }
 }
 
-/// The same with the link as the last word, on a link that stays whole: an eighth of the seeds.
+/// The same with the link as the last word: on a link that stays whole, and on one that is cut as the ring is. Each is played with an eighth
+/// of the seeds, or with as many as `FERROLB_SEEDS_BY_LINK` says.
 #[test]
 fn whatever_happens_by_link_each_address_has_its_owner() {
     let faults = faults();
     let seeds = match number("FERROLB_SEED") {
         Some(seed) => seed..seed + 1,
-        None => 0..number("FERROLB_SEEDS").unwrap_or(SEEDS) / 8,
+        None => {
+            let eighth = || number("FERROLB_SEEDS").unwrap_or(SEEDS) / 8;
+            0..number("FERROLB_SEEDS_BY_LINK").unwrap_or_else(eighth)
+        }
     };
     let count = seeds.end - seeds.start;
-    let play = |seed| History::play(seed, &faults, Fencing::Link).err();
-    let failed: Vec<(u64, String)> = share_out(seeds, play)
-        .into_iter()
-        .filter_map(|(seed, wrong)| Some((seed, wrong?)))
-        .collect();
-    for (seed, text) in &failed {
-        eprintln!("FERROLB_SEED={seed}: {text}");
+    for link_cuts in [LinkCuts::None, LinkCuts::Equal] {
+        let play = |seed| History::play(seed, &faults, Fencing::Link, link_cuts).err();
+        let failed: Vec<(u64, String)> = share_out(seeds.clone(), play)
+            .into_iter()
+            .filter_map(|(seed, wrong)| Some((seed, wrong?)))
+            .collect();
+        for (seed, text) in &failed {
+            eprintln!("FERROLB_SEED={seed}: {text}");
+        }
+        let numbers: Vec<u64> = failed.iter().map(|(seed, _)| *seed).collect();
+        assert!(
+            failed.is_empty(),
+            "{} of {count} histories with cuts {link_cuts:?}: {numbers:?}",
+            failed.len()
+        );
     }
-    assert!(failed.is_empty(), "{} of {count} histories", failed.len());
 }
