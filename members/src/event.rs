@@ -50,6 +50,8 @@ pub enum Standing {
         present: usize,
         /// The number of members known or listed, this one included.
         known: usize,
+        /// False if this member has met no other since its start: nobody else counts on a majority without it.
+        met: bool,
     },
 }
 

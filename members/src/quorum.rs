@@ -13,10 +13,10 @@ pub use count::Count;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Fencing {
     /// A standstill of the member itself, or a count of fewer than half of the known members.
-    #[default]
     Majority,
     /// As [`Fencing::Majority`], but a member with the minority asks its link, address by address, whether another station answers, and
     /// answers where none does. Also a member that was started and has met none of the members that are listed.
+    #[default]
     Link,
     /// Only a standstill of the member itself.
     Stall,

@@ -158,6 +158,17 @@ impl LinkCheck {
         }
     }
 
+    /// This node announces the address already, and goes on unless another station answers; it is probed from now. `links` as in [`Self::want`].
+    pub fn keep(&mut self, now: Instant, address: IpAddr, scope: Scope, links: u32) {
+        self.want(address, Some(scope), links, true);
+        if let Some(question) = self.questions.get_mut(&address)
+            && self.waiting.remove(&(false, question.order, address))
+        {
+            question.announce(now);
+            self.due.insert((now, address));
+        }
+    }
+
     /// Another station claims a watched address; with `by_probe` it only probes for the address, as this node does.
     pub fn answered(&mut self, now: Instant, address: IpAddr, station: Station, by_probe: bool) {
         if self.controls.contains(&address) {

@@ -64,7 +64,7 @@ impl FailureDetector {
     pub(super) fn without_majority(&self, count: Count) -> Standing {
         let Count { present, known, .. } = count;
         match self.options.fencing {
-            Fencing::Link => Standing::ByLink { present, known },
+            Fencing::Link => Standing::ByLink { present, known, met: true },
             _ => Standing::Minority { present, known },
         }
     }

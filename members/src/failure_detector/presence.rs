@@ -156,7 +156,7 @@ impl FailureDetector {
             return Standing::Doubtful;
         }
         if let Some(known) = self.unmet() {
-            return Standing::ByLink { present: 1, known };
+            return Standing::ByLink { present: 1, known, met: false };
         }
         let count = self.counted;
         let returns = match self.standing {

@@ -227,6 +227,35 @@ fn many_addresses_are_probed_less_often_and_the_rate_holds() {
 }
 
 #[test]
+fn ten_thousand_addresses_are_asked_for_in_160_seconds() {
+    let mut bench = Bench::new();
+    bench.want(0..10_000);
+    bench.run(80_000 * MS);
+    let half = bench.announced.len();
+    assert!(half >= 5_000, "{half} after half of the time");
+    bench.run(80_000 * MS);
+    assert_eq!(bench.announced.len(), 10_000);
+    println!("the last one after {:?}", bench.announced.values().max());
+}
+
+#[test]
+fn what_is_kept_is_announced_all_along_until_another_answers() {
+    let mut bench = Bench::new();
+    for number in 0..3 {
+        bench.check.keep(bench.now, address(number), Scope::AllInterfaces, 1);
+    }
+    bench.carry_out();
+    assert_eq!(bench.check.announced().count(), 3);
+    bench.run(200 * MS);
+    let probed: BTreeSet<IpAddr> = bench.probes.iter().map(|(_, address)| *address).collect();
+    assert!((0..3).all(|number| probed.contains(&address(number))), "each is probed at once");
+    bench.taken.insert(address(1), station(9));
+    bench.run(3_000 * MS);
+    assert_eq!(bench.check.announced().collect::<Vec<_>>(), [address(0), address(2)]);
+    assert_eq!(bench.check.word(address(1)), Some(LinkWord::AnsweredBy(station(9))));
+}
+
+#[test]
 fn an_address_that_is_wanted_no_more_is_let_go() {
     let mut bench = Bench::new();
     bench.want(0..3);

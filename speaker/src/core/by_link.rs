@@ -64,16 +64,23 @@ impl Core {
         precedence(&self.speaker.options().node, present, view.seen())
     }
 
-    /// Asks the link for these addresses from now. Nothing is announced until it has agreed.
+    /// Asks the link for these addresses from now. Nothing is announced until it has agreed, except by a node that has met no other: what it
+    /// announces stays, and is probed.
     pub(super) fn begin_questions(&mut self, now: ClockReading, addresses: Desired) {
         let links = Arc::clone(&self.layer2.links);
         let node = &self.speaker.options().node;
         let seed = u64::from(fnv1a(node.bytes())) << 32 ^ now.wall;
         let mut check = LinkCheck::new(now.monotonic, seed, self.rank());
-        let lately = self.announced.clone();
+        let stays =
+            matches!(self.membership.view().standing(), Standing::ByLink { met: false, .. });
+        let mut lately = self.announced.clone();
         for (address, scope) in addresses {
             let number = probed_links(&links, address, &scope);
-            check.want(address, Some(scope), number, lately.contains(&address));
+            if stays && lately.remove(&address) {
+                check.keep(now.monotonic, address, scope, number);
+            } else {
+                check.want(address, Some(scope), number, lately.contains(&address));
+            }
         }
         self.link_check = Some(check);
         // What passes to another node may be answered for no longer without the link's word, either.

@@ -86,7 +86,7 @@ pub(super) fn standing(standing: Standing) {
                 "this node is silent: it sees fewer than half of the speakers"
             );
         }
-        Standing::ByLink { present, known } => {
+        Standing::ByLink { present, known, met: _ } => {
             tracing::error!(
                 event = "standing",
                 standing = "link",

@@ -62,7 +62,8 @@ fn unmet(now: Instant, fencing: Fencing) -> FailureDetector {
 #[test]
 fn who_meets_none_of_the_listed_members_asks_the_link() {
     let now = beginning();
-    assert_eq!(unmet(now, Fencing::Link).standing(), Standing::ByLink { present: 1, known: 3 });
+    let by_link = Standing::ByLink { present: 1, known: 3, met: false };
+    assert_eq!(unmet(now, Fencing::Link).standing(), by_link);
     assert_eq!(unmet(now, Fencing::Majority).standing(), Standing::Confirmed);
     assert_eq!(unmet(now, Fencing::Stall).standing(), Standing::Confirmed);
 }
@@ -72,7 +73,7 @@ fn who_has_not_heard_of_any_list_asks_the_link_and_who_is_alone_need_not() {
     let now = beginning();
     let mut detector = detector(now, Fencing::Link);
     pass(&mut detector, now, SECOND * 3);
-    assert_eq!(detector.standing(), Standing::ByLink { present: 1, known: 1 });
+    assert_eq!(detector.standing(), Standing::ByLink { present: 1, known: 1, met: false });
     detector.alone(now + SECOND * 3);
     assert_eq!(detector.standing(), Standing::Confirmed);
 }
@@ -142,6 +143,6 @@ fn who_stood_still_asks_anew() {
         .filter(|action| matches!(action, Action::Tell(Event::Standing(_))))
         .collect();
     let standing = |standing| Action::Tell(Event::Standing(standing));
-    let by_link = Standing::ByLink { present: 1, known: 3 };
+    let by_link = Standing::ByLink { present: 1, known: 3, met: false };
     assert_eq!(told, [standing(Standing::Doubtful), standing(by_link)]);
 }
