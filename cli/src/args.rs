@@ -136,10 +136,10 @@ pub struct RingArgs {
     /// encrypted.
     #[arg(long, requires = "join")]
     pub ml_secret_key_path: Option<PathBuf>,
-    /// Rule that makes this host silent: majority (it sees fewer than half of the hosts, or it stood still), link (as
-    /// majority, but it then asks its links and announces each address that no other station answers for), stall (it
-    /// stood still), off (no rule).
-    #[arg(long, default_value = "majority")]
+    /// Rule that makes this host silent: link (it sees fewer than half of the hosts and another station of its links
+    /// answers for the address, or it stood still), majority (it sees fewer than half of the hosts, or it stood
+    /// still), stall (it stood still), off (no rule).
+    #[arg(long, default_value = "link")]
     pub fencing: Fencing,
     /// Of two hosts that lost one another, only the one with the smaller name goes on; without this flag both go on.
     #[arg(long)]

@@ -67,17 +67,17 @@ pub struct Args {
     /// Drain a node while it is cordoned, as if it had the annotation ferrolb.io/drain.
     #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true", value_parser = go_bool)]
     pub drain_on_cordon: bool,
-    /// Rule that makes this speaker silent: majority (it sees fewer than half of the speakers, or it stood still), link
-    /// (as majority, but it then asks its links and announces each address that no other station answers for), stall (it
-    /// stood still), off (no rule).
-    #[arg(long, default_value = "majority")]
+    /// Rule that makes this speaker silent: link (it sees fewer than half of the speakers and another station of its links
+    /// answers for the address, or it stood still), majority (it sees fewer than half of the speakers, or it stood
+    /// still), stall (it stood still), off (no rule).
+    #[arg(long, default_value = "link")]
     pub fencing: Fencing,
     /// Of two speakers that lost one another, only the one with the smaller node name goes on; without this flag both
     /// go on.
     #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true", value_parser = go_bool)]
     pub fence_two: bool,
     /// Folder for a small file with the addresses that this node owns. A speaker that starts while the API cannot be read asks its links for
-    /// these addresses and announces them until the API is back; without the folder it is silent until then. It needs --fencing=link.
+    /// these addresses and announces them until the API is back; without the folder it is silent until then. With --fencing=link only.
     #[arg(long)]
     pub state_path: Option<PathBuf>,
     /// Keep the owner of each L2 address, so that a node that comes back takes nothing back; holds only while every

@@ -151,7 +151,7 @@ pub(super) fn start_driver(
 fn state_folder(args: &Args) -> Option<&std::path::Path> {
     let folder = args.state_path.as_deref()?;
     if args.fencing != Fencing::Link {
-        tracing::warn!(event = "stateUnused", "--state-path has no effect without --fencing=link");
+        tracing::info!(event = "stateUnused", "--state-path has no effect without --fencing=link");
         return None;
     }
     Some(folder)
