@@ -11,6 +11,7 @@ pub mod field;
 pub mod lab;
 pub mod packet;
 pub mod plot;
+pub mod proxy;
 pub mod raw;
 pub mod roles;
 pub mod runner;

@@ -121,6 +121,15 @@ enum Command {
         /// How many in a second.
         rate: u32,
     },
+    /// Plays a router with proxy ARP, which answers for all addresses but those of a range.
+    Proxy {
+        /// The link.
+        link: String,
+        /// The first address of the range.
+        first: std::net::Ipv4Addr,
+        /// The last address of the range.
+        last: std::net::Ipv4Addr,
+    },
     /// Plays a stranger to the ring, who does to the members' port what it can without the key.
     Stranger {
         /// What it does.
@@ -199,6 +208,9 @@ fn main() -> ExitCode {
         }
         Command::Claim { link, address, count, rate } => {
             e2e::claim::claim(&link, address, count, rate).map(|()| true)
+        }
+        Command::Proxy { link, first, last } => {
+            e2e::proxy::answer(&link, first, last).map(|()| true)
         }
         Command::Stranger { kind, amount, seconds, members, sources } => {
             let time = Duration::from_secs(seconds);

@@ -39,6 +39,14 @@ pub fn lose(node: &Node) -> anyhow::Result<()> {
     )
 }
 
+/// No datagram of the ring comes to a node or goes out of it; TCP passes.
+///
+/// # Errors
+/// When nft fails.
+pub fn refuse_datagrams(node: &Node) -> anyhow::Result<()> {
+    install(node, "udp dport 7946 drop\nudp sport 7946 drop\n")
+}
+
 /// Lets everything pass.
 ///
 /// # Errors

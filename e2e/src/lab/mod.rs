@@ -30,6 +30,7 @@ pub mod metallb;
 pub mod netns;
 pub mod node;
 pub mod objects;
+pub mod parted;
 pub mod process;
 pub mod router;
 pub mod stranger;

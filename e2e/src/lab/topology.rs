@@ -123,6 +123,26 @@ impl Switch {
         Ok(())
     }
 
+    /// No frame passes between these ports and the other nodes' ports; everything else passes. Replaces what was said before.
+    ///
+    /// # Errors
+    /// When nft fails.
+    pub fn part(&self, some: &[&str], others: &[&str]) -> anyhow::Result<()> {
+        let set = |ports: &[&str]| format!("{{ {} }}", ports.join(", "));
+        let rule = |from: &[&str], to: &[&str]| {
+            format!("iifname {} oifname {} drop\n", set(from), set(to))
+        };
+        let rules = match some.is_empty() || others.is_empty() {
+            true => String::new(),
+            false => rule(some, others) + &rule(others, some),
+        };
+        let script = format!(
+            "nft -f - <<'END'\ntable bridge switch {{}}\ndelete table bridge switch\ntable bridge switch {{\n\
+             chain forward {{\ntype filter hook forward priority 0\n{rules}}}\n}}\nEND"
+        );
+        self.bridge.run("sh", ["-c", script.as_str()]).map(drop)
+    }
+
     /// Pulls or plugs the cable at a port: the other side sees its carrier go or come.
     ///
     /// # Errors

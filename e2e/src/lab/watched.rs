@@ -137,6 +137,31 @@ pub fn is_confirmed(node: &Node) -> bool {
         .is_some_and(|line| line.contains(r#""standing":"confirmed""#))
 }
 
+/// Waits until the last standing that the speaker has told of itself is this one.
+///
+/// # Errors
+/// When that does not happen.
+pub fn expect_standing(node: &Node, standing: &str) -> anyhow::Result<()> {
+    let speaker = node.speaker.as_ref().context("no speaker")?;
+    let wanted = format!(r#""standing":"{standing}""#);
+    eventually_true(&format!("{} says that it is {standing}", node.name), SOON, || {
+        let log = speaker.log();
+        let last = log.lines().rfind(|line| line.contains(r#""event":"standing""#));
+        Ok(last.is_some_and(|line| line.contains(&wanted)))
+    })
+}
+
+/// Waits until the speaker has logged this event.
+///
+/// # Errors
+/// When that does not happen.
+pub fn expect_said(node: &Node, event: &str) -> anyhow::Result<()> {
+    let speaker = node.speaker.as_ref().context("no speaker")?;
+    eventually_true(&format!("{} says {event}", node.name), SOON, || {
+        Ok(speaker.log().contains(&format!(r#""event":"{event}""#)))
+    })
+}
+
 /// Who was seen from when to when, for a failure's message.
 #[must_use]
 pub fn story(record: &Record, from: Instant, to: Instant) -> String {

@@ -112,7 +112,7 @@ impl<'a> Pod<'a> {
                 .map(str::to_owned)
                 .collect(),
             environment: environment.collect::<anyhow::Result<_>>()?,
-            volumes: volumes(lab, &spec)?,
+            volumes: self.volumes(lab, &spec)?,
             user: u32::try_from(user.unwrap_or(0))?,
             capabilities,
         };
@@ -124,7 +124,37 @@ impl<'a> Pod<'a> {
     /// # Errors
     /// When an object is gone.
     pub fn refresh(&self, lab: &Lab) -> anyhow::Result<()> {
-        volumes(lab, &self.spec(lab)?).map(drop)
+        self.volumes(lab, &self.spec(lab)?).map(drop)
+    }
+
+    /// The folder of a volume that the pod writes to: an emptyDir, or a hostPath of its node.
+    #[must_use]
+    pub fn written(&self, lab: &Lab, volume: &str) -> PathBuf {
+        lab.folder().join(format!("volume-{volume}-{}", self.node))
+    }
+
+    /// The container's volumes, each a folder, and where they are mounted.
+    fn volumes<'b>(&self, lab: &Lab, spec: &'b Value) -> anyhow::Result<Vec<(PathBuf, &'b str)>> {
+        let group = spec.pointer("/securityContext/fsGroup").and_then(Value::as_u64);
+        let group = group.map(u32::try_from).transpose()?;
+        let mut volumes = Vec::new();
+        for mount in list(spec, "/containers/0/volumeMounts") {
+            let named = |volume: &&Value| volume.get("name") == mount.get("name");
+            let volume = list(spec, "/volumes").find(named).context("no such volume")?;
+            let folder = if volume.get("emptyDir").is_some() {
+                let folder = self.written(lab, text(volume, "/name")?);
+                std::fs::create_dir_all(&folder)?;
+                // As kubelet makes an emptyDir.
+                std::fs::set_permissions(&folder, PermissionsExt::from_mode(0o777))?;
+                Some(folder)
+            } else {
+                files(lab, volume, group)?
+            };
+            if let Some(folder) = folder {
+                volumes.push((folder, text(mount, "/mountPath")?));
+            }
+        }
+        Ok(volumes)
     }
 
     fn spec(&self, lab: &Lab) -> anyhow::Result<Value> {
@@ -132,20 +162,6 @@ impl<'a> Pod<'a> {
         let object = lab.kube().get(&path)?;
         Ok(object.pointer("/spec/template/spec").context("no pod")?.clone())
     }
-}
-
-/// The container's volumes, each a folder, and where they are mounted.
-fn volumes<'a>(lab: &Lab, spec: &'a Value) -> anyhow::Result<Vec<(PathBuf, &'a str)>> {
-    let group = spec.pointer("/securityContext/fsGroup").and_then(Value::as_u64);
-    let group = group.map(u32::try_from).transpose()?;
-    let mut volumes = Vec::new();
-    for mount in list(spec, "/containers/0/volumeMounts") {
-        let volume = list(spec, "/volumes").find(|volume| volume.get("name") == mount.get("name"));
-        if let Some(folder) = files(lab, volume.context("no such volume")?, group)? {
-            volumes.push((folder, text(mount, "/mountPath")?));
-        }
-    }
-    Ok(volumes)
 }
 
 /// A folder with what a volume holds, as far as its mode lets the pod read it; none if that is optional and not there.

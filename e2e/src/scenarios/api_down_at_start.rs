@@ -2,7 +2,7 @@
 //! All speakers start anew while the API server is away: each asks its link for the addresses that it owned last (`--state-path`).
 //!
 //! Topology: three nodes with speakers, a client that asks for the address every 10 ms and sees every claim to it.
-//! Steps: the speakers start with `--fencing=link` and a folder each; the owner's folder names the address; the API server is killed, then
+//! Steps: the speakers start with a folder each; the owner's folder names the address; the API server is killed, then
 //! all speakers; they start again: the same node answers, and says that it goes by its record; the API server is back: one node answers.
 
 use std::time::Duration;
@@ -10,14 +10,14 @@ use std::time::Duration;
 use anyhow::Context;
 
 use crate::lab::wait::{eventually_true, now};
-use crate::lab::watched::{ADDRESS, Watched, is_confirmed};
-use crate::lab::{Lab, SOON};
+use crate::lab::watched::{ADDRESS, Watched};
+use crate::lab::{Lab, SOON, parted};
 
 /// The time for which nothing changes any more.
 const QUIET: Duration = Duration::from_secs(4);
 
 pub(super) fn run(lab: &mut Lab) -> anyhow::Result<()> {
-    let watched = Watched::start(lab, 3, &["--fencing=link"])?;
+    let watched = Watched::start(lab, 3, &[])?;
     let names: Vec<String> = lab.nodes.iter().map(|node| node.name.clone()).collect();
     for name in &names {
         lab.node(name)?.speaker.as_mut().context("no speaker")?.terminate(SOON)?;
@@ -47,10 +47,7 @@ pub(super) fn run(lab: &mut Lab) -> anyhow::Result<()> {
 
     let back = now();
     lab.control.restart_apiserver(&lab.plane)?;
-    for node in &lab.nodes {
-        eventually_true("the speaker is confirmed", SOON, || Ok(is_confirmed(node)))
-            .with_context(|| node.name.clone())?;
-    }
+    parted::confirm(lab)?;
     watched.settle_on(&watched.owner, back, QUIET).context("the API is back")?;
     lab.expect_owner(ADDRESS, &watched.owner)
 }
@@ -58,5 +55,5 @@ pub(super) fn run(lab: &mut Lab) -> anyhow::Result<()> {
 fn start(lab: &mut Lab, name: &str) -> anyhow::Result<()> {
     let node = lab.node(name)?;
     let path = format!("--state-path={}", node.state_folder()?.display());
-    node.start_speaker(&["--fencing=link", &path])
+    node.start_speaker(&[&path])
 }

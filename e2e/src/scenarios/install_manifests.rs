@@ -4,7 +4,7 @@
 //! Topology: a controller's container, two nodes with kube-proxy and a speaker's container each, a pod, a client.
 //! Steps: `kubectl apply -f manifests/ferrolb.yaml`, twice; the containers start as Deployment and DaemonSet say (arguments, environment,
 //! volumes, user, capabilities), each with a token of its service account; probes succeed, a Service is given an address and served;
-//! what only these roles permit is done (a Lease, the condition ferrolb.io/Announced), and nothing that a program wants is forbidden.
+//! the owner writes the address into its emptyDir; what only these roles permit is done (a Lease, the condition ferrolb.io/Announced), and nothing that a program wants is forbidden.
 
 use anyhow::{Context, ensure};
 use serde_json::{Value, json};
@@ -72,6 +72,13 @@ fn play(lab: &mut Lab) -> anyhow::Result<()> {
             condition.get("type") == Some(&json!("ferrolb.io/Announced"))
                 && condition.get("status") == Some(&json!("True"))
         }))
+    })?;
+    eventually_true("the owner has written its addresses down", SOON, || {
+        let written = |number| {
+            let record = Pod::speaker(lab, number)?.written(lab, "state").join("owned.json");
+            anyhow::Ok(std::fs::read_to_string(record).is_ok_and(|text| text.contains(address)))
+        };
+        Ok(written(0)? != written(1)?)
     })?;
     let leases = lab.kube().list(&format!("/apis/coordination.k8s.io/v1/namespaces/{SYSTEM}/leases"))?;
     ensure!(leases.len() == 1, "the controller has no Lease: {leases:?}");

@@ -52,6 +52,8 @@ scenarios! {
     planned_http: Dual,
     ring_parted: Dual,
     ring_by_link: Dual,
+    link_faults: Dual,
+    link_parted: Dual,
     tenure: Dual,
     address_pools: Dual,
     ring_blocked: Dual,

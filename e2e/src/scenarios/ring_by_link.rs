@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `--fencing=link`: a speaker that sees too few others asks the link, and is silent without need nowhere.
+//! `--fencing=link`, the default: a speaker that sees too few others asks the link, and is silent without need nowhere.
 //!
 //! Topology: three nodes with speakers, a client that asks for the address every 10 ms and sees every claim to it.
 //! Steps: the owner is parted from the other two (port 7946, UDP and TCP), while the link is whole: one of the two takes over, and the owner
@@ -12,13 +12,13 @@ use anyhow::{Context, ensure};
 
 use crate::lab::fault::{Fault, SETTLED};
 use crate::lab::wait::{eventually_true, now};
-use crate::lab::watched::{ADDRESS, Watched, is_confirmed};
-use crate::lab::{Lab, SOON, loss};
+use crate::lab::watched::{ADDRESS, Watched, expect_said, expect_standing};
+use crate::lab::{Lab, SOON, loss, parted};
 
 /// The time for which nothing changes any more.
 const QUIET: Duration = Duration::from_secs(4);
-/// The flag of all speakers.
-const FLAGS: [&str; 1] = ["--fencing=link"];
+/// The flags of all speakers: the default.
+const FLAGS: [&str; 0] = [];
 
 pub(super) fn run(lab: &mut Lab) -> anyhow::Result<()> {
     let watched = Watched::start(lab, 3, &FLAGS)?;
@@ -27,19 +27,19 @@ pub(super) fn run(lab: &mut Lab) -> anyhow::Result<()> {
     let parted = now();
     loss::part(lab, &[&owner])?;
     let (heir, _) = watched.successor(&owner, parted)?;
-    expect_said(lab, &owner, "answeredElsewhere")?;
+    expect_said(lab.node(&owner)?, "answeredElsewhere")?;
     watched.settle_on(&heir, parted + SETTLED, QUIET).context("the owner is parted")?;
     expect_metric(lab, &owner, "ferrolb_layer2_announced_by_link 0")?;
-    heal(lab, &watched)?;
+    parted::heal(lab, &watched, QUIET)?;
 
     let other = lab.nodes.iter().map(|node| node.name.clone()).find(|name| *name != owner);
     let other = other.context("another node")?;
     let parted = now();
     loss::part(lab, &[&other])?;
-    expect_standing(lab, &other, "link")?;
+    expect_standing(lab.node(&other)?, "link")?;
     watched.settle_on(&owner, parted, QUIET).context("another node is parted")?;
     watched.only(&owner, parted, now())?;
-    heal(lab, &watched)?;
+    parted::heal(lab, &watched, QUIET)?;
 
     let stopped: Vec<String> =
         lab.nodes.iter().map(|node| node.name.clone()).filter(|name| *name != other).collect();
@@ -48,27 +48,16 @@ pub(super) fn run(lab: &mut Lab) -> anyhow::Result<()> {
         Fault::Freeze.strike(lab, node)?;
     }
     watched.settle_on(&other, begun, QUIET).context("two of three stand still")?;
-    expect_said(lab, &other, "announcedByLink")?;
+    expect_said(lab.node(&other)?, "announcedByLink")?;
     expect_metric(lab, &other, "ferrolb_layer2_announced_by_link 1")?;
     let answered = first_answer(&watched, &other, begun).context("no answer")?;
     println!("     two of three stand still: answered after {:.2} s", answered.as_secs_f64());
     for node in &stopped {
         Fault::Freeze.repair(lab, node, &FLAGS)?;
     }
-    heal(lab, &watched)?;
+    parted::heal(lab, &watched, QUIET)?;
     ensure!(lab.owners(ADDRESS)?.len() == 1, "one node answers in the end");
     Ok(())
-}
-
-/// Everything passes again: the first owner has the address, and all are confirmed.
-fn heal(lab: &mut Lab, watched: &Watched) -> anyhow::Result<()> {
-    let healed = now();
-    loss::heal(lab)?;
-    for node in &lab.nodes {
-        eventually_true("the speaker is confirmed", SOON, || Ok(is_confirmed(node)))
-            .with_context(|| node.name.clone())?;
-    }
-    watched.settle_on(&watched.owner, healed, QUIET).context("healed")
 }
 
 /// The time until a station first claimed the address.
@@ -80,24 +69,7 @@ fn first_answer(watched: &Watched, station: &str, since: Instant) -> Option<Dura
     })
 }
 
-fn expect_standing(lab: &mut Lab, node: &str, standing: &str) -> anyhow::Result<()> {
-    let speaker = lab.node(node)?.speaker.as_ref().context("no speaker")?;
-    let wanted = format!(r#""standing":"{standing}""#);
-    eventually_true(&format!("{node} says that it is {standing}"), SOON, || {
-        let log = speaker.log();
-        let last = log.lines().rfind(|line| line.contains(r#""event":"standing""#));
-        Ok(last.is_some_and(|line| line.contains(&wanted)))
-    })
-}
-
-fn expect_said(lab: &mut Lab, node: &str, event: &str) -> anyhow::Result<()> {
-    let speaker = lab.node(node)?.speaker.as_ref().context("no speaker")?;
-    eventually_true(&format!("{node} says {event}"), SOON, || {
-        Ok(speaker.log().contains(&format!(r#""event":"{event}""#)))
-    })
-}
-
-fn expect_metric(lab: &mut Lab, node: &str, line: &str) -> anyhow::Result<()> {
+pub(super) fn expect_metric(lab: &mut Lab, node: &str, line: &str) -> anyhow::Result<()> {
     let node = lab.node(node)?;
     eventually_true(&format!("{} shows {line}", node.name), SOON, || {
         Ok(node.metrics()?.lines().any(|found| found == line))

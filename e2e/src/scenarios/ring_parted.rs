@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The speakers lose one another while the client reaches all of them: nobody answers beside somebody else.
+//! `--fencing=majority`: the speakers lose one another while the client reaches all of them, and nobody answers beside another.
 //!
 //! Topology: three nodes with speakers, a client that asks for the address every 10 ms and sees every claim to it.
 //! Steps: the owner is parted from the other two (port 7946, UDP and TCP): it falls silent and one of them takes over; healed, the owner has
@@ -11,22 +11,22 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 
 use crate::lab::fault::SETTLED;
-use crate::lab::watched::{Watched, is_confirmed, story};
-use crate::lab::wait::{eventually, eventually_true, now};
-use crate::lab::{Lab, SOON, loss};
+use crate::lab::wait::now;
+use crate::lab::watched::{Watched, expect_standing, story};
+use crate::lab::{Lab, loss, parted};
 
 /// For so long nothing changes any more.
 const QUIET: Duration = Duration::from_secs(4);
 
 pub(super) fn run(lab: &mut Lab) -> anyhow::Result<()> {
-    let watched = Watched::start(lab, 3, &[])?;
+    let watched = Watched::start(lab, 3, &["--fencing=majority"])?;
     let owner = watched.owner.clone();
 
     let parted = now();
     loss::part(lab, &[&owner])?;
     let heir = settled(&watched, parted).context("the owner is parted")?;
     ensure!(heir != owner, "the owner, with the few, goes on");
-    expect_standing(lab, &owner, "minority")?;
+    expect_standing(lab.node(&owner)?, "minority")?;
     tell("the owner is parted", &watched, parted);
     heal(lab, &watched)?;
 
@@ -34,7 +34,7 @@ pub(super) fn run(lab: &mut Lab) -> anyhow::Result<()> {
     let other = other.context("another node")?;
     let parted = now();
     loss::part(lab, &[&other])?;
-    expect_standing(lab, &other, "minority")?;
+    expect_standing(lab.node(&other)?, "minority")?;
     let heir = settled(&watched, parted).context("another node is parted")?;
     ensure!(heir == owner, "{heir} has it, though {owner} is with the majority");
     watched.only(&owner, parted, now())?;
@@ -52,14 +52,8 @@ pub(super) fn run(lab: &mut Lab) -> anyhow::Result<()> {
 }
 
 /// Everything passes again: the first owner has the address, and all are confirmed.
-fn heal(lab: &mut Lab, watched: &Watched) -> anyhow::Result<()> {
-    let healed = now();
-    loss::heal(lab)?;
-    for node in &lab.nodes {
-        eventually_true("the speaker is confirmed", SOON, || Ok(is_confirmed(node)))
-            .with_context(|| node.name.clone())?;
-    }
-    watched.settle_on(&watched.owner, healed, QUIET).context("healed")?;
+fn heal(lab: &Lab, watched: &Watched) -> anyhow::Result<()> {
+    let healed = parted::heal(lab, watched, QUIET)?;
     tell("healed", watched, healed);
     watched.watcher.with(|record| two_at_once(record, healed))
 }
@@ -86,38 +80,11 @@ fn two_at_once(record: &crate::lab::watcher::Record, since: Instant) -> anyhow::
     Ok(())
 }
 
-/// Waits until one node alone has answered for long; which. From [`SETTLED`] after the change nobody else claims the address.
+/// Waits until one node alone has answered for long; returns its name. From [`SETTLED`] after the change nobody else claims the address.
 fn settled(watched: &Watched, since: Instant) -> anyhow::Result<String> {
-    let mut seen = String::new();
-    let found = eventually("one node alone answers", SOON, || {
-        let to = now();
-        let from = to.checked_sub(QUIET).filter(|from| *from >= since + SETTLED);
-        let Some(from) = from else { return Ok(None) };
-        Ok(watched.watcher.with(|record| {
-            seen = story(record, since, to);
-            let stations = record.stations(from, to);
-            let asked = record.questions.iter().filter(|asked| **asked >= from).count();
-            match stations.iter().next() {
-                Some((station, count)) if stations.len() == 1 && count * 2 > asked => {
-                    Some(station.clone())
-                }
-                Some(_) | None => None,
-            }
-        }))
-    });
-    let heir = found.with_context(|| format!("seen since then:\n{seen}"))?;
+    let heir = parted::settle_alone(watched, since, QUIET)?;
     watched.only(&heir, since + SETTLED, now())?;
     Ok(heir)
-}
-
-fn expect_standing(lab: &mut Lab, node: &str, standing: &str) -> anyhow::Result<()> {
-    let speaker = lab.node(node)?.speaker.as_ref().context("no speaker")?;
-    let wanted = format!(r#""standing":"{standing}""#);
-    eventually_true(&format!("{node} says that it is {standing}"), SOON, || {
-        let log = speaker.log();
-        let last = log.lines().rfind(|line| line.contains(r#""event":"standing""#));
-        Ok(last.is_some_and(|line| line.contains(&wanted)))
-    })
 }
 
 fn tell(what: &str, watched: &Watched, since: Instant) {
