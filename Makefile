@@ -67,11 +67,11 @@ e2e: image ## scenarios on a real API server; FILTER=name runs some of them (roo
 # The parts of `make soak`: each takes 40 minutes at most, and puts its own figures in the place of the earlier ones.
 soak_parts := three ten antrea loss-three loss-ten attacks
 .PHONY: soak-simulated $(soak_parts:%=soak-%)
-soak: $(if $(ONLY),soak-$(ONLY),$(soak_parts:%=soak-%) soak-simulated) ## failover again and again, loss for half an hour; writes docs/failover.md (root; three hours); ONLY=part: three, ten, antrea, loss-three, loss-ten, attacks, simulated
+soak: $(if $(ONLY),soak-$(ONLY),$(soak_parts:%=soak-%) soak-simulated) ## failover again and again, loss for half an hour; writes docs/failover-figures.md (root; three hours); ONLY=part: three, ten, antrea, loss-three, loss-ten, attacks, simulated
 
 $(soak_parts:%=soak-%): soak-%: bins build
 	@scripts/packages.sh $$(cat e2e/packages)
-	@$(bin)/e2e soak --only $* --out $(if $(filter attacks,$*),SECURITY.md,docs/failover.md) --bin-dir target/release
+	@$(bin)/e2e soak --only $* --out $(if $(filter attacks,$*),SECURITY.md,docs/failover-figures.md) --bin-dir target/release
 
 # In portions of half an hour: FERROLB_FIRST_SEED says where one goes on.
 soak-simulated:
