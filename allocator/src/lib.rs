@@ -14,6 +14,7 @@ mod decide;
 mod decision;
 mod external;
 mod interval_set;
+#[cfg(feature = "net")]
 pub mod metrics;
 #[cfg(feature = "net")]
 pub mod net;

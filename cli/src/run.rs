@@ -129,7 +129,7 @@ impl Runner {
     /// Takes in the objects of the folder and carries out what follows from them.
     async fn load(&mut self, manifests: Manifests) {
         let told = self.world.take_in(manifests, &self.known);
-        self.metrics.client.updates.inc();
+        self.metrics.client.count_update();
         self.metrics.client.set_config(self.world.snapshot.rejections().len());
         self.journal.note_special(self.world.snapshot.config());
         for output in told {

@@ -10,6 +10,7 @@ pub mod flags;
 pub mod listen;
 pub mod log;
 mod memory;
+pub mod metric;
 pub mod metrics;
 pub mod metrics_server;
 pub mod program;

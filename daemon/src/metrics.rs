@@ -1,26 +1,57 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Metrics that every program has (contract 7.1).
 
-use prometheus::{IntCounter, IntGauge, IntGaugeVec, Opts, Registry};
+use prometheus::Registry;
+
+use crate::metric::{Metric, Series};
+
+const UPDATES: Metric<0> = Metric::counter(
+    "metallb_k8s_client_updates_total",
+    "Number of k8s object updates that have been processed.",
+    [],
+);
+const UPDATE_ERRORS: Metric<0> = Metric::counter(
+    "metallb_k8s_client_update_errors_total",
+    "Number of k8s object updates that failed for some reason.",
+    [],
+);
+const CONFIG_LOADED: Metric<0> = Metric::gauge(
+    "metallb_k8s_client_config_loaded_bool",
+    "1 if the MetalLB configuration was successfully loaded at least once.",
+    [],
+);
+const CONFIG_STALE: Metric<0> = Metric::gauge(
+    "metallb_k8s_client_config_stale_bool",
+    "1 if running on a stale configuration, because the latest config failed to load.",
+    [],
+);
+const BUILD_INFO: Metric<1> =
+    Metric::gauge("ferrolb_build_info", "1, with the version as a label.", ["version"]);
 
 /// What became of the watch events and of the configuration.
 #[derive(Clone)]
 pub struct ClientMetrics {
-    /// Reconciles processed.
-    pub updates: IntCounter,
-    /// Reconciles that failed.
-    pub update_errors: IntCounter,
-    /// 1 after the configuration was loaded once.
-    pub config_loaded: IntGauge,
-    /// 1 while an object of the configuration is invalid.
-    pub config_stale: IntGauge,
+    updates: Series<0>,
+    update_errors: Series<0>,
+    config_loaded: Series<0>,
+    config_stale: Series<0>,
 }
 
 impl ClientMetrics {
+    /// A reconcile was processed.
+    pub fn count_update(&self) {
+        self.updates.increment([]);
+    }
+
+    /// A reconcile failed.
+    pub fn count_update_error(&self) {
+        self.update_errors.increment([]);
+    }
+
     /// The configuration has been validated, and so many of its objects are invalid.
     pub fn set_config(&self, invalid: usize) {
-        self.config_loaded.set(1);
-        self.config_stale.set(i64::from(invalid > 0));
+        self.config_loaded.set([], 1);
+        self.config_stale.set([], u64::from(invalid > 0));
     }
 
     /// Registers them, and `ferrolb_build_info`.
@@ -28,36 +59,12 @@ impl ClientMetrics {
     /// # Errors
     /// When a name is taken in `registry`.
     pub fn register(registry: &Registry) -> prometheus::Result<Self> {
-        let options =
-            |name, help| Opts::new(name, help).namespace("metallb").subsystem("k8s_client");
-        let metrics = Self {
-            updates: IntCounter::with_opts(options(
-                "updates_total",
-                "Number of k8s object updates that have been processed.",
-            ))?,
-            update_errors: IntCounter::with_opts(options(
-                "update_errors_total",
-                "Number of k8s object updates that failed for some reason.",
-            ))?,
-            config_loaded: IntGauge::with_opts(options(
-                "config_loaded_bool",
-                "1 if the MetalLB configuration was successfully loaded at least once.",
-            ))?,
-            config_stale: IntGauge::with_opts(options(
-                "config_stale_bool",
-                "1 if running on a stale configuration, because the latest config failed to load.",
-            ))?,
-        };
-        registry.register(Box::new(metrics.updates.clone()))?;
-        registry.register(Box::new(metrics.update_errors.clone()))?;
-        registry.register(Box::new(metrics.config_loaded.clone()))?;
-        registry.register(Box::new(metrics.config_stale.clone()))?;
-        let build = IntGaugeVec::new(
-            Opts::new("ferrolb_build_info", "1, with the version as a label."),
-            &["version"],
-        )?;
-        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
-        registry.register(Box::new(build))?;
-        Ok(metrics)
+        BUILD_INFO.register(registry)?.set([env!("CARGO_PKG_VERSION")], 1);
+        Ok(Self {
+            updates: UPDATES.register(registry)?,
+            update_errors: UPDATE_ERRORS.register(registry)?,
+            config_loaded: CONFIG_LOADED.register(registry)?,
+            config_stale: CONFIG_STALE.register(registry)?,
+        })
     }
 }

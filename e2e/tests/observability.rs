@@ -25,14 +25,13 @@ fn served() -> BTreeSet<String> {
             names_in(&std::fs::read_to_string(path).unwrap())
         })
         .collect();
-    // Of sessions there are none in that scenario; the collector writes their names in two parts.
+    // Of sessions there are none in that scenario; the collector has their names without the prefix.
     let collector = std::fs::read_to_string(format!("{ROOT}/speaker/src/net/bgp/collector.rs"));
     let collector = collector.unwrap();
     let quoted = collector.split('"').skip(1).step_by(2);
-    let words = quoted.filter(|text| text.chars().all(|c| c.is_ascii_lowercase() || c == '_'));
-    for word in words {
-        names.extend(["bgp", "bfd"].map(|subsystem| format!("metallb_{subsystem}_{word}")));
-    }
+    let of_sessions = quoted.filter(|text| text.starts_with("bgp_") || text.starts_with("bfd_"));
+    names.extend(of_sessions.map(|name| format!("metallb_{name}")));
+    names.extend(names_in(&collector));
     names
 }
 

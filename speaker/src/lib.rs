@@ -16,6 +16,7 @@ mod conflict_book;
 pub mod core;
 mod eligibility;
 mod identifier;
+#[cfg(feature = "net")]
 pub mod metrics;
 #[cfg(feature = "net")]
 pub mod net;

@@ -2,61 +2,107 @@
 //! The speaker's metrics (contract 7.1), names and labels exact.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
+use std::fmt::Display;
 use std::net::IpAddr;
 
 use cluster::ObjectKey;
-use prometheus::{IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
+use daemon::metric::{Metric, Series};
+use prometheus::Registry;
 
 use crate::reason_counts::ReasonCounts;
+
+const WITHHELD: Metric<2> = Metric::gauge(
+    "ferrolb_speaker_services_withheld",
+    "Number of Services that this node does not announce by a protocol, by the reason.",
+    ["protocol", "reason"],
+);
+const ANNOUNCED: Metric<4> = Metric::gauge(
+    "metallb_speaker_announced",
+    "Services being announced from this node. This is desired state, it does not guarantee that the routing protocols have converged.",
+    ["ip", "node", "protocol", "service"],
+);
+
+/// The value of a series for an address, None where there is no series.
+type Value = fn(&l2::CounterValues) -> Option<u64>;
+
+/// Counters with a series for each address.
+const OF_ADDRESSES: [(Metric<1>, Value); 4] = [
+    (
+        Metric::counter(
+            "ferrolb_layer2_conflicts",
+            "Number of frames in which another station answered for or announced an owned IP.",
+            ["ip"],
+        ),
+        |values| (values.conflicts > 0).then_some(values.conflicts),
+    ),
+    (
+        Metric::counter(
+            "metallb_layer2_gratuitous_sent",
+            "Number of gratuitous layer2 packets sent for owned IPs as a result of failovers.",
+            ["ip"],
+        ),
+        |values| Some(values.gratuitous_sent),
+    ),
+    (
+        Metric::counter(
+            "metallb_layer2_requests_received",
+            "Number of layer2 requests received for owned IPs.",
+            ["ip"],
+        ),
+        |values| Some(values.requests_received),
+    ),
+    (
+        Metric::counter(
+            "metallb_layer2_responses_sent",
+            "Number of layer2 responses sent for owned IPs in response to requests.",
+            ["ip"],
+        ),
+        |values| Some(values.responses_sent),
+    ),
+];
+
+const MEMBERS: Metric<0> = Metric::gauge(
+    "ferrolb_members",
+    "Number of speakers that take part in the ring, this one included.",
+    [],
+);
+const SILENT: Metric<1> = Metric::gauge(
+    "ferrolb_layer2_silent",
+    "1 while this node answers and announces nothing by layer2, with the reason.",
+    ["reason"],
+);
+const BY_LINK: Metric<0> = Metric::gauge(
+    "ferrolb_layer2_announced_by_link",
+    "Number of addresses that this node announces by layer2 although it sees too few speakers, because no other station answers.",
+    [],
+);
+const BLOCKED: Metric<0> = Metric::gauge(
+    "ferrolb_memberlist_blocked",
+    "1 while the memberlist's port seems to be blocked: no other speaker answers, or some by TCP only.",
+    [],
+);
+const REFUSED: Metric<1> = Metric::counter(
+    "ferrolb_ring_refused_total",
+    "Number of datagrams, streams and ICMP errors that the memberlist's port refused, by cause.",
+    ["cause"],
+);
 
 /// Gauges of what is announced, counters of what was answered.
 pub struct SpeakerMetrics {
     node: String,
-    withheld: IntGaugeVec,
+    withheld: Series<2>,
     /// What is advertised by BGP. These series, and those of addresses, are written without a registry: it would hold five of them for
     /// an address, a kilobyte each.
     advertised: BTreeMap<ObjectKey, Box<[IpAddr]>>,
 }
 
-/// A family of counters with the label `ip`.
-struct OfAddresses {
-    name: &'static str,
-    help: &'static str,
-    /// None where there is no series.
-    value: fn(&l2::CounterValues) -> Option<u64>,
-}
-
-const OF_ADDRESSES: [OfAddresses; 4] = [
-    OfAddresses {
-        name: "ferrolb_layer2_conflicts",
-        help: "Number of frames in which another station answered for or announced an owned IP.",
-        value: |values| (values.conflicts > 0).then_some(values.conflicts),
-    },
-    OfAddresses {
-        name: "metallb_layer2_gratuitous_sent",
-        help: "Number of gratuitous layer2 packets sent for owned IPs as a result of failovers.",
-        value: |values| Some(values.gratuitous_sent),
-    },
-    OfAddresses {
-        name: "metallb_layer2_requests_received",
-        help: "Number of layer2 requests received for owned IPs.",
-        value: |values| Some(values.requests_received),
-    },
-    OfAddresses {
-        name: "metallb_layer2_responses_sent",
-        help: "Number of layer2 responses sent for owned IPs in response to requests.",
-        value: |values| Some(values.responses_sent),
-    },
-];
-
 /// Gauges of the ring; there only where there is one.
 pub struct MembershipMetrics {
-    members: IntGauge,
-    silent: IntGaugeVec,
-    by_link: IntGauge,
-    blocked: IntGauge,
-    refused: IntCounterVec,
+    members: Series<0>,
+    silent: Series<1>,
+    by_link: Series<0>,
+    blocked: Series<0>,
+    refused: Series<1>,
 }
 
 impl MembershipMetrics {
@@ -65,69 +111,38 @@ impl MembershipMetrics {
     /// # Errors
     /// When a name is taken in `registry`.
     pub fn register(registry: &Registry) -> prometheus::Result<Self> {
-        let members = IntGauge::new(
-            "ferrolb_members",
-            "Number of speakers that take part in the ring, this one included.",
-        )?;
-        registry.register(Box::new(members.clone()))?;
-        let silent = IntGaugeVec::new(
-            Opts::new(
-                "ferrolb_layer2_silent",
-                "1 while this node answers and announces nothing by layer2, with the reason.",
-            ),
-            &["reason"],
-        )?;
-        registry.register(Box::new(silent.clone()))?;
-        let by_link = IntGauge::new(
-            "ferrolb_layer2_announced_by_link",
-            "Number of addresses that this node announces by layer2 although it sees too few speakers, because no other station answers.",
-        )?;
-        registry.register(Box::new(by_link.clone()))?;
-        let blocked = IntGauge::new(
-            "ferrolb_memberlist_blocked",
-            "1 while the memberlist's port seems to be blocked: no other speaker answers, or some by TCP only.",
-        )?;
-        registry.register(Box::new(blocked.clone()))?;
-        let refused = IntCounterVec::new(
-            Opts::new(
-                "ferrolb_ring_refused_total",
-                "Number of datagrams, streams and ICMP errors that the memberlist's port refused, by cause.",
-            ),
-            &["cause"],
-        )?;
-        registry.register(Box::new(refused.clone()))?;
-        Ok(Self { members, silent, by_link, blocked, refused })
+        Ok(Self {
+            members: MEMBERS.register(registry)?,
+            silent: SILENT.register(registry)?,
+            by_link: BY_LINK.register(registry)?,
+            blocked: BLOCKED.register(registry)?,
+            refused: REFUSED.register(registry)?,
+        })
     }
 
     /// The number of addresses that this node announces although the count does not let it.
     pub fn set_by_link(&self, announced: usize) {
-        self.by_link.set(i64::try_from(announced).unwrap_or(i64::MAX));
+        self.by_link.set([], announced as u64);
     }
 
     /// Whether the memberlist's port seems to be blocked.
     pub fn set_blocked(&self, blocked: bool) {
-        self.blocked.set(i64::from(blocked));
+        self.blocked.set([], u64::from(blocked));
     }
 
     /// How much the ring's port has refused since the start, by cause.
     pub fn set_refused<'a>(&self, counts: impl Iterator<Item = (&'a str, u64)>) {
         for (cause, count) in counts {
-            let counter = self.refused.with_label_values(&[cause]);
-            counter.inc_by(count.saturating_sub(counter.get()));
+            self.refused.set([cause], count);
         }
     }
 
     /// How many take part, and why this node is silent, if it is.
     pub fn set(&self, members: usize, silent: Option<&str>) {
-        self.members.set(i64::try_from(members).unwrap_or(i64::MAX));
-        self.silent.reset();
-        self.silent.with_label_values(&[silent.unwrap_or("none")]).set(i64::from(silent.is_some()));
+        self.members.set([], members as u64);
+        self.silent.clear();
+        self.silent.set([silent.unwrap_or("none")], u64::from(silent.is_some()));
     }
-}
-
-/// A label's value as the text format wants it.
-fn escaped(value: &str) -> String {
-    value.replace('\\', "\\\\").replace('\n', "\\n").replace('"', "\\\"")
 }
 
 impl SpeakerMetrics {
@@ -136,15 +151,8 @@ impl SpeakerMetrics {
     /// # Errors
     /// When a name is taken in `registry`.
     pub fn register(registry: &Registry, node: &str) -> prometheus::Result<Self> {
-        let withheld = IntGaugeVec::new(
-            Opts::new(
-                "ferrolb_speaker_services_withheld",
-                "Number of Services that this node does not announce by a protocol, by the reason.",
-            ),
-            &["protocol", "reason"],
-        )?;
-        registry.register(Box::new(withheld.clone()))?;
-        Ok(Self { node: escaped(node), withheld, advertised: BTreeMap::new() })
+        let withheld = WITHHELD.register(registry)?;
+        Ok(Self { node: node.to_owned(), withheld, advertised: BTreeMap::new() })
     }
 
     /// A Service is advertised with these addresses by BGP.
@@ -160,7 +168,7 @@ impl SpeakerMetrics {
     /// How many Services are not announced from here by a protocol (`layer2` or `bgp`).
     pub fn set_withheld(&self, protocol: &'static str, reason_counts: &ReasonCounts) {
         for (reason, count) in reason_counts.iter() {
-            self.withheld.with_label_values(&[protocol, reason]).set(count);
+            self.withheld.set([protocol, reason], count);
         }
     }
 
@@ -172,43 +180,32 @@ impl SpeakerMetrics {
         counters: &[(IpAddr, l2::CounterValues)],
         text: &mut String,
     ) {
-        for OfAddresses { name, help, value } in &OF_ADDRESSES {
-            let mut head = Some(format!("# HELP {name} {help}\n# TYPE {name} counter\n"));
-            for (address, values) in counters {
-                if let Some(value) = value(values) {
-                    text.extend(head.take());
-                    let _ = writeln!(text, "{name}{{ip=\"{address}\"}} {value}");
-                }
-            }
+        for (metric, value) in &OF_ADDRESSES {
+            let series = counters
+                .iter()
+                .filter_map(|(address, values)| Some(([address as &dyn Display], value(values)?)));
+            metric.write(series, text);
         }
-        let (name, node) = ("metallb_speaker_announced", &self.node);
-        let help = "Services being announced from this node. This is desired state, it does not guarantee that the routing protocols have \
-            converged.";
-        let mut head = Some(format!("# HELP {name} {help}\n# TYPE {name} gauge\n"));
-        let by_bgp =
-            self.advertised.iter().map(|(service, addresses)| ("bgp", service, &**addresses));
-        let by_l2 = announced.map(|(service, addresses)| ("layer2", service, addresses));
-        for (protocol, service, addresses) in by_bgp.chain(by_l2) {
-            text.extend(head.take());
-            let service = escaped(service.as_str());
-            for ip in addresses {
-                let _ = writeln!(
-                    text,
-                    "{name}{{ip=\"{ip}\",node=\"{node}\",protocol=\"{protocol}\",service=\"{service}\"}} 1"
-                );
-            }
-        }
+        let by_bgp = self.advertised.iter();
+        let by_bgp = by_bgp.map(|(service, addresses)| (&"bgp", service, &**addresses));
+        let by_l2 = announced.map(|(service, addresses)| (&"layer2", service, addresses));
+        let series = by_bgp.chain(by_l2).flat_map(|(protocol, service, addresses)| {
+            addresses.iter().map(move |ip| ([ip as &dyn Display, &self.node, protocol, service], 1))
+        });
+        ANNOUNCED.write(series, text);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use prometheus::TextEncoder;
+
     use super::*;
 
+    /// The judge is the library's own encoder.
     #[test]
     fn series_of_services_and_addresses_are_written_as_a_registry_would() {
-        let registry = Registry::new();
-        let mut metrics = SpeakerMetrics::register(&registry, "a\"b").unwrap();
+        let mut metrics = SpeakerMetrics::register(&Registry::new(), "a\"b").unwrap();
         let mut text = String::new();
         metrics.write(std::iter::empty(), &[], &mut text);
         assert_eq!(text, "", "a family without series has no head");
@@ -227,28 +224,22 @@ mod tests {
         let counters = [(addresses[0], values(0)), (addresses[1], values(1))];
         metrics.write([(&web, &addresses[..])].into_iter(), &counters, &mut text);
 
-        // The judge: the library's own encoder.
         let judge = Registry::new();
-        let announced = IntGaugeVec::new(
-            Opts::new("metallb_speaker_announced", "Services being announced from this node. This is desired state, it does not guarantee that the routing protocols have converged."),
-            &["service", "protocol", "node", "ip"],
-        ).unwrap();
-        judge.register(Box::new(announced.clone())).unwrap();
+        let announced = ANNOUNCED.register(&judge).unwrap();
         for (protocol, ip) in
             [("layer2", "192.0.2.1"), ("layer2", "2001:db8::1"), ("bgp", "192.0.2.1")]
         {
-            announced.with_label_values(&["default/web", protocol, "a\"b", ip]).set(1);
+            announced.set([ip, "a\"b", protocol, "default/web"], 1);
         }
-        for OfAddresses { name, help, value } in &OF_ADDRESSES {
-            let counter = IntCounterVec::new(Opts::new(*name, *help), &["ip"]).unwrap();
-            judge.register(Box::new(counter.clone())).unwrap();
+        for (metric, value) in &OF_ADDRESSES {
+            let series = metric.register(&judge).unwrap();
             for (address, conflicts) in addresses.iter().zip([0, 1]) {
                 if let Some(value) = value(&values(conflicts)) {
-                    counter.with_label_values(&[&address.to_string()]).inc_by(value);
+                    series.set([&address.to_string()], value);
                 }
             }
         }
-        let expected = prometheus::TextEncoder::new().encode_to_string(&judge.gather()).unwrap();
+        let expected = TextEncoder::new().encode_to_string(&judge.gather()).unwrap();
         let lines = |text: &str| {
             let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
             lines.sort();

@@ -7,7 +7,7 @@ use crate::reason::Withhold;
 
 /// Counts by the name of a reason ([`Withhold::name`]); a reason that counts 0 is there too.
 #[derive(Clone, Debug)]
-pub struct ReasonCounts(BTreeMap<&'static str, i64>);
+pub struct ReasonCounts(BTreeMap<&'static str, u64>);
 
 impl Default for ReasonCounts {
     fn default() -> Self {
@@ -19,7 +19,7 @@ impl ReasonCounts {
     /// Counts a Service that was withheld for the first reason, if for any, and is now withheld for the second, if for any.
     pub fn change(&mut self, was: Option<&'static str>, is: Option<&'static str>) {
         if let Some(count) = was.and_then(|name| self.0.get_mut(name)) {
-            *count -= 1;
+            *count = count.saturating_sub(1);
         }
         if let Some(name) = is {
             *self.0.entry(name).or_default() += 1;
@@ -27,7 +27,7 @@ impl ReasonCounts {
     }
 
     /// Each reason and its count.
-    pub fn iter(&self) -> impl Iterator<Item = (&'static str, i64)> {
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
         self.0.iter().map(|(name, count)| (*name, *count))
     }
 }

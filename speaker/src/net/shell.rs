@@ -86,7 +86,7 @@ pub(super) struct Shell {
 impl Shell {
     pub(super) fn handle_update(&mut self, update: Update) {
         self.journal.note(&update);
-        self.client_metrics.updates.inc();
+        self.client_metrics.count_update();
         self.snapshot.handle(update);
     }
 

@@ -135,7 +135,7 @@ impl Controller {
     pub(super) fn handle_update(&mut self, update: Update) {
         self.journal.note(&update);
         self.external.note(&update);
-        self.client_metrics.updates.inc();
+        self.client_metrics.count_update();
         self.snapshot.handle(update);
     }
 
@@ -154,7 +154,7 @@ impl Controller {
             }
             ServiceReport::Gone(key) => self.allocator.observed(&key),
             ServiceReport::Failed(service, error) => {
-                self.client_metrics.update_errors.inc();
+                self.client_metrics.count_update_error();
                 tracing::error!(event = "updateFailed", %service, %error,
                     "failed to write a Service's status; it is tried again");
             }

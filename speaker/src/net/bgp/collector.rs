@@ -9,9 +9,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bgp::net::Engine;
 use bgp::{Counters, State, Status};
 use crds::config::{Peer, PeerAddress};
+use daemon::metric::Metric;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
-use prometheus::{IntCounterVec, IntGaugeVec, Opts};
 
 use super::SharedBfd;
 
@@ -28,9 +28,11 @@ pub struct BgpCollector {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Labelled {
     pub(super) peer: Arc<str>,
-    /// The values of `peer` and, except in the native mode, `vrf`.
-    pub(super) values: Vec<String>,
+    pub(super) values: LabelValues,
 }
+
+/// The values of `peer` and, except in the native mode, `vrf`.
+pub(super) type LabelValues = (String, Option<String>);
 
 /// The peers that have series, the oldest first: of several with equal labels the oldest has the series.
 pub(super) type Roster = Arc<Mutex<Vec<Labelled>>>;
@@ -46,11 +48,9 @@ impl Labelled {
                 format!("{interface}:{}", peer.port)
             }
         };
-        let mut values = vec![address];
-        if style != Style::Native {
-            values.push(peer.vrf.as_deref().unwrap_or("default").to_owned());
-        }
-        Self { peer: Arc::clone(&peer.name), values }
+        let vrf =
+            (style != Style::Native).then(|| peer.vrf.as_deref().unwrap_or("default").to_owned());
+        Self { peer: Arc::clone(&peer.name), values: (address, vrf) }
     }
 }
 
@@ -97,89 +97,142 @@ impl Style {
     }
 }
 
+const LABELS: [&str; 2] = ["peer", "vrf"];
+
 type Value = fn(&Figures) -> u64;
 
-/// Name, help, whether the metric is a counter, and its source.
-const BGP: [(&str, &str, bool, Value); 13] = [
-    ("session_up", "BGP session state (1 is up, 0 is down)", false, |s| u64::from(s.up)),
+/// Each metric of BGP behind the prefix of the mode, and its source.
+const BGP: [(Metric<2>, Value); 13] = [
+    (Metric::gauge("bgp_session_up", "BGP session state (1 is up, 0 is down)", LABELS), |s| {
+        u64::from(s.up)
+    }),
     (
-        "announced_prefixes_total",
-        "Number of prefixes currently being advertised on the BGP session",
-        false,
+        Metric::gauge(
+            "bgp_announced_prefixes_total",
+            "Number of prefixes currently being advertised on the BGP session",
+            LABELS,
+        ),
         |s| s.announced as u64,
     ),
     (
-        "pending_prefixes_total",
-        "Number of prefixes that should be advertised on the BGP session",
-        false,
+        Metric::gauge(
+            "bgp_pending_prefixes_total",
+            "Number of prefixes that should be advertised on the BGP session",
+            LABELS,
+        ),
         |s| s.desired as u64,
     ),
-    ("updates_total", "Number of BGP UPDATE messages sent", true, |s| s.counters.sent.updates),
-    ("updates_total_received", "Number of BGP UPDATE messages received", true, |s| {
-        s.counters.received.updates
+    (Metric::counter("bgp_updates_total", "Number of BGP UPDATE messages sent", LABELS), |s| {
+        s.counters.sent.updates
     }),
-    ("opens_sent", "Number of BGP OPEN messages sent", true, |s| s.counters.sent.opens),
-    ("opens_received", "Number of BGP OPEN messages received", true, |s| s.counters.received.opens),
-    ("notifications_sent", "Number of BGP NOTIFICATION messages sent", true, |s| {
-        s.counters.sent.notifications
+    (
+        Metric::counter(
+            "bgp_updates_total_received",
+            "Number of BGP UPDATE messages received",
+            LABELS,
+        ),
+        |s| s.counters.received.updates,
+    ),
+    (Metric::counter("bgp_opens_sent", "Number of BGP OPEN messages sent", LABELS), |s| {
+        s.counters.sent.opens
     }),
-    ("keepalives_sent", "Number of BGP KEEPALIVE messages sent", true, |s| {
-        s.counters.sent.keepalives
+    (Metric::counter("bgp_opens_received", "Number of BGP OPEN messages received", LABELS), |s| {
+        s.counters.received.opens
     }),
-    ("keepalives_received", "Number of BGP KEEPALIVE messages received", true, |s| {
-        s.counters.received.keepalives
+    (
+        Metric::counter(
+            "bgp_notifications_sent",
+            "Number of BGP NOTIFICATION messages sent",
+            LABELS,
+        ),
+        |s| s.counters.sent.notifications,
+    ),
+    (
+        Metric::counter("bgp_keepalives_sent", "Number of BGP KEEPALIVE messages sent", LABELS),
+        |s| s.counters.sent.keepalives,
+    ),
+    (
+        Metric::counter(
+            "bgp_keepalives_received",
+            "Number of BGP KEEPALIVE messages received",
+            LABELS,
+        ),
+        |s| s.counters.received.keepalives,
+    ),
+    (
+        Metric::counter(
+            "bgp_route_refresh_sent",
+            "Number of BGP ROUTE-REFRESH messages sent",
+            LABELS,
+        ),
+        |s| s.counters.sent.route_refreshes,
+    ),
+    (Metric::counter("bgp_total_sent", "Number of BGP messages sent", LABELS), |s| {
+        s.counters.sent.total()
     }),
-    ("route_refresh_sent", "Number of BGP ROUTE-REFRESH messages sent", true, |s| {
-        s.counters.sent.route_refreshes
+    (Metric::counter("bgp_total_received", "Number of BGP messages received", LABELS), |s| {
+        s.counters.received.total()
     }),
-    ("total_sent", "Number of BGP messages sent", true, |s| s.counters.sent.total()),
-    ("total_received", "Number of BGP messages received", true, |s| s.counters.received.total()),
 ];
 
 /// frr-k8s counts the prefixes that it accepts from a peer. Here, as there without a configuration of its own, none are accepted.
-const RECEIVED: (&str, &str, bool, Value) = (
-    "received_prefixes_total",
-    "Number of prefixes currently being received on the BGP session",
-    false,
+const RECEIVED: (Metric<2>, Value) = (
+    Metric::gauge(
+        "bgp_received_prefixes_total",
+        "Number of prefixes currently being received on the BGP session",
+        LABELS,
+    ),
     |_| 0,
 );
 
 /// The prefixes that the peers announced in vain; the name is our own.
-const DROPPED: (&str, &str, bool, Value) = (
-    "dropped_prefixes_total",
-    "Number of prefixes that the BGP peer announced, all of which were dropped",
-    true,
+const DROPPED: (Metric<2>, Value) = (
+    Metric::counter(
+        "ferrolb_bgp_dropped_prefixes_total",
+        "Number of prefixes that the BGP peer announced, all of which were dropped",
+        LABELS,
+    ),
     |s| s.counters.received_prefixes_dropped,
 );
 
 type BfdValue = fn(&bfd::Status) -> u64;
 
-const BFD: [(&str, &str, bool, BfdValue); 8] = [
-    ("session_up", "BFD session state (1 is up, 0 is down)", false, |s| {
+/// Each metric of BFD behind the prefix of the mode, and its source.
+const BFD: [(Metric<2>, BfdValue); 8] = [
+    (Metric::gauge("bfd_session_up", "BFD session state (1 is up, 0 is down)", LABELS), |s| {
         u64::from(s.state == bfd::State::Up)
     }),
-    ("control_packet_input", "Number of received BFD control packets", true, |s| {
-        s.counters.control_packet_input
-    }),
-    ("control_packet_output", "Number of sent BFD control packets", true, |s| {
-        s.counters.control_packet_output
-    }),
-    ("echo_packet_input", "Number of received BFD echo packets", true, |s| {
-        s.counters.echo_packet_input
-    }),
-    ("echo_packet_output", "Number of sent BFD echo packets", true, |s| {
+    (
+        Metric::counter(
+            "bfd_control_packet_input",
+            "Number of received BFD control packets",
+            LABELS,
+        ),
+        |s| s.counters.control_packet_input,
+    ),
+    (
+        Metric::counter("bfd_control_packet_output", "Number of sent BFD control packets", LABELS),
+        |s| s.counters.control_packet_output,
+    ),
+    (
+        Metric::counter("bfd_echo_packet_input", "Number of received BFD echo packets", LABELS),
+        |s| s.counters.echo_packet_input,
+    ),
+    (Metric::counter("bfd_echo_packet_output", "Number of sent BFD echo packets", LABELS), |s| {
         s.counters.echo_packet_output
     }),
-    ("session_up_events", "Number of BFD session up events", true, |s| {
+    (Metric::counter("bfd_session_up_events", "Number of BFD session up events", LABELS), |s| {
         s.counters.session_up_events
     }),
-    ("session_down_events", "Number of BFD session down events", true, |s| {
-        s.counters.session_down_events
-    }),
+    (
+        Metric::counter("bfd_session_down_events", "Number of BFD session down events", LABELS),
+        |s| s.counters.session_down_events,
+    ),
     // The notifications that FRR's bfdd would send to its zebra: every change of the state.
-    ("zebra_notifications", "Number of BFD zebra notifications", true, |s| {
-        s.counters.session_up_events + s.counters.session_down_events
-    }),
+    (
+        Metric::counter("bfd_zebra_notifications", "Number of BFD zebra notifications", LABELS),
+        |s| s.counters.session_up_events + s.counters.session_down_events,
+    ),
 ];
 
 impl BgpCollector {
@@ -189,12 +242,12 @@ impl BgpCollector {
 
     fn prefixes(&self) -> &'static [&'static str] {
         match self.style {
-            Style::Native | Style::Frr => &["metallb"],
-            Style::FrrK8s => &["metallb", "frrk8s"],
+            Style::Native | Style::Frr => &["metallb_"],
+            Style::FrrK8s => &["metallb_", "frrk8s_"],
         }
     }
 
-    fn sessions(&self) -> BTreeMap<Vec<String>, Figures> {
+    fn sessions(&self) -> BTreeMap<LabelValues, Figures> {
         let statuses = self.engine.statuses();
         let roster = self.roster.lock().unwrap_or_else(PoisonError::into_inner);
         let mut sessions = BTreeMap::new();
@@ -205,14 +258,14 @@ impl BgpCollector {
         sessions
     }
 
-    fn bfd_sessions(&self) -> BTreeMap<Vec<String>, bfd::Status> {
+    fn bfd_sessions(&self) -> BTreeMap<[String; 2], bfd::Status> {
         let guard = self.bfd.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(bfd) = guard.as_ref() else { return BTreeMap::new() };
         let mut sessions = BTreeMap::new();
         for (key, status) in bfd.statuses() {
             // The interface of an unnumbered peer is its link, and no VRF.
             let vrf = key.interface.as_deref().filter(|_| !super::way::is_link_local(key.peer));
-            let values = vec![key.peer.to_string(), vrf.unwrap_or("default").to_owned()];
+            let values = [key.peer.to_string(), vrf.unwrap_or("default").to_owned()];
             sessions.entry(values).or_insert(status);
         }
         sessions
@@ -227,56 +280,31 @@ impl Collector for BgpCollector {
 
     fn collect(&self) -> Vec<MetricFamily> {
         let (sessions, bfd) = (self.sessions(), self.bfd_sessions());
-        let names: &[&str] = if self.style == Style::Native { &["peer"] } else { &["peer", "vrf"] };
-        let mut families = Vec::new();
-        let mut bgp = |prefix: &str, (name, help, counter, value): &(&str, &str, bool, Value)| {
-            let values = sessions.iter().map(|(labels, figures)| (labels, value(figures)));
-            families.extend(family(&format!("{prefix}_bgp_{name}"), help, *counter, names, values));
+        let of_sessions = |(metric, value): &(Metric<2>, Value), prefix| {
+            let metric = metric.under(prefix);
+            let series = sessions.iter().map(|(values, figures)| (values, value(figures)));
+            if self.style == Style::Native {
+                metric
+                    .labelled(["peer"])
+                    .family(series.map(|((peer, _), value)| ([&**peer], value)))
+            } else {
+                metric.family(series.map(|((peer, vrf), value)| {
+                    ([&**peer, vrf.as_deref().unwrap_or_default()], value)
+                }))
+            }
         };
+        let mut families = of_sessions(&DROPPED, "");
         for prefix in self.prefixes() {
-            for one in &BGP {
-                bgp(prefix, one);
-            }
+            families.extend(BGP.iter().flat_map(|one| of_sessions(one, prefix)));
             if self.style == Style::FrrK8s {
-                bgp(prefix, &RECEIVED);
+                families.extend(of_sessions(&RECEIVED, prefix));
             }
-        }
-        bgp("ferrolb", &DROPPED);
-        for prefix in self.prefixes() {
-            for (name, help, counter, value) in &BFD {
-                let values = bfd.iter().map(|(labels, status)| (labels, value(status)));
-                let (name, names) = (format!("{prefix}_bfd_{name}"), &["peer", "vrf"]);
-                families.extend(family(&name, help, *counter, names, values));
+            for (metric, value) in &BFD {
+                let series =
+                    bfd.iter().map(|([peer, vrf], status)| ([&**peer, &**vrf], value(status)));
+                families.extend(metric.under(prefix).family(series));
             }
         }
         families
-    }
-}
-
-/// Makes a metric family. No two series may have equal labels.
-fn family<'a>(
-    name: &str,
-    help: &str,
-    counter: bool,
-    label_names: &[&str],
-    series: impl Iterator<Item = (&'a Vec<String>, u64)>,
-) -> Vec<MetricFamily> {
-    let options = Opts::new(name, help);
-    if counter {
-        let Ok(vector) = IntCounterVec::new(options, label_names) else { return Vec::new() };
-        for (labels, value) in series {
-            if let Ok(metric) = vector.get_metric_with_label_values(labels) {
-                metric.inc_by(value);
-            }
-        }
-        vector.collect()
-    } else {
-        let Ok(vector) = IntGaugeVec::new(options, label_names) else { return Vec::new() };
-        for (labels, value) in series {
-            if let Ok(metric) = vector.get_metric_with_label_values(labels) {
-                metric.set(i64::try_from(value).unwrap_or(i64::MAX));
-            }
-        }
-        vector.collect()
     }
 }

@@ -9,7 +9,7 @@ use bgp::{DownReason, State, Status};
 use crds::config::{Peer, PeerAddress, PeerAsn};
 
 use super::BgpDriver;
-use super::collector::Labelled;
+use super::collector::{LabelValues, Labelled};
 
 /// A piece of news about a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -139,9 +139,9 @@ impl BgpDriver {
     fn shared_series(&mut self) -> Vec<SessionNotice> {
         let roster = self.roster.lock().unwrap_or_else(PoisonError::into_inner);
         let mut notices = Vec::new();
-        let mut first: BTreeMap<&[String], &Arc<str>> = BTreeMap::new();
+        let mut first: BTreeMap<&LabelValues, &Arc<str>> = BTreeMap::new();
         for Labelled { peer, values } in roster.iter() {
-            let older = first.get(values.as_slice()).map(|older| Arc::clone(older));
+            let older = first.get(values).map(|older| Arc::clone(older));
             if older.is_none() {
                 first.insert(values, peer);
             }
