@@ -18,63 +18,54 @@ const NAMED: usize = 5;
 /// The time for which a source is known to use another key.
 const OTHER_KEY_TIME: Duration = Duration::from_secs(120);
 
-/// The reason of a refusal; the label `cause` of a metric.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Cause {
+/// Makes the causes, the list of them and their names from one table.
+macro_rules! causes {
+    ($($(#[$text:meta])* $cause:ident = $name:literal,)+) => {
+        /// The reason of a refusal; the label `cause` of a metric.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Cause {
+            $($(#[$text])* $cause,)+
+        }
+
+        impl Cause {
+            /// All causes.
+            pub const ALL: [Self; [$($name),+].len()] = [$(Self::$cause),+];
+
+            /// The name of the cause, for logs and metrics.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$cause => $name,)+
+                }
+            }
+        }
+    };
+}
+
+causes! {
     /// The message is not sealed by a key that is accepted here, or is sealed where there is no key.
-    Key,
+    Key = "key",
     /// The message is in the clear, and the ring has a key.
-    Plain,
+    Plain = "plain",
     /// The message has another label, or none where there is one.
-    Label,
+    Label = "label",
     /// The message is nothing that a member writes.
-    Malformed,
+    Malformed = "malformed",
     /// The message is longer than anything that a ring needs.
-    Length,
+    Length = "length",
     /// A stream on which nothing came in time.
-    Silent,
+    Silent = "silent",
     /// A stream on which no whole request came in time, or whose answer was not read.
-    Slow,
+    Slow = "slow",
     /// A stream that its sender gave up before there was a whole request.
-    Ended,
+    Ended = "ended",
     /// A stream whose place another one needed.
-    Crowded,
+    Crowded = "crowded",
     /// An ICMP error about a datagram that was not sent.
-    Icmp,
+    Icmp = "icmp",
 }
 
 impl Cause {
-    /// All causes.
-    pub const ALL: [Self; 10] = [
-        Self::Key,
-        Self::Plain,
-        Self::Label,
-        Self::Malformed,
-        Self::Length,
-        Self::Silent,
-        Self::Slow,
-        Self::Ended,
-        Self::Crowded,
-        Self::Icmp,
-    ];
-
-    /// The name of the cause, for logs and metrics.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Key => "key",
-            Self::Plain => "plain",
-            Self::Label => "label",
-            Self::Malformed => "malformed",
-            Self::Length => "length",
-            Self::Silent => "silent",
-            Self::Slow => "slow",
-            Self::Ended => "ended",
-            Self::Crowded => "crowded",
-            Self::Icmp => "icmp",
-        }
-    }
-
     /// The cause for an error in reading.
     pub(crate) const fn of(error: &DecodeError) -> Self {
         match error {
