@@ -47,21 +47,44 @@ pub enum NoSession {
 /// # Errors
 /// Why there cannot be one, naming the field.
 pub fn session(peer: &Peer, identifier: Ipv4Addr, mode: BgpMode) -> Result<Config, NoSession> {
-    let remote = match &peer.address {
-        PeerAddress::Address(address) => Remote::address(*address),
-        PeerAddress::Interface(name) => Remote::Interface((**name).into()),
-    };
-    let peer_asn = match peer.peer_asn {
-        crds::config::PeerAsn::Number(number) => PeerAsn::Number(number),
-        crds::config::PeerAsn::Internal => PeerAsn::Internal,
-        crds::config::PeerAsn::External => PeerAsn::External,
-    };
-    let local_asn = peer.local_asn.unwrap_or(peer.my_asn);
-    let mut config = Config::new(Arc::clone(&peer.name), local_asn, peer_asn, identifier, remote);
-    config.port = peer.port;
-    config.source_address = peer.source_address;
-    config.bind_interface = peer.vrf.as_deref().map(Into::into);
-    match (peer.timers, mode) {
+    // Named one by one, so that a new field cannot be forgotten here.
+    let Peer {
+        name,
+        my_asn,
+        peer_asn,
+        local_asn,
+        address,
+        port,
+        source_address,
+        timers,
+        connect_time,
+        // The identifier is chosen by `identifier`.
+        router_id: _,
+        // Whether the node has a session at all is asked before.
+        node_selectors: _,
+        password,
+        // BFD has sessions of its own.
+        bfd_profile: _,
+        graceful_restart,
+        ebgp_multi_hop,
+        vrf,
+        dual_stack,
+        passive,
+        listen_port,
+        ttl_security,
+        graceful_restart_time,
+        long_lived_stale_time,
+        role,
+        ipv6_next_hop,
+        max_prefixes,
+    } = peer;
+    let local_asn = local_asn.unwrap_or(*my_asn);
+    let (peer_asn, remote) = (self::peer_asn(*peer_asn), remote(address));
+    let mut config = Config::new(Arc::clone(name), local_asn, peer_asn, identifier, remote);
+    config.port = *port;
+    config.source_address = *source_address;
+    config.bind_interface = vrf.as_deref().map(Into::into);
+    match (timers, mode) {
         (Some(timers), _) => {
             config.hold_time =
                 HoldTime::from_duration(timers.hold).ok_or(NoSession::HoldTime(timers.hold))?;
@@ -72,35 +95,50 @@ pub fn session(peer: &Peer, identifier: Ipv4Addr, mode: BgpMode) -> Result<Confi
             config.hold_time = HoldTime::from_seconds(180).unwrap_or(HoldTime::DEFAULT);
         }
     }
-    if let Some(connect_time) = peer.connect_time {
-        config.connect_time = connect_time;
+    if let Some(connect_time) = connect_time {
+        config.connect_time = *connect_time;
     }
-    if let Some(password) = &peer.password {
+    if let Some(password) = password {
         let octets = password.as_bytes();
         config.password = Some(Password::new(octets).ok_or(NoSession::Password(octets.len()))?);
     }
-    if peer.dual_stack {
+    if *dual_stack {
         config.families = Families::BOTH;
         config.extended_next_hop = true;
     }
-    config.passive = peer.passive;
-    config.listen_port = peer.listen_port;
-    config.ttl_security = peer.ttl_security;
-    config.multihop_ttl = peer.ebgp_multi_hop.then_some(MULTIHOP_TTL);
-    if peer.graceful_restart {
+    config.passive = *passive;
+    config.listen_port = *listen_port;
+    config.ttl_security = *ttl_security;
+    config.multihop_ttl = ebgp_multi_hop.then_some(MULTIHOP_TTL);
+    if *graceful_restart {
         config.graceful_restart = Some(GracefulRestart {
-            restart_time: peer.graceful_restart_time.unwrap_or(RESTART_TIME),
+            restart_time: graceful_restart_time.unwrap_or(RESTART_TIME),
             notification: true,
         });
-        config.long_lived_stale_time = peer.long_lived_stale_time;
+        config.long_lived_stale_time = *long_lived_stale_time;
     }
-    config.role = peer.role.map(|role| RolePolicy { role: self::role(role), strict: false });
-    config.ipv6_next_hop = match peer.ipv6_next_hop {
+    config.role = role.map(|role| RolePolicy { role: self::role(role), strict: false });
+    config.ipv6_next_hop = match ipv6_next_hop {
         crds::config::Ipv6NextHop::GlobalAndLinkLocal => Ipv6NextHop::GlobalAndLinkLocal,
         crds::config::Ipv6NextHop::Global => Ipv6NextHop::Global,
     };
-    config.max_prefixes = peer.max_prefixes;
+    config.max_prefixes = *max_prefixes;
     Ok(config)
+}
+
+fn remote(address: &PeerAddress) -> Remote {
+    match address {
+        PeerAddress::Address(address) => Remote::address(*address),
+        PeerAddress::Interface(name) => Remote::Interface((**name).into()),
+    }
+}
+
+fn peer_asn(asn: crds::config::PeerAsn) -> PeerAsn {
+    match asn {
+        crds::config::PeerAsn::Number(number) => PeerAsn::Number(number),
+        crds::config::PeerAsn::Internal => PeerAsn::Internal,
+        crds::config::PeerAsn::External => PeerAsn::External,
+    }
 }
 
 fn role(role: crds::config::Role) -> Role {

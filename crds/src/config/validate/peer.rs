@@ -2,7 +2,7 @@
 //! `BGPPeer`: the rules that one peer, with its profile and its Secret, can break (contract 6.2).
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -61,91 +61,127 @@ pub(crate) fn forget_what_metallb_takes(spec: &mut BgpPeerSpec) {
 
 /// All but what stands in other objects.
 pub(super) fn fields(name: &Arc<str>, spec: &BgpPeerSpec) -> Result<Peer, Fault> {
-    if spec.my_asn == 0 {
+    // Named one by one, so that a new field cannot be forgotten here.
+    let BgpPeerSpec {
+        my_asn,
+        peer_asn: _,
+        dynamic_asn: _,
+        local_asn,
+        peer_address,
+        interface,
+        source_address,
+        peer_port,
+        hold_time: _,
+        keepalive_time: _,
+        connect_time,
+        router_id,
+        node_selectors,
+        // What other objects say is filled in by `parse`.
+        password: _,
+        password_secret: _,
+        bfd_profile: _,
+        enable_graceful_restart,
+        ebgp_multi_hop,
+        vrf,
+        // Without effect.
+        disable_mp: _,
+        dual_stack_address_family,
+        passive,
+        listen_port,
+        ttl_security,
+        graceful_restart_time,
+        long_lived_stale_time,
+        role,
+        ipv6_next_hop,
+        max_prefixes,
+    } = spec;
+    if *my_asn == 0 {
         return Err(Fault::new("myASN", "missing local ASN"));
     }
     let peer_asn = asn(spec)?;
-    let ebgp_multi_hop = spec.ebgp_multi_hop.unwrap_or(false);
-    if ebgp_multi_hop && peer_asn == PeerAsn::Number(spec.my_asn) {
+    let ebgp_multi_hop = ebgp_multi_hop.unwrap_or(false);
+    if ebgp_multi_hop && peer_asn == PeerAsn::Number(*my_asn) {
         return Err(Fault::new(
             "ebgpMultiHop",
             "invalid ebgp-multihop parameter set for an ibgp peer",
         ));
     }
-    let address = match (given(&spec.peer_address), given(&spec.interface)) {
-        (None, None) => {
-            let message = "peer has no Address or Interface specified";
-            return Err(Fault::new("peerAddress", message));
-        }
-        (Some(_), Some(_)) => {
-            let message = "peer has both Address and Interface specified";
-            return Err(Fault::new("interface", message));
-        }
-        (Some(text), None) => PeerAddress::Address(parse_address(text).ok_or_else(|| {
-            Fault::new("peerAddress", format!("invalid BGPPeer address {text:?}"))
-        })?),
-        (None, Some(interface)) => PeerAddress::Interface(interface.into()),
-    };
-    let router_id = given(&spec.router_id)
-        .map(|text| match parse_address(text) {
-            Some(IpAddr::V4(id)) => Ok(id),
-            Some(IpAddr::V6(_)) | None => {
-                Err(Fault::new("routerID", format!("invalid router ID {text:?}")))
-            }
-        })
-        .transpose()?;
-    let source_address = given(&spec.source_address)
-        .map(|text| {
-            parse_address(text)
-                .ok_or_else(|| Fault::new("sourceAddress", format!("invalid source IP {text:?}")))
-        })
-        .transpose()?;
-    let passive = spec.passive.unwrap_or(false);
+    let address = address(given(peer_address), given(interface))?;
+    let router_id = given(router_id).map(self::router_id).transpose()?;
+    let source_address = given(source_address).map(self::source_address).transpose()?;
+    let passive = passive.unwrap_or(false);
     let set_port = |port: Option<u16>| port.filter(|port| *port != 0);
     Ok(Peer {
         name: name.clone(),
-        my_asn: spec.my_asn,
+        my_asn: *my_asn,
         peer_asn,
-        local_asn: spec.local_asn.filter(|asn| *asn != 0),
+        local_asn: local_asn.filter(|asn| *asn != 0),
         address,
-        port: set_port(spec.peer_port).unwrap_or(BGP_PORT),
+        port: set_port(*peer_port).unwrap_or(BGP_PORT),
         source_address,
         timers: timers(spec).map_err(|fault| {
             fault.reworded(|message| format!("invalid BGPPeer timers: {message}"))
         })?,
-        connect_time: connect_time(spec)?,
+        connect_time: connect_time.map(self::connect_time).transpose()?,
         router_id,
-        node_selectors: selector::parse("nodeSelectors", spec.node_selectors.as_deref())?,
+        node_selectors: selector::parse("nodeSelectors", node_selectors.as_deref())?,
         password: None,
         bfd_profile: None,
-        graceful_restart: spec.enable_graceful_restart.unwrap_or(false),
+        graceful_restart: enable_graceful_restart.unwrap_or(false),
         ebgp_multi_hop,
-        vrf: given(&spec.vrf).map(Into::into),
-        dual_stack: spec.dual_stack_address_family.unwrap_or(false),
+        vrf: given(vrf).map(Into::into),
+        dual_stack: dual_stack_address_family.unwrap_or(false),
         passive,
         // A peer that is waited for must be listened for.
-        listen_port: set_port(spec.listen_port).or(passive.then_some(BGP_PORT)),
-        ttl_security: spec
-            .ttl_security
-            .map(|hops| match hops {
-                1..=254 => Ok(hops),
-                _ => Err(Fault::new(
-                    "ttlSecurity",
-                    format!("invalid ttlSecurity {hops}, must be in 1-254 range"),
-                )),
-            })
-            .transpose()?,
-        graceful_restart_time: seconds("gracefulRestartTime", spec.graceful_restart_time, 0xfff)?,
-        long_lived_stale_time: seconds(
-            "longLivedStaleTime",
-            spec.long_lived_stale_time,
-            0xff_ffff,
-        )?,
-        role: given(&spec.role).map(role).transpose()?,
-        ipv6_next_hop: given(&spec.ipv6_next_hop)
-            .map_or(Ok(Ipv6NextHop::default()), ipv6_next_hop)?,
-        max_prefixes: spec.max_prefixes.filter(|prefixes| *prefixes != 0),
+        listen_port: set_port(*listen_port).or(passive.then_some(BGP_PORT)),
+        ttl_security: ttl_security.map(hops).transpose()?,
+        graceful_restart_time: seconds("gracefulRestartTime", *graceful_restart_time, 0xfff)?,
+        long_lived_stale_time: seconds("longLivedStaleTime", *long_lived_stale_time, 0xff_ffff)?,
+        role: given(role).map(self::role).transpose()?,
+        ipv6_next_hop: given(ipv6_next_hop)
+            .map_or(Ok(Ipv6NextHop::default()), self::ipv6_next_hop)?,
+        max_prefixes: max_prefixes.filter(|prefixes| *prefixes != 0),
     })
+}
+
+/// Where the peer is: exactly one of both is given.
+fn address(address: Option<&str>, interface: Option<&str>) -> Result<PeerAddress, Fault> {
+    match (address, interface) {
+        (None, None) => {
+            Err(Fault::new("peerAddress", "peer has no Address or Interface specified"))
+        }
+        (Some(_), Some(_)) => {
+            Err(Fault::new("interface", "peer has both Address and Interface specified"))
+        }
+        (Some(text), None) => parse_address(text)
+            .map(PeerAddress::Address)
+            .ok_or_else(|| Fault::new("peerAddress", format!("invalid BGPPeer address {text:?}"))),
+        (None, Some(interface)) => Ok(PeerAddress::Interface(interface.into())),
+    }
+}
+
+fn router_id(text: &str) -> Result<Ipv4Addr, Fault> {
+    match parse_address(text) {
+        Some(IpAddr::V4(id)) => Ok(id),
+        Some(IpAddr::V6(_)) | None => {
+            Err(Fault::new("routerID", format!("invalid router ID {text:?}")))
+        }
+    }
+}
+
+fn source_address(text: &str) -> Result<IpAddr, Fault> {
+    parse_address(text)
+        .ok_or_else(|| Fault::new("sourceAddress", format!("invalid source IP {text:?}")))
+}
+
+fn hops(hops: u8) -> Result<u8, Fault> {
+    match hops {
+        1..=254 => Ok(hops),
+        _ => Err(Fault::new(
+            "ttlSecurity",
+            format!("invalid ttlSecurity {hops}, must be in 1-254 range"),
+        )),
+    }
 }
 
 fn asn(spec: &BgpPeerSpec) -> Result<PeerAsn, Fault> {
@@ -193,14 +229,13 @@ fn timers(spec: &BgpPeerSpec) -> Result<Option<Timers>, Fault> {
 }
 
 /// The API server checks this as well; a manifest in a folder has only us.
-fn connect_time(spec: &BgpPeerSpec) -> Result<Option<Duration>, Fault> {
-    let Some(time) = spec.connect_time else { return Ok(None) };
+fn connect_time(time: GoDuration) -> Result<Duration, Fault> {
     if !(1..=65_535).contains(&time.as_secs()) {
         let message = "connect time should be between 1 seconds to 65535";
         return Err(Fault::new("connectTime", message));
     }
     match time.to_std() {
-        Some(time) if time.subsec_nanos() == 0 => Ok(Some(time)),
+        Some(time) if time.subsec_nanos() == 0 => Ok(time),
         Some(_) | None => {
             Err(Fault::new("connectTime", "connect time should contain a whole number of seconds"))
         }
