@@ -45,7 +45,7 @@ crds: ## generate crds/generated anew from the types
 schemas: ## cut the schemas of Kubernetes' kinds anew from its OpenAPI documents (Go >= 1.25)
 	@scripts/schemas.sh
 
-manifests: ## the all-in-one manifests and the copies of the CRDs, from their sources (Go >= 1.25)
+manifests: crds ## the CRDs, their copies and the all-in-one manifests, from their sources (Go >= 1.25)
 	@scripts/manifests.sh
 
 image: bins ## the images of controller and speaker as OCI archives, and their file systems (root; buildah)

@@ -13,8 +13,7 @@ use tokio::sync::watch as state;
 
 /// The text in the configuration's state where the ConfigMap has content.
 pub(super) const MESSAGE: &str = "ConfigMap bgpextras: extra configuration of FRR is ignored, there is no FRR here; \
-    BGPPeer has ttlSecurity, gracefulRestartTime, longLivedStaleTime, role, ipv6NextHop, maxPrefixes, passive and listenPort, \
-    BGPAdvertisement has asPathPrepend, med and extendedCommunities for what it is mostly used for";
+    the fields of BGPPeer and BGPAdvertisement beyond MetalLB's cover what it is mostly used for";
 
 /// The pause after a refusal.
 const RETRY_INTERVAL: Duration = Duration::from_secs(30);

@@ -62,6 +62,38 @@ fn what_v1beta1_cannot_say_survives_being_read_and_written_through_it() {
     }
 }
 
+/// A value for a field of this schema; a text that is a duration as well.
+fn value(schema: &Value) -> Value {
+    let first = schema["enum"].get(0).cloned();
+    first.unwrap_or_else(|| match schema["type"].as_str().unwrap() {
+        "boolean" => json!(true),
+        "integer" => json!(schema["maximum"].as_u64().unwrap()),
+        "string" => json!("1m30s"),
+        "array" => json!([{ "matchLabels": { "a": "b" } }]),
+        "object" => json!({ "name": "s" }),
+        other => panic!("no value for {other}"),
+    })
+}
+
+#[test]
+fn every_field_survives_being_read_and_written_through_v1beta1() {
+    let (_, crd) = crate::metallb::manifest::manifests()
+        .into_iter()
+        .find(|(file, _)| file == "bgppeers.metallb.io.yaml")
+        .unwrap();
+    let versions = crd["spec"]["versions"].as_array().unwrap();
+    let stored = versions.iter().find(|version| version["name"] == "v1beta2").unwrap();
+    let spec = &stored["schema"]["openAPIV3Schema"]["properties"]["spec"];
+    let fields = spec["properties"].as_object().unwrap();
+    assert!(fields.len() > 25, "{fields:?}");
+    for (field, schema) in fields {
+        let mut spec = json!({ "myASN": 1, "peerASN": 2, "peerAddress": "10.0.0.1" });
+        spec[field] = value(schema);
+        let new = peer(NEW, spec);
+        assert_eq!(there_and_back(new.clone(), OLD), new, "{field}");
+    }
+}
+
 #[test]
 fn what_is_changed_through_v1beta1_goes_before_what_was_kept() {
     let new = peer(

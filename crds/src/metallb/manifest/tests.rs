@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The manifests, held against the tables of contract 1.
 
+mod external;
+mod fields;
+
 use super::*;
 
 fn crd(plural: &str) -> Value {
@@ -28,26 +31,13 @@ fn schema(plural: &str, version_name: &str, path: &str) -> Value {
     at.clone()
 }
 
-/// The schema without its texts and its inner parts.
-fn bare(mut schema: Value) -> Value {
-    let map = schema.as_object_mut().unwrap();
-    for key in ["description", "properties", "required"] {
-        map.remove(key);
-    }
-    schema
-}
-
 #[test]
 fn the_committed_manifests_are_those_that_are_generated() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("generated");
     let mut files = std::collections::BTreeSet::new();
     for (file, manifest) in manifests() {
         let committed = std::fs::read_to_string(folder.join(&file)).unwrap_or_default();
-        assert_eq!(
-            committed,
-            to_yaml(&manifest).unwrap(),
-            "run `cargo run -p crds --bin crdgen`: {file}"
-        );
+        assert_eq!(committed, to_yaml(&manifest).unwrap(), "run `make manifests`: {file}");
         let read_back: Value = serde_saphyr::from_str(&committed).unwrap();
         assert_eq!(read_back, manifest, "{file} says what is meant");
         files.insert(file);
@@ -57,6 +47,15 @@ fn the_committed_manifests_are_those_that_are_generated() {
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     assert_eq!(found, files, "nothing else is in the folder");
+    // The copies that kustomize and the chart read.
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    for file in files {
+        for folder in ["manifests/crds", "charts/ferrolb/files/crds"] {
+            let copy = std::fs::read_to_string(root.join(folder).join(&file)).unwrap_or_default();
+            let generated = std::fs::read_to_string(root.join("crds/generated").join(&file));
+            assert_eq!(copy, generated.unwrap(), "run `make manifests`: {folder}/{file}");
+        }
+    }
 }
 
 #[test]
@@ -175,207 +174,6 @@ fn the_old_peer_is_deprecated_and_converted_by_a_webhook() {
         })
     );
     assert_eq!(crd("ipaddresspools")["spec"].get("conversion"), None);
-}
-
-#[test]
-fn fields_have_the_limits_and_defaults_of_the_contract() {
-    let string = json!({ "type": "string" });
-    let boolean = json!({ "type": "boolean" });
-    let integer = json!({ "type": "integer" });
-    let strings = json!({ "type": "array", "items": { "type": "string" } });
-    let asn = |minimum: u32| json!({ "type": "integer", "format": "int64", "minimum": minimum, "maximum": 4_294_967_295_u32 });
-    let int32 = |minimum: u32, maximum: u32| json!({ "type": "integer", "format": "int32", "minimum": minimum, "maximum": maximum });
-    let with = |mut schema: Value, key: &str, value: Value| {
-        schema[key] = value;
-        schema
-    };
-    let int64 = json!({ "type": "integer", "format": "int64" });
-    let plain32 = json!({ "type": "integer", "format": "int32" });
-    let immutable = with(
-        string.clone(),
-        "x-kubernetes-validations",
-        json!([
-            { "message": "Value is immutable", "rule": "self == oldSelf" },
-        ]),
-    );
-    let rows: Vec<(&str, &str, &str, Value)> = vec![
-        ("ipaddresspools", "v1beta1", "spec.addresses", strings.clone()),
-        (
-            "ipaddresspools",
-            "v1beta1",
-            "spec.autoAssign",
-            with(boolean.clone(), "default", json!(true)),
-        ),
-        (
-            "ipaddresspools",
-            "v1beta1",
-            "spec.avoidBuggyIPs",
-            with(boolean.clone(), "default", json!(false)),
-        ),
-        ("ipaddresspools", "v1beta1", "spec.serviceAllocation", json!({ "type": "object" })),
-        ("ipaddresspools", "v1beta1", "spec.serviceAllocation.priority", integer),
-        ("ipaddresspools", "v1beta1", "spec.serviceAllocation.namespaces", strings.clone()),
-        ("ipaddresspools", "v1beta1", "status.assignedIPv4", int64.clone()),
-        ("ipaddresspools", "v1beta1", "status.assignedIPv6", int64.clone()),
-        ("ipaddresspools", "v1beta1", "status.availableIPv4", int64.clone()),
-        ("ipaddresspools", "v1beta1", "status.availableIPv6", int64),
-        ("l2advertisements", "v1beta1", "spec.ipAddressPools", strings.clone()),
-        ("l2advertisements", "v1beta1", "spec.interfaces", strings.clone()),
-        ("l2advertisements", "v1beta1", "spec.preferredNodeSelectors[].weight", int32(1, 100)),
-        (
-            "bgpadvertisements",
-            "v1beta1",
-            "spec.aggregationLength",
-            json!({ "type": "integer", "format": "int32", "minimum": 1, "default": 32 }),
-        ),
-        (
-            "bgpadvertisements",
-            "v1beta1",
-            "spec.aggregationLengthV6",
-            json!({ "type": "integer", "format": "int32", "default": 128 }),
-        ),
-        ("bgpadvertisements", "v1beta1", "spec.localPref", plain32),
-        ("bgpadvertisements", "v1beta1", "spec.communities", strings.clone()),
-        ("bgpadvertisements", "v1beta1", "spec.ipAddressPools", strings.clone()),
-        ("bgpadvertisements", "v1beta1", "spec.peers", strings.clone()),
-        ("bgpadvertisements", "v1beta1", "spec.asPathPrepend", int32(0, 10)),
-        ("bgpadvertisements", "v1beta1", "spec.med", asn(0)),
-        ("bgpadvertisements", "v1beta1", "spec.extendedCommunities", strings.clone()),
-        ("bgpadvertisements", "v1beta1", "spec.externalIPPools", strings.clone()),
-        ("bgppeers", "v1beta2", "spec.myASN", asn(0)),
-        ("bgppeers", "v1beta2", "spec.peerASN", asn(0)),
-        (
-            "bgppeers",
-            "v1beta2",
-            "spec.dynamicASN",
-            with(string.clone(), "enum", json!(["internal", "external"])),
-        ),
-        ("bgppeers", "v1beta2", "spec.localASN", asn(1)),
-        ("bgppeers", "v1beta2", "spec.peerAddress", string.clone()),
-        ("bgppeers", "v1beta2", "spec.interface", string.clone()),
-        ("bgppeers", "v1beta2", "spec.sourceAddress", string.clone()),
-        ("bgppeers", "v1beta2", "spec.peerPort", with(int32(1, 16_384), "default", json!(179))),
-        ("bgppeers", "v1beta2", "spec.holdTime", string.clone()),
-        ("bgppeers", "v1beta2", "spec.keepaliveTime", string.clone()),
-        (
-            "bgppeers",
-            "v1beta2",
-            "spec.connectTime",
-            with(
-                string.clone(),
-                "x-kubernetes-validations",
-                json!([
-                    { "message": "connect time should be between 1 seconds to 65535",
-                      "rule": "duration(self).getSeconds() >= 1 && duration(self).getSeconds() <= 65535" },
-                    { "message": "connect time should contain a whole number of seconds",
-                      "rule": "duration(self).getMilliseconds() % 1000 == 0" },
-                ]),
-            ),
-        ),
-        ("bgppeers", "v1beta2", "spec.routerID", string.clone()),
-        ("bgppeers", "v1beta2", "spec.password", string.clone()),
-        (
-            "bgppeers",
-            "v1beta2",
-            "spec.passwordSecret",
-            json!({ "type": "object", "x-kubernetes-map-type": "atomic" }),
-        ),
-        ("bgppeers", "v1beta2", "spec.passwordSecret.name", string.clone()),
-        ("bgppeers", "v1beta2", "spec.passwordSecret.namespace", string.clone()),
-        ("bgppeers", "v1beta2", "spec.bfdProfile", string.clone()),
-        (
-            "bgppeers",
-            "v1beta2",
-            "spec.enableGracefulRestart",
-            with(
-                boolean.clone(),
-                "x-kubernetes-validations",
-                json!([
-                    { "message": "EnableGracefulRestart cannot be changed after creation",
-                      "rule": "self == oldSelf" },
-                ]),
-            ),
-        ),
-        ("bgppeers", "v1beta2", "spec.ebgpMultiHop", boolean.clone()),
-        ("bgppeers", "v1beta2", "spec.vrf", string.clone()),
-        ("bgppeers", "v1beta2", "spec.disableMP", with(boolean.clone(), "default", json!(false))),
-        (
-            "bgppeers",
-            "v1beta2",
-            "spec.dualStackAddressFamily",
-            with(boolean.clone(), "default", json!(false)),
-        ),
-        ("bgppeers", "v1beta2", "spec.passive", boolean.clone()),
-        ("bgppeers", "v1beta2", "spec.listenPort", int32(1, 65_535)),
-        ("bgppeers", "v1beta2", "spec.ttlSecurity", int32(1, 254)),
-        ("bgppeers", "v1beta2", "spec.gracefulRestartTime", string.clone()),
-        ("bgppeers", "v1beta2", "spec.longLivedStaleTime", string.clone()),
-        ("bgppeers", "v1beta2", "spec.maxPrefixes", asn(1)),
-        (
-            "bgppeers",
-            "v1beta2",
-            "spec.ipv6NextHop",
-            with(string.clone(), "enum", json!(["global-and-link-local", "global"])),
-        ),
-        ("bgppeers", "v1beta1", "spec.myASN", asn(0)),
-        ("bgppeers", "v1beta1", "spec.peerASN", asn(0)),
-        ("bgppeers", "v1beta1", "spec.peerAddress", string.clone()),
-        ("bgppeers", "v1beta1", "spec.peerPort", int32(0, 16_384)),
-        ("bgppeers", "v1beta1", "spec.holdTime", string.clone()),
-        ("bgppeers", "v1beta1", "spec.ebgpMultiHop", boolean.clone()),
-        ("bfdprofiles", "v1beta1", "spec.receiveInterval", int32(10, 60_000)),
-        ("bfdprofiles", "v1beta1", "spec.transmitInterval", int32(10, 60_000)),
-        ("bfdprofiles", "v1beta1", "spec.detectMultiplier", int32(2, 255)),
-        ("bfdprofiles", "v1beta1", "spec.echoInterval", int32(10, 60_000)),
-        ("bfdprofiles", "v1beta1", "spec.echoMode", boolean.clone()),
-        ("bfdprofiles", "v1beta1", "spec.passiveMode", boolean),
-        ("bfdprofiles", "v1beta1", "spec.minimumTtl", int32(1, 254)),
-        ("communities", "v1beta1", "spec.communities[].name", string.clone()),
-        ("communities", "v1beta1", "spec.communities[].value", string.clone()),
-        ("servicel2statuses", "v1beta1", "spec", json!({ "type": "object" })),
-        ("servicel2statuses", "v1beta1", "status.node", immutable.clone()),
-        ("servicel2statuses", "v1beta1", "status.serviceName", immutable.clone()),
-        ("servicel2statuses", "v1beta1", "status.serviceNamespace", immutable.clone()),
-        ("servicel2statuses", "v1beta1", "status.interfaces[].name", string.clone()),
-        ("servicebgpstatuses", "v1beta1", "spec", json!({ "type": "object" })),
-        ("servicebgpstatuses", "v1beta1", "status.node", immutable.clone()),
-        ("servicebgpstatuses", "v1beta1", "status.serviceName", immutable.clone()),
-        ("servicebgpstatuses", "v1beta1", "status.serviceNamespace", immutable),
-        ("servicebgpstatuses", "v1beta1", "status.peers", strings),
-        (
-            "configurationstates",
-            "v1beta1",
-            "status.result",
-            with(string.clone(), "enum", json!(["Valid", "Invalid", "Unknown"])),
-        ),
-        ("configurationstates", "v1beta1", "status.errorSummary", string),
-        (
-            "configurationstates",
-            "v1beta1",
-            "status.conditions[].reason",
-            json!({ "type": "string", "minLength": 1, "maxLength": 1024,
-                "pattern": "^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$" }),
-        ),
-        (
-            "configurationstates",
-            "v1beta1",
-            "status.conditions[].message",
-            json!({ "type": "string", "maxLength": 32_768 }),
-        ),
-    ];
-    for (plural, version, path, expected) in rows {
-        assert_eq!(bare(schema(plural, version, path)), expected, "{plural} {version} {path}");
-    }
-    assert_eq!(
-        schema("configurationstates", "v1beta1", "status.conditions[].type")["maxLength"],
-        316
-    );
-    let conditions = schema("configurationstates", "v1beta1", "status.conditions");
-    assert_eq!(conditions["x-kubernetes-list-type"], "map");
-    assert_eq!(conditions["x-kubernetes-list-map-keys"], json!(["type"]));
-    let old = version("bgppeers", "v1beta1").to_string();
-    assert!(!old.contains("vrf") && !old.contains("passwordSecret"));
-    assert!(!crd("configurationstates").to_string().contains("\"spec\":{\"description"));
 }
 
 #[test]
@@ -515,113 +313,4 @@ fn every_field_has_a_text() {
             walk(&version["schema"]["openAPIV3Schema"], &file);
         }
     }
-}
-
-/// Contract C.2, without the texts.
-#[test]
-fn the_external_pools_schema_is_antreas() {
-    fn without_texts(value: &mut Value) {
-        if let Some(map) = value.as_object_mut() {
-            if map.get("description").is_some_and(Value::is_string) {
-                map.remove("description");
-            }
-            map.values_mut().for_each(without_texts);
-        }
-        value.as_array_mut().into_iter().flatten().for_each(without_texts);
-    }
-    let file = "externalippools.crd.antrea.io.yaml";
-    let crd = manifests().into_iter().find(|(name, _)| name == file).map(|(_, crd)| crd).unwrap();
-    assert_eq!(crd["spec"]["scope"], "Cluster");
-    assert_eq!(
-        crd["spec"]["names"],
-        json!({
-            "kind": "ExternalIPPool", "listKind": "ExternalIPPoolList", "plural": "externalippools",
-            "singular": "externalippool", "shortNames": ["eip"],
-        })
-    );
-    let [version] = crd["spec"]["versions"].as_array().unwrap().as_slice() else {
-        panic!("one version")
-    };
-    let columns: Vec<(&Value, &Value, &Value)> = version["additionalPrinterColumns"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|column| (&column["name"], &column["jsonPath"], &column["type"]))
-        .collect();
-    assert_eq!(
-        json!(columns),
-        json!([
-            ["Total", ".status.usage.total", "integer"],
-            ["Used", ".status.usage.used", "integer"],
-            ["Age", ".metadata.creationTimestamp", "date"],
-        ])
-    );
-    assert_eq!(version["subresources"], json!({ "status": {} }));
-    let mut schema = version["schema"]["openAPIV3Schema"].clone();
-    assert_eq!(schema["required"], json!(["spec"]));
-    without_texts(&mut schema);
-    // What a rule of the webhook (contract C.3 rule 2) takes that is in the schema here.
-    let ranges = &mut schema["properties"]["spec"]["properties"]["ipRanges"];
-    let mut take = |pointer: &str, field: &str| {
-        let object = ranges.pointer_mut(pointer).unwrap().as_object_mut().unwrap();
-        object.remove(field).unwrap()
-    };
-    let rule = take("/items", "x-kubernetes-validations");
-    assert_eq!(rule[0]["message"], "range start and range end should belong to same family");
-    assert_eq!(take("", "maxItems"), 100_000);
-    for end in ["/items/properties/start", "/items/properties/end"] {
-        // The longest text of an address: an IPv6 address that ends with an IPv4 address.
-        assert_eq!(take(end, "maxLength"), 45);
-    }
-    let address =
-        json!({ "type": "string", "oneOf": [{ "format": "ipv4" }, { "format": "ipv6" }] });
-    let text =
-        json!({ "type": "string", "pattern": "^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$" });
-    assert_eq!(
-        schema["properties"]["spec"],
-        json!({
-            "type": "object",
-            "required": ["ipRanges", "nodeSelector"],
-            "properties": {
-                "ipRanges": { "type": "array", "items": {
-                    "type": "object",
-                    "oneOf": [{ "required": ["cidr"] }, { "required": ["end", "start"] }],
-                    "properties": {
-                        "cidr": { "type": "string", "format": "cidr" }, "start": address, "end": address,
-                    },
-                } },
-                "subnetInfo": {
-                    "type": "object",
-                    "required": ["gateway", "prefixLength"],
-                    "properties": {
-                        "gateway": address,
-                        "prefixLength": { "type": "integer", "minimum": 1, "maximum": 127 },
-                        "vlan": { "type": "integer", "minimum": 0, "maximum": 4094 },
-                    },
-                    "x-kubernetes-validations": [{
-                        "rule": "self.gateway.contains(':') || self.prefixLength <= 31",
-                        "message": "invalid prefixLength",
-                    }],
-                },
-                "nodeSelector": {
-                    "type": "object",
-                    "properties": {
-                        "matchLabels": { "type": "object", "additionalProperties": text },
-                        "matchExpressions": { "type": "array", "items": {
-                            "type": "object",
-                            "properties": {
-                                "key": { "type": "string" },
-                                "operator": {
-                                    "type": "string", "enum": ["In", "NotIn", "Exists", "DoesNotExist"],
-                                },
-                                "values": { "type": "array", "items": text },
-                            },
-                        } },
-                    },
-                },
-            },
-        })
-    );
-    let usage = &schema["properties"]["status"]["properties"]["usage"]["properties"];
-    assert_eq!(*usage, json!({ "total": { "type": "integer" }, "used": { "type": "integer" } }));
 }
