@@ -15,7 +15,8 @@ use cluster::{Dirty, ObjectKey, Snapshot};
 use crds::config::PoolKind;
 
 use crate::allocations::{Allocations, Assigned};
-use crate::reason::{Notice, Reason};
+use crate::notice::Notice;
+use crate::reason::Reason;
 pub use output::{Output, Write};
 use round::Round;
 

@@ -16,7 +16,8 @@ use crds::config::{Family, Pool, PoolId, PoolKind};
 use crate::allocations::{Allocations, Assigned};
 use crate::decision::{Decision, Loss, Outcome, assigned_too};
 use crate::external;
-use crate::reason::{Change, Names, Notice, Reason};
+use crate::notice::{Notice, NoticeKind};
+use crate::reason::{Change, Names, Reason};
 use crate::request::{Families, Request, check_families};
 use crate::world::World;
 
@@ -54,8 +55,7 @@ pub fn keep(
         return Err(Loss::Changed(Change::Families));
     }
     let assigned = check(key, request, current, world, allocations).map_err(|reason| {
-        Loss::Told(Notice::normal(
-            "ClearAssignment",
+        Loss::Told(Notice::new(NoticeKind::Cleared,
             format!(
                 "current IP for {:?} not allowed by config, will attempt for new IP assignment: {reason}",
                 key.as_str()
@@ -75,8 +75,8 @@ pub fn keep(
 
 fn unknown_families(service: &Service) -> Notice {
     let have: Vec<&str> = service.ingress.iter().map(|entry| &*entry.ip).collect();
-    Notice::warning(
-        "nolbIPsIPFamily",
+    Notice::new(
+        NoticeKind::NoIngressFamily,
         format!(
             "Failed to retrieve lbIPs family of {have:?}: not one address, or one of each family"
         ),
@@ -119,7 +119,7 @@ pub fn decide(
             let mut notices = Vec::new();
             if let Err(error) = &request.addresses {
                 let reason = Reason::from(error.clone());
-                notices.push(Notice::warning("LoadBalancerFailed", reason.to_string()));
+                notices.push(Notice::new(NoticeKind::RequestRefused, reason.to_string()));
             } else if assigned.addresses.len() == 1
                 && families == Families::Dual
                 && request.prefers_dual
@@ -139,7 +139,7 @@ fn deprecated_annotations(service: &Service) -> impl Iterator<Item = Notice> + '
     service.annotations.iter().filter(|(key, _)| key.starts_with("metallb.universe.tf")).map(
         |(key, _)| {
             let message = format!("Service uses deprecated annotation {key}");
-            Notice::warning("deprecatedAnnotation", message)
+            Notice::new(NoticeKind::DeprecatedAnnotation, message)
         },
     )
 }
@@ -185,8 +185,8 @@ fn add_family(
     });
     match added {
         Some(address) => assigned_too(assigned, address),
-        None => Notice::normal(
-            "AdditionalAssignFailed",
+        None => Notice::new(
+            NoticeKind::FamilyNotAdded,
             format!(
                 "cannot assign additional IP in PreferDualStack: no available IPs in pool {:?}",
                 &*assigned.pool.name

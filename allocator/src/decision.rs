@@ -7,7 +7,8 @@ use cluster::ObjectKey;
 use cluster::model::ServiceCondition;
 
 use crate::allocations::Assigned;
-use crate::reason::{Change, Notice, Reason};
+use crate::notice::{Notice, NoticeKind};
+use crate::reason::{Change, Reason};
 use crate::request::quoted;
 
 /// The outcome for one Service.
@@ -84,7 +85,7 @@ impl Decision {
         let outcome = match found {
             Ok(assigned) => {
                 let message = format!("Assigned IP {}", quoted(&assigned.addresses));
-                notices.push(Notice::normal("IPAllocated", message));
+                notices.push(Notice::new(NoticeKind::Allocated, message));
                 notices.extend(more(&assigned));
                 Outcome::Assigned(assigned)
             }
@@ -126,5 +127,5 @@ impl Loss {
 pub(crate) fn assigned_too(assigned: &mut Assigned, address: IpAddr) -> Notice {
     assigned.addresses.push(address);
     assigned.addresses.sort();
-    Notice::normal("IPAllocated", format!("Assigned additional IP \"{address}\""))
+    Notice::new(NoticeKind::Allocated, format!("Assigned additional IP \"{address}\""))
 }

@@ -10,7 +10,8 @@ use crds::config::{Family, Policy, Pool, PoolId, PoolKind};
 
 use crate::allocations::{Allocations, Assigned};
 use crate::decision::{Decision, Loss, Outcome, assigned_too};
-use crate::reason::{Change, Notice, Reason};
+use crate::notice::{Notice, NoticeKind};
+use crate::reason::{Change, Reason};
 use crate::request::{ExternalRequest, Families, Request};
 use crate::world::World;
 
@@ -52,7 +53,7 @@ pub(crate) fn keep(
         .find_map(|address| allocations.check_world(key, &request.claim, *address).err())
     {
         let message = format!("current IP for {:?} is lost: {error}", key.as_str());
-        return Err(Loss::Told(Notice::normal("ClearAssignment", message)));
+        return Err(Loss::Told(Notice::new(NoticeKind::Cleared, message)));
     }
     let mut addresses = current.to_vec();
     addresses.sort();
@@ -224,7 +225,7 @@ impl Seeker<'_> {
                 "port {}/{} on {address} is also taken by {:?}, which shares the address: only one of them gets its traffic",
                 port.protocol, port.port, other.as_str()
             );
-            Some(Notice::warning("SharedPortConflict", message))
+            Some(Notice::new(NoticeKind::SharedPort, message))
         })
     }
 }

@@ -18,6 +18,7 @@ mod interval_set;
 pub mod metrics;
 #[cfg(feature = "net")]
 pub mod net;
+mod notice;
 pub mod pool_status;
 mod reason;
 mod request;
@@ -30,7 +31,8 @@ pub use allocations::{Allocations, Assigned, Usage};
 pub use allocator::{Allocator, Output, Write};
 pub use decide::{POOL_ANNOTATION, decide, keep};
 pub use decision::{Decision, Loss, Outcome};
-pub use reason::{Change, Names, Notice, Reason};
+pub use notice::{Notice, NoticeKind};
+pub use reason::{Change, Names, Reason};
 pub use request::{ExternalRequest, Families, Request, RequestError};
 pub use sharing::{Claim, Sharing, SharingError};
 pub use world::World;

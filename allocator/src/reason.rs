@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use cluster::ObjectKey;
 
+use crate::notice::{Notice, NoticeKind};
 use crate::request::{RequestError, quoted};
 use crate::sharing::SharingError;
 
@@ -221,16 +222,33 @@ impl Reason {
     /// The event that tells it (contract 2.9), if one does.
     #[must_use]
     pub fn notice(&self, key: &ObjectKey) -> Option<Notice> {
-        Some(match self {
+        match self {
             // Only for a moment, while the Service is being made.
-            Self::NoClusterIps => return None,
-            Self::NotDualStack(_) => Notice::warning("not enough clusterips", self.to_string()),
-            Self::NoFamily(_) => Notice::warning("noclusterIPsIPFamily", self.to_string()),
-            _ => Notice::warning(
-                "AllocationFailed",
-                format!("Failed to allocate IP for {:?}: {self}", key.as_str()),
-            ),
-        })
+            Self::NoClusterIps => None,
+            Self::NotDualStack(_) => {
+                Some(Notice::new(NoticeKind::NotEnoughClusterIps, self.to_string()))
+            }
+            Self::NoFamily(_) => Some(Notice::new(NoticeKind::NoClusterIpFamily, self.to_string())),
+            Self::NoPools
+            | Self::Request(_)
+            | Self::NotInConfig(_)
+            | Self::PoolNotCompatible(_)
+            | Self::UnknownPool(_)
+            | Self::InvalidPool { .. }
+            | Self::OtherPool { .. }
+            | Self::Sharing(_)
+            | Self::PoolExhausted { .. }
+            | Self::UnknownExternalPool(_)
+            | Self::ExternalPoolExhausted { .. }
+            | Self::NoFamilyInPool { .. }
+            | Self::NotInExternalPool { .. }
+            | Self::Contested { .. }
+            | Self::Exhausted { .. }
+            | Self::NoneAllowed { .. } => {
+                let message = format!("Failed to allocate IP for {:?}: {self}", key.as_str());
+                Some(Notice::new(NoticeKind::AllocationFailed, message))
+            }
+        }
     }
 }
 
@@ -266,52 +284,5 @@ impl Change {
             Self::Addresses => "differentIPRequested",
             Self::NotInExternalPool => "notInExternalPool",
         }
-    }
-}
-
-/// An event on the Service (contract 2.9).
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Notice {
-    /// Whether it is of type Warning; Normal otherwise.
-    pub warning: bool,
-    /// The event's reason.
-    pub reason: &'static str,
-    /// The event's message.
-    pub message: String,
-}
-
-impl Notice {
-    /// The value of `event` in the log (contract 7.2).
-    #[must_use]
-    pub fn event(&self) -> &'static str {
-        match self.reason {
-            "IPAllocated" => "ipAllocated",
-            "ClearAssignment" => "clearAssignment",
-            "deprecatedAnnotation" => "deprecatedAnnotation",
-            "nolbIPsIPFamily" | "noclusterIPsIPFamily" | "not enough clusterips" => {
-                "clearAssignment"
-            }
-            "LoadBalancerFailed" => "loadbalancerIP",
-            "AdditionalAssignFailed" => "tryAssignAdditionalIP",
-            "SharedPortConflict" => "sharedPortConflict",
-            _ => "allocationFailed",
-        }
-    }
-
-    /// Whether it goes on being true while the Service keeps the address that it has: something else that it asks for is refused.
-    #[must_use]
-    pub fn lasts(&self) -> bool {
-        matches!(
-            self.reason,
-            "LoadBalancerFailed" | "AdditionalAssignFailed" | "SharedPortConflict"
-        )
-    }
-
-    pub(crate) fn normal(reason: &'static str, message: String) -> Self {
-        Self { warning: false, reason, message }
-    }
-
-    pub(crate) fn warning(reason: &'static str, message: String) -> Self {
-        Self { warning: true, reason, message }
     }
 }

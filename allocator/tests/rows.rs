@@ -54,8 +54,8 @@ fn told(objects: &[Value]) -> Vec<(bool, &'static str, String)> {
     let dirty = snapshot.take_dirty();
     let outputs = Allocator::new(None).reconcile(&snapshot, &dirty);
     let notices = outputs.into_iter().filter_map(|output| match output {
-        Output::Tell { notice: Notice { warning, reason, message }, .. } => {
-            Some((warning, reason, message))
+        Output::Tell { notice: Notice { kind, message }, .. } => {
+            Some((kind.is_warning(), kind.reason(), message))
         }
         Output::Write(_) | Output::Cleared { .. } => None,
     });
@@ -440,7 +440,7 @@ fn a_request_that_is_refused_while_the_address_is_kept_stays_known() {
     server.apply(&service("s", wrong, cluster_ips.clone()));
     let key = cluster::ObjectKey::new("default", "s");
     let notice = &server.allocator.refused()[&key];
-    assert_eq!((notice.warning, notice.reason), (true, "LoadBalancerFailed"));
+    assert_eq!((notice.kind.is_warning(), notice.kind.reason()), (true, "LoadBalancerFailed"));
     assert!(server.allocator.pending().is_empty(), "its address is kept");
     server.apply(&service("s", json!({}), cluster_ips));
     assert!(server.allocator.refused().is_empty());

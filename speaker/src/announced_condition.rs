@@ -13,7 +13,7 @@ use cluster::model::ServiceCondition;
 use cluster::{ObjectKey, Snapshot};
 
 use crate::advertise::{Advertisers, advertisers};
-use crate::reason::Withhold;
+use crate::reason::{Concern, Withhold};
 use crate::speaker::Speaker;
 use ownership::{LinkWord, Members, Station};
 
@@ -119,13 +119,13 @@ pub fn word(
     }
     // The reasons of this particular node do not count where nobody announces the Service.
     let by_l2 = speaker.nobody(service).unwrap_or(by_l2);
-    match by_l2 {
+    match by_l2.concern() {
         // The Service is of another class.
-        Withhold::ServiceDeleted => return None,
+        Concern::Gone => return None,
         // The controller tells the reason; here only an earlier word is replaced.
-        Withhold::NoAddress if object.announced.is_none() => return None,
-        Withhold::NoAddress => return Some(not_announced(by_l2.name(), by_l2.to_string())),
-        _ => {}
+        Concern::Address if object.announced.is_none() => return None,
+        Concern::Address => return Some(not_announced(by_l2.name(), by_l2.to_string())),
+        Concern::Selection | Concern::Leaving | Concern::Announcement => {}
     }
     let by_bgp = match advertisers(service, object, snapshot, options) {
         Ok(Advertisers { nodes, unusable }) => {

@@ -16,7 +16,7 @@ use crds::config::{BgpAdvertisement, Family, L2Advertisement};
 use crds::labels::Labels;
 
 use crate::options::Options;
-use crate::reason::{Nobody, Withhold};
+use crate::reason::{Concern, Nobody, Withhold};
 use crate::service_view::{Endpoints, PoolOf, addresses, given_here, pool};
 use ownership::Members;
 
@@ -341,17 +341,15 @@ impl<'a> Eligibility<'a> {
 
     /// The same for the whole cluster: where nothing selects any node, the nodes' own reason is given.
     pub(crate) fn nobody_at_large(&self, furthest: &Furthest) -> Withhold {
-        match &furthest.0 {
-            Some((
-                Barrier {
-                    reason:
-                        reason @ (Withhold::NoMatchingAdvertisement | Withhold::NotInNodeSelector(_)),
-                    ..
-                },
-                _,
-            )) => reason.clone(),
-            _ => self.nobody(furthest),
-        }
+        let nobody = || self.nobody(furthest);
+        furthest.0.as_ref().map_or_else(nobody, |(Barrier { reason, .. }, _)| {
+            match reason.concern() {
+                Concern::Selection => reason.clone(),
+                Concern::Gone | Concern::Address | Concern::Leaving | Concern::Announcement => {
+                    nobody()
+                }
+            }
+        })
     }
 }
 

@@ -152,6 +152,38 @@ impl Withhold {
         }
     }
 
+    /// The concern of the reason: where it is said, and by whom.
+    pub(crate) fn concern(&self) -> Concern {
+        match self {
+            Self::ServiceDeleted => Concern::Gone,
+            Self::NoAddress => Concern::Address,
+            Self::NoMatchingAdvertisement | Self::NotInNodeSelector(_) => Concern::Selection,
+            Self::Leaving => Concern::Leaving,
+            Self::InvalidAddress(_)
+            | Self::NotAllowed(_)
+            | Self::NoEndpoints
+            | Self::SharedWithServiceSelector
+            | Self::NotAdvertised(_)
+            | Self::NotGivenHere
+            | Self::NodeUnknown
+            | Self::NodeNetworkUnavailable
+            | Self::NodeExcluded
+            | Self::NoLocalEndpoints
+            | Self::NotOwner(_)
+            | Self::NoCandidates(_)
+            | Self::SharedElsewhere { .. }
+            | Self::NoBgpAdvertisement(_)
+            | Self::NoMatchingBgpAdvertisement(_)
+            | Self::ConflictingAdvertisements(..)
+            | Self::NoPeer(_)
+            | Self::NodeDrained
+            | Self::Silent
+            | Self::Unsettled(_)
+            | Self::NoLink(_)
+            | Self::NoInterface(_) => Concern::Announcement,
+        }
+    }
+
     /// The same, said on another node than the one that it is about.
     fn there(&self) -> &'static str {
         match self {
@@ -166,9 +198,45 @@ impl Withhold {
             }
             Self::NodeNetworkUnavailable => "that node's network is unavailable",
             Self::NoLink(_) => "that node has no link that carries for its pool",
-            _ => "that node may not announce this Service",
+            Self::ServiceDeleted
+            | Self::NoAddress
+            | Self::InvalidAddress(_)
+            | Self::NotAllowed(_)
+            | Self::NoEndpoints
+            | Self::SharedWithServiceSelector
+            | Self::NotAdvertised(_)
+            | Self::NotGivenHere
+            | Self::NodeUnknown
+            | Self::NodeExcluded
+            | Self::NotOwner(_)
+            | Self::NoCandidates(_)
+            | Self::SharedElsewhere { .. }
+            | Self::NoBgpAdvertisement(_)
+            | Self::NoMatchingBgpAdvertisement(_)
+            | Self::ConflictingAdvertisements(..)
+            | Self::NoPeer(_)
+            | Self::NodeDrained
+            | Self::Leaving
+            | Self::Silent
+            | Self::Unsettled(_)
+            | Self::NoInterface(_) => "that node may not announce this Service",
         }
     }
+}
+
+/// The concern of a reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Concern {
+    /// The Service is none that is served: nothing is told.
+    Gone,
+    /// The Service has no address: the controller tells why.
+    Address,
+    /// What selects nodes leaves this one out: said also where no node announces the Service.
+    Selection,
+    /// This node leaves: the same, on this node alone.
+    Leaving,
+    /// Anything else that keeps a node from announcing. Where no node announces, the furthest node's reason is said.
+    Announcement,
 }
 
 /// Why no node at all may announce a Service: where the node stopped that came furthest in the list of what is asked of a node.

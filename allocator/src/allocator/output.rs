@@ -7,7 +7,8 @@ use std::sync::Arc;
 use cluster::ObjectKey;
 use cluster::model::{Hostname, ServiceCondition};
 
-use crate::reason::{Change, Notice};
+use crate::notice::Notice;
+use crate::reason::Change;
 
 /// Something for the sink to carry out.
 #[derive(Clone, Debug, PartialEq, Eq)]

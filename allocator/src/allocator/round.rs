@@ -16,7 +16,7 @@ use super::{Allocator, Output, Write};
 use crate::allocations::Assigned;
 use crate::decide::{POOL_ANNOTATION, decide, hold, keep};
 use crate::decision::{Decision, Loss, Outcome};
-use crate::reason::Notice;
+use crate::notice::Notice;
 use crate::request::Request;
 use crate::sharing::Claim;
 use crate::world::World;
@@ -307,7 +307,7 @@ impl<'a> Round<'a> {
             }
         }
         let has_any = outcome.assigned().is_some();
-        match notices.iter().find(|notice| has_any && notice.lasts()) {
+        match notices.iter().find(|notice| has_any && notice.kind.lasts()) {
             Some(notice) => drop(self.books.refused.insert(key.clone(), notice.clone())),
             None => drop(self.books.refused.remove(key)),
         }
@@ -340,8 +340,8 @@ impl<'a> Round<'a> {
         let assigned = outcome.assigned();
         let condition = self.books.conditions.then(|| {
             let mut condition = outcome.condition();
-            if let Some(Notice { reason, message, .. }) = self.books.refused.get(key) {
-                condition.message.push_str(&format!("; {reason}: {message}"));
+            if let Some(Notice { kind, message }) = self.books.refused.get(key) {
+                condition.message.push_str(&format!("; {}: {message}", kind.reason()));
             }
             condition
         });

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use cluster::{Dirty, ObjectKey};
 use daemon::log::Addresses;
 
-use crate::{Allocations, Output};
+use crate::{Allocations, NoticeKind, Output};
 
 /// Logs an output that is about to be carried out.
 pub fn note(output: &Output, allocations: &Allocations) {
@@ -17,17 +17,17 @@ pub fn note(output: &Output, allocations: &Allocations) {
                 "updated service object");
         }
         Output::Tell { service, notice, .. } => {
-            let event = notice.event();
-            if event == "deprecatedAnnotation" {
+            let (event, reason) = (notice.kind.event(), notice.kind.reason());
+            if notice.kind == NoticeKind::DeprecatedAnnotation {
                 tracing::warn!(event, %service, "{}", notice.message);
-            } else if event == "ipAllocated" {
+            } else if notice.kind == NoticeKind::Allocated {
                 let had = allocations.of(service);
                 let ips = had.map(|assigned| &assigned.addresses[..]).unwrap_or_default();
                 tracing::info!(event, %service, ips = %Addresses(ips), "{}", notice.message);
-            } else if notice.warning {
-                tracing::error!(event, %service, reason = notice.reason, "{}", notice.message);
+            } else if notice.kind.is_warning() {
+                tracing::error!(event, %service, reason, "{}", notice.message);
             } else {
-                tracing::info!(event, %service, reason = notice.reason, "{}", notice.message);
+                tracing::info!(event, %service, reason, "{}", notice.message);
             }
         }
         Output::Cleared { service, addresses, change } => {

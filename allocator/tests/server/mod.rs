@@ -111,11 +111,11 @@ impl Server {
                         self.allocator.observed(&write.service);
                     }
                     Output::Tell { service, notice, .. } => {
-                        let kind = if notice.warning { "Warning" } else { "Normal" };
+                        let kind = if notice.kind.is_warning() { "Warning" } else { "Normal" };
                         self.events.insert((
                             service.to_string(),
                             kind.to_owned(),
-                            notice.reason.to_owned(),
+                            notice.kind.reason().to_owned(),
                         ));
                     }
                     Output::Cleared { .. } => {}

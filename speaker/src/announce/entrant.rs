@@ -13,7 +13,7 @@ use l2::Scope;
 use super::group::Around;
 use super::{Announcement, Circumstances};
 use crate::eligibility::{Eligibility, Furthest};
-use crate::reason::Withhold;
+use crate::reason::{Concern, Withhold};
 use ownership::Allowed;
 use ownership::election::{Candidate, Strategy};
 
@@ -172,15 +172,12 @@ impl<'a> Entrant<'a> {
 
     /// The reason why no node announces the Service: for this node, and at large.
     pub(super) fn nobody(&self) -> (Withhold, Withhold) {
-        let local = match &self.barred {
+        let nobody = || self.eligibility.nobody(&self.furthest);
+        let local = self.barred.as_ref().map_or_else(nobody, |reason| match reason.concern() {
             // A node that no advertisement selects gives this reason even where nobody announces the Service; so does one that leaves.
-            Some(
-                reason @ (Withhold::NoMatchingAdvertisement
-                | Withhold::NotInNodeSelector(_)
-                | Withhold::Leaving),
-            ) => reason.clone(),
-            _ => self.eligibility.nobody(&self.furthest),
-        };
+            Concern::Selection | Concern::Leaving => reason.clone(),
+            Concern::Gone | Concern::Address | Concern::Announcement => nobody(),
+        });
         (local, self.eligibility.nobody_at_large(&self.furthest))
     }
 

@@ -264,8 +264,8 @@ impl Controller {
             Output::Tell { service, uid, notice } => {
                 self.events.publish(ObjectEvent {
                     regarding: Regarding::service(service, uid),
-                    warning: notice.warning,
-                    reason: notice.reason,
+                    warning: notice.kind.is_warning(),
+                    reason: notice.kind.reason(),
                     message: notice.message,
                 });
             }
@@ -287,8 +287,8 @@ impl Controller {
             let Some(known) = self.snapshot.service(service) else { continue };
             self.events.publish(ObjectEvent {
                 regarding: Regarding::service(service.clone(), known.uid.clone()),
-                warning: notice.warning,
-                reason: notice.reason,
+                warning: notice.kind.is_warning(),
+                reason: notice.kind.reason(),
                 message: notice.message,
             });
         }
