@@ -33,7 +33,7 @@ pub use config::{
     Change, Config, Families, Family, Fqdn, GracefulRestart, HoldTime, Ipv6NextHop, Password,
     PeerAsn, Remote, Role, RolePolicy,
 };
-pub use peer::{Event, Hindrance, Output, Peer, Verdict};
+pub use peer::{Admission, Event, Hindrance, Output, Peer};
 pub use route::{Attributes, Routes};
 pub use session::Direction;
 pub use status::{

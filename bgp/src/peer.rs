@@ -28,7 +28,7 @@ use crate::session::{Cause, Direction, Session, Surroundings};
 use crate::status::{Counters, Down, DownReason, Negotiated, State, Stop};
 use omission::Omission;
 
-pub use newcomer::Verdict;
+pub use newcomer::Admission;
 
 /// The first pause after a failure; it doubles up to the connect time.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);

@@ -13,7 +13,7 @@ pub use cluster::{
     ClearArgs, CollectArgs, DrainArgs, ExplainArgs, ExplainServiceArgs, GetArgs, GetKind,
     GetOutput, MoveArgs, StatusArgs, Subject,
 };
-pub use folder::{PlanArgs, RingArgs, RunArgs, View};
+pub use folder::{FolderOptions, PlanArgs, RingArgs, RunArgs};
 pub use import::{Import, ImportArgs, ImportObjects, ImportSource};
 
 /// Load-balancer addresses for Kubernetes on bare metal, and for hosts without Kubernetes.

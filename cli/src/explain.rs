@@ -12,7 +12,7 @@ use cluster::net::source::kubernetes::{Watches, watch_all};
 use cluster::{ConfigScope, Kind, ObjectKey, Snapshot};
 use l2::Scope;
 
-use crate::args::{ExplainServiceArgs, View};
+use crate::args::{ExplainServiceArgs, FolderOptions};
 use crate::routes::{Books, withheld};
 use crate::world::World;
 
@@ -45,7 +45,7 @@ pub async fn service(args: &ExplainServiceArgs) -> anyhow::Result<String> {
 }
 
 /// Lists the objects that the controller and the speaker see, and decides everything without writing.
-async fn from_cluster(namespace: &str, view: &View) -> anyhow::Result<World> {
+async fn from_cluster(namespace: &str, view: &FolderOptions) -> anyhow::Result<World> {
     let kinds = Kind::with_configuration(&[
         Kind::Service,
         Kind::EndpointSlice,

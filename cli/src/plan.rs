@@ -126,7 +126,7 @@ pub fn run(args: &PlanArgs) -> anyhow::Result<Printed> {
     // The state of the first folder holds the addresses that are in use.
     let state = args.view.folder_state.clone();
     let state = state.unwrap_or_else(|| folder::StateFile::default_for(&args.folder));
-    let view = crate::args::View { folder_state: Some(state), ..args.view.clone() };
+    let view = crate::args::FolderOptions { folder_state: Some(state), ..args.view.clone() };
     let mut world = World::load(other, &view)?;
     let mut told = Told { findings: findings(&world, other), notes: notes(&world) };
     let old = plan(&world);

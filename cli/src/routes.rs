@@ -10,7 +10,7 @@ use bgp::Attributes;
 use cluster::{Dirty, ObjectKey};
 use ipnet::IpNet;
 use serde::Serialize;
-use speaker::{Options, RouteBooks, Sharing, Verdict, Withhold, advertise};
+use speaker::{Options, RouteBooks, ServicesByAddress, Verdict, Withhold, advertise};
 
 use crate::world::World;
 
@@ -48,7 +48,7 @@ fn is_zero(number: &u8) -> bool {
 pub struct Books {
     /// The books of BGP; empty where BGP is not configured.
     routes: BTreeMap<Arc<str>, RouteBooks>,
-    sharing: Sharing,
+    sharing: ServicesByAddress,
     /// The verdicts of L2 for each node that was asked for: Services that share addresses are decided together.
     verdicts: RefCell<BTreeMap<Box<str>, BTreeMap<ObjectKey, Verdict>>>,
 }
@@ -57,7 +57,7 @@ impl Books {
     /// Makes the books of a settled world.
     #[must_use]
     pub fn of(world: &World) -> Self {
-        let sharing = Sharing::of(&world.snapshot);
+        let sharing = ServicesByAddress::of(&world.snapshot);
         Self { routes: Self::by_bgp(world), sharing, ..Self::default() }
     }
 

@@ -16,11 +16,11 @@ use folder::{Folder, FolderState, host_name};
 use nix::net::if_::InterfaceFlags;
 use speaker::election::RingPlaces;
 use speaker::{
-    BgpMode, Circumstances, Fencing, Members, Options, PoolOrder, Sharing, Verdict, announce,
-    announce_sharers,
+    BgpMode, Circumstances, Fencing, Options, PoolOrder, RingSpeakers, ServicesByAddress, Verdict,
+    announce, announce_sharers,
 };
 
-use crate::args::View;
+use crate::args::FolderOptions;
 
 /// The objects of a folder and the books of the allocator.
 pub struct World {
@@ -45,7 +45,7 @@ impl World {
     ///
     /// # Errors
     /// The folder or its state cannot be read.
-    pub fn load(folder: &Path, view: &View) -> anyhow::Result<Self> {
+    pub fn load(folder: &Path, view: &FolderOptions) -> anyhow::Result<Self> {
         anyhow::ensure!(folder.is_dir(), "{} is not a folder", folder.display());
         let path = view.folder_state.clone().unwrap_or_else(|| StateFile::default_for(folder));
         let state = match path.is_dir() {
@@ -60,7 +60,7 @@ impl World {
 
     /// A world without objects.
     #[must_use]
-    pub fn empty(view: &View) -> Self {
+    pub fn empty(view: &FolderOptions) -> Self {
         let node: Arc<str> = view.node.as_deref().map_or_else(host_name, Into::into);
         Self {
             snapshot: Snapshot::new(ConfigScope::All, true),
@@ -135,7 +135,7 @@ impl World {
     pub fn verdicts(
         &self,
         key: &ObjectKey,
-        sharing: &Sharing,
+        sharing: &ServicesByAddress,
         node: &str,
     ) -> BTreeMap<ObjectKey, Verdict> {
         self.as_node(node, |circumstances, options| {
@@ -153,7 +153,7 @@ impl World {
             .collect();
         let options = Options { node: node.into(), ..self.options.clone() };
         let circumstances = Circumstances {
-            members: &Members::Disabled,
+            members: &RingSpeakers::Disabled,
             interfaces: &interfaces,
             transport: None,
             pools: &PoolOrder::default(),

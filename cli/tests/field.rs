@@ -14,7 +14,7 @@
 #[path = "../../e2e/src/field.rs"]
 mod field;
 
-use cli::args::{Output, PlanArgs, View};
+use cli::args::{FolderOptions, Output, PlanArgs};
 use cli::check;
 use cli::plan;
 use field::{Verdict, cases};
@@ -95,10 +95,10 @@ fn plan_gives_what_the_corpus_says() {
         let folder = root.path().join("folder");
         std::fs::create_dir(&folder).unwrap();
         std::fs::copy(&case.path, folder.join("case.yaml")).unwrap();
-        let view = View {
+        let view = FolderOptions {
             node: Some("here".to_owned()),
             folder_state: Some(root.path().join("state")),
-            ..View::default()
+            ..FolderOptions::default()
         };
         let printed =
             plan::run(&PlanArgs { folder, view, against: None, output: Output::Json }).unwrap();

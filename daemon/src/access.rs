@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout};
 
 /// What became of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Permission {
     /// Its bearer may read.
     Allowed,
     /// It is nobody's, or nobody could be asked.
@@ -46,26 +46,26 @@ type Key = [u8; 32];
 
 /// The verdicts that are remembered.
 #[derive(Debug, Default)]
-struct Memory(HashMap<Key, (Verdict, Instant)>);
+struct Memory(HashMap<Key, (Permission, Instant)>);
 
 impl Memory {
-    fn get(&self, key: &Key, now: Instant) -> Option<Verdict> {
+    fn get(&self, key: &Key, now: Instant) -> Option<Permission> {
         self.0.get(key).filter(|(_, end)| now < *end).map(|(verdict, _)| *verdict)
     }
 
     /// Remembers a verdict. When the memory is full a refusal goes first: whoever sends many wrong tokens pushes out no right one.
-    fn put(&mut self, key: Key, verdict: Verdict, now: Instant) {
+    fn put(&mut self, key: Key, verdict: Permission, now: Instant) {
         self.0.retain(|_, (_, end)| now < *end);
         if self.0.len() >= VERDICTS {
             let first = self
                 .0
                 .iter()
-                .min_by_key(|(_, (verdict, end))| (*verdict == Verdict::Allowed, *end));
+                .min_by_key(|(_, (verdict, end))| (*verdict == Permission::Allowed, *end));
             if let Some(first) = first.map(|(key, _)| *key) {
                 self.0.remove(&first);
             }
         }
-        let life = if verdict == Verdict::Allowed { ALLOWED } else { REFUSED };
+        let life = if verdict == Permission::Allowed { ALLOWED } else { REFUSED };
         self.0.insert(key, (verdict, now + life));
     }
 }
@@ -119,8 +119,10 @@ impl Access {
     }
 
     /// What the header `Authorization` entitles to. It fails closed: when nobody can be asked nobody is known.
-    pub async fn verdict(&self, authorization: Option<&str>) -> Verdict {
-        let Some(token) = authorization.and_then(bearer) else { return Verdict::Unauthenticated };
+    pub async fn verdict(&self, authorization: Option<&str>) -> Permission {
+        let Some(token) = authorization.and_then(bearer) else {
+            return Permission::Unauthenticated;
+        };
         let key = hash(token);
         if let Some(verdict) = self.remembered(&key) {
             return verdict;
@@ -137,7 +139,7 @@ impl Access {
                 }
             }
         });
-        let Some(verdict) = asked.await.ok().flatten() else { return Verdict::Unauthenticated };
+        let Some(verdict) = asked.await.ok().flatten() else { return Permission::Unauthenticated };
         if let Ok(mut memory) = self.memory.lock() {
             memory.put(key, verdict, Instant::now());
         }
@@ -145,14 +147,14 @@ impl Access {
     }
 
     /// Asks, and says once in the log when that cannot be done.
-    async fn ask(&self, token: String) -> Option<Verdict> {
+    async fn ask(&self, token: String) -> Option<Permission> {
         match (self.judge)(token).await {
             Ok(answer) => {
                 self.said.store(false, Ordering::Relaxed);
                 Some(match answer {
-                    Some(true) => Verdict::Allowed,
-                    Some(false) => Verdict::Forbidden,
-                    None => Verdict::Unauthenticated,
+                    Some(true) => Permission::Allowed,
+                    Some(false) => Permission::Forbidden,
+                    None => Permission::Unauthenticated,
                 })
             }
             Err(error) => {
@@ -165,7 +167,7 @@ impl Access {
         }
     }
 
-    fn remembered(&self, key: &Key) -> Option<Verdict> {
+    fn remembered(&self, key: &Key) -> Option<Permission> {
         self.memory.lock().ok()?.get(key, Instant::now())
     }
 }
@@ -213,16 +215,16 @@ mod tests {
     async fn verdicts_are_asked_for_once_in_their_time() {
         let (access, asked) = access();
         for _ in 0..3 {
-            assert_eq!(access.verdict(Some("Bearer reader")).await, Verdict::Allowed);
-            assert_eq!(access.verdict(Some("bearer other")).await, Verdict::Forbidden);
+            assert_eq!(access.verdict(Some("Bearer reader")).await, Permission::Allowed);
+            assert_eq!(access.verdict(Some("bearer other")).await, Permission::Forbidden);
         }
         assert_eq!(asked(), 2);
         tokio::time::advance(REFUSED).await;
-        assert_eq!(access.verdict(Some("Bearer other")).await, Verdict::Forbidden);
-        assert_eq!(access.verdict(Some("Bearer reader")).await, Verdict::Allowed);
+        assert_eq!(access.verdict(Some("Bearer other")).await, Permission::Forbidden);
+        assert_eq!(access.verdict(Some("Bearer reader")).await, Permission::Allowed);
         assert_eq!(asked(), 3);
         tokio::time::advance(ALLOWED).await;
-        assert_eq!(access.verdict(Some("Bearer reader")).await, Verdict::Allowed);
+        assert_eq!(access.verdict(Some("Bearer reader")).await, Permission::Allowed);
         assert_eq!(asked(), 4);
     }
 
@@ -230,11 +232,11 @@ mod tests {
     async fn without_token_nobody_is_asked_and_without_answer_nobody_is_known() {
         let (access, asked) = access();
         for header in [None, Some(""), Some("Bearer"), Some("Bearer  "), Some("Basic reader")] {
-            assert_eq!(access.verdict(header).await, Verdict::Unauthenticated, "{header:?}");
+            assert_eq!(access.verdict(header).await, Permission::Unauthenticated, "{header:?}");
         }
         assert_eq!(asked(), 0);
         for token in ["Bearer nobody to ask", "Bearer slow"] {
-            assert_eq!(access.verdict(Some(token)).await, Verdict::Unauthenticated);
+            assert_eq!(access.verdict(Some(token)).await, Permission::Unauthenticated);
         }
         assert_eq!(asked(), 2);
     }
@@ -242,7 +244,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn wrong_tokens_ask_no_more_than_five_questions_a_second_and_a_known_one_asks_none() {
         let (access, asked) = access();
-        assert_eq!(access.verdict(Some("Bearer reader")).await, Verdict::Allowed);
+        assert_eq!(access.verdict(Some("Bearer reader")).await, Permission::Allowed);
         let begin = Instant::now();
         let wrong: Vec<_> = (0..200)
             .map(|number| {
@@ -255,25 +257,25 @@ mod tests {
             let most = u64::from(BURST) + u64::from(PER_SECOND) * begin.elapsed().as_secs() + 1;
             assert!(u64::try_from(asked()).unwrap() <= most, "{} of {most}", asked());
             let before = Instant::now();
-            assert_eq!(access.verdict(Some("Bearer reader")).await, Verdict::Allowed);
+            assert_eq!(access.verdict(Some("Bearer reader")).await, Permission::Allowed);
             assert_eq!(before.elapsed(), Duration::ZERO);
         }
         for wrong in wrong {
-            assert_eq!(wrong.await.unwrap(), Verdict::Unauthenticated);
+            assert_eq!(wrong.await.unwrap(), Permission::Unauthenticated);
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn wrong_tokens_neither_fill_the_memory_nor_push_out_a_right_one() {
         let (access, asked) = access();
-        assert_eq!(access.verdict(Some("Bearer reader")).await, Verdict::Allowed);
+        assert_eq!(access.verdict(Some("Bearer reader")).await, Permission::Allowed);
         for number in 0..2 * VERDICTS {
             let key = hash(&number.to_string());
-            access.memory.lock().unwrap().put(key, Verdict::Unauthenticated, Instant::now());
+            access.memory.lock().unwrap().put(key, Permission::Unauthenticated, Instant::now());
         }
         assert!(access.memory.lock().unwrap().0.len() <= VERDICTS);
         let before = asked();
-        assert_eq!(access.verdict(Some("Bearer reader")).await, Verdict::Allowed);
+        assert_eq!(access.verdict(Some("Bearer reader")).await, Permission::Allowed);
         assert_eq!(asked(), before);
     }
 }

@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use prometheus::Registry;
 
-use crate::access::{Access, Verdict};
+use crate::access::{Access, Permission};
 use crate::endpoints::text;
 use crate::flags::Common;
 use crate::listen;
@@ -100,9 +100,9 @@ pub(crate) fn guarded<P: IntoResponse>(
     let judged = async move |State(access): State<Access>, headers: HeaderMap| {
         let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
         match access.verdict(given).await {
-            Verdict::Allowed => page().into_response(),
-            Verdict::Unauthenticated => unauthenticated(),
-            Verdict::Forbidden => (StatusCode::FORBIDDEN, "Forbidden\n").into_response(),
+            Permission::Allowed => page().into_response(),
+            Permission::Unauthenticated => unauthenticated(),
+            Permission::Forbidden => (StatusCode::FORBIDDEN, "Forbidden\n").into_response(),
         }
     };
     Router::new().route(path, get(judged)).with_state(access)

@@ -2,7 +2,7 @@
 //! The core: links, owned addresses, schedule and conflicts as one synchronous value. It decides what is answered,
 //! announced and listened for; it has no clock, no socket and no thread (`net::run` gives it those). Frames come in by
 //! [`Engine::handle_frame`] ([`answer`]), links by [`Engine::upsert_link`] and [`Engine::settle`] ([`topology`]),
-//! addresses by [`Engine::set_desired`] and [`Engine::watch`] ([`watch`]); out go [`PortChange`]s, [`Membership`]s,
+//! addresses by [`Engine::set_desired`] and [`Engine::watch`] ([`watch`]); out go [`SocketChange`]s, [`Membership`]s,
 //! [`Transmit`]s and [`Event`]s by polling.
 
 mod answer;
@@ -21,8 +21,8 @@ use crate::frame::Frame;
 use crate::frame::arp::{Arp, Operation};
 use crate::frame::ndp::Ndp;
 use crate::{
-    Announcer, Burst, Conflicts, Desired, Event, LinkFacts, LinkReport, MacAddress, Options,
-    Protocol, Scope, Verdict,
+    Announcer, Burst, Conflicts, Desired, Event, LinkFacts, LinkReport, LinkSupport, MacAddress,
+    Options, Protocol, Scope,
 };
 use watch::Watch;
 
@@ -31,7 +31,7 @@ pub(crate) type Port = (u32, Protocol);
 
 /// A socket to open or to close.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PortChange {
+pub enum SocketChange {
     /// From now frames of this protocol are wanted from the link.
     Open {
         /// The link.
@@ -101,7 +101,7 @@ pub struct Engine {
     conflicts: Conflicts,
     counters: Arc<Counters>,
     report: Arc<Vec<LinkReport>>,
-    ports: VecDeque<PortChange>,
+    ports: VecDeque<SocketChange>,
     memberships: VecDeque<Membership>,
     outbox: VecDeque<Transmit>,
     events: VecDeque<Event>,
@@ -110,9 +110,9 @@ pub struct Engine {
 #[derive(Debug)]
 struct Link {
     facts: LinkFacts,
-    verdict: Verdict,
+    verdict: LinkSupport,
     /// The facts and verdict that were last acted on; `None` for a new link.
-    settled: Option<(LinkFacts, Verdict)>,
+    settled: Option<(LinkFacts, LinkSupport)>,
     gone: bool,
 }
 
@@ -122,8 +122,8 @@ struct Owned {
     links: Arc<[u32]>,
     counters: Option<Arc<AddressCounters>>,
     /// Answered until the next owner is heard of; not announced, and no cause of a conflict.
-    lingers: bool,
-    /// While it lingers: whether it was told that another station claims it. A flood of claims is told once.
+    answers_only: bool,
+    /// While it answers_only: whether it was told that another station claims it. A flood of claims is told once.
     claimed: bool,
 }
 
@@ -177,7 +177,7 @@ impl Engine {
     /// From now this address is owned where it says, or not at all; the others stay as they are.
     pub fn change(&mut self, now: Instant, address: IpAddr, scope: Option<&Scope>) {
         match (scope, self.owned.get(&address)) {
-            (Some(scope), Some(owned)) if owned.lingers => self.take_back(now, address, scope),
+            (Some(scope), Some(owned)) if owned.answers_only => self.take_back(now, address, scope),
             (Some(scope), Some(owned)) if owned.scope == *scope => {}
             (Some(scope), Some(_)) => self.rescope(now, address, scope),
             (Some(scope), None) => self.own(now, address, scope),
@@ -188,9 +188,9 @@ impl Engine {
 
     /// From now this address, if it is owned, is only answered: it passes to another node. It stays so until the next
     /// [`Self::change`] of it.
-    pub fn linger(&mut self, address: IpAddr) {
+    pub fn answer_only(&mut self, address: IpAddr) {
         if let Some(owned) = self.owned.get_mut(&address) {
-            (owned.lingers, owned.claimed) = (true, false);
+            (owned.answers_only, owned.claimed) = (true, false);
             self.announcer.disown(address);
             self.outbox.retain(|transmit| transmit.address != address);
         }
@@ -211,7 +211,7 @@ impl Engine {
     }
 
     /// The next socket to open or close.
-    pub fn poll_port(&mut self) -> Option<PortChange> {
+    pub fn poll_port(&mut self) -> Option<SocketChange> {
         self.ports.pop_front()
     }
 
@@ -293,7 +293,13 @@ impl Engine {
         self.announcer.own(now, address, Arc::clone(&links));
         self.owned.insert(
             address,
-            Owned { scope: scope.clone(), links, counters: None, lingers: false, claimed: false },
+            Owned {
+                scope: scope.clone(),
+                links,
+                counters: None,
+                answers_only: false,
+                claimed: false,
+            },
         );
         self.enter_group(address);
     }
@@ -312,7 +318,7 @@ impl Engine {
     /// An address that was passing to another node stays after all.
     fn take_back(&mut self, now: Instant, address: IpAddr, scope: &Scope) {
         if let Some(owned) = self.owned.get_mut(&address) {
-            owned.lingers = false;
+            owned.answers_only = false;
         }
         self.rescope(now, address, scope);
     }

@@ -59,7 +59,7 @@ pub enum NoResponder {
 
 /// What a link gets: a responder, or the reason for none, for each protocol.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Verdict {
+pub struct LinkSupport {
     /// Against ARP.
     pub arp: Option<NoResponder>,
     /// Against NDP.
@@ -94,11 +94,11 @@ pub struct LinkReport {
 impl LinkFacts {
     /// Decides, in MetalLB's order, who answers here.
     #[must_use]
-    pub fn verdict(&self, options: &Options) -> Verdict {
+    pub fn verdict(&self, options: &Options) -> LinkSupport {
         if let Some(reason) = self.nothing_at_all(options) {
-            return Verdict { arp: Some(reason.clone()), ndp: Some(reason) };
+            return LinkSupport { arp: Some(reason.clone()), ndp: Some(reason) };
         }
-        Verdict {
+        LinkSupport {
             arp: (!self.broadcast).then_some(NoResponder::NotBroadcast),
             ndp: self.link_local.is_none().then_some(NoResponder::NoLinkLocal),
         }
@@ -122,7 +122,7 @@ impl LinkFacts {
 
     /// The report of this link.
     #[must_use]
-    pub fn report(&self, verdict: &Verdict) -> LinkReport {
+    pub fn report(&self, verdict: &LinkSupport) -> LinkReport {
         LinkReport {
             name: Arc::clone(&self.name),
             index: self.index,
@@ -138,7 +138,7 @@ impl LinkFacts {
     }
 }
 
-impl Verdict {
+impl LinkSupport {
     /// Whether the link has a responder of this protocol.
     #[must_use]
     pub const fn has(&self, protocol: Protocol) -> bool {
@@ -191,13 +191,13 @@ mod tests {
         }
     }
 
-    fn both(reason: NoResponder) -> Verdict {
-        Verdict { arp: Some(reason.clone()), ndp: Some(reason) }
+    fn both(reason: NoResponder) -> LinkSupport {
+        LinkSupport { arp: Some(reason.clone()), ndp: Some(reason) }
     }
 
     #[test]
     fn a_plain_ethernet_link_gets_both() {
-        assert_eq!(good().verdict(&Options::default()), Verdict { arp: None, ndp: None });
+        assert_eq!(good().verdict(&Options::default()), LinkSupport { arp: None, ndp: None });
     }
 
     #[test]
@@ -229,11 +229,11 @@ mod tests {
         let link = LinkFacts { broadcast: false, ..good() };
         assert_eq!(
             link.verdict(&Options::default()),
-            Verdict { arp: Some(NoResponder::NotBroadcast), ndp: None }
+            LinkSupport { arp: Some(NoResponder::NotBroadcast), ndp: None }
         );
         let link = LinkFacts { link_local: None, ..good() };
         let verdict = link.verdict(&Options::default());
-        assert_eq!(verdict, Verdict { arp: None, ndp: Some(NoResponder::NoLinkLocal) });
+        assert_eq!(verdict, LinkSupport { arp: None, ndp: Some(NoResponder::NoLinkLocal) });
         assert_eq!(link.report(&verdict).reason(), None);
     }
 

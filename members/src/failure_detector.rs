@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use crate::State;
 use crate::detection::Detection;
 use crate::event::{Event, Standing};
-use crate::heartbeat::wire::{Mark, Message, View};
+use crate::heartbeat::wire::{Mark, Message, Opinion};
 use crate::heartbeat::{self, Cause, Detector, PeerReport};
 use crate::quorum::{Count, Fencing, Quorum};
 use by_link::Lost;
@@ -306,7 +306,7 @@ impl FailureDetector {
         if self.answers_probe(now, from, &message) {
             return self.settle(now);
         }
-        let unknown = matches!(message.view, View::Unknown | View::Dead);
+        let unknown = matches!(message.view, Opinion::Unknown | Opinion::Dead);
         if unknown
             && self.members.contains_key(&message.from)
             && self.reappeared.is_none_or(|last| now >= last + REAPPEAR_INTERVAL)

@@ -9,7 +9,7 @@ mod field;
 use std::time::{Duration, Instant};
 
 use field::{Field, name};
-use members::heartbeat::wire::{Body, Mark, Message, Stamp, View};
+use members::heartbeat::wire::{Body, Mark, Message, Opinion, Stamp};
 use members::heartbeat::{Cause, Detector, Options, Output};
 use members::quorum::Side;
 
@@ -293,7 +293,7 @@ impl Pair {
     }
 
     /// Something comes that echoes the last that was sent. What follows from it.
-    fn hear(&mut self, counter: u64, view: View, side: Side) -> Vec<Output> {
+    fn hear(&mut self, counter: u64, view: Opinion, side: Side) -> Vec<Output> {
         self.now += 200 * MS;
         self.detector.tick(self.now);
         let sent = self.outputs().into_iter().filter_map(|output| match output {
@@ -323,9 +323,9 @@ impl Pair {
 fn what_comes_late_is_life_and_no_news() {
     let mut pair = Pair::new();
     for (counter, view, side, said) in [
-        (5, View::Alive, Side::Majority, Side::Majority),
-        (4, View::Unknown, Side::Undecided, Side::Majority),
-        (6, View::Unknown, Side::Minority, Side::Minority),
+        (5, Opinion::Alive, Side::Majority, Side::Majority),
+        (4, Opinion::Unknown, Side::Undecided, Side::Majority),
+        (6, Opinion::Unknown, Side::Minority, Side::Minority),
     ] {
         let forgotten = pair.hear(counter, view, side).contains(&Output::Forgotten);
         assert_eq!((forgotten, pair.detector.side_of(&name(1))), (counter == 6, said));
@@ -338,7 +338,7 @@ fn whoever_is_said_to_be_back_and_is_not_heard_is_dead_if_it_spoke_before() {
     for (spoke, away, found) in [(true, 1, true), (true, 40, false), (false, 1, false)] {
         let mut pair = Pair::new();
         if spoke {
-            pair.hear(1, View::Alive, Side::Majority);
+            pair.hear(1, Opinion::Alive, Side::Majority);
         }
         pair.detector.set_peers(pair.now, []);
         pair.pass(away * 1_000 * MS);

@@ -7,7 +7,7 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
-use members::net::{Cause, Events, Members, Options, StartError};
+use members::net::{Cause, Events, LocalMember, Options, StartError};
 use members::{Command, Detection, Event, Key, Keyring, Settings, State};
 
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -28,8 +28,8 @@ fn options(name: &str, bind: &str) -> Options {
     }
 }
 
-fn spawn(name: &str) -> (Members, Events) {
-    Members::spawn(options(name, "127.0.0.1:0")).unwrap()
+fn spawn(name: &str) -> (LocalMember, Events) {
+    LocalMember::spawn(options(name, "127.0.0.1:0")).unwrap()
 }
 
 fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
@@ -42,7 +42,7 @@ fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-fn sees(members: &Members, count: usize) {
+fn sees(members: &LocalMember, count: usize) {
     eventually("that all are seen", || {
         let snapshot = members.snapshot();
         snapshot.members.iter().filter(|member| member.state == State::Alive).count() == count
@@ -98,7 +98,7 @@ fn streams_of_strangers_from_many_addresses_keep_nobody_from_joining() {
     let with = |name| {
         let options =
             Options { key: key(), settings: settings.clone(), ..options(name, "127.0.0.1:0") };
-        Members::spawn(options).unwrap()
+        LocalMember::spawn(options).unwrap()
     };
     let (one, _one) = with("one");
     let mut held = Vec::new();
@@ -128,13 +128,13 @@ fn a_port_that_is_held_is_told_and_a_failed_start_does_no_harm_within_a_runtime(
     let (one, _events) = spawn("one");
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async {
-        let held = Members::spawn(options("two", &one.address().to_string()));
+        let held = LocalMember::spawn(options("two", &one.address().to_string()));
         let error = held.err().map(|error| error.to_string()).unwrap_or_default();
         assert!(error.contains("binding the UDP and TCP port"), "{error}");
-        let nameless = Members::spawn(options("", "127.0.0.1:0"));
+        let nameless = LocalMember::spawn(options("", "127.0.0.1:0"));
         assert!(matches!(nameless, Err(StartError::Config(_))));
         let label = Options { label: "x".repeat(256), ..options("two", "127.0.0.1:0") };
-        assert!(matches!(Members::spawn(label), Err(StartError::Label(_))));
+        assert!(matches!(LocalMember::spawn(label), Err(StartError::Label(_))));
         let (two, mut events) = spawn("two");
         two.join(vec![one.address()]);
         while !matches!(events.recv().await, Some(Event::Joined(_))) {}
@@ -152,7 +152,7 @@ fn a_port_that_is_held_is_told_and_a_failed_start_does_no_harm_within_a_runtime(
 #[test]
 fn a_ring_with_a_key_does_not_hear_one_without() {
     let key = || Some(Key::from_secret(b"a secret").into());
-    let with = |name| Members::spawn(Options { key: key(), ..options(name, "127.0.0.1:0") });
+    let with = |name| LocalMember::spawn(Options { key: key(), ..options(name, "127.0.0.1:0") });
     let (one, _one) = with("one").unwrap();
     let (two, _two) = with("two").unwrap();
     let (stranger, mut events) = spawn("stranger");
@@ -173,7 +173,7 @@ fn the_key_is_changed_while_all_go_on() {
         [b"the old key of a ring", b"the new key of a ring"].map(|secret| Key::from_secret(secret));
     let with = |name, key: &Key| {
         let key = Some(key.clone().into());
-        Members::spawn(Options { key, ..options(name, "127.0.0.1:0") }).unwrap()
+        LocalMember::spawn(Options { key, ..options(name, "127.0.0.1:0") }).unwrap()
     };
     let ((one, _one), (two, _two)) = (with("one", &old), with("two", &old));
     two.join(vec![one.address()]);

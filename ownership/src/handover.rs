@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use l2::Scope;
 
-use crate::members::Members;
+use crate::members::RingSpeakers;
 pub use pending::Pending;
 
 /// The time after a planned move, or a change of the members, in which two nodes may announce one address.
@@ -25,7 +25,7 @@ const MOVING_LIMIT: usize = 256;
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct EngineOrders {
     /// Answer only: go on answering for these addresses, and announce them no more.
-    pub linger: Vec<IpAddr>,
+    pub answer_only: Vec<IpAddr>,
     /// Answer for these addresses on these links; without a scope answer no more.
     pub change: Vec<(IpAddr, Option<Scope>)>,
     /// Report with this number when all of the above is done.
@@ -70,16 +70,17 @@ impl Handovers {
         now: Instant,
         withdrawals: impl Iterator<Item = Withdrawal<'a>>,
         changes: Vec<(IpAddr, Option<Scope>)>,
-        members: &Members,
+        members: &RingSpeakers,
         passes: bool,
     ) -> EngineOrders {
         // The addresses that pass on, and for each whether it goes to a speaker of MetalLB.
         let mut passing: BTreeMap<IpAddr, bool> = BTreeMap::new();
         for Withdrawal { addresses, successor, leaves } in withdrawals.filter(|_| passes) {
-            let to = |is: fn(&Members, &str) -> bool| {
+            let to = |is: fn(&RingSpeakers, &str) -> bool| {
                 successor.is_some_and(|successor| is(members, successor))
             };
-            let (to_ours, to_metallb) = (to(Members::is_ferrolb), to(Members::is_metallb));
+            let (to_ours, to_metallb) =
+                (to(RingSpeakers::is_ferrolb), to(RingSpeakers::is_metallb));
             // Nobody can take over yet, but a speaker that has just started may be able to in a moment.
             let to_somebody = leaves && members.has_others();
             if to_ours || to_metallb || to_somebody {
@@ -106,7 +107,7 @@ impl Handovers {
                     }
                 }
                 self.handover.begin(now, address);
-                orders.linger.push(address);
+                orders.answer_only.push(address);
                 continue;
             } else {
                 self.handover.end(address);

@@ -3,7 +3,7 @@
 //! clocks or clients: every value is given the time.
 //!
 //! ```text
-//!   members' agent ──> Membership ──> Members, standing ──> election, Placement ──> the owner of an address
+//!   members' agent ──> Membership ──> RingSpeakers, standing ──> election, Placement ──> the owner of an address
 //!                          ├── KnownNodes, JoinSchedule, PortCheck: the members that should be there
 //!                          └── OwnershipTable: the addresses that each speaker says it owns
 //!   a decision ──────> Handovers ──> the addresses that are answered for until the next owner has them
@@ -31,7 +31,7 @@ pub mod wire;
 
 pub use handover::{EngineOrders, Handovers, MOVE_TIME, Pending, Withdrawal};
 pub use link_check::{LinkAction, LinkCheck, LinkWord, Station, precedence};
-pub use members::{Member, Members};
+pub use members::{RingSpeaker, RingSpeakers};
 pub use membership::{
     FIRST_PAUSES, Listed, Listing, Membership, MembershipView, Pod, PortChange, PortCheck,
     is_drained,

@@ -9,32 +9,32 @@ use crate::wire::metadata::{NodeMetadata, PoolOrder};
 
 /// The nodes that run a speaker.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Members {
+pub enum RingSpeakers {
     /// There is no ring: every known node counts (contract 3.4).
     #[default]
     Disabled,
     /// Exactly these nodes.
-    Alive(BTreeMap<Arc<str>, Member>),
+    Alive(BTreeMap<Arc<str>, RingSpeaker>),
 }
 
 /// One speaker of the ring.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Member {
+pub enum RingSpeaker {
     /// One of ours.
     Ferrolb(NodeMetadata),
     /// One of MetalLB's, which has no metadata and elects as it always did, or one of ours of another version.
     MetalLb,
 }
 
-impl Members {
+impl RingSpeakers {
     /// True if this node runs a speaker that may answer and is not about to end.
     #[must_use]
     pub fn contains(&self, node: &str) -> bool {
         match self {
             Self::Disabled => true,
             Self::Alive(members) => members.get(node).is_some_and(|member| match member {
-                Member::Ferrolb(metadata) => !metadata.leaving && !metadata.silent,
-                Member::MetalLb => true,
+                RingSpeaker::Ferrolb(metadata) => !metadata.leaving && !metadata.silent,
+                RingSpeaker::MetalLb => true,
             }),
         }
     }
@@ -42,28 +42,28 @@ impl Members {
     /// True if this node runs MetalLB's speaker.
     #[must_use]
     pub fn is_metallb(&self, node: &str) -> bool {
-        matches!(self, Self::Alive(members) if matches!(members.get(node), Some(Member::MetalLb)))
+        matches!(self, Self::Alive(members) if matches!(members.get(node), Some(RingSpeaker::MetalLb)))
     }
 
     /// True if this node's speaker has said that it is about to end.
     #[must_use]
     pub fn is_leaving(&self, node: &str) -> bool {
         matches!(self, Self::Alive(members)
-            if matches!(members.get(node), Some(Member::Ferrolb(metadata)) if metadata.leaving))
+            if matches!(members.get(node), Some(RingSpeaker::Ferrolb(metadata)) if metadata.leaving))
     }
 
     /// True if this node's speaker says that it may not answer at the moment.
     #[must_use]
     pub fn is_silent(&self, node: &str) -> bool {
         matches!(self, Self::Alive(members)
-            if matches!(members.get(node), Some(Member::Ferrolb(metadata)) if metadata.silent))
+            if matches!(members.get(node), Some(RingSpeaker::Ferrolb(metadata)) if metadata.silent))
     }
 
     /// True if this node's speaker says that it is out of sync: it does not know the addresses of all others.
     #[must_use]
     pub fn is_behind(&self, node: &str) -> bool {
         matches!(self, Self::Alive(members)
-            if matches!(members.get(node), Some(Member::Ferrolb(metadata)) if metadata.behind))
+            if matches!(members.get(node), Some(RingSpeaker::Ferrolb(metadata)) if metadata.behind))
     }
 
     /// Whether this node's speaker says that its node is being drained; none if the speaker does not tell.
@@ -72,8 +72,8 @@ impl Members {
         match self {
             Self::Disabled => None,
             Self::Alive(members) => match members.get(node)? {
-                Member::Ferrolb(metadata) => Some(metadata.drained),
-                Member::MetalLb => None,
+                RingSpeaker::Ferrolb(metadata) => Some(metadata.drained),
+                RingSpeaker::MetalLb => None,
             },
         }
     }
@@ -85,7 +85,7 @@ impl Members {
         match self {
             Self::Disabled => false,
             Self::Alive(members) => {
-                members.values().any(|member| matches!(member, Member::MetalLb))
+                members.values().any(|member| matches!(member, RingSpeaker::MetalLb))
             }
         }
     }
@@ -97,8 +97,8 @@ impl Members {
         match self {
             Self::Disabled => true,
             Self::Alive(members) => members.values().all(|member| match member {
-                Member::Ferrolb(metadata) => !metadata.elects_services,
-                Member::MetalLb => false,
+                RingSpeaker::Ferrolb(metadata) => !metadata.elects_services,
+                RingSpeaker::MetalLb => false,
             }),
         }
     }
@@ -109,8 +109,8 @@ impl Members {
         match self {
             Self::Disabled => true,
             Self::Alive(members) => match members.get(node) {
-                Some(Member::Ferrolb(metadata)) => metadata.links.covers(pools, pool),
-                Some(Member::MetalLb) | None => true,
+                Some(RingSpeaker::Ferrolb(metadata)) => metadata.links.covers(pools, pool),
+                Some(RingSpeaker::MetalLb) | None => true,
             },
         }
     }
@@ -121,8 +121,8 @@ impl Members {
         match self {
             Self::Disabled => false,
             Self::Alive(members) => members.values().all(|member| match member {
-                Member::Ferrolb(metadata) => metadata.node_links != NodeLinks::Unknown,
-                Member::MetalLb => true,
+                RingSpeaker::Ferrolb(metadata) => metadata.node_links != NodeLinks::Unknown,
+                RingSpeaker::MetalLb => true,
             }),
         }
     }
@@ -132,8 +132,10 @@ impl Members {
     pub fn links(&self, node: &str) -> Option<&Links> {
         let Self::Alive(members) = self else { return None };
         match members.get(node)? {
-            Member::Ferrolb(NodeMetadata { node_links: NodeLinks::Said(links), .. }) => Some(links),
-            Member::Ferrolb(_) | Member::MetalLb => None,
+            RingSpeaker::Ferrolb(NodeMetadata { node_links: NodeLinks::Said(links), .. }) => {
+                Some(links)
+            }
+            RingSpeaker::Ferrolb(_) | RingSpeaker::MetalLb => None,
         }
     }
 
@@ -141,17 +143,17 @@ impl Members {
     #[must_use]
     pub fn has_others(&self) -> bool {
         matches!(self, Self::Alive(members)
-            if members.values().filter(|member| matches!(member, Member::Ferrolb(_))).count() > 1)
+            if members.values().filter(|member| matches!(member, RingSpeaker::Ferrolb(_))).count() > 1)
     }
 
     /// True if this node runs one of our speakers.
     #[must_use]
     pub fn is_ferrolb(&self, node: &str) -> bool {
-        matches!(self, Self::Alive(members) if matches!(members.get(node), Some(Member::Ferrolb(_))))
+        matches!(self, Self::Alive(members) if matches!(members.get(node), Some(RingSpeaker::Ferrolb(_))))
     }
 }
 
-impl Member {
+impl RingSpeaker {
     /// Reads the metadata of a member. A member without our magic or version counts as MetalLB's.
     #[must_use]
     pub fn parse(metadata: &[u8]) -> Self {

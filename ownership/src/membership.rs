@@ -20,7 +20,7 @@ use cluster::Snapshot;
 use members::{Command, Standing};
 
 use crate::handover::MOVE_TIME;
-use crate::members::{Member, Members};
+use crate::members::{RingSpeaker, RingSpeakers};
 use crate::table::OwnershipTable;
 use crate::wire::message::PeerMessage;
 use crate::wire::metadata::NodeMetadata;
@@ -174,10 +174,10 @@ impl Membership {
 
     /// Greets the members that are new. The metadata in the ring may be a second old, and a new member has not heard what was told since.
     fn greet(&mut self) {
-        let Members::Alive(members) = self.view.members() else { return };
-        let others = members
-            .iter()
-            .filter(|(name, member)| **name != self.node && matches!(member, Member::Ferrolb(_)));
+        let RingSpeakers::Alive(members) = self.view.members() else { return };
+        let others = members.iter().filter(|(name, member)| {
+            **name != self.node && matches!(member, RingSpeaker::Ferrolb(_))
+        });
         let others: BTreeSet<Arc<str>> = others.map(|(name, _)| Arc::clone(name)).collect();
         let strangers: Vec<Arc<str>> = others.difference(&self.greeted).cloned().collect();
         for to in strangers {

@@ -11,7 +11,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::election::{Candidate, Strategy, order};
-use crate::members::{Member, Members};
+use crate::members::{RingSpeaker, RingSpeakers};
 use crate::table::OwnershipTable;
 
 /// The modes that are on. Each is on only if all speakers of the ring were started with it.
@@ -26,12 +26,12 @@ pub struct Modes {
 impl Modes {
     /// The modes that all members were started with.
     #[must_use]
-    pub fn of(members: &Members) -> Self {
-        let Members::Alive(members) = members else { return Self::default() };
+    pub fn of(members: &RingSpeakers) -> Self {
+        let RingSpeakers::Alive(members) = members else { return Self::default() };
         let all = |says: fn(&crate::wire::metadata::NodeMetadata) -> bool| {
             members.values().all(|member| match member {
-                Member::Ferrolb(metadata) => says(metadata),
-                Member::MetalLb => false,
+                RingSpeaker::Ferrolb(metadata) => says(metadata),
+                RingSpeaker::MetalLb => false,
             })
         };
         Self { sticky: all(|metadata| metadata.sticky), spread: all(|metadata| metadata.spread) }
@@ -49,7 +49,7 @@ impl Modes {
 pub struct Placement<'a> {
     spread: bool,
     table: &'a OwnershipTable,
-    members: &'a Members,
+    members: &'a RingSpeakers,
     loads: Loads,
 }
 
@@ -87,18 +87,18 @@ impl<'a> Placement<'a> {
         own: &str,
         modes: Modes,
         table: &'a OwnershipTable,
-        members: &'a Members,
+        members: &'a RingSpeakers,
     ) -> Option<Self> {
         if !modes.any() {
             return None;
         }
         let mut loads = Loads::default();
         if modes.spread
-            && let Members::Alive(members) = members
+            && let RingSpeakers::Alive(members) = members
         {
             for (name, member) in members {
                 // A node that is being drained gets no addresses to spread.
-                if matches!(member, Member::Ferrolb(metadata) if !metadata.leaving && !metadata.silent && !metadata.drained)
+                if matches!(member, RingSpeaker::Ferrolb(metadata) if !metadata.leaving && !metadata.silent && !metadata.drained)
                 {
                     loads.nodes.insert(Arc::clone(name), 0);
                 }

@@ -12,21 +12,21 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use l2::Scope;
-use ownership::{EngineOrders, Handovers, Member, Members, NodeMetadata, Withdrawal};
+use ownership::{EngineOrders, Handovers, NodeMetadata, RingSpeaker, RingSpeakers, Withdrawal};
 
 const ADDRESS: &str = "10.0.0.1";
 const SECOND: Duration = Duration::from_secs(1);
 
 /// The node b takes the address over and announces it until a member on the node a takes part, which is elected then. If `heard`, another station
 /// claimed it so long after b had got it.
-fn passed_to(member: Member, heard: Option<Duration>) -> (Handovers, Instant) {
+fn passed_to(member: RingSpeaker, heard: Option<Duration>) -> (Handovers, Instant) {
     let mut now = Instant::now();
     let mut handovers = Handovers::default();
-    let members = |all: &[(&str, &Member)]| {
+    let members = |all: &[(&str, &RingSpeaker)]| {
         let all = all.iter().map(|(name, member)| ((*name).into(), (*member).clone()));
-        Members::Alive(all.collect())
+        RingSpeakers::Alive(all.collect())
     };
-    let ours = Member::Ferrolb(NodeMetadata::default());
+    let ours = RingSpeaker::Ferrolb(NodeMetadata::default());
     let gained = vec![(address(), Some(Scope::AllInterfaces))];
     let both = members(&[("b", &ours), ("c", &ours)]);
     let orders = handovers.carry_out(now, [].into_iter(), gained, &both, true);
@@ -39,7 +39,7 @@ fn passed_to(member: Member, heard: Option<Duration>) -> (Handovers, Instant) {
     let withdrawal = Withdrawal { addresses: &[address()], successor: Some("a"), leaves: false };
     let both = members(&[("a", &member), ("b", &ours)]);
     let orders = handovers.carry_out(now, [withdrawal].into_iter(), lost, &both, true);
-    assert_eq!(orders, EngineOrders { linger: vec![address()], ..EngineOrders::default() });
+    assert_eq!(orders, EngineOrders { answer_only: vec![address()], ..EngineOrders::default() });
     (handovers, now)
 }
 
@@ -49,7 +49,8 @@ fn address() -> IpAddr {
 
 #[test]
 fn one_of_ours_says_so_itself() {
-    let (mut handovers, now) = passed_to(Member::Ferrolb(NodeMetadata::default()), Some(SECOND));
+    let (mut handovers, now) =
+        passed_to(RingSpeaker::Ferrolb(NodeMetadata::default()), Some(SECOND));
     assert!(handovers.heard(now, address()).is_empty());
     assert_eq!(handovers.deadline(), Some(now + SECOND));
     assert_eq!(handovers.claimed(now, &[address()], |_| false), [address()]);
@@ -58,7 +59,7 @@ fn one_of_ours_says_so_itself() {
 
 #[test]
 fn one_of_metallb_is_heard_on_the_network() {
-    let (mut handovers, now) = passed_to(Member::MetalLb, None);
+    let (mut handovers, now) = passed_to(RingSpeaker::MetalLb, None);
     assert!(handovers.heard(now, "10.0.0.9".parse().unwrap()).is_empty());
     assert_eq!(handovers.heard(now, address()), [address()]);
     assert!(handovers.heard(now, address()).is_empty() && handovers.is_settled());
@@ -66,7 +67,7 @@ fn one_of_metallb_is_heard_on_the_network() {
 
 #[test]
 fn one_of_metallb_that_says_nothing_has_it_after_a_second() {
-    let (mut handovers, now) = passed_to(Member::MetalLb, None);
+    let (mut handovers, now) = passed_to(RingSpeaker::MetalLb, None);
     let until = handovers.deadline().unwrap();
     assert_eq!(until, now + SECOND);
     assert_eq!(handovers.expired(until), [address()]);
@@ -75,13 +76,13 @@ fn one_of_metallb_that_says_nothing_has_it_after_a_second() {
 
 #[test]
 fn one_of_metallb_may_have_been_heard_before_it_was_elected() {
-    let (handovers, now) = passed_to(Member::MetalLb, Some(SECOND));
+    let (handovers, now) = passed_to(RingSpeaker::MetalLb, Some(SECOND));
     assert_eq!(handovers.deadline(), Some(now + Duration::from_millis(100)));
 }
 
 /// It answers the probe of the one that takes over.
 #[test]
 fn the_owner_before_is_not_taken_for_the_one_after() {
-    let (handovers, now) = passed_to(Member::MetalLb, Some(Duration::from_millis(6)));
+    let (handovers, now) = passed_to(RingSpeaker::MetalLb, Some(Duration::from_millis(6)));
     assert_eq!(handovers.deadline(), Some(now + SECOND));
 }

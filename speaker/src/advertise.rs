@@ -15,7 +15,7 @@ use ipnet::IpNet;
 use crate::eligibility::{Eligibility, Furthest};
 use crate::options::{BgpMode, Options};
 use crate::reason::Withhold;
-use ownership::Members;
+use ownership::RingSpeakers;
 
 /// One prefix from one advertisement.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,7 +49,9 @@ pub fn advertise(
     let all = snapshot.config().bgp_advertisements.values();
     let eligibility = Eligibility::by_bgp(key, service, snapshot, all, options)?;
     let node = snapshot.nodes().get(&options.node).ok_or(Withhold::NodeUnknown)?;
-    if let Some(barrier) = eligibility.why_not(&options.node, node, &Members::Disabled, options) {
+    if let Some(barrier) =
+        eligibility.why_not(&options.node, node, &RingSpeakers::Disabled, options)
+    {
         return Err(barrier.reason);
     }
     let addresses = &eligibility.addresses;
@@ -97,7 +99,7 @@ pub(crate) fn advertisers(
     let mut furthest = Furthest::default();
     let mut nodes = Vec::new();
     for (name, node) in snapshot.nodes() {
-        match eligibility.why_not(name, node, &Members::Disabled, options) {
+        match eligibility.why_not(name, node, &RingSpeakers::Disabled, options) {
             Some(barrier) => furthest.note(name, barrier),
             None => nodes.push(Arc::clone(name)),
         }

@@ -17,9 +17,9 @@ pub(crate) use group::{Around, Decided, decide};
 
 use crate::options::Options;
 use crate::reason::Withhold;
-use crate::sharing::Sharing;
+use crate::sharing::ServicesByAddress;
 use ownership::election::RingPlaces;
-use ownership::{Members, Placement, PoolOrder};
+use ownership::{Placement, PoolOrder, RingSpeakers};
 
 /// The Service annotation of `ferrolb move`: `NODE`, or `NODE@` and an RFC 3339 time until which the preference holds.
 pub const PREFERRED_NODE_ANNOTATION: &str = "ferrolb.io/preferred-node";
@@ -28,7 +28,7 @@ pub const PREFERRED_NODE_ANNOTATION: &str = "ferrolb.io/preferred-node";
 #[derive(Clone, Copy, Debug)]
 pub struct Circumstances<'a> {
     /// The nodes that run a speaker.
-    pub members: &'a Members,
+    pub members: &'a RingSpeakers,
     /// The names of the node's interfaces that are not excluded.
     pub interfaces: &'a BTreeSet<Box<str>>,
     /// The node's interfaces with its InternalIPs; none where the node has no such address.
@@ -110,7 +110,7 @@ pub fn announce(
     options: &Options,
 ) -> Verdict {
     let around = Around { snapshot, circumstances, options };
-    let verdicts = decide(key, service, &Sharing::of(snapshot), around).verdicts;
+    let verdicts = decide(key, service, &ServicesByAddress::of(snapshot), around).verdicts;
     let own = verdicts.into_iter().find(|(of, _)| of == key);
     own.map_or(Withhold::ServiceDeleted.into(), |(_, verdict)| verdict)
 }
@@ -120,7 +120,7 @@ pub fn announce(
 #[must_use]
 pub fn announce_sharers(
     key: &ObjectKey,
-    sharing: &Sharing,
+    sharing: &ServicesByAddress,
     snapshot: &Snapshot,
     circumstances: &Circumstances<'_>,
     options: &Options,

@@ -15,7 +15,7 @@ use cluster::{ObjectKey, Snapshot};
 use crate::advertise::{Advertisers, advertisers};
 use crate::reason::{Concern, Withhold};
 use crate::speaker::Speaker;
-use ownership::{LinkWord, Members, Station};
+use ownership::{LinkWord, RingSpeakers, Station};
 
 /// The time that a word has to last before it is told: endpoints come a moment after their Service, and owners change.
 const DEBOUNCE_TIME: Duration = Duration::from_secs(3);
@@ -93,7 +93,7 @@ pub fn word(
     service: &ObjectKey,
     snapshot: &Snapshot,
     speaker: &Speaker,
-    members: &Members,
+    members: &RingSpeakers,
     link: Option<&BTreeMap<IpAddr, LinkWord>>,
 ) -> Option<ServiceCondition> {
     let options = speaker.options();
@@ -190,10 +190,12 @@ fn camel(name: &str) -> String {
 }
 
 /// True if this node's speaker has the word where nobody announces a Service.
-fn is_first(members: &Members, snapshot: &Snapshot, node: &str) -> bool {
+fn is_first(members: &RingSpeakers, snapshot: &Snapshot, node: &str) -> bool {
     match members {
-        Members::Disabled => snapshot.nodes().keys().next().is_some_and(|first| **first == *node),
-        Members::Alive(all) => {
+        RingSpeakers::Disabled => {
+            snapshot.nodes().keys().next().is_some_and(|first| **first == *node)
+        }
+        RingSpeakers::Alive(all) => {
             all.keys().find(|name| members.contains(name)).is_some_and(|first| **first == *node)
         }
     }

@@ -6,7 +6,7 @@
 //!   memberlist, failure detector ──> Event ───────┐            ┌──> Command ───────> memberlist, failure detector
 //!   l2 engine: events, links ───────────────────> │            │──> EngineCommand ─> l2 engine
 //!   speakers that the API lists ────────────────> │    Core    │──> RouteChanges ──> BGP sessions
-//!   Snapshot, Dirty ───────> decide, decide_routes│            │──> Notice ────────> log, events, statuses, tables
+//!   Snapshot, Dirty ───────> decide, decide_routes│            │──> Fact ────────> log, events, statuses, tables
 //!   time ───────────────────────────────> expire ─┘            └──> deadline
 //! ```
 
@@ -30,9 +30,9 @@ use members::{Command, Event, Member, Standing};
 use ownership::election::RingPlaces;
 use ownership::{Handovers, LinkCheck, Listed, Membership, MembershipView, NodeMetadata, Station};
 
-pub use conflicts::Claim;
+pub use conflicts::RivalClaim;
 pub use decision::Sessions;
-pub use effect::{Effect, EngineCommand, Notice, Trouble};
+pub use effect::{Effect, EngineCommand, Fact, Trouble};
 
 use crate::announced_condition::AnnouncedCondition;
 use crate::options::Options;
@@ -293,7 +293,7 @@ impl Core {
         let is_moving = |address| membership.just_changed(at) || handovers.is_moving(at, address);
         for claim in self.conflicts.due(at, is_moving) {
             let users = self.speaker.users(claim.address).cloned().collect();
-            self.effects.push_back(Effect::Notice(Notice::Conflict { claim, users }));
+            self.effects.push_back(Effect::Fact(Fact::Conflict { claim, users }));
         }
         self.say(at);
         self.go_on();
@@ -406,7 +406,7 @@ impl Core {
         let standing = self.membership.view().standing();
         if standing != self.standing {
             let before = std::mem::replace(&mut self.standing, standing);
-            self.effects.push_back(Effect::Notice(Notice::Standing(standing)));
+            self.effects.push_back(Effect::Fact(Fact::Standing(standing)));
             // A start has waited for the listed speakers.
             let started = before == Standing::Starting && standing.asks_link();
             if standing == Standing::Confirmed || started {
@@ -422,7 +422,7 @@ impl Core {
     }
 
     fn tell_trouble(&mut self, troubles: impl IntoIterator<Item = Trouble>) {
-        let notices = troubles.into_iter().map(|trouble| Effect::Notice(Notice::Trouble(trouble)));
+        let notices = troubles.into_iter().map(|trouble| Effect::Fact(Fact::Trouble(trouble)));
         self.effects.extend(notices);
     }
 

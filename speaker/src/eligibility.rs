@@ -18,7 +18,7 @@ use crds::labels::Labels;
 use crate::options::Options;
 use crate::reason::{Concern, Nobody, Withhold};
 use crate::service_view::{Endpoints, PoolOf, addresses, given_here, pool};
-use ownership::Members;
+use ownership::RingSpeakers;
 
 /// One requirement to a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -263,7 +263,7 @@ impl<'a> Eligibility<'a> {
         &self,
         name: &str,
         node: &Node,
-        members: &Members,
+        members: &RingSpeakers,
         options: &Options,
     ) -> Option<Barrier> {
         let mut asked = RULES.iter().enumerate().filter(|(_, line)| self.nobody_by(line).is_some());
@@ -279,7 +279,7 @@ impl<'a> Eligibility<'a> {
         rule: Rule,
         name: &str,
         node: &Node,
-        members: &Members,
+        members: &RingSpeakers,
         options: &Options,
     ) -> Option<Withhold> {
         let pool = || Arc::clone(&self.pool.name);

@@ -38,19 +38,19 @@ pub use announce::{
     announce_sharers, preference_ends, preferred_node,
 };
 pub use conflict_book::ConflictBook;
-pub use core::{Claim, ClockReading, Core, Effect, EngineCommand, Notice, Sessions, Trouble};
+pub use core::{ClockReading, Core, Effect, EngineCommand, Fact, RivalClaim, Sessions, Trouble};
 pub use identifier::{identifier, identifier_of_name, routers_take};
 pub use members::quorum::Fencing;
 pub use options::{BgpMode, Options};
 pub use owned_record::{OtherSpeaker, OwnedAddress, OwnedRecord, RECORD_WAIT, RecordError};
 pub use ownership::{
-    Links, Listed, Listing, Member, Members, MembershipView, Modes, NodeLinks, NodeMetadata, Pod,
-    PoolLinks, PoolOrder, election, transport,
+    Links, Listed, Listing, MembershipView, Modes, NodeLinks, NodeMetadata, Pod, PoolLinks,
+    PoolOrder, RingSpeaker, RingSpeakers, election, transport,
 };
 pub use reason::{Nobody, Withhold};
 pub use reason_counts::ReasonCounts;
 pub use report::{Report, SHARES};
 pub use routes::{Advertised, RouteBooks, RouteChanges, RouteOutput};
 pub use sessions::{NoSession, Way, bfd_hops, bfd_profile, families, session};
-pub use sharing::Sharing;
+pub use sharing::ServicesByAddress;
 pub use speaker::{Output, Speaker};

@@ -8,14 +8,14 @@ use cluster::{ObjectKey, Snapshot};
 
 /// The Services by their addresses, whatever their class and pool.
 #[derive(Debug, Default)]
-pub struct Sharing {
+pub struct ServicesByAddress {
     /// Sorted; one Service mostly.
     users: BTreeMap<IpAddr, Vec<ObjectKey>>,
     /// The addresses that each Service had when it was last looked at.
     addresses: BTreeMap<ObjectKey, Box<[IpAddr]>>,
 }
 
-impl Sharing {
+impl ServicesByAddress {
     /// The Services of a snapshot.
     #[must_use]
     pub fn of(snapshot: &Snapshot) -> Self {

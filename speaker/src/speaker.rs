@@ -16,7 +16,7 @@ use crate::options::Options;
 use crate::reason::Withhold;
 use crate::reason_counts::ReasonCounts;
 use crate::service_view;
-use crate::sharing::Sharing;
+use crate::sharing::ServicesByAddress;
 
 /// A change that has to be told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,7 +66,7 @@ pub struct Speaker {
     nobody: BTreeMap<ObjectKey, Withhold>,
     /// The remarks about Services that share an address.
     remarks: BTreeMap<ObjectKey, Vec<Remark>>,
-    sharing: Sharing,
+    sharing: ServicesByAddress,
     /// The Services that the last round decided again because they share an address.
     redecided: BTreeSet<ObjectKey>,
     reason_counts: ReasonCounts,
@@ -87,7 +87,7 @@ impl Speaker {
             withheld: BTreeMap::new(),
             nobody: BTreeMap::new(),
             remarks: BTreeMap::new(),
-            sharing: Sharing::default(),
+            sharing: ServicesByAddress::default(),
             redecided: BTreeSet::new(),
             reason_counts: ReasonCounts::default(),
             users: BTreeMap::new(),
@@ -182,7 +182,7 @@ impl Speaker {
         circumstances: &Circumstances<'_>,
     ) -> Vec<Output> {
         let keys: BTreeSet<ObjectKey> = if dirty.all {
-            self.sharing = Sharing::of(snapshot);
+            self.sharing = ServicesByAddress::of(snapshot);
             let known = self.announced.keys().chain(&self.without_interface);
             snapshot.services().keys().chain(known).cloned().collect()
         } else {

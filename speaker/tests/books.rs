@@ -16,7 +16,7 @@ use cluster::Dirty;
 use l2::{Desired, Scope};
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use speaker::{Member, Members, NodeMetadata, Output, Speaker, Withhold};
+use speaker::{NodeMetadata, Output, RingSpeaker, RingSpeakers, Speaker, Withhold};
 use world::{World, advertisement, key, node, options, pool, service, slice, with};
 
 fn everything() -> Dirty {
@@ -271,11 +271,11 @@ proptest! {
             match step {
                 Step::Stage(object) => world.stage(object),
                 Step::Unstage(object) => world.unstage(object),
-                Step::Members(None) => (world.members, all) = (Members::Disabled, true),
+                Step::Members(None) => (world.members, all) = (RingSpeakers::Disabled, true),
                 Step::Members(Some(alive)) => {
-                    let ours = || Member::Ferrolb(NodeMetadata::default());
+                    let ours = || RingSpeaker::Ferrolb(NodeMetadata::default());
                     let names = alive.iter().map(|index| (NODES[*index].into(), ours())).collect();
-                    (world.members, all) = (Members::Alive(names), true);
+                    (world.members, all) = (RingSpeakers::Alive(names), true);
                 }
                 Step::Settle => {
                     let mut dirty = world.snapshot.take_dirty();
@@ -368,8 +368,8 @@ fn has_candidate(world: &World, name: &str) -> bool {
         world.snapshot.slices(&key).flat_map(|slice| slice.nodes.iter().cloned()).collect();
     world.snapshot.nodes().iter().any(|(name, node)| {
         let alive = match &world.members {
-            Members::Disabled => true,
-            Members::Alive(names) => names.contains_key(name),
+            RingSpeakers::Disabled => true,
+            RingSpeakers::Alive(names) => names.contains_key(name),
         };
         let local = service.traffic_policy == cluster::model::TrafficPolicy::Local;
         alive

@@ -15,7 +15,7 @@ mod world;
 use l2::Scope;
 use serde_json::{Value, json};
 use speaker::{
-    Announcement, Member, Members, NodeMetadata, Options, PoolLinks, PoolOrder, Withhold,
+    Announcement, NodeMetadata, Options, PoolLinks, PoolOrder, RingSpeaker, RingSpeakers, Withhold,
 };
 use world::{World, advertisement, node, options, pool, service, slice, with};
 
@@ -242,16 +242,16 @@ fn a_node_that_must_not_announce_is_no_candidate() {
 }
 
 /// A ring of ours that all stay and have every link.
-fn ring(names: &[&str]) -> Members {
-    let ours = |name: &&str| ((*name).into(), Member::Ferrolb(NodeMetadata::default()));
-    Members::Alive(names.iter().map(ours).collect())
+fn ring(names: &[&str]) -> RingSpeakers {
+    let ours = |name: &&str| ((*name).into(), RingSpeaker::Ferrolb(NodeMetadata::default()));
+    RingSpeakers::Alive(names.iter().map(ours).collect())
 }
 
 /// The ring, with one speaker of MetalLB in it.
-fn mixed(names: &[&str], metallb: &str) -> Members {
-    let Members::Alive(mut members) = ring(names) else { unreachable!() };
-    members.insert(metallb.into(), Member::MetalLb);
-    Members::Alive(members)
+fn mixed(names: &[&str], metallb: &str) -> RingSpeakers {
+    let RingSpeakers::Alive(mut members) = ring(names) else { unreachable!() };
+    members.insert(metallb.into(), RingSpeaker::MetalLb);
+    RingSpeakers::Alive(members)
 }
 
 #[test]
@@ -499,10 +499,10 @@ fn what_an_invalid_pool_gave_is_still_announced() {
 #[test]
 fn whoever_leaves_is_no_candidate() {
     let mut world = changed(&[]);
-    let Members::Alive(mut members) = ring(&NODES) else { unreachable!() };
+    let RingSpeakers::Alive(mut members) = ring(&NODES) else { unreachable!() };
     let leaving = NodeMetadata { leaving: true, ..NodeMetadata::default() };
-    members.insert("node-b".into(), Member::Ferrolb(leaving));
-    world.members = Members::Alive(members);
+    members.insert("node-b".into(), RingSpeaker::Ferrolb(leaving));
+    world.members = RingSpeakers::Alive(members);
     assert_eq!(world.announcers("web"), ["node-a"]);
     assert_eq!(reason(&world, "node-b"), Withhold::Leaving);
 }
@@ -572,14 +572,14 @@ fn link(name: &str, carrier: bool, addresses: &[(&str, u8)]) -> l2::LinkReport {
 /// The world in which node-b says that its links are these.
 fn with_links(advertisement_spec: Value, links: &[l2::LinkReport]) -> World {
     let mut world = changed(&[advertisement("ad", advertisement_spec)]);
-    let Members::Alive(mut members) = ring(&NODES) else { unreachable!() };
+    let RingSpeakers::Alive(mut members) = ring(&NODES) else { unreachable!() };
     let config = world.snapshot.config();
     let links = PoolLinks::of(&PoolOrder::of(config), config, links, |_| true);
     members.insert(
         "node-b".into(),
-        Member::Ferrolb(NodeMetadata { links, ..NodeMetadata::default() }),
+        RingSpeaker::Ferrolb(NodeMetadata { links, ..NodeMetadata::default() }),
     );
-    world.members = Members::Alive(members);
+    world.members = RingSpeakers::Alive(members);
     world
 }
 

@@ -18,7 +18,8 @@ use l2::Scope;
 use serde_json::{Value, json};
 use speaker::election::RingPlaces;
 use speaker::{
-    Circumstances, Member, Members, NodeMetadata, PoolOrder, Withhold, advertise, announce,
+    Circumstances, NodeMetadata, PoolOrder, RingSpeaker, RingSpeakers, Withhold, advertise,
+    announce,
 };
 use world::{World, key, node, options, with};
 
@@ -144,13 +145,13 @@ fn the_exclude_label_a_drain_and_membership_are_honoured() {
     let mut drained = node("node-3", json!({}));
     drained["metadata"]["annotations"] = json!({ "ferrolb.io/drain": "" });
     assert_eq!(changed("10.10.0.3", &[drained]).announcers("web"), ["node-1"]);
-    let ferrolb = |name: &str| (name.into(), Member::Ferrolb(NodeMetadata::default()));
+    let ferrolb = |name: &str| (name.into(), RingSpeaker::Ferrolb(NodeMetadata::default()));
     let mut world = changed("10.10.0.3", &[]);
-    world.members = Members::Alive([ferrolb("node-1"), ferrolb("node-2")].into());
+    world.members = RingSpeakers::Alive([ferrolb("node-1"), ferrolb("node-2")].into());
     assert_eq!(world.announcers("web"), ["node-1"], "node-3 is dead");
     // MetalLB's speaker on node-3 knows nothing of this.
-    world.members = Members::Alive(
-        [ferrolb("node-1"), ferrolb("node-2"), ("node-3".into(), Member::MetalLb)].into(),
+    world.members = RingSpeakers::Alive(
+        [ferrolb("node-1"), ferrolb("node-2"), ("node-3".into(), RingSpeaker::MetalLb)].into(),
     );
     assert_eq!(world.announcers("web"), ["node-1"]);
 }

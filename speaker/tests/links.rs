@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 
 use l2::{LinkReport, NoResponder};
 use serde_json::{Value, json};
-use speaker::{Member, Members, NodeLinks, NodeMetadata, PoolLinks, PoolOrder, Withhold};
+use speaker::{NodeLinks, NodeMetadata, PoolLinks, PoolOrder, RingSpeaker, RingSpeakers, Withhold};
 use world::{World, advertisement, node, pool, service, slice};
 
 const NODES: [&str; 3] = ["node-a", "node-b", "node-c"];
@@ -79,11 +79,11 @@ impl Links {
             let node = world.snapshot.nodes().get(*name);
             let pools = PoolLinks::of(&PoolOrder::of(config), config, links, |_| true);
             metadata.set_links(pools, NodeLinks::of(config, links, node));
-            let read = Member::parse(&metadata.encode());
-            assert_eq!(read, Member::Ferrolb(metadata));
+            let read = RingSpeaker::parse(&metadata.encode());
+            assert_eq!(read, RingSpeaker::Ferrolb(metadata));
             ((*name).into(), read)
         });
-        self.world.members = Members::Alive(members.collect());
+        self.world.members = RingSpeakers::Alive(members.collect());
     }
 
     fn set(&mut self, node: &str, links: Vec<LinkReport>) {
@@ -213,16 +213,16 @@ fn beside_a_build_that_knows_only_pools_all_go_by_pools() {
     it.set(owner, two(false, true));
     assert_ne!(it.owner("one"), owner);
     for older in NODES {
-        let Members::Alive(mut members) = it.world.members.clone() else { unreachable!() };
-        let Some(Member::Ferrolb(metadata)) = members.get_mut(older) else { unreachable!() };
+        let RingSpeakers::Alive(mut members) = it.world.members.clone() else { unreachable!() };
+        let Some(RingSpeaker::Ferrolb(metadata)) = members.get_mut(older) else { unreachable!() };
         metadata.node_links = NodeLinks::Unknown;
-        let members = std::mem::replace(&mut it.world.members, Members::Alive(members));
+        let members = std::mem::replace(&mut it.world.members, RingSpeakers::Alive(members));
         assert_eq!(it.owners(), before, "{older} is the older one");
         it.world.members = members;
     }
     it.set(owner, two(false, false));
-    let Members::Alive(members) = &mut it.world.members else { unreachable!() };
-    let Some(Member::Ferrolb(metadata)) = members.get_mut(owner) else { unreachable!() };
+    let RingSpeakers::Alive(members) = &mut it.world.members else { unreachable!() };
+    let Some(RingSpeaker::Ferrolb(metadata)) = members.get_mut(owner) else { unreachable!() };
     metadata.node_links = NodeLinks::Unknown;
     assert_ne!(it.owner("one"), owner, "it has no link for the pool");
 }

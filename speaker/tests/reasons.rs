@@ -14,7 +14,7 @@ use cluster::Dirty;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use speaker::announced_condition::word;
-use speaker::{Member, Members, Nobody, NodeMetadata, Speaker, Verdict, Withhold};
+use speaker::{Nobody, NodeMetadata, RingSpeaker, RingSpeakers, Speaker, Verdict, Withhold};
 use world::{World, key, node, options, slice, with};
 
 /// What is asked of a node, and whether this one meets it.
@@ -97,10 +97,10 @@ fn world(way: Way, nodes: &[(&str, &Traits)]) -> World {
         let conditions: Value = json!([{ "type": "NetworkUnavailable", "status": status }]);
         world.stage(&with(node(name, labels), "/status", json!({ "conditions": conditions })));
         if let Some(metadata) = &it.metadata {
-            members.insert((*name).into(), Member::Ferrolb(metadata.clone()));
+            members.insert((*name).into(), RingSpeaker::Ferrolb(metadata.clone()));
         }
     }
-    world.members = Members::Alive(members);
+    world.members = RingSpeakers::Alive(members);
     world.snapshot.take_dirty();
     world
 }
@@ -140,7 +140,7 @@ fn at_large(way: Way, nodes: &[(&str, &Traits)]) -> Option<(String, String)> {
         Way::Bgp => {
             // The first that lives says it; the others say nothing.
             let mut world = world;
-            world.members = Members::Disabled;
+            world.members = RingSpeakers::Disabled;
             let first = world.snapshot.nodes().keys().next().unwrap().clone();
             let mut speaker = Speaker::new(options(&first));
             let everything = Dirty { all: true, ..Dirty::default() };

@@ -20,7 +20,8 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use speaker::election::{Candidate, Strategy as Order, winner};
 use speaker::{
-    Circumstances, Member, Members, Modes, NodeMetadata, Options, Output, Remark, Speaker, Withhold,
+    Circumstances, Modes, NodeMetadata, Options, Output, Remark, RingSpeaker, RingSpeakers,
+    Speaker, Withhold,
 };
 use world::{World, advertisement, key, node, options, pool, service, slice, with};
 
@@ -246,9 +247,9 @@ proptest! {
     #[test]
     fn beside_metallb_each_service_is_elected_alone(steps in prop::collection::vec(step(), 1..40)) {
         let mut world = beginning(Kind::MetalLb);
-        let ours = |name: &&str| ((*name).into(), Member::Ferrolb(NodeMetadata::default()));
-        let all = NODES.iter().map(ours).chain([("metallb".into(), Member::MetalLb)]);
-        world.members = Members::Alive(all.collect());
+        let ours = |name: &&str| ((*name).into(), RingSpeaker::Ferrolb(NodeMetadata::default()));
+        let all = NODES.iter().map(ours).chain([("metallb".into(), RingSpeaker::MetalLb)]);
+        world.members = RingSpeakers::Alive(all.collect());
         steps.iter().for_each(|step| stage(&mut world, Kind::MetalLb, step));
         world.snapshot.take_dirty();
         for (key, service) in world.snapshot.services() {
@@ -290,8 +291,9 @@ fn beside_an_older_build_each_service_is_elected_alone() {
             elects_services: elects_services && name == "n3",
             ..NodeMetadata::default()
         };
-        let members = NODES.iter().map(|name| ((*name).into(), Member::Ferrolb(metadata(*name))));
-        world.members = Members::Alive(members.collect());
+        let members =
+            NODES.iter().map(|name| ((*name).into(), RingSpeaker::Ferrolb(metadata(*name))));
+        world.members = RingSpeakers::Alive(members.collect());
         let announces = |name: &&str| {
             ["a", "b"].iter().any(|service| world.verdict(name, service).local.is_ok())
         };
@@ -374,9 +376,10 @@ fn a_change_of_one_sharer_is_told_of_the_others() {
 fn an_owner_that_stays_gives_an_address_away_only_for_more_sharers() {
     #[allow(clippy::disallowed_methods, reason = "a test's beginning of time")]
     let now = std::time::Instant::now();
-    let sticky = || Member::Ferrolb(NodeMetadata { sticky: true, ..NodeMetadata::default() });
+    let sticky = || RingSpeaker::Ferrolb(NodeMetadata { sticky: true, ..NodeMetadata::default() });
     let mut world = local(&[("a", &["n0", "n1"]), ("b", &["n0", "n1"])]);
-    world.members = Members::Alive(NODES.iter().map(|name| ((*name).into(), sticky())).collect());
+    world.members =
+        RingSpeakers::Alive(NODES.iter().map(|name| ((*name).into(), sticky())).collect());
     let elected = world.announcers("a").pop().unwrap();
     let keeper = if elected == "n0" { "n1" } else { "n0" };
     let address: IpAddr = "10.0.0.1".parse().unwrap();

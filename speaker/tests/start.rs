@@ -18,7 +18,7 @@ use serde_json::json;
 use speaker::net::{
     AgentDriver, AgentSignals, BgpDriver, BgpOptions, Driver, MembershipOptions, Style,
 };
-use speaker::{Listed, Listing, Modes, Notice, Output, Pod, RouteOutput};
+use speaker::{Fact, Listed, Listing, Modes, Output, Pod, RouteOutput};
 use world::{World, advertisement, key, node, options, pool, service, slice};
 
 fn ip(arguments: &str) {
@@ -87,7 +87,7 @@ async fn start() {
     driver.decide_routes(&world.snapshot, &dirty);
     let notices = notices(&mut driver);
     assert!(
-        matches!(&notices[..], [Notice::Route(RouteOutput::Advertised { service, .. })] if *service == key("web")),
+        matches!(&notices[..], [Fact::Route(RouteOutput::Advertised { service, .. })] if *service == key("web")),
         "{notices:?}"
     );
     assert_eq!(driver.core().routes().advertised()[&key("web")].paths.len(), 1);
@@ -102,12 +102,12 @@ async fn start() {
     }
     let mut dirty = Dirty::default();
     assert!(driver.decide(&world.snapshot, &mut dirty));
-    let announced = |notice: &Notice| matches!(notice, Notice::Layer2(Output::Announced { service, .. }) if *service == key("web"));
+    let announced = |notice: &Fact| matches!(notice, Fact::Layer2(Output::Announced { service, .. }) if *service == key("web"));
     let notices = self::notices(&mut driver);
     assert!(notices.iter().any(announced), "{notices:?}");
     driver.stop().await;
 }
 
-fn notices(driver: &mut Driver) -> Vec<Notice> {
+fn notices(driver: &mut Driver) -> Vec<Fact> {
     std::iter::from_fn(|| driver.poll()).collect()
 }

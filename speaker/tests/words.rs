@@ -14,14 +14,14 @@ use cluster::Dirty;
 use cluster::model::ServiceCondition;
 use serde_json::{Value, json};
 use speaker::announced_condition::word;
-use speaker::{Member, Members, NodeMetadata, Options, Speaker};
+use speaker::{NodeMetadata, Options, RingSpeaker, RingSpeakers, Speaker};
 use world::{World, advertisement, key, node, options, pool, service, slice, with};
 
 /// What `node` says of `web`; the world's members where they are given.
 fn said(
     objects: &[Value],
     options: &Options,
-    members: Option<Members>,
+    members: Option<RingSpeakers>,
 ) -> Option<(String, String)> {
     let mut world = World::new(objects);
     world.members = members.unwrap_or_default();
@@ -218,7 +218,9 @@ fn of_what_nobody_announces_the_first_living_speaker_says_it() {
     let objects = changed(vec![]);
     assert!(said(&objects, &options("n1"), None).is_some());
     assert!(said(&objects, &options("n2"), None).is_none());
-    let alive = || Members::Alive([("n2".into(), Member::Ferrolb(NodeMetadata::default()))].into());
+    let alive = || {
+        RingSpeakers::Alive([("n2".into(), RingSpeaker::Ferrolb(NodeMetadata::default()))].into())
+    };
     assert!(said(&objects, &options("n1"), Some(alive())).is_none());
     assert!(said(&objects, &options("n2"), Some(alive())).is_some());
 }

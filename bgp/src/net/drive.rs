@@ -20,7 +20,7 @@ use tokio::task::JoinSet;
 use super::connect::{ConnectError, connect, target};
 use super::{addresses, socket_options};
 use crate::advertiser::{Neighbour, News};
-use crate::{Config, Direction, Event, Hindrance, Output, Peer, Verdict};
+use crate::{Admission, Config, Direction, Event, Hindrance, Output, Peer};
 
 /// Octets that are read at once.
 const CHUNK: usize = 16 * 1024;
@@ -314,10 +314,10 @@ impl Driver {
         let Some(held) = self.held.take() else { return };
         let verdict = self.cell.peer().judge(&held.octets);
         match verdict {
-            Verdict::Wait if now() < held.until => self.held = Some(held),
-            Verdict::Wait => self.dismiss(held.stream, Peer::refusal()),
-            Verdict::Refuse(octets) => self.dismiss(held.stream, octets),
-            Verdict::Take => {
+            Admission::Wait if now() < held.until => self.held = Some(held),
+            Admission::Wait => self.dismiss(held.stream, Peer::refusal()),
+            Admission::Refuse(octets) => self.dismiss(held.stream, octets),
+            Admission::Take => {
                 let direction = Direction::Incoming;
                 if self.begin(held.stream, direction) && !held.octets.is_empty() {
                     self.handle(Event::Received { direction, octets: &held.octets });

@@ -11,7 +11,7 @@ use crate::wire::{MessageType, Notification, Open, next_message};
 
 /// What is to become of a connection that was accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Admission {
     /// Not known yet: hold it without a word until more comes, the session ends or patience does.
     Wait,
     /// It is [`super::Event::Connected`], and then the octets that came are received.
@@ -23,25 +23,25 @@ pub enum Verdict {
 impl Peer {
     /// Judges a connection that the peer opened by the octets that came on it so far.
     #[must_use]
-    pub fn judge(&self, octets: &[u8]) -> Verdict {
+    pub fn judge(&self, octets: &[u8]) -> Admission {
         if !self.running {
-            return Verdict::Refuse(Vec::new());
+            return Admission::Refuse(Vec::new());
         }
         // Beside a session that we opened there is a place for it, and a collision is resolved there.
         if self.up != Some(Direction::Incoming) {
-            return Verdict::Take;
+            return Admission::Take;
         }
         let open = match next_message(&mut BytesMut::from(octets), false) {
-            Ok(None) => return Verdict::Wait,
+            Ok(None) => return Admission::Wait,
             Ok(Some((MessageType::Open, body))) => Open::decode(body).ok(),
             Ok(Some(_)) | Err(_) => None,
         };
         if open.is_some_and(|open| {
             self.is_replaced_by(Direction::Incoming, &open) && self.agrees(&open)
         }) {
-            Verdict::Take
+            Admission::Take
         } else {
-            Verdict::Refuse(Self::refusal())
+            Admission::Refuse(Self::refusal())
         }
     }
 

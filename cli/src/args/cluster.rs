@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::{Args as ClapArgs, Subcommand};
 
-use super::{Output, View};
+use super::{FolderOptions, Output};
 
 /// Flags of `ferrolb explain`.
 #[derive(Clone, Debug, ClapArgs)]
@@ -37,7 +37,7 @@ pub struct ExplainServiceArgs {
     pub namespace: String,
     /// The options for reading the folder.
     #[command(flatten)]
-    pub view: View,
+    pub view: FolderOptions,
 }
 
 /// Flags of `ferrolb move`.

@@ -14,7 +14,7 @@ use super::Output;
 
 /// The options for reading a folder of manifests.
 #[derive(Clone, Debug, Default, ClapArgs)]
-pub struct View {
+pub struct FolderOptions {
     /// Name of the node that this host stands for; default: this host's name.
     #[arg(long)]
     pub node: Option<String>,
@@ -45,7 +45,7 @@ pub struct RunArgs {
     pub folder: PathBuf,
     /// The options for reading the folder.
     #[command(flatten)]
-    pub view: View,
+    pub view: FolderOptions,
     /// The options for other hosts that serve a copy of the folder.
     #[command(flatten)]
     pub ring: RingArgs,
@@ -117,7 +117,7 @@ pub struct PlanArgs {
     pub folder: PathBuf,
     /// The options for reading the folder.
     #[command(flatten)]
-    pub view: View,
+    pub view: FolderOptions,
     /// Show only the changes from this other folder to FOLDER.
     #[arg(long, value_name = "OTHER_DIR")]
     pub against: Option<PathBuf>,

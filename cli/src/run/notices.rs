@@ -2,7 +2,7 @@
 //! The lines that are printed about decisions, sessions, links and other stations.
 
 use speaker::net::{SessionNotice, Signal};
-use speaker::{Notice, Output, RouteOutput};
+use speaker::{Fact, Output, RouteOutput};
 
 use super::Runner;
 
@@ -11,16 +11,13 @@ impl Runner {
     pub(super) fn tell(&mut self) {
         while let Some(notice) = self.driver.poll() {
             match notice {
-                Notice::Layer2(output) => Self::note(&output),
-                Notice::Route(output) => self.note_route(&output),
-                Notice::Conflict { claim, .. } => {
+                Fact::Layer2(output) => Self::note(&output),
+                Fact::Route(output) => self.note_route(&output),
+                Fact::Conflict { claim, .. } => {
                     self.conflicts.claim(claim, self.world.snapshot.nodes(), ());
                 }
                 // The table shows the announcers, and the driver logs the rest.
-                Notice::Link { .. }
-                | Notice::Word { .. }
-                | Notice::Standing(_)
-                | Notice::Trouble(_) => {}
+                Fact::Link { .. } | Fact::Word { .. } | Fact::Standing(_) | Fact::Trouble(_) => {}
             }
         }
     }

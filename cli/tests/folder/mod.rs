@@ -5,7 +5,7 @@
 
 use std::path::PathBuf;
 
-use cli::args::View;
+use cli::args::FolderOptions;
 use tempfile::TempDir;
 
 pub(crate) const POOL: &str = "apiVersion: metallb.io/v1beta1\nkind: IPAddressPool\nmetadata: {name: p, namespace: metallb-system}\nspec: {addresses: [10.0.0.0/30]}\n";
@@ -45,8 +45,12 @@ impl Folder {
         self.root.path().join("state")
     }
 
-    pub(crate) fn view(&self) -> View {
-        View { node: Some("here".to_owned()), folder_state: Some(self.state()), ..View::default() }
+    pub(crate) fn view(&self) -> FolderOptions {
+        FolderOptions {
+            node: Some("here".to_owned()),
+            folder_state: Some(self.state()),
+            ..FolderOptions::default()
+        }
     }
 
     /// A text with the folder's own path taken out.

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::tree::Tree;
 use super::{Grade, Manifests, Mistake, Place};
-use crate::schema::{self, Standing, Trimmed};
+use crate::schema::{self, KindUse, Trimmed};
 
 /// An object of a file.
 #[derive(Debug)]
@@ -169,12 +169,12 @@ impl Reader<'_> {
         };
         let mut read = Read::default();
         match schema::standing(api_version, kind) {
-            Standing::Used => {}
-            Standing::Foreign => {
+            KindUse::Used => {}
+            KindUse::Foreign => {
                 read.foreign = true;
                 return read;
             }
-            Standing::Nobody { field, message, grade } => {
+            KindUse::Nobody { field, message, grade } => {
                 read.foreign = grade == Grade::Hint;
                 read.mistakes.push(self.found(Some(&label), field, message, grade));
                 return read;

@@ -73,7 +73,7 @@ pub(super) fn kinds() -> BTreeMap<String, Schema> {
 
 /// What is to be made of an object, by its kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum KindUse {
     /// It is read.
     Used,
     /// ferrolb has no use for it.
@@ -91,21 +91,21 @@ pub enum Standing {
 
 /// Looks at the kind of an object.
 #[must_use]
-pub fn standing(api_version: &str, kind: &str) -> Standing {
+pub fn standing(api_version: &str, kind: &str) -> KindUse {
     let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
     if CORE.contains(&(kind, api_version)) {
-        return Standing::Used;
+        return KindUse::Used;
     }
     let known = format!("{group}/{version}/{kind}");
     if KNOWN.contains(&known) {
         let is_ours = CUSTOM.contains_key(&known) || OLDER.contains(&&*known);
         return match is_ours && !WRITTEN.contains(&kind) {
-            true => Standing::Used,
-            false => Standing::Foreign,
+            true => KindUse::Used,
+            false => KindUse::Foreign,
         };
     }
     let entries = || KNOWN.iter().filter_map(|known| split(known));
-    let refused = |field, message| Standing::Nobody { field, message, grade: Grade::Refused };
+    let refused = |field, message| KindUse::Nobody { field, message, grade: Grade::Refused };
     // Antrea and ferrolb's own FRR-K8s objects have many kinds that are not for here.
     let is_open = matches!(group, "crd.antrea.io" | "frrk8s.metallb.io");
     let of_group: Vec<(&str, &str)> =
@@ -124,7 +124,7 @@ pub fn standing(api_version: &str, kind: &str) -> Standing {
                 "apiVersion",
                 format!("{api_version:?} is not served for {kind}; use {}", versions.join(" or ")),
             ),
-            false => Standing::Foreign,
+            false => KindUse::Foreign,
         };
     }
     if !of_group.is_empty() && !is_open {
@@ -150,7 +150,7 @@ pub fn standing(api_version: &str, kind: &str) -> Standing {
 }
 
 /// A group that is not known: another project's, or a misspelt one.
-fn foreign(api_version: &str, group: &str, kind: &str, known: &[(&str, &str, &str)]) -> Standing {
+fn foreign(api_version: &str, group: &str, kind: &str, known: &[(&str, &str, &str)]) -> KindUse {
     let right = |of: Option<&str>| -> Vec<String> {
         let of = known.iter().filter(|known| known.2 == kind && of.is_none_or(|of| of == known.0));
         of.map(|known| joined(known.0, known.1)).collect()
@@ -166,9 +166,9 @@ fn foreign(api_version: &str, group: &str, kind: &str, known: &[(&str, &str, &st
         None => Vec::new(),
     };
     if meant.is_empty() {
-        return Standing::Foreign;
+        return KindUse::Foreign;
     }
-    Standing::Nobody {
+    KindUse::Nobody {
         field: "apiVersion",
         message: format!(
             "nobody serves {kind} in {api_version:?}, as far as is known here: the object is ignored; did you mean {}?",

@@ -22,7 +22,7 @@ use crds::address::{CoreText, Finding, core_texts};
 use kube_cel::{CompiledSchema, compile_schema, validate_compiled};
 use serde_json::Value;
 
-pub use catalog::{Standing, standing};
+pub use catalog::{KindUse, standing};
 use names::unknown_annotations;
 pub use near::nearest;
 pub use trim::Trimmed;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 use serde_json::{Value, json};
 
-use super::{CUSTOM, Grade, Standing, Trimmed, judge, nearest, standing};
+use super::{CUSTOM, Grade, KindUse, Trimmed, judge, nearest, standing};
 
 fn faults(api_version: &str, kind: &str, object: &Value) -> Vec<String> {
     let mut object = Trimmed::new(object.clone());
@@ -89,7 +89,7 @@ fn null_is_absence() {
 #[test]
 fn each_kind_has_its_standing() {
     let nobody = |api_version, kind| match standing(api_version, kind) {
-        Standing::Nobody { message, grade, .. } => format!("{grade:?}: {message}"),
+        KindUse::Nobody { message, grade, .. } => format!("{grade:?}: {message}"),
         other => format!("{other:?}"),
     };
     for (api_version, kind) in [
@@ -101,7 +101,7 @@ fn each_kind_has_its_standing() {
         ("metallb.io/v1alpha1", "AddressPool"),
         ("crd.antrea.io/v1beta1", "ExternalIPPool"),
     ] {
-        assert_eq!(standing(api_version, kind), Standing::Used, "{api_version} {kind}");
+        assert_eq!(standing(api_version, kind), KindUse::Used, "{api_version} {kind}");
     }
     for (api_version, kind) in [
         ("v1", "ConfigMap"),
@@ -114,7 +114,7 @@ fn each_kind_has_its_standing() {
         ("policy/v1", "PodDisruptionBudget"),
         ("autoscaling/v2beta2", "HorizontalPodAutoscaler"),
     ] {
-        assert_eq!(standing(api_version, kind), Standing::Foreign, "{api_version} {kind}");
+        assert_eq!(standing(api_version, kind), KindUse::Foreign, "{api_version} {kind}");
     }
     assert_eq!(
         nobody("v1", "Servise"),

@@ -139,7 +139,7 @@ impl Engine {
         own: impl FnOnce() -> bool,
     ) -> Option<IpAddr> {
         let owned = self.owned.get(&address).filter(|owned| owned.links.contains(&link))?;
-        if own() || unasked && owned.lingers {
+        if own() || unasked && owned.answers_only {
             return None;
         }
         let counters = owned.counters.clone().unwrap_or_else(|| self.counters.of(address));
@@ -165,7 +165,7 @@ impl Engine {
         if self.own.contains(&station) {
             return;
         }
-        if owned.lingers {
+        if owned.answers_only {
             if !std::mem::replace(&mut owned.claimed, true) {
                 self.events.push_back(Event::Claimed(address));
             }

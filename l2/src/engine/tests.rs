@@ -327,8 +327,8 @@ fn an_announcement_of_an_address_that_passes_on_is_what_was_waited_for() {
     bench.own(&everywhere(&[V4, V6]));
     let (IpAddr::V4(v4), IpAddr::V6(v6)) = (V4, V6) else { panic!() };
     bench.events();
-    bench.engine.linger(V4);
-    bench.engine.linger(V6);
+    bench.engine.answer_only(V4);
+    bench.engine.answer_only(V6);
     for station in [mac(3), STATION, STATION] {
         let arp = Arp::announcement(Operation::Request, station, v4).emit();
         assert!(bench.engine.handle_frame(bench.now, 2, Protocol::Arp, arp.as_bytes()).is_none());
@@ -383,7 +383,7 @@ fn a_link_that_appears_gets_socket_filter_groups_and_announcements() {
     while bench.engine.poll_filter(bench.now).is_some() {}
     bench.sent();
     bench.link(facts(3));
-    let opened: Vec<PortChange> = std::iter::from_fn(|| bench.engine.poll_port()).collect();
+    let opened: Vec<SocketChange> = std::iter::from_fn(|| bench.engine.poll_port()).collect();
     assert_eq!(opened.len(), 2);
     let joined: Vec<Membership> = std::iter::from_fn(|| bench.engine.poll_membership()).collect();
     assert_eq!(

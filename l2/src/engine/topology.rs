@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{Engine, Link, Membership, PortChange};
+use super::{Engine, Link, Membership, SocketChange};
 use crate::{Event, LinkFacts, LinkReport, Protocol, Scope};
 
 impl Engine {
@@ -116,7 +116,7 @@ impl Engine {
             let interface = Arc::clone(&name);
             if after {
                 opened.push((index, protocol));
-                self.ports.push_back(PortChange::Open {
+                self.ports.push_back(SocketChange::Open {
                     link: index,
                     interface: Arc::clone(&interface),
                     protocol,
@@ -124,7 +124,7 @@ impl Engine {
                 self.events.push_back(Event::ResponderCreated { interface, protocol });
             } else {
                 self.filters.remove(&(index, protocol));
-                self.ports.push_back(PortChange::Close { link: index, protocol });
+                self.ports.push_back(SocketChange::Close { link: index, protocol });
                 self.events.push_back(Event::ResponderClosed { interface, protocol });
                 if protocol == Protocol::Ndp {
                     let leave = |group| Membership { link: index, group, join: false };

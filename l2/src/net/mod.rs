@@ -152,7 +152,7 @@ impl Layer2 {
 
     /// From now these addresses are answered, if they are owned, and no longer announced: they pass to another node. Conflicts
     /// about them are none. It ends with the next change of the address.
-    pub fn linger(&self, addresses: Vec<IpAddr>) {
+    pub fn answer_only(&self, addresses: Vec<IpAddr>) {
         if !addresses.is_empty() {
             self.wish(Wish::Linger(addresses));
         }

@@ -184,7 +184,7 @@ impl Runner {
                     Wish::All(desired) => self.engine.set_desired(now, &desired),
                     Wish::Linger(addresses) => {
                         for address in addresses {
-                            self.engine.linger(address);
+                            self.engine.answer_only(address);
                         }
                     }
                     Wish::Watch(changes) => {

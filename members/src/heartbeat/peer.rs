@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::wire::{Mark, Stamp, View};
+use super::wire::{Mark, Opinion, Stamp};
 use crate::quorum::Side;
 
 /// The number of ids of notices that are remembered, so that a copy is not handed on twice.
@@ -62,7 +62,7 @@ pub(crate) struct Peer {
     /// means nothing.
     pub(crate) spoke: bool,
     /// The peer's view of this member when the peer was last heard.
-    pub(crate) view: View,
+    pub(crate) view: Opinion,
     pub(crate) mark: Mark,
     /// The side that the peer says it is on.
     pub(crate) side: Side,
@@ -100,7 +100,7 @@ impl Peer {
             heard: None,
             evidence: now,
             spoke: false,
-            view: View::Unknown,
+            view: Opinion::Unknown,
             mark: Mark::default(),
             side: Side::default(),
             watched: false,
@@ -139,7 +139,7 @@ impl Peer {
                     self.window = Some(Window { newest: stamp, seen: 1 });
                     self.notices.clear();
                     self.introduced_by = None;
-                    self.view = View::Unknown;
+                    self.view = Opinion::Unknown;
                 }
                 proven
             }
@@ -174,12 +174,12 @@ impl Peer {
 
     /// Returns true if the peer hears this member: it echoes a datagram that it had not got before, or tells that it has heard this member
     /// lately.
-    pub(crate) fn hears_us(&mut self, now: Instant, view: View, echoed_before: u64) -> bool {
+    pub(crate) fn hears_us(&mut self, now: Instant, view: Opinion, echoed_before: u64) -> bool {
         let newly = self.echoed > echoed_before;
         if newly {
             self.hears = now;
         }
-        newly || matches!(view, View::Alive | View::Unknown)
+        newly || matches!(view, Opinion::Alive | Opinion::Unknown)
     }
 
     /// The peer sends, but tells that it hears nothing from this member: its datagrams since it last heard this member are no signs of life

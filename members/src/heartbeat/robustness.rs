@@ -59,7 +59,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::heartbeat::wire::{Body, Mark, View};
+    use crate::heartbeat::wire::{Body, Mark, Opinion};
 
     #[test]
     fn messages_in_any_order() {
@@ -80,7 +80,7 @@ mod tests {
                 from: from.into(),
                 stamp,
                 echo: None,
-                view: View::Alive,
+                view: Opinion::Alive,
                 side: crate::quorum::Side::default(),
                 mark,
                 body: body.clone(),

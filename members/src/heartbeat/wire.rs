@@ -27,7 +27,7 @@ pub type Mark = [u8; 16];
 
 /// The sender's view of the receiver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub enum View {
+pub enum Opinion {
     /// The receiver is not a member for the sender.
     #[default]
     Unknown,
@@ -39,7 +39,7 @@ pub enum View {
     Dead,
 }
 
-impl View {
+impl Opinion {
     /// True if the receiver is a member, heard or not.
     #[must_use]
     pub fn counts(self) -> bool {
@@ -66,7 +66,7 @@ pub struct Message {
     /// The newest stamp that the sender had got from the receiver.
     pub echo: Option<Stamp>,
     /// The sender's view of the receiver.
-    pub view: View,
+    pub view: Opinion,
     /// The sender's side by its own count.
     pub side: Side,
     /// The sender's mark.
@@ -141,10 +141,10 @@ impl Message {
         put_stamp(&mut out, Some(self.stamp));
         put_stamp(&mut out, self.echo);
         out.push(match self.view {
-            View::Unknown => 0,
-            View::Alive => 1,
-            View::Suspect => 2,
-            View::Dead => 3,
+            Opinion::Unknown => 0,
+            Opinion::Alive => 1,
+            Opinion::Suspect => 2,
+            Opinion::Dead => 3,
         });
         out.push(match self.side {
             Side::Undecided => 0,
@@ -189,10 +189,10 @@ impl Message {
         let stamp = rest.stamp()?.ok_or(DecodeError::Value("session"))?;
         let echo = rest.stamp()?;
         let view = match rest.byte()? {
-            0 => View::Unknown,
-            1 => View::Alive,
-            2 => View::Suspect,
-            3 => View::Dead,
+            0 => Opinion::Unknown,
+            1 => Opinion::Alive,
+            2 => Opinion::Suspect,
+            3 => Opinion::Dead,
             _ => return Err(DecodeError::Value("view")),
         };
         let side = match rest.byte()? {

@@ -3,7 +3,7 @@
 //! thread lives in the network namespace of the thread that started it.
 //!
 //! ```text
-//!   Members (any thread)             Runner (thread "members", one)
+//!   LocalMember (any thread)         Runner (thread "members", one)
 //!     commands          ──> Agent <──> UDP socket, one, for the memberlist and heartbeats
 //!     events, snapshots <──────┘  <──> streams: a task each, 512 at most that others opened
 //! ```
@@ -92,7 +92,7 @@ pub enum StartError {
 
 /// The state of the ring as it is known at the moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Snapshot {
+pub struct RingState {
     /// All members by name, this one and the dead ones that are still remembered included.
     pub members: Vec<Member>,
     /// Zero if this member does well; the higher, the more answers it has missed.
@@ -129,7 +129,7 @@ enum Order {
 ///     detection: Detection::off(),
 ///     permit: Default::default(),
 /// };
-/// let (members, mut events) = net::Members::spawn(options)?;
+/// let (members, mut events) = net::LocalMember::spawn(options)?;
 /// members.join(vec!["192.0.2.2:7946".parse()?]);
 /// while let Some(event) = events.blocking_recv() {
 ///     println!("{event:?}, {} members", members.snapshot().members.len());
@@ -139,16 +139,16 @@ enum Order {
 /// # }
 /// ```
 #[derive(Debug)]
-pub struct Members {
+pub struct LocalMember {
     orders: mpsc::UnboundedSender<Order>,
-    snapshots: watch::Receiver<Arc<Snapshot>>,
+    snapshots: watch::Receiver<Arc<RingState>>,
     address: SocketAddr,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Members {
+impl LocalMember {
     /// Opens the sockets and starts the thread, in a ring of one. If nobody takes the memberlist's events, they are lost, beginning with the
-    /// newest; the [`Snapshot`] shows their effect. The channel of events ends with the thread.
+    /// newest; the [`RingState`] shows their effect. The channel of events ends with the thread.
     pub fn spawn(options: Options) -> Result<(Self, Events), StartError> {
         let failed = |call| move |error| StartError::System { call, error };
         let Options { name, bind, advertise, settings, key, label, meta, detection, permit } =
@@ -243,7 +243,7 @@ impl Members {
 
     /// The state of the ring as it is known at the moment.
     #[must_use]
-    pub fn snapshot(&self) -> Arc<Snapshot> {
+    pub fn snapshot(&self) -> Arc<RingState> {
         Arc::clone(&self.snapshots.borrow())
     }
 
@@ -261,7 +261,7 @@ impl Members {
     }
 }
 
-impl Drop for Members {
+impl Drop for LocalMember {
     fn drop(&mut self) {
         self.order(Order::Stop);
         if let Some(thread) = self.thread.take()

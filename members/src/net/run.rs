@@ -24,7 +24,7 @@ use super::moment::{moment, random};
 use super::sent::Sent;
 use super::socket::Batch;
 use super::streams::{Door, StreamEvent, Streams};
-use super::{Order, Seal, Snapshot, StartError, socket};
+use super::{Order, RingState, Seal, StartError, socket};
 use crate::{Agent, AgentConfig, Command, Envelope, Event, Input, Keyring, Lease, Moment, Output};
 
 /// The number of events of streams that may wait, at most.
@@ -43,7 +43,7 @@ const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 pub(super) struct Ends {
     pub(super) orders: mpsc::UnboundedReceiver<Order>,
     pub(super) events: EventSender,
-    pub(super) snapshots: watch::Sender<Arc<Snapshot>>,
+    pub(super) snapshots: watch::Sender<Arc<RingState>>,
     /// The time until which this member may answer.
     pub(super) permit: Arc<AtomicU64>,
 }
@@ -376,7 +376,7 @@ impl Runner {
             let news = changed || snapshot.refused != refused;
             if changed || !same {
                 let members = self.agent.members().collect();
-                *snapshot = Arc::new(Snapshot { members, health_score, discarded, refused });
+                *snapshot = Arc::new(RingState { members, health_score, discarded, refused });
             }
             news
         });

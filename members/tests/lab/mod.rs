@@ -17,7 +17,7 @@ use std::ops::Deref;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use members::net::{Events, Members, Options};
+use members::net::{Events, LocalMember, Options};
 use members::quorum::Fencing;
 use members::{Detection, Event, Key, Settings, State};
 use testlab::Namespace;
@@ -83,7 +83,7 @@ pub(crate) struct Files(pub(crate) String);
 
 /// One of ours.
 pub(crate) struct Ours {
-    pub(crate) members: Members,
+    pub(crate) members: LocalMember,
     pub(crate) events: Events,
 }
 
@@ -209,7 +209,7 @@ impl Host {
             permit: Default::default(),
         };
         let _guard = testlab::hold_starts();
-        let (members, events) = self.inside(|| Members::spawn(options)).unwrap();
+        let (members, events) = self.inside(|| LocalMember::spawn(options)).unwrap();
         Ours { members, events }
     }
 

@@ -12,7 +12,7 @@ use members::Command;
 
 use super::Membership;
 use crate::handover::EngineOrders;
-use crate::members::{Member, Members};
+use crate::members::{RingSpeaker, RingSpeakers};
 use crate::placement::{Modes, Placement};
 use crate::wire::message::PeerMessage;
 
@@ -31,13 +31,13 @@ impl Membership {
 
     /// Tells the table which others announce what they own: the members that take part and may answer.
     pub(super) fn attend(&mut self, now: Instant) {
-        let Members::Alive(members) = self.view.members() else { return };
+        let RingSpeakers::Alive(members) = self.view.members() else { return };
         let Some(table) = &mut self.table else { return };
-        let speaks = |name: &Arc<str>, member: &Member| match member {
-            Member::Ferrolb(metadata) => {
+        let speaks = |name: &Arc<str>, member: &RingSpeaker| match member {
+            RingSpeaker::Ferrolb(metadata) => {
                 *name != self.node && !metadata.leaving && !metadata.silent
             }
-            Member::MetalLb => false,
+            RingSpeaker::MetalLb => false,
         };
         let others = members.iter().filter(|(name, member)| speaks(name, member));
         table.retain(|name| members.contains_key(name));
@@ -88,7 +88,7 @@ impl Membership {
 
     /// After a decision: the orders that the engine was given.
     pub fn carried_out(&mut self, orders: &EngineOrders) {
-        for address in &orders.linger {
+        for address in &orders.answer_only {
             self.claimed.remove(address);
         }
         for (address, _) in orders.change.iter().filter(|(_, scope)| scope.is_none()) {
@@ -100,7 +100,7 @@ impl Membership {
                 orders.change.iter().filter(move |(_, scope)| scope.is_some() == announced);
             changed.map(|(address, _)| *address)
         };
-        let steps = table.change(with(true), with(false).chain(orders.linger.iter().copied()));
+        let steps = table.change(with(true), with(false).chain(orders.answer_only.iter().copied()));
         let mark = table.mark();
         // A speaker that may not answer sends its whole list when it may.
         let standing = self.view.standing();

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use members::{Standing, State};
 
 use super::known_nodes::KnownNodes;
-use crate::members::{Member, Members};
+use crate::members::{RingSpeaker, RingSpeakers};
 use crate::wire::metadata::NodeMetadata;
 
 /// The time for which the addresses of dead members are tried again.
@@ -25,7 +25,7 @@ pub struct MembershipView {
     metadata: NodeMetadata,
     /// Metadata that others sent directly, which is newer than that in the memberlist.
     told: BTreeMap<Arc<str>, NodeMetadata>,
-    members: Members,
+    members: RingSpeakers,
     standing: Standing,
     /// This node may answer again, and has not decided everything since.
     resuming: bool,
@@ -46,7 +46,7 @@ impl MembershipView {
             node,
             metadata: NodeMetadata::default(),
             told: BTreeMap::new(),
-            members: Members::Disabled,
+            members: RingSpeakers::Disabled,
             standing: Standing::Confirmed,
             resuming: false,
             lost: BTreeSet::new(),
@@ -66,7 +66,7 @@ impl MembershipView {
 
     /// The nodes that take part.
     #[must_use]
-    pub fn members(&self) -> &Members {
+    pub fn members(&self) -> &RingSpeakers {
         &self.members
     }
 
@@ -120,8 +120,8 @@ impl MembershipView {
     #[must_use]
     pub fn others(&self) -> usize {
         match &self.members {
-            Members::Disabled => 0,
-            Members::Alive(members) => members.len().saturating_sub(1),
+            RingSpeakers::Disabled => 0,
+            RingSpeakers::Alive(members) => members.len().saturating_sub(1),
         }
     }
 
@@ -151,14 +151,14 @@ impl MembershipView {
     pub fn set_metadata(&mut self, metadata: NodeMetadata) {
         self.metadata = metadata;
         let own = self.own();
-        if let Members::Alive(members) = &mut self.members {
+        if let RingSpeakers::Alive(members) = &mut self.members {
             members.insert(Arc::clone(&self.node), own);
         }
     }
 
     /// This node as a member in its own view: its announcements are decided also while it may not answer.
-    fn own(&self) -> Member {
-        Member::Ferrolb(NodeMetadata { silent: false, ..self.metadata.clone() })
+    fn own(&self) -> RingSpeaker {
+        RingSpeaker::Ferrolb(NodeMetadata { silent: false, ..self.metadata.clone() })
     }
 
     /// Counts the members of the ring anew. Returns true if the members or their metadata have changed.
@@ -172,7 +172,7 @@ impl MembershipView {
             match member.state {
                 State::Alive | State::Suspect => {
                     self.died.remove(&member.address);
-                    counted.insert(Arc::clone(&member.name), Member::parse(&member.meta));
+                    counted.insert(Arc::clone(&member.name), RingSpeaker::parse(&member.meta));
                 }
                 State::Left => {
                     self.died.remove(&member.address);
@@ -211,18 +211,18 @@ impl MembershipView {
         self.known_nodes.deadline(now).into_iter().chain(self.next_join).min()
     }
 
-    fn counted(&self, mut counted: BTreeMap<Arc<str>, Member>) -> Members {
+    fn counted(&self, mut counted: BTreeMap<Arc<str>, RingSpeaker>) -> RingSpeakers {
         for (name, member) in &mut counted {
-            if let (Member::Ferrolb(metadata), Some(told)) = (member, self.told.get(name))
+            if let (RingSpeaker::Ferrolb(metadata), Some(told)) = (member, self.told.get(name))
                 && told.generation > metadata.generation
             {
                 metadata.clone_from(told);
             }
         }
-        if counted.values().any(|member| matches!(member, Member::MetalLb)) {
+        if counted.values().any(|member| matches!(member, RingSpeaker::MetalLb)) {
             // MetalLB's speakers know nothing of silence; beside them every election is theirs.
             for member in counted.values_mut() {
-                if let Member::Ferrolb(metadata) = member {
+                if let RingSpeaker::Ferrolb(metadata) = member {
                     metadata.silent = false;
                 }
             }
@@ -231,12 +231,12 @@ impl MembershipView {
             // The owners are elected among those that are heard and may ask the link as well.
             counted.retain(|name, _| !self.lost.contains(name));
             for member in counted.values_mut() {
-                if let Member::Ferrolb(metadata) = member {
+                if let RingSpeaker::Ferrolb(metadata) = member {
                     metadata.silent &= !metadata.by_link;
                 }
             }
         }
         counted.insert(Arc::clone(&self.node), self.own());
-        Members::Alive(counted)
+        RingSpeakers::Alive(counted)
     }
 }

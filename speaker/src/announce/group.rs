@@ -20,7 +20,7 @@ use super::entrant::Entrant;
 use super::{Circumstances, Remark, Verdict, preferred_node};
 use crate::options::Options;
 use crate::reason::Withhold;
-use crate::sharing::Sharing;
+use crate::sharing::ServicesByAddress;
 use ownership::election::{Candidate, Strategy, winner};
 use ownership::{Choice, is_drained};
 
@@ -45,7 +45,7 @@ pub(crate) struct Decided {
 pub(crate) fn decide(
     key: &ObjectKey,
     service: &Service,
-    sharing: &Sharing,
+    sharing: &ServicesByAddress,
     around: Around<'_>,
 ) -> Decided {
     let first = match Entrant::of(key, service, around) {
@@ -73,7 +73,11 @@ pub(crate) fn decide(
 }
 
 /// The entrants linked to `first` by shared addresses: the oldest first, then by name.
-fn gather<'a>(first: Entrant<'a>, sharing: &Sharing, around: Around<'a>) -> Vec<Entrant<'a>> {
+fn gather<'a>(
+    first: Entrant<'a>,
+    sharing: &ServicesByAddress,
+    around: Around<'a>,
+) -> Vec<Entrant<'a>> {
     let is_shared = |address: &IpAddr| sharing.users(*address).len() > 1;
     if !first.addresses().iter().any(is_shared) {
         return vec![first];

@@ -13,7 +13,7 @@ use members::Standing;
 use ownership::fnv::fnv1a;
 use ownership::{EngineOrders, LinkAction, LinkCheck, LinkWord, Station, precedence};
 
-use super::{ClockReading, Core, Effect, EngineCommand, Notice};
+use super::{ClockReading, Core, Effect, EngineCommand, Fact};
 
 /// The number of links on which a probe for this address goes out.
 fn probed_links(links: &[LinkReport], address: IpAddr, scope: &Scope) -> u32 {
@@ -121,7 +121,7 @@ impl Core {
         }
         let links = Arc::clone(&self.layer2.links);
         if let Some(check) = &mut self.link_check {
-            let ended = orders.linger.iter().map(|address| (*address, None));
+            let ended = orders.answer_only.iter().map(|address| (*address, None));
             for (address, scope) in orders.change.into_iter().chain(ended) {
                 let number = scope.as_ref().map_or(1, |scope| probed_links(&links, address, scope));
                 check.want(address, scope, number, false);
@@ -147,7 +147,7 @@ impl Core {
 
     /// Gives orders to the engine, and notes what it announces from now.
     pub(super) fn order_engine(&mut self, orders: EngineOrders) {
-        if !orders.change.is_empty() || !orders.linger.is_empty() {
+        if !orders.change.is_empty() || !orders.answer_only.is_empty() {
             self.announced_version += 1;
         }
         for (address, scope) in &orders.change {
@@ -158,7 +158,7 @@ impl Core {
                 self.announced.remove(address);
             }
         }
-        for address in &orders.linger {
+        for address in &orders.answer_only {
             self.announced.remove(address);
             self.passing.insert(*address);
         }
@@ -201,7 +201,7 @@ impl Core {
                 }
                 LinkAction::Tell { address, word } => {
                     let users = self.speaker.users(address).cloned().collect();
-                    self.effects.push_back(Effect::Notice(Notice::Link { address, word, users }));
+                    self.effects.push_back(Effect::Fact(Fact::Link { address, word, users }));
                     spoken.push(address);
                 }
             }

@@ -18,7 +18,7 @@ const WAITING_LIMIT: usize = 16;
 
 /// A claim of another station.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Claim {
+pub struct RivalClaim {
     /// The address that both stations claim.
     pub address: IpAddr,
     /// The link on which the other station was heard.
@@ -33,7 +33,7 @@ pub struct Claim {
 #[derive(Debug)]
 pub(super) struct Conflicts {
     book: ConflictBook,
-    waiting: VecDeque<(Instant, Claim)>,
+    waiting: VecDeque<(Instant, RivalClaim)>,
 }
 
 impl Conflicts {
@@ -53,13 +53,17 @@ impl Conflicts {
         }
         if let Some(untold) = self.book.heard(now, address) {
             let interface = Arc::clone(interface);
-            let claim = Claim { address, interface, hardware_address, untold };
+            let claim = RivalClaim { address, interface, hardware_address, untold };
             self.waiting.push_back((now + NEWS_LAG, claim));
         }
     }
 
     /// The claims that have waited long enough, and whose address is not moving.
-    pub(super) fn due(&mut self, now: Instant, is_moving: impl Fn(IpAddr) -> bool) -> Vec<Claim> {
+    pub(super) fn due(
+        &mut self,
+        now: Instant,
+        is_moving: impl Fn(IpAddr) -> bool,
+    ) -> Vec<RivalClaim> {
         let mut due = Vec::new();
         while let Some((_, claim)) = self.waiting.pop_front_if(|(at, _)| *at <= now) {
             if !is_moving(claim.address) {

@@ -10,7 +10,7 @@ use cluster::{Dirty, ObjectKey, Snapshot};
 use jiff::Timestamp;
 use l2::{LinkReport, NoResponder};
 
-use super::effect::{Effect, EngineCommand, Notice};
+use super::effect::{Effect, EngineCommand, Fact};
 use super::{ClockReading, Core, Leaving};
 use crate::announce::{Circumstances, preference_ends};
 use crate::announced_condition;
@@ -150,7 +150,7 @@ impl Core {
             let changes = self.speaker.take_changes();
             let orders = self.handovers.carry_out(at, withdrawals, changes, members, passes);
             self.admit_by_link(now, orders);
-            let notices = outputs.into_iter().map(|output| Effect::Notice(Notice::Layer2(output)));
+            let notices = outputs.into_iter().map(|output| Effect::Fact(Fact::Layer2(output)));
             self.effects.extend(notices);
         }
         if self.membership.decided() {
@@ -165,10 +165,11 @@ impl Core {
     }
 
     pub(super) fn command_engine(&mut self, orders: EngineOrders) {
-        let EngineOrders { linger, change, tell } = orders;
-        let linger = (!linger.is_empty()).then_some(EngineCommand::AnswerOnly(linger));
+        let EngineOrders { answer_only, change, tell } = orders;
+        let answer_only =
+            (!answer_only.is_empty()).then_some(EngineCommand::AnswerOnly(answer_only));
         let change = (!change.is_empty()).then_some(EngineCommand::Change(change));
-        let commands = linger.into_iter().chain(change).chain(tell.map(EngineCommand::Tell));
+        let commands = answer_only.into_iter().chain(change).chain(tell.map(EngineCommand::Tell));
         self.effects.extend(commands.map(Effect::Engine));
     }
 
@@ -176,7 +177,7 @@ impl Core {
     pub fn decide_routes(&mut self, snapshot: &Snapshot, dirty: &Dirty, sessions: Sessions) {
         self.routes.set_closed(sessions.closed);
         for output in self.routes.reconcile(snapshot, dirty, &sessions.families) {
-            self.effects.push_back(Effect::Notice(Notice::Route(output)));
+            self.effects.push_back(Effect::Fact(Fact::Route(output)));
         }
         for (peer, changes) in self.routes.take_changes() {
             self.effects.push_back(Effect::Routes { peer, changes });
@@ -207,7 +208,7 @@ impl Core {
             .due(now)
             .into_iter()
             .map(|(service, word)| (service, Some(word)));
-        let notice = |(service, word)| Effect::Notice(Notice::Word { service, word });
+        let notice = |(service, word)| Effect::Fact(Fact::Word { service, word });
         self.effects.extend(retracted.chain(due).map(notice));
     }
 }

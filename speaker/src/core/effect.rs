@@ -11,7 +11,7 @@ use l2::{Precedence, Scope};
 use members::{Command, Standing};
 use ownership::LinkWord;
 
-use super::conflicts::Claim;
+use super::conflicts::RivalClaim;
 use crate::routes::{RouteChanges, RouteOutput};
 use crate::speaker::Output;
 
@@ -30,7 +30,7 @@ pub enum Effect {
         changes: RouteChanges,
     },
     /// A notice for people or the API.
-    Notice(Notice),
+    Fact(Fact),
 }
 
 /// An order to the l2 engine.
@@ -57,7 +57,7 @@ pub enum EngineCommand {
 
 /// A fact that people or the API are to know.
 #[derive(Debug)]
-pub enum Notice {
+pub enum Fact {
     /// A Service is announced by L2, or no longer, or lacks an interface.
     Layer2(Output),
     /// A Service is advertised by BGP, or no longer, or something is wrong with that.
@@ -69,7 +69,7 @@ pub enum Notice {
     /// Another station answers for an address of ours.
     Conflict {
         /// The station's claim.
-        claim: Claim,
+        claim: RivalClaim,
         /// The Services that announce the address from here.
         users: Vec<ObjectKey>,
     },

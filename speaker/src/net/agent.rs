@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use l2::Permit;
-use members::net::{Events, Members as Ring, Options as RingOptions, Snapshot, StartError};
+use members::net::{Events, LocalMember, Options as RingOptions, RingState, StartError};
 use members::{Command, Detection, Event, Keyring, Settings, heartbeat};
 use tokio::sync::mpsc;
 
@@ -56,7 +56,7 @@ pub struct AgentSignals {
 
 /// The memberlist's thread, if there is one.
 pub struct AgentDriver {
-    ring: Option<Ring>,
+    ring: Option<LocalMember>,
     departed: mpsc::UnboundedSender<()>,
 }
 
@@ -109,7 +109,7 @@ impl AgentDriver {
             detection,
             permit: permit.share(),
         };
-        let (ring, events) = Ring::spawn(ring_options)?;
+        let (ring, events) = LocalMember::spawn(ring_options)?;
         let mut core = Core::new(options, metadata, alone, started);
         core.handle_agent(clock_reading(), Event::MembersChanged, &ring.snapshot().members);
         let (departed, left) = mpsc::unbounded_channel();
@@ -119,8 +119,8 @@ impl AgentDriver {
 
     /// The members as they are known at this moment.
     #[must_use]
-    pub fn snapshot(&self) -> Arc<Snapshot> {
-        self.ring.as_ref().map(Ring::snapshot).unwrap_or_default()
+    pub fn snapshot(&self) -> Arc<RingState> {
+        self.ring.as_ref().map(LocalMember::snapshot).unwrap_or_default()
     }
 
     /// Seals and opens with these keys from now.

@@ -4,7 +4,7 @@
 //! cause.
 //!
 //! ```text
-//! Notice::Conflict ──> ConflictReporter::claim ──> queue of 16 ──> task: look up, tell
+//! Fact::Conflict ──> ConflictReporter::claim ──> queue of 16 ──> task: look up, tell
 //! ```
 
 use std::collections::BTreeMap;
@@ -18,7 +18,7 @@ use l2::MacAddress;
 use netlink_packet_route::neighbour::{NeighbourAddress, NeighbourAttribute};
 use tokio::sync::mpsc;
 
-use crate::core::Claim;
+use crate::core::RivalClaim;
 use clock::now;
 
 /// The number of node addresses that are asked for their hardware address, at most.
@@ -33,7 +33,7 @@ const WAITING_LIMIT: usize = 16;
 #[derive(Debug)]
 pub struct ConflictReport<T> {
     /// The claim.
-    pub claim: Claim,
+    pub claim: RivalClaim,
     /// The caller's own data, given with the claim.
     pub payload: T,
     /// The node that has the hardware address.
@@ -50,7 +50,7 @@ pub struct ConflictReporter<T> {
 
 #[derive(Debug)]
 struct Waiting<T> {
-    claim: Claim,
+    claim: RivalClaim,
     payload: T,
     nodes: Vec<(Arc<str>, IpAddr)>,
 }
@@ -72,7 +72,7 @@ impl<T: Send + 'static> ConflictReporter<T> {
     }
 
     /// A station claims an address of ours. While too many claims wait this one is not told.
-    pub fn claim(&self, claim: Claim, nodes: &BTreeMap<Arc<str>, Node>, payload: T) {
+    pub fn claim(&self, claim: RivalClaim, nodes: &BTreeMap<Arc<str>, Node>, payload: T) {
         let addresses = nodes.iter().flat_map(|(name, node)| {
             node.internal_addresses.iter().map(|address| (Arc::clone(name), *address))
         });
@@ -174,8 +174,8 @@ fn ask(address: IpAddr) {
     }
 }
 
-fn describe(claim: &Claim, node: Option<&str>) -> String {
-    let Claim { address, interface, hardware_address, untold } = claim;
+fn describe(claim: &RivalClaim, node: Option<&str>) -> String {
+    let RivalClaim { address, interface, hardware_address, untold } = claim;
     let who = match node {
         Some(node) => format!(
             "node {node} ({hardware_address}): strictARP is probably off in its kube-proxy (IPVS), or a second load balancer is at work there"

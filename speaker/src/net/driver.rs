@@ -17,7 +17,7 @@ use super::agent::AgentDriver;
 use super::bgp::{BgpDriver, SessionNotice, Signal};
 use super::clock_reading::clock_reading;
 use super::membership_log;
-use crate::core::{Core, Effect, EngineCommand, Notice};
+use crate::core::{Core, Effect, EngineCommand, Fact};
 use crate::metrics::{MembershipMetrics, SpeakerMetrics};
 use crate::owned_record::OwnedRecord;
 use ownership::Listed;
@@ -29,7 +29,7 @@ pub struct Driver {
     layer2: Arc<Layer2>,
     bgp: BgpDriver,
     metrics: Option<MembershipMetrics>,
-    notices: VecDeque<Notice>,
+    notices: VecDeque<Fact>,
 }
 
 impl Driver {
@@ -94,7 +94,7 @@ impl Driver {
     }
 
     /// The next notice for people or the API.
-    pub fn poll(&mut self) -> Option<Notice> {
+    pub fn poll(&mut self) -> Option<Fact> {
         self.notices.pop_front()
     }
 
@@ -197,7 +197,7 @@ impl Driver {
             let Some(effect) = self.core().poll() else { return };
             match effect {
                 Effect::Agent(command) => self.agent.carry_out(command),
-                Effect::Engine(EngineCommand::AnswerOnly(them)) => self.layer2.linger(them),
+                Effect::Engine(EngineCommand::AnswerOnly(them)) => self.layer2.answer_only(them),
                 Effect::Engine(EngineCommand::Change(changes)) => self.layer2.change(changes),
                 Effect::Engine(EngineCommand::AnnounceAll) => self.layer2.announce_all(),
                 Effect::Engine(EngineCommand::Tell(number)) => self.layer2.tell(number),
@@ -207,10 +207,10 @@ impl Driver {
                     self.layer2.probe(addresses);
                 }
                 Effect::Routes { peer, changes } => self.bgp.change_routes(&peer, changes),
-                Effect::Notice(Notice::Standing(standing)) => membership_log::standing(standing),
-                Effect::Notice(Notice::Trouble(trouble)) => membership_log::trouble(&trouble),
-                Effect::Notice(notice) => {
-                    if let Notice::Link { address, word, .. } = &notice {
+                Effect::Fact(Fact::Standing(standing)) => membership_log::standing(standing),
+                Effect::Fact(Fact::Trouble(trouble)) => membership_log::trouble(&trouble),
+                Effect::Fact(notice) => {
+                    if let Fact::Link { address, word, .. } = &notice {
                         membership_log::link(*address, word);
                     }
                     self.notices.push_back(notice);

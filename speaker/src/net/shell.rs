@@ -35,7 +35,7 @@ use super::report::ReportSink;
 use super::service_status::{StatusSink, interfaces};
 use super::session_events::SessionEvents;
 use super::session_state::SessionStateSink;
-use crate::core::Notice;
+use crate::core::Fact;
 use crate::metrics::SpeakerMetrics;
 use crate::routes::RouteOutput;
 use crate::service_view;
@@ -183,16 +183,16 @@ impl Shell {
     pub(super) fn tell(&mut self) {
         while let Some(notice) = self.driver.poll() {
             match notice {
-                Notice::Layer2(output) => self.tell_layer2(output),
-                Notice::Route(output) => {
+                Fact::Layer2(output) => self.tell_layer2(output),
+                Fact::Route(output) => {
                     self.routes_changed = true;
                     self.tell_route(output);
                 }
-                Notice::Conflict { claim, users } => self.tell_conflict(claim, users),
-                Notice::Link { address, word, users } => self.tell_link(address, &word, users),
-                Notice::Word { service, word } => self.tell_word(service, word),
+                Fact::Conflict { claim, users } => self.tell_conflict(claim, users),
+                Fact::Link { address, word, users } => self.tell_link(address, &word, users),
+                Fact::Word { service, word } => self.tell_word(service, word),
                 // The driver has logged these.
-                Notice::Standing(_) | Notice::Trouble(_) => {}
+                Fact::Standing(_) | Fact::Trouble(_) => {}
             }
         }
     }

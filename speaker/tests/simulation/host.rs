@@ -337,7 +337,7 @@ impl Process {
                     self.precedence = precedence;
                     self.probes.extend(addresses);
                 }
-                Effect::Routes { .. } | Effect::Notice(_) => {}
+                Effect::Routes { .. } | Effect::Fact(_) => {}
             }
         }
     }
@@ -431,16 +431,16 @@ impl Host {
     pub(crate) fn describe(&self) -> String {
         let Some(process) = &self.process else { return "no process".to_owned() };
         let view = process.core.view();
-        let speaker::Members::Alive(members) = view.members() else { return String::new() };
+        let speaker::RingSpeakers::Alive(members) = view.members() else { return String::new() };
         let others = members.iter().map(|(name, member)| match member {
-            speaker::Member::Ferrolb(metadata) => format!(
+            speaker::RingSpeaker::Ferrolb(metadata) => format!(
                 "{name}{}{}{}{}",
                 if metadata.behind { " behind" } else { "" },
                 if metadata.silent { " silent" } else { "" },
                 if metadata.leaving { " leaving" } else { "" },
                 if metadata.drained { " drained" } else { "" }
             ),
-            speaker::Member::MetalLb => "MetalLB".to_owned(),
+            speaker::RingSpeaker::MetalLb => "MetalLB".to_owned(),
         });
         let others: Vec<String> = others.collect();
         let leaves = process.snapshot.services().iter().filter_map(|(key, service)| {

@@ -9,7 +9,9 @@ use cluster::{ConfigScope, Kind, Object, ObjectKey, Snapshot};
 use crds::config::ConfigKind;
 use serde_json::{Value, json};
 use speaker::election::RingPlaces;
-use speaker::{BgpMode, Circumstances, Fencing, Members, Options, PoolOrder, Verdict, announce};
+use speaker::{
+    BgpMode, Circumstances, Fencing, Options, PoolOrder, RingSpeakers, Verdict, announce,
+};
 
 pub(crate) fn key(name: &str) -> ObjectKey {
     ObjectKey::new("default", name)
@@ -80,7 +82,7 @@ pub(crate) fn with(mut object: Value, pointer: &str, value: Value) -> Value {
 
 pub(crate) struct World {
     pub(crate) snapshot: Snapshot,
-    pub(crate) members: Members,
+    pub(crate) members: RingSpeakers,
     pub(crate) interfaces: BTreeSet<Box<str>>,
     pub(crate) time: jiff::Timestamp,
 }
@@ -89,7 +91,7 @@ impl World {
     pub(crate) fn new(objects: &[Value]) -> Self {
         let mut world = Self {
             snapshot: Snapshot::new(ConfigScope::All, true),
-            members: Members::Disabled,
+            members: RingSpeakers::Disabled,
             interfaces: ["eth0".into(), "eth1".into()].into(),
             time: jiff::Timestamp::UNIX_EPOCH,
         };

@@ -104,7 +104,7 @@ fn a_connection_beside_one_that_the_peer_opened_is_held_until_it_says_why() {
         config.passive = true;
         graceful(config);
     });
-    assert_eq!(scripted.peer.judge(&[]), Verdict::Take, "nothing is up");
+    assert_eq!(scripted.peer.judge(&[]), Admission::Take, "nothing is up");
     let direction = Direction::Incoming;
     let connected = || Event::Connected {
         direction: Direction::Incoming,
@@ -134,22 +134,22 @@ fn a_connection_beside_one_that_the_peer_opened_is_held_until_it_says_why() {
     assert_eq!(scripted.peer.status().state, State::Established);
     let good = says(true, 64502);
     for length in 0..good.len() {
-        assert_eq!(scripted.peer.judge(&good[..length]), Verdict::Wait, "{length}");
+        assert_eq!(scripted.peer.judge(&good[..length]), Admission::Wait, "{length}");
     }
-    assert_eq!(scripted.peer.judge(&good), Verdict::Take);
+    assert_eq!(scripted.peer.judge(&good), Admission::Take);
     let mut keepalive = Vec::new();
     crate::wire::write_keepalive(&mut keepalive);
     let without = says(false, 64502);
-    assert_eq!(scripted.peer.judge(&without), Verdict::Take, "the R bit is not needed");
+    assert_eq!(scripted.peer.judge(&without), Admission::Take, "the R bit is not needed");
     for bad in [says(true, 64999), says(false, 64999), keepalive, vec![0; 19]] {
         let verdict = scripted.peer.judge(&bad);
-        let Verdict::Refuse(octets) = verdict else { panic!("{verdict:?}") };
+        let Admission::Refuse(octets) = verdict else { panic!("{verdict:?}") };
         assert_eq!(messages(&octets), [(MessageType::Notification, vec![6, 7])]);
     }
     scripted.handle(Event::Disconnected { direction, error: None });
-    assert_eq!(scripted.peer.judge(&[]), Verdict::Take, "the session has ended");
+    assert_eq!(scripted.peer.judge(&[]), Admission::Take, "the session has ended");
     scripted.handle(Event::Stop(Stop::PeerDeconfigured));
-    assert_eq!(scripted.peer.judge(&[]), Verdict::Refuse(vec![]));
+    assert_eq!(scripted.peer.judge(&[]), Admission::Refuse(vec![]));
 }
 
 #[test]

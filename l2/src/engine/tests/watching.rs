@@ -366,7 +366,7 @@ fn conflicts_and_what_was_waited_for_are_told_as_without_watching() {
         };
         assert_eq!(bench.events(), [answered(STATION), conflict]);
         assert_eq!(bench.values().conflicts, 2);
-        bench.engine.linger(address);
+        bench.engine.answer_only(address);
         bench.hear(2, address, announcement(station(1), address));
         assert_eq!(bench.events(), [answered(station(1)), Event::Claimed(address)]);
     }

@@ -10,18 +10,18 @@ use std::time::Instant;
 use super::super::packet_socket::PacketSocket;
 use super::{Failed, MEMBERSHIPS, Port, RETRY, Runner, token_of};
 use crate::filter::Range;
-use crate::{Event, PortChange, Protocol};
+use crate::{Event, Protocol, SocketChange};
 
 impl Runner {
     pub(super) fn change_ports(&mut self) {
         while let Some(change) = self.engine.poll_port() {
             match change {
-                PortChange::Open { link, interface, protocol } => {
+                SocketChange::Open { link, interface, protocol } => {
                     if let Err(error) = self.open((link, protocol)) {
                         self.fail((link, protocol), interface, "opening the packet socket", &error);
                     }
                 }
-                PortChange::Close { link, protocol } => {
+                SocketChange::Close { link, protocol } => {
                     self.sockets.remove(&(link, protocol));
                     self.failed.remove(&(link, protocol));
                 }

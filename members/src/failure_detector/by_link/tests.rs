@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 use crate::Detection;
-use crate::heartbeat::wire::{Body, Mark, Stamp, View};
+use crate::heartbeat::wire::{Body, Mark, Opinion, Stamp};
 use crate::quorum::Side;
 
 use super::*;
@@ -95,7 +95,7 @@ fn answer(echo: Option<Stamp>) -> Message {
         from: "b".into(),
         stamp: Stamp { session: 9, counter: 1 },
         echo,
-        view: View::Unknown,
+        view: Opinion::Unknown,
         side: Side::Majority,
         mark: Mark::default(),
         body: Body::Answer,

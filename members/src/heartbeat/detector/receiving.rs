@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Detector, Output};
-use crate::heartbeat::wire::{Body, Message, Stamp, View};
+use crate::heartbeat::wire::{Body, Message, Opinion, Stamp};
 
 /// The time that a sender of heartbeats gets some in return, whatever the monitoring topology says.
 const PARTNERSHIP: Duration = Duration::from_secs(1);
@@ -42,7 +42,7 @@ impl Detector {
         };
         let counted_us = std::mem::replace(&mut peer.view, view_said).counts();
         // The datagram is not old: its sender has got a datagram of this member meanwhile.
-        let forgotten = counted_us && view_said == View::Unknown && peer.echoed() > echoed;
+        let forgotten = counted_us && view_said == Opinion::Unknown && peer.echoed() > echoed;
         let hears = peer.hears_us(now, view, echoed);
         let back = hears && (peer.unconfirmed || peer.condemned);
         let turned = std::mem::replace(&mut peer.side, side) != side;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::Detector;
 use crate::heartbeat::peer::{ACQUAINTANCE, Peer};
-use crate::heartbeat::wire::{Body, View};
+use crate::heartbeat::wire::{Body, Opinion};
 
 /// The least time that answers are awaited: an answer that says no is not to come after the ones that say yes.
 const LEAST_TIME: Duration = Duration::from_millis(20);
@@ -115,8 +115,8 @@ impl Detector {
                 .filter_map(|name| self.peers.get(name))
                 .filter(|peer| peer.echoed() > suspicion.after)
         };
-        let yes = answered().filter(|peer| matches!(peer.view, View::Alive)).count();
-        let no = answered().any(|peer| matches!(peer.view, View::Dead | View::Unknown));
+        let yes = answered().filter(|peer| matches!(peer.view, Opinion::Alive)).count();
+        let no = answered().any(|peer| matches!(peer.view, Opinion::Dead | Opinion::Unknown));
         let settled = if asked.is_empty() {
             suspicion.exchanged || now >= suspicion.since + LONGEST_TIME || !self.has_company(now)
         } else {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::{Detector, Output};
-use crate::heartbeat::wire::{Body, Mark, Message, NOTICE_LIMIT, Stamp, View};
+use crate::heartbeat::wire::{Body, Mark, Message, NOTICE_LIMIT, Opinion, Stamp};
 use crate::quorum::Side;
 
 impl Detector {
@@ -70,11 +70,11 @@ impl Detector {
         let Some(peer) = self.peers.get_mut(name) else { return };
         self.sent += 1;
         let view = if peer.condemned {
-            View::Dead
+            Opinion::Dead
         } else if peer.probing.is_some() || peer.unconfirmed {
-            View::Suspect
+            Opinion::Suspect
         } else {
-            View::Alive
+            Opinion::Alive
         };
         let message = Message {
             from: Arc::clone(&self.name),
@@ -116,7 +116,7 @@ impl Detector {
             from: Arc::clone(&self.name),
             stamp: Stamp { session: self.session, counter: self.sent },
             echo,
-            view: View::Unknown,
+            view: Opinion::Unknown,
             side: self.side,
             mark: self.mark,
             body,

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::members::{Member, Members};
+use crate::members::{RingSpeaker, RingSpeakers};
 
 #[test]
 fn metadata_is_read_back() {
@@ -23,7 +23,7 @@ fn metadata_is_read_back() {
     let bytes = metadata.encode();
     let before = b"ferrolb\x01\x35\0\0\0\0\0\0\0\x0a\x01\x02\x03\x04\x80\x01";
     assert_eq!(bytes, before, "as of builds that say nothing of links");
-    assert_eq!(Member::parse(&bytes), Member::Ferrolb(metadata.clone()));
+    assert_eq!(RingSpeaker::parse(&bytes), RingSpeaker::Ferrolb(metadata.clone()));
     let links = b"\x05\x04eth0\x05\x02\x18\x0a\0\x01\x61\x20\x01\x0d\xb8\0\0\0\0\x04eth1\0\0";
     let mut bytes = [&before[..], links, b"\0\x1c"].concat();
     bytes[MAGIC.len() + 1] |= LINKS;
@@ -32,19 +32,19 @@ fn metadata_is_read_back() {
         matches!(&node_links, NodeLinks::Said(links) if format!("{links:?}").contains("2001:db8::/64"))
     );
     let metadata = NodeMetadata { node_links, ..metadata };
-    assert_eq!(Member::parse(&bytes), Member::Ferrolb(metadata.clone()));
+    assert_eq!(RingSpeaker::parse(&bytes), RingSpeaker::Ferrolb(metadata.clone()));
     assert_eq!(metadata.encode(), bytes, "as of builds that elect each Service by itself");
     let metadata = NodeMetadata { elects_services: false, ..metadata };
     bytes[MAGIC.len() + 1] |= MORE;
     bytes.insert(before.len(), ADDRESSES);
-    assert_eq!(Member::parse(&bytes), Member::Ferrolb(metadata.clone()));
+    assert_eq!(RingSpeaker::parse(&bytes), RingSpeaker::Ferrolb(metadata.clone()));
     assert_eq!(metadata.encode(), bytes);
     let metadata = NodeMetadata { by_link: true, ..metadata };
     bytes[before.len()] |= BY_LINK;
-    assert_eq!(Member::parse(&bytes), Member::Ferrolb(metadata.clone()));
+    assert_eq!(RingSpeaker::parse(&bytes), RingSpeaker::Ferrolb(metadata.clone()));
     assert_eq!(metadata.encode(), bytes);
     for foreign in [&b""[..], b"ferrolb", b"ferrolb\x00\x00\x00\x00\x00\x00", b"something else"] {
-        assert_eq!(Member::parse(foreign), Member::MetalLb, "{foreign:?}");
+        assert_eq!(RingSpeaker::parse(foreign), RingSpeaker::MetalLb, "{foreign:?}");
     }
 }
 
@@ -58,13 +58,15 @@ fn metadata_of_a_later_build_is_read_as_far_as_it_is_known_here() {
     let further = later.len() - 3;
     later[further] |= !(ADDRESSES | BY_LINK);
     assert_eq!(
-        Member::parse(&later),
-        Member::Ferrolb(metadata.clone()),
+        RingSpeaker::parse(&later),
+        RingSpeaker::Ferrolb(metadata.clone()),
         "flags without a meaning here"
     );
     let end = further;
     later.splice(end..end, *b"more");
-    let Member::Ferrolb(read) = Member::parse(&later) else { panic!("it is one of ours") };
+    let RingSpeaker::Ferrolb(read) = RingSpeaker::parse(&later) else {
+        panic!("it is one of ours")
+    };
     let known = PoolLinks { digest: 7, bits: read.links.bits[..1].to_vec() };
     assert_eq!(NodeMetadata { links: known, ..read }, metadata);
 }
@@ -77,12 +79,12 @@ fn a_speaker_of_another_version_counts_as_one_of_metallb() {
         let mut other =
             NodeMetadata { generation: 5, silent: true, ..NodeMetadata::default() }.encode();
         other[MAGIC.len()] = version;
-        assert_eq!(Member::parse(&other), Member::MetalLb, "{version}");
+        assert_eq!(RingSpeaker::parse(&other), RingSpeaker::MetalLb, "{version}");
         let members = [
-            ("a".into(), Member::parse(&other)),
-            ("b".into(), Member::Ferrolb(NodeMetadata::default())),
+            ("a".into(), RingSpeaker::parse(&other)),
+            ("b".into(), RingSpeaker::Ferrolb(NodeMetadata::default())),
         ];
-        let members = Members::Alive(members.into());
+        let members = RingSpeakers::Alive(members.into());
         assert!(members.is_mixed() && members.contains("a") && !members.is_ferrolb("a"));
     }
 }
@@ -113,7 +115,7 @@ proptest! {
         let mut marked = MAGIC.to_vec();
         marked.extend(&bytes);
         for bytes in [&bytes, &marked] {
-            if let Member::Ferrolb(metadata) = Member::parse(bytes) {
+            if let RingSpeaker::Ferrolb(metadata) = RingSpeaker::parse(bytes) {
                 prop_assert_eq!(NodeMetadata::decode(&metadata.encode()), Some(metadata));
             }
         }

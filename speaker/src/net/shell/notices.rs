@@ -10,7 +10,7 @@ use cluster::net::sink::kubernetes::{EventSink, ObjectEvent, Regarding};
 use ownership::{LinkWord, Station};
 
 use super::{Shell, log};
-use crate::core::Claim;
+use crate::core::RivalClaim;
 use crate::net::bgp::SessionNotice;
 use crate::net::conflict::ConflictReport;
 use crate::net::session_events::SessionEvent;
@@ -35,7 +35,7 @@ pub(in crate::net) fn tell_conflict(events: &EventSink, report: ConflictReport<U
 
 impl Shell {
     /// Passes on a claim of another station, with the Services that announce the address.
-    pub(super) fn tell_conflict(&self, claim: Claim, users: Vec<ObjectKey>) {
+    pub(super) fn tell_conflict(&self, claim: RivalClaim, users: Vec<ObjectKey>) {
         let of = |key: ObjectKey| {
             let uid = self.snapshot.service(&key).map(|service| service.uid.clone());
             (key, uid.unwrap_or_default())

@@ -8,7 +8,7 @@ use crate::filter::{MOST_RANGES, cover};
 #[derive(Clone, Debug)]
 enum Step {
     Own(usize, Option<usize>),
-    Linger(usize),
+    AnswerOnly(usize),
     Watch(usize, Option<usize>),
     Link(u32, bool),
     /// Whether it has its own name or that of the scope "lan".
@@ -21,7 +21,7 @@ fn step() -> impl Strategy<Value = Step> {
     let scope = || prop::option::of(0_usize..4);
     prop_oneof![
         4 => (0_usize..6, scope()).prop_map(|(address, scope)| Step::Own(address, scope)),
-        1 => (0_usize..6).prop_map(Step::Linger),
+        1 => (0_usize..6).prop_map(Step::AnswerOnly),
         4 => (0_usize..6, scope()).prop_map(|(address, scope)| Step::Watch(address, scope)),
         2 => (2_u32..5, any::<bool>()).prop_map(|(link, up)| Step::Link(link, up)),
         1 => (2_u32..5, any::<bool>()).prop_map(|(link, lan)| Step::Name(link, lan)),
@@ -90,7 +90,7 @@ impl Model {
                     scope.map(|n| scopes()[n].clone()).as_ref(),
                 );
             }
-            Step::Linger(address) => bench.engine.linger(pool()[address]),
+            Step::AnswerOnly(address) => bench.engine.answer_only(pool()[address]),
             Step::Watch(address, scope) => {
                 put(&mut self.watched, pool()[address], scope);
                 bench.watch(pool()[address], scope.map(|n| scopes()[n].clone()).as_ref());
@@ -118,10 +118,10 @@ impl Model {
     fn carry_out(&mut self, bench: &mut Bench) {
         while let Some(change) = bench.engine.poll_port() {
             match change {
-                PortChange::Open { link, protocol, .. } => {
+                SocketChange::Open { link, protocol, .. } => {
                     assert!(self.open.insert((link, protocol)));
                 }
-                PortChange::Close { link, protocol } => {
+                SocketChange::Close { link, protocol } => {
                     assert!(self.open.remove(&(link, protocol)));
                     self.attached.remove(&(link, protocol));
                 }
