@@ -25,7 +25,7 @@ check: lint unit ## format, lints, unit and property tests: what to run before e
 lint: ## format and lints; the cores also without their shells
 	cargo fmt --check
 	cargo clippy --workspace --all-targets -- -D warnings
-	for crate in bfd bgp l2 members ownership cluster allocator speaker; do cargo check -q -p $$crate --no-default-features || exit 1; done
+	for crate in bfd bgp l2 members ownership steer cluster allocator speaker; do cargo check -q -p $$crate --no-default-features || exit 1; done
 
 digests: ## who answers when in the simulated histories, written anew: for a change that is meant to move that
 	FERROLB_DIGESTS=write FERROLB_SEEDS=2000 cargo test -q --profile ci -p speaker --no-default-features --test simulation whatever_happens
