@@ -4,5 +4,7 @@
 
 mod buckets;
 mod hash;
+mod history;
 
 pub use buckets::{BUCKETS, Buckets, Key};
+pub use history::{FIRST_TTL, History, LONGEST_ORDER, MOST_HOPS, Origin, Steps};

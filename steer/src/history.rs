@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The nodes that had an address before its owner, and where a packet of a connection that a node does not know goes
+//! from there.
+//!
+//! An *order* is the owner, then the nodes that had the address before it, the last one first, each once. A move
+//! makes the next *generation* of the order. A *step* of a node says: a frame from a client, or from this fellow,
+//! goes to that node. A client's frame has a step at the owner alone, to the node after it. A frame from any fellow
+//! that stands before a node in the order goes to the node after that node. So a packet walks through the order from
+//! its head to its end, within one order never back; a fellow that has noticed a death earlier than others leaves the
+//! dead node out, and the walk goes on behind it.
+//!
+//! Nodes do not change at once. Three times of a move, and the steps that a node has in each:
+//!
+//! | time | nodes | clients' frames come to |
+//! |---|---|---|
+//! | the move is told | some have the former generation, others both | the former owner |
+//! | all nodes have it, and the new owner announces | all have both | both owners |
+//! | the former owner has fallen silent: [`History::settle`] | some have both, others the new generation | the new owner |
+//!
+//! With both generations a node has the steps of both, and where both have one for the same origin, the former one
+//! stays. An example with four nodes: `a b n w` becomes `n a b w`. Node b has a step for frames from a in both
+//! orders, to n and to w. The one to n stays: else the walk from a, where clients' frames still come in, would leave
+//! out n.
+//!
+//! The walk from n goes `n a b n w` then: n leads on what comes from b to w, by its former place. Nodes settle one by
+//! one, so that n may have settled while b has not, and the walk would end at n. So an owner keeps the steps of its
+//! former place for its whole generation. No settled node sends anything there.
+//!
+//! Bounds, held by the property tests: a packet visits the new owner at most twice, every other node at most once, in
+//! any mix of nodes of which some are one generation behind; that is [`MOST_HOPS`] hops. Tables of generations
+//! further apart can make a ring (of four nodes or more). Only the hops end that: the first node sets the packet's
+//! TTL to [`FIRST_TTL`], and a node that gets one with TTL 1 leads nothing on (K3 of docs/steering.md).
+//!
+//! Every function is of values alone: nodes that were told the same have the same history.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// The nodes of an order at most, with the owner. Further ones are forgotten, the longest ago first.
+pub const LONGEST_ORDER: usize = 8;
+
+/// The hops of a packet at most while nodes are at most one generation apart.
+pub const MOST_HOPS: usize = LONGEST_ORDER;
+
+/// The TTL (hop limit) that the first node gives a packet that it leads on. After [`MOST_HOPS`] hops enough is left
+/// for the way to a pod on another node.
+pub const FIRST_TTL: u8 = 16;
+
+/// The place that a frame came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin<'a> {
+    /// A client or a router: any station that is no fellow.
+    Client,
+    /// The fellow of this name.
+    Fellow(&'a str),
+}
+
+/// The owner of an address and its predecessors, in the newest generation and the one before.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct History {
+    generation: u64,
+    order: Order,
+    /// The order of the generation before; kept when settled, for the owner's former place.
+    before: Order,
+    settled: bool,
+}
+
+/// What a node does with the packets of an address that its conntrack does not know.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Steps {
+    /// The node that clients' frames go to. None: they stay.
+    pub client: Option<Arc<str>>,
+    /// The node that the frames of each of these fellows go to. Those of other fellows stay.
+    pub fellows: BTreeMap<Arc<str>, Arc<str>>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct Order {
+    owner: Option<Arc<str>>,
+    former: Vec<Former>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Former {
+    node: Arc<str>,
+    /// The generation that began when the node had the address no more.
+    until: u64,
+}
+
+impl Order {
+    fn nodes(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.owner.iter().chain(self.former.iter().map(|former| &former.node))
+    }
+
+    fn next(&self, own: &str, origin: Origin<'_>) -> Option<&Arc<str>> {
+        let mut nodes = self.nodes();
+        let comes_here = match origin {
+            // A node that follows an owner that is dead is no owner.
+            Origin::Client => {
+                self.owner.is_some() && nodes.next().is_some_and(|node| **node == *own)
+            }
+            Origin::Fellow(fellow) => {
+                // Counted, so that the iterator stands behind the own node in any case.
+                let earlier = nodes.by_ref().take_while(|node| ***node != *own);
+                earlier.filter(|node| ***node == *fellow).count() > 0
+            }
+        };
+        nodes.next().filter(|_| comes_here)
+    }
+
+    fn remove(&mut self, node: &str) {
+        self.owner.take_if(|owner| **owner == *node);
+        self.former.retain(|former| *former.node != *node);
+    }
+}
+
+impl History {
+    /// The history of an address that nobody had before this owner.
+    #[must_use]
+    pub fn new(generation: u64, owner: Arc<str>) -> Self {
+        let order = Order { owner: Some(owner), former: Vec::new() };
+        Self { generation, order, before: Order::default(), settled: true }
+    }
+
+    /// The number of moves, as the caller counts them.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// The owner of the newest generation. None if it has died and no other was named.
+    #[must_use]
+    pub fn owner(&self) -> Option<&Arc<str>> {
+        self.order.owner.as_ref()
+    }
+
+    /// The nodes that had the address before the owner, the last one first.
+    pub fn predecessors(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.order.former.iter().map(|former| &former.node)
+    }
+
+    /// True if the steps of the generation before are gone.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.settled
+    }
+
+    /// The address moves, in this generation. `from` is None if the former owner is dead: then it is no predecessor.
+    /// Returns false, and changes nothing, if the generation is not newer than the known one or both nodes are the
+    /// same.
+    ///
+    /// A move before the last one has settled takes away the steps of the generation before that one.
+    pub fn moved(&mut self, generation: u64, from: Option<&str>, to: &str) -> bool {
+        if generation <= self.generation || from == Some(to) {
+            return false;
+        }
+        let before = self.order.clone();
+        let mut former = Vec::new();
+        former.extend(from.map(|node| Former { node: node.into(), until: generation }));
+        // This node has missed a generation if the former owner is another one than it knows.
+        if let (Some(from), Some(known)) = (from, &before.owner)
+            && *from != **known
+        {
+            former.push(Former { node: Arc::clone(known), until: generation });
+        }
+        former.extend(before.former.iter().filter(|old| from != Some(&*old.node)).cloned());
+        former.retain(|old| *old.node != *to);
+        former.truncate(LONGEST_ORDER - 1);
+        self.generation = generation;
+        self.order = Order { owner: Some(to.into()), former };
+        self.before = before;
+        if from.is_none()
+            && let Some(dead) = self.before.owner.take()
+        {
+            self.died(&dead);
+        }
+        self.settled = false;
+        true
+    }
+
+    /// The former owner has fallen silent: the steps of the generation before go.
+    pub fn settle(&mut self) {
+        self.settled = true;
+    }
+
+    /// Forgets the nodes that have had the address no more since this generation or an earlier one. The caller knows
+    /// when each began, and how long a predecessor is kept. These nodes are the end of the order, so that it matters
+    /// to no other step which node forgets them first.
+    pub fn expire(&mut self, generation: u64) {
+        for order in [&mut self.order, &mut self.before] {
+            order.former.retain(|former| former.until > generation);
+        }
+    }
+
+    /// The node is dead: no step names it any more.
+    pub fn died(&mut self, node: &str) {
+        self.order.remove(node);
+        self.before.remove(node);
+    }
+
+    /// The node that `own` leads a packet on to, if its conntrack does not know the connection. None: the packet
+    /// stays, as it does without any rule.
+    #[must_use]
+    pub fn next(&self, own: &str, origin: Origin<'_>) -> Option<&Arc<str>> {
+        let is_owner = self.owner().is_some_and(|owner| **owner == *own);
+        let former_place = is_owner && matches!(origin, Origin::Fellow(_));
+        let before = (!self.settled || former_place).then(|| self.before.next(own, origin));
+        before.flatten().or_else(|| self.order.next(own, origin))
+    }
+
+    /// All of [`Self::next`] for this node.
+    #[must_use]
+    pub fn steps(&self, own: &str) -> Steps {
+        let next = |origin| self.next(own, origin).cloned();
+        let nodes = self.order.nodes().chain(self.before.nodes());
+        let fellows = nodes
+            .filter_map(|fellow| Some((Arc::clone(fellow), next(Origin::Fellow(fellow))?)))
+            .collect();
+        Steps { client: next(Origin::Client), fellows }
+    }
+}
+
+#[cfg(test)]
+mod tests;
