@@ -108,9 +108,9 @@ impl Order {
         nodes.next().filter(|_| comes_here)
     }
 
-    fn remove(&mut self, node: &str) {
-        self.owner.take_if(|owner| **owner == *node);
-        self.former.retain(|former| *former.node != *node);
+    fn retain(&mut self, keep: impl Fn(&str) -> bool) {
+        self.owner.take_if(|owner| !keep(owner));
+        self.former.retain(|former| keep(&former.node));
     }
 }
 
@@ -134,6 +134,14 @@ impl History {
         self.order.owner.as_ref()
     }
 
+    /// The node that clients' frames come to before the new owner announces: the owner of the generation before, as
+    /// long as it has not died and nothing is settled, else that of the newest one.
+    #[must_use]
+    pub fn announcer(&self) -> Option<&Arc<str>> {
+        let before = self.before.owner.as_ref().filter(|_| !self.settled);
+        before.or(self.owner())
+    }
+
     /// The nodes that had the address before the owner, the last one first.
     pub fn predecessors(&self) -> impl Iterator<Item = &Arc<str>> {
         self.order.former.iter().map(|former| &former.node)
@@ -145,35 +153,27 @@ impl History {
         self.settled
     }
 
-    /// The address moves, in this generation. `from` is None if the former owner is dead: then it is no predecessor.
-    /// Returns false, and changes nothing, if the generation is not newer than the known one or both nodes are the
-    /// same.
+    /// The address moves, in this generation. `from` is None where the former owner has died ([`Self::died`]), or is
+    /// the one that is known. Returns false, and changes nothing, if the generation is not newer than the known one
+    /// or the address is there already.
     ///
     /// A move before the last one has settled takes away the steps of the generation before that one.
     pub fn moved(&mut self, generation: u64, from: Option<&str>, to: &str) -> bool {
+        let known = self.order.owner.as_deref();
+        let from = from.or(known);
         if generation <= self.generation || from == Some(to) {
             return false;
         }
-        let before = self.order.clone();
-        let mut former = Vec::new();
-        former.extend(from.map(|node| Former { node: node.into(), until: generation }));
         // This node has missed a generation if the former owner is another one than it knows.
-        if let (Some(from), Some(known)) = (from, &before.owner)
-            && *from != **known
-        {
-            former.push(Former { node: Arc::clone(known), until: generation });
-        }
-        former.extend(before.former.iter().filter(|old| from != Some(&*old.node)).cloned());
+        let missed = known.filter(|known| from != Some(*known));
+        let last = |node: &str| Former { node: node.into(), until: generation };
+        let mut former: Vec<Former> = from.into_iter().chain(missed).map(last).collect();
+        former.extend(self.order.former.iter().filter(|old| from != Some(&*old.node)).cloned());
         former.retain(|old| *old.node != *to);
         former.truncate(LONGEST_ORDER - 1);
         self.generation = generation;
-        self.order = Order { owner: Some(to.into()), former };
-        self.before = before;
-        if from.is_none()
-            && let Some(dead) = self.before.owner.take()
-        {
-            self.died(&dead);
-        }
+        let order = Order { owner: Some(to.into()), former };
+        self.before = std::mem::replace(&mut self.order, order);
         self.settled = false;
         true
     }
@@ -192,10 +192,20 @@ impl History {
         }
     }
 
-    /// The node is dead: no step names it any more.
+    /// The node is dead: no step names it any more. If it is the new owner of a move that has not settled, the former
+    /// owner is the owner again.
     pub fn died(&mut self, node: &str) {
-        self.order.remove(node);
-        self.before.remove(node);
+        self.retain(|other| *other != *node);
+    }
+
+    /// Takes the nodes for dead that are not kept.
+    pub fn retain(&mut self, keep: impl Fn(&str) -> bool) {
+        self.order.retain(&keep);
+        self.before.retain(&keep);
+        if !self.settled && self.order.owner.is_none() && self.before.owner.is_some() {
+            self.order = std::mem::take(&mut self.before);
+            self.settled = true;
+        }
     }
 
     /// The node that `own` leads a packet on to, if its conntrack does not know the connection. None: the packet

@@ -167,13 +167,26 @@ fn a_missed_generation_and_a_dead_owner() {
     assert!(missed.moved(9, Some("3"), "4"));
     assert_eq!(order(&missed), "4 3 2 1");
     let mut dead = history("1 2 3");
+    dead.died("3");
     assert!(dead.moved(9, None, "4"));
     assert_eq!((order(&dead), dead.before.nodes().count()), ("4 2 1".into(), 2));
+    dead.settle();
     dead.died("4");
     assert_eq!((order(&dead), dead.owner()), ("2 1".into(), None));
     assert_eq!(node(dead.next("2", Origin::Client)), "-");
     dead.expire(2);
     assert_eq!(order(&dead), "2");
+}
+
+#[test]
+fn the_former_owner_has_the_address_again_if_the_new_one_dies_too_early() {
+    let mut both = history("1 2 3");
+    assert!(both.moved(9, Some("3"), "4"));
+    both.died("4");
+    assert_eq!((order(&both), both.announcer()), ("3 2 1".into(), Some(&"3".into())));
+    assert!(!both.moved(10, None, "3"), "it is there");
+    assert!(both.moved(11, None, "1"));
+    assert_eq!(order(&both), "1 3 2");
 }
 
 /// A move as the tests draw it: the new owner, the nodes that are behind, how many generations a predecessor is kept,
