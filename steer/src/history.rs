@@ -15,7 +15,7 @@
 //! |---|---|---|
 //! | the move is told | some have the former generation, others both | the former owner |
 //! | all nodes have it, and the new owner announces | all have both | both owners |
-//! | the former owner has fallen silent: [`History::settle`] | some have both, others the new generation | the new owner |
+//! | the former owner is silent: [`History::settle`] | some have both, others the new generation | the new owner |
 //!
 //! With both generations a node has the steps of both, and where both have one for the same origin, the former one
 //! stays. An example with four nodes: `a b n w` becomes `n a b w`. Node b has a step for frames from a in both
@@ -28,8 +28,8 @@
 //!
 //! Bounds, held by the property tests: a packet visits the new owner at most twice, every other node at most once, in
 //! any mix of nodes of which some are one generation behind; that is [`MOST_HOPS`] hops. Tables of generations
-//! further apart can make a ring (of four nodes or more). Only the hops end that: the first node sets the packet's
-//! TTL to [`FIRST_TTL`], and a node that gets one with TTL 1 leads nothing on (K3 of docs/steering.md).
+//! further apart can make a ring. Only the hops end that: the first node sets the packet's TTL to [`FIRST_TTL`], and
+//! a node that gets one with TTL 1 leads nothing on (K3 of docs/steering.md).
 //!
 //! Every function is of values alone: nodes that were told the same have the same history.
 

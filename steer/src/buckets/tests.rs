@@ -212,7 +212,11 @@ proptest! {
     /// A node that comes back finds the table as it left it, and a node that leaves moves at most 5 % of the table
     /// beyond the least that equal shares allow.
     #[test]
-    fn few_buckets_of_others_move(weights in prop::collection::vec(1_u32..20, 2..30), last: u8, gone: prop::sample::Index) {
+    fn few_buckets_of_others_move(
+        weights in prop::collection::vec(1_u32..20, 2..30),
+        last: u8,
+        gone: prop::sample::Index,
+    ) {
         let all: Weights =
             weights.into_iter().enumerate().map(|(n, weight)| (format!("n{n}").into(), weight)).collect();
         let node = Arc::clone(gone.get(&all.keys().cloned().collect::<Vec<_>>()));

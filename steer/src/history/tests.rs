@@ -136,20 +136,17 @@ fn a_step_that_both_generations_have_stays_until_all_have_settled() {
 /// Only the hops end a ring of tables that lie several generations apart.
 #[test]
 fn the_hops_end_a_ring_of_distant_generations() {
-    let old = history("r q p s");
-    let new = history("r q p s r q p s r q p s p s r q");
-    assert_eq!((order(&old), order(&new)), ("s p q r".into(), "q r s p".into()));
-    let names = ["p", "q", "r", "s"].map(Arc::from);
-    let way = walk(&mixed(&old, &new, &names, 0b1100), "s", None);
-    assert!(way.hops() == 0, "the new table of s has no step for clients: {way:?}");
-    let mut nodes = mixed(&old, &new, &names, 0b0100);
-    // Node s keeps the client's step of the old table, and has the new one.
-    let mut s = new.clone();
-    s.before = old.order.clone();
-    s.settled = false;
-    nodes.insert("s".into(), s);
-    let way = walk(&nodes, "s", None);
-    assert_eq!((way.hops(), way.reached), (usize::from(FIRST_TTL) - 1, false), "{way:?}");
+    let old = history("r q p s e");
+    let new = history("r q p s e p s r q e");
+    assert_eq!((order(&old), order(&new)), ("e s p q r".into(), "e q r s p".into()));
+    let names = ["e", "p", "q", "r", "s"].map(Arc::from);
+    // Nodes r and s have the new one.
+    let way = walk(&mixed(&old, &new, &names, 0b11000), "e", None);
+    assert_eq!(way.visited[..7].join(" "), "e s p q r s p");
+    assert_eq!((way.hops(), way.reached), (usize::from(FIRST_TTL) - 1, false));
+    for both in [old, new] {
+        assert_eq!(walk(&all(&both, &names), "e", None).hops(), 4);
+    }
 }
 
 #[test]
