@@ -7,9 +7,9 @@
 //!   moves, deaths, the end of the linger time ─────────────┴──> Address (a History for each bucket) ──> NodeTable
 //! ```
 //!
-//! The caller tells every node the same moves in the same generations, and has two waits in a change: all nodes have the
-//! new steps before a new owner announces ([`Address::switch`]), and the former owner has fallen silent before the old
-//! steps go ([`Address::settle`]).
+//! The caller tells every node the same moves in the same generations, and has two waits in a change: all nodes have
+//! the new steps before a new owner announces or clients' frames go by new buckets ([`Address::switch`]), and the
+//! former owner has fallen silent before the old steps go ([`Address::settle`]).
 
 mod address;
 mod buckets;
