@@ -26,6 +26,10 @@
 //! one, so that n may have settled while b has not, and the walk would end at n. So an owner keeps the steps of its
 //! former place for its whole generation. No settled node sends anything there.
 //!
+//! Both owners may have new connections at the second time. Those of the former owner lie behind the new one; and the
+//! last node of the former order leads on to the new owner, if that was not in it, so that the new owner's are
+//! reached from the former one as well.
+//!
 //! Bounds, held by the property tests: a packet visits the new owner at most twice, every other node at most once, in
 //! any mix of nodes of which some are one generation behind; that is [`MOST_HOPS`] hops. Tables of generations
 //! further apart can make a ring. Only the hops end that: the first node sets the packet's TTL to [`FIRST_TTL`], and
@@ -40,7 +44,7 @@ use std::sync::Arc;
 pub const LONGEST_ORDER: usize = 8;
 
 /// The hops of a packet at most while nodes are at most one generation apart.
-pub const MOST_HOPS: usize = LONGEST_ORDER;
+pub const MOST_HOPS: usize = LONGEST_ORDER + 1;
 
 /// The TTL (hop limit) that the first node gives a packet that it leads on. After [`MOST_HOPS`] hops enough is left
 /// for the way to a pod on another node.
@@ -92,20 +96,20 @@ impl Order {
         self.owner.iter().chain(self.former.iter().map(|former| &former.node))
     }
 
-    fn next(&self, own: &str, origin: Origin<'_>) -> Option<&Arc<str>> {
-        let mut nodes = self.nodes();
+    /// The node behind `own`; behind the last one that is `end`.
+    fn next<'a>(
+        &'a self,
+        own: &str,
+        origin: Origin<'_>,
+        end: Option<&'a Arc<str>>,
+    ) -> Option<&'a Arc<str>> {
+        let place = self.nodes().position(|node| **node == *own)?;
         let comes_here = match origin {
             // A node that follows an owner that is dead is no owner.
-            Origin::Client => {
-                self.owner.is_some() && nodes.next().is_some_and(|node| **node == *own)
-            }
-            Origin::Fellow(fellow) => {
-                // Counted, so that the iterator stands behind the own node in any case.
-                let earlier = nodes.by_ref().take_while(|node| ***node != *own);
-                earlier.filter(|node| ***node == *fellow).count() > 0
-            }
+            Origin::Client => place == 0 && self.owner.is_some(),
+            Origin::Fellow(fellow) => self.nodes().take(place).any(|node| **node == *fellow),
         };
-        nodes.next().filter(|_| comes_here)
+        if comes_here { self.nodes().nth(place + 1).or(end) } else { None }
     }
 
     fn retain(&mut self, keep: impl Fn(&str) -> bool) {
@@ -213,9 +217,16 @@ impl History {
     #[must_use]
     pub fn next(&self, own: &str, origin: Origin<'_>) -> Option<&Arc<str>> {
         let is_owner = self.owner().is_some_and(|owner| **owner == *own);
-        let former_place = is_owner && matches!(origin, Origin::Fellow(_));
-        let before = (!self.settled || former_place).then(|| self.before.next(own, origin));
-        before.flatten().or_else(|| self.order.next(own, origin))
+        let before = if !self.settled {
+            // A walk of the former order ends at the new owner.
+            let unseen = |owner: &&Arc<str>| self.before.nodes().all(|node| node != *owner);
+            self.before.next(own, origin, self.owner().filter(unseen))
+        } else if is_owner && matches!(origin, Origin::Fellow(_)) {
+            self.before.next(own, origin, None)
+        } else {
+            None
+        };
+        before.or_else(|| self.order.next(own, origin, None))
     }
 
     /// All of [`Self::next`] for this node.

@@ -130,7 +130,7 @@ fn a_step_that_both_generations_have_stays_until_all_have_settled() {
     // Node n has settled, node b has not: without n's former place the walk would end there.
     assert_eq!(way(&mixed(&both, &settled, &names, 0b0100), "n"), "n a b n w");
     assert_eq!(node(settled.next("n", Origin::Fellow("b"))), "w");
-    assert_eq!(node(settled.order.next("n", Origin::Fellow("b"))), "-");
+    assert_eq!(node(settled.order.next("n", Origin::Fellow("b"), None)), "-");
 }
 
 /// Only the hops end a ring of tables that lie several generations apart.
@@ -282,7 +282,9 @@ fn play(count: usize, moves: &[Move]) -> Result<(), TestCaseError> {
         let all_both = all(&both, &names);
         if let Some(from) = &from {
             check(&mixed(&former, &both, &names, drawn.behind), from, &former.order, Some(&to))?;
-            check(&all_both, from, &former.order, Some(&to))?;
+            let mut with_new = former.order.clone();
+            with_new.former.push(Former { node: Arc::clone(&to), until: generation });
+            check(&all_both, from, &with_new, Some(&to))?;
         }
         if from.is_none() {
             // Nobody waits after a death: the walk may end early, where the move is not known yet.
