@@ -43,6 +43,13 @@ pub enum Output {
         /// The node that owns the Service's first address now, if one does.
         successor: Option<Arc<str>>,
     },
+    /// The Service, which is announced from here, has other disadvantages now because it shares an address.
+    Remarked {
+        /// The Service.
+        service: ObjectKey,
+        /// The disadvantages; at least one.
+        remarks: Vec<Remark>,
+    },
     /// This node is to announce the Service, and lacks every interface for it (contract 2.9).
     NoInterface {
         /// The Service.
@@ -252,7 +259,12 @@ impl Speaker {
         let differs = |nobody: &Withhold| verdict.local.as_ref().err() != Some(nobody);
         note(&mut self.nobody, &key, verdict.nobody.filter(differs));
         let is_remarkable = |remarks: &Vec<Remark>| !remarks.is_empty();
-        note(&mut self.remarks, &key, Some(verdict.remarks).filter(is_remarkable));
+        let remarks = Some(verdict.remarks).filter(is_remarkable);
+        let told = if verdict.local.is_ok() { remarks.as_ref() } else { None };
+        if let Some(remarks) = told.filter(|remarks| self.remarks.get(&key) != Some(*remarks)) {
+            outputs.push(Output::Remarked { service: key.clone(), remarks: remarks.clone() });
+        }
+        note(&mut self.remarks, &key, remarks);
         match verdict.local {
             Ok(announcement) => {
                 self.withhold(&key, None);

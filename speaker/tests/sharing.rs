@@ -346,6 +346,15 @@ fn of_several_wishes_the_oldest_services_counts() {
     assert_eq!(world.verdict("n1", "a").remarks, overruled("n0"));
     assert_eq!(world.verdict("n1", "b").remarks, []);
     assert_eq!(world.verdict("n1", "c").remarks, overruled("n2"));
+    // The node that announces the Services tells it, once.
+    let mut speakers = ["n1", "n0"].map(|node| Speaker::new(options(node)));
+    let told = speakers.each_mut().map(|speaker| {
+        [(); 2].map(|()| {
+            let told = reconcile(speaker, &world, &everything());
+            told.iter().filter(|it| matches!(it, Output::Remarked { .. })).count()
+        })
+    });
+    assert_eq!(told, [[2, 0], [0, 0]]);
     // A wish that cannot be met overrules nobody.
     world.stage(&made("b", 2021, "stranger"));
     assert_eq!(world.announcers("a"), ["n2"]);

@@ -28,6 +28,11 @@ impl Runner {
             Output::Withdrawn { service, reason, .. } => {
                 tracing::info!(event = "serviceWithdrawn", %service, reason = reason.name(), "{reason}");
             }
+            Output::Remarked { service, remarks } => {
+                for remark in remarks {
+                    println!("{service}: {remark}");
+                }
+            }
             Output::NoInterface { service, addresses, .. } => {
                 println!("{service}: the interfaces named for {addresses:?} do not exist here");
             }

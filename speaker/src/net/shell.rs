@@ -368,9 +368,11 @@ impl Shell {
                 let pool = self.pool_of(service, &announcement.addresses);
                 log::note(&output, pool.as_deref());
             }
+            Output::Remarked { .. } => log::note(&output, None),
             Output::NoInterface { .. } => {}
         }
         match output {
+            Output::Remarked { .. } => {}
             Output::Announced { service, uid, announcement, .. } => {
                 self.l2_statuses.publish(service.clone(), Some(interfaces(&announcement.scope)));
                 self.events.publish(self.assigned(service, uid, "layer2"));

@@ -24,6 +24,12 @@ pub(super) fn note(output: &Output, pool: Option<&str>) {
                 reason = reason.name(), detail = %reason, protocol = "layer2",
                 "withdrawing service announcement");
         }
+        Output::Remarked { service, remarks } => {
+            for remark in remarks {
+                tracing::warn!(event = "sharedAddress", %service, detail = %remark, protocol = "layer2",
+                    "the service has a disadvantage because it shares an address");
+            }
+        }
         Output::NoInterface { .. } => {}
     }
 }
