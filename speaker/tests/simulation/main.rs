@@ -93,16 +93,16 @@ fn whatever_happens_each_address_has_its_owner() {
     }
 }
 
-/// The same with the link as the last word: on a link that stays whole, and on one that is cut as the ring is. Each is played with an eighth
-/// of the seeds, or with as many as `FERROLB_SEEDS_BY_LINK` says.
+/// The same with the link as the last word: on a link that stays whole, and on one that is cut as the ring is. Each is played with a
+/// sixteenth of the seeds, or with as many as `FERROLB_SEEDS_BY_LINK` says.
 #[test]
 fn whatever_happens_by_link_each_address_has_its_owner() {
     let faults = faults();
     let seeds = match number("FERROLB_SEED") {
         Some(seed) => seed..seed + 1,
         None => {
-            let eighth = || number("FERROLB_SEEDS").unwrap_or(SEEDS) / 8;
-            0..number("FERROLB_SEEDS_BY_LINK").unwrap_or_else(eighth)
+            let few = || number("FERROLB_SEEDS").unwrap_or(SEEDS) / 16;
+            0..number("FERROLB_SEEDS_BY_LINK").unwrap_or_else(few)
         }
     };
     let count = seeds.end - seeds.start;
