@@ -76,9 +76,9 @@ fn beside_a_proxy(lab: &mut Lab, watched: &Watched, key: &str) -> anyhow::Result
     router.wait_ready(SOON, || {
         Ok(std::fs::read_to_string(&log).is_ok_and(|log| log.contains("answering")))
     })?;
-    let names = lab.nodes.iter().map(|node| node.name.clone());
-    let stopped: Vec<String> = names.clone().take(2).collect();
-    let left = names.last().context("a third node")?;
+    let mut names = lab.nodes.iter().map(|node| node.name.clone());
+    let stopped: Vec<String> = names.by_ref().take(2).collect();
+    let left = names.next().context("a third node")?;
     for node in &stopped {
         Fault::Freeze.strike(lab, node)?;
     }

@@ -515,6 +515,9 @@ impl History {
             if self.link_cuts == LinkCuts::Equal && running.is_disjoint(&interval.link) {
                 continue;
             }
+            // A part that hears the others, and is not heard by them, gives way to their announcements, again and again.
+            let one_way = self.link_cuts == LinkCuts::Equal && self.is_partial(interval);
+            let bound = if one_way { &GATHERING } else { bound };
             let end = self.required.get(place + 1).map_or(Duration::MAX, |next| next.at);
             let (from, to) = (interval.from.max(*at + *bound), interval.to.min(end));
             if from < to {
