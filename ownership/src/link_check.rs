@@ -164,7 +164,7 @@ impl LinkCheck {
         if let Some(question) = self.questions.get_mut(&address)
             && self.waiting.remove(&(false, question.order, address))
         {
-            question.announce(now);
+            question.keep(now);
             self.due.insert((now, address));
         }
     }

@@ -39,8 +39,8 @@ pub(super) fn run(lab: &mut Lab) -> anyhow::Result<()> {
     loss::heal(lab)?;
     expect_said(lab.node("node2")?, "memberlistOpen")?;
     let met = now();
-    watched.owner = lab.wait_owner(ADDRESS)?;
-    watched.settle_on(&watched.owner, met, QUIET)?;
+    parted::confirm(lab)?;
+    watched.owner = parted::settle_alone(&watched, met, QUIET).context("met")?;
 
     let begun = now();
     loss::part(lab, &["node1"])?;

@@ -33,6 +33,8 @@ pub(super) struct Question {
     /// The place of the address among the others.
     pub(super) order: u64,
     state: State,
+    /// The number of probes that follow one another without a pause although the address is announced: nobody was asked before.
+    unasked: u8,
     /// The station that answered last, since this node announced the address, and the time since when it is this one.
     answered: Option<(Station, Instant)>,
     told: Option<LinkWord>,
@@ -40,7 +42,16 @@ pub(super) struct Question {
 
 impl Question {
     pub(super) fn new(scope: Scope, links: u32, lately: bool, order: u64) -> Self {
-        Self { scope, links, lately, order, state: State::Waiting, answered: None, told: None }
+        Self {
+            scope,
+            links,
+            lately,
+            order,
+            state: State::Waiting,
+            unasked: 0,
+            answered: None,
+            told: None,
+        }
     }
 
     /// The time of the next step; none while the first probe waits for its turn.
@@ -75,6 +86,10 @@ impl Question {
     pub(super) fn probe(&mut self, now: Instant, watch: Duration) {
         let next = now + PROBE_INTERVAL;
         self.state = match self.state {
+            State::Announced { .. } if self.unasked > 0 => {
+                self.unasked -= 1;
+                State::Announced { next }
+            }
             State::Announced { .. } => State::Announced { next: now + watch },
             State::Asking { sent, .. } => State::Asking { sent: sent.saturating_add(1), next },
             State::Waiting | State::Answered { .. } => State::Asking { sent: 1, next },
@@ -93,6 +108,12 @@ impl Question {
     pub(super) fn announce(&mut self, next: Instant) {
         self.state = State::Announced { next };
         self.answered = None;
+    }
+
+    /// This node announces the address already, and asks from now.
+    pub(super) fn keep(&mut self, now: Instant) {
+        self.announce(now);
+        self.unasked = PROBES;
     }
 
     /// The answers so far do not count; the question begins anew.
