@@ -144,8 +144,9 @@ fn deprecated_annotations(service: &Service) -> impl Iterator<Item = Notice> + '
     )
 }
 
-/// Decides whether `current` stays with the Service because its pool is present but invalid. Addresses of such a pool are not taken back
-/// (docs/design/rules.md, rule 6), unless the Service may no longer share them with the others that have them.
+/// Decides whether `current` stays with the Service because its pool is present but invalid. Addresses of such a
+/// pool are not taken back (docs/design/rules.md, rule 6), unless the Service may no longer share them with the
+/// others that have them.
 pub(crate) fn hold(
     key: &ObjectKey,
     request: &Request<'_>,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The decision for a Service of Antrea's world (contract C.5, C.10, with the deviations of C.14), as a pure function. The books, the
-//! order in which Services are decided and what becomes of a decision are those of every Service.
+//! The decision for a Service of Antrea's world (contract C.5, C.10, with the deviations of C.14), as a pure
+//! function. The books, the order in which Services are decided and what becomes of a decision are those of every
+//! Service.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -15,9 +16,9 @@ use crate::reason::{Change, Reason};
 use crate::request::{ExternalRequest, Families, Request};
 use crate::world::World;
 
-/// Decides whether the Service may go on with `current` (contract C.5 step 3): the addresses have to be of the pool that
-/// the annotation names, and the one that is asked for, if one is. Sharing is not looked at: an address once shared stays
-/// shared.
+/// Decides whether the Service may go on with `current` (contract C.5 step 3): the addresses have to be of the pool
+/// that the annotation names, and the one that is asked for, if one is. Sharing is not looked at: an address once
+/// shared stays shared.
 pub(crate) fn keep(
     key: &ObjectKey,
     request: &Request<'_>,
@@ -217,7 +218,8 @@ impl Seeker<'_> {
         })
     }
 
-    /// Services that share an address and want the same port: they have it, as with Antrea, and only one gets the traffic.
+    /// Services that share an address and want the same port: they have it, as with Antrea, and only one gets the
+    /// traffic.
     fn clash(&self, addresses: &[IpAddr]) -> Option<Notice> {
         addresses.iter().find_map(|address| {
             let (other, port) = self.allocations.clash(self.key, &self.request.claim, *address)?;

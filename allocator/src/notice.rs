@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Events on Services: the kinds of them with their reasons, and what the log calls them. The texts of the reasons why a Service has no
-//! address are in [`crate::reason`].
+//! Events on Services: the kinds of them with their reasons, and what the log calls them. The texts of the reasons
+//! why a Service has no address are in [`crate::reason`].
 
 /// An event on the Service (contract 2.9).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -92,7 +92,8 @@ impl NoticeKind {
         }
     }
 
-    /// Whether it goes on being true while the Service keeps the address that it has: something else that it asks for is refused.
+    /// Whether it goes on being true while the Service keeps the address that it has: something else that it asks
+    /// for is refused.
     #[must_use]
     pub fn lasts(self) -> bool {
         match self {

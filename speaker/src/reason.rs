@@ -231,7 +231,7 @@ pub(crate) enum Concern {
     Gone,
     /// The Service has no address: the controller tells why.
     Address,
-    /// What selects nodes leaves this one out: said also where no node announces the Service.
+    /// A node selector leaves this node out: said also where no node announces the Service.
     Selection,
     /// This node leaves: the same, on this node alone.
     Leaving,

@@ -69,7 +69,7 @@ pub struct History {
     settled: bool,
 }
 
-/// What a node does with the packets of an address that its conntrack does not know.
+/// The next hop of a packet of an address that the conntrack of this node does not know.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Steps {
     /// The node that clients' frames go to. None: they stay.

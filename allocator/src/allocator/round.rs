@@ -152,7 +152,8 @@ impl<'a> Round<'a> {
 
     fn current(&mut self, key: &ObjectKey, service: &Service) -> Vec<IpAddr> {
         if service.external_pool().is_some() {
-            // The status counts only for a Service that was never decided; others may write there meanwhile (contract C.5).
+            // The status counts only for a Service that was never decided; others may write there meanwhile
+            // (contract C.5).
             if let Some(assigned) = self.books.allocations.of(key) {
                 if assigned.pool.kind == PoolKind::ExternalIpPool {
                     return assigned.addresses.clone();
@@ -214,7 +215,8 @@ impl<'a> Round<'a> {
         true
     }
 
-    /// Books what stays with the Service although its pool is invalid, before anybody looks for more; false if nothing does.
+    /// Books what stays with the Service although its pool is invalid, before anybody looks for more; false if
+    /// nothing does.
     fn try_hold(&mut self, key: &ObjectKey, request: &Request<'_>, current: &[IpAddr]) -> bool {
         let held = hold(key, request, current, self.world(key), &self.books.allocations);
         let Some(assigned) = held else { return false };

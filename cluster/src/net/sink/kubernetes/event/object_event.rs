@@ -5,7 +5,7 @@ use crds::config::{PoolId, PoolKind};
 
 use crate::ObjectKey;
 
-/// What an event is about.
+/// The subject of an event.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Regarding {
     pub(super) api_version: &'static str,
@@ -47,7 +47,7 @@ impl Regarding {
 /// An event (contract 2.9).
 #[derive(Clone, Debug)]
 pub struct ObjectEvent {
-    /// What it is about.
+    /// The subject of the event.
     pub regarding: Regarding,
     /// Whether it is of type Warning.
     pub warning: bool,
