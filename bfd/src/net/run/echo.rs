@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Echo packets: ours on their way to the peer and back, and the peers' that are sent back.
 //!
-//! Over IPv6 they go as FRR 8.4 has them: to the peer's address with Hop Limit 255; who receives one with 255 sends it
-//! back with 254, who receives one with 254 has his own. Only those of configured peers are sent back.
+//! Over IPv6 they go as FRR 8.4 has them: to the peer's address with Hop Limit 255; a system that receives one with
+//! 255 sends it back with 254, who receives one with 254 has his own. Only those of configured peers are sent back.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};

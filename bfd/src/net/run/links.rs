@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The sockets of the sessions: opened, tried again and closed as the sessions need them, and what keeps a session from sending.
+//! The sockets of the sessions: opened, tried again and closed as the sessions need them, and what keeps a session
+//! from sending.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;

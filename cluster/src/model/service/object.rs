@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A Service as it comes over the wire, and its reduction to the parts that are kept. Objects of a folder are filled in here with what an
-//! API server would have given them.
+//! A Service as it comes over the wire, and its reduction to the parts that are kept. Objects of a folder are filled
+//! in here with what an API server would have given them.
 
 use std::net::IpAddr;
 

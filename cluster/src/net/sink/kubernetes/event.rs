@@ -2,12 +2,13 @@
 //! Events: core/v1, since MetalLB's roles permit no other (contract 8.2). One that happens
 //! again is raised in count by PATCH instead of written anew.
 //!
-//! Events wait in a queue of their own, not in a [`crate::writer::Writer`], which writes only the newest wish about an object and
-//! tries until it holds: an event is an occurrence, due once and in its order, and one that comes again while it waits is counted.
-//! One that cannot be written is dropped in the end and holds up no other, since the API refuses each event in a namespace that is
-//! being removed.
+//! Events wait in a queue of their own, not in a [`crate::writer::Writer`], which writes only the newest wish about
+//! an object and tries until it holds: an event is an occurrence, due once and in its order, and one that comes
+//! again while it waits is counted. One that cannot be written is dropped in the end and holds up no other, since
+//! the API refuses each event in a namespace that is being removed.
 //!
-//! Here is the task that takes them from the [`queue`], and its handle; [`mod@write`] knows the requests, [`object_event`] the events.
+//! Here is the task that takes them from the [`queue`], and its handle; [`mod@write`] knows the requests,
+//! [`object_event`] the events.
 
 mod object_event;
 mod queue;
