@@ -368,10 +368,10 @@ impl Agent {
         let Moment { monotonic, boottime } = self.now;
         let gap = boottime.saturating_sub(std::mem::replace(&mut self.awake, boottime));
         if gap >= self.stall {
-            if self.resumed == Some(Way::ByLink) {
+            self.failure_detector.stalled(monotonic, gap);
+            if self.standing().asks_link() {
                 self.resumed = None;
             }
-            self.failure_detector.stalled(monotonic, gap);
             self.outputs.push_back(Output::StoodStill(gap));
         }
         self.renew();
@@ -379,7 +379,11 @@ impl Agent {
 
     /// Updates the lease after every input.
     fn renew(&mut self) {
-        if self.resumed != Way::of(self.standing()) {
+        let (standing, way) = (self.standing(), Way::of(self.standing()));
+        if self.resumed.is_some() && standing.keeps_announced() {
+            // The layer above announces nothing else until it has heard of this.
+            self.resumed = way;
+        } else if self.resumed != way {
             self.resumed = None;
         }
         self.lease = match self.failure_detector.lease() {

@@ -79,6 +79,13 @@ impl Standing {
     pub fn asks_link(self) -> bool {
         matches!(self, Self::ByLink { .. })
     }
+
+    /// True if what the member announces stays while the link is being asked: the member has met no other, or knows one other alone, so that
+    /// no majority without it can have taken that over.
+    #[must_use]
+    pub fn keeps_announced(self) -> bool {
+        matches!(self, Self::ByLink { met, known, .. } if !met || known <= 2)
+    }
 }
 
 /// An action or an event, to be carried out in this order. The ring gives [`Output::Packet`] to [`Output::Event`], an agent all of them.

@@ -180,7 +180,7 @@ impl FailureDetector {
         for name in left {
             self.quorum.left(name);
             self.expected.remove(name);
-            self.lost.forget(name);
+            self.lost.note_departure(name, self.detector.session_of(name));
         }
         for (name, member) in &members {
             self.lost.note_address(name, member.address);

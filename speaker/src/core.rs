@@ -406,7 +406,10 @@ impl Core {
         let standing = self.membership.view().standing();
         if standing != self.standing {
             let before = std::mem::replace(&mut self.standing, standing);
-            self.effects.push_back(Effect::Fact(Fact::Standing(standing)));
+            // The others do not confirm a speaker that leaves, which is no trouble.
+            if self.leaving == Leaving::No {
+                self.effects.push_back(Effect::Fact(Fact::Standing(standing)));
+            }
             // A start has waited for the listed speakers.
             let started = before == Standing::Starting && standing.asks_link();
             if standing == Standing::Confirmed || started {

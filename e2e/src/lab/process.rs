@@ -171,10 +171,15 @@ impl Drop for Process {
     }
 }
 
-/// The last lines of a log.
+/// Words of lines that come a hundred times a second and say nothing new: etcd's client in the API server talks to itself, a speaker
+/// tells each answer, and watches fail while the API server is away.
+const CHATTER: [&str; 4] =
+    ["[core] [Channel", "got ARP request", "\"watchFailed\"", "a watch of the webhooks"];
+
+/// The last lines of a log, without chatter.
 #[must_use]
 pub fn tail(log: &str, lines: usize) -> String {
-    // etcd's client in the API server talks to itself.
-    let all: Vec<&str> = log.lines().filter(|line| !line.contains("[core] [Channel")).collect();
+    let says = |line: &&str| !CHATTER.iter().any(|chatter| line.contains(chatter));
+    let all: Vec<&str> = log.lines().filter(says).collect();
     all.iter().skip(all.len().saturating_sub(lines)).map(|line| format!("    {line}\n")).collect()
 }

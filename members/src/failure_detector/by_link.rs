@@ -27,6 +27,8 @@ pub(super) struct Lost {
     listed: Option<BTreeSet<SocketAddr>>,
     /// The lost members that were told.
     told: BTreeSet<Arc<str>>,
+    /// The sessions of the members that have left in order: what such a process still sends while it ends tells of nobody to be met.
+    departed: BTreeMap<Arc<str>, u64>,
     next_probe: Instant,
     /// The time until which a lost member that has answered is to be met.
     meeting_until: Option<Instant>,
@@ -40,6 +42,7 @@ impl Lost {
             addresses: BTreeMap::new(),
             listed: None,
             told: BTreeSet::new(),
+            departed: BTreeMap::new(),
             next_probe: now,
             meeting_until: None,
             sent: [0; 2],
@@ -48,10 +51,18 @@ impl Lost {
 
     pub(super) fn note_address(&mut self, name: &Arc<str>, address: SocketAddr) {
         self.addresses.insert(Arc::clone(name), address);
+        self.departed.remove(name);
     }
 
     pub(super) fn forget(&mut self, name: &str) {
         self.addresses.remove(name);
+        self.departed.remove(name);
+    }
+
+    /// A member has left in order. `session` is that of its heartbeats, if it was heard.
+    pub(super) fn note_departure(&mut self, name: &Arc<str>, session: Option<u64>) {
+        self.forget(name);
+        self.departed.extend(session.map(|session| (Arc::clone(name), session)));
     }
 
     pub(super) fn set_listed(&mut self, listed: BTreeSet<SocketAddr>) {
@@ -136,7 +147,7 @@ impl FailureDetector {
     }
 
     /// A member that is none of the ring any more, or was never met, may have answered a probe: then it is to be met. Returns true if the
-    /// message is such an answer.
+    /// message is such an answer. A process that has left in order and is about to end answers as well, and counts as nobody.
     pub(super) fn answers_probe(
         &mut self,
         now: Instant,
@@ -145,6 +156,7 @@ impl FailureDetector {
     ) -> bool {
         let is_answer = self.standing.asks_link()
             && !self.members.contains_key(&message.from)
+            && self.lost.departed.get(&message.from) != Some(&message.stamp.session)
             && message.echo.is_some_and(|echo| self.detector.echoes(echo, self.lost.sent[0]))
             && self.strangers().contains(&from);
         if is_answer {

@@ -116,6 +116,11 @@ impl Peer {
         }
     }
 
+    /// The session of the peer's datagrams, once one has proved to be new.
+    pub(crate) fn session(&self) -> Option<u64> {
+        self.window.map(|window| window.newest.session)
+    }
+
     /// The highest counter of this member that the peer is known to have got.
     pub(crate) fn echoed(&self) -> u64 {
         self.echoed

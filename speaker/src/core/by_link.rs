@@ -64,17 +64,14 @@ impl Core {
         precedence(&self.speaker.options().node, present, view.seen())
     }
 
-    /// Asks the link for these addresses from now. Nothing is announced until it has agreed, except what a node announces that has met no other, or
-    /// that knows one other alone: no majority without it can have taken that over. Such an address stays, and is probed.
+    /// Asks the link for these addresses from now. Nothing is announced until it has agreed, except what this node announces and keeps
+    /// ([`Standing::keeps_announced`]): such an address stays, and is probed.
     pub(super) fn begin_questions(&mut self, now: ClockReading, addresses: Desired) {
         let links = Arc::clone(&self.layer2.links);
         let node = &self.speaker.options().node;
         let seed = u64::from(fnv1a(node.bytes())) << 32 ^ now.wall;
         let mut check = LinkCheck::new(now.monotonic, seed, self.rank());
-        let stays = match self.membership.view().standing() {
-            Standing::ByLink { known, met, .. } => !met || known <= 2,
-            _ => false,
-        };
+        let stays = self.membership.view().standing().keeps_announced();
         let mut lately = self.announced.clone();
         for (address, scope) in addresses {
             let number = probed_links(&links, address, &scope);

@@ -46,6 +46,12 @@ impl Detector {
         self.peers.get(name).map_or(Side::default(), |peer| peer.side)
     }
 
+    /// The session of a member's datagrams; none if no datagram has proved to be new.
+    #[must_use]
+    pub fn session_of(&self, name: &str) -> Option<u64> {
+        self.peers.get(name)?.session()
+    }
+
     /// The mark of a member.
     #[must_use]
     pub fn mark_of(&self, name: &str) -> Option<Mark> {
