@@ -12,7 +12,7 @@ use crds::labels::{Labels, Selector};
 use serde_json::Value;
 
 use super::configuration::Suspects;
-use super::{Places, Report};
+use super::{Findings, Places};
 use crate::world::settle;
 
 /// Hints at configuration in a namespace that the programs do not read. Objects without a namespace go wherever they
@@ -21,7 +21,7 @@ pub(super) fn namespaces(
     suspects: &Suspects,
     namespace: &str,
     places: &Places,
-    report: &mut Report,
+    findings: &mut Findings,
 ) {
     for ((kind, name), object) in suspects {
         let own = object.value().pointer("/metadata/namespace").and_then(Value::as_str);
@@ -32,15 +32,15 @@ pub(super) fn namespaces(
         );
         let place = places.get(kind.kind(), name);
         let field = Some("metadata.namespace".to_owned());
-        report.hints.extend(place.map(|place| place.hint(field, message)));
+        findings.hints.extend(place.map(|place| place.hint(field, message)));
     }
 }
 
 /// All other hints.
-pub(super) fn all(snapshot: &mut Snapshot, places: &Places, report: &mut Report) {
+pub(super) fn all(snapshot: &mut Snapshot, places: &Places, findings: &mut Findings) {
     let mut allocator = Allocator::new(None);
     settle(snapshot, &mut allocator);
-    let mut hints = Hints { snapshot, places, report };
+    let mut hints = Hints { snapshot, places, findings };
     hints.names();
     hints.selectors();
     hints.pools();
@@ -56,13 +56,13 @@ fn snapshot_services(snapshot: &Snapshot) -> Vec<(ObjectKey, Service)> {
 struct Hints<'a> {
     snapshot: &'a Snapshot,
     places: &'a Places,
-    report: &'a mut Report,
+    findings: &'a mut Findings,
 }
 
 impl Hints<'_> {
     fn hint(&mut self, kind: &str, name: &str, field: Option<String>, message: String) {
         let place = self.places.get(kind, name);
-        self.report.hints.extend(place.map(|place| place.hint(field, message)));
+        self.findings.hints.extend(place.map(|place| place.hint(field, message)));
     }
 
     /// The object as it was written.
@@ -267,7 +267,7 @@ impl Hints<'_> {
                 | RequestError::Families { .. } => requested_in,
             };
             let mistake = place.map(|place| place.mistake(Some(field), error.to_string()));
-            self.report.mistakes.extend(mistake);
+            self.findings.mistakes.extend(mistake);
             return;
         }
         let external = request.external.is_some();
