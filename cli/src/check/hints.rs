@@ -150,51 +150,40 @@ impl Hints<'_> {
                 && !selectors.is_empty()
                 && !nodes.iter().any(|(_, labels)| selectors.iter().any(|it| it.matches(labels)))
         };
-        let nodes_message = || "matches none of the Nodes that are given".to_owned();
         for (name, ad) in &config.l2_advertisements {
             if none_of(&ad.node_selectors) {
-                self.hint(
-                    "L2Advertisement",
-                    name,
-                    Some("spec.nodeSelectors".into()),
-                    nodes_message(),
-                );
+                self.matches_no_node("L2Advertisement", name, "spec.nodeSelectors");
             }
             let preferred: Vec<Selector> =
                 ad.preferred_nodes.iter().map(|it| it.preference.clone()).collect();
             if none_of(&preferred) {
-                let field = Some("spec.preferredNodeSelectors".into());
-                self.hint("L2Advertisement", name, field, nodes_message());
+                self.matches_no_node("L2Advertisement", name, "spec.preferredNodeSelectors");
             }
             self.pool_selectors("L2Advertisement", name, &ad.pools.selectors, &config);
         }
         for (name, ad) in &config.bgp_advertisements {
             if none_of(&ad.node_selectors) {
-                self.hint(
-                    "BGPAdvertisement",
-                    name,
-                    Some("spec.nodeSelectors".into()),
-                    nodes_message(),
-                );
+                self.matches_no_node("BGPAdvertisement", name, "spec.nodeSelectors");
             }
             self.pool_selectors("BGPAdvertisement", name, &ad.pools.selectors, &config);
         }
         for (name, peer) in &config.peers {
             if none_of(&peer.node_selectors) {
-                self.hint("BGPPeer", name, Some("spec.nodeSelectors".into()), nodes_message());
+                self.matches_no_node("BGPPeer", name, "spec.nodeSelectors");
             }
         }
         for pool in config.external_pools.values() {
             let Policy::Antrea(policy) = &pool.policy else { continue };
             if policy.node_selector.as_ref().is_some_and(|it| none_of(std::slice::from_ref(it))) {
-                self.hint(
-                    "ExternalIPPool",
-                    &pool.name,
-                    Some("spec.nodeSelector".into()),
-                    nodes_message(),
-                );
+                self.matches_no_node("ExternalIPPool", &pool.name, "spec.nodeSelector");
             }
         }
+    }
+
+    /// Hints at a field whose selectors match no Node.
+    fn matches_no_node(&mut self, kind: &str, name: &str, field: &str) {
+        let message = "matches none of the Nodes that are given".to_owned();
+        self.hint(kind, name, Some(field.into()), message);
     }
 
     fn pool_selectors(&mut self, kind: &str, name: &str, selectors: &[Selector], config: &Config) {
