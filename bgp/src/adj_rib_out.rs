@@ -5,91 +5,25 @@
 //! For every prefix that is not pending the peer has what the table says. So a peer that is up to date costs nothing but the
 //! shared table, and a change that is taken back before it was sent is never sent.
 
+mod counts;
 mod difference;
+mod egress;
 mod encode;
+mod fill;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use crate::config::{Families, Family, Ipv6NextHop};
+use crate::config::{Families, Family};
 use crate::route::{Attributes, Routes};
 use crate::status::{Withheld, WithheldReason};
-use crate::wire::{NextHop, RefreshKind, RouteRefresh, Update};
+use counts::Counts;
 use difference::changed;
-
-/// Addresses of the interface towards the peer that can be next hops.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct NextHops {
-    /// IPv4.
-    pub ipv4: Option<Ipv4Addr>,
-    /// Global IPv6.
-    pub ipv6: Option<Ipv6Addr>,
-    /// Link-local IPv6, if the peer is on the same link.
-    pub link_local: Option<Ipv6Addr>,
-}
-
-impl NextHops {
-    /// How the IPv6 addresses stand in MP_REACH_NLRI (RFC 2545 §3).
-    pub(crate) fn as_ipv6(self, form: Ipv6NextHop) -> Option<NextHop> {
-        let global = self.ipv6.or(self.link_local)?;
-        let link_local = self.link_local.filter(|_| form == Ipv6NextHop::GlobalAndLinkLocal);
-        Some(NextHop::Ipv6 { global, link_local })
-    }
-}
-
-/// What a session does to paths.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Egress {
-    pub(crate) local_asn: u32,
-    pub(crate) internal: bool,
-    pub(crate) four_octet_asn: bool,
-    /// Families that we offer, and those that both do.
-    pub(crate) offered: Families,
-    pub(crate) families: Families,
-    pub(crate) next_hop_ipv4: Option<NextHop>,
-    pub(crate) next_hop_ipv6: Option<NextHop>,
-    /// OTC must be added (RFC 9234 §5).
-    pub(crate) only_to_customer: bool,
-    /// GRACEFUL_SHUTDOWN is added (RFC 8326).
-    pub(crate) drain: bool,
-    pub(crate) enhanced_route_refresh: bool,
-    /// The longest message.
-    pub(crate) longest: usize,
-}
-
-impl Egress {
-    const fn next_hop(&self, family: Family) -> Option<NextHop> {
-        match family {
-            Family::Ipv4 => self.next_hop_ipv4,
-            Family::Ipv6 => self.next_hop_ipv6,
-        }
-    }
-
-    fn withholds(&self, family: Family) -> Option<WithheldReason> {
-        if !self.offered.contains(family) {
-            Some(WithheldReason::NotOffered)
-        } else if !self.families.contains(family) {
-            Some(WithheldReason::NotNegotiated)
-        } else if self.next_hop(family).is_none() {
-            Some(WithheldReason::NoNextHop)
-        } else {
-            None
-        }
-    }
-
-    /// What the peer is to have of this wish.
-    fn wanted<'a>(
-        &self,
-        prefix: &IpNet,
-        attributes: &'a Arc<Attributes>,
-    ) -> Option<&'a Arc<Attributes>> {
-        let family = Family::of(prefix);
-        (self.withholds(family).is_none() && encode::fits(self, attributes)).then_some(attributes)
-    }
-}
+pub(crate) use egress::Egress;
+pub use egress::NextHops;
+pub(crate) use fill::Filled;
 
 /// What the peer has of a pending prefix.
 #[derive(Clone, Debug)]
@@ -113,58 +47,7 @@ struct Owed {
     end: bool,
 }
 
-/// A number of prefixes per family.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Counts {
-    ipv4: usize,
-    ipv6: usize,
-}
-
-impl Counts {
-    fn of(routes: &Routes) -> Self {
-        let mut counts = Self::default();
-        for prefix in routes.keys() {
-            *counts.of_mut(Family::of(prefix)) += 1;
-        }
-        counts
-    }
-
-    const fn in_family(&self, family: Family) -> usize {
-        match family {
-            Family::Ipv4 => self.ipv4,
-            Family::Ipv6 => self.ipv6,
-        }
-    }
-
-    const fn of_mut(&mut self, family: Family) -> &mut usize {
-        match family {
-            Family::Ipv4 => &mut self.ipv4,
-            Family::Ipv6 => &mut self.ipv6,
-        }
-    }
-
-    /// A prefix was one of these and is one now.
-    fn exchange(&mut self, family: Family, before: bool, now: bool) {
-        let count = self.of_mut(family);
-        *count = count.saturating_add(usize::from(now)).saturating_sub(usize::from(before));
-    }
-}
-
 type Group = (Family, Arc<Attributes>);
-
-/// How many prefixes a message carried.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Filled {
-    /// An UPDATE that announced and withdrew so many.
-    Update {
-        /// Announced.
-        announced: usize,
-        /// Withdrawn.
-        withdrawn: usize,
-    },
-    /// A ROUTE-REFRESH.
-    Refresh,
-}
 
 #[derive(Debug, Default)]
 pub(crate) struct AdjRibOut {
@@ -325,62 +208,6 @@ impl AdjRibOut {
         Family::ALL.into_iter().filter_map(withheld).collect()
     }
 
-    /// Appends the next message; `None` if the peer is up to date.
-    pub(crate) fn fill(&mut self, out: &mut Vec<u8>) -> Option<Filled> {
-        let egress = self.egress.take()?;
-        let filled = self.next(&egress, out);
-        self.egress = Some(egress);
-        filled
-    }
-
-    /// Announcements first, then withdrawals, then what marks the end of either.
-    fn next(&mut self, egress: &Egress, out: &mut Vec<u8>) -> Option<Filled> {
-        for family in Family::ALL {
-            if std::mem::take(&mut self.owed_mut(family).begin) {
-                return Some(refresh_mark(family, RefreshKind::Begin, out));
-            }
-        }
-        while let Some(mut group) = self.announce.first_entry() {
-            let ((family, attributes), prefixes) = (group.key().clone(), group.get_mut());
-            let sent = encode::announce(egress, family, &attributes, prefixes, out);
-            // None fits only if `wanted` was wrong; then they must not stop the others.
-            if prefixes.is_empty() || sent.is_empty() {
-                for left in group.remove() {
-                    self.pending.remove(&left);
-                }
-            }
-            if sent.is_empty() {
-                continue;
-            }
-            for prefix in &sent {
-                if matches!(self.pending.remove(prefix), Some(Known::Nothing) | None) {
-                    self.announced += 1;
-                }
-            }
-            return Some(Filled::Update { announced: sent.len(), withdrawn: 0 });
-        }
-        if !self.withdraw.is_empty() {
-            let sent = encode::withdraw(egress, &mut self.withdraw, out);
-            for prefix in &sent {
-                self.pending.remove(prefix);
-            }
-            self.announced = self.announced.saturating_sub(sent.len());
-            return Some(Filled::Update { announced: 0, withdrawn: sent.len() });
-        }
-        for family in Family::ALL {
-            if self.complete && std::mem::take(&mut self.owed_mut(family).end_of_rib) {
-                // It always fits: it is shorter than the shortest limit.
-                let _ =
-                    Update::end_of_rib(family).encode(encode::context(egress), egress.longest, out);
-                return Some(Filled::Update { announced: 0, withdrawn: 0 });
-            }
-            if std::mem::take(&mut self.owed_mut(family).end) {
-                return Some(refresh_mark(family, RefreshKind::End, out));
-            }
-        }
-        None
-    }
-
     const fn owed_mut(&mut self, family: Family) -> &mut Owed {
         let [ipv4, ipv6] = &mut self.owed;
         match family {
@@ -455,11 +282,6 @@ impl AdjRibOut {
             }
         }
     }
-}
-
-fn refresh_mark(family: Family, kind: RefreshKind, out: &mut Vec<u8>) -> Filled {
-    RouteRefresh { family: family.into(), kind }.encode(out);
-    Filled::Refresh
 }
 
 #[cfg(test)]

@@ -70,9 +70,9 @@ fn execute(command: Command) -> anyhow::Result<ExitCode> {
             println!("nothing else found");
         }
         Command::Check(args) => {
-            let report = check::run(&args.paths, Some(&args.namespace));
-            print!("{}", report.print(args.output));
-            if !report.is_clean(args.hints == Hints::Fail) {
+            let findings = check::run(&args.paths, Some(&args.namespace));
+            print!("{}", findings.print(args.output));
+            if !findings.is_clean(args.hints == Hints::Fail) {
                 return Ok(ExitCode::FAILURE);
             }
         }

@@ -10,15 +10,15 @@
 
 mod folder;
 
-use cli::check::{Report, run};
+use cli::check::{Findings, run};
 use folder::{ADVERTISEMENT, Folder, POOL, node, service};
 
-fn check(folder: &Folder) -> Report {
+fn check(folder: &Folder) -> Findings {
     run(&[folder.path()], None)
 }
 
-fn hints(report: &Report) -> Vec<String> {
-    report
+fn hints(findings: &Findings) -> Vec<String> {
+    findings
         .hints
         .iter()
         .map(|hint| hint.to_string().rsplit_once("/all.yaml:").unwrap().1.to_owned())
@@ -34,12 +34,12 @@ fn mistakes(files: &[(&str, &str)]) -> Vec<String> {
 fn a_folder_without_mistakes_says_what_it_holds() {
     let deployment = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: x}\n";
     let all = [POOL, ADVERTISEMENT, &service("web", ""), deployment].join("---\n");
-    let report = check(&Folder::new(&[("all.yaml", &all)]));
+    let findings = check(&Folder::new(&[("all.yaml", &all)]));
     assert_eq!(
-        report.text(),
+        findings.text(),
         "no mistakes in 1 IPAddressPool, 1 L2Advertisement, 1 Service, 1 of kinds that ferrolb has no use for\n"
     );
-    assert!(report.mistakes.is_empty(), "and so the exit code is 0");
+    assert!(findings.mistakes.is_empty(), "and so the exit code is 0");
     assert_eq!(check(&Folder::new(&[])).text(), "no mistakes in no objects\n");
 }
 
@@ -63,8 +63,8 @@ fn every_mistake_is_told_at_once() {
         ("f.yaml", &node("n1")),
         ("g.yaml", &node("n1")),
     ]);
-    let report = check(&folder);
-    let text = folder.plain(&report.text());
+    let findings = check(&folder);
+    let text = folder.plain(&findings.text());
     let found: Vec<&str> = text.lines().collect();
     assert_eq!(found.len(), 9, "{text}");
     assert_eq!(
@@ -176,13 +176,13 @@ fn mistakes_of_configuration_objects_name_the_field() {
         (peer("peerPort: x"), 9, "spec.peerPort"),
     ];
     for (text, line, field) in rows {
-        let report = check(&Folder::new(&[("a.yaml", &text)]));
-        let found: Vec<_> = report
+        let findings = check(&Folder::new(&[("a.yaml", &text)]));
+        let found: Vec<_> = findings
             .mistakes
             .iter()
             .map(|mistake| (mistake.line, mistake.field.as_deref()))
             .collect();
-        assert_eq!(found, [(Some(line), Some(field))], "{text}{}", report.text());
+        assert_eq!(found, [(Some(line), Some(field))], "{text}{}", findings.text());
     }
 }
 
@@ -210,10 +210,10 @@ fn what_is_valid_and_probably_not_meant_is_a_hint() {
         .replace("{name: web}", "{name: web, annotations: {metallb.io/address-pool: z}}");
     let peer = "apiVersion: metallb.io/v1beta2\nkind: BGPPeer\nmetadata: {name: peer}\nspec: {myASN: 1, peerASN: 2, peerAddress: 10.0.0.1, passwordSecret: {name: s}}\n";
     let all = [POOL, &advertisement, &asking, peer].join("---\n");
-    let report = check(&Folder::new(&[("all.yaml", &all)]));
-    assert_eq!(report.mistakes, []);
+    let findings = check(&Folder::new(&[("all.yaml", &all)]));
+    assert_eq!(findings.mistakes, []);
     assert_eq!(
-        hints(&report),
+        hints(&findings),
         [
             "1: IPAddressPool p: no advertisement selects it: its addresses are given and not announced",
             "9: L2Advertisement ad: spec.ipAddressPools[0]: there is no IPAddressPool \"q\"",
@@ -221,16 +221,20 @@ fn what_is_valid_and_probably_not_meant_is_a_hint() {
         ]
     );
     assert_eq!(
-        report.notes,
+        findings.notes,
         ["BGPPeer peer: its password is in a Secret, and Secrets are not read here"]
     );
-    assert!(!report.is_clean(true) && report.is_clean(false));
+    assert!(!findings.is_clean(true) && findings.is_clean(false));
 }
 
 #[test]
 fn a_path_that_is_not_there_is_a_mistake() {
-    let report = run(&["/nowhere/at/all".into()], None);
-    assert!(report.text().starts_with("/nowhere/at/all: cannot be read: "), "{}", report.text());
+    let findings = run(&["/nowhere/at/all".into()], None);
+    assert!(
+        findings.text().starts_with("/nowhere/at/all: cannot be read: "),
+        "{}",
+        findings.text()
+    );
 }
 
 #[test]
@@ -238,10 +242,10 @@ fn addresses_that_are_given_to_nobody_are_hinted_at() {
     let pool = "apiVersion: metallb.io/v1beta1\nkind: IPAddressPool\nmetadata: {name: odd}\nspec:\n  addresses:\n  - 192.0.2.0/30\n  - 127.0.0.0/30\n  - ff02::1-ff02::2\n---\n";
     let own = "apiVersion: v1\nkind: Node\nmetadata: {name: n1}\nstatus:\n  addresses:\n  - {type: InternalIP, address: 192.0.2.1}\n";
     let all = [pool, ADVERTISEMENT, own].join("---\n");
-    let report = check(&Folder::new(&[("all.yaml", &all)]));
-    assert!(report.mistakes.is_empty());
+    let findings = check(&Folder::new(&[("all.yaml", &all)]));
+    assert!(findings.mistakes.is_empty());
     assert_eq!(
-        hints(&report),
+        hints(&findings),
         [
             "6: IPAddressPool odd: spec.addresses[0]: 192.0.2.1 is node n1's own: given only to a Service that asks for it",
             "7: IPAddressPool odd: spec.addresses[1]: 127.0.0.0/30 is loopback: never given",
@@ -261,9 +265,9 @@ fn an_address_text_has_one_reading_everywhere() {
     );
     let asks = service("asks", ", loadBalancerIP: 192.0.2.065");
     let told = "apiVersion: v1\nkind: Service\nmetadata: {name: told}\nspec:\n  type: LoadBalancer\n  clusterIP: 10.96.0.09\n  clusterIPs: [10.96.0.09]\n  ports: [{port: 80}]\n  loadBalancerSourceRanges: [10.1.2.3/8, 10.0.0.0]\nstatus: {loadBalancer: {ingress: [{ip: '::ffff:192.0.2.64'}]}}\n";
-    let report =
+    let findings =
         check(&Folder::new(&[("all.yaml", &[POOL, ADVERTISEMENT, &asks, told].join("---\n"))]));
-    let text = report.text();
+    let text = findings.text();
     for part in [
         "spec.loadBalancerIP: invalid spec.loadBalancerIP: \"192.0.2.065\" is not an IP address",
         "spec.loadBalancerSourceRanges[1]: \"10.0.0.0\" is not a range such as 192.0.2.0/24",
@@ -273,7 +277,7 @@ fn an_address_text_has_one_reading_everywhere() {
     ] {
         assert!(text.contains(part), "{part}\nis not in\n{text}");
     }
-    assert_eq!(report.mistakes.len(), 2, "{text}");
+    assert_eq!(findings.mistakes.len(), 2, "{text}");
 }
 
 /// What a pool has wrong is told at once, and each entry by its own line, whatever stands before it.
@@ -308,9 +312,9 @@ fn what_cannot_work_is_hinted_at_where_it_is_said() {
     let six = service("six", ", ipFamilies: [IPv6], loadBalancerIP: 10.0.0.1");
     let ad = "apiVersion: metallb.io/v1beta1\nkind: BGPAdvertisement\nmetadata: {name: bgp}\nspec:\n  ipAddressPools: [pp]\n  peers: [none]\n  nodeSelectors: [{matchLabels: {zone: b}}]\n";
     let all = [POOL, ADVERTISEMENT, &asks, &six, node, ad].join("---\n");
-    let report = check(&Folder::new(&[("all.yaml", &all)]));
-    assert_eq!(report.mistakes, []);
-    let found = hints(&report);
+    let findings = check(&Folder::new(&[("all.yaml", &all)]));
+    assert_eq!(findings.mistakes, []);
+    let found = hints(&findings);
     for part in [
         "Service default/asks: spec.loadBalancerIP: gets no address: [\"203.0.113.1\"] is not allowed in config",
         "Service default/six: spec.loadBalancerIP: gets no address: ",
@@ -334,8 +338,8 @@ fn names_that_nobody_has_are_told_with_the_nearest_known_one() {
     let misspelt = POOL.replace("metallb.io", "metalllb.io");
     let all = format!("{}--- {}---\n{}---\n{}---\n{}", POOL, ad, shared, elsewhere, misspelt);
     let folder = Folder::new(&[("all.yaml", &all)]);
-    let report = run(&[folder.path()], Some("metallb-system"));
-    let text = folder.plain(&report.text());
+    let findings = run(&[folder.path()], Some("metallb-system"));
+    let text = folder.plain(&findings.text());
     for part in [
         "stands on the line of the ---, and nobody reads it there",
         "metadata.annotations.metallb.universe.tf/allow-shared: nobody reads this annotation on a Service; did you mean \"metallb.universe.tf/allow-shared-ip\"?",
@@ -358,13 +362,13 @@ fn a_report_is_json_and_annotations_as_well() {
     let other = POOL.replace("name: p,", "name: q,");
     let folder =
         Folder::new(&[("a.yaml", &POOL.replace("10.0.0.0/30", "50%")), ("b.yaml", &other)]);
-    let report = check(&folder);
+    let findings = check(&folder);
     let json: serde_json::Value =
-        serde_json::from_str(&report.print(cli::args::Style::Json)).unwrap();
+        serde_json::from_str(&findings.print(cli::args::Style::Json)).unwrap();
     assert_eq!(json["mistakes"][0]["object"], "IPAddressPool p");
     assert_eq!(json["mistakes"][0]["field"], "spec.addresses[0]");
     assert_eq!(json["mistakes"][0]["line"], 4);
-    let github = folder.plain(&report.print(cli::args::Style::Github));
+    let github = folder.plain(&findings.print(cli::args::Style::Github));
     assert!(
         github.contains("a.yaml,line=4,title=IPAddressPool p::spec.addresses[0]: parsing address pool p: invalid CIDR \"50%25\""),
         "{github}"

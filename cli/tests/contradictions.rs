@@ -15,8 +15,8 @@ use folder::{Folder, POOL};
 
 fn mistakes(files: &[(&str, &str)]) -> Vec<String> {
     let folder = Folder::new(files);
-    let report = run(&[folder.path()], None);
-    report.mistakes.iter().map(|mistake| folder.plain(&mistake.to_string())).collect()
+    let findings = run(&[folder.path()], None);
+    findings.mistakes.iter().map(|mistake| folder.plain(&mistake.to_string())).collect()
 }
 
 /// Objects of the configuration, each `Kind name: spec`, one a line of `a.yaml`.

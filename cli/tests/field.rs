@@ -28,8 +28,8 @@ fn check_says_of_each_document_what_the_api_server_says() {
     let mut wrong = Vec::new();
     let (mut accepted, mut refused) = (0, 0);
     for case in cases() {
-        let report = check::run(std::slice::from_ref(&case.path), Some(NAMESPACE));
-        let told: Vec<&Mistake> = report.mistakes.iter().chain(&report.hints).collect();
+        let findings = check::run(std::slice::from_ref(&case.path), Some(NAMESPACE));
+        let told: Vec<&Mistake> = findings.mistakes.iter().chain(&findings.hints).collect();
         let file = case.path.file_name().unwrap().to_string_lossy().into_owned();
         let root = tempfile::tempdir().unwrap();
         for document in &case.documents {
@@ -79,7 +79,7 @@ fn check_says_of_each_document_what_the_api_server_says() {
                 wrong.push(format!("{file}: {own:?} is not told; told is {told:#?}"));
             }
         }
-        if case.is_clean && !report.is_clean(true) {
+        if case.is_clean && !findings.is_clean(true) {
             wrong.push(format!("{file}: it is said to be clean; told is {told:#?}"));
         }
     }

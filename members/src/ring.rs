@@ -322,56 +322,6 @@ impl Ring {
         }
     }
 
-    /// Does everything that is due. A late call means a stall (a stopped process, a suspended machine): answers may have been lost in that
-    /// time, so everything is put off by it, and a member is asked for its state.
-    pub fn expire(&mut self, now: Instant) {
-        let late = self.timers.next().map(|due| now.saturating_duration_since(due));
-        if let Some(late) =
-            late.filter(|late| *late > self.settings.probe_timeout && !late.is_zero())
-        {
-            self.timers.postpone(late);
-            for suspicion in self.records.values_mut().filter_map(|it| it.suspicion.as_mut()) {
-                suspicion.postpone(late);
-            }
-            // Messages from that time will not come again.
-            if !self.settings.push_pull_interval.is_zero() {
-                self.timers.set(Timer::PushPull, now);
-            }
-        }
-        while let Some(timer) = self.timers.due(now) {
-            match timer {
-                Timer::Probe => self.probe_next(now),
-                Timer::Gossip => self.gossip(now),
-                Timer::PushPull => self.push_pull(now),
-                Timer::Meta => self.tell_meta(now),
-                Timer::ProbeTimeout => self.probe_indirectly(now),
-                Timer::ProbeEnd => self.probe_ended(now),
-                Timer::Relay(sequence) => self.relay_ended(sequence),
-                Timer::Suspicion(name) => {
-                    let us = Arc::clone(&self.name);
-                    self.bury(now, &name, &us);
-                }
-            }
-        }
-    }
-
-    /// Sets the first times of all periodic actions, at random so that members do not act in step.
-    fn start(&mut self, now: Instant) {
-        let Settings { probe_interval, gossip_interval, push_pull_interval, .. } = self.settings;
-        if !probe_interval.is_zero() {
-            let first = now + self.random.time(probe_interval);
-            self.timers.set(Timer::Probe, first);
-        }
-        if !gossip_interval.is_zero() && self.settings.gossip_nodes > 0 {
-            let first = now + self.random.time(gossip_interval);
-            self.timers.set(Timer::Gossip, first);
-        }
-        if !push_pull_interval.is_zero() {
-            let first = now + self.random.time(push_pull_interval) + push_pull_interval;
-            self.timers.set(Timer::PushPull, first);
-        }
-    }
-
     fn is_us(&self, name: &str) -> bool {
         *self.name == *name
     }

@@ -59,11 +59,11 @@ impl RingSpeakers {
             if matches!(members.get(node), Some(RingSpeaker::Ferrolb(metadata)) if metadata.silent))
     }
 
-    /// True if this node's speaker says that it is out of sync: it does not know the addresses of all others.
+    /// True if this node's speaker says that it is unsynchronised: it does not know the addresses of all others.
     #[must_use]
-    pub fn is_behind(&self, node: &str) -> bool {
+    pub fn is_unsynchronised(&self, node: &str) -> bool {
         matches!(self, Self::Alive(members)
-            if matches!(members.get(node), Some(RingSpeaker::Ferrolb(metadata)) if metadata.behind))
+            if matches!(members.get(node), Some(RingSpeaker::Ferrolb(metadata)) if metadata.unsynchronised))
     }
 
     /// Whether this node's speaker says that its node is being drained; none if the speaker does not tell.

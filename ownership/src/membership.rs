@@ -32,8 +32,9 @@ use outbox::Outbox;
 pub use port_check::{PortChange, PortCheck};
 pub use view::MembershipView;
 
-/// The time that a doubt may last before the others are told. Most doubts are settled sooner, and moving an address costs more.
-const DOUBT_TIME: Duration = Duration::from_millis(80);
+/// The time for which the standing may be starting or doubtful before the others are told that this speaker is silent. Mostly the standing
+/// is confirmed sooner, and moving an address costs more.
+const SILENCE_DELAY: Duration = Duration::from_millis(80);
 
 /// See the module's head.
 #[derive(Debug)]
@@ -65,7 +66,7 @@ pub struct Membership {
     /// The links of this node have changed since the last decision.
     links_changed: bool,
     /// The time at which this node lost the right to answer, if the others have not been told yet.
-    untold: Option<Instant>,
+    untold_silence: Option<Instant>,
     /// The snapshot's readiness when it was last considered; none before the cluster's objects have been read.
     readiness: Option<u64>,
     /// A list of the pods has come that was not considered yet.
@@ -112,7 +113,7 @@ impl Membership {
             changed: false,
             changed_at: None,
             links_changed: true,
-            untold: None,
+            untold_silence: None,
             readiness: None,
             listed: false,
             outbox: Outbox::default(),
@@ -204,14 +205,14 @@ impl Membership {
         match standing {
             // The decision that follows tells it to the others.
             Standing::Confirmed => {
-                self.untold = None;
+                self.untold_silence = None;
                 if let Some(table) = &mut self.table {
-                    table.doubt(now);
+                    table.require_sync(now);
                     self.outbox.notify(None, &PeerMessage::SyncRequest);
                 }
             }
             Standing::Starting | Standing::Doubtful => {
-                self.untold.get_or_insert(now);
+                self.untold_silence.get_or_insert(now);
             }
             Standing::Minority { .. } | Standing::ByLink { .. } => self.tell_silence(time),
         }
@@ -267,16 +268,16 @@ impl Membership {
     /// The time at which [`Self::expire`] is due.
     #[must_use]
     pub fn deadline(&self, now: Instant) -> Option<Instant> {
-        let untold = self.untold.map(|since| since + DOUBT_TIME);
+        let silence = self.untold_silence.map(|since| since + SILENCE_DELAY);
         let table = self.table.as_ref().filter(|_| self.has_tenure());
-        let behind = table.and_then(|table| table.deadline(now));
+        let sync = table.and_then(|table| table.deadline(now));
         let joins = self.join_schedule.deadline();
-        self.view.deadline(now).into_iter().chain(untold).chain(behind).chain(joins).min()
+        self.view.deadline(now).into_iter().chain(silence).chain(sync).chain(joins).min()
     }
 
     /// Does everything that has become due.
     pub fn expire(&mut self, now: Instant, time: u64, snapshot: &Snapshot) {
-        if self.untold.is_some_and(|since| now >= since + DOUBT_TIME) {
+        if self.untold_silence.is_some_and(|since| now >= since + SILENCE_DELAY) {
             self.tell_silence(time);
         }
         self.ask_and_report(now);
@@ -306,7 +307,7 @@ impl Membership {
 
     /// Tells the others to take over this speaker's addresses, if they hear it.
     fn tell_silence(&mut self, time: u64) {
-        self.untold = None;
+        self.untold_silence = None;
         let by_link = self.view.standing().asks_link();
         let metadata = NodeMetadata { silent: true, by_link, ..self.view.metadata().clone() };
         if self.takes_part && metadata != *self.view.metadata() {

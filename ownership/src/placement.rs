@@ -142,17 +142,20 @@ impl<'a> Placement<'a> {
         if self.spread && eligible && self.table.is_handoff_refused(address) {
             return node(own);
         }
-        let settled: Vec<Candidate<'_>> = candidates
+        let synchronised: Vec<Candidate<'_>> = candidates
             .iter()
             .copied()
-            .filter(|candidate| !self.members.is_behind(candidate.node))
+            .filter(|candidate| !self.members.is_unsynchronised(candidate.node))
             .collect();
-        let heir =
-            self.heir(strategy, if settled.is_empty() { candidates } else { &settled }, address)?;
-        match self.table.unknown() {
+        let heir = self.heir(
+            strategy,
+            if synchronised.is_empty() { candidates } else { &synchronised },
+            address,
+        )?;
+        match self.table.needs_sync() {
             // A speaker that has just given the address away may name the next owner; only to take it needs complete knowledge.
-            Some(unknown) if heir == own && !settled.is_empty() => {
-                Some(Choice::Wait(Arc::clone(unknown)))
+            Some(speaker) if heir == own && !synchronised.is_empty() => {
+                Some(Choice::Wait(Arc::clone(speaker)))
             }
             _ => node(heir),
         }
@@ -193,7 +196,7 @@ impl<'a> Placement<'a> {
         let others: Vec<Candidate<'c>> = candidates
             .iter()
             .copied()
-            .filter(|other| other.node != own && !self.members.is_behind(other.node))
+            .filter(|other| other.node != own && !self.members.is_unsynchronised(other.node))
             .filter(|other| self.loads.of(other.node) < limit)
             .collect();
         order(strategy, &others, address).first().map(|candidate| candidate.node)

@@ -3,7 +3,7 @@
 //! synchronous value.
 //!
 //! Each speaker tells the others every change of what it owns, with a generation, and each of its heartbeats carries the generation and a
-//! digest of the whole. A speaker to which these do not fit what it has been told is out of sync with the sender, and asks for the list.
+//! digest of the whole. A list that does not fit them needs sync: the speaker that has the list asks the sender for a new one.
 
 mod conflicts;
 mod owned_set;
@@ -41,8 +41,8 @@ pub struct OwnershipTable {
     conflicts: Conflicts,
     /// Addresses that nobody took when this speaker gave them away, and until when it keeps them.
     handoff_refused: BTreeMap<IpAddr, Instant>,
-    /// The list of a speaker is up to date again, or is not waited for any more.
-    resettled: bool,
+    /// The list of a speaker needs sync no more, or is not waited for any more.
+    synchronised: bool,
     /// This speaker owns more or less than when it last decided who takes the addresses without an owner.
     own_changed: bool,
 }
@@ -82,16 +82,16 @@ impl OwnershipTable {
         said(&self.peers, address).chain(self.conflicts.rival(address))
     }
 
-    /// A speaker whose list is not known, if there is one.
+    /// A speaker whose list needs sync, if there is one.
     #[must_use]
-    pub fn unknown(&self) -> Option<&Arc<str>> {
-        self.peers.iter().find(|(_, peer)| peer.is_behind()).map(|(name, _)| name)
+    pub fn needs_sync(&self) -> Option<&Arc<str>> {
+        self.peers.iter().find(|(_, peer)| peer.needs_sync()).map(|(name, _)| name)
     }
 
-    /// True if some list has been unknown for so long that nobody should wait for this speaker to take an address.
+    /// True if some list has needed sync for so long that nobody should wait for this speaker to take an address.
     #[must_use]
-    pub fn is_behind(&self, now: Instant) -> bool {
-        self.peers.values().any(|peer| peer.is_late(now))
+    pub fn is_unsynchronised(&self, now: Instant) -> bool {
+        self.peers.values().any(|peer| peer.is_overdue(now))
     }
 
     /// Nobody has claimed these addresses within the time that a handover takes.
@@ -120,14 +120,14 @@ impl OwnershipTable {
         let names: BTreeSet<&Arc<str>> = names.collect();
         for (_, peer) in self.peers.extract_if(.., |name, _| !names.contains(name)) {
             self.changed.extend(peer.addresses().map(|(address, _)| *address));
-            self.resettled |= peer.is_behind();
+            self.synchronised |= peer.needs_sync();
         }
         self.changed.extend(self.conflicts.forget_absent(|name| names.contains(name)));
         let contested: Vec<IpAddr> = self.conflicts.contested().collect();
         self.contest(now, contested);
         for name in names {
             let mark = self.marks.get(name).copied();
-            self.peers.entry(Arc::clone(name)).or_default().settle(now, mark);
+            self.peers.entry(Arc::clone(name)).or_default().compare(now, mark);
         }
     }
 
@@ -166,12 +166,12 @@ impl OwnershipTable {
         self.conflicts.retain(&of_account);
     }
 
-    /// The lists of the others may be old: all of them are asked for again.
-    pub fn doubt(&mut self, now: Instant) {
+    /// The lists of the others may be old: all of them need sync.
+    pub fn require_sync(&mut self, now: Instant) {
         for (name, peer) in &mut self.peers {
             self.changed.extend(peer.addresses().map(|(address, _)| *address));
             peer.forget();
-            peer.settle(now, self.marks.get(name).copied());
+            peer.compare(now, self.marks.get(name).copied());
         }
     }
 
@@ -193,7 +193,7 @@ impl OwnershipTable {
         }
         self.marks.insert(Arc::clone(from), mark);
         let Some(peer) = self.peers.get_mut(from) else { return };
-        peer.settle(now, Some(mark));
+        peer.compare(now, Some(mark));
         // The sender is heard, and says itself what it owns: reports on it, which may have come late, are void.
         let reported = self.conflicts.reported(from);
         let void: BTreeSet<IpAddr> = reported.filter(|address| peer.denies(*address)).collect();
@@ -214,7 +214,7 @@ impl OwnershipTable {
             }
             self.note_changed(now, from, changed);
         }
-        self.settle(now, from);
+        self.compare(now, from);
     }
 
     /// Another speaker tells its list, or a part of it.
@@ -227,7 +227,7 @@ impl OwnershipTable {
         // Reports of other speakers are older.
         changed.extend(self.conflicts.reported(from));
         self.note_changed(now, from, changed);
-        self.settle(now, from);
+        self.compare(now, from);
     }
 
     /// A speaker has said something else of these addresses.
@@ -249,9 +249,9 @@ impl OwnershipTable {
     }
 
     /// Compares a speaker's list with its last heartbeat.
-    fn settle(&mut self, now: Instant, name: &str) {
+    fn compare(&mut self, now: Instant, name: &str) {
         if let Some(peer) = self.peers.get_mut(name) {
-            self.resettled |= peer.settle(now, self.marks.get(name).copied());
+            self.synchronised |= peer.compare(now, self.marks.get(name).copied());
         }
     }
 
@@ -284,7 +284,7 @@ impl OwnershipTable {
         }
     }
 
-    /// The speakers to ask for their list now: their list is not known, or only a third speaker has told of it.
+    /// The speakers to ask for their list now: their list needs sync, or only a third speaker has told of it.
     pub fn questions(&mut self, now: Instant) -> Vec<Arc<str>> {
         let mut asked = Vec::new();
         for (name, peer) in &mut self.peers {
@@ -296,7 +296,7 @@ impl OwnershipTable {
         asked
     }
 
-    /// The time at which [`Self::questions`] or [`Self::disputes`] has something to say, [`Self::is_behind`] becomes
+    /// The time at which [`Self::questions`] or [`Self::disputes`] has something to say, [`Self::is_unsynchronised`] becomes
     /// true, or [`Self::reconsider`] is due.
     #[must_use]
     pub fn deadline(&self, now: Instant) -> Option<Instant> {
@@ -311,15 +311,15 @@ impl OwnershipTable {
     /// Addresses without an owner are to be decided again if this speaker owns more or less since, as that says who has
     /// room; so are the addresses that it has kept for long enough.
     pub fn reconsider(&mut self, now: Instant) {
-        self.resettled |= std::mem::take(&mut self.own_changed);
+        self.synchronised |= std::mem::take(&mut self.own_changed);
         let over = self.handoff_refused.extract_if(.., |_, until| *until <= now);
         self.changed.extend(over.map(|(address, _)| address));
     }
 
-    /// Addresses that others own, or no more, since the last call; and whether the list of some speaker is known that was not
-    /// known then.
+    /// Addresses that others own, or no more, since the last call; and whether the list of some speaker needed sync
+    /// then and does not now.
     pub fn take_changes(&mut self) -> (BTreeSet<IpAddr>, bool) {
-        (std::mem::take(&mut self.changed), std::mem::take(&mut self.resettled))
+        (std::mem::take(&mut self.changed), std::mem::take(&mut self.synchronised))
     }
 }
 

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Which messages come of which change, and what stands in them.
 
+use std::net::{Ipv4Addr, Ipv6Addr};
+
 use super::*;
-use crate::wire::{Attribute, Context, DecodedUpdate, MessageType, next_message};
+use crate::wire::{Attribute, Context, DecodedUpdate, MessageType, NextHop, Update, next_message};
 use bytes::BytesMut;
 use proptest::prelude::*;
 

@@ -4,110 +4,28 @@
 //! The branches are tried in order: orders first, then what TCP has, then time, so that a Hold Time that ran out while this
 //! process was not running is judged after what the peer had sent meanwhile.
 
+mod admission;
+
 use std::future::{Future, pending};
 use std::io;
-use std::net::{IpAddr, Ipv6Addr};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
+use super::cell::{Cell, now};
 use super::connect::{ConnectError, connect, target};
 use super::{addresses, socket_options};
-use crate::advertiser::{Neighbour, News};
-use crate::{Admission, Config, Direction, Event, Hindrance, Output, Peer};
+use crate::{Config, Direction, Event, Hindrance, Output};
+use admission::{Held, spoke};
 
 /// Octets that are read at once.
 const CHUNK: usize = 16 * 1024;
-/// The longest OPEN that a connection is held for.
-const LONGEST_OPEN: usize = 4096;
-/// For so long a connection is held that may be that of a restarted peer.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// So many chunks in either direction, then the others have their turn.
 const TURN: usize = 16;
-
-/// A peer as its task and the callers share it. The lock is never held while waiting.
-#[derive(Debug)]
-pub(super) struct Cell {
-    peer: Mutex<Peer>,
-    pub(super) wake: Notify,
-    /// Connections that the listener took for it.
-    pub(super) accepted: mpsc::Sender<TcpStream>,
-    /// The router behind the interface of an unnumbered peer.
-    neighbour: Mutex<Neighbour>,
-    /// The interface towards the peer when the host was last looked at; 0: none.
-    way: AtomicU32,
-}
-
-impl Cell {
-    pub(super) fn new(peer: Peer, accepted: mpsc::Sender<TcpStream>) -> Self {
-        Self {
-            peer: Mutex::new(peer),
-            wake: Notify::new(),
-            accepted,
-            neighbour: Mutex::default(),
-            way: AtomicU32::new(0),
-        }
-    }
-
-    pub(super) fn peer(&self) -> MutexGuard<'_, Peer> {
-        self.peer.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Hands an event over and has the task look at what follows.
-    pub(super) fn tell(&self, event: Event<'_>) {
-        self.peer().handle(now(), event);
-        self.wake.notify_one();
-    }
-
-    /// Over which interface the peer is to be reached now. Returns whether that is another one than before.
-    pub(super) fn has_way(&self, way: Option<u32>) -> bool {
-        let way = way.unwrap_or(0);
-        self.way.swap(way, Ordering::Relaxed) != way && way != 0
-    }
-
-    pub(super) fn neighbour(&self) -> Option<Ipv6Addr> {
-        self.neighbour.lock().unwrap_or_else(PoisonError::into_inner).address()
-    }
-
-    /// The neighbour advertised itself.
-    pub(super) fn heard(&self, address: Ipv6Addr) -> News {
-        let remote = {
-            let peer = self.peer();
-            let up = peer.is_established();
-            peer.addresses().filter(|_| up).map(|(_, remote)| remote.ip())
-        };
-        let mut neighbour = self.neighbour.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = neighbour.address().map(IpAddr::V6);
-        let settled = before.is_some() && before == remote;
-        let news = neighbour.heard(now(), address, settled);
-        drop(neighbour);
-        if news == News::Moved {
-            self.tell(if settled { Event::Moved(address) } else { Event::Reachable });
-        }
-        news
-    }
-
-    /// A station answered from this address.
-    pub(super) fn answered(&self, address: Ipv6Addr) {
-        self.neighbour.lock().unwrap_or_else(PoisonError::into_inner).answered(address);
-    }
-
-    /// The peer is to be found behind another interface.
-    pub(super) fn forget_neighbour(&self) {
-        *self.neighbour.lock().unwrap_or_else(PoisonError::into_inner) = Neighbour::default();
-    }
-}
-
-/// The clock of the runtime, which tests can hold.
-pub(super) fn now() -> Instant {
-    tokio::time::Instant::now().into_std()
-}
 
 type Connecting = Pin<Box<dyn Future<Output = Result<TcpStream, ConnectError>> + Send>>;
 
@@ -117,14 +35,6 @@ struct Lane {
     stream: Option<TcpStream>,
     /// TCP takes nothing at the moment.
     blocked: bool,
-}
-
-/// A connection of the peer that may replace the one of the session.
-#[derive(Debug)]
-struct Held {
-    stream: TcpStream,
-    octets: Vec<u8>,
-    until: Instant,
 }
 
 struct Driver {
@@ -281,63 +191,6 @@ impl Driver {
         }
     }
 
-    fn accept(&mut self, stream: TcpStream) {
-        if !self.cell.peer().accepts(now()) {
-            return;
-        }
-        let config = Arc::clone(self.cell.peer().config());
-        if let Err(error) = prepare_accepted(&stream, &config) {
-            tracing::warn!(peer = %config.name, %error, "socket options of an accepted connection");
-            return;
-        }
-        self.held = Some(Held { stream, octets: Vec::new(), until: now() + PATIENCE });
-        self.judge();
-    }
-
-    /// Reads what came on the connection that is held.
-    fn listen(&mut self) {
-        let mut buffer = [0; LONGEST_OPEN];
-        let Some(held) = &mut self.held else { return };
-        match held.stream.try_read(&mut buffer) {
-            Ok(0) => self.held = None,
-            Ok(count) => {
-                held.octets.extend_from_slice(buffer.get(..count).unwrap_or_default());
-                self.judge();
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(_) => self.held = None,
-        }
-    }
-
-    /// Takes or refuses the connection that is held, if that can be said by now.
-    fn judge(&mut self) {
-        let Some(held) = self.held.take() else { return };
-        let verdict = self.cell.peer().judge(&held.octets);
-        match verdict {
-            Admission::Wait if now() < held.until => self.held = Some(held),
-            Admission::Wait => self.dismiss(held.stream, Peer::refusal()),
-            Admission::Refuse(octets) => self.dismiss(held.stream, octets),
-            Admission::Take => {
-                let direction = Direction::Incoming;
-                if self.begin(held.stream, direction) && !held.octets.is_empty() {
-                    self.handle(Event::Received { direction, octets: &held.octets });
-                }
-            }
-        }
-    }
-
-    /// Closes a connection after its last octets.
-    fn dismiss(&mut self, stream: TcpStream, octets: Vec<u8>) {
-        if octets.is_empty() {
-            return;
-        }
-        let patience = self.stop_time;
-        self.closing.spawn(async move {
-            // A peer that does not read its last message has no right to it.
-            let _ = tokio::time::timeout(patience, farewell(stream, octets)).await;
-        });
-    }
-
     /// Returns whether the connection could be begun.
     fn begin(&mut self, stream: TcpStream, direction: Direction) -> bool {
         let (local, remote) = match (stream.local_addr(), stream.peer_addr()) {
@@ -442,26 +295,6 @@ impl Driver {
     }
 }
 
-/// The key once more: it may have come after the connection did.
-fn prepare_accepted(stream: &TcpStream, config: &Config) -> io::Result<()> {
-    let remote = stream.peer_addr()?;
-    socket_options::prepare(stream, config, remote.is_ipv6())?;
-    match &config.password {
-        Some(password) => socket_options::set_md5(stream, remote.ip(), Some(password)),
-        None => Ok(()),
-    }
-}
-
-/// Writes the last octets and waits for the peer to close: were the socket closed with something unread, the kernel would
-/// reset the connection and the peer might never see them.
-async fn farewell(mut stream: TcpStream, octets: Vec<u8>) -> io::Result<()> {
-    stream.write_all(&octets).await?;
-    stream.shutdown().await?;
-    let mut sink = [0; 1024];
-    while stream.read(&mut sink).await? > 0 {}
-    Ok(())
-}
-
 async fn established(connecting: &mut Option<Connecting>) -> Result<TcpStream, ConnectError> {
     match connecting {
         Some(connecting) => connecting.await,
@@ -473,14 +306,6 @@ async fn established(connecting: &mut Option<Connecting>) -> Result<TcpStream, C
 async fn readable(lane: &Lane) {
     match &lane.stream {
         Some(stream) => drop(stream.readable().await),
-        None => pending().await,
-    }
-}
-
-/// Octets on the connection that is held, or its end.
-async fn spoke(held: Option<&Held>) {
-    match held {
-        Some(held) => drop(held.stream.readable().await),
         None => pending().await,
     }
 }

@@ -15,7 +15,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::{Inner, socket_options};
+use super::inner::Inner;
+use super::socket_options;
 use crate::Password;
 
 /// Connections that wait to be accepted.

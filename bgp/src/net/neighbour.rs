@@ -13,7 +13,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::unix::AsyncFd;
 use tokio::task::JoinHandle;
 
-use super::drive::now;
+use super::cell::now;
 use super::{Inner, addresses, connect, socket_options};
 use crate::advertiser::{
     ADVERTISEMENT, Advertiser, HOP_LIMIT, Heard, NEIGHBOR_ADVERTISEMENT, SOLICITATION,

@@ -4,9 +4,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{
-    Direction, FIRST_PAUSE, LONGEST_REFUSAL, LONGEST_WAIT, Output, Peer, SUCCESS, UNREACHABLE_PAUSE,
-};
+use super::timing::{FIRST_PAUSE, LONGEST_REFUSAL, LONGEST_WAIT, SUCCESS, UNREACHABLE_PAUSE};
+use super::{Direction, Output, Peer};
 use crate::session::negotiate::Refused;
 use crate::session::transition::Trigger;
 use crate::session::{Cause, Report, Session};

@@ -12,7 +12,10 @@ use std::time::Duration;
 
 use super::*;
 use crate::wire::{Capability, MessageType, Notification, Open};
-use crate::{Families, GracefulRestart, HoldTime, NotificationText, Role, RolePolicy};
+use crate::{
+    Attributes, Families, GracefulRestart, HoldTime, NotificationText, Role, RolePolicy, Routes,
+    Stop,
+};
 use pair::{Pair, config, start};
 
 const SECOND: Duration = Duration::from_secs(1);

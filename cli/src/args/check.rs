@@ -20,12 +20,12 @@ pub struct CheckArgs {
     /// Effect of hints without a mistake on the exit code: fail makes it 1, ok makes it 0.
     #[arg(long, value_enum, default_value_t = Hints::Fail)]
     pub hints: Hints,
-    /// Form of the report: text, json, or github for annotations in a workflow.
+    /// Form of the findings: text, json, or github for annotations in a workflow.
     #[arg(short, long, value_enum, default_value_t = Style::Text)]
     pub output: Style,
 }
 
-/// The form of a report.
+/// The form of the findings.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Style {
     /// For people: one line for each finding.

@@ -9,7 +9,7 @@ use crds::config::{ConfigKind, FieldPath, OtherEntry, Rejection};
 use folder::manifest::{Manifest, Payload};
 use folder::schema::Trimmed;
 
-use super::{Places, Report};
+use super::{Findings, Places};
 
 /// The limit on the mistakes that are reported for one object.
 const MOST: usize = 256;
@@ -30,7 +30,7 @@ pub(super) fn judge(
     mut suspects: Suspects,
     snapshot: &mut Snapshot,
     places: &Places,
-    report: &mut Report,
+    findings: &mut Findings,
 ) {
     let mut told = BTreeSet::new();
     for _ in 0..MOST {
@@ -49,7 +49,7 @@ pub(super) fn judge(
             let Rejection { kind, name, message, .. } = rejection;
             // Manifests usually come without Secrets.
             if is_about_a_secret {
-                report.notes.push(format!(
+                findings.notes.push(format!(
                     "{kind} {name}: its password is in a Secret, and Secrets are not read here"
                 ));
                 suspect.take("spec.passwordSecret");
@@ -62,7 +62,7 @@ pub(super) fn judge(
             if !is_touched {
                 let message = message.replace('\n', "; ") + &other;
                 let place = places.get(kind.kind(), &name);
-                report.mistakes.extend(place.map(|place| place.mistake(field.clone(), message)));
+                findings.mistakes.extend(place.map(|place| place.mistake(field.clone(), message)));
             }
             let guilty = if is_touched { outer } else { field };
             if guilty.is_some_and(|field| suspect.take(&field)) {

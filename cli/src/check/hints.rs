@@ -12,7 +12,7 @@ use crds::labels::{Labels, Selector};
 use serde_json::Value;
 
 use super::configuration::Suspects;
-use super::{Places, Report};
+use super::{Findings, Places};
 use crate::world::settle;
 
 /// Hints at configuration in a namespace that the programs do not read. Objects without a namespace go wherever they
@@ -21,7 +21,7 @@ pub(super) fn namespaces(
     suspects: &Suspects,
     namespace: &str,
     places: &Places,
-    report: &mut Report,
+    findings: &mut Findings,
 ) {
     for ((kind, name), object) in suspects {
         let own = object.value().pointer("/metadata/namespace").and_then(Value::as_str);
@@ -32,15 +32,15 @@ pub(super) fn namespaces(
         );
         let place = places.get(kind.kind(), name);
         let field = Some("metadata.namespace".to_owned());
-        report.hints.extend(place.map(|place| place.hint(field, message)));
+        findings.hints.extend(place.map(|place| place.hint(field, message)));
     }
 }
 
 /// All other hints.
-pub(super) fn all(snapshot: &mut Snapshot, places: &Places, report: &mut Report) {
+pub(super) fn all(snapshot: &mut Snapshot, places: &Places, findings: &mut Findings) {
     let mut allocator = Allocator::new(None);
     settle(snapshot, &mut allocator);
-    let mut hints = Hints { snapshot, places, report };
+    let mut hints = Hints { snapshot, places, findings };
     hints.names();
     hints.selectors();
     hints.pools();
@@ -56,13 +56,13 @@ fn snapshot_services(snapshot: &Snapshot) -> Vec<(ObjectKey, Service)> {
 struct Hints<'a> {
     snapshot: &'a Snapshot,
     places: &'a Places,
-    report: &'a mut Report,
+    findings: &'a mut Findings,
 }
 
 impl Hints<'_> {
     fn hint(&mut self, kind: &str, name: &str, field: Option<String>, message: String) {
         let place = self.places.get(kind, name);
-        self.report.hints.extend(place.map(|place| place.hint(field, message)));
+        self.findings.hints.extend(place.map(|place| place.hint(field, message)));
     }
 
     /// The object as it was written.
@@ -150,51 +150,40 @@ impl Hints<'_> {
                 && !selectors.is_empty()
                 && !nodes.iter().any(|(_, labels)| selectors.iter().any(|it| it.matches(labels)))
         };
-        let nodes_message = || "matches none of the Nodes that are given".to_owned();
         for (name, ad) in &config.l2_advertisements {
             if none_of(&ad.node_selectors) {
-                self.hint(
-                    "L2Advertisement",
-                    name,
-                    Some("spec.nodeSelectors".into()),
-                    nodes_message(),
-                );
+                self.matches_no_node("L2Advertisement", name, "spec.nodeSelectors");
             }
             let preferred: Vec<Selector> =
                 ad.preferred_nodes.iter().map(|it| it.preference.clone()).collect();
             if none_of(&preferred) {
-                let field = Some("spec.preferredNodeSelectors".into());
-                self.hint("L2Advertisement", name, field, nodes_message());
+                self.matches_no_node("L2Advertisement", name, "spec.preferredNodeSelectors");
             }
             self.pool_selectors("L2Advertisement", name, &ad.pools.selectors, &config);
         }
         for (name, ad) in &config.bgp_advertisements {
             if none_of(&ad.node_selectors) {
-                self.hint(
-                    "BGPAdvertisement",
-                    name,
-                    Some("spec.nodeSelectors".into()),
-                    nodes_message(),
-                );
+                self.matches_no_node("BGPAdvertisement", name, "spec.nodeSelectors");
             }
             self.pool_selectors("BGPAdvertisement", name, &ad.pools.selectors, &config);
         }
         for (name, peer) in &config.peers {
             if none_of(&peer.node_selectors) {
-                self.hint("BGPPeer", name, Some("spec.nodeSelectors".into()), nodes_message());
+                self.matches_no_node("BGPPeer", name, "spec.nodeSelectors");
             }
         }
         for pool in config.external_pools.values() {
             let Policy::Antrea(policy) = &pool.policy else { continue };
             if policy.node_selector.as_ref().is_some_and(|it| none_of(std::slice::from_ref(it))) {
-                self.hint(
-                    "ExternalIPPool",
-                    &pool.name,
-                    Some("spec.nodeSelector".into()),
-                    nodes_message(),
-                );
+                self.matches_no_node("ExternalIPPool", &pool.name, "spec.nodeSelector");
             }
         }
+    }
+
+    /// Hints at a field whose selectors match no Node.
+    fn matches_no_node(&mut self, kind: &str, name: &str, field: &str) {
+        let message = "matches none of the Nodes that are given".to_owned();
+        self.hint(kind, name, Some(field.into()), message);
     }
 
     fn pool_selectors(&mut self, kind: &str, name: &str, selectors: &[Selector], config: &Config) {
@@ -267,7 +256,7 @@ impl Hints<'_> {
                 | RequestError::Families { .. } => requested_in,
             };
             let mistake = place.map(|place| place.mistake(Some(field), error.to_string()));
-            self.report.mistakes.extend(mistake);
+            self.findings.mistakes.extend(mistake);
             return;
         }
         let external = request.external.is_some();

@@ -18,7 +18,7 @@ use serde::Serialize;
 
 /// The findings of a check.
 #[derive(Debug, Serialize)]
-pub struct Report {
+pub struct Findings {
     /// Objects and fields that an API server or ferrolb refuses, or would leave out.
     pub mistakes: Vec<Mistake>,
     /// Objects that are valid, and cannot mean what they say.
@@ -42,7 +42,7 @@ impl Places {
 
 /// Checks files and folders. The programs read their configuration from `namespace`; without it from every namespace.
 #[must_use]
-pub fn run(paths: &[PathBuf], namespace: Option<&str>) -> Report {
+pub fn run(paths: &[PathBuf], namespace: Option<&str>) -> Findings {
     let mut manifests = Manifests::with_fields();
     manifests.read_paths(paths);
     let mut objects = BTreeMap::<String, usize>::new();
@@ -53,14 +53,14 @@ pub fn run(paths: &[PathBuf], namespace: Option<&str>) -> Report {
     let (hints, mistakes) = std::mem::take(&mut manifests.mistakes)
         .into_iter()
         .partition(|mistake| mistake.grade == Grade::Hint);
-    let mut report = Report { mistakes, hints, notes: Vec::new(), objects, ignored };
+    let mut findings = Findings { mistakes, hints, notes: Vec::new(), objects, ignored };
 
     take_in_refused(&mut manifests);
     let identity = |object: &Manifest| (object.kind.clone(), object.key.clone());
     let places = manifests.objects.iter_mut().map(|it| (identity(it), it.take_place())).collect();
     let places = Places(places);
     // Report a rule about several fields at one of them.
-    for mistake in &mut report.mistakes {
+    for mistake in &mut findings.mistakes {
         let object = mistake.object.as_deref().and_then(|object| object.split_once(' '));
         let Some((place, kind)) = object
             .and_then(|(kind, key)| Some((places.get(kind, key)?, ConfigKind::from_kind(kind)?)))
@@ -77,17 +77,17 @@ pub fn run(paths: &[PathBuf], namespace: Option<&str>) -> Report {
     }
     let suspects = configuration::suspects(&manifests.objects);
     if let Some(namespace) = namespace {
-        hints::namespaces(&suspects, namespace, &places, &mut report);
+        hints::namespaces(&suspects, namespace, &places, &mut findings);
     }
     let mut snapshot = Snapshot::new(ConfigScope::All, true);
     feed(&mut snapshot, manifests, &FolderState::default(), "this-host");
-    configuration::judge(suspects, &mut snapshot, &places, &mut report);
-    hints::all(&mut snapshot, &places, &mut report);
-    for list in [&mut report.mistakes, &mut report.hints] {
+    configuration::judge(suspects, &mut snapshot, &places, &mut findings);
+    hints::all(&mut snapshot, &places, &mut findings);
+    for list in [&mut findings.mistakes, &mut findings.hints] {
         list.sort();
         list.dedup();
     }
-    report
+    findings
 }
 
 /// All mistakes of a folder: `mistakes` of the objects that could not be read, and `rejections` of the others. A

@@ -1,21 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Prints a report as text, as JSON, or as annotations of GitHub's workflows.
+//! Prints the findings as text, as JSON, or as annotations of GitHub's workflows.
 
 use std::fmt::Write;
 
 use folder::manifest::Mistake;
 
-use super::Report;
+use super::Findings;
 use crate::args::Style;
 
-impl Report {
+impl Findings {
     /// True if nothing is wrong; `hints` says whether hints count.
     #[must_use]
     pub fn is_clean(&self, hints: bool) -> bool {
         self.mistakes.is_empty() && (self.hints.is_empty() || !hints)
     }
 
-    /// The report in a style, ready to be printed.
+    /// The text in a style, ready to be printed.
     #[must_use]
     pub fn print(&self, style: Style) -> String {
         match style {

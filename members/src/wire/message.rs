@@ -270,10 +270,7 @@ impl<'a> Alive<'a> {
         writer.raw(b"Port");
         writer.unsigned(self.port.into());
         writer.raw(b"Vsn");
-        match self.versions {
-            Some(versions) => writer.raw(&versions.octets()),
-            None => writer.nil(),
-        }
+        write_versions(&mut writer, self.versions);
         writer.finish()
     }
 }
@@ -386,6 +383,13 @@ pub(crate) fn address(value: &mut Reader<'_>) -> Result<Option<IpAddr>, DecodeEr
     let v4 = <[u8; 4]>::try_from(octets).map(IpAddr::from);
     let v6 = || <[u8; 16]>::try_from(octets).map(IpAddr::from);
     v4.or_else(|_| v6()).map(Some).map_err(|_| DecodeError::Value)
+}
+
+pub(crate) fn write_versions(writer: &mut Writer, versions: Option<Versions>) {
+    match versions {
+        Some(versions) => writer.raw(&versions.octets()),
+        None => writer.nil(),
+    }
 }
 
 pub(crate) fn write_address(writer: &mut Writer, address: IpAddr) {

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use super::error::DecodeError;
 use super::kind;
-use super::message::{Versions, address, meta_data, name, write_address};
+use super::message::{Versions, address, meta_data, name, write_address, write_versions};
 use super::msgpack::{Reader, Writer};
 
 /// Members that one message may tell of: more than are kept, since the other side may know others that are dead.
@@ -170,9 +170,6 @@ impl<'a> NodeState<'a> {
         writer.raw(b"State");
         writer.unsigned(self.state.number());
         writer.raw(b"Vsn");
-        match self.versions {
-            Some(versions) => writer.raw(&versions.octets()),
-            None => writer.nil(),
-        }
+        write_versions(writer, self.versions);
     }
 }

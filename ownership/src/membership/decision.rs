@@ -39,8 +39,8 @@ impl Membership {
             metadata.set_links(self.links(snapshot, links), said);
             metadata.drained = node.is_some_and(|node| is_drained(node, self.drain_on_cordon));
         }
-        metadata.behind =
-            self.has_tenure() && self.table.as_ref().is_some_and(|table| table.is_behind(now));
+        metadata.unsynchronised = self.has_tenure()
+            && self.table.as_ref().is_some_and(|table| table.is_unsynchronised(now));
         // A speaker that loses the right to answer publishes that elsewhere. One that starts has published it from the beginning, and is
         // ready now.
         if self.view.standing().speaks() {

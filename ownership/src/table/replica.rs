@@ -25,17 +25,17 @@ pub(super) struct Replica {
     said: Option<OwnedSet>,
     /// A list of which parts are still missing, and the numbers of the parts that have arrived.
     arriving: Option<(OwnedSet, BTreeSet<u16>)>,
-    /// Set while the list is out of date.
-    behind: Option<Behind>,
+    /// Set while the list needs sync.
+    pending_sync: Option<PendingSync>,
 }
 
-/// A list that is out of date.
+/// The wait for a list that needs sync.
 #[derive(Clone, Copy, Debug)]
-struct Behind {
-    /// The time at which it became so.
+struct PendingSync {
+    /// The time since which the list needs sync.
     since: Instant,
-    /// The time of the next request for it.
-    next: Instant,
+    /// The time of the next request for the list.
+    next_request: Instant,
 }
 
 impl Replica {
@@ -54,35 +54,36 @@ impl Replica {
         self.said.as_ref().map_or(0, |said| said.addresses().len())
     }
 
-    /// True if a list of the speaker is known, be it out of date.
+    /// True if a list of the speaker is known, even one that needs sync.
     pub(super) fn is_known(&self) -> bool {
         self.said.is_some()
     }
 
-    /// True while the list is out of date.
-    pub(super) fn is_behind(&self) -> bool {
-        self.behind.is_some()
+    /// True while the list needs sync: it does not fit the newest mark of the speaker's heartbeats, or is not known.
+    pub(super) fn needs_sync(&self) -> bool {
+        self.pending_sync.is_some()
     }
 
-    /// True if the list has been out of date for longer than anybody should wait for it.
-    pub(super) fn is_late(&self, now: Instant) -> bool {
-        self.behind.is_some_and(|behind| now >= behind.since + SYNC_TIME)
+    /// True if the list has needed sync for longer than anybody should wait for it.
+    pub(super) fn is_overdue(&self, now: Instant) -> bool {
+        self.pending_sync.is_some_and(|pending| now >= pending.since + SYNC_TIME)
     }
 
-    /// True if the speaker itself says now that it does not own the address. False if its list is out of date.
+    /// True if the speaker itself says now that it does not own the address. False if its list needs sync.
     pub(super) fn denies(&self, address: IpAddr) -> bool {
-        let said = self.said.as_ref().filter(|_| self.behind.is_none());
+        let said = self.said.as_ref().filter(|_| !self.needs_sync());
         said.is_some_and(|said| said.term(address).is_none())
     }
 
-    /// Compares the list with the newest mark of the speaker's heartbeats. Returns true if the list is up to date and
-    /// was not before.
-    pub(super) fn settle(&mut self, now: Instant, mark: Option<(u64, u64)>) -> bool {
+    /// Compares the list with the newest mark of the speaker's heartbeats. Returns true if the list needed sync before,
+    /// and does not now.
+    pub(super) fn compare(&mut self, now: Instant, mark: Option<(u64, u64)>) -> bool {
         let said = self.said.as_ref();
         if said.is_some_and(|said| mark.is_none_or(|mark| said.reaches(mark))) {
-            return self.behind.take().is_some();
+            return self.pending_sync.take().is_some();
         }
-        self.behind.get_or_insert(Behind { since: now, next: now + DELIVERY_TIME });
+        let next_request = now + DELIVERY_TIME;
+        self.pending_sync.get_or_insert(PendingSync { since: now, next_request });
         false
     }
 
@@ -146,21 +147,21 @@ impl Replica {
 
     /// True if the list is to be asked for now. The next request is due an interval later.
     pub(super) fn is_asked_for(&mut self, now: Instant) -> bool {
-        match &mut self.behind {
-            Some(behind) if now >= behind.next => {
-                behind.next = now + SYNC_REQUEST_INTERVAL;
+        match &mut self.pending_sync {
+            Some(pending) if now >= pending.next_request => {
+                pending.next_request = now + SYNC_REQUEST_INTERVAL;
                 true
             }
             _ => false,
         }
     }
 
-    /// The times at which [`Self::is_asked_for`] or [`Self::is_late`] becomes true.
+    /// The times at which [`Self::is_asked_for`] or [`Self::is_overdue`] becomes true.
     pub(super) fn deadlines(&self, now: Instant) -> impl Iterator<Item = Instant> + use<> {
-        let late = move |behind: &Behind| Some(behind.since + SYNC_TIME).filter(|at| *at > now);
-        self.behind
-            .into_iter()
-            .flat_map(move |behind| late(&behind).into_iter().chain([behind.next]))
+        self.pending_sync.into_iter().flat_map(move |pending| {
+            let overdue = Some(pending.since + SYNC_TIME).filter(|at| *at > now);
+            overdue.into_iter().chain([pending.next_request])
+        })
     }
 }
 

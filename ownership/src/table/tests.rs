@@ -47,28 +47,28 @@ fn what_another_holds_is_known_by_list_and_steps() {
     let (mut a, mut b) = (OwnershipTable::new(1_000), OwnershipTable::new(2_000));
     let others = [name("a")];
     b.attend(now, others.iter());
-    assert_eq!(b.unknown(), Some(&name("a")), "it has said nothing yet");
+    assert_eq!(b.needs_sync(), Some(&name("a")), "it has said nothing yet");
     assert!(b.questions(now).is_empty(), "it may be under way");
     assert_eq!(b.questions(now + DELIVERY_TIME), [name("a")]);
     assert!(b.questions(now + DELIVERY_TIME).is_empty());
     assert_eq!(b.questions(now + DELIVERY_TIME + SYNC_REQUEST_INTERVAL), [name("a")]);
-    assert!(!b.is_behind(now) && b.is_behind(now + SYNC_TIME));
+    assert!(!b.is_unsynchronised(now) && b.is_unsynchronised(now + SYNC_TIME));
 
     change(&mut a, &(0..=255).collect::<Vec<u8>>(), &[]);
     let list = a.list();
     assert!(list.len() > 2);
     hear(now, &mut b, "a", &list[1..]);
-    assert_eq!(b.unknown(), Some(&name("a")), "a part is missing");
+    assert_eq!(b.needs_sync(), Some(&name("a")), "a part is missing");
     hear(now, &mut b, "a", &list);
     b.handle_mark(now, &name("a"), a.mark());
-    assert_eq!((b.unknown(), held(&b, ip(7))), (None, vec![(1, "a")]));
+    assert_eq!((b.needs_sync(), held(&b, ip(7))), (None, vec![(1, "a")]));
     assert_eq!(b.take_changes(), ((0..=255).map(ip).collect(), true));
 
     let steps = change(&mut a, &[], &[7, 8]);
     b.handle_mark(now, &name("a"), a.mark());
-    assert!(b.unknown().is_some(), "the mark came before the step");
+    assert!(b.needs_sync().is_some(), "the mark came before the step");
     hear(now, &mut b, "a", &steps);
-    assert_eq!((b.unknown(), held(&b, ip(7)).len()), (None, 0));
+    assert_eq!((b.needs_sync(), held(&b, ip(7)).len()), (None, 0));
     assert_eq!(b.take_changes(), ([ip(7), ip(8)].into(), true));
 
     // A change is lost: the next does not follow.
@@ -76,9 +76,9 @@ fn what_another_holds_is_known_by_list_and_steps() {
     let steps = change(&mut a, &[], &[9]);
     hear(now, &mut b, "a", &steps);
     b.handle_mark(now, &name("a"), a.mark());
-    assert_eq!((b.unknown(), held(&b, ip(9))), (Some(&name("a")), vec![(1, "a")]));
+    assert_eq!((b.needs_sync(), held(&b, ip(9))), (Some(&name("a")), vec![(1, "a")]));
     hear(now, &mut b, "a", &a.list());
-    assert_eq!((b.unknown(), held(&b, ip(9)).len(), held(&b, ip(7))), (None, 0, vec![(2, "a")]));
+    assert_eq!((b.needs_sync(), held(&b, ip(9)).len(), held(&b, ip(7))), (None, 0, vec![(2, "a")]));
 }
 
 #[test]
@@ -91,12 +91,12 @@ fn what_a_heartbeat_said_of_one_that_did_not_speak_is_not_forgotten() {
     b.handle_mark(now, &name("a"), a.mark());
     b.attend(now, [name("a")].iter());
     hear(now, &mut b, "a", &old);
-    assert_eq!(b.unknown(), Some(&name("a")), "the list was longer under way than the step");
+    assert_eq!(b.needs_sync(), Some(&name("a")), "the list was longer under way than the step");
     b.attend(now, [].iter());
     b.retain(|_| false);
     b.attend(now, [name("a")].iter());
     hear(now, &mut b, "a", &old);
-    assert_eq!(b.unknown(), None, "it has started anew, with a clock that is behind");
+    assert_eq!(b.needs_sync(), None, "it has started anew, with a clock that is behind");
 }
 
 #[test]
@@ -123,13 +123,13 @@ fn a_digest_that_differs_is_noticed() {
         held.addresses = vec![(ip(2), 1)];
     }
     hear(now, &mut b, "a", &list);
-    assert_eq!(b.unknown(), None);
+    assert_eq!(b.needs_sync(), None);
     b.handle_mark(now, &name("a"), a.mark());
-    assert_eq!(b.unknown(), Some(&name("a")));
+    assert_eq!(b.needs_sync(), Some(&name("a")));
     // An older mark, which was longer under way, changes nothing.
     hear(now, &mut b, "a", &a.list());
     b.handle_mark(now, &name("a"), OwnershipTable::new(900).mark());
-    assert_eq!((b.unknown(), held(&b, ip(1))), (None, vec![(1, "a")]));
+    assert_eq!((b.needs_sync(), held(&b, ip(1))), (None, vec![(1, "a")]));
 }
 
 #[test]
@@ -143,11 +143,11 @@ fn nothing_is_kept_of_those_that_do_not_speak() {
     b.attend(now, [].iter());
     assert_eq!((b.take_changes().0, held(&b, ip(1)).len()), ([ip(1)].into(), 0));
     b.attend(now, [name("a")].iter());
-    assert!(b.unknown().is_some());
+    assert!(b.needs_sync().is_some());
     hear(now, &mut b, "a", &a.list());
     assert_eq!(held(&b, ip(1)), [(1, "a")]);
-    b.doubt(now);
-    assert_eq!((b.unknown(), held(&b, ip(1)).len()), (Some(&name("a")), 0));
+    b.require_sync(now);
+    assert_eq!((b.needs_sync(), held(&b, ip(1)).len()), (Some(&name("a")), 0));
 }
 
 #[test]
@@ -251,7 +251,7 @@ fn a_part_is_taken_once() {
         b.handle_snapshot(now, "a", &part(0, last));
     }
     b.handle_snapshot(now, "a", &part(1, 250));
-    assert_eq!((b.unknown(), b.counts().next()), (None, Some((&name("a"), 2))));
+    assert_eq!((b.needs_sync(), b.counts().next()), (None, Some((&name("a"), 2))));
     assert_eq!(held(&b, ip(1)), [(1, "a")]);
     assert!(held(&b, ip(2)).is_empty());
 }
@@ -266,7 +266,7 @@ fn of_one_that_says_too_much_it_is_unknown_what_it_holds() {
         for part in OwnedSnapshot::split(7, &many(count)) {
             b.handle_snapshot(now, "a", &part);
         }
-        assert_eq!(b.unknown().is_none(), known, "{count}");
+        assert_eq!(b.needs_sync().is_none(), known, "{count}");
         let kept = if known { ADDRESS_LIMIT } else { 0 };
         assert_eq!((b.counts().next(), b.terms.count()), (Some((&name("a"), kept)), kept));
         if known {
@@ -278,7 +278,10 @@ fn of_one_that_says_too_much_it_is_unknown_what_it_holds() {
             };
             let _ = b.take_changes();
             b.handle_delta(now, "a", &step);
-            assert_eq!((b.unknown(), b.counts().next()), (Some(&name("a")), Some((&name("a"), 0))));
+            assert_eq!(
+                (b.needs_sync(), b.counts().next()),
+                (Some(&name("a")), Some((&name("a"), 0)))
+            );
             assert_eq!(b.take_changes().0.len(), ADDRESS_LIMIT + 1);
         }
     }

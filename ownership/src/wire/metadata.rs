@@ -2,7 +2,7 @@
 //! A speaker's metadata: the octets that the memberlist carries for it.
 //!
 //! ```text
-//!   metadata: "ferrolb", version (1), flags (1: leaving, 2: sticky, 4: spread, 8: silent, 16: drained, 32: behind, 64: links,
+//!   metadata: "ferrolb", version (1), flags (1: leaving, 2: sticky, 4: spread, 8: silent, 16: drained, 32: unsynchronised, 64: links,
 //!             128: more), generation (8), digest of the pools' names (4), one bit per pool,
 //!             with the flag of more: further flags (1: elects each address by itself, 2: asks its link),
 //!             with the flag of links: those of the node, as wire/links.rs has it, and their number of octets (2)
@@ -33,7 +33,7 @@ const STICKY: u8 = 2;
 const SPREAD: u8 = 4;
 const SILENT: u8 = 8;
 const DRAINED: u8 = 16;
-const BEHIND: u8 = 32;
+const UNSYNCHRONISED: u8 = 32;
 const LINKS: u8 = 64;
 const MORE: u8 = 128;
 /// Flags among the further flags.
@@ -56,9 +56,9 @@ pub struct NodeMetadata {
     /// The speaker's node is being drained, as the speaker has read from the API. The others go by this flag, whatever they have read
     /// themselves: one speaker learns of a drain first, and while the API is away some never do.
     pub drained: bool,
-    /// The speaker is out of sync: for a second it has not known the addresses of all others. Addresses without an owner are for others, if
+    /// The speaker is unsynchronised: for a second it has not known the addresses of all others. Addresses without an owner are for others, if
     /// owners stay or are spread.
-    pub behind: bool,
+    pub unsynchronised: bool,
     /// The speaker was started with `--sticky`.
     pub sticky: bool,
     /// The speaker was started with `--spread`.
@@ -93,7 +93,7 @@ impl NodeMetadata {
                 | flag(self.spread, SPREAD)
                 | flag(self.silent, SILENT)
                 | flag(self.drained, DRAINED)
-                | flag(self.behind, BEHIND)
+                | flag(self.unsynchronised, UNSYNCHRONISED)
                 | flag(self.node_links != NodeLinks::Unknown, LINKS)
                 | flag(self.further_flags() != 0, MORE),
         );
@@ -148,7 +148,7 @@ impl NodeMetadata {
             leaving: flags & LEAVING != 0,
             silent: flags & SILENT != 0,
             drained: flags & DRAINED != 0,
-            behind: flags & BEHIND != 0,
+            unsynchronised: flags & UNSYNCHRONISED != 0,
             sticky: flags & STICKY != 0,
             spread: flags & SPREAD != 0,
             elects_services: more & ADDRESSES == 0,

@@ -170,10 +170,10 @@ impl<'a> Election<'a> {
         };
         let node = match elected {
             Some(Choice::Node(node)) => node,
-            Some(Choice::Wait(unknown)) => {
+            Some(Choice::Wait(speaker)) => {
                 self.decided.owners.push((address, None));
                 for entrant in party {
-                    let verdict = Withhold::Unsettled(Arc::clone(&unknown)).into();
+                    let verdict = Withhold::Unsettled(Arc::clone(&speaker)).into();
                     self.decided.verdicts.push((entrant.key, verdict));
                 }
                 return Vec::new();

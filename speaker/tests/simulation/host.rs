@@ -435,7 +435,7 @@ impl Host {
         let others = members.iter().map(|(name, member)| match member {
             speaker::RingSpeaker::Ferrolb(metadata) => format!(
                 "{name}{}{}{}{}",
-                if metadata.behind { " behind" } else { "" },
+                if metadata.unsynchronised { " unsynchronised" } else { "" },
                 if metadata.silent { " silent" } else { "" },
                 if metadata.leaving { " leaving" } else { "" },
                 if metadata.drained { " drained" } else { "" }

@@ -9,7 +9,8 @@ use kube::api::{Api, ApiResource, DynamicObject, ListParams};
 use serde_json::Value;
 
 use super::super::args::Args;
-use super::rotation::{Names, Target, is_code, resource};
+use super::rotation::{Names, is_code};
+use super::target::{Target, resource};
 
 /// The Service of MetalLB's manifests since 0.14.
 const SERVICE: &str = "metallb-webhook-service";

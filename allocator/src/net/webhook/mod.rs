@@ -7,6 +7,7 @@ mod cache;
 mod installed;
 mod rotation;
 mod routes;
+mod target;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use k8s_openapi::ByteString;
-use kube::api::{ApiResource, DynamicObject, PartialObjectMeta, Patch, PatchParams, PostParams};
+use kube::api::{DynamicObject, PartialObjectMeta, Patch, PatchParams, PostParams};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client};
 use rustls_pki_types::UnixTime;
@@ -22,7 +22,8 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::authority::{self, CHECK, Material};
-use super::bundle::{Older, conversion_patch, webhooks_patch};
+use super::bundle::Older;
+use super::target::{TARGETS, Target, resource};
 use daemon::tls::Slot;
 
 /// The field manager of `caBundle`, by the name that MetalLB has there.
@@ -54,66 +55,6 @@ impl Names {
     /// The name in the certificate.
     fn server(&self) -> String {
         format!("{}.{}.svc", self.service, self.namespace)
-    }
-}
-
-/// An object that tells the API server which authority to trust.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Target {
-    /// The ValidatingWebhookConfiguration.
-    Webhooks,
-    /// A CRD that is converted, by name.
-    Crd(&'static str),
-}
-
-/// The objects to keep. `addresspools` is MetalLB's CRD before 0.14; where it does not exist, access to it is not
-/// permitted.
-const TARGETS: [Target; 3] =
-    [Target::Webhooks, Target::Crd("bgppeers.metallb.io"), Target::Crd("addresspools.metallb.io")];
-
-impl Target {
-    pub(super) fn api(self, client: &Client) -> Api<DynamicObject> {
-        Api::all_with(client.clone(), &self.resource())
-    }
-
-    fn resource(self) -> ApiResource {
-        let (group, kind, plural) = match self {
-            Self::Webhooks => (
-                "admissionregistration.k8s.io",
-                "ValidatingWebhookConfiguration",
-                "validatingwebhookconfigurations",
-            ),
-            Self::Crd(_) => {
-                ("apiextensions.k8s.io", "CustomResourceDefinition", "customresourcedefinitions")
-            }
-        };
-        resource(group, kind, plural)
-    }
-
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Webhooks => "metallb-webhook-configuration",
-            Self::Crd(name) => name,
-        }
-    }
-
-    fn patch(self, object: &Value, authority: &[u8], older: Older) -> Option<Value> {
-        match self {
-            Self::Webhooks => webhooks_patch(object, authority, older),
-            Self::Crd(_) => conversion_patch(object, authority, older),
-        }
-    }
-}
-
-/// A resource of version v1.
-pub(super) fn resource(group: &str, kind: &str, plural: &str) -> ApiResource {
-    let api_version = if group.is_empty() { "v1".to_owned() } else { format!("{group}/v1") };
-    ApiResource {
-        group: group.into(),
-        version: "v1".into(),
-        api_version,
-        kind: kind.into(),
-        plural: plural.into(),
     }
 }
 

@@ -7,7 +7,6 @@ use ipnet::IpNet;
 use proptest::prelude::*;
 
 use super::*;
-use crate::Attributes;
 use crate::wire::Attribute;
 
 /// One of a few prefixes of both families.

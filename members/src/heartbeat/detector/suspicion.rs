@@ -11,7 +11,7 @@ use crate::heartbeat::wire::Body;
 
 /// The part of the probing after which a suspect no longer counts as present: a member that depends on it falls silent, as far as it can,
 /// before another one takes over.
-const DOUBTFUL: f64 = 0.4;
+const PRESENT_PART: f64 = 0.4;
 /// The age of the last sign of life beyond which a member that is asked about another probes that one itself.
 const STALE: Duration = Duration::from_millis(50);
 /// The time for which an asker is told when the member is heard.
@@ -184,7 +184,7 @@ impl Detector {
 
     /// See [`Detector::is_confirmed`].
     pub(super) fn counts(&self, now: Instant, peer: &Peer) -> bool {
-        let doubtful = self.options.probe_time.mul_f64(DOUBTFUL);
-        !peer.unconfirmed && peer.probing.is_none_or(|probing| now < probing.since + doubtful)
+        let present = self.options.probe_time.mul_f64(PRESENT_PART);
+        !peer.unconfirmed && peer.probing.is_none_or(|probing| now < probing.since + present)
     }
 }

@@ -12,7 +12,7 @@ fn metadata_is_read_back() {
         leaving: true,
         silent: false,
         drained: true,
-        behind: true,
+        unsynchronised: true,
         sticky: false,
         spread: true,
         elects_services: true,
