@@ -38,6 +38,7 @@ pub use membership::{
 };
 pub use placement::{Choice, Modes, Placement};
 pub use table::OwnershipTable;
+pub use wire::keeping::KeepingMessage;
 pub use wire::links::{Allowed, Links, NodeLinks, transport};
 pub use wire::message::{OwnedDelta, OwnedSnapshot, PeerMessage, Term};
 pub use wire::metadata::{NodeMetadata, PoolLinks, PoolOrder};

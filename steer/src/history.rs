@@ -182,6 +182,44 @@ impl History {
         true
     }
 
+    /// The history of an order that another node tells, of which nothing was known: the owner first, then the nodes
+    /// that had the address before, the last one first. None without a node.
+    #[must_use]
+    pub fn told_first(generation: u64, nodes: &[Arc<str>]) -> Option<Self> {
+        let (owner, _) = nodes.split_first()?;
+        let mut history = Self::new(0, Arc::clone(owner));
+        history.told(generation, nodes);
+        history.settle();
+        Some(history)
+    }
+
+    /// Another node tells the order of a generation, as for [`Self::told_first`]. Of two orders with one generation the
+    /// one whose owner has the greater name holds, so that all nodes keep the same one. Returns false, and changes
+    /// nothing, for an order that does not hold.
+    pub fn told(&mut self, generation: u64, nodes: &[Arc<str>]) -> bool {
+        let Some((owner, former)) = nodes.split_first() else { return false };
+        let known = (self.generation, self.owner().map_or("", |owner| owner));
+        if (generation, &**owner) <= known {
+            return false;
+        }
+        let until = |node: &Arc<str>| {
+            let known = self.order.former.iter().find(|former| former.node == *node);
+            known.map_or(generation, |former| former.until)
+        };
+        let mut seen = vec![owner];
+        let mut order = Order { owner: Some(Arc::clone(owner)), former: Vec::new() };
+        for node in former.iter().take(LONGEST_ORDER - 1) {
+            if !seen.contains(&node) {
+                seen.push(node);
+                order.former.push(Former { node: Arc::clone(node), until: until(node) });
+            }
+        }
+        self.generation = generation;
+        self.before = std::mem::replace(&mut self.order, order);
+        self.settled = false;
+        true
+    }
+
     /// The former owner has fallen silent: the steps of the generation before go.
     pub fn settle(&mut self) {
         self.settled = true;

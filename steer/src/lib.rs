@@ -15,9 +15,13 @@ mod address;
 mod buckets;
 mod hash;
 mod history;
+mod keeper;
+mod station;
 mod table;
 
 pub use address::Address;
 pub use buckets::{BUCKETS, Buckets, Key};
 pub use history::{FIRST_TTL, History, LONGEST_ORDER, MOST_HOPS, Origin, Steps};
+pub use keeper::{HOLD_TIME, Keeper, KeeperOutput, Order, Ready, SETTLE_TIME};
+pub use station::{Attachment, Station};
 pub use table::{HardwareAddress, Link, LinkNode, NodeTable, weights};

@@ -9,6 +9,7 @@
 //!             4 owned snapshot: generation (8), part (2), parts (2), addresses as in 2, each with its term (4)
 //!             5 owned delta: generation (8), addresses as in 4, with 128 added to the length of one that is lost
 //!             6 conflict report: address as in 4, the name of a node
+//!             7 to 9: see `KeepingMessage`
 //! ```
 
 use std::net::IpAddr;
@@ -24,7 +25,7 @@ const OWNED_DELTA: u8 = 5;
 const CONFLICT_REPORT: u8 = 6;
 const LOST: u8 = 128;
 /// The greatest length of one notice, in octets.
-const OCTET_LIMIT: usize = 1_000;
+pub(super) const OCTET_LIMIT: usize = 1_000;
 
 /// The count of the owners that an address has had: of two owners the one with the higher term is the newer.
 pub type Term = u32;
@@ -242,7 +243,7 @@ fn entries(mut rest: &[u8]) -> Option<Vec<(IpAddr, Term, bool)>> {
 }
 
 /// Reads the next address, with true if it is marked as lost.
-fn address(rest: &mut &[u8]) -> Option<(IpAddr, bool)> {
+pub(super) fn address(rest: &mut &[u8]) -> Option<(IpAddr, bool)> {
     let (length, more) = rest.split_first()?;
     let lost = length & LOST != 0;
     let length = length & !LOST;
@@ -262,7 +263,7 @@ fn put(notice: &mut Vec<u8>, address: IpAddr, term: Term, mark: u8) {
     notice.extend(term.to_be_bytes());
 }
 
-fn octets(address: IpAddr) -> Vec<u8> {
+pub(super) fn octets(address: IpAddr) -> Vec<u8> {
     match address {
         IpAddr::V4(v4) => [&[4], &v4.octets()[..]].concat(),
         IpAddr::V6(v6) => [&[16], &v6.octets()[..]].concat(),
