@@ -69,6 +69,9 @@ pub enum KeeperOutput {
     Apply(u64),
     /// These addresses may be announced now.
     Release(Vec<IpAddr>),
+    /// By the last order another node owns these addresses, and should have them by now. A node that announces one of them all the same
+    /// calls [`Keeper::insist`].
+    Settled(Vec<IpAddr>),
 }
 
 /// What is known of an address.
@@ -107,6 +110,8 @@ pub struct Keeper {
     fellows: BTreeSet<Arc<str>>,
     /// The nodes whose speaker has left in order, with the time: their kernels go on.
     departed: BTreeMap<Arc<str>, Instant>,
+    /// The nodes that took part, and are dead.
+    dead: BTreeSet<Arc<str>>,
     addresses: BTreeMap<IpAddr, Kept>,
     holds: BTreeMap<IpAddr, Hold>,
     /// The number of the newest table, and of the one that the kernel follows.
@@ -126,6 +131,7 @@ impl Keeper {
             linger,
             fellows: BTreeSet::new(),
             departed: BTreeMap::new(),
+            dead: BTreeSet::new(),
             addresses: BTreeMap::new(),
             holds: BTreeMap::new(),
             version: 0,
@@ -141,6 +147,7 @@ impl Keeper {
         let before = std::mem::replace(&mut self.fellows, fellows);
         let fellows = self.fellows.clone();
         self.departed.retain(|name, _| !fellows.contains(name));
+        self.dead.retain(|name| !fellows.contains(name));
         for name in before.difference(&fellows) {
             if !self.departed.contains_key(name) {
                 self.died(name);
@@ -207,6 +214,14 @@ impl Keeper {
         held
     }
 
+    /// This node announces these addresses, and goes on, although by the last order others own them: two nodes may have begun with an address
+    /// at once, and not heard of one another.
+    pub fn insist(&mut self, now: Instant, addresses: &[IpAddr]) {
+        for address in self.gain(now, addresses) {
+            self.lose(address);
+        }
+    }
+
     /// This node is not to announce this address after all.
     pub fn lose(&mut self, address: IpAddr) {
         self.holds.remove(&address);
@@ -216,12 +231,8 @@ impl Keeper {
     pub fn told(&mut self, now: Instant, from: &Arc<str>, orders: Vec<Order>) {
         let mut changed = false;
         for Order { address, generation, nodes } in orders {
-            let lives = |name: &&Arc<str>| {
-                **name == self.own
-                    || self.fellows.contains(*name)
-                    || self.departed.contains_key(*name)
-                    || *name == from
-            };
+            // A member that others have met already may be told before it is met here.
+            let lives = |name: &&Arc<str>| !self.dead.contains(*name) || *name == from;
             let nodes: Vec<Arc<str>> =
                 nodes.iter().take(LONGEST_ORDER).filter(lives).cloned().collect();
             let adopted = match self.addresses.get_mut(&address) {
@@ -269,9 +280,17 @@ impl Keeper {
         let due = self.holds.iter().filter(|(_, hold)| hold.until <= now);
         let due: Vec<IpAddr> = due.map(|(address, _)| *address).collect();
         self.release(due);
-        let mut changed = false;
-        for kept in self.addresses.values_mut() {
+        let (mut changed, mut settled) = (false, Vec::new());
+        for (address, kept) in &mut self.addresses {
+            let was_settled = kept.history.is_settled();
             changed |= kept.expire(now, self.linger);
+            if kept.history.is_settled() && !was_settled && kept.history.owner() != Some(&self.own)
+            {
+                settled.push(*address);
+            }
+        }
+        if !settled.is_empty() {
+            self.outputs.push_back(KeeperOutput::Settled(settled));
         }
         let linger = self.linger;
         self.departed.retain(|_, since| now < *since + linger);
@@ -322,6 +341,7 @@ impl Keeper {
     }
 
     fn died(&mut self, name: &Arc<str>) {
+        self.dead.insert(Arc::clone(name));
         let mut changed = false;
         for kept in self.addresses.values_mut() {
             changed |= kept.died(name);
@@ -332,7 +352,7 @@ impl Keeper {
     }
 
     /// Tells a node all orders of the addresses that this node owns, and of those whose owner has left in order.
-    fn introduce(&mut self, to: &Arc<str>) {
+    pub fn introduce(&mut self, to: &Arc<str>) {
         let told = |name: &Arc<str>| *name == self.own || self.departed.contains_key(name);
         let tells = |kept: &Kept| kept.history.owner().is_some_and(told);
         let orders = self.addresses.iter().filter(|(_, kept)| tells(kept));
@@ -341,6 +361,11 @@ impl Keeper {
         if !orders.is_empty() {
             self.outputs.push_back(KeeperOutput::Tell { to: Some(Arc::clone(to)), orders });
         }
+    }
+
+    /// The stations of fellows have changed: the kernel is to follow.
+    pub fn refresh(&mut self) {
+        self.change();
     }
 
     fn change(&mut self) {

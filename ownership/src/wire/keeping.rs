@@ -44,10 +44,11 @@ impl KeepingMessage {
         match self {
             Self::Attachments { asks, attachments } => {
                 let head = vec![ATTACHMENTS, u8::from(*asks)];
-                let fit = attachments.iter().map(attachment_octets).scan(head.len(), |length, octets| {
-                    *length += octets.len();
-                    (*length <= OCTET_LIMIT).then_some(octets)
-                });
+                let fit =
+                    attachments.iter().map(attachment_octets).scan(head.len(), |length, octets| {
+                        *length += octets.len();
+                        (*length <= OCTET_LIMIT).then_some(octets)
+                    });
                 vec![fit.fold(head, |mut notice, octets| {
                     notice.extend(octets);
                     notice
@@ -142,7 +143,8 @@ fn attachment(rest: &mut &[u8]) -> Option<Attachment> {
     let (hardware_address, more) = rest.split_first_chunk::<6>()?;
     *rest = more;
     let count = octet(rest)?;
-    let addresses = (0..count).map(|_| Some((whole(rest)?, octet(rest)?))).collect::<Option<_>>()?;
+    let addresses =
+        (0..count).map(|_| Some((whole(rest)?, octet(rest)?))).collect::<Option<_>>()?;
     Some(Attachment { hardware_address: *hardware_address, addresses })
 }
 
@@ -156,7 +158,11 @@ fn order(rest: &mut &[u8]) -> Option<Order> {
         std::str::from_utf8(name).ok().filter(|name| !name.is_empty()).map(Arc::from)
     };
     let nodes = (0..count).map(|_| name(rest)).collect::<Option<Vec<_>>>()?;
-    (!nodes.is_empty() && nodes.len() <= LONGEST_ORDER).then_some(Order { address, generation, nodes })
+    (!nodes.is_empty() && nodes.len() <= LONGEST_ORDER).then_some(Order {
+        address,
+        generation,
+        nodes,
+    })
 }
 
 fn whole(rest: &mut &[u8]) -> Option<IpAddr> {

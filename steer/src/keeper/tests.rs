@@ -135,6 +135,12 @@ impl Net {
                     self.send(index, 30, Arrival::Applied(version, steps));
                 }
                 KeeperOutput::Release(_) => self.announce(index),
+                KeeperOutput::Settled(addresses) => {
+                    if self.nodes[index].announces {
+                        let now = self.start + self.now;
+                        self.nodes[index].keeper.insist(now, &addresses);
+                    }
+                }
             }
         }
         let due = self.nodes[index].keeper.deadline();
