@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Which packets of an address go to which node, as values and pure functions. **Not used by the speaker yet.** No
-//! netlink, sockets, clocks or types of Kubernetes. docs/steering.md has the design and the experiments behind it.
+//! netlink, sockets, clocks or types of Kubernetes, but for the shell `net` behind the feature of that name. docs/steering.md
+//! has the design and the experiments behind it.
 //!
 //! ```text
 //!   nodes of the link, endpoints ──> weights ──> Buckets ──┐
@@ -15,6 +16,8 @@ mod address;
 mod buckets;
 mod hash;
 mod history;
+#[cfg(feature = "net")]
+pub mod net;
 mod table;
 
 pub use address::Address;
