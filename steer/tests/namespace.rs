@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use lab::{LINGER, Lab, keep, station};
 use steer::Steps;
-use steer::net::{Applied, Error, Family, Keep, Missing};
+use steer::net::{Applied, Error, Family, Keep, Kernel, Missing};
 
 const IP: &str = include_str!("lab/ip.nft");
 const IP6: &str = include_str!("lab/ip6.nft");
@@ -231,6 +231,25 @@ fn changes_of_others_in_between_do_no_harm() {
     others.join().unwrap();
     assert_eq!(lab.apply(&keep), Applied::default());
     assert_eq!(lab.nft("list tables").matches("other").count(), 40);
+}
+
+#[test]
+#[ignore = "needs root and network namespaces; make test runs it"]
+fn two_that_disagree_never_meet_half_a_change() {
+    let lab = Lab::new();
+    let workers = ["b", "c"].map(|name| {
+        let mut other = keep();
+        other.fellows.remove(name);
+        other.addresses.values_mut().for_each(|steps| steps.client = Some(name.into()));
+        lab.node.spawn(move || {
+            let mut kernel = Kernel::open().unwrap();
+            // Each is wrong as soon as the other one is done; a change that came in between costs an attempt.
+            (0..50).for_each(|_| drop(kernel.apply(&other, LINGER).unwrap()));
+        })
+    });
+    workers.into_iter().for_each(|worker| worker.join().unwrap());
+    lab.apply(&keep());
+    assert_eq!(parts(&lab.table("ip")), parts(IP));
 }
 
 #[test]

@@ -315,3 +315,6 @@ pub(super) fn refused(operations: &[Operation], place: Option<usize>, errno: i32
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -318,3 +318,6 @@ pub(super) fn batch(
     }
     (octets, counts)
 }
+
+#[cfg(test)]
+mod tests;

@@ -21,6 +21,9 @@ const USUAL_BUFFER: usize = 100 << 10;
 /// The kernel's `ERESTART`: the generation is another one. No error of the C library has its name.
 const RESTART: i32 = 85;
 
+/// The kernel's port of netlink.
+const KERNEL: u32 = 0;
+
 /// One socket of netfilter. Blocking, with a time-out.
 #[derive(Debug)]
 pub(super) struct Socket {
@@ -145,12 +148,14 @@ impl Socket {
     fn receive(&mut self, doing: &'static str) -> Result<(), Error> {
         loop {
             self.buffer.clear();
-            match self.netlink.recv(&mut self.buffer, libc::MSG_TRUNC) {
-                Ok(length) if length > self.buffer.len() => {
+            match self.netlink.recv_from(&mut self.buffer, libc::MSG_TRUNC) {
+                Ok((length, _)) if length > self.buffer.len() => {
                     let source = io::Error::other(format!("{length} octets at once"));
                     return Err(Error::Answer { doing, source });
                 }
-                Ok(_) => return Ok(()),
+                Ok((_, from)) if from.port_number() == KERNEL => return Ok(()),
+                // Another program's, which nobody asked.
+                Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(source) => return Err(Error::Answer { doing, source }),
             }
