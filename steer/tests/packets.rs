@@ -21,8 +21,8 @@ use steer::net::{Error, Lack};
 const ADDRESSES: [&str; 2] = ["192.0.2.10", "2001:db8::10"];
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// The client reaches the addresses by the node, which has them. The fellow `b` is no station that answers: what is led on to
-/// it is seen on the client's side of the link.
+/// The client reaches the addresses by the node, which has them. The fellows are no stations that answer: what is led on to
+/// them is seen on the client's side of the link.
 fn joined() -> Lab {
     let lab = Lab::new();
     for (own, other, served) in [
@@ -35,8 +35,11 @@ fn joined() -> Lab {
         let by = own.split('/').next().unwrap();
         lab.client.ip(&["route", "add", served, "via", by]);
     }
-    for fellow in ["198.51.100.2", "2001:db8:1::2"] {
-        lab.node.ip(&["neigh", "add", fellow, "lladdr", "02:f5:00:00:00:02", "dev", "eth0"]);
+    for number in 2..4 {
+        let hardware = format!("02:f5:00:00:00:0{number}");
+        for fellow in [format!("198.51.100.{number}"), format!("2001:db8:1::{number}")] {
+            lab.node.ip(&["neigh", "add", &fellow, "lladdr", &hardware, "dev", "eth0"]);
+        }
     }
     lab
 }
@@ -93,6 +96,70 @@ fn a_connection_that_is_not_known_is_led_on_with_the_hops_of_the_first_node() {
         let counters = lab.with(|kernel| kernel.counters()).unwrap();
         assert!(counters["b"] > 0 && counters["c"] == 0, "{counters:?}");
         drop(server);
+    }
+}
+
+/// A connection that the node has forgotten, over which the client has sent something since.
+fn forgotten(lab: &Lab, address: &str) -> (TcpStream, TcpStream) {
+    let (mut client, server) = connect(lab, address);
+    assert!(lab.succeeds("conntrack", &["-F"]));
+    client.write_all(b"unknown").unwrap();
+    for side in [&client, &server] {
+        side.set_read_timeout(Some(DEADLINE)).unwrap();
+    }
+    (client, server)
+}
+
+fn led_on_to(lab: &Lab, fellow: &str) {
+    testlab::eventually(DEADLINE, &format!("a packet to {fellow} alone"), || {
+        let counters = lab.with(|kernel| kernel.counters()).unwrap();
+        let alone = counters.iter().all(|(name, count)| (*count > 0) == (&**name == fellow));
+        if alone { Ok(()) } else { Err(format!("{counters:?}")) }
+    });
+}
+
+#[test]
+#[ignore = "needs root and network namespaces; make test runs it"]
+fn a_fellows_frame_goes_its_own_step_or_stays() {
+    for address in ADDRESSES {
+        let lab = joined();
+        lab.client.ip(&["link", "set", "eth0", "address", "02:f5:00:00:00:02"]);
+        lab.apply(&keep());
+        let _pair = forgotten(&lab, address);
+        led_on_to(&lab, "c");
+
+        let lab = joined();
+        lab.client.ip(&["link", "set", "eth0", "address", "02:f5:00:00:00:03"]);
+        lab.apply(&keep());
+        let (_client, mut server) = forgotten(&lab, address);
+        server.read_exact(&mut [0; 7]).unwrap();
+        led_on_to(&lab, "nobody");
+    }
+}
+
+#[test]
+#[ignore = "needs root and network namespaces; make test runs it"]
+fn the_last_hop_is_answered_by_a_reset() {
+    for (address, by) in ADDRESSES.into_iter().zip(["198.51.100.1", "2001:db8:1::1"]) {
+        let lab = joined();
+        lab.apply(&keep());
+        lab.client.ip(&["route", "change", address, "via", by, "hoplimit", "1"]);
+        let (mut client, _server) = forgotten(&lab, address);
+        let error = client.read(&mut [0; 1]).unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset, "{address}");
+        led_on_to(&lab, "nobody");
+    }
+}
+
+#[test]
+#[ignore = "needs root and network namespaces; make test runs it"]
+fn a_node_that_is_not_loose_leads_on_too() {
+    for address in ADDRESSES {
+        let lab = joined();
+        lab.apply(&steer::net::Keep { loose: false, ..keep() });
+        assert!(lab.succeeds("sysctl", &["-q", "net.netfilter.nf_conntrack_tcp_loose=0"]));
+        let _pair = forgotten(&lab, address);
+        led_on_to(&lab, "b");
     }
 }
 
