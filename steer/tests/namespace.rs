@@ -263,9 +263,10 @@ fn elements_run_out_unless_they_are_renewed() {
     apply();
     let end = testlab::now() + 3 * LINGER;
     while testlab::now() < end {
-        let addresses = addresses.clone();
+        let (addresses, begin) = (addresses.clone(), testlab::now());
         lab.with(move |kernel| kernel.renew(&addresses, LINGER)).unwrap();
-        assert!(served(), "ran out although renewed");
+        // A host that was too busy to look in time proves nothing.
+        assert!(served() || begin.elapsed() >= LINGER, "ran out although renewed");
         std::thread::sleep(LINGER / 8);
     }
     std::thread::sleep(LINGER * 3 / 2);

@@ -6,7 +6,8 @@ use hex_literal::hex;
 use super::super::message::Messages;
 use super::*;
 
-// Built by hand from linux/netfilter/nfnetlink_conntrack.h: 198.51.100.9:40000 to 192.0.2.10:80, ESTABLISHED, confirmed, seen in both directions, assured.
+// Built by hand from linux/netfilter/nfnetlink_conntrack.h: 198.51.100.9:40000 to 192.0.2.10:80, ESTABLISHED, confirmed, seen
+// in both directions, assured.
 #[cfg(target_endian = "little")]
 const ENTRY: [u8; 112] = hex!(
     "70000000 0001 0200 07000000 00000000" // length 112, conntrack, new; multipart; number 7
