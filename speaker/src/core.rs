@@ -184,7 +184,9 @@ impl Core {
             }
             Event::Notice { from, octets } if self.handle_keeping(at, &from, &octets) => {}
             Event::Notice { from, octets } => {
+                let sender = Arc::clone(&from);
                 let claims = self.membership.handle_notice(at, from, &octets, members.iter());
+                self.keep_claimed(at, &sender, &claims);
                 let owned = |address| self.speaker.users(address).next().is_some();
                 let released = self.handovers.claimed(at, &claims, owned);
                 self.release(released);
@@ -255,6 +257,8 @@ impl Core {
             l2::Event::LinksChanged => self.membership.note_links(),
             l2::Event::Done(number) => {
                 let claims = self.handovers.done(*number);
+                let node = Arc::clone(&self.speaker.options().node);
+                self.keep_claimed(at, &node, &claims);
                 self.membership.claim(claims);
             }
             l2::Event::ResponderCreated { .. }

@@ -7,7 +7,7 @@
 //!   gain: the next generation ──── Order ────────> their tables change
 //!   its own table changes                  <─────── Ready ────┘
 //!   Release: announced now; the former owner lets go
-//!   3 s later each node settles: the steps of the generation before go
+//!   0.3 s after the claim (or 3 s after the order) each node settles: the steps of the generation before go
 //! ```
 //!
 //! A hold ends after [`HOLD_TIME`] in any case, and an address whose former owner is dead is never held: keeping is not
@@ -23,9 +23,11 @@ use crate::history::{History, LONGEST_ORDER, Steps};
 /// The longest time that an address waits for the tables of the nodes that had it. Its former owner answers meanwhile,
 /// for a second.
 pub const HOLD_TIME: Duration = Duration::from_millis(500);
-/// The time after a move was told in which its former owner may still answer: the hold, and the second in which an owner
-/// waits for the claim of the next, and as much again.
+/// The time after a move was told in which its former owner may still answer if nobody hears the new owner's claim: the
+/// hold, and the second in which an owner waits for the claim of the next, and as much again.
 pub const SETTLE_TIME: Duration = Duration::from_secs(3);
+/// The same time after the new owner's claim was heard: the former owner may hear it a little later.
+pub const CLAIM_SETTLE_TIME: Duration = Duration::from_millis(300);
 
 /// The order of an address, as one node tells it: the owner first, then the nodes that had the address before it, the
 /// last one first.
@@ -51,13 +53,8 @@ pub struct Ready {
 /// Something to be done, in this sequence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeeperOutput {
-    /// Tell these orders to one node, or to all.
-    Tell {
-        /// The receiver; none for all.
-        to: Option<Arc<str>>,
-        /// The orders.
-        orders: Vec<Order>,
-    },
+    /// Tell these orders to all.
+    Tell(Vec<Order>),
     /// Answer a node whose orders this node's table follows now.
     Answer {
         /// The receiver.
@@ -141,8 +138,7 @@ impl Keeper {
         }
     }
 
-    /// The members that take part are these. One that is missing now is dead, unless its speaker has left in order; one
-    /// that is new hears the orders of the addresses that this node owns.
+    /// The members that take part are these. One that is missing now is dead, unless its speaker has left in order.
     pub fn set_fellows(&mut self, fellows: BTreeSet<Arc<str>>) {
         let before = std::mem::replace(&mut self.fellows, fellows);
         let fellows = self.fellows.clone();
@@ -156,9 +152,6 @@ impl Keeper {
                 hold.fellows.remove(name);
             }
         }
-        for name in fellows.difference(&before) {
-            self.introduce(name);
-        }
         self.settle_holds();
     }
 
@@ -167,6 +160,12 @@ impl Keeper {
         if self.fellows.contains(name) {
             self.departed.insert(Arc::clone(name), now);
         }
+    }
+
+    /// True for a node whose speaker has left in order within the linger time, and is not back.
+    #[must_use]
+    pub fn has_departed(&self, name: &str) -> bool {
+        self.departed.contains_key(name)
     }
 
     /// Of the nodes whose speaker has left in order only these go on: the API says that the others are not ready, or are
@@ -208,7 +207,7 @@ impl Keeper {
             }
         }
         if !orders.is_empty() {
-            self.outputs.push_back(KeeperOutput::Tell { to: None, orders });
+            self.outputs.push_back(KeeperOutput::Tell(orders));
             self.change();
         }
         held
@@ -251,6 +250,18 @@ impl Keeper {
             self.change();
         }
         self.answer();
+    }
+
+    /// A node claims these addresses: it announces them, and the former owner falls silent.
+    pub fn claimed(&mut self, now: Instant, from: &str, addresses: &[IpAddr]) {
+        for address in addresses {
+            if let Some(kept) = self.addresses.get_mut(address)
+                && kept.history.owner().is_some_and(|owner| **owner == *from)
+                && let Some(settles) = &mut kept.settles
+            {
+                *settles = (*settles).min(now + CLAIM_SETTLE_TIME);
+            }
+        }
     }
 
     /// The table of another member follows these orders.
@@ -351,16 +362,14 @@ impl Keeper {
         }
     }
 
-    /// Tells a node all orders of the addresses that this node owns, and of those whose owner has left in order.
-    pub fn introduce(&mut self, to: &Arc<str>) {
+    /// The orders that a new member is to hear: of the addresses that this node owns, and of those whose owner has left in
+    /// order.
+    #[must_use]
+    pub fn introduction(&self) -> Vec<Order> {
         let told = |name: &Arc<str>| *name == self.own || self.departed.contains_key(name);
         let tells = |kept: &Kept| kept.history.owner().is_some_and(told);
         let orders = self.addresses.iter().filter(|(_, kept)| tells(kept));
-        let orders: Vec<Order> =
-            orders.map(|(address, kept)| order(*address, &kept.history)).collect();
-        if !orders.is_empty() {
-            self.outputs.push_back(KeeperOutput::Tell { to: Some(Arc::clone(to)), orders });
-        }
+        orders.map(|(address, kept)| order(*address, &kept.history)).collect()
     }
 
     /// The stations of fellows have changed: the kernel is to follow.

@@ -13,7 +13,7 @@ use members::{Command, Member, State};
 use ownership::{EngineOrders, KeepingMessage, RingSpeaker, RingSpeakers};
 use steer::{Attachment, HOLD_TIME, Keeper, KeeperOutput, Station, Steps};
 
-use super::{Core, Effect};
+use super::{Core, Effect, Leaving};
 
 /// The table that the kernel of this node is to follow.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +26,26 @@ pub struct KeepTable {
     pub addresses: BTreeMap<IpAddr, Steps>,
 }
 
+/// The progress of an answer: notices may come in any order.
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    /// The time until which the member may answer. One that does not take part says nothing.
+    until: Instant,
+    /// The number of orders that belong to the answer, once its attachments have come.
+    expected: Option<usize>,
+    /// The number of orders that have come.
+    heard: usize,
+}
+
+impl Asked {
+    fn is_answered(&self) -> bool {
+        self.expected.is_some_and(|expected| expected <= self.heard)
+    }
+}
+
+/// The members that ask before they are known here, at most.
+const UNANSWERED_LIMIT: usize = 1_000;
+
 /// See the module's head.
 #[derive(Debug)]
 pub(super) struct Keeping {
@@ -36,8 +56,12 @@ pub(super) struct Keeping {
     told: BTreeMap<Arc<str>, Vec<Attachment>>,
     /// The speakers of the memberlist, this one excluded, each with the address at which it is reached.
     members: BTreeMap<Arc<str>, IpAddr>,
-    /// The members that were asked for their links and orders and have told nothing yet, with the time until which they may.
-    asked: BTreeMap<Arc<str>, Instant>,
+    /// The addresses at which the speakers are reached that were members, until they are others.
+    places: BTreeMap<Arc<str>, IpAddr>,
+    /// The members that were asked for their links and orders, and have not told them yet.
+    asked: BTreeMap<Arc<str>, Asked>,
+    /// Those that have asked before this node knew them as members.
+    unanswered: BTreeSet<Arc<str>>,
     /// The addresses that wait, each with the links on which it is to be announced.
     waiting: BTreeMap<IpAddr, Scope>,
     /// Those of them that were gained before all members had told what they know.
@@ -59,7 +83,9 @@ impl Keeping {
             own: Vec::new(),
             told: BTreeMap::new(),
             members: BTreeMap::new(),
+            places: BTreeMap::new(),
             asked: BTreeMap::new(),
+            unanswered: BTreeSet::new(),
             waiting: BTreeMap::new(),
             early: BTreeSet::new(),
             begun: false,
@@ -69,9 +95,17 @@ impl Keeping {
         }
     }
 
-    fn attachments(&self, asks: bool) -> KeepingMessage {
+    fn attachments(&self, asks: bool, orders: usize) -> KeepingMessage {
         let attachments = self.own.iter().map(|(_, attachment)| attachment.clone()).collect();
-        KeepingMessage::Attachments { asks, attachments }
+        let orders = u32::try_from(orders).unwrap_or(u32::MAX);
+        KeepingMessage::Attachments { asks, orders, attachments }
+    }
+
+    /// Tells a member the links of this node, and the orders that no other member tells.
+    fn introduce(&mut self, to: &Arc<str>) {
+        let orders = self.keeper.introduction();
+        self.outbox.push((Some(Arc::clone(to)), self.attachments(false, orders.len())));
+        self.outbox.push((Some(Arc::clone(to)), KeepingMessage::Orders(orders)));
     }
 
     /// The speakers of the memberlist are these; `left` are those that have left in order.
@@ -84,14 +118,25 @@ impl Keeping {
         for name in self.members.keys().filter(|name| left.contains(*name)) {
             self.keeper.departs(now, name);
         }
-        for name in members.keys().filter(|name| !self.members.contains_key(*name)) {
-            self.asked.insert(Arc::clone(name), now + HOLD_TIME);
-            self.outbox.push((Some(Arc::clone(name)), self.attachments(true)));
+        let new = members.keys().filter(|name| !self.members.contains_key(*name));
+        for name in &new.cloned().collect::<Vec<_>>() {
+            let asked = Asked { until: now + HOLD_TIME, expected: None, heard: 0 };
+            self.asked.insert(Arc::clone(name), asked);
+            self.outbox.push((Some(Arc::clone(name)), self.attachments(true, 0)));
+            if self.unanswered.remove(name) {
+                self.introduce(name);
+            }
         }
         self.asked.retain(|name, _| members.contains_key(name));
-        self.told.retain(|name, _| members.contains_key(name));
         self.members = members;
         self.follow();
+        self.places.extend(self.members.clone());
+        // The kernel of a node whose speaker has left goes on.
+        let keeper = &self.keeper;
+        let members = &self.members;
+        self.told.retain(|name, _| members.contains_key(name) || keeper.has_departed(name));
+        let told = &self.told;
+        self.places.retain(|name, _| members.contains_key(name) || told.contains_key(name));
     }
 
     fn set_links(&mut self, links: &[LinkReport]) {
@@ -103,41 +148,46 @@ impl Keeping {
         let own: Vec<_> = own.collect();
         if own != self.own {
             self.own = own;
-            self.outbox.push((None, self.attachments(false)));
+            self.outbox.push((None, self.attachments(false, 0)));
             self.keeper.refresh();
         }
     }
 
     fn handle(&mut self, now: Instant, from: &Arc<str>, message: KeepingMessage) {
         match message {
-            // A member that is not known yet is asked when it is.
-            _ if !self.members.contains_key(from) => {}
-            KeepingMessage::Attachments { asks, attachments } => {
-                self.asked.remove(from);
+            KeepingMessage::Attachments { asks, orders, attachments } => {
+                if let Some(asked) = self.asked.get_mut(from)
+                    && !asks
+                {
+                    asked.expected = usize::try_from(orders).ok();
+                }
                 let known = self.told.insert(Arc::clone(from), attachments.clone());
-                if asks {
-                    self.outbox.push((Some(Arc::clone(from)), self.attachments(false)));
+                if known.is_some_and(|known| known != attachments) {
+                    self.keeper.refresh();
                 }
-                match known {
-                    Some(known) => {
-                        if known != attachments {
-                            self.keeper.refresh();
-                        }
-                        if asks {
-                            self.keeper.introduce(from);
-                        }
-                    }
-                    None => self.follow(),
+                let is_member = self.members.contains_key(from);
+                if asks && is_member {
+                    self.introduce(from);
+                } else if asks && self.unanswered.len() < UNANSWERED_LIMIT {
+                    self.unanswered.insert(Arc::clone(from));
                 }
+                self.follow();
             }
-            KeepingMessage::Orders(orders) => self.keeper.told(now, from, orders),
+            KeepingMessage::Orders(orders) => {
+                if let Some(asked) = self.asked.get_mut(from) {
+                    asked.heard += orders.len();
+                }
+                self.keeper.told(now, from, orders);
+            }
             KeepingMessage::Ready(ready) => self.keeper.ready(from, &ready),
         }
+        self.asked.retain(|_, asked| !asked.is_answered());
     }
 
     /// The members that take part may be others now.
     fn follow(&mut self) {
-        self.keeper.set_fellows(self.told.keys().cloned().collect());
+        let fellows = self.told.keys().filter(|name| self.members.contains_key(*name));
+        self.keeper.set_fellows(fellows.cloned().collect());
     }
 
     /// These addresses are to be announced on these links. Returns true for an address that has to wait.
@@ -171,12 +221,12 @@ impl Keeping {
     }
 
     fn expire(&mut self, now: Instant) {
-        self.asked.retain(|_, until| now < *until);
+        self.asked.retain(|_, asked| now < asked.until);
         self.keeper.expire(now);
     }
 
     fn deadline(&self) -> Option<Instant> {
-        self.asked.values().copied().chain(self.keeper.deadline()).min()
+        self.asked.values().map(|asked| asked.until).chain(self.keeper.deadline()).min()
     }
 
     /// Takes up what has waited for the members' word, and what the keeper wants.
@@ -188,8 +238,8 @@ impl Keeping {
         }
         while let Some(output) = self.keeper.poll() {
             match output {
-                KeeperOutput::Tell { to, orders } => {
-                    self.outbox.push((to, KeepingMessage::Orders(orders)));
+                KeeperOutput::Tell(orders) => {
+                    self.outbox.push((None, KeepingMessage::Orders(orders)));
                 }
                 KeeperOutput::Answer { to, ready } => {
                     self.outbox.push((Some(to), KeepingMessage::Ready(ready)));
@@ -213,7 +263,7 @@ impl Keeping {
         let version = self.untold.take()?;
         self.begun = true;
         let fellows = self.told.iter().filter_map(|(name, told)| {
-            let known = self.members.get(name).copied();
+            let known = self.places.get(name).copied();
             Some((Arc::clone(name), Station::find(&self.own, told, known)?))
         });
         Some(KeepTable { version, fellows: fellows.collect(), addresses: self.keeper.steps() })
@@ -255,6 +305,10 @@ impl Core {
 
     /// The members may have changed.
     pub(super) fn keep_members(&mut self, now: Instant, members: &[Member]) {
+        // A speaker that has left hears of nobody, and its kernel goes on with the last table.
+        if !matches!(self.leaving, Leaving::No | Leaving::Deciding | Leaving::HandingOver) {
+            return;
+        }
         let Some(keeping) = &mut self.keeping else { return };
         let RingSpeakers::Alive(alive) = self.membership.view().members() else { return };
         let own = &self.speaker.options().node;
@@ -278,6 +332,13 @@ impl Core {
             self.settle_keeping(now);
         }
         true
+    }
+
+    /// This node, or another one, claims these addresses.
+    pub(super) fn keep_claimed(&mut self, now: Instant, from: &str, addresses: &[IpAddr]) {
+        if let Some(keeping) = &mut self.keeping {
+            keeping.keeper.claimed(now, from, addresses);
+        }
     }
 
     pub(super) fn keep_links(&mut self) {

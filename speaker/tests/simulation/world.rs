@@ -578,7 +578,14 @@ impl World {
             Arrival::Kept(table) => {
                 process.core.handle_kept(now.monotonic, table.version);
                 process.task(now);
-                self.hosts[index].steps = table.addresses;
+                // As the kernel has them: a step needs the stations of both ends.
+                let known = |name: &Arc<str>| table.fellows.contains_key(name);
+                let mut steps = table.addresses;
+                for steps in steps.values_mut() {
+                    steps.client.take_if(|next| !known(next));
+                    steps.fellows.retain(|origin, next| known(origin) && known(next));
+                }
+                self.hosts[index].steps = steps;
             }
             Arrival::Check => {}
             Arrival::Remember => {
