@@ -1,8 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The smallest web server: every request is answered with the same text. It is the pods of the rack.
+//! The smallest web server: every request is answered with the same text. A connection that begins
+//! with "stay" gets back what it sends. It is the pods of the rack.
 
 use std::io::{Read, Write};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
+
+use crate::lab::connections::STAY;
+
+/// Sends back what comes, until the client ends.
+fn echo(mut stream: &TcpStream, first: &[u8]) -> std::io::Result<u64> {
+    stream.set_nodelay(true)?;
+    stream.write_all(first)?;
+    std::io::copy(&mut &*stream, &mut stream)
+}
 
 /// Serves until it is killed.
 ///
@@ -20,7 +30,10 @@ pub fn serve(address: &str, body: &str) -> anyhow::Result<()> {
             let mut stream = stream;
             // A client that goes away is its own affair.
             let mut request = [0; 4096];
-            let _ = stream.read(&mut request);
+            let length = stream.read(&mut request).unwrap_or_default();
+            if let Some(rest) = request.get(..length).and_then(|it| it.strip_prefix(STAY)) {
+                return drop(echo(&stream, rest));
+            }
             let _ = stream.write_all(answer.as_bytes());
         });
     }

@@ -135,6 +135,18 @@ impl Handovers {
         Some(self.claims)
     }
 
+    /// These addresses are not announced yet, so that they are not claimed with this number. Returns false if nothing is left to claim with
+    /// it.
+    pub fn unclaim(&mut self, number: u64, addresses: &BTreeSet<IpAddr>) -> bool {
+        let Some(claimed) = self.claiming.get_mut(&number) else { return false };
+        claimed.retain(|address| !addresses.contains(address));
+        let left = !claimed.is_empty();
+        if !left {
+            self.claiming.remove(&number);
+        }
+        left
+    }
+
     /// The engine is done up to this number. Returns the addresses that can be claimed now.
     pub fn done(&mut self, number: u64) -> Vec<IpAddr> {
         let later = self.claiming.split_off(&number.saturating_add(1));

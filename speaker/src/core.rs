@@ -14,6 +14,7 @@ mod by_link;
 mod conflicts;
 mod decision;
 mod effect;
+mod keeping;
 mod port;
 mod remembered;
 
@@ -33,6 +34,7 @@ use ownership::{Handovers, LinkCheck, Listed, Membership, MembershipView, NodeMe
 pub use conflicts::RivalClaim;
 pub use decision::Sessions;
 pub use effect::{Effect, EngineCommand, Fact, Trouble};
+pub use keeping::KeepTable;
 
 use crate::announced_condition::AnnouncedCondition;
 use crate::options::Options;
@@ -41,6 +43,7 @@ use crate::routes::RouteBooks;
 use crate::speaker::Speaker;
 use conflicts::Conflicts;
 use decision::Layer2;
+use keeping::Keeping;
 use port::PortMonitor;
 
 /// The time that MetalLB's speakers get to take over from a speaker that has left, as they do not tell when they have.
@@ -95,6 +98,8 @@ pub struct Core {
     announced_version: u64,
     /// The addresses that the engine only answers for, since they pass to other nodes.
     passing: BTreeSet<IpAddr>,
+    /// The addresses that wait for the tables of other nodes, and what these tell (`--keep-connections`).
+    keeping: Option<Keeping>,
     /// The addresses of the record by which this node answers, until the cluster's objects have been read.
     remembered: Option<Desired>,
     /// True if the places of other speakers were listed.
@@ -145,6 +150,7 @@ impl Core {
             announced: BTreeSet::new(),
             announced_version: 0,
             passing: BTreeSet::new(),
+            keeping: None,
             remembered: None,
             has_list: false,
             places: RingPlaces::default(),
@@ -176,8 +182,11 @@ impl Core {
                 self.membership.handle_lost(at, names);
                 self.membership.handle_members(at, members.iter());
             }
+            Event::Notice { from, octets } if self.handle_keeping(at, &from, &octets) => {}
             Event::Notice { from, octets } => {
+                let sender = Arc::clone(&from);
                 let claims = self.membership.handle_notice(at, from, &octets, members.iter());
+                self.keep_claimed(at, &sender, &claims);
                 let owned = |address| self.speaker.users(address).next().is_some();
                 let released = self.handovers.claimed(at, &claims, owned);
                 self.release(released);
@@ -201,6 +210,7 @@ impl Core {
             | Event::Joining(_)
             | Event::Exchanged { .. } => return,
         }
+        self.keep_members(at, members);
         self.note_standing(at);
         self.check_port(at, false);
         self.go_on();
@@ -224,6 +234,7 @@ impl Core {
     /// These are the links of this node.
     pub fn handle_links(&mut self, links: Arc<Vec<LinkReport>>) {
         self.layer2.links = links;
+        self.keep_links();
     }
 
     /// The l2 engine has an event. [`l2::Event`]s about sockets and responders need no decision.
@@ -246,6 +257,8 @@ impl Core {
             l2::Event::LinksChanged => self.membership.note_links(),
             l2::Event::Done(number) => {
                 let claims = self.handovers.done(*number);
+                let node = Arc::clone(&self.speaker.options().node);
+                self.keep_claimed(at, &node, &claims);
                 self.membership.claim(claims);
             }
             l2::Event::ResponderCreated { .. }
@@ -289,6 +302,7 @@ impl Core {
             self.membership.expire(at, now.wall, snapshot);
         }
         self.expire_link(now, snapshot);
+        self.expire_keeping(at);
         let (handovers, membership) = (&self.handovers, &self.membership);
         let is_moving = |address| membership.just_changed(at) || handovers.is_moving(at, address);
         for claim in self.conflicts.due(at, is_moving) {
@@ -312,7 +326,7 @@ impl Core {
         let own = self.own_deadline(now).into_iter().chain(wish);
         let told = self.announced_condition.deadline().into_iter().chain(self.conflicts.deadline());
         let link = self.link_check.as_ref().and_then(LinkCheck::deadline);
-        let told = told.chain(link);
+        let told = told.chain(link).chain(self.keeping_deadline());
         own.chain(told).chain(waiting).min()
     }
 

@@ -38,7 +38,9 @@ pub use announce::{
     announce_sharers, preference_ends, preferred_node,
 };
 pub use conflict_book::ConflictBook;
-pub use core::{ClockReading, Core, Effect, EngineCommand, Fact, RivalClaim, Sessions, Trouble};
+pub use core::{
+    ClockReading, Core, Effect, EngineCommand, Fact, KeepTable, RivalClaim, Sessions, Trouble,
+};
 pub use identifier::{identifier, identifier_of_name, routers_take};
 pub use members::quorum::Fencing;
 pub use options::{BgpMode, Options};

@@ -7,7 +7,7 @@
 //!   gain: the next generation ──── Order ────────> their tables change
 //!   its own table changes                  <─────── Ready ────┘
 //!   Release: announced now; the former owner lets go
-//!   3 s later each node settles: the steps of the generation before go
+//!   0.3 s after the claim (or 3 s after the order) each node settles: the steps of the generation before go
 //! ```
 //!
 //! A hold ends after [`HOLD_TIME`] in any case, and an address whose former owner is dead is never held: keeping is not
@@ -23,9 +23,11 @@ use crate::history::{History, LONGEST_ORDER, Steps};
 /// The longest time that an address waits for the tables of the nodes that had it. Its former owner answers meanwhile,
 /// for a second.
 pub const HOLD_TIME: Duration = Duration::from_millis(500);
-/// The time after a move was told in which its former owner may still answer: the hold, and the second in which an owner
-/// waits for the claim of the next, and as much again.
+/// The time after a move was told in which its former owner may still answer if nobody hears the new owner's claim: the
+/// hold, and the second in which an owner waits for the claim of the next, and as much again.
 pub const SETTLE_TIME: Duration = Duration::from_secs(3);
+/// The same time after the new owner's claim was heard: the former owner may hear it a little later.
+pub const CLAIM_SETTLE_TIME: Duration = Duration::from_millis(300);
 
 /// The order of an address, as one node tells it: the owner first, then the nodes that had the address before it, the
 /// last one first.
@@ -51,13 +53,8 @@ pub struct Ready {
 /// Something to be done, in this sequence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeeperOutput {
-    /// Tell these orders to one node, or to all.
-    Tell {
-        /// The receiver; none for all.
-        to: Option<Arc<str>>,
-        /// The orders.
-        orders: Vec<Order>,
-    },
+    /// Tell these orders to all.
+    Tell(Vec<Order>),
     /// Answer a node whose orders this node's table follows now.
     Answer {
         /// The receiver.
@@ -69,6 +66,9 @@ pub enum KeeperOutput {
     Apply(u64),
     /// These addresses may be announced now.
     Release(Vec<IpAddr>),
+    /// By the last order another node owns these addresses, and should have them by now. A node that announces one of them all the same
+    /// calls [`Keeper::insist`].
+    Settled(Vec<IpAddr>),
 }
 
 /// What is known of an address.
@@ -107,6 +107,8 @@ pub struct Keeper {
     fellows: BTreeSet<Arc<str>>,
     /// The nodes whose speaker has left in order, with the time: their kernels go on.
     departed: BTreeMap<Arc<str>, Instant>,
+    /// The nodes that took part, and are dead.
+    dead: BTreeSet<Arc<str>>,
     addresses: BTreeMap<IpAddr, Kept>,
     holds: BTreeMap<IpAddr, Hold>,
     /// The number of the newest table, and of the one that the kernel follows.
@@ -126,6 +128,7 @@ impl Keeper {
             linger,
             fellows: BTreeSet::new(),
             departed: BTreeMap::new(),
+            dead: BTreeSet::new(),
             addresses: BTreeMap::new(),
             holds: BTreeMap::new(),
             version: 0,
@@ -135,12 +138,12 @@ impl Keeper {
         }
     }
 
-    /// The members that take part are these. One that is missing now is dead, unless its speaker has left in order; one
-    /// that is new hears the orders of the addresses that this node owns.
+    /// The members that take part are these. One that is missing now is dead, unless its speaker has left in order.
     pub fn set_fellows(&mut self, fellows: BTreeSet<Arc<str>>) {
         let before = std::mem::replace(&mut self.fellows, fellows);
         let fellows = self.fellows.clone();
         self.departed.retain(|name, _| !fellows.contains(name));
+        self.dead.retain(|name| !fellows.contains(name));
         for name in before.difference(&fellows) {
             if !self.departed.contains_key(name) {
                 self.died(name);
@@ -148,9 +151,6 @@ impl Keeper {
             for hold in self.holds.values_mut() {
                 hold.fellows.remove(name);
             }
-        }
-        for name in fellows.difference(&before) {
-            self.introduce(name);
         }
         self.settle_holds();
     }
@@ -160,6 +160,12 @@ impl Keeper {
         if self.fellows.contains(name) {
             self.departed.insert(Arc::clone(name), now);
         }
+    }
+
+    /// True for a node whose speaker has left in order within the linger time, and is not back.
+    #[must_use]
+    pub fn has_departed(&self, name: &str) -> bool {
+        self.departed.contains_key(name)
     }
 
     /// Of the nodes whose speaker has left in order only these go on: the API says that the others are not ready, or are
@@ -201,10 +207,18 @@ impl Keeper {
             }
         }
         if !orders.is_empty() {
-            self.outputs.push_back(KeeperOutput::Tell { to: None, orders });
+            self.outputs.push_back(KeeperOutput::Tell(orders));
             self.change();
         }
         held
+    }
+
+    /// This node announces these addresses, and goes on, although by the last order others own them: two nodes may have begun with an address
+    /// at once, and not heard of one another.
+    pub fn insist(&mut self, now: Instant, addresses: &[IpAddr]) {
+        for address in self.gain(now, addresses) {
+            self.lose(address);
+        }
     }
 
     /// This node is not to announce this address after all.
@@ -216,12 +230,8 @@ impl Keeper {
     pub fn told(&mut self, now: Instant, from: &Arc<str>, orders: Vec<Order>) {
         let mut changed = false;
         for Order { address, generation, nodes } in orders {
-            let lives = |name: &&Arc<str>| {
-                **name == self.own
-                    || self.fellows.contains(*name)
-                    || self.departed.contains_key(*name)
-                    || *name == from
-            };
+            // A member that others have met already may be told before it is met here.
+            let lives = |name: &&Arc<str>| !self.dead.contains(*name) || *name == from;
             let nodes: Vec<Arc<str>> =
                 nodes.iter().take(LONGEST_ORDER).filter(lives).cloned().collect();
             let adopted = match self.addresses.get_mut(&address) {
@@ -240,6 +250,18 @@ impl Keeper {
             self.change();
         }
         self.answer();
+    }
+
+    /// A node claims these addresses: it announces them, and the former owner falls silent.
+    pub fn claimed(&mut self, now: Instant, from: &str, addresses: &[IpAddr]) {
+        for address in addresses {
+            if let Some(kept) = self.addresses.get_mut(address)
+                && kept.history.owner().is_some_and(|owner| **owner == *from)
+                && let Some(settles) = &mut kept.settles
+            {
+                *settles = (*settles).min(now + CLAIM_SETTLE_TIME);
+            }
+        }
     }
 
     /// The table of another member follows these orders.
@@ -269,9 +291,17 @@ impl Keeper {
         let due = self.holds.iter().filter(|(_, hold)| hold.until <= now);
         let due: Vec<IpAddr> = due.map(|(address, _)| *address).collect();
         self.release(due);
-        let mut changed = false;
-        for kept in self.addresses.values_mut() {
+        let (mut changed, mut settled) = (false, Vec::new());
+        for (address, kept) in &mut self.addresses {
+            let was_settled = kept.history.is_settled();
             changed |= kept.expire(now, self.linger);
+            if kept.history.is_settled() && !was_settled && kept.history.owner() != Some(&self.own)
+            {
+                settled.push(*address);
+            }
+        }
+        if !settled.is_empty() {
+            self.outputs.push_back(KeeperOutput::Settled(settled));
         }
         let linger = self.linger;
         self.departed.retain(|_, since| now < *since + linger);
@@ -322,6 +352,7 @@ impl Keeper {
     }
 
     fn died(&mut self, name: &Arc<str>) {
+        self.dead.insert(Arc::clone(name));
         let mut changed = false;
         for kept in self.addresses.values_mut() {
             changed |= kept.died(name);
@@ -331,16 +362,19 @@ impl Keeper {
         }
     }
 
-    /// Tells a node all orders of the addresses that this node owns, and of those whose owner has left in order.
-    fn introduce(&mut self, to: &Arc<str>) {
+    /// The orders that a new member is to hear: of the addresses that this node owns, and of those whose owner has left in
+    /// order.
+    #[must_use]
+    pub fn introduction(&self) -> Vec<Order> {
         let told = |name: &Arc<str>| *name == self.own || self.departed.contains_key(name);
         let tells = |kept: &Kept| kept.history.owner().is_some_and(told);
         let orders = self.addresses.iter().filter(|(_, kept)| tells(kept));
-        let orders: Vec<Order> =
-            orders.map(|(address, kept)| order(*address, &kept.history)).collect();
-        if !orders.is_empty() {
-            self.outputs.push_back(KeeperOutput::Tell { to: Some(Arc::clone(to)), orders });
-        }
+        orders.map(|(address, kept)| order(*address, &kept.history)).collect()
+    }
+
+    /// The stations of fellows have changed: the kernel is to follow.
+    pub fn refresh(&mut self) {
+        self.change();
     }
 
     fn change(&mut self) {

@@ -15,6 +15,7 @@ pub mod antrea;
 pub mod bgp;
 pub mod cleanup;
 pub mod client;
+pub mod connections;
 pub mod container;
 pub mod control_plane;
 pub mod fault;

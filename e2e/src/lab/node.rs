@@ -229,13 +229,15 @@ impl Node {
         Ok(())
     }
 
-    /// Starts the speaker as the DaemonSet does, without waiting for it.
+    /// Starts the speaker as the DaemonSet does, without waiting for it. With the flag `--keep-connections`, written without a value, it gets the
+    /// capability that this needs.
     ///
     /// # Errors
     /// When it cannot be started.
     pub fn start_speaker(&mut self, extra: &[&str]) -> anyhow::Result<()> {
         let folder: &PathBuf = &self.programs.folder;
         let secret = self.memberlist_secret()?;
+        let keeps = extra.contains(&"--keep-connections");
         let mut arguments = ["--port=9120", "--log-level=debug", "--metrics-plain-http"]
             .map(str::to_owned)
             .to_vec();
@@ -257,7 +259,7 @@ impl Node {
                     ("METALLB_ML_SECRET_KEY_PATH", secret.display().to_string()),
                     ("KUBECONFIG", kubeconfig(folder, Identity::Speaker).display().to_string()),
                 ],
-                rights: Rights::NetRaw,
+                rights: if keeps { Rights::NetAdmin } else { Rights::NetRaw },
             },
         )?);
         Ok(())

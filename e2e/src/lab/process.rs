@@ -21,6 +21,8 @@ pub enum Rights {
     All,
     /// Root with `NET_RAW` only, as the speaker's container.
     NetRaw,
+    /// As [`Self::NetRaw`], and `NET_ADMIN`, as the speaker's container with `--keep-connections`.
+    NetAdmin,
     /// nobody, without capabilities, as the controller's container.
     Nobody,
 }
@@ -30,6 +32,9 @@ impl Rights {
         match self {
             Self::All => &[],
             Self::NetRaw => &["--bounding-set=-all,+net_raw", "--inh-caps=-all", "--no-new-privs"],
+            Self::NetAdmin => {
+                &["--bounding-set=-all,+net_raw,+net_admin", "--inh-caps=-all", "--no-new-privs"]
+            }
             Self::Nobody => &[
                 "--reuid=65534",
                 "--regid=65534",

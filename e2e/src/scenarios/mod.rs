@@ -50,6 +50,8 @@ scenarios! {
     ring_lossy: Dual,
     failover: Dual,
     planned_http: Dual,
+    keep_connections: Dual,
+    keep_connections_local: Dual,
     ring_parted: Dual,
     ring_by_link: Dual,
     link_faults: Dual,

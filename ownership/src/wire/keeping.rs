@@ -3,7 +3,7 @@
 //! Speakers of older versions pass over them.
 //!
 //! ```text
-//!   kind (1): 7 attachments: asks (1), for each its hardware address (6), the number of its addresses (1), the addresses as
+//!   kind (1): 7 attachments: asks (1), the number of orders that come beside them (4), for each its hardware address (6), the number of its addresses (1), the addresses as
 //!               in PeerMessage, each with the length of its prefix (1)
 //!             8 orders: for each an address, generation (8), the number of nodes (1), for each its length (1) and its name
 //!             9 ready: for each an address and a generation (8)
@@ -27,6 +27,8 @@ pub enum KeepingMessage {
     Attachments {
         /// True if the receiver is to tell its own attachments and orders.
         asks: bool,
+        /// The number of orders that the sender tells beside this message.
+        orders: u32,
         /// The links; as many as fit into one notice count.
         attachments: Vec<Attachment>,
     },
@@ -42,12 +44,13 @@ impl KeepingMessage {
     #[must_use]
     pub fn encode(&self) -> Vec<Vec<u8>> {
         match self {
-            Self::Attachments { asks, attachments } => {
-                let head = vec![ATTACHMENTS, u8::from(*asks)];
-                let fit = attachments.iter().map(attachment_octets).scan(head.len(), |length, octets| {
-                    *length += octets.len();
-                    (*length <= OCTET_LIMIT).then_some(octets)
-                });
+            Self::Attachments { asks, orders, attachments } => {
+                let head = [&[ATTACHMENTS, u8::from(*asks)], &orders.to_be_bytes()[..]].concat();
+                let fit =
+                    attachments.iter().map(attachment_octets).scan(head.len(), |length, octets| {
+                        *length += octets.len();
+                        (*length <= OCTET_LIMIT).then_some(octets)
+                    });
                 vec![fit.fold(head, |mut notice, octets| {
                     notice.extend(octets);
                     notice
@@ -69,10 +72,10 @@ impl KeepingMessage {
         let (kind, mut rest) = notice.split_first()?;
         match *kind {
             ATTACHMENTS => {
-                let (asks, more) = rest.split_first()?;
-                rest = more;
-                let attachments = all(rest, attachment)?;
-                Some(Self::Attachments { asks: *asks != 0, attachments })
+                let asks = octet(&mut rest)? != 0;
+                let (orders, more) = rest.split_first_chunk::<4>()?;
+                let orders = u32::from_be_bytes(*orders);
+                Some(Self::Attachments { asks, orders, attachments: all(more, attachment)? })
             }
             ORDERS => all(rest, order).map(Self::Orders),
             READY => all(rest, |rest| {
@@ -142,7 +145,8 @@ fn attachment(rest: &mut &[u8]) -> Option<Attachment> {
     let (hardware_address, more) = rest.split_first_chunk::<6>()?;
     *rest = more;
     let count = octet(rest)?;
-    let addresses = (0..count).map(|_| Some((whole(rest)?, octet(rest)?))).collect::<Option<_>>()?;
+    let addresses =
+        (0..count).map(|_| Some((whole(rest)?, octet(rest)?))).collect::<Option<_>>()?;
     Some(Attachment { hardware_address: *hardware_address, addresses })
 }
 
@@ -156,7 +160,11 @@ fn order(rest: &mut &[u8]) -> Option<Order> {
         std::str::from_utf8(name).ok().filter(|name| !name.is_empty()).map(Arc::from)
     };
     let nodes = (0..count).map(|_| name(rest)).collect::<Option<Vec<_>>>()?;
-    (!nodes.is_empty() && nodes.len() <= LONGEST_ORDER).then_some(Order { address, generation, nodes })
+    (!nodes.is_empty() && nodes.len() <= LONGEST_ORDER).then_some(Order {
+        address,
+        generation,
+        nodes,
+    })
 }
 
 fn whole(rest: &mut &[u8]) -> Option<IpAddr> {
@@ -189,8 +197,11 @@ mod tests {
             hardware_address: [2, 0, 0, 0, 0, 1],
             addresses: vec![(address, 24)],
         }];
-        let message = KeepingMessage::Attachments { asks: true, attachments };
-        assert_eq!(message.encode(), [b"\x07\x01\x02\0\0\0\0\x01\x01\x04\xc0\0\x02\x01\x18"]);
+        let message = KeepingMessage::Attachments { asks: true, orders: 2, attachments };
+        assert_eq!(
+            message.encode(),
+            [b"\x07\x01\0\0\0\x02\x02\0\0\0\0\x01\x01\x04\xc0\0\x02\x01\x18"]
+        );
         let nodes = vec!["b".into(), "a1".into()];
         let orders = KeepingMessage::Orders(vec![Order { address, generation: 3, nodes }]);
         let octets = b"\x08\x04\xc0\0\x02\x01\0\0\0\0\0\0\0\x03\x02\x01b\x02a1";
@@ -202,7 +213,7 @@ mod tests {
             &b""[..],
             b"\x06",
             b"\x07",
-            b"\x07\x01\x02",
+            b"\x07\x01\0\0\0\x02\x02",
             b"\x08\x04\xc0\0\x02\x01\0\0\0\0\0\0\0\x03\0",
             b"\x08\x04\xc0\0\x02\x01\0\0\0\0\0\0\0\x03\x01\0",
             b"\x08\x84\xc0\0\x02\x01\0\0\0\0\0\0\0\x03\x01\x01b",
@@ -264,7 +275,7 @@ mod tests {
                 .into_iter()
                 .map(|(hardware_address, addresses)| Attachment { hardware_address, addresses })
                 .collect();
-            let message = KeepingMessage::Attachments { asks: false, attachments: attachments.clone() };
+            let message = KeepingMessage::Attachments { asks: false, orders: 0, attachments: attachments.clone() };
             let [notice] = &message.encode()[..] else { panic!() };
             prop_assert!(notice.len() <= OCTET_LIMIT);
             let Some(KeepingMessage::Attachments { attachments: read, .. }) = KeepingMessage::decode(notice) else { panic!() };

@@ -113,8 +113,10 @@ impl Core {
     /// Carries out the orders of a decision. Where the link has the last word, what it has not agreed to is held back.
     pub(super) fn admit_by_link(&mut self, now: ClockReading, orders: EngineOrders) {
         if !self.membership.view().standing().asks_link() {
+            let orders = self.hold_back(now.monotonic, orders);
             return self.order_engine(orders);
         }
+        self.end_holds();
         if self.link_check.is_none() {
             return self.begin_questions(now, self.speaker.desired());
         }
@@ -137,7 +139,9 @@ impl Core {
         let desired = self.speaker.desired();
         let former = self.announced.iter().filter(|address| !desired.contains_key(*address));
         let mut change: Vec<_> = former.map(|address| (*address, None)).collect();
-        let missing = desired.into_iter().filter(|(address, _)| !self.announced.contains(address));
+        let missing = desired
+            .into_iter()
+            .filter(|(address, _)| !self.announced.contains(address) && !self.is_held(*address));
         change.extend(missing.map(|(address, scope)| (address, Some(scope))));
         if !change.is_empty() {
             self.order_engine(EngineOrders { change, ..EngineOrders::default() });

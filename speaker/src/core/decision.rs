@@ -150,6 +150,7 @@ impl Core {
             let changes = self.speaker.take_changes();
             let orders = self.handovers.carry_out(at, withdrawals, changes, members, passes);
             self.admit_by_link(now, orders);
+            self.keep_nodes(at, snapshot);
             let notices = outputs.into_iter().map(|output| Effect::Fact(Fact::Layer2(output)));
             self.effects.extend(notices);
         }

@@ -12,6 +12,7 @@ use members::{Command, Standing};
 use ownership::LinkWord;
 
 use super::conflicts::RivalClaim;
+use super::keeping::KeepTable;
 use crate::routes::{RouteChanges, RouteOutput};
 use crate::speaker::Output;
 
@@ -29,6 +30,8 @@ pub enum Effect {
         /// The routes that change.
         changes: RouteChanges,
     },
+    /// A table for the kernel of this node (`--keep-connections`).
+    Keep(KeepTable),
     /// A notice for people or the API.
     Fact(Fact),
 }

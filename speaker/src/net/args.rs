@@ -88,6 +88,14 @@ pub struct Args {
     /// speaker has this flag.
     #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true", value_parser = go_bool)]
     pub spread: bool,
+    /// Keep open TCP connections of L2 addresses through planned moves: the new owner sends packets of connections that it does not know to the
+    /// node that had the address before. Every speaker needs this flag, the capability NET_ADMIN and a kernel with nf_tables.
+    #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true", value_parser = go_bool)]
+    pub keep_connections: bool,
+    /// Time for which connections are led to a node that had the address, such as 10m, from 10s to 24h; the kernel's tables run out this long
+    /// after the speaker has ended. With --keep-connections only.
+    #[arg(long, default_value = "10m", value_parser = linger)]
+    pub linger: Duration,
     /// Add a route for each advertised aggregate that discards packets to addresses of no Service; needs the
     /// capability NET_ADMIN.
     #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true", value_parser = go_bool)]
@@ -152,6 +160,17 @@ impl Args {
     pub fn say_what_is_missing(&self) {
         self.common.say_what_is_missing();
         without_effect("frrk8s-secret-passthrough", self.frrk8s_secret_passthrough);
+    }
+}
+
+/// Reads the time of `--linger`.
+fn linger(text: &str) -> Result<Duration, String> {
+    let time = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    let (least, most) = (Duration::from_secs(10), Duration::from_hours(24));
+    if (least..=most).contains(&time) {
+        Ok(time)
+    } else {
+        Err("it is not between 10s and 24h".to_owned())
     }
 }
 

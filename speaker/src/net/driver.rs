@@ -4,7 +4,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use cluster::net::rounds;
 use cluster::{Dirty, Snapshot};
@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 use super::agent::AgentDriver;
 use super::bgp::{BgpDriver, SessionNotice, Signal};
 use super::clock_reading::clock_reading;
+use super::kernel_tables::KernelTables;
 use super::membership_log;
 use crate::core::{Core, Effect, EngineCommand, Fact};
 use crate::metrics::{MembershipMetrics, SpeakerMetrics};
@@ -28,6 +29,8 @@ pub struct Driver {
     agent: AgentDriver,
     layer2: Arc<Layer2>,
     bgp: BgpDriver,
+    /// The thread of the kernel's tables, with `--keep-connections`.
+    tables: Option<KernelTables>,
     metrics: Option<MembershipMetrics>,
     notices: VecDeque<Fact>,
 }
@@ -50,9 +53,29 @@ impl Driver {
         })?;
         let core = Arc::new(Mutex::new(core));
         let (layer2, metrics, notices) = (Arc::new(layer2), None, VecDeque::new());
-        let mut driver = Self { core, agent, layer2, bgp, metrics, notices };
+        let mut driver = Self { core, agent, layer2, bgp, tables: None, metrics, notices };
         driver.carry_out();
         Ok((driver, events))
+    }
+
+    /// Keeps connections through moves from now, as [`Core::keep_connections`]. To be called at the start. The numbers of the tables that the
+    /// kernel follows come out of the receiver, for [`Self::handle_kept`].
+    ///
+    /// # Errors
+    /// The kernel or the permissions lack something. Nothing is kept then.
+    pub fn keep_connections(
+        &mut self,
+        linger: Duration,
+    ) -> Result<mpsc::UnboundedReceiver<u64>, steer::net::Error> {
+        let (done, kept) = mpsc::unbounded_channel();
+        self.tables = Some(KernelTables::start(linger, done)?);
+        self.with(|core| core.keep_connections(linger));
+        Ok(kept)
+    }
+
+    /// The kernel follows this version of the table.
+    pub fn handle_kept(&mut self, version: u64) {
+        self.with(|core| core.handle_kept(clock_reading().monotonic, version));
     }
 
     /// Shows the state of the memberlist in these metrics from now.
@@ -205,6 +228,11 @@ impl Driver {
                 Effect::Engine(EngineCommand::Probe { addresses, precedence }) => {
                     self.layer2.set_precedence(Some(precedence));
                     self.layer2.probe(addresses);
+                }
+                Effect::Keep(table) => {
+                    if let Some(tables) = &self.tables {
+                        tables.order(table);
+                    }
                 }
                 Effect::Routes { peer, changes } => self.bgp.change_routes(&peer, changes),
                 Effect::Fact(Fact::Standing(standing)) => membership_log::standing(standing),

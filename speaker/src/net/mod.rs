@@ -15,6 +15,7 @@ mod extras;
 mod frr_configuration;
 mod frr_metrics;
 mod host_routes;
+mod kernel_tables;
 mod keys;
 mod last_owned;
 mod membership_log;

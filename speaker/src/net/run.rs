@@ -21,8 +21,9 @@ use tokio::sync::{mpsc, oneshot};
 use super::agent::AgentSignals;
 use super::args::Args;
 use super::clock_reading::clock_reading;
+use super::kernel_tables::next_kept;
 use super::needed::{has_read, kinds};
-use super::start::{Identity, membership, start_driver, start_shell};
+use super::start::{Identity, Sources, membership, start_driver, start_shell};
 use crate::owned_record::RECORD_WAIT;
 use clock::until;
 
@@ -80,7 +81,8 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         tokio::select! {
             biased;
             result = &mut terminated => {
-                shell.end(&mut sources.agent_signals, &mut sources.noticed).await;
+                let Sources { agent_signals, noticed, kept, .. } = &mut sources;
+                shell.end(agent_signals, noticed, kept).await;
                 return result.context("cannot wait for signals");
             }
             event = AgentSignals::next(&mut sources.agent_signals) => shell.driver.handle_agent(event),
@@ -94,6 +96,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
             () = until(shell.driver.deadline()) => shell.driver.expire(&shell.snapshot),
             signal = sources.bgp_signals.next(shell.driver.bgp().deadline()) => shell.handle_signal(signal),
             Some(event) = sources.noticed.recv() => shell.handle_layer2(&event),
+            Some(version) = next_kept(&mut sources.kept) => shell.driver.handle_kept(version),
             Some(slices) = answers.recv() => shell.handle_answer(slices),
             _ = minutes.tick() => {
                 shell.remind(minute);

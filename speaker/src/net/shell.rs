@@ -28,6 +28,7 @@ use super::conflict::ConflictReporter;
 use super::driver::Driver;
 use super::extras;
 use super::host_routes::HostRoutes;
+use super::kernel_tables::next_kept;
 use super::keys::Keys;
 use super::last_owned::LastOwned;
 use super::needed::has_read;
@@ -250,6 +251,7 @@ impl Shell {
         &mut self,
         signals: &mut Option<AgentSignals>,
         noticed: &mut mpsc::UnboundedReceiver<l2::Event>,
+        kept: &mut Option<mpsc::UnboundedReceiver<u64>>,
     ) {
         self.driver.terminate();
         self.decide();
@@ -258,6 +260,7 @@ impl Shell {
             tokio::select! {
                 signal = AgentSignals::next(signals) => self.driver.handle_agent(signal),
                 Some(event) = noticed.recv() => self.handle_layer2(&event),
+                Some(version) = next_kept(kept) => self.driver.handle_kept(version),
                 () = until(deadline) => self.driver.expire(&self.snapshot),
             }
             self.tell();
@@ -269,8 +272,9 @@ impl Shell {
         &mut self,
         signals: &mut Option<AgentSignals>,
         noticed: &mut mpsc::UnboundedReceiver<l2::Event>,
+        kept: &mut Option<mpsc::UnboundedReceiver<u64>>,
     ) {
-        self.hand_over(signals, noticed).await;
+        self.hand_over(signals, noticed, kept).await;
         self.driver.stop().await;
         if let Some(routes) = &self.discard
             && let Err(error) = routes.sweep().await

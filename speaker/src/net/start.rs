@@ -58,6 +58,8 @@ pub(super) struct Sources {
     pub(super) bgp_signals: Signals,
     /// The events of the l2 engine.
     pub(super) noticed: mpsc::UnboundedReceiver<l2::Event>,
+    /// The numbers of the tables of kept connections that the kernel follows.
+    pub(super) kept: Option<mpsc::UnboundedReceiver<u64>>,
     /// The places of other speakers by the API's list.
     pub(super) found: Option<mpsc::Receiver<Listed>>,
     /// The memberlist's keys, whenever they change.
@@ -133,18 +135,33 @@ pub(super) fn start_driver(
         None => (AgentDriver::disabled(), None, Core::disabled(options, clock_reading()), None),
     };
     let collector = bgp.collector();
-    let (driver, noticed) = Driver::start(core, agent, bgp, l2_options)?;
+    let (mut driver, noticed) = Driver::start(core, agent, bgp, l2_options)?;
+    let kept =
+        if args.keep_connections { keep_connections(&mut driver, args.linger) } else { None };
     let sources = Sources {
         collector,
         agent_signals,
         bgp_signals,
         noticed,
+        kept,
         found,
         keys,
         key_problems,
         hurry,
     };
     Ok((driver, sources))
+}
+
+/// Keeps connections if that is possible here; the addresses are announced in any case.
+fn keep_connections(driver: &mut Driver, linger: Duration) -> Option<mpsc::UnboundedReceiver<u64>> {
+    match driver.keep_connections(linger) {
+        Ok(kept) => Some(kept),
+        Err(error) => {
+            tracing::error!(event = "keepConnectionsOff", %error,
+                "--keep-connections has no effect on this node: connections break when an address moves");
+            None
+        }
+    }
 }
 
 /// The folder of the record of owned addresses. Only a speaker that asks its links may go by a record.

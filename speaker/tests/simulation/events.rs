@@ -7,6 +7,7 @@ use std::time::Duration;
 use l2::Precedence;
 use members::heartbeat::wire::Message;
 use serde_json::Value;
+use speaker::KeepTable;
 
 /// SplitMix64.
 #[derive(Clone, Debug)]
@@ -69,6 +70,8 @@ pub(crate) enum Arrival {
     },
     /// A station answers such a question.
     Answer(usize, IpAddr),
+    /// The kernel follows this table.
+    Kept(KeepTable),
     /// The end of a planned stop.
     End,
 }

@@ -16,9 +16,10 @@ use members::{
     Settings,
 };
 use speaker::{
-    ClockReading, Core, Effect, EngineCommand, Fencing, Listed, Modes, NodeMetadata, Options,
-    OwnedRecord,
+    ClockReading, Core, Effect, EngineCommand, Fencing, KeepTable, Listed, Modes, NodeMetadata,
+    Options, OwnedRecord,
 };
+use steer::Steps;
 
 use crate::world::{address, name};
 
@@ -57,6 +58,9 @@ impl Clock {
         self.runs = runs;
     }
 }
+
+/// The time that a predecessor is led to.
+pub(crate) const LINGER: Duration = Duration::from_secs(600);
 
 /// What the deciding task is told, by the members' thread and by the engine.
 pub(crate) enum Told {
@@ -117,6 +121,8 @@ pub(crate) struct Process {
     pub(crate) unheard: BTreeSet<Arc<str>>,
     /// Counts changes of what is answered for.
     pub(crate) version: u64,
+    /// Tables for the kernel.
+    pub(crate) tables: Vec<KeepTable>,
 }
 
 pub(crate) struct Start {
@@ -130,6 +136,7 @@ pub(crate) struct Start {
     pub(crate) fence_two: bool,
     pub(crate) fencing: Fencing,
     pub(crate) modes: Modes,
+    pub(crate) keeps: bool,
     pub(crate) links: Arc<Vec<LinkReport>>,
 }
 
@@ -165,6 +172,9 @@ impl Process {
         };
         let clock = ClockReading { monotonic: now, wall: time };
         let mut core = Core::new(options, metadata, false, clock);
+        if start.keeps {
+            core.keep_connections(LINGER);
+        }
         core.handle_links(start.links);
         Self {
             agent: Agent::new(AgentConfig { ring, detection }, moment).unwrap(),
@@ -193,6 +203,7 @@ impl Process {
             departed: false,
             unheard: BTreeSet::new(),
             version: 0,
+            tables: Vec::new(),
         }
     }
 
@@ -337,6 +348,7 @@ impl Process {
                     self.precedence = precedence;
                     self.probes.extend(addresses);
                 }
+                Effect::Keep(table) => self.tables.push(table),
                 Effect::Routes { .. } | Effect::Fact(_) => {}
             }
         }
@@ -359,6 +371,10 @@ pub(crate) struct Host {
     pub(crate) waiting: Vec<crate::events::Arrival>,
     pub(crate) api: bool,
     pub(crate) carrier: bool,
+    /// The steps that the kernel follows.
+    pub(crate) steps: BTreeMap<IpAddr, Steps>,
+    /// The time at which the kernel follows all tables that it was told.
+    pub(crate) kept: Duration,
     /// The file of the addresses that the node owned last.
     pub(crate) record: Option<OwnedRecord>,
     /// Objects that it has not heard of since the API is away.

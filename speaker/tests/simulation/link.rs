@@ -36,15 +36,16 @@ pub(crate) fn hardware_address(index: usize) -> MacAddress {
     MacAddress([2, 0, 0, 0, 0, u8::try_from(index).unwrap()])
 }
 
-/// The only link of a node.
-pub(crate) fn links(carrier: bool) -> Arc<Vec<LinkReport>> {
+/// The links of a node; `keeps` is true where nodes tell one another their stations.
+pub(crate) fn links(index: usize, carrier: bool, keeps: bool) -> Arc<Vec<LinkReport>> {
+    let address = (crate::world::address(index).ip(), 24);
     Arc::new(vec![LinkReport {
         name: "eth0".into(),
         index: 2,
-        hardware_address: None,
+        hardware_address: keeps.then(|| hardware_address(index)),
         up: true,
         carrier,
-        addresses: Arc::new([]),
+        addresses: if keeps { Arc::new([address]) } else { Arc::new([]) },
         arp: true,
         ndp: true,
         arp_reason: None,
@@ -57,7 +58,7 @@ impl World {
     pub(crate) fn set_carrier(&mut self, index: usize, carrier: bool) {
         self.hosts[index].carrier = carrier;
         if let Some(process) = &mut self.hosts[index].process {
-            process.core.handle_links(links(carrier));
+            process.core.handle_links(links(index, carrier, self.keeps));
             process.inbox.push_back(Told::Engine(Event::LinksChanged));
         }
         self.wake_task(index);

@@ -18,6 +18,7 @@ mod history;
 mod host;
 mod joins;
 mod judge;
+mod keeping;
 mod link;
 mod link_cuts;
 mod lossy;

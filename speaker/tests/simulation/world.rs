@@ -78,6 +78,8 @@ pub(crate) struct World {
     pub(crate) fence_two: bool,
     pub(crate) fencing: Fencing,
     pub(crate) modes: Modes,
+    /// `--keep-connections`.
+    pub(crate) keeps: bool,
     pub(crate) log: Vec<(Duration, String)>,
 }
 
@@ -113,6 +115,8 @@ impl World {
                     api: true,
                     carrier: true,
                     record: None,
+                    steps: BTreeMap::new(),
+                    kept: Duration::ZERO,
                     unheard: Vec::new(),
                     hurried: false,
                     thread_woken: None,
@@ -149,6 +153,7 @@ impl World {
             fence_two: false,
             fencing: Fencing::Majority,
             modes: Modes::default(),
+            keeps: false,
             log: Vec::new(),
         }
     }
@@ -204,7 +209,7 @@ impl World {
         let (now, boot, time) =
             (self.clock(index), self.hosts[index].boot.at(self.now), self.time());
         let (fence_two, fencing) = (self.fence_two, self.fencing);
-        let links = crate::link::links(self.hosts[index].carrier);
+        let links = crate::link::links(index, self.hosts[index].carrier, self.keeps);
         let process = Process::new(Start {
             index,
             seed,
@@ -216,6 +221,7 @@ impl World {
             fence_two,
             fencing,
             modes: self.modes,
+            keeps: self.keeps,
             links,
         });
         let host = &mut self.hosts[index];
@@ -247,6 +253,9 @@ impl World {
         }
         host.life += 1;
         host.kernel = kernel;
+        if !kernel {
+            host.steps.clear();
+        }
         host.waiting.clear();
         if host.paused.take().is_some() {
             host.monotonic.run(self.now, true);
@@ -566,6 +575,18 @@ impl World {
                 self.handle_probe(index, from, address, precedence, sent);
             }
             Arrival::Answer(from, address) => process.claim(from, address, false),
+            Arrival::Kept(table) => {
+                process.core.handle_kept(now.monotonic, table.version);
+                process.task(now);
+                // As the kernel has them: a step needs the stations of both ends.
+                let known = |name: &Arc<str>| table.fellows.contains_key(name);
+                let mut steps = table.addresses;
+                for steps in steps.values_mut() {
+                    steps.client.take_if(|next| !known(next));
+                    steps.fellows.retain(|origin, next| known(origin) && known(next));
+                }
+                self.hosts[index].steps = steps;
+            }
             Arrival::Check => {}
             Arrival::Remember => {
                 if let Some(record) = self.hosts[index].record.clone()
@@ -651,8 +672,16 @@ impl World {
         let done = process.leaves && process.departed;
         let hurries = process.core.wants_list(now);
         let sent = std::mem::take(&mut process.sent);
+        let tables = std::mem::take(&mut process.tables);
         let awake = self.hosts[index].awake;
         self.hosts[index].awake = [awake[0] | told, awake[1] | commanded, awake[2] | telling];
+        for table in tables {
+            // The thread of the tables takes one after the other.
+            let after = self.hosts[index].kept.max(self.now) - self.now;
+            let after = after + self.chance.micros(200, 8_000);
+            self.hosts[index].kept = self.now + after;
+            self.push(after, index, Arrival::Kept(table));
+        }
         if told && !awake[0] {
             let after = self.chance.micros(30, 800);
             self.push(after, index, Arrival::Task);

@@ -18,6 +18,9 @@ fn name(index: usize) -> Arc<str> {
     format!("n{index}").into()
 }
 
+/// The time from a move until all have settled: order, answer and both kernels, the claim and its time, and the last kernel.
+const PAUSE: Duration = Duration::from_millis(50 + 30 + 50 + 50 + 300 + 30 + 10);
+
 /// Something that reaches a node later.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Arrival {
@@ -25,8 +28,8 @@ enum Arrival {
     Ready(usize, Vec<Ready>),
     /// The kernel follows this version of the table.
     Applied(u64, Option<Steps>),
-    /// The new owner's claim: the node falls silent.
-    Claim,
+    /// A node's claim: the others fall silent.
+    Claim(usize),
     Expire,
 }
 
@@ -103,10 +106,10 @@ impl Net {
     fn announce(&mut self, index: usize) {
         self.nodes[index].announces = true;
         self.nodes[index].held_since = None;
-        for other in 0..self.nodes.len() {
-            if other != index && self.nodes[other].announces {
-                self.send(other, 50, Arrival::Claim);
-            }
+        let now = self.start + self.now;
+        self.nodes[index].keeper.claimed(now, &name(index), &[address()]);
+        for other in (0..self.nodes.len()).filter(|other| *other != index) {
+            self.send(other, 50, Arrival::Claim(index));
         }
     }
 
@@ -120,8 +123,8 @@ impl Net {
                     .collect()
             };
             match output {
-                KeeperOutput::Tell { to, orders } => {
-                    for to in receivers(to) {
+                KeeperOutput::Tell(orders) => {
+                    for to in receivers(None) {
                         self.send(to, 50, Arrival::Orders(index, orders.clone()));
                     }
                 }
@@ -135,6 +138,12 @@ impl Net {
                     self.send(index, 30, Arrival::Applied(version, steps));
                 }
                 KeeperOutput::Release(_) => self.announce(index),
+                KeeperOutput::Settled(addresses) => {
+                    if self.nodes[index].announces {
+                        let now = self.start + self.now;
+                        self.nodes[index].keeper.insist(now, &addresses);
+                    }
+                }
             }
         }
         let due = self.nodes[index].keeper.deadline();
@@ -171,7 +180,10 @@ impl Net {
                     }
                     node.keeper.applied(version);
                 }
-                Arrival::Claim => node.announces = false,
+                Arrival::Claim(from) => {
+                    node.announces = false;
+                    node.keeper.claimed(now, &name(from), &[address()]);
+                }
                 Arrival::Expire if node.keeper.deadline().is_none_or(|due| due > now) => continue,
                 Arrival::Expire => node.keeper.expire(now),
             }
@@ -232,7 +244,7 @@ proptest! {
         let mut net = Net::new(count, seed);
         for to in moves {
             net.gain(to % count);
-            net.run(SETTLE_TIME + MS * 200, &mut |net| net.check_reached())?;
+            net.run(PAUSE, &mut |net| net.check_reached())?;
             prop_assert!(net.nodes[to % count].announces);
         }
     }
@@ -282,10 +294,7 @@ fn an_owner_waits_for_its_own_kernel_and_for_those_who_had_the_address() {
     outputs(&mut keeper);
     assert_eq!(keeper.gain(now, &[address()]), [address()]);
     let said = outputs(&mut keeper);
-    assert_eq!(
-        said,
-        [KeeperOutput::Tell { to: None, orders: told(5, &[2, 1, 0]) }, KeeperOutput::Apply(2),]
-    );
+    assert_eq!(said, [KeeperOutput::Tell(told(5, &[2, 1, 0])), KeeperOutput::Apply(2),]);
     let ready = [Ready { address: address(), generation: 5 }];
     keeper.ready(&name(0), &ready);
     keeper.ready(&name(1), &[Ready { generation: 4, ..ready[0] }]);
@@ -337,14 +346,16 @@ fn a_node_that_is_not_ready_is_dead_though_its_speaker_left_in_order() {
 }
 
 #[test]
-fn a_new_member_hears_what_this_node_owns() {
+fn a_new_member_hears_what_this_node_owns_and_what_nobody_else_tells() {
     let (mut keeper, now) = one(2, &[0]);
     keeper.told(now, &name(0), told(4, &[0]));
     keeper.gain(now, &[address()]);
     outputs(&mut keeper);
-    keeper.set_fellows([name(0), name(1)].into());
-    let orders = told(5, &[2, 0]);
-    assert_eq!(outputs(&mut keeper), [KeeperOutput::Tell { to: Some(name(1)), orders }]);
+    assert_eq!(keeper.introduction(), told(5, &[2, 0]));
+    keeper.told(now, &name(0), told(6, &[0, 2]));
+    assert!(keeper.introduction().is_empty(), "node 0 owns it");
+    keeper.departs(now, &name(0));
+    assert_eq!(keeper.introduction(), told(6, &[0, 2]), "node 0 is not there to tell");
 }
 
 #[test]

@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The steps from the table that was found to the table that is wanted.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::expression::Verdict;
+use super::found::{Found, FoundChain, FoundHook, FoundSet};
+use super::operation::{
+    Elements, FORMAT, Operation, Step, VERDICTS, create, elements, flags, milliseconds, of, rules,
+};
+use super::ruleset::{Chain, Family, Set, TABLE, Table};
+
+/// How far a time-out may be from the one that was asked for: the kernel counts in jiffies of up to 10 ms.
+const ROUNDING: u64 = 20;
+
+/// A part of our tables that somebody else had changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Repair {
+    /// The family of the table.
+    pub family: Family,
+    /// The part, and what was wrong with it.
+    pub what: Wrong,
+}
+
+/// What was wrong with a part of a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wrong {
+    /// The table was gone.
+    TableMissing,
+    /// The table was made anew: the reason.
+    TableStrange(&'static str),
+    /// A chain was gone.
+    ChainMissing(String),
+    /// There was a chain that is not ours.
+    ChainStrange(String),
+    /// The rules of a chain were other ones.
+    Rules(String),
+    /// A set was gone.
+    SetMissing(String),
+    /// There was a set that is not ours.
+    SetStrange(String),
+    /// Elements of a set. Those of `served` are missing as well when they have run out.
+    Elements {
+        /// The set.
+        set: String,
+        /// Elements that were gone, or had other data.
+        missing: usize,
+        /// Elements that are not ours, or had other data.
+        strange: usize,
+    },
+}
+
+impl fmt::Display for Repair {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let table = format_args!("table {} {TABLE}", self.family);
+        match &self.what {
+            Wrong::TableMissing => write!(f, "{table} was gone"),
+            Wrong::TableStrange(reason) => write!(f, "{table} was made anew: {reason}"),
+            Wrong::ChainMissing(name) => write!(f, "{table}: the chain {name} was gone"),
+            Wrong::ChainStrange(name) => write!(f, "{table}: the chain {name} is not ours"),
+            Wrong::Rules(name) => write!(f, "{table}: the chain {name} had other rules"),
+            Wrong::SetMissing(name) => write!(f, "{table}: the set {name} was gone"),
+            Wrong::SetStrange(name) => write!(f, "{table}: the set {name} is not ours"),
+            Wrong::Elements { set, missing, strange } => {
+                write!(
+                    f,
+                    "{table}: the set {set} lacked {missing} elements and had {strange} others"
+                )
+            }
+        }
+    }
+}
+
+/// The difference of two tables.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Difference {
+    /// The operations that end it, for one transaction.
+    pub(super) operations: Vec<Operation>,
+    /// The same in words.
+    pub(super) wrong: Vec<Wrong>,
+}
+
+/// Compares. None if the table was not made by us.
+pub(super) fn difference(
+    wanted: &Table,
+    found: Option<&Found>,
+    timeout: Duration,
+) -> Option<Difference> {
+    let Some(found) = found else {
+        let operations = create(wanted, TABLE, timeout);
+        return Some(Difference { operations, wrong: vec![Wrong::TableMissing] });
+    };
+    let format = found.format?;
+    if let Some(reason) = strange(wanted, found, format) {
+        let mut operations = of(wanted.family, TABLE, vec![Step::DeleteTable]);
+        operations.extend(create(wanted, TABLE, timeout));
+        return Some(Difference { operations, wrong: vec![Wrong::TableStrange(reason)] });
+    }
+    let mut parts = Parts::default();
+    for (id, (name, set)) in (1..).zip(&wanted.sets) {
+        parts.set(id, name, set, found.sets.get(*name), timeout);
+    }
+    for (name, chain) in &wanted.chains {
+        parts.chain(name, chain, found.chains.get(name));
+    }
+    for name in found.chains.keys().filter(|name| !wanted.chains.contains_key(*name)) {
+        parts.wrong.push(Wrong::ChainStrange(name.clone()));
+        parts.flushes.push(Step::FlushChain(name.clone()));
+        parts.last.push(Step::DeleteChain(name.clone()));
+    }
+    for (name, set) in &found.sets {
+        if !wanted.sets.contains_key(name.as_str()) && !set.is_anonymous() {
+            parts.wrong.push(Wrong::SetStrange(name.clone()));
+            parts.sets_gone.push(Step::DeleteSet(name.clone()));
+        }
+    }
+    Some(parts.end(wanted.family))
+}
+
+/// The reason that the whole table has to be made anew.
+fn strange(wanted: &Table, found: &Found, format: u32) -> Option<&'static str> {
+    if format != FORMAT {
+        return Some("it has another format");
+    }
+    if found.flags != 0 {
+        return Some("it sleeps, or has an owner");
+    }
+    // Sets that belong to a rule are not counted.
+    let sets = found.sets.values().filter(|set| !set.is_anonymous()).count();
+    let counted = found.chains.len() + sets;
+    if usize::try_from(found.uses) != Ok(counted) {
+        return Some("it holds more than chains and sets");
+    }
+    let hook = |(name, chain): (&String, &Chain)| {
+        let ours = if chain.hooked { FoundHook::Ours } else { FoundHook::None };
+        found.chains.get(name).is_some_and(|found| found.hook != ours)
+    };
+    if wanted.chains.iter().any(hook) {
+        return Some("a chain has another hook, priority or policy");
+    }
+    let kind = |(name, set): (&&'static str, &Set)| {
+        found.sets.get(*name).is_some_and(|found| !same_kind(set, found))
+    };
+    wanted.sets.iter().any(kind).then_some("a set has another type")
+}
+
+fn same_kind(set: &Set, found: &FoundSet) -> bool {
+    let data = if set.verdicts { VERDICTS } else { 0 };
+    found.flags == flags(set)
+        && found.key_kind == set.key.kind()
+        && found.key_length == set.key.length()
+        && found.data_kind == data
+}
+
+/// The steps, by the order that they need: whatever names a chain or set goes before it and comes after it.
+#[derive(Default)]
+struct Parts {
+    wrong: Vec<Wrong>,
+    flushes: Vec<Step>,
+    elements_gone: Vec<Step>,
+    sets: Vec<Step>,
+    chains: Vec<Step>,
+    rules: Vec<Step>,
+    elements: Vec<Step>,
+    sets_gone: Vec<Step>,
+    last: Vec<Step>,
+}
+
+impl Parts {
+    fn chain(&mut self, name: &str, chain: &Chain, found: Option<&FoundChain>) {
+        match found {
+            None => {
+                self.wrong.push(Wrong::ChainMissing(name.to_owned()));
+                self.chains.push(Step::NewChain { name: name.to_owned(), hooked: chain.hooked });
+            }
+            Some(found) => {
+                let fingerprints = chain.rules.iter().map(|rule| Some(rule.fingerprint()));
+                if fingerprints.eq(found.rules.iter().copied()) {
+                    return;
+                }
+                self.wrong.push(Wrong::Rules(name.to_owned()));
+                self.flushes.push(Step::FlushChain(name.to_owned()));
+            }
+        }
+        self.rules.extend(rules(name, chain));
+    }
+
+    fn set(&mut self, id: u32, name: &str, set: &Set, found: Option<&FoundSet>, timeout: Duration) {
+        let Some(found) = found else {
+            self.wrong.push(Wrong::SetMissing(name.to_owned()));
+            self.sets.push(Step::NewSet { name: name.to_owned(), id, set: set.clone() });
+            self.elements.extend(elements(name, set, timeout));
+            return;
+        };
+        let as_wanted = |key: &Vec<u8>, verdict: &Option<Verdict>| {
+            found.elements.get(key).is_some_and(|found| {
+                let right_time = match found.timeout {
+                    Some(value) => set.expires && value.abs_diff(milliseconds(timeout)) <= ROUNDING,
+                    None => !set.expires,
+                };
+                !found.strange && found.verdict == *verdict && right_time
+            })
+        };
+        let missing: Elements = set
+            .elements
+            .iter()
+            .filter(|(key, verdict)| !as_wanted(key, verdict))
+            .map(|(key, verdict)| (key.clone(), verdict.clone()))
+            .collect();
+        let is_wanted = |key: &Vec<u8>| set.elements.get(key).is_some_and(|it| as_wanted(key, it));
+        let keys: Vec<Vec<u8>> =
+            found.elements.keys().filter(|key| !is_wanted(key)).cloned().collect();
+        if missing.is_empty() && keys.is_empty() {
+            return;
+        }
+        let name = name.to_owned();
+        let (lacking, strange) = (missing.len(), keys.len());
+        self.wrong.push(Wrong::Elements { set: name.clone(), missing: lacking, strange });
+        if set.expires {
+            // Elements may run out between the list and the transaction: only all of them at once are right whatever is there.
+            self.elements.extend(elements(&name, set, timeout));
+            self.elements_gone.push(Step::FlushSet(name));
+            return;
+        }
+        if !keys.is_empty() {
+            self.elements_gone.push(Step::DeleteElements { set: name.clone(), keys });
+        }
+        if !missing.is_empty() {
+            self.elements.push(Step::NewElements { set: name, elements: missing, timeout: None });
+        }
+    }
+
+    fn end(self, family: Family) -> Difference {
+        let order = [
+            self.flushes,
+            self.elements_gone,
+            self.sets,
+            self.chains,
+            self.rules,
+            self.elements,
+            self.sets_gone,
+            self.last,
+        ];
+        let steps = order.into_iter().flatten().collect();
+        Difference { operations: of(family, TABLE, steps), wrong: self.wrong }
+    }
+}
+
+#[cfg(test)]
+mod tests;
