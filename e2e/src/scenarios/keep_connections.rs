@@ -81,7 +81,7 @@ pub(super) fn keep_through_moves(
 
     // A packet that comes while the table is missing breaks its connection, also the last acknowledgement, which a kernel delays by 0.2 s at most.
     std::thread::sleep(DELAYED_ACKNOWLEDGEMENT);
-    lab.node(&usual)?.namespace.run("nft", &["delete", "table", "ip", "ferrolb"])?;
+    lab.node(&usual)?.namespace.run("nft", ["delete", "table", "ip", "ferrolb"])?;
     expect_said(lab.node(&usual)?, "keepTablesRepaired")?;
     connections.ask().context("after another program has deleted a table")?;
 
@@ -105,8 +105,8 @@ fn without_the_flag(lab: &mut Lab, kept: (Connections, Watched)) -> anyhow::Resu
         // Without a space between flag and value the speaker gets no NET_ADMIN here.
         Fault::Stop.repair(lab, node, &["--keep-connections=true"])?;
         expect_said(lab.node(node)?, "keepConnectionsOff")?;
-        lab.node(node)?.namespace.run("nft", &["delete", "table", "ip", "ferrolb"])?;
-        lab.node(node)?.namespace.run("nft", &["delete", "table", "ip6", "ferrolb"])?;
+        lab.node(node)?.namespace.run("nft", ["delete", "table", "ip", "ferrolb"])?;
+        lab.node(node)?.namespace.run("nft", ["delete", "table", "ip6", "ferrolb"])?;
     }
     watched.settle_on(&usual, now(), QUIET)?;
     let mut connections = Connections::default();
