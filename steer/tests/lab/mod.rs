@@ -9,8 +9,9 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use steer::Station;
 use steer::Steps;
-use steer::net::{Applied, Error, Keep, Kernel, Station};
+use steer::net::{Applied, Error, Keep, Kernel};
 use testlab::Namespace;
 
 /// The time-out of elements where it does not matter.

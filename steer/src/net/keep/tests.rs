@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The tables of values, and what they leave out.
 
+use std::net::Ipv6Addr;
+
 use proptest::prelude::*;
 
 use super::super::expression::Expression;
