@@ -160,6 +160,8 @@ shown speaker '{speaker: {memberlist: {mlBindPort: 7000, mlBindAddrOverride: 192
   'METALLB_ML_BIND_PORT value: "7000"' 'METALLB_ML_BIND_ADDR value: "192.0.2.1"' 'METALLB_ML_SECRET_KEY_PATH value: "/etc/other"' \
   'mountPath: /etc/other' 'containerPort: 7000 protocol: TCP' 'containerPort: 7000 protocol: UDP'
 shown speaker '{speaker: {secretName: own}}' 'secretName: own '
+shown speaker '{}' 'add: - NET_RAW volumeMounts' '!NET_ADMIN' '!--keep-connections'
+shown speaker '{speaker: {keepConnections: true}}' '--keep-connections' 'add: - NET_RAW - NET_ADMIN volumeMounts'
 shown speaker '{speaker: {wanConfig: true, ignoreExcludeLB: true}}' '--ml-wan-config' '--ignore-exclude-lb'
 shown speaker '{}' '!--ml-wan-config' '!--ignore-exclude-lb' 'kind: ConfigMap'
 shown speaker '{speaker: {excludeInterfaces: {enabled: false}}}' '!metallb-excludel2' '!kind: ConfigMap'
@@ -308,6 +310,7 @@ speaker.memberlist.mlBindAddrOverride 1
 speaker.memberlist.mlSecretKeyPath 1
 speaker.excludeInterfaces.enabled a
 speaker.ignoreExcludeLB a
+speaker.keepConnections a
 speaker.wanConfig a
 speaker.secretName 1
 speaker.bgpDebounceTimeout a

@@ -15,7 +15,9 @@ mod conflicts;
 mod decision;
 mod effect;
 mod keeping;
+mod kept;
 mod port;
+mod queries;
 mod remembered;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -29,7 +31,7 @@ use l2::{Desired, LinkReport};
 use members::quorum::Fencing;
 use members::{Command, Event, Member, Standing};
 use ownership::election::RingPlaces;
-use ownership::{Handovers, LinkCheck, Listed, Membership, MembershipView, NodeMetadata, Station};
+use ownership::{Handovers, LinkCheck, Listed, Membership, NodeMetadata, Station};
 
 pub use conflicts::RivalClaim;
 pub use decision::Sessions;
@@ -338,61 +340,6 @@ impl Core {
     /// The next effect to carry out.
     pub fn poll(&mut self) -> Option<Effect> {
         self.effects.pop_front()
-    }
-
-    // Queries.
-
-    /// The nodes that take part, and the standing of this one.
-    #[must_use]
-    pub fn view(&self) -> &MembershipView {
-        self.membership.view()
-    }
-
-    /// The announcements by L2.
-    #[must_use]
-    pub fn speaker(&self) -> &Speaker {
-        &self.speaker
-    }
-
-    /// The routes that are advertised by BGP.
-    #[must_use]
-    pub fn routes(&self) -> &RouteBooks {
-        &self.routes
-    }
-
-    /// The last words about Services that nobody announces.
-    #[must_use]
-    pub fn announced_condition(&self) -> &AnnouncedCondition {
-        &self.announced_condition
-    }
-
-    /// The links of this node.
-    #[must_use]
-    pub fn links(&self) -> &[LinkReport] {
-        &self.layer2.links
-    }
-
-    /// True if a list of the speakers' pods would decide which nodes count.
-    #[must_use]
-    pub fn wants_list(&self, now: ClockReading) -> bool {
-        self.membership.wants_list(now.monotonic)
-    }
-
-    /// True if the memberlist's port seems to be blocked.
-    #[must_use]
-    pub fn is_port_blocked(&self) -> bool {
-        self.port.is_blocked()
-    }
-
-    /// The addresses that are answered for here: the ones that are announced, and the ones that pass to other nodes.
-    pub fn answered(&self) -> impl Iterator<Item = IpAddr> {
-        self.announced.iter().copied().chain(self.handovers.passing())
-    }
-
-    /// True if a planned stop is over: others have the addresses that were announced here, and know that this speaker is gone.
-    #[must_use]
-    pub fn has_left(&self) -> bool {
-        self.leaving == Leaving::Gone
     }
 
     // Steps.

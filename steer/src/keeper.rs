@@ -13,12 +13,15 @@
 //! A hold ends after [`HOLD_TIME`] in any case, and an address whose former owner is dead is never held: keeping is not
 //! worth an address that nobody answers for.
 
+mod kept;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::history::{History, LONGEST_ORDER, Steps};
+use kept::{Hold, Kept};
 
 /// The longest time that an address waits for the tables of the nodes that had it. Its former owner answers meanwhile,
 /// for a second.
@@ -69,33 +72,6 @@ pub enum KeeperOutput {
     /// By the last order another node owns these addresses, and should have them by now. A node that announces one of them all the same
     /// calls [`Keeper::insist`].
     Settled(Vec<IpAddr>),
-}
-
-/// What is known of an address.
-#[derive(Clone, Debug)]
-struct Kept {
-    history: History,
-    /// The time at which the steps of the generation before go.
-    settles: Option<Instant>,
-    /// The generations of the linger time, each with the time at which it was told.
-    began: VecDeque<(u64, Instant)>,
-}
-
-/// An address that this node is to announce, and that waits for tables.
-#[derive(Clone, Debug)]
-struct Hold {
-    generation: u64,
-    /// The nodes whose answers are missing.
-    fellows: BTreeSet<Arc<str>>,
-    /// The version of this node's own table that the kernel has to follow; none once it does.
-    version: Option<u64>,
-    until: Instant,
-}
-
-impl Hold {
-    fn is_over(&self) -> bool {
-        self.fellows.is_empty() && self.version.is_none()
-    }
 }
 
 /// See the module's head.
@@ -255,11 +231,8 @@ impl Keeper {
     /// A node claims these addresses: it announces them, and the former owner falls silent.
     pub fn claimed(&mut self, now: Instant, from: &str, addresses: &[IpAddr]) {
         for address in addresses {
-            if let Some(kept) = self.addresses.get_mut(address)
-                && kept.history.owner().is_some_and(|owner| **owner == *from)
-                && let Some(settles) = &mut kept.settles
-            {
-                *settles = (*settles).min(now + CLAIM_SETTLE_TIME);
+            if let Some(kept) = self.addresses.get_mut(address) {
+                kept.claimed(now, from);
             }
         }
     }
@@ -317,6 +290,15 @@ impl Keeper {
         let holds = self.holds.values().map(|hold| hold.until);
         let kept = self.addresses.values().filter_map(|kept| kept.deadline(self.linger));
         holds.chain(kept).min()
+    }
+
+    /// Forgets the addresses that nobody uses any more.
+    pub fn retain_addresses(&mut self, is_used: impl Fn(IpAddr) -> bool) {
+        let before = self.addresses.len();
+        self.addresses.retain(|address, kept| is_used(*address) || kept.has_predecessors());
+        if self.addresses.len() != before {
+            self.holds.retain(|address, _| self.addresses.contains_key(address));
+        }
     }
 
     /// The next output.
@@ -412,69 +394,6 @@ impl Keeper {
             self.holds.remove(address);
         }
         self.outputs.push_back(KeeperOutput::Release(addresses));
-    }
-}
-
-impl Kept {
-    fn new(now: Instant, history: History) -> Self {
-        let began = VecDeque::from([(history.generation(), now)]);
-        Self { history, settles: None, began }
-    }
-
-    fn moved(&mut self, now: Instant, generation: u64, to: &str) -> bool {
-        let moved = self.history.moved(generation, None, to);
-        if moved {
-            self.begin(now);
-        }
-        moved
-    }
-
-    fn told(&mut self, now: Instant, generation: u64, nodes: &[Arc<str>]) -> bool {
-        let told = self.history.told(generation, nodes);
-        if told {
-            self.begin(now);
-        }
-        told
-    }
-
-    fn begin(&mut self, now: Instant) {
-        self.began.push_back((self.history.generation(), now));
-        self.settles = Some(now + SETTLE_TIME);
-    }
-
-    fn died(&mut self, name: &str) -> bool {
-        let before = self.history.clone();
-        self.history.died(name);
-        if self.history.is_settled() {
-            self.settles = None;
-        }
-        self.history != before
-    }
-
-    fn has_predecessors(&self) -> bool {
-        self.history.predecessors().next().is_some()
-    }
-
-    fn expire(&mut self, now: Instant, linger: Duration) -> bool {
-        let mut changed = false;
-        if self.settles.take_if(|at| *at <= now).is_some() {
-            self.history.settle();
-            changed = true;
-        }
-        while let Some((generation, at)) = self.began.front().copied()
-            && at + linger <= now
-        {
-            self.began.pop_front();
-            let had = self.history.predecessors().count();
-            self.history.expire(generation);
-            changed |= self.history.predecessors().count() != had;
-        }
-        changed
-    }
-
-    fn deadline(&self, linger: Duration) -> Option<Instant> {
-        let lingers = self.began.front().map(|(_, at)| *at + linger);
-        self.settles.into_iter().chain(lingers).min()
     }
 }
 

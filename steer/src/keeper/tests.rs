@@ -380,3 +380,17 @@ fn an_address_that_is_lost_before_its_release_is_not_released() {
     keeper.expire(now + HOLD_TIME);
     assert!(!outputs(&mut keeper).iter().any(|it| matches!(it, KeeperOutput::Release(_))));
 }
+
+#[test]
+fn an_address_that_nobody_uses_is_forgotten_when_its_predecessors_are() {
+    let (mut keeper, now) = one(2, &[0]);
+    keeper.told(now, &name(0), told(4, &[0]));
+    keeper.gain(now, &[address()]);
+    keeper.retain_addresses(|_| false);
+    assert!(keeper.history(address()).is_some(), "node 0 may have connections");
+    keeper.expire(now + LINGER);
+    keeper.retain_addresses(|used| used == address());
+    assert!(keeper.history(address()).is_some());
+    keeper.retain_addresses(|_| false);
+    assert!(keeper.history(address()).is_none());
+}
