@@ -315,12 +315,6 @@ impl Keeper {
         steps.filter(|(_, steps)| *steps != Steps::default()).collect()
     }
 
-    /// The addresses that this node has had within the linger time, and has no more: their connections drain here.
-    pub fn drains(&self) -> impl Iterator<Item = IpAddr> {
-        let drains = |kept: &Kept| kept.history.predecessors().any(|name| *name == self.own);
-        self.addresses.iter().filter(move |(_, kept)| drains(kept)).map(|(address, _)| *address)
-    }
-
     /// The history of an address.
     #[must_use]
     pub fn history(&self, address: IpAddr) -> Option<&History> {

@@ -32,12 +32,6 @@ impl Core {
         self.go_on();
     }
 
-    /// The addresses that this node had within the linger time, and leads to from their new owners: open connections may be left here.
-    #[must_use]
-    pub fn draining(&self) -> Vec<IpAddr> {
-        self.keeping.iter().flat_map(|keeping| keeping.keeper.drains()).collect()
-    }
-
     /// The order of an address that this node keeps, for people: the generation, then the nodes, the owner first.
     #[must_use]
     pub fn order(&self, address: IpAddr) -> Option<(u64, Vec<Arc<str>>)> {
