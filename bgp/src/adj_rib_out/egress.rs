@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a session does to the paths of the table before the peer is told of them, and which it withholds.
+//! A session changes paths of the table before the peer is told of them, and withholds some.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -32,7 +32,7 @@ impl NextHops {
     }
 }
 
-/// What a session does to paths.
+/// The rules by which a session changes paths.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Egress {
     pub(crate) local_asn: u32,
@@ -72,7 +72,7 @@ impl Egress {
         }
     }
 
-    /// What the peer is to have of this wish.
+    /// The path that the peer is to have of this wish.
     pub(super) fn wanted<'a>(
         &self,
         prefix: &IpNet,

@@ -12,7 +12,7 @@ use crate::route::{Attributes, Routes};
 use crate::session::Direction;
 use crate::status::{Down, Negotiated, Stop};
 
-/// What happens to a peer.
+/// An input of a peer.
 #[derive(Debug)]
 pub enum Event<'a> {
     /// Begin.
@@ -21,7 +21,7 @@ pub enum Event<'a> {
     Stop(Stop),
     /// TCP connected.
     Connected {
-        /// Who opened the connection.
+        /// The side that opened the connection.
         direction: Direction,
         /// Our end.
         local: SocketAddr,
@@ -34,19 +34,19 @@ pub enum Event<'a> {
     Disconnected {
         /// Which.
         direction: Direction,
-        /// What failed.
+        /// The error.
         error: Option<String>,
     },
     /// TCP did not take what [`super::Peer::transmit`] gave: the connection has ended.
     Unsent {
         /// Which.
         direction: Direction,
-        /// What failed.
+        /// The error.
         error: String,
     },
     /// Our attempt to connect found no way to the peer: it is asked again soon, however often that was in vain.
     Unreachable {
-        /// What failed.
+        /// The error.
         error: String,
     },
     /// Octets came.

@@ -26,7 +26,7 @@ impl Connections {
     /// Opens so many more.
     ///
     /// # Errors
-    /// When one cannot be opened.
+    /// One cannot be opened.
     pub fn open(
         &mut self,
         namespace: &Namespace,
@@ -50,7 +50,7 @@ impl Connections {
     /// Asks each; all have to answer.
     ///
     /// # Errors
-    /// How many do not, and why the first one does not.
+    /// Some do not answer; the message has their number, and the reason of the first one.
     pub fn ask(&mut self) -> anyhow::Result<usize> {
         let all = self.streams.len();
         let (alive, why) = self.count();

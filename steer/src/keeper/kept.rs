@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::{CLAIM_SETTLE_TIME, SETTLE_TIME};
 use crate::history::History;
 
-/// What is known of an address.
+/// The knowledge of one address.
 #[derive(Clone, Debug)]
 pub(super) struct Kept {
     pub(super) history: History,

@@ -23,7 +23,7 @@ pub struct Repair {
     pub what: Wrong,
 }
 
-/// What was wrong with a part of a table.
+/// The fault of a part of a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Wrong {
     /// The table was gone.

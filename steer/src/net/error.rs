@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What can go wrong between the program and the kernel.
+//! The errors between the program and the kernel.
 
 use std::io;
 
@@ -55,7 +55,7 @@ pub enum Error {
     /// The kernel refused to list something.
     #[error("the kernel does not list its {what}: {source}")]
     Unlisted {
-        /// What was asked for.
+        /// The thing that was asked for.
         what: &'static str,
         /// The kernel's error.
         source: io::Error,
@@ -74,7 +74,7 @@ pub enum Error {
     /// The kernel did not answer in time, or its answer was cut. A transaction may have been carried out.
     #[error("no answer of the kernel while {doing}: {source}")]
     Answer {
-        /// What was done.
+        /// The action that failed.
         doing: &'static str,
         /// The error of the socket.
         source: io::Error,
@@ -82,7 +82,7 @@ pub enum Error {
     /// The socket failed.
     #[error("{doing}: {source}")]
     Socket {
-        /// What was done.
+        /// The action that failed.
         doing: &'static str,
         /// The system's error.
         source: io::Error,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a node shall lead on, as a value, and the tables that follow from it.
+//! The connections that a node shall lead on, as a value, and the tables that follow from it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;

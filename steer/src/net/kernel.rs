@@ -33,19 +33,19 @@ pub struct Kernel {
     last: Option<Last>,
 }
 
-/// What the kernel was made equal to.
+/// The value that the kernel was made equal to.
 #[derive(Debug)]
 struct Last {
     ruleset: Ruleset,
     linger: Duration,
 }
 
-/// What an [`Kernel::apply`] has done.
+/// The result of a [`Kernel::apply`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Applied {
     /// The operations of the transaction. 0: nothing differed, and nothing was sent.
     pub operations: usize,
-    /// What others had changed since the last successful `apply`. Empty for the first one: nobody knows then what was there.
+    /// The changes that others had made since the last successful `apply`. Empty for the first one: nobody knows then what was there.
     pub repaired: Vec<Repair>,
     /// The steps that no rule has.
     pub left_out: Vec<LeftOut>,
