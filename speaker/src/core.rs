@@ -11,6 +11,7 @@
 //! ```
 
 mod by_link;
+mod clock_reading;
 mod conflicts;
 mod decision;
 mod effect;
@@ -26,13 +27,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cluster::Snapshot;
-use jiff::Timestamp;
 use l2::{Desired, LinkReport};
 use members::quorum::Fencing;
 use members::{Command, Event, Member, Standing};
 use ownership::election::RingPlaces;
 use ownership::{Handovers, LinkCheck, Listed, Membership, NodeMetadata, Station};
 
+pub use clock_reading::ClockReading;
 pub use conflicts::RivalClaim;
 pub use decision::Sessions;
 pub use effect::{Effect, EngineCommand, Fact, Trouble};
@@ -50,26 +51,6 @@ use port::PortMonitor;
 
 /// The time that MetalLB's speakers get to take over from a speaker that has left, as they do not tell when they have.
 const METALLB_TAKEOVER: Duration = Duration::from_millis(300);
-
-/// A moment, by both clocks that decisions need.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ClockReading {
-    /// The monotonic clock, by which waiting times are measured.
-    pub monotonic: Instant,
-    /// Microseconds since 1970, for everything that outlives the process or comes from the API.
-    pub wall: u64,
-}
-
-impl ClockReading {
-    /// The time of the wall clock as the API writes it.
-    #[must_use]
-    pub fn timestamp(self) -> Timestamp {
-        i64::try_from(self.wall)
-            .ok()
-            .and_then(|wall| Timestamp::from_microsecond(wall).ok())
-            .unwrap_or(Timestamp::MAX)
-    }
-}
 
 /// The progress of a planned stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -171,7 +171,7 @@ fn open_connections_are_counted_and_ended_ones_are_not() {
     lab.apply(&keep());
     for address in ADDRESSES {
         assert_eq!(open(&lab, address), Open::default());
-        let pair = connect(&lab, address);
+        let mut pair = connect(&lab, address);
         let other = connect(&lab, address);
         counted(&lab, address, Open { tcp: 2, udp: 0 });
         let to: IpAddr = address.parse().unwrap();
@@ -182,7 +182,7 @@ fn open_connections_are_counted_and_ended_ones_are_not() {
         client.send_to(b"datagram", SocketAddr::from((to, 9))).unwrap();
         counted(&lab, address, Open { tcp: 2, udp: 1 });
         pair.0.shutdown(Shutdown::Write).unwrap();
-        std::thread::sleep(Duration::from_millis(100));
+        assert_eq!(pair.1.read(&mut [0; 1]).unwrap(), 0, "the end has come to the other side");
         counted(&lab, address, Open { tcp: 2, udp: 1 });
         drop(pair);
         counted(&lab, address, Open { tcp: 1, udp: 1 });

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The handling of each input of the speaker's one task. The waiting is in `run`.
 
+mod ending;
 mod log;
 mod notices;
 mod words;
@@ -22,13 +23,11 @@ use kube::Client;
 use l2::LinkReport;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::agent::AgentSignals;
 use super::bgp::Signal;
 use super::conflict::ConflictReporter;
 use super::driver::Driver;
 use super::extras;
 use super::host_routes::HostRoutes;
-use super::kernel_tables::next_kept;
 use super::keys::Keys;
 use super::last_owned::LastOwned;
 use super::needed::has_read;
@@ -41,7 +40,6 @@ use crate::metrics::SpeakerMetrics;
 use crate::routes::RouteOutput;
 use crate::service_view;
 use crate::speaker::Output;
-use clock::until;
 
 /// The time that changes of the owned addresses are gathered before the file is written.
 const RECORD_INTERVAL: Duration = Duration::from_secs(1);
@@ -243,45 +241,6 @@ impl Shell {
         keys.tell();
         self.key_problems.clone_from(&keys.problems);
         self.driver.set_keys(keys.ring.clone());
-    }
-
-    /// Before the end: other speakers take over the addresses that are announced here, and say so; then the ring hears that this speaker
-    /// leaves.
-    async fn hand_over(
-        &mut self,
-        signals: &mut Option<AgentSignals>,
-        noticed: &mut mpsc::UnboundedReceiver<l2::Event>,
-        kept: &mut Option<mpsc::UnboundedReceiver<u64>>,
-    ) {
-        self.driver.terminate();
-        self.decide();
-        while !self.driver.core().has_left() {
-            let deadline = self.driver.deadline();
-            tokio::select! {
-                signal = AgentSignals::next(signals) => self.driver.handle_agent(signal),
-                Some(event) = noticed.recv() => self.handle_layer2(&event),
-                Some(version) = next_kept(kept) => self.driver.handle_kept(version),
-                () = until(deadline) => self.driver.expire(&self.snapshot),
-            }
-            self.tell();
-        }
-    }
-
-    /// The end of this program: nothing is left behind but what others need.
-    pub(super) async fn end(
-        &mut self,
-        signals: &mut Option<AgentSignals>,
-        noticed: &mut mpsc::UnboundedReceiver<l2::Event>,
-        kept: &mut Option<mpsc::UnboundedReceiver<u64>>,
-    ) {
-        self.hand_over(signals, noticed, kept).await;
-        self.driver.stop().await;
-        if let Some(routes) = &self.discard
-            && let Err(error) = routes.sweep().await
-        {
-            tracing::warn!(%error, "routes that discard are left behind until the next start");
-        }
-        self.events.flush().await;
     }
 
     pub(super) fn handle_signal(&mut self, signal: Signal) {
