@@ -4,14 +4,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::buckets::{BUCKETS, Buckets, Key};
+use crate::buckets::{BUCKETS, Buckets};
 use crate::history::{History, Steps};
 
 /// The owner of an address and its predecessors, or those of each of its buckets. Nodes that were told the same have
 /// the same value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address {
-    key: Key,
     /// The histories that differ, and the buckets of each in ascending order. An address that is not spread has one
     /// history without buckets.
     histories: BTreeMap<History, Vec<u16>>,
@@ -23,26 +22,20 @@ pub struct Address {
 impl Address {
     /// An address that its owner alone serves.
     #[must_use]
-    pub fn owned(key: Key, history: History) -> Self {
+    pub fn owned(history: History) -> Self {
         let histories = BTreeMap::from([(history, Vec::new())]);
-        Self { key, histories, spread: false, switched: true }
+        Self { histories, spread: false, switched: true }
     }
 
     /// An address that several nodes serve, by bucket, and that nobody has served before.
     #[must_use]
-    pub fn spread(key: Key, generation: u64, buckets: &Buckets) -> Self {
+    pub fn spread(generation: u64, buckets: &Buckets) -> Self {
         let mut histories: BTreeMap<History, Vec<u16>> = BTreeMap::new();
         for (bucket, node) in (0..BUCKETS).zip(buckets.iter()) {
             let history = History::new(generation, Arc::clone(node));
             histories.entry(history).or_default().push(bucket);
         }
-        Self { key, histories, spread: true, switched: true }
-    }
-
-    /// The address, and the port where Services share the address.
-    #[must_use]
-    pub fn key(&self) -> Key {
-        self.key
+        Self { histories, spread: true, switched: true }
     }
 
     /// True if several nodes serve the address, by bucket.
@@ -62,8 +55,7 @@ impl Address {
     }
 
     /// The address gets another table of buckets, in this generation. From now on each node has the steps of both
-    /// tables; clients' frames go by the table before until [`Self::switch`]. Buckets whose node has died
-    /// ([`Self::died`]) go to their new node at once. Returns false, and changes nothing, if the generation is not
+    /// tables; clients' frames go by the table before until [`Self::switch`]. Returns false, and changes nothing, if the generation is not
     /// newer than that of each bucket, if the table is empty, or for an address that is not spread.
     ///
     /// A change before the last one has settled settles the buckets that do not move again.
@@ -95,6 +87,77 @@ impl Address {
         true
     }
 
+    /// The tables of buckets are these, the newest first, in this generation: as [`Self::refilled`], with the tables before
+    /// as another node tells them. The caller has compared, so the newest one holds in any case. An address that was not
+    /// spread is from now on; [`Self::gather`] ends that.
+    pub fn adopt(&mut self, generation: u64, tables: &[Arc<Buckets>]) {
+        if !self.spread {
+            let all = || (0..BUCKETS).collect();
+            self.histories.values_mut().for_each(|buckets| *buckets = all());
+            self.spread = true;
+        }
+        let mut histories: BTreeMap<History, Vec<u16>> = BTreeMap::new();
+        for (history, own) in &self.histories {
+            // The buckets of one history that get one order stay together.
+            let mut orders: BTreeMap<Vec<Arc<str>>, Vec<u16>> = BTreeMap::new();
+            for bucket in own {
+                let nodes = tables.iter().filter_map(|table| table.node(*bucket)).cloned();
+                orders.entry(nodes.collect()).or_default().push(*bucket);
+            }
+            for (nodes, buckets) in orders {
+                let mut history = history.clone();
+                history.adopt(generation, &nodes);
+                histories.entry(history).or_default().extend(buckets);
+            }
+        }
+        self.put(histories);
+        self.switched = false;
+    }
+
+    /// Until the next table holds, the node serves the buckets whose node has died: [`History::stand_in`].
+    pub fn stand_in(&mut self, node: &Arc<str>) {
+        self.change(|history| history.stand_in(node));
+    }
+
+    /// An address whose buckets all have the same history is not spread any more.
+    pub fn gather(&mut self) {
+        if self.histories.len() == 1 {
+            self.histories.values_mut().for_each(Vec::clear);
+            self.spread = false;
+        }
+    }
+
+    /// The history of an address that is not spread.
+    #[must_use]
+    pub fn history(&self) -> Option<&History> {
+        self.histories.keys().next().filter(|_| !self.spread)
+    }
+
+    /// Changes the history of an address that is not spread. Returns false where the change does, and for an address that
+    /// is spread.
+    pub fn change_history(&mut self, change: impl FnOnce(&mut History) -> bool) -> bool {
+        let mut change = Some(change);
+        let mut changed = false;
+        if !self.spread {
+            self.change(|history| {
+                changed = change.take().is_some_and(|change| change(history));
+            });
+        }
+        changed
+    }
+
+    /// True if any node has served the address, or a bucket, before the one that does.
+    #[must_use]
+    pub fn has_predecessors(&self) -> bool {
+        self.histories.keys().any(|history| history.predecessors().next().is_some())
+    }
+
+    /// True if no steps of a generation before stand beside those of the newest one.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.switched && self.histories.keys().all(History::is_settled)
+    }
+
     /// Clients' frames go by the newest table of buckets. The caller waits until all nodes have the steps of it.
     pub fn switch(&mut self) {
         self.switched = true;
@@ -113,16 +176,20 @@ impl Address {
 
     /// The node is dead: no step and no bucket names it any more.
     pub fn died(&mut self, node: &str) {
-        self.change(|history| history.died(node));
+        self.retain(|other| *other != *node);
     }
 
     /// Takes the nodes for dead that are not kept.
     pub fn retain(&mut self, keep: impl Fn(&str) -> bool) {
-        self.change(|history| history.retain(&keep));
+        if self.spread {
+            self.change(|history| history.retain_bucket(&keep));
+        } else {
+            self.change(|history| history.retain(&keep));
+        }
     }
 
     /// The node that clients' frames of each bucket go to. Empty for an address that is not spread. A bucket without
-    /// a node is one whose node died, until the address is filled anew.
+    /// a node is one whose node died: until the next table holds, the node that announces the address serves it.
     #[must_use]
     pub fn buckets(&self) -> Vec<Option<Arc<str>>> {
         if !self.spread {
@@ -130,7 +197,7 @@ impl Address {
         }
         let mut nodes = vec![None; usize::from(BUCKETS)];
         for (history, buckets) in &self.histories {
-            let node = if self.switched { history.owner() } else { history.announcer() };
+            let node = history.served_by(self.switched);
             for bucket in buckets {
                 if let Some(place) = nodes.get_mut(usize::from(*bucket)) {
                     *place = node.cloned();

@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The buckets of an address: which node serves which connections.
 //!
-//! A table is a pure function of the key and of the nodes with their weights. So every node computes the same one,
-//! without knowing what the table was before.
+//! A table is a pure function of the nodes with their weights. So every node computes the same one, without knowing what
+//! the table was before, and addresses whose nodes and weights are equal have one table in common.
 //!
-//! Each node has a rank for each bucket, by a hash of key, node and bucket (weighted rendezvous hashing: the rank is
+//! Each node has a rank for each bucket, by a hash of node and bucket (weighted rendezvous hashing: the rank is
 //! the negative logarithm of the hash over the weight, the least comes first). Each node has room for as many buckets
 //! as its weight says, to one bucket (largest remainders). The pairs of node and bucket are taken by rank; a pair
 //! counts if the bucket is free and the node has room.
 //!
 //! "Least change" and "a function of the set" exclude one another: if only the buckets of a node that leaves may
 //! move, each bucket needs an order of all nodes that ever come, and no 1,024 orders give every set of nodes equal
-//! shares. So the choice is between shares and change. Three ways were measured, by a node that comes or leaves at
-//! twelve addresses, equal weights. The first numbers are the buckets that move beyond the least that equal shares
+//! shares. So the choice is between shares and change. Three ways were measured, by a node that comes or leaves with
+//! twelve seeds, equal weights. The first numbers are the buckets that move beyond the least that equal shares
 //! allow, in per cent of the table; the last column is the largest share by hashing without room, the mean being 1. A
 //! test prints the rows.
 //!
@@ -30,38 +30,12 @@
 //! few nodes, and about half as much with many and where a weight changes.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::hash::{fnv1a, mix, negative_log2};
 
 /// The buckets of a table. Bucket numbers are below it.
 pub const BUCKETS: u16 = 1_024;
-
-/// The name of a table: equal keys and equal nodes have equal tables.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Key {
-    /// The address.
-    pub address: IpAddr,
-    /// The port, where Services share the address.
-    pub port: Option<u16>,
-}
-
-impl Key {
-    /// A number for the key and a node.
-    fn seed(&self, node: &str) -> u64 {
-        // An address of IPv4 counts as its mapped form, so that no two keys have the same octets.
-        let address = match self.address {
-            IpAddr::V4(address) => address.to_ipv6_mapped(),
-            IpAddr::V6(address) => address,
-        };
-        let port = self.port.map_or([0; 3], |port| {
-            let [high, low] = port.to_be_bytes();
-            [1, high, low]
-        });
-        mix(fnv1a(address.octets().into_iter().chain(port).chain(node.bytes())))
-    }
-}
 
 /// The node of each bucket.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,11 +49,15 @@ impl Buckets {
     /// A node of weight 0 gets no bucket. Above 1,024 nodes some have none. The work grows with the number of nodes:
     /// a hash and a place in a sort for each of 1,024 buckets.
     #[must_use]
-    pub fn fill(key: Key, weights: &BTreeMap<Arc<str>, u32>) -> Self {
+    pub fn fill(weights: &BTreeMap<Arc<str>, u32>) -> Self {
+        Self::fill_with(0, weights)
+    }
+
+    fn fill_with(seed: u64, weights: &BTreeMap<Arc<str>, u32>) -> Self {
         let weighted: Vec<(&Arc<str>, u64, u64)> = weights
             .iter()
             .filter(|(_, weight)| **weight > 0)
-            .map(|(node, weight)| (node, u64::from(*weight), key.seed(node)))
+            .map(|(node, weight)| (node, u64::from(*weight), seed_of(seed, node)))
             .collect();
         let mut room = rooms(&weighted);
         let mut pairs: Vec<(u64, usize, u16)> = Vec::new();
@@ -128,8 +106,13 @@ impl Buckets {
     }
 }
 
+/// A number for a node.
+fn seed_of(seed: u64, node: &str) -> u64 {
+    mix(fnv1a(node.bytes()) ^ seed)
+}
+
 /// The number of buckets for each node, 1,024 in all: its share rounded down, and one more for the largest
-/// remainders. Of equal remainders those with the smaller seed get it, so that other nodes have it for other keys.
+/// remainders. Of equal remainders those with the smaller seed get it.
 fn rooms(weighted: &[(&Arc<str>, u64, u64)]) -> Vec<u64> {
     let buckets = u64::from(BUCKETS);
     let total: u64 = weighted.iter().map(|(_, weight, _)| weight).sum();

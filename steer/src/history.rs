@@ -138,12 +138,11 @@ impl History {
         self.order.owner.as_ref()
     }
 
-    /// The node that clients' frames come to before the new owner announces: the owner of the generation before, as
-    /// long as it has not died and nothing is settled, else that of the newest one.
+    /// The node that serves clients' frames: the owner, or before `switched` the owner of the generation before. None if
+    /// that node has died.
     #[must_use]
-    pub fn announcer(&self) -> Option<&Arc<str>> {
-        let before = self.before.owner.as_ref().filter(|_| !self.settled);
-        before.or(self.owner())
+    pub fn served_by(&self, switched: bool) -> Option<&Arc<str>> {
+        if switched || self.settled { self.owner() } else { self.before.owner.as_ref() }
     }
 
     /// The nodes that had the address before the owner, the last one first.
@@ -197,27 +196,51 @@ impl History {
     /// one whose owner has the greater name holds, so that all nodes keep the same one. Returns false, and changes
     /// nothing, for an order that does not hold.
     pub fn told(&mut self, generation: u64, nodes: &[Arc<str>]) -> bool {
-        let Some((owner, former)) = nodes.split_first() else { return false };
+        let Some(owner) = nodes.first() else { return false };
         let known = (self.generation, self.owner().map_or("", |owner| owner));
         if (generation, &**owner) <= known {
             return false;
         }
+        self.before = self.put(generation, nodes);
+        self.settled = false;
+        true
+    }
+
+    /// The order of a generation that holds in any case: the caller has compared. If the owner stays, nothing has to
+    /// settle.
+    pub fn adopt(&mut self, generation: u64, nodes: &[Arc<str>]) {
+        if nodes.first() == self.owner() {
+            self.put(generation, nodes);
+            self.settle();
+        } else if !nodes.is_empty() {
+            self.before = self.put(generation, nodes);
+            self.settled = false;
+        }
+    }
+
+    /// Until this generation has settled the node serves in place of the owner before, if that one has died.
+    pub fn stand_in(&mut self, node: &Arc<str>) {
+        if !self.settled && self.before.owner.is_none() {
+            self.before.former.retain(|former| former.node != *node);
+            self.before.owner = Some(Arc::clone(node));
+        }
+    }
+
+    /// Puts an order in place of the newest one, which is returned. A predecessor that was known as one keeps its time.
+    fn put(&mut self, generation: u64, nodes: &[Arc<str>]) -> Order {
         let until = |node: &Arc<str>| {
             let known = self.order.former.iter().find(|former| former.node == *node);
             known.map_or(generation, |former| former.until)
         };
-        let mut seen = vec![owner];
-        let mut order = Order { owner: Some(Arc::clone(owner)), former: Vec::new() };
-        for node in former.iter().take(LONGEST_ORDER - 1) {
-            if !seen.contains(&node) {
-                seen.push(node);
+        let mut order = Order { owner: nodes.first().cloned(), former: Vec::new() };
+        for node in nodes.iter().skip(1).take(LONGEST_ORDER - 1) {
+            let seen = order.nodes().any(|seen| seen == node);
+            if !seen {
                 order.former.push(Former { node: Arc::clone(node), until: until(node) });
             }
         }
         self.generation = generation;
-        self.before = std::mem::replace(&mut self.order, order);
-        self.settled = false;
-        true
+        std::mem::replace(&mut self.order, order)
     }
 
     /// The former owner has fallen silent: the steps of the generation before go.
@@ -242,12 +265,18 @@ impl History {
 
     /// Takes the nodes for dead that are not kept.
     pub fn retain(&mut self, keep: impl Fn(&str) -> bool) {
-        self.order.retain(&keep);
-        self.before.retain(&keep);
+        self.retain_bucket(keep);
         if !self.settled && self.order.owner.is_none() && self.before.owner.is_some() {
             self.order = std::mem::take(&mut self.before);
             self.settled = true;
         }
+    }
+
+    /// The same for a bucket, whose former owner does not become the owner again: the node that announces the address
+    /// stands in.
+    pub fn retain_bucket(&mut self, keep: impl Fn(&str) -> bool) {
+        self.order.retain(&keep);
+        self.before.retain(&keep);
     }
 
     /// The node that `own` leads a packet on to, if its conntrack does not know the connection. None: the packet

@@ -12,16 +12,24 @@
 //!
 //! A hold ends after [`HOLD_TIME`] in any case, and an address whose former owner is dead is never held: keeping is not
 //! worth an address that nobody answers for.
+//!
+//! Several nodes may serve an address, by bucket ([`Layer`]). Then an order holds the tables of buckets; after its release
+//! clients' frames go by the newest one. A change of the owner alone needs no order.
 
+mod gain;
 mod kept;
+mod tables;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::history::{History, LONGEST_ORDER, Steps};
+use crate::history::{History, Steps};
+use crate::order::{Layer, Order, Ready};
+use crate::spread::{HashBy, Spread};
 use kept::{Hold, Kept};
+use tables::Tables;
 
 /// The longest time that an address waits for the tables of the nodes that had it. Its former owner answers meanwhile,
 /// for a second.
@@ -29,28 +37,23 @@ pub const HOLD_TIME: Duration = Duration::from_millis(500);
 /// The time after a move was told in which its former owner may still answer if nobody hears the new owner's claim: the
 /// hold, and the second in which an owner waits for the claim of the next, and as much again.
 pub const SETTLE_TIME: Duration = Duration::from_secs(3);
-/// The same time after the new owner's claim was heard: the former owner may hear it a little later.
+/// The time after a new table of buckets was told in which each node leads clients' frames by it: longer than a hold, so that
+/// every node has the steps, and shorter than the time for which it has those of the table before.
+pub const SWITCH_TIME: Duration = Duration::from_secs(1);
+/// The same as [`SETTLE_TIME`] for buckets: longer than [`SWITCH_TIME`], by what messages and kernels take.
+pub const SPREAD_SETTLE_TIME: Duration = Duration::from_millis(1_600);
+/// The same as [`SETTLE_TIME`] after the new owner's claim was heard: the former owner may hear it a little later.
 pub const CLAIM_SETTLE_TIME: Duration = Duration::from_millis(300);
 
-/// The order of an address, as one node tells it: the owner first, then the nodes that had the address before it, the
-/// last one first.
+/// The nodes that are to serve an address from now, by the word of the node that announces it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Order {
+pub struct Wish {
     /// The address.
     pub address: IpAddr,
-    /// The number of the move that made this order: of two orders the one with the greater number holds.
-    pub generation: u64,
-    /// One to [`LONGEST_ORDER`] names of nodes.
-    pub nodes: Vec<Arc<str>>,
-}
-
-/// The answer to an [`Order`]: the sender's table follows it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Ready {
-    /// The address.
-    pub address: IpAddr,
-    /// The generation of the order.
-    pub generation: u64,
+    /// The nodes: the announcing one alone, or several.
+    pub layer: Layer,
+    /// The field that buckets are taken from.
+    pub hash: HashBy,
 }
 
 /// Something to be done, in this sequence.
@@ -69,8 +72,8 @@ pub enum KeeperOutput {
     Apply(u64),
     /// These addresses may be announced now.
     Release(Vec<IpAddr>),
-    /// By the last order another node owns these addresses, and should have them by now. A node that announces one of them all the same
-    /// calls [`Keeper::insist`].
+    /// The nodes of these addresses may change again, or by the last order another node owns them, and should have them by now. A node
+    /// that announces one of them all the same calls [`Keeper::insist`].
     Settled(Vec<IpAddr>),
 }
 
@@ -87,6 +90,7 @@ pub struct Keeper {
     dead: BTreeSet<Arc<str>>,
     addresses: BTreeMap<IpAddr, Kept>,
     holds: BTreeMap<IpAddr, Hold>,
+    tables: Tables,
     /// The number of the newest table, and of the one that the kernel follows.
     version: u64,
     applied: u64,
@@ -107,6 +111,7 @@ impl Keeper {
             dead: BTreeSet::new(),
             addresses: BTreeMap::new(),
             holds: BTreeMap::new(),
+            tables: Tables::default(),
             version: 0,
             applied: 0,
             owed: Vec::new(),
@@ -155,72 +160,27 @@ impl Keeper {
         }
     }
 
-    /// This node owns these addresses from now. Returns the ones that are not to be announced before they are released;
-    /// the others may be announced at once.
-    pub fn gain(&mut self, now: Instant, addresses: &[IpAddr]) -> Vec<IpAddr> {
-        let (mut held, mut orders) = (Vec::new(), Vec::new());
-        for address in addresses {
-            let known = self.addresses.get_mut(address);
-            let generation = known.as_ref().map_or(1, |kept| kept.history.generation() + 1);
-            let Some(kept) = known else {
-                let history = History::new(generation, Arc::clone(&self.own));
-                orders.push(order(*address, &history));
-                self.addresses.insert(*address, Kept::new(now, history));
-                continue;
-            };
-            let former = kept.history.owner().cloned();
-            if !kept.moved(now, generation, &self.own) {
-                continue;
-            }
-            orders.push(order(*address, &kept.history));
-            let waits = kept.history.predecessors().filter(|name| self.fellows.contains(*name));
-            let fellows: BTreeSet<Arc<str>> = waits.cloned().collect();
-            if former.is_some_and(|former| self.fellows.contains(&former)) {
-                let version = Some(self.version + 1);
-                let until = now + HOLD_TIME;
-                self.holds.insert(*address, Hold { generation, fellows, version, until });
-                held.push(*address);
-            }
-        }
-        if !orders.is_empty() {
-            self.outputs.push_back(KeeperOutput::Tell(orders));
-            self.change();
-        }
-        held
-    }
-
-    /// This node announces these addresses, and goes on, although by the last order others own them: two nodes may have begun with an address
-    /// at once, and not heard of one another.
-    pub fn insist(&mut self, now: Instant, addresses: &[IpAddr]) {
-        for address in self.gain(now, addresses) {
-            self.lose(address);
-        }
-    }
-
-    /// This node is not to announce this address after all.
-    pub fn lose(&mut self, address: IpAddr) {
-        self.holds.remove(&address);
-    }
-
-    /// Another member tells an order.
+    /// Another member tells orders.
     pub fn told(&mut self, now: Instant, from: &Arc<str>, orders: Vec<Order>) {
         let mut changed = false;
-        for Order { address, generation, nodes } in orders {
+        for mut order in orders {
+            let (address, generation) = (order.address, order.generation);
             // A member that others have met already may be told before it is met here.
-            let lives = |name: &&Arc<str>| !self.dead.contains(*name) || *name == from;
-            let nodes: Vec<Arc<str>> =
-                nodes.iter().take(LONGEST_ORDER).filter(lives).cloned().collect();
+            let is_dead = |name: &Arc<str>| self.dead.contains(name) && name != from;
+            order.layers.retain(|layer| !layer.owner().is_some_and(is_dead));
             let adopted = match self.addresses.get_mut(&address) {
-                Some(kept) => kept.told(now, generation, &nodes),
-                None => History::told_first(generation, &nodes).is_some_and(|history| {
-                    self.addresses.insert(address, Kept::new(now, history));
+                Some(kept) => kept.told(now, from, &order, &mut self.tables),
+                None => Kept::told_first(now, from, &order, &mut self.tables).is_some_and(|kept| {
+                    self.addresses.insert(address, kept);
                     true
                 }),
             };
+            if adopted && let Some(kept) = self.addresses.get_mut(&address) {
+                kept.without(&self.dead);
+            }
             changed |= adopted;
             let version = self.version + u64::from(changed);
-            let ready = Ready { address, generation };
-            self.owed.push((version, Arc::clone(from), ready));
+            self.owed.push((version, Arc::clone(from), Ready { address, generation }));
         }
         if changed {
             self.change();
@@ -266,10 +226,9 @@ impl Keeper {
         self.release(due);
         let (mut changed, mut settled) = (false, Vec::new());
         for (address, kept) in &mut self.addresses {
-            let was_settled = kept.history.is_settled();
+            let was_settled = kept.is_settled();
             changed |= kept.expire(now, self.linger);
-            if kept.history.is_settled() && !was_settled && kept.history.owner() != Some(&self.own)
-            {
+            if kept.is_settled() && !was_settled && (kept.is_spread() || !kept.is_of(&self.own)) {
                 settled.push(*address);
             }
         }
@@ -278,7 +237,7 @@ impl Keeper {
         }
         let linger = self.linger;
         self.departed.retain(|_, since| now < *since + linger);
-        self.addresses.retain(|_, kept| kept.history.owner().is_some() || kept.has_predecessors());
+        self.addresses.retain(|_, kept| kept.is_served() || kept.has_predecessors());
         if changed {
             self.change();
         }
@@ -307,18 +266,34 @@ impl Keeper {
     }
 
     /// The steps of this node for each address that any node has had before its owner. Those without a step for this node
-    /// are left out.
+    /// are left out, and those that several nodes serve: see [`Self::spreads`].
     #[must_use]
     pub fn steps(&self) -> BTreeMap<IpAddr, Steps> {
-        let steps =
-            self.addresses.iter().map(|(address, kept)| (*address, kept.history.steps(&self.own)));
+        let histories =
+            self.addresses.iter().filter_map(|(address, kept)| Some((*address, kept.history()?)));
+        let steps = histories.map(|(address, history)| (address, history.steps(&self.own)));
         steps.filter(|(_, steps)| *steps != Steps::default()).collect()
     }
 
-    /// The history of an address.
+    /// The part of this node in each address that several nodes serve, or have served. Fellows that are not reached are left
+    /// out.
+    #[must_use]
+    pub fn spreads(&self, reaches: impl Fn(&str) -> bool) -> BTreeMap<IpAddr, Arc<Spread>> {
+        let all = self.addresses.iter();
+        let spread = |kept: &Kept| kept.spread(&self.own, &reaches).filter(|it| !it.is_empty());
+        all.filter_map(|(address, kept)| Some((*address, Arc::new(spread(kept)?)))).collect()
+    }
+
+    /// The order of an address: the nodes that serve it, then those that did before.
+    #[must_use]
+    pub fn order(&self, address: IpAddr) -> Option<Order> {
+        self.addresses.get(&address).map(|kept| kept.order(address))
+    }
+
+    /// The history of an address that one node serves, and did before.
     #[must_use]
     pub fn history(&self, address: IpAddr) -> Option<&History> {
-        self.addresses.get(&address).map(|kept| &kept.history)
+        self.addresses.get(&address)?.history()
     }
 
     /// True if the address waits for tables.
@@ -343,9 +318,9 @@ impl Keeper {
     #[must_use]
     pub fn introduction(&self) -> Vec<Order> {
         let told = |name: &Arc<str>| *name == self.own || self.departed.contains_key(name);
-        let tells = |kept: &Kept| kept.history.owner().is_some_and(told);
+        let tells = |kept: &Kept| kept.newest().is_some_and(|newest| newest.nodes().any(told));
         let orders = self.addresses.iter().filter(|(_, kept)| tells(kept));
-        orders.map(|(address, kept)| order(*address, &kept.history)).collect()
+        orders.map(|(address, kept)| kept.order(*address)).collect()
     }
 
     /// The stations of fellows have changed: the kernel is to follow.
@@ -373,28 +348,10 @@ impl Keeper {
         let answers = answers.into_iter().map(|(to, ready)| KeeperOutput::Answer { to, ready });
         self.outputs.extend(answers);
     }
-
-    fn settle_holds(&mut self) {
-        let over = self.holds.iter().filter(|(_, hold)| hold.is_over());
-        let over = over.map(|(address, _)| *address).collect();
-        self.release(over);
-    }
-
-    fn release(&mut self, addresses: Vec<IpAddr>) {
-        if addresses.is_empty() {
-            return;
-        }
-        for address in &addresses {
-            self.holds.remove(address);
-        }
-        self.outputs.push_back(KeeperOutput::Release(addresses));
-    }
-}
-
-fn order(address: IpAddr, history: &History) -> Order {
-    let nodes = history.owner().into_iter().chain(history.predecessors());
-    Order { address, generation: history.generation(), nodes: nodes.cloned().collect() }
 }
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod spread_tests;

@@ -4,11 +4,9 @@
 //! experiments behind it.
 //!
 //! ```text
-//!   keep:   what members tell ──> Keeper (a History for each address) ──> Steps ──> net::Kernel
-//!   spread: nodes of the link, endpoints ──> weights ──> Buckets ──> Address (a History for each bucket) ──> NodeTable
+//!   what members tell ──> Keeper (an Address: a History, or one for each bucket) ──> Steps, Spread ──> net::Kernel
+//!   weights of nodes ──> Buckets ──^
 //! ```
-//!
-//! The speaker uses the upper row (`--keep-connections`). **The lower row is not used yet.**
 
 mod address;
 mod buckets;
@@ -17,12 +15,16 @@ mod history;
 mod keeper;
 #[cfg(feature = "net")]
 pub mod net;
+mod order;
+mod spread;
 mod station;
-mod table;
 
 pub use address::Address;
-pub use buckets::{BUCKETS, Buckets, Key};
+pub use buckets::{BUCKETS, Buckets};
 pub use history::{FIRST_TTL, History, LONGEST_ORDER, MOST_HOPS, Origin, Steps};
-pub use keeper::{CLAIM_SETTLE_TIME, HOLD_TIME, Keeper, KeeperOutput, Order, Ready, SETTLE_TIME};
-pub use station::{Attachment, Station};
-pub use table::{HardwareAddress, Link, LinkNode, NodeTable, weights};
+pub use keeper::{
+    CLAIM_SETTLE_TIME, HOLD_TIME, Keeper, KeeperOutput, SETTLE_TIME, SPREAD_SETTLE_TIME, SWITCH_TIME, Wish,
+};
+pub use order::{Layer, Order, Ready};
+pub use spread::{HashBy, Spread};
+pub use station::{Attachment, HardwareAddress, Station};

@@ -5,7 +5,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-use crate::table::HardwareAddress;
+/// The hardware address of a node on a link.
+pub type HardwareAddress = [u8; 6];
 
 /// One link of a node, as the node tells others.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

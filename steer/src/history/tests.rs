@@ -180,7 +180,7 @@ fn the_former_owner_has_the_address_again_if_the_new_one_dies_too_early() {
     let mut both = history("1 2 3");
     assert!(both.moved(9, Some("3"), "4"));
     both.died("4");
-    assert_eq!((order(&both), both.announcer()), ("3 2 1".into(), Some(&"3".into())));
+    assert_eq!((order(&both), both.served_by(false)), ("3 2 1".into(), Some(&"3".into())));
     assert!(!both.moved(10, None, "3"), "it is there");
     assert!(both.moved(11, None, "1"));
     assert_eq!(order(&both), "1 3 2");

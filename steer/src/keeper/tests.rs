@@ -18,6 +18,11 @@ fn name(index: usize) -> Arc<str> {
     format!("n{index}").into()
 }
 
+fn gain(keeper: &mut Keeper, now: Instant) -> Vec<IpAddr> {
+    let own = Arc::clone(&keeper.own);
+    keeper.gain(now, &[Wish::alone(address(), own)])
+}
+
 /// The time from a move until all have settled: order, answer and both kernels, the claim and its time, and the last kernel.
 const PAUSE: Duration = Duration::from_millis(50 + 30 + 50 + 50 + 300 + 30 + 10);
 
@@ -94,7 +99,7 @@ impl Net {
 
     fn gain(&mut self, index: usize) {
         let now = self.start + self.now;
-        let held = self.nodes[index].keeper.gain(now, &[address()]);
+        let held = gain(&mut self.nodes[index].keeper, now);
         if held.is_empty() {
             self.announce(index);
         } else {
@@ -141,7 +146,8 @@ impl Net {
                 KeeperOutput::Settled(addresses) => {
                     if self.nodes[index].announces {
                         let now = self.start + self.now;
-                        self.nodes[index].keeper.insist(now, &addresses);
+                        let wishes: Vec<Wish> = addresses.into_iter().map(|it| Wish::alone(it, name(index))).collect();
+                        self.nodes[index].keeper.insist(now, &wishes);
                     }
                 }
             }
@@ -279,7 +285,8 @@ fn one(own: usize, others: &[usize]) -> (Keeper, Instant) {
 }
 
 fn told(generation: u64, nodes: &[usize]) -> Vec<Order> {
-    vec![Order { address: address(), generation, nodes: nodes.iter().copied().map(name).collect() }]
+    let layers = nodes.iter().copied().map(name).map(Layer::owned).collect();
+    vec![Order { address: address(), generation, hash: HashBy::default(), layers }]
 }
 
 fn outputs(keeper: &mut Keeper) -> Vec<KeeperOutput> {
@@ -292,7 +299,7 @@ fn an_owner_waits_for_its_own_kernel_and_for_those_who_had_the_address() {
     keeper.told(now, &name(1), told(4, &[1, 0]));
     keeper.applied(1);
     outputs(&mut keeper);
-    assert_eq!(keeper.gain(now, &[address()]), [address()]);
+    assert_eq!(gain(&mut keeper, now), [address()]);
     let said = outputs(&mut keeper);
     assert_eq!(said, [KeeperOutput::Tell(told(5, &[2, 1, 0])), KeeperOutput::Apply(2),]);
     let ready = [Ready { address: address(), generation: 5 }];
@@ -311,7 +318,7 @@ fn nobody_waits_for_the_dead_and_nothing_leads_there() {
     keeper.told(now, &name(1), told(4, &[1, 0]));
     keeper.set_fellows([name(0)].into());
     outputs(&mut keeper);
-    assert!(keeper.gain(now, &[address()]).is_empty());
+    assert!(gain(&mut keeper, now).is_empty());
     assert_eq!(keeper.steps()[&address()].client, Some(name(0)));
     assert!(keeper.history(address()).unwrap().next("n2", Origin::Client).is_some());
     keeper.set_fellows(BTreeSet::new());
@@ -322,7 +329,7 @@ fn nobody_waits_for_the_dead_and_nothing_leads_there() {
 fn a_speaker_that_left_in_order_is_led_to_until_the_linger_time_is_over() {
     let (mut keeper, now) = one(2, &[0, 1]);
     keeper.told(now, &name(1), told(4, &[1, 0]));
-    assert_eq!(keeper.gain(now, &[address()]).len(), 1);
+    assert_eq!(gain(&mut keeper, now).len(), 1);
     keeper.departs(now, &name(1));
     keeper.set_fellows([name(0)].into());
     assert_eq!(keeper.steps()[&address()].client, Some(name(1)));
@@ -338,7 +345,7 @@ fn a_speaker_that_left_in_order_is_led_to_until_the_linger_time_is_over() {
 fn a_node_that_is_not_ready_is_dead_though_its_speaker_left_in_order() {
     let (mut keeper, now) = one(2, &[0, 1]);
     keeper.told(now, &name(1), told(4, &[1]));
-    keeper.gain(now, &[address()]);
+    gain(&mut keeper, now);
     keeper.departs(now, &name(1));
     keeper.set_fellows([name(0)].into());
     keeper.retain_departed(|name| name != "n1");
@@ -349,7 +356,7 @@ fn a_node_that_is_not_ready_is_dead_though_its_speaker_left_in_order() {
 fn a_new_member_hears_what_this_node_owns_and_what_nobody_else_tells() {
     let (mut keeper, now) = one(2, &[0]);
     keeper.told(now, &name(0), told(4, &[0]));
-    keeper.gain(now, &[address()]);
+    gain(&mut keeper, now);
     outputs(&mut keeper);
     assert_eq!(keeper.introduction(), told(5, &[2, 0]));
     keeper.told(now, &name(0), told(6, &[0, 2]));
@@ -373,7 +380,7 @@ fn of_two_orders_with_one_generation_all_keep_the_same() {
 fn an_address_that_is_lost_before_its_release_is_not_released() {
     let (mut keeper, now) = one(2, &[0]);
     keeper.told(now, &name(0), told(4, &[0]));
-    assert_eq!(keeper.gain(now, &[address()]).len(), 1);
+    assert_eq!(gain(&mut keeper, now).len(), 1);
     keeper.lose(address());
     outputs(&mut keeper);
     keeper.applied(9);
@@ -385,7 +392,7 @@ fn an_address_that_is_lost_before_its_release_is_not_released() {
 fn an_address_that_nobody_uses_is_forgotten_when_its_predecessors_are() {
     let (mut keeper, now) = one(2, &[0]);
     keeper.told(now, &name(0), told(4, &[0]));
-    keeper.gain(now, &[address()]);
+    gain(&mut keeper, now);
     keeper.retain_addresses(|_| false);
     assert!(keeper.history(address()).is_some(), "node 0 may have connections");
     keeper.expire(now + LINGER);
