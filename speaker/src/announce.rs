@@ -12,8 +12,10 @@ use l2::Scope;
 
 mod entrant;
 mod group;
+mod spreading;
 
 pub(crate) use group::{Around, Decided, decide};
+pub use spreading::Spreading;
 
 use crate::options::Options;
 use crate::reason::Withhold;
@@ -66,6 +68,8 @@ pub struct Verdict {
     pub nobody: Option<Withhold>,
     /// Remarks about the sharing of an address.
     pub remarks: Vec<Remark>,
+    /// The nodes that are to serve the Service's addresses together; none if the announcer is to serve them alone.
+    pub spreading: Option<Arc<Spreading>>,
 }
 
 /// A disadvantage that a Service has because it shares an address.
@@ -95,7 +99,7 @@ pub enum Remark {
 
 impl From<Withhold> for Verdict {
     fn from(reason: Withhold) -> Self {
-        Self { local: Err(reason), announcer: None, owner: None, nobody: None, remarks: Vec::new() }
+        Self { local: Err(reason), announcer: None, owner: None, nobody: None, remarks: Vec::new(), spreading: None }
     }
 }
 

@@ -245,6 +245,12 @@ impl<'a> Eligibility<'a> {
         all.iter().copied().filter(|ad| ad.selects_node(labels))
     }
 
+    /// The weight of a node among those that serve the Service together: with the policy Local its endpoints. None if all nodes
+    /// are alike.
+    pub(crate) fn weight_of(&self, node: &str) -> Option<u32> {
+        self.is_local.then(|| self.endpoints.count_on(node))
+    }
+
     /// The BGPAdvertisements for the Service, on any node.
     pub(crate) fn routes(&self) -> &[&'a BgpAdvertisement] {
         match &self.way {

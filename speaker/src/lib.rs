@@ -34,7 +34,7 @@ mod speaker;
 
 pub use advertise::{Path, advertise};
 pub use announce::{
-    Announcement, Circumstances, PREFERRED_NODE_ANNOTATION, Remark, Verdict, announce,
+    Announcement, Circumstances, PREFERRED_NODE_ANNOTATION, Remark, Spreading, Verdict, announce,
     announce_sharers, preference_ends, preferred_node,
 };
 pub use conflict_book::ConflictBook;

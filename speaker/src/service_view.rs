@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The parts of a Service that both protocols need before they decide (contract 2.10): its addresses, their pool, its endpoints.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -123,14 +123,14 @@ fn external_pool<'a>(
 /// The nodes with usable endpoints of a Service.
 pub(crate) struct Endpoints<'a> {
     pub(crate) any: bool,
-    /// None where every node counts as having an endpoint.
-    nodes: Option<BTreeSet<&'a str>>,
+    /// The nodes, each with the number of its endpoints. None where every node counts as having one.
+    nodes: Option<BTreeMap<&'a str, u32>>,
 }
 
 impl<'a> Endpoints<'a> {
     /// No endpoints.
     pub(crate) fn nowhere() -> Self {
-        Self { any: false, nodes: Some(BTreeSet::new()) }
+        Self { any: false, nodes: Some(BTreeMap::new()) }
     }
 
     /// The endpoints that L2 counts.
@@ -138,8 +138,13 @@ impl<'a> Endpoints<'a> {
         if options.assume_endpoints && snapshot.slices(key).next().is_none() {
             return Self { any: true, nodes: None };
         }
-        let nodes = snapshot.slices(key).flat_map(|slice| slice.nodes.iter().map(|node| &**node));
-        Self { any: snapshot.slices(key).any(|slice| slice.any), nodes: Some(nodes.collect()) }
+        let mut nodes: BTreeMap<&str, u32> = BTreeMap::new();
+        for slice in snapshot.slices(key) {
+            for (node, endpoints) in slice.nodes.iter().zip(&slice.endpoints) {
+                *nodes.entry(node).or_default() += endpoints;
+            }
+        }
+        Self { any: snapshot.slices(key).any(|slice| slice.any), nodes: Some(nodes) }
     }
 
     /// The endpoints that Antrea counts (contract C.6): in slices of this family, ready or serving, where an unset condition counts as true.
@@ -152,11 +157,11 @@ impl<'a> Endpoints<'a> {
         if options.assume_endpoints && snapshot.slices(key).next().is_none() {
             return Self { any: true, nodes: None };
         }
-        let nodes: BTreeSet<&str> = snapshot
+        let nodes: BTreeMap<&str, u32> = snapshot
             .slices(key)
             .filter(|slice| slice.family == Some(family))
             .flat_map(|slice| slice.nodes.iter().chain(&slice.nodes_unsaid))
-            .map(|node| &**node)
+            .map(|node| (&**node, 1))
             .collect();
         Self { any: !nodes.is_empty(), nodes: Some(nodes) }
     }
@@ -167,11 +172,16 @@ impl<'a> Endpoints<'a> {
             return Self { any: true, nodes: None };
         }
         let slices = || snapshot.slices(key);
-        let nodes = slices().flat_map(|slice| slice.nodes_with_address.iter().map(|node| &**node));
+        let nodes = slices().flat_map(|slice| slice.nodes_with_address.iter().map(|node| (&**node, 1)));
         Self { any: slices().any(|slice| slice.any_with_address), nodes: Some(nodes.collect()) }
     }
 
     pub(crate) fn are_on(&self, node: &str) -> bool {
-        self.nodes.as_ref().is_none_or(|nodes| nodes.contains(node))
+        self.nodes.as_ref().is_none_or(|nodes| nodes.contains_key(node))
+    }
+
+    /// The number of endpoints on a node, as L2 counts them.
+    pub(crate) fn count_on(&self, node: &str) -> u32 {
+        self.nodes.as_ref().map_or(1, |nodes| nodes.get(node).copied().unwrap_or_default())
     }
 }

@@ -11,7 +11,9 @@ use std::sync::Arc;
 use cluster::{Dirty, ObjectKey, Snapshot};
 use l2::{Desired, Scope};
 
-use crate::announce::{Announcement, Around, Circumstances, Decided, Remark, Verdict, decide};
+use crate::announce::{
+    Announcement, Around, Circumstances, Decided, Remark, Spreading, Verdict, decide,
+};
 use crate::options::Options;
 use crate::reason::Withhold;
 use crate::reason_counts::ReasonCounts;
@@ -71,6 +73,8 @@ pub struct Speaker {
     withheld: BTreeMap<ObjectKey, (Withhold, Option<Arc<str>>)>,
     /// The reason why nobody announces a Service, where it differs from this node's own reason.
     nobody: BTreeMap<ObjectKey, Withhold>,
+    /// The nodes that are to serve the addresses of a Service together with this one, which announces it.
+    spreading: BTreeMap<ObjectKey, Arc<Spreading>>,
     /// The remarks about Services that share an address.
     remarks: BTreeMap<ObjectKey, Vec<Remark>>,
     sharing: ServicesByAddress,
@@ -94,6 +98,7 @@ impl Speaker {
             withheld: BTreeMap::new(),
             nobody: BTreeMap::new(),
             remarks: BTreeMap::new(),
+            spreading: BTreeMap::new(),
             sharing: ServicesByAddress::default(),
             redecided: BTreeSet::new(),
             reason_counts: ReasonCounts::default(),
@@ -133,6 +138,26 @@ impl Speaker {
     #[must_use]
     pub fn remarks(&self, service: &ObjectKey) -> &[Remark] {
         self.remarks.get(service).map_or(&[], Vec::as_slice)
+    }
+
+    /// The nodes that are to serve a Service that is announced from here; none if this node is to serve it alone.
+    #[must_use]
+    pub fn spreading(&self, service: &ObjectKey) -> Option<&Spreading> {
+        self.spreading.get(service).map(|spreading| &**spreading)
+    }
+
+    /// The addresses announced from here that several nodes are to serve, if all Services that use them want that.
+    #[must_use]
+    pub fn spread_addresses(&self) -> BTreeMap<IpAddr, Arc<Spreading>> {
+        let announced = self.spreading.iter().filter_map(|(key, spreading)| {
+            Some((&self.announced.get(key)?.addresses, spreading))
+        });
+        let pairs = announced.flat_map(|(addresses, spreading)| {
+            addresses.iter().map(move |address| (*address, Arc::clone(spreading)))
+        });
+        let wanted =
+            |address: &IpAddr| self.users(*address).all(|user| self.spreading.contains_key(user));
+        pairs.filter(|(address, _)| wanted(address)).collect()
     }
 
     /// The Services that the last [`Self::reconcile`] decided although they were not dirty: they share an address with a dirty one.
@@ -265,6 +290,7 @@ impl Speaker {
             outputs.push(Output::Remarked { service: key.clone(), remarks: remarks.clone() });
         }
         note(&mut self.remarks, &key, remarks);
+        note(&mut self.spreading, &key, verdict.spreading.filter(|_| verdict.local.is_ok()));
         match verdict.local {
             Ok(announcement) => {
                 self.withhold(&key, None);

@@ -119,6 +119,12 @@ impl Keeper {
         }
     }
 
+    /// The name of this node.
+    #[must_use]
+    pub fn own(&self) -> &Arc<str> {
+        &self.own
+    }
+
     /// The members that take part are these. One that is missing now is dead, unless its speaker has left in order.
     pub fn set_fellows(&mut self, fellows: BTreeSet<Arc<str>>) {
         let before = std::mem::replace(&mut self.fellows, fellows);

@@ -7,6 +7,10 @@ use std::sync::Arc;
 
 use crate::spread::HashBy;
 
+/// The octets of a layer in a message: its nodes' names, and for each node this number.
+const MOST_OCTETS: usize = 900;
+const PER_NODE: usize = 4;
+
 /// The nodes that serve an address at a time, each with its weight: an owner alone, or several, by bucket.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Layer(BTreeMap<Arc<str>, u32>);
@@ -40,11 +44,22 @@ impl Layer {
         Self(BTreeMap::from([(node, 1)]))
     }
 
-    /// Several nodes serve the address, each by its weight. None if no node has a weight.
+    /// Several nodes serve the address, each by its weight, which counts up to 65,535. Of too many nodes for one message those
+    /// with the greatest weights do. None if no node has a weight.
     #[must_use]
     pub fn spread(weights: BTreeMap<Arc<str>, u32>) -> Option<Self> {
-        let weights: BTreeMap<_, _> =
-            weights.into_iter().filter(|(_, weight)| *weight > 0).collect();
+        let mut greatest: Vec<_> = weights.into_iter().filter(|(_, weight)| *weight > 0).collect();
+        greatest.sort_by(|(one, more), (two, less)| less.cmp(more).then_with(|| one.cmp(two)));
+        let mut octets = 0;
+        let fits = |(node, _): &(Arc<str>, u32)| {
+            octets += node.len() + PER_NODE;
+            octets <= MOST_OCTETS
+        };
+        let weights: BTreeMap<_, _> = greatest
+            .into_iter()
+            .take_while(fits)
+            .map(|(node, weight)| (node, weight.min(u32::from(u16::MAX))))
+            .collect();
         match weights.len() {
             0 => None,
             // The weight of a node that is alone says nothing.
@@ -57,6 +72,12 @@ impl Layer {
     #[must_use]
     pub fn weights(&self) -> &BTreeMap<Arc<str>, u32> {
         &self.0
+    }
+
+    /// A layer as another node tells it.
+    #[must_use]
+    pub fn told(weights: BTreeMap<Arc<str>, u32>) -> Option<Self> {
+        (!weights.is_empty() && weights.values().all(|weight| *weight > 0)).then_some(Self(weights))
     }
 
     /// The only node. None if there are several.

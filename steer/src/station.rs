@@ -65,6 +65,15 @@ impl Station {
         stations.next()
     }
 
+    /// True if frames for an address of its family can be led on to the fellow.
+    #[must_use]
+    pub fn has_address_of(&self, address: IpAddr) -> bool {
+        match address {
+            IpAddr::V4(_) => self.address_v4.is_some(),
+            IpAddr::V6(_) => self.address_v6.is_some(),
+        }
+    }
+
     fn on(interface: &Arc<str>, own: &Attachment, told: &Attachment) -> Option<Self> {
         let is_here = |address: &IpAddr| {
             let distinct = own.addresses.iter().all(|(own, _)| own != address);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The parts of an EndpointSlice that ferrolb keeps: the places of usable endpoints.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crds::config::Family;
@@ -15,6 +15,8 @@ use crate::key::ObjectKey;
 pub struct Slice {
     /// Nodes with a usable endpoint, in order.
     pub nodes: Box<[Arc<str>]>,
+    /// The number of usable endpoints on each of them, in the same order.
+    pub endpoints: Box<[u32]>,
     /// Nodes with a usable endpoint that has an address, in order; BGP asks for one (contract 5.3).
     pub nodes_with_address: Box<[Arc<str>]>,
     /// Nodes with an endpoint that is not ready and does not say whether it serves: Antrea counts those (contract C.6).
@@ -88,7 +90,8 @@ impl EndpointSliceObject {
             _ => None,
         };
         let mut slice = Slice { family, ..Slice::default() };
-        let (mut nodes, mut nodes_with_address) = (BTreeSet::new(), BTreeSet::new());
+        let mut nodes: BTreeMap<Arc<str>, u32> = BTreeMap::new();
+        let mut nodes_with_address = BTreeSet::new();
         let mut nodes_unsaid = BTreeSet::new();
         for endpoint in self.endpoints.unwrap_or_default() {
             if !endpoint.is_usable() {
@@ -105,11 +108,12 @@ impl EndpointSliceObject {
                 if has_address {
                     nodes_with_address.insert(Arc::clone(&name));
                 }
-                nodes.insert(name);
+                *nodes.entry(name).or_default() += 1;
             }
         }
         slice.nodes_unsaid = nodes_unsaid.into_iter().collect();
-        slice.nodes = nodes.into_iter().collect();
+        slice.endpoints = nodes.values().copied().collect();
+        slice.nodes = nodes.into_keys().collect();
         slice.nodes_with_address = nodes_with_address.into_iter().collect();
         slice
     }

@@ -120,6 +120,8 @@ pub struct Service {
     pub family_policy: FamilyPolicy,
     /// `spec.externalTrafficPolicy`.
     pub traffic_policy: TrafficPolicy,
+    /// True for `spec.sessionAffinity: ClientIP`.
+    pub client_affinity: bool,
     /// `spec.selector` of a Service that may share its addresses; no other decision needs it.
     pub selector: Labels,
     /// `spec.ports`.

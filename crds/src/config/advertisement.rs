@@ -63,6 +63,8 @@ pub struct L2Advertisement {
     pub service_selectors: Vec<Selector>,
     /// Soft preferences among the nodes.
     pub preferred_nodes: Vec<PreferredNodes>,
+    /// True if all nodes that may announce serve an address together.
+    pub spreads: bool,
 }
 
 impl L2Advertisement {

@@ -58,6 +58,18 @@ pub struct L2AdvertisementSpec {
     /// Nodes that should announce rather than others, as long as they can.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub preferred_node_selectors: Option<Vec<PreferredNodeSelector>>,
+    /// Which nodes serve an address: without it the one that answers for it; `nodes`: that one leads each
+    /// connection to one of all nodes that may announce (ferrolb only; needs `--keep-connections` on every speaker).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub spread: Option<Spread>,
+}
+
+/// The nodes that serve an address (ferrolb only).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Spread {
+    /// All nodes that may announce, each some of the connections.
+    Nodes,
 }
 
 /// Nodes to prefer, and by how much.

@@ -7,18 +7,23 @@
 //!               in PeerMessage, each with the length of its prefix (1)
 //!             8 orders: for each an address, generation (8), the number of nodes (1), for each its length (1) and its name
 //!             9 ready: for each an address and a generation (8)
+//!             10 orders in which several nodes serve an address: for each an address, generation (8), hash (1: 0 connection, 1 connection and datagram, 2 client), the number of
+//!               nodes (1), for each its length (1) and its name, the number of layers (1), for each the number of its nodes (1), for each its place above (1) and its weight (2)
 //! ```
+
+mod layered;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use steer::{Attachment, LONGEST_ORDER, Order, Ready};
+use steer::{Attachment, HashBy, LONGEST_ORDER, Layer, Order, Ready};
 
 use super::message::{OCTET_LIMIT, address, octets};
 
 const ATTACHMENTS: u8 = 7;
 const ORDERS: u8 = 8;
 const READY: u8 = 9;
+const LAYERED: u8 = 10;
 
 /// One message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,7 +61,13 @@ impl KeepingMessage {
                     notice
                 })]
             }
-            Self::Orders(orders) => notices(ORDERS, orders.iter().map(order_octets)),
+            Self::Orders(orders) => {
+                let plain = orders.iter().filter_map(|order| order_octets(order, &order.owners()?));
+                let layered = orders.iter().filter(|order| order.owners().is_none());
+                let mut all = notices(ORDERS, plain);
+                all.extend(notices(LAYERED, layered.filter_map(layered::octets_of)));
+                all
+            }
             Self::Ready(ready) => notices(
                 READY,
                 ready.iter().map(|Ready { address, generation }| {
@@ -78,6 +89,7 @@ impl KeepingMessage {
                 Some(Self::Attachments { asks, orders, attachments: all(more, attachment)? })
             }
             ORDERS => all(rest, order).map(Self::Orders),
+            LAYERED => all(rest, layered::read).map(Self::Orders),
             READY => all(rest, |rest| {
                 let (address, generation) = (whole(rest)?, number(rest)?);
                 Some(Ready { address, generation })
@@ -111,25 +123,26 @@ fn attachment_octets(attachment: &Attachment) -> Vec<u8> {
     octets
 }
 
-fn order_octets(order: &Order) -> Vec<u8> {
+fn order_octets(order: &Order, nodes: &[Arc<str>]) -> Option<Vec<u8>> {
     let mut octets = octets(order.address);
     octets.extend(order.generation.to_be_bytes());
     let count = octets.len();
     octets.push(0);
     let mut number = 0;
-    for node in order.nodes.iter().take(LONGEST_ORDER) {
-        let Ok(length) = u8::try_from(node.len()) else { break };
+    for node in nodes.iter().take(LONGEST_ORDER) {
         if octets.len() + 1 + node.len() >= OCTET_LIMIT {
             break;
         }
-        octets.push(length);
-        octets.extend(node.bytes());
+        octets.extend(name_octets(node)?);
         number += 1;
     }
-    if let Some(count) = octets.get_mut(count) {
-        *count = number;
-    }
-    octets
+    *octets.get_mut(count)? = number;
+    Some(octets)
+}
+
+fn name_octets(name: &str) -> Option<Vec<u8>> {
+    let length = u8::try_from(name.len()).ok()?;
+    Some([&[length], name.as_bytes()].concat())
 }
 
 /// Reads entries until nothing is left.
@@ -153,18 +166,22 @@ fn attachment(rest: &mut &[u8]) -> Option<Attachment> {
 fn order(rest: &mut &[u8]) -> Option<Order> {
     let (address, generation) = (whole(rest)?, number(rest)?);
     let count = octet(rest)?;
-    let name = |rest: &mut &[u8]| -> Option<Arc<str>> {
-        let length = octet(rest)?;
-        let (name, more) = rest.split_at_checked(usize::from(length))?;
-        *rest = more;
-        std::str::from_utf8(name).ok().filter(|name| !name.is_empty()).map(Arc::from)
-    };
     let nodes = (0..count).map(|_| name(rest)).collect::<Option<Vec<_>>>()?;
-    (!nodes.is_empty() && nodes.len() <= LONGEST_ORDER).then_some(Order {
+    let layers: Vec<Layer> = nodes.into_iter().map(Layer::owned).collect();
+    let hash = HashBy::default();
+    (!layers.is_empty() && layers.len() <= LONGEST_ORDER).then_some(Order {
         address,
         generation,
-        nodes,
+        hash,
+        layers,
     })
+}
+
+fn name(rest: &mut &[u8]) -> Option<Arc<str>> {
+    let length = octet(rest)?;
+    let (name, more) = rest.split_at_checked(usize::from(length))?;
+    *rest = more;
+    std::str::from_utf8(name).ok().filter(|name| !name.is_empty()).map(Arc::from)
 }
 
 fn whole(rest: &mut &[u8]) -> Option<IpAddr> {
@@ -203,7 +220,7 @@ mod tests {
             [b"\x07\x01\0\0\0\x02\x02\0\0\0\0\x01\x01\x04\xc0\0\x02\x01\x18"]
         );
         let nodes = vec!["b".into(), "a1".into()];
-        let orders = KeepingMessage::Orders(vec![Order { address, generation: 3, nodes }]);
+        let orders = KeepingMessage::Orders(vec![owned(address, 3, nodes)]);
         let octets = b"\x08\x04\xc0\0\x02\x01\0\0\0\0\0\0\0\x03\x02\x01b\x02a1";
         assert_eq!(orders.encode(), [octets]);
         assert_eq!(KeepingMessage::decode(octets), Some(orders));
@@ -223,6 +240,11 @@ mod tests {
         }
     }
 
+    fn owned(address: IpAddr, generation: u64, nodes: Vec<Arc<str>>) -> Order {
+        let layers = nodes.into_iter().map(Layer::owned).collect();
+        Order { address, generation, hash: HashBy::default(), layers }
+    }
+
     fn names() -> impl Strategy<Value = Vec<Arc<str>>> {
         let name = "[a-z0-9.-]{1,253}".prop_map(Arc::from);
         prop::collection::vec(name, 1..=LONGEST_ORDER)
@@ -235,7 +257,7 @@ mod tests {
         ) {
             let orders: Vec<Order> = orders
                 .into_iter()
-                .map(|(address, generation, nodes)| Order { address, generation, nodes })
+                .map(|(address, generation, nodes)| owned(address, generation, nodes))
                 .collect();
             let mut read = Vec::new();
             for notice in KeepingMessage::Orders(orders.clone()).encode() {
@@ -246,7 +268,7 @@ mod tests {
             prop_assert_eq!(read.len(), orders.len());
             for (read, order) in read.iter().zip(&orders) {
                 prop_assert_eq!((read.address, read.generation), (order.address, order.generation));
-                prop_assert!(order.nodes.starts_with(&read.nodes));
+                prop_assert!(order.layers.starts_with(&read.layers));
             }
             let ready: Vec<Ready> = orders
                 .iter()
@@ -262,7 +284,7 @@ mod tests {
         }
 
         #[test]
-        fn any_octets_are_read_or_refused(octets: Vec<u8>, kind in 7..10_u8) {
+        fn any_octets_are_read_or_refused(octets: Vec<u8>, kind in 7..11_u8) {
             let _ = KeepingMessage::decode(&octets);
             let _ = KeepingMessage::decode(&[&[kind], &octets[..]].concat());
         }

@@ -161,6 +161,16 @@ impl<'a> Entrant<'a> {
             .sum()
     }
 
+    /// True if an advertisement for this node wants several nodes to serve the Service.
+    pub(super) fn spreads(&self, labels: &Labels) -> bool {
+        self.eligibility.layer2_on(labels).any(|ad| ad.spreads)
+    }
+
+    /// The weight of a node among those that serve the Service. None if all nodes are alike.
+    pub(super) fn weight_of(&self, node: &str) -> Option<u32> {
+        self.eligibility.weight_of(node)
+    }
+
     /// The reason why a node that owns the Service's address does not announce the Service.
     pub(super) fn why_not(&self, name: &str, around: Around<'_>) -> Withhold {
         let Around { snapshot, circumstances, options } = around;

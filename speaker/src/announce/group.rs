@@ -17,7 +17,7 @@ use cluster::model::Service;
 use cluster::{ObjectKey, Snapshot};
 
 use super::entrant::Entrant;
-use super::{Circumstances, Remark, Verdict, preferred_node};
+use super::{Circumstances, Remark, Spreading, Verdict, preferred_node};
 use crate::options::Options;
 use crate::reason::Withhold;
 use crate::sharing::ServicesByAddress;
@@ -189,6 +189,7 @@ impl<'a> Election<'a> {
         };
         self.decided.owners.push((address, Some(Arc::clone(&node))));
         let remarks = overruled(&party, &poll, self.around);
+        let spreading = self.spreading(&party, &poll, &node);
         // An owner that keeps the address without being eligible here knows more: it alone decides that the address moves.
         let knows = party.iter().any(|entrant| entrant.is_for(&node));
         let mut others = Vec::new();
@@ -200,7 +201,8 @@ impl<'a> Election<'a> {
             for address in &entrant.free {
                 self.owners.insert(*address, Arc::clone(&node));
             }
-            let verdict = self.served(&entrant, &node, &poll, remark);
+            let mut verdict = self.served(&entrant, &node, &poll, remark);
+            verdict.spreading.clone_from(&spreading);
             self.decided.verdicts.push((entrant.key, verdict));
         }
         self.go_on(others)
@@ -289,7 +291,27 @@ impl<'a> Election<'a> {
             owner: Some(Arc::clone(owner.unwrap_or(node))),
             nobody: None,
             remarks,
+            spreading: None,
         }
+    }
+
+    /// The nodes that are to serve a party's addresses together.
+    fn spreading(
+        &self,
+        party: &[Entrant<'_>],
+        poll: &Poll<'_>,
+        node: &str,
+    ) -> Option<Arc<Spreading>> {
+        let Around { snapshot, circumstances, .. } = self.around;
+        if circumstances.members.is_mixed() {
+            return None;
+        }
+        let candidates = match poll.wish {
+            Some(_) => &poll.before,
+            None => &poll.candidates,
+        };
+        let served: Vec<&Entrant<'_>> = party.iter().filter(|it| it.is_for(node)).collect();
+        Spreading::of(&served, candidates, snapshot).map(Arc::new)
     }
 
     /// The verdict on a Service whose addresses are owned for other Services.
@@ -304,6 +326,7 @@ impl<'a> Election<'a> {
             owner: Some(Arc::clone(owner)),
             nobody: Some(at_large),
             remarks: Vec::new(),
+            spreading: None,
         }
     }
 }

@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 
 use l2::{LinkReport, Scope};
 use ownership::KeepingMessage;
-use steer::{Attachment, HOLD_TIME, Keeper, KeeperOutput, Station, Steps};
+use steer::{Attachment, HOLD_TIME, Keeper, KeeperOutput, Layer, Spread, Station, Steps, Wish};
+
+use crate::announce::Spreading;
 
 /// The table that the kernel of this node is to follow.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +22,8 @@ pub struct KeepTable {
     pub fellows: BTreeMap<Arc<str>, Station>,
     /// The steps of this node, for each address that has any.
     pub addresses: BTreeMap<IpAddr, Steps>,
+    /// The addresses that several nodes serve, or have served.
+    pub spread: BTreeMap<IpAddr, Arc<Spread>>,
 }
 
 /// The progress of an answer: notices may come in any order.
@@ -70,6 +74,12 @@ pub(super) struct Keeping {
     untold: Option<u64>,
     /// The messages to send, in this order; to all without a name.
     pub(super) outbox: Vec<(Option<Arc<str>>, KeepingMessage)>,
+    /// The addresses of this node that several nodes are to serve.
+    spreading: BTreeMap<IpAddr, Arc<Spreading>>,
+    /// Those of them, and of earlier ones, that the keeper was told.
+    spread: BTreeSet<IpAddr>,
+    /// True if the nodes that serve addresses together may have to change.
+    reconsider: bool,
     /// The time of the last sweep.
     swept: Option<Instant>,
     /// The addresses that may be announced now.
@@ -91,6 +101,9 @@ impl Keeping {
             begun: false,
             untold: None,
             outbox: Vec::new(),
+            spreading: BTreeMap::new(),
+            spread: BTreeSet::new(),
+            reconsider: false,
             swept: None,
             released: Vec::new(),
         }
@@ -151,6 +164,7 @@ impl Keeping {
             self.own = own;
             self.outbox.push((None, self.attachments(false, 0)));
             self.keeper.refresh();
+            self.reconsider = true;
         }
     }
 
@@ -165,6 +179,7 @@ impl Keeping {
                 let known = self.told.insert(Arc::clone(from), attachments.clone());
                 if known.is_some_and(|known| known != attachments) {
                     self.keeper.refresh();
+                    self.reconsider = true;
                 }
                 let is_member = self.members.contains_key(from);
                 if asks && is_member {
@@ -189,6 +204,55 @@ impl Keeping {
     fn follow(&mut self) {
         let fellows = self.told.keys().filter(|name| self.members.contains_key(*name));
         self.keeper.set_fellows(fellows.cloned().collect());
+        self.reconsider = true;
+    }
+
+    /// These addresses of this node are to be served by several nodes.
+    pub(super) fn set_spreading(&mut self, spreading: BTreeMap<IpAddr, Arc<Spreading>>) {
+        self.reconsider |= spreading != self.spreading;
+        self.spreading = spreading;
+    }
+
+    /// The members that take part and are on a link with this node, as they are reached.
+    fn stations(&self) -> BTreeMap<Arc<str>, Station> {
+        let stations = self.told.iter().filter_map(|(name, told)| {
+            let known = self.places.get(name).copied();
+            Some((Arc::clone(name), Station::find(&self.own, told, known)?))
+        });
+        stations.collect()
+    }
+
+    /// The wishes for these addresses: the nodes that are to serve them, of those that can be reached.
+    fn wishes(&self, addresses: impl IntoIterator<Item = IpAddr>) -> Vec<Wish> {
+        let own = self.keeper.own();
+        let mut stations = None;
+        let mut wish = |address: IpAddr| {
+            let alone = Wish::alone(address, Arc::clone(own));
+            let Some(spreading) = self.spreading.get(&address) else { return alone };
+            let stations = stations.get_or_insert_with(|| self.stations());
+            let serves = |node: &Arc<str>| {
+                node == own
+                    || self.members.contains_key(node)
+                        && stations.get(node).is_some_and(|it| it.has_address_of(address))
+            };
+            let weights = spreading.weights.iter().filter(|(node, _)| serves(node));
+            let weights = weights.map(|(node, weight)| (Arc::clone(node), *weight)).collect();
+            let hash = spreading.hash;
+            Layer::spread(weights).map_or(alone, |layer| Wish { address, layer, hash })
+        };
+        addresses.into_iter().map(&mut wish).collect()
+    }
+
+    /// Takes up changes of the nodes that serve addresses of this node together.
+    fn spread_anew(&mut self, now: Instant, announced: &BTreeSet<IpAddr>) {
+        if !std::mem::take(&mut self.reconsider) {
+            return;
+        }
+        self.spread.retain(|address| announced.contains(address));
+        let wanted = self.spreading.keys().filter(|address| announced.contains(*address));
+        self.spread.extend(wanted);
+        let wishes = self.wishes(self.spread.iter().copied());
+        self.keeper.insist(now, &wishes);
     }
 
     /// These addresses are to be announced on these links. Returns true for an address that has to wait.
@@ -207,8 +271,8 @@ impl Keeping {
                 new.push((address, scope));
             }
         }
-        let addresses: Vec<IpAddr> = new.iter().map(|(address, _)| *address).collect();
-        let waits: BTreeSet<IpAddr> = self.keeper.gain(now, &addresses).into_iter().collect();
+        let wishes = self.wishes(new.iter().map(|(address, _)| *address));
+        let waits: BTreeSet<IpAddr> = self.keeper.gain(now, &wishes).into_iter().collect();
         self.waiting.extend(new.into_iter().filter(|(address, _)| waits.contains(address)));
         held.extend(waits);
         held
@@ -243,9 +307,11 @@ impl Keeping {
     pub(super) fn go_on(&mut self, now: Instant, announced: &BTreeSet<IpAddr>) {
         if self.asked.is_empty() && !self.early.is_empty() {
             let early: Vec<IpAddr> = std::mem::take(&mut self.early).into_iter().collect();
-            let waits = self.keeper.gain(now, &early);
+            let wishes = self.wishes(early.iter().copied());
+            let waits = self.keeper.gain(now, &wishes);
             self.released.extend(early.into_iter().filter(|address| !waits.contains(address)));
         }
+        self.spread_anew(now, announced);
         while let Some(output) = self.keeper.poll() {
             match output {
                 KeeperOutput::Tell(orders) => {
@@ -255,10 +321,14 @@ impl Keeping {
                     self.outbox.push((Some(to), KeepingMessage::Ready(ready)));
                 }
                 KeeperOutput::Apply(version) => self.untold = Some(version),
-                KeeperOutput::Release(addresses) => self.released.extend(addresses),
+                KeeperOutput::Release(addresses) => {
+                    self.reconsider |= !self.spreading.is_empty();
+                    self.released.extend(addresses);
+                }
                 KeeperOutput::Settled(mut addresses) => {
                     addresses.retain(|address| announced.contains(address));
-                    self.keeper.insist(now, &addresses);
+                    let wishes = self.wishes(addresses);
+                    self.keeper.insist(now, &wishes);
                 }
             }
         }
@@ -272,10 +342,8 @@ impl Keeping {
         }
         let version = self.untold.take()?;
         self.begun = true;
-        let fellows = self.told.iter().filter_map(|(name, told)| {
-            let known = self.places.get(name).copied();
-            Some((Arc::clone(name), Station::find(&self.own, told, known)?))
-        });
-        Some(KeepTable { version, fellows: fellows.collect(), addresses: self.keeper.steps() })
+        let fellows = self.stations();
+        let spread = self.keeper.spreads(|node| fellows.contains_key(node));
+        Some(KeepTable { version, fellows, addresses: self.keeper.steps(), spread })
     }
 }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use cluster::Snapshot;
 use members::{Command, Member, State};
 use ownership::{EngineOrders, KeepingMessage, RingSpeaker, RingSpeakers};
+use steer::Layer;
 
 use super::keeping::Keeping;
 use super::{Core, Effect, Leaving};
@@ -32,12 +33,12 @@ impl Core {
         self.go_on();
     }
 
-    /// The order of an address that this node keeps, for people: the generation, then the nodes, the owner first.
+    /// The order of an address that this node keeps, for people: the generation, then the nodes, those that serve it first.
     #[must_use]
     pub fn order(&self, address: IpAddr) -> Option<(u64, Vec<Arc<str>>)> {
-        let history = self.keeping.as_ref()?.keeper.history(address)?;
-        let nodes = history.owner().into_iter().chain(history.predecessors());
-        Some((history.generation(), nodes.cloned().collect()))
+        let order = self.keeping.as_ref()?.keeper.order(address)?;
+        let nodes = order.layers.iter().flat_map(Layer::nodes);
+        Some((order.generation, nodes.cloned().collect()))
     }
 
     /// The members may have changed.
@@ -106,6 +107,7 @@ impl Core {
     /// Takes out of a decision's orders what has to wait for tables.
     pub(super) fn hold_back(&mut self, now: Instant, mut orders: EngineOrders) -> EngineOrders {
         let Some(keeping) = &mut self.keeping else { return orders };
+        keeping.set_spreading(self.speaker.spread_addresses());
         let ended = orders.change.iter().filter(|(_, scope)| scope.is_none());
         let ended: Vec<IpAddr> = ended.map(|(address, _)| *address).collect();
         for address in ended {

@@ -49,6 +49,7 @@ struct Spec {
     ip_families: Option<Vec<String>>,
     ip_family_policy: Option<String>,
     external_traffic_policy: Option<String>,
+    session_affinity: Option<String>,
     selector: Labels,
     ports: Option<Vec<PortObject>>,
 }
@@ -231,6 +232,7 @@ impl ServiceObject {
                 Some("RequireDualStack") => FamilyPolicy::RequireDualStack,
                 _ => FamilyPolicy::SingleStack,
             },
+            client_affinity: spec.session_affinity.as_deref() == Some("ClientIP"),
             traffic_policy: match spec.external_traffic_policy.as_deref() {
                 Some("Local") => TrafficPolicy::Local,
                 _ => TrafficPolicy::Cluster,

@@ -11,7 +11,7 @@ use crate::config::advertisement::{
 use crate::config::community::{Community, CommunityError, CommunityReference};
 use crate::config::fault::Fault;
 use crate::labels::Selector;
-use crate::metallb::{BgpAdvertisementSpec, L2AdvertisementSpec, PreferredNodeSelector};
+use crate::metallb::{BgpAdvertisementSpec, L2AdvertisementSpec, PreferredNodeSelector, Spread};
 
 /// How often our AS number can be put in front at most.
 const MOST_PREPENDS: u8 = 10;
@@ -42,6 +42,7 @@ pub(super) fn parse_l2(
                 preferred(spec).map_err(|fault| fault.within(("preferredNodeSelectors", index)))
             })
             .collect::<Result<_, _>>()?,
+        spreads: spec.spread == Some(Spread::Nodes),
     })
 }
 
