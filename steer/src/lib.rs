@@ -17,6 +17,7 @@ mod history;
 mod keeper;
 #[cfg(feature = "net")]
 pub mod net;
+mod spread;
 mod station;
 mod table;
 
@@ -24,5 +25,6 @@ pub use address::Address;
 pub use buckets::{BUCKETS, Buckets, Key};
 pub use history::{FIRST_TTL, History, LONGEST_ORDER, MOST_HOPS, Origin, Steps};
 pub use keeper::{CLAIM_SETTLE_TIME, HOLD_TIME, Keeper, KeeperOutput, Order, Ready, SETTLE_TIME};
+pub use spread::{HashBy, Spread};
 pub use station::{Attachment, Station};
 pub use table::{HardwareAddress, Link, LinkNode, NodeTable, weights};

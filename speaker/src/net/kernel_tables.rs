@@ -73,7 +73,8 @@ fn follow(
                 let table = tables.try_iter().last().unwrap_or(first);
                 version = Some(table.version);
                 let KeepTable { fellows, addresses, .. } = table;
-                wanted = Some(Keep { fellows, addresses, loose: is_loose() });
+                let loose = is_loose();
+                wanted = Some(Keep { fellows, addresses, loose, ..Keep::default() });
             }
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,

@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::expression::Verdict;
-use super::found::{Found, FoundChain, FoundHook, FoundSet};
+use super::found::{Found, FoundChain, FoundSet};
 use super::operation::{
     Elements, FORMAT, Operation, Step, VERDICTS, create, elements, flags, milliseconds, of, rules,
 };
@@ -28,6 +28,8 @@ pub struct Repair {
 pub enum Wrong {
     /// The table was gone.
     TableMissing,
+    /// There was a table of ours that is not needed.
+    TableNotNeeded,
     /// The table was made anew: the reason.
     TableStrange(&'static str),
     /// A chain was gone.
@@ -56,6 +58,7 @@ impl fmt::Display for Repair {
         let table = format_args!("table {} {TABLE}", self.family);
         match &self.what {
             Wrong::TableMissing => write!(f, "{table} was gone"),
+            Wrong::TableNotNeeded => write!(f, "{table} was there without need"),
             Wrong::TableStrange(reason) => write!(f, "{table} was made anew: {reason}"),
             Wrong::ChainMissing(name) => write!(f, "{table}: the chain {name} was gone"),
             Wrong::ChainStrange(name) => write!(f, "{table}: the chain {name} is not ours"),
@@ -81,6 +84,23 @@ pub(super) struct Difference {
     pub(super) wrong: Vec<Wrong>,
 }
 
+/// Compares a table that may be not wanted. None if the table is wanted, and one of its name was not made by us.
+pub(super) fn difference_of(
+    family: Family,
+    wanted: Option<&Table>,
+    found: Option<&Found>,
+    timeout: Duration,
+) -> Option<Difference> {
+    match (wanted, found) {
+        (Some(wanted), found) => difference(wanted, found, timeout),
+        (None, Some(Found { format: Some(_), .. })) => Some(Difference {
+            operations: of(family, TABLE, vec![Step::DeleteTable]),
+            wrong: vec![Wrong::TableNotNeeded],
+        }),
+        (None, _) => Some(Difference::default()),
+    }
+}
+
 /// Compares. None if the table was not made by us.
 pub(super) fn difference(
     wanted: &Table,
@@ -99,7 +119,7 @@ pub(super) fn difference(
     }
     let mut parts = Parts::default();
     for (id, (name, set)) in (1..).zip(&wanted.sets) {
-        parts.set(id, name, set, found.sets.get(*name), timeout);
+        parts.set(id, name, set, found.sets.get(name), timeout);
     }
     for (name, chain) in &wanted.chains {
         parts.chain(name, chain, found.chains.get(name));
@@ -110,7 +130,7 @@ pub(super) fn difference(
         parts.last.push(Step::DeleteChain(name.clone()));
     }
     for (name, set) in &found.sets {
-        if !wanted.sets.contains_key(name.as_str()) && !set.is_anonymous() {
+        if !wanted.sets.contains_key(name) && !set.is_anonymous() {
             parts.wrong.push(Wrong::SetStrange(name.clone()));
             parts.sets_gone.push(Step::DeleteSet(name.clone()));
         }
@@ -133,14 +153,13 @@ fn strange(wanted: &Table, found: &Found, format: u32) -> Option<&'static str> {
         return Some("it holds more than chains and sets");
     }
     let hook = |(name, chain): (&String, &Chain)| {
-        let ours = if chain.hooked { FoundHook::Ours } else { FoundHook::None };
-        found.chains.get(name).is_some_and(|found| found.hook != ours)
+        found.chains.get(name).is_some_and(|found| found.hook.as_ref() != Some(&chain.hook))
     };
     if wanted.chains.iter().any(hook) {
         return Some("a chain has another hook, priority or policy");
     }
-    let kind = |(name, set): (&&'static str, &Set)| {
-        found.sets.get(*name).is_some_and(|found| !same_kind(set, found))
+    let kind = |(name, set): (&String, &Set)| {
+        found.sets.get(name).is_some_and(|found| !same_kind(set, found))
     };
     wanted.sets.iter().any(kind).then_some("a set has another type")
 }
@@ -172,7 +191,8 @@ impl Parts {
         match found {
             None => {
                 self.wrong.push(Wrong::ChainMissing(name.to_owned()));
-                self.chains.push(Step::NewChain { name: name.to_owned(), hooked: chain.hooked });
+                self.chains
+                    .push(Step::NewChain { name: name.to_owned(), hook: chain.hook.clone() });
             }
             Some(found) => {
                 let fingerprints = chain.rules.iter().map(|rule| Some(rule.fingerprint()));

@@ -9,19 +9,20 @@ use std::time::Duration;
 
 use nix::net::if_::if_nametoindex;
 
-use super::difference::{Difference, Repair, difference};
+use super::difference::{Difference, Repair, difference_of};
 use super::error::{Error, Lack};
 use super::found::Found;
-use super::keep::{Keep, LeftOut, Ruleset, family_of, octets};
+use super::keep::{Keep, LeftOut, Ruleset, octets};
 use super::message::{ACKNOWLEDGE, DUMP, Request, nftables};
 use super::operation::{
     GET_CHAIN, GET_ELEMENT, GET_GENERATION, GET_RULE, GET_SET, GET_TABLE, NEW_GENERATION,
     Operation, Step, elements, of,
 };
-use super::ruleset::{Family, SERVED, TABLE};
+use super::ruleset::{Family, Key, TABLE};
 use super::socket::{Listed, Outcome, Socket};
 
-const FAMILIES: [Family; 2] = [Family::V4, Family::V6];
+/// The families that we may have a table of.
+const FAMILIES: [Family; 3] = [Family::V4, Family::V6, Family::Netdev];
 /// Other programs change rules of their own now and then; each change costs us one attempt.
 const ATTEMPTS: u32 = 20;
 
@@ -47,7 +48,7 @@ pub struct Applied {
     pub operations: usize,
     /// The changes that others had made since the last successful `apply`. Empty for the first one: nobody knows then what was there.
     pub repaired: Vec<Repair>,
-    /// The steps that no rule has.
+    /// The parts of the value that no rule has.
     pub left_out: Vec<LeftOut>,
 }
 
@@ -85,18 +86,17 @@ impl Kernel {
         let last = self.last.as_mut().ok_or(Error::Gone)?;
         let mut ruleset = last.ruleset.clone();
         let mut operations = Vec::new();
-        for table in &mut ruleset.tables {
-            let family = table.family;
-            let named: BTreeSet<Vec<u8>> = addresses
-                .iter()
-                .filter(|address| family_of(**address) == family)
-                .map(|address| octets(*address))
-                .collect();
-            let Some(served) = table.sets.get_mut(SERVED) else { continue };
-            served.elements.retain(|address, _| named.contains(address));
-            let mut steps = vec![Step::FlushSet(SERVED.to_owned())];
-            steps.extend(elements(SERVED, served, linger));
-            operations.extend(of(family, TABLE, steps));
+        let named: BTreeSet<Vec<u8>> = addresses.iter().map(|it| octets(*it)).collect();
+        for table in ruleset.tables.values_mut() {
+            let mut steps = Vec::new();
+            for (name, set) in &mut table.sets {
+                if set.expires && matches!(set.key, Key::Address(_)) {
+                    set.elements.retain(|address, _| named.contains(address));
+                    steps.push(Step::FlushSet(name.clone()));
+                    steps.extend(elements(name, set, linger));
+                }
+            }
+            operations.extend(of(table.family, TABLE, steps));
         }
         match self.socket.transact(&operations, None, true)? {
             Outcome::Refused(_, libc::ENOENT) => Err(Error::Gone),
@@ -109,19 +109,31 @@ impl Kernel {
         }
     }
 
-    /// The packets that were led on to each fellow of the last `apply`, over both families, since the fellow's rules were
-    /// made. A number that is smaller than before means that they were made anew.
+    /// The packets of connections that the node does not know, which were led on to each fellow of the last `apply`, over both
+    /// versions of IP, since the fellow's rules were made. A number that is smaller than before means that they were made anew.
     ///
     /// # Errors
     /// Where the kernel does not list the rules.
     pub fn counters(&mut self) -> Result<BTreeMap<Arc<str>, u64>, Error> {
+        self.counted(&[Family::V4, Family::V6])
+    }
+
+    /// The same of clients' frames that were led on by bucket.
+    ///
+    /// # Errors
+    /// As [`Self::counters`].
+    pub fn bucket_counters(&mut self) -> Result<BTreeMap<Arc<str>, u64>, Error> {
+        self.counted(&[Family::Netdev])
+    }
+
+    fn counted(&mut self, families: &[Family]) -> Result<BTreeMap<Arc<str>, u64>, Error> {
         let Some(last) = &self.last else { return Ok(BTreeMap::new()) };
         let mut counters: BTreeMap<Arc<str>, u64> =
             last.ruleset.chains.values().map(|fellow| (Arc::clone(fellow), 0)).collect();
         let chains = last.ruleset.chains.clone();
-        for family in FAMILIES {
+        for family in families {
             let mut found = Found::default();
-            self.list(GET_RULE, family, None, "rules", &mut found)?;
+            self.list(GET_RULE, *family, None, "rules", &mut found)?;
             for (name, chain) in &found.chains {
                 if let Some(counter) = chains.get(name).and_then(|it| counters.get_mut(it)) {
                     *counter = counter.saturating_add(chain.packets);
@@ -161,6 +173,14 @@ impl Kernel {
         super::check::check(&mut self.socket)
     }
 
+    /// The same for what [`Keep::spread`] needs beyond that.
+    ///
+    /// # Errors
+    /// As [`Self::check`].
+    pub fn check_spread(&mut self) -> Result<(), Error> {
+        super::check::check_spread(&mut self.socket)
+    }
+
     /// Tries until nobody else has changed rules in between.
     fn attempts<T>(
         &mut self,
@@ -182,21 +202,18 @@ impl Kernel {
     ) -> Result<Option<(usize, Vec<Repair>)>, Error> {
         let generation = self.generation()?;
         let (mut operations, mut repaired) = (Vec::new(), Vec::new());
-        for (index, table) in wanted.tables.iter().enumerate() {
-            let family = table.family;
+        for family in FAMILIES {
             let Some(found) = self.look(family)? else { return Ok(None) };
-            let foreign = || Error::Foreign(family);
+            let found = found.as_ref();
             let Difference { operations: mut steps, .. } =
-                difference(table, found.as_ref(), linger).ok_or_else(foreign)?;
+                difference_of(family, wanted.tables.get(&family), found, linger)
+                    .ok_or(Error::Foreign(family))?;
             operations.append(&mut steps);
-            let before = self.last.as_ref();
-            let before =
-                before.and_then(|last| Some((last.ruleset.tables.get(index)?, last.linger)));
-            if let Some((table, linger)) = before {
-                let Difference { wrong, .. } =
-                    difference(table, found.as_ref(), linger).ok_or_else(foreign)?;
-                repaired.extend(wrong.into_iter().map(|what| Repair { family, what }));
-            }
+            let before = self.last.as_ref().and_then(|Last { ruleset, linger }| {
+                difference_of(family, ruleset.tables.get(&family), found, *linger)
+            });
+            let wrong = before.map(|before| before.wrong).unwrap_or_default();
+            repaired.extend(wrong.into_iter().map(|what| Repair { family, what }));
         }
         let count = operations.len();
         Ok(self.transact(&operations, generation)?.map(|()| (count, repaired)))

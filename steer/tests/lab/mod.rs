@@ -108,5 +108,6 @@ pub(crate) fn keep() -> Keep {
         fellows: BTreeMap::from([("b".into(), station(2)), ("c".into(), station(3))]),
         addresses: addresses.into(),
         loose: true,
+        ..Keep::default()
     }
 }
