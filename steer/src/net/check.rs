@@ -133,6 +133,21 @@ mod tests {
             let wanted = Lack::Expression { family: Family::V6, expression };
             assert!(matches!(error, Error::Lack(lack) if lack == wanted), "{error}");
         }
+        let trials: Vec<_> = spread_trials().collect();
+        let families = [Family::V4, Family::V6, Family::Netdev];
+        assert!(trials.iter().map(|it| it[0].family).eq(families));
+        for (family, expression, trial) in [
+            (families[0], "hash", 0),
+            (families[1], "hash", 1),
+            (families[2], "hash", 2),
+            (families[2], "fwd", 2),
+        ] {
+            let error = lack(&trials[trial], place(&trials[trial], expression), libc::ENOENT);
+            let wanted = Lack::Expression { family, expression };
+            assert!(matches!(error, Error::Lack(lack) if lack == wanted), "{error}");
+        }
+        let error = lack(&trials[2], Some(0), libc::EAFNOSUPPORT);
+        assert!(matches!(error, Error::Lack(Lack::Family(Family::Netdev))), "{error}");
         let error = lack(&operations, Some(0), libc::EAFNOSUPPORT);
         assert!(matches!(error, Error::Lack(Lack::Family(Family::V6))), "{error}");
         let error = lack(&operations, None, libc::EPERM);

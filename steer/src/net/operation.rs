@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::attribute::{Attributes, Writer};
 use super::expression::{Verdict, encode_all, encode_value};
 use super::message::{ACKNOWLEDGE, APPEND, BATCH_BEGIN, BATCH_END, CREATE, EXCLUSIVE, Request};
-use super::ruleset::{Chain, Family, Hook, Rule, Set, Table};
+use super::ruleset::{Chain, Family, Hook, Key, Rule, Set, Table};
 
 /// The format of the tables. A table of another one is made anew.
 pub(super) const FORMAT: u32 = 1;
@@ -181,6 +181,10 @@ impl Operation {
                     attributes.be32(6, VERDICTS);
                 }
                 attributes.be32(10, *id);
+                if set.key == Key::Bucket {
+                    // For nft, which else shows the number with its octets the other way round.
+                    attributes.octets(13, &[&[0, 4], &1_u32.to_ne_bytes()[..]].concat());
+                }
                 request
             }
             Step::DeleteChain(name) => of_table(DELETE_CHAIN, name),
