@@ -2,7 +2,11 @@
 //! A node in a network namespace, and what is put into its kernel. The namespace is taken away on drop, also after a panic.
 
 #![allow(dead_code, reason = "each test file uses a part")]
-#![allow(clippy::unwrap_used, reason = "support of tests, which fail by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "support of tests, which fail by panicking"
+)]
 
 pub(crate) mod trio;
 
