@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use nix::net::if_::if_nametoindex;
 
-use super::difference::{Difference, Repair, difference_of};
+use super::difference::{Repair, Stages, difference_of};
 use super::error::{Error, Lack};
 use super::found::Found;
 use super::keep::{Keep, LeftOut, Ruleset, octets};
@@ -39,12 +39,22 @@ pub struct Kernel {
 struct Last {
     ruleset: Ruleset,
     linger: Duration,
+    /// False from the first stage of a later change on: then what differs need not be others' doing.
+    is_whole: bool,
+}
+
+/// A stage of an [`Kernel::apply`] that was done.
+struct Stage {
+    operations: usize,
+    /// The changes that others had made before it.
+    repaired: Vec<Repair>,
+    is_last: bool,
 }
 
 /// The result of a [`Kernel::apply`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Applied {
-    /// The operations of the transaction. 0: nothing differed, and nothing was sent.
+    /// The operations of all transactions. 0: nothing differed, and nothing was sent.
     pub operations: usize,
     /// The changes that others had made since the last successful `apply`. Empty for the first one: nobody knows then what was there.
     pub repaired: Vec<Repair>,
@@ -61,7 +71,8 @@ impl Kernel {
         Ok(Self { socket: Socket::open()?, last: None })
     }
 
-    /// Makes the tables equal to this value, in one transaction. Elements of the gate that differ in anything get the
+    /// Makes the tables equal to this value. The change is one transaction; new chains and sets come by one before that, and those
+    /// that nothing leads to any more go by one behind that. Elements of the gate that differ in anything get the
     /// time-out `linger` anew, all at once; those that are as wanted run on: [`Self::renew`] renews them. `linger` is at least
     /// 1 ms and at most a year.
     ///
@@ -69,12 +80,25 @@ impl Kernel {
     ///
     /// # Errors
     /// Where a table of our name is not ours, where the kernel refuses or lacks something, and where other programs change
-    /// the rules again and again. The kernel's tables are as before then.
+    /// the rules again and again. The kernel leads on as before then.
     pub fn apply(&mut self, keep: &Keep, linger: Duration) -> Result<Applied, Error> {
         let (ruleset, left_out) = keep.ruleset(&|name| if_nametoindex(name).ok());
-        let (operations, repaired) = self.attempts(|kernel| kernel.attempt(&ruleset, linger))?;
-        self.last = Some(Last { ruleset, linger });
-        Ok(Applied { operations, repaired, left_out })
+        let mut applied = Applied { left_out, ..Applied::default() };
+        // There are three stages, and others may undo what one has done.
+        for _ in 0..ATTEMPTS {
+            let Stage { operations, repaired, is_last } =
+                self.attempts(|kernel| kernel.attempt(&ruleset, linger))?;
+            applied.operations += operations;
+            applied.repaired.extend(repaired);
+            if is_last {
+                self.last = Some(Last { ruleset, linger, is_whole: true });
+                return Ok(applied);
+            }
+            if let Some(last) = &mut self.last {
+                last.is_whole = false;
+            }
+        }
+        Err(Error::Busy(ATTEMPTS))
     }
 
     /// Gives the elements of the gate this time-out from now on: of all addresses that the last `apply` put there, those
@@ -103,7 +127,8 @@ impl Kernel {
             Outcome::Refused(place, errno) => Err(refused(&operations, place, errno)),
             Outcome::Restart => Err(Error::Busy(1)),
             Outcome::Done => {
-                self.last = Some(Last { ruleset, linger });
+                last.ruleset = ruleset;
+                last.linger = linger;
                 Ok(())
             }
         }
@@ -194,29 +219,25 @@ impl Kernel {
         Err(Error::Busy(ATTEMPTS))
     }
 
-    /// One attempt: the operations that were done and what was repaired. None where somebody else changed rules meanwhile.
-    fn attempt(
-        &mut self,
-        wanted: &Ruleset,
-        linger: Duration,
-    ) -> Result<Option<(usize, Vec<Repair>)>, Error> {
+    /// One attempt at the first stage of what differs. None where somebody else changed rules meanwhile.
+    fn attempt(&mut self, wanted: &Ruleset, linger: Duration) -> Result<Option<Stage>, Error> {
         let generation = self.generation()?;
-        let (mut operations, mut repaired) = (Vec::new(), Vec::new());
+        let (mut stages, mut repaired) = (Stages::default(), Vec::new());
         for family in FAMILIES {
             let Some(found) = self.look(family)? else { return Ok(None) };
             let found = found.as_ref();
-            let Difference { operations: mut steps, .. } =
-                difference_of(family, wanted.tables.get(&family), found, linger)
-                    .ok_or(Error::Foreign(family))?;
-            operations.append(&mut steps);
-            let before = self.last.as_ref().and_then(|Last { ruleset, linger }| {
-                difference_of(family, ruleset.tables.get(&family), found, *linger)
+            let differs = difference_of(family, wanted.tables.get(&family), found, linger);
+            stages.append(differs.ok_or(Error::Foreign(family))?.stages);
+            let before = self.last.as_ref().filter(|last| last.is_whole);
+            let before = before.and_then(|last| {
+                difference_of(family, last.ruleset.tables.get(&family), found, last.linger)
             });
             let wrong = before.map(|before| before.wrong).unwrap_or_default();
             repaired.extend(wrong.into_iter().map(|what| Repair { family, what }));
         }
-        let count = operations.len();
-        Ok(self.transact(&operations, generation)?.map(|()| (count, repaired)))
+        let (operations, is_last) = stages.first();
+        let done = self.transact(&operations, generation)?;
+        Ok(done.map(|()| Stage { operations: operations.len(), repaired, is_last }))
     }
 
     /// Commits if the generation is still this one. Without operations only that is looked at.

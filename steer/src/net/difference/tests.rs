@@ -174,8 +174,20 @@ proptest! {
                     harm(model, *kind, *place);
                 }
             }
-            let operations = compare(wanted, model.as_ref()).operations;
-            Model::run(&mut model, &operations);
+            let stages = compare(wanted, model.as_ref()).stages;
+            let before = model.clone();
+            Model::run(&mut model, &stages.prepare);
+            // What was there is as it was.
+            if let (Some(before), Some(now)) = (&before, &model) {
+                prop_assert!(before.chains.iter().all(|(name, chain)| now.chains.get(name) == Some(chain)));
+                prop_assert!(before.sets.iter().all(|(name, set)| now.sets.get(name) == Some(set)));
+            }
+            Model::run(&mut model, &stages.change);
+            // What is wanted is there, and goes nowhere else.
+            let now = model.as_ref().unwrap();
+            prop_assert!(wanted.chains.iter().all(|(name, chain)| now.chains.get(name) == Some(chain)));
+            prop_assert!(wanted.sets.iter().all(|(name, set)| now.sets.get(name) == Some(set)));
+            Model::run(&mut model, &stages.remove);
             prop_assert_eq!(compare(wanted, model.as_ref()), Difference::default());
             let there = model.as_ref().unwrap();
             prop_assert_eq!(&there.chains, &wanted.chains);
@@ -194,13 +206,13 @@ fn a_time_out_may_be_rounded_and_no_more() {
     let mut wanted = Table::new(Version::V4, true);
     wanted.elements("served").unwrap().insert(vec![192, 0, 2, 1], None);
     let mut model = None;
-    Model::run(&mut model, &compare(&wanted, None).operations);
+    Model::run(&mut model, &compare(&wanted, None).stages.change);
     for (more, differs) in [(0, false), (20, false), (21, true)] {
         let mut found = model.as_ref().unwrap().found();
         for element in found.sets.get_mut("served").unwrap().elements.values_mut() {
             element.timeout = element.timeout.map(|it| it + more);
         }
-        let steps: Vec<_> = difference(&wanted, Some(&found), LINGER).unwrap().operations;
+        let steps: Vec<_> = difference(&wanted, Some(&found), LINGER).unwrap().stages.first().0;
         let steps: Vec<_> = steps.into_iter().map(|it| it.what).collect();
         let anew = matches!(steps.as_slice(), [Step::FlushSet(_), Step::NewElements { .. }]);
         assert_eq!((anew, steps.is_empty()), (differs, !differs), "{steps:?}");
