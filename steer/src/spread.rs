@@ -25,7 +25,7 @@ pub enum HashBy {
 }
 
 /// An address that several nodes serve.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Spread {
     /// The fellow that clients' frames of each bucket are led on to; None for those that stay.
     /// [`BUCKETS`](crate::BUCKETS), or empty: nothing is led on by bucket.

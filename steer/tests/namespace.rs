@@ -9,17 +9,12 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use lab::{LINGER, Lab, keep, station};
+use lab::{LINGER, Lab, keep, parts, station};
 use steer::Steps;
 use steer::net::{Applied, Error, Family, Keep, Kernel, Missing};
 
 const IP: &str = include_str!("lab/ip.nft");
 const IP6: &str = include_str!("lab/ip6.nft");
-
-/// The sets and chains of a table, whatever their order: what is made anew comes last.
-fn parts(table: &str) -> BTreeSet<&str> {
-    table.split("\n\n").map(|part| part.trim_end_matches(['}', '\n', '\t']).trim()).collect()
-}
 
 #[test]
 #[ignore = "needs root and network namespaces; make test runs it"]

@@ -118,22 +118,44 @@ fn led_on_to(lab: &Lab, fellow: &str) {
     });
 }
 
+/// The client has the hardware address of this fellow, and its packets have so many hops.
+fn pose_as_fellow(lab: &Lab, number: u8, address: &str, hops: &str) {
+    let hardware = format!("02:f5:00:00:00:0{number}");
+    lab.client.ip(&["link", "set", "eth0", "address", &hardware]);
+    let by = if address.contains(':') { "2001:db8:1::1" } else { "198.51.100.1" };
+    lab.client.ip(&["route", "replace", address, "via", by, "hoplimit", hops]);
+}
+
 #[test]
 #[ignore = "needs root and network namespaces; make test runs it"]
 fn a_fellows_frame_goes_its_own_step_or_stays() {
     for address in ADDRESSES {
         let lab = joined();
-        lab.client.ip(&["link", "set", "eth0", "address", "02:f5:00:00:00:02"]);
+        pose_as_fellow(&lab, 2, address, "16");
         lab.apply(&keep());
         let _pair = forgotten(&lab, address);
         led_on_to(&lab, "c");
 
         let lab = joined();
-        lab.client.ip(&["link", "set", "eth0", "address", "02:f5:00:00:00:03"]);
+        pose_as_fellow(&lab, 3, address, "16");
         lab.apply(&keep());
         let (_client, mut server) = forgotten(&lab, address);
         server.read_exact(&mut [0; 7]).unwrap();
         led_on_to(&lab, "nobody");
+    }
+}
+
+#[test]
+#[ignore = "needs root and network namespaces; make test runs it"]
+fn a_fellows_frame_with_more_hops_than_a_step_gives_is_a_clients() {
+    for address in ADDRESSES {
+        for number in [2, 3] {
+            let lab = joined();
+            pose_as_fellow(&lab, number, address, "17");
+            lab.apply(&keep());
+            let _pair = forgotten(&lab, address);
+            led_on_to(&lab, "b");
+        }
     }
 }
 

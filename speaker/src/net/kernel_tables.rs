@@ -72,8 +72,8 @@ fn follow(
                 // Only the newest of several tables matters.
                 let table = tables.try_iter().last().unwrap_or(first);
                 version = Some(table.version);
-                let KeepTable { fellows, addresses, .. } = table;
-                wanted = Some(Keep { fellows, addresses, loose: is_loose() });
+                let KeepTable { fellows, addresses, spread, .. } = table;
+                wanted = Some(Keep { fellows, addresses, spread, loose: is_loose() });
             }
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
@@ -83,7 +83,8 @@ fn follow(
             let mut result = kernel.apply(keep, linger);
             let applied = result.is_ok();
             if result.is_ok() && (renew_at <= began || version.is_some()) {
-                let addresses: BTreeSet<IpAddr> = keep.addresses.keys().copied().collect();
+                let addresses = keep.addresses.keys().chain(keep.spread.keys());
+                let addresses: BTreeSet<IpAddr> = addresses.copied().collect();
                 result = kernel.renew(&addresses, linger).and(result);
                 renew_at = began + renewal;
             }

@@ -5,11 +5,11 @@ use std::fmt;
 use std::time::Duration;
 
 use super::expression::Verdict;
-use super::found::{Found, FoundChain, FoundHook, FoundSet};
+use super::found::{Found, FoundChain, FoundSet};
 use super::operation::{
     Elements, FORMAT, Operation, Step, VERDICTS, create, elements, flags, milliseconds, of, rules,
 };
-use super::ruleset::{Chain, Family, Set, TABLE, Table};
+use super::ruleset::{Chain, Family, Hook, Set, TABLE, Table};
 
 /// How far a time-out may be from the one that was asked for: the kernel counts in jiffies of up to 10 ms.
 const ROUNDING: u64 = 20;
@@ -28,6 +28,8 @@ pub struct Repair {
 pub enum Wrong {
     /// The table was gone.
     TableMissing,
+    /// There was a table of ours that is not needed.
+    TableNotNeeded,
     /// The table was made anew: the reason.
     TableStrange(&'static str),
     /// A chain was gone.
@@ -56,6 +58,7 @@ impl fmt::Display for Repair {
         let table = format_args!("table {} {TABLE}", self.family);
         match &self.what {
             Wrong::TableMissing => write!(f, "{table} was gone"),
+            Wrong::TableNotNeeded => write!(f, "{table} was there without need"),
             Wrong::TableStrange(reason) => write!(f, "{table} was made anew: {reason}"),
             Wrong::ChainMissing(name) => write!(f, "{table}: the chain {name} was gone"),
             Wrong::ChainStrange(name) => write!(f, "{table}: the chain {name} is not ours"),
@@ -75,10 +78,64 @@ impl fmt::Display for Repair {
 /// The difference of two tables.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Difference {
-    /// The operations that end it, for one transaction.
-    pub(super) operations: Vec<Operation>,
+    /// The operations that end it.
+    pub(super) stages: Stages,
     /// The same in words.
     pub(super) wrong: Vec<Wrong>,
+}
+
+/// The operations of a change, each stage a transaction of its own.
+///
+/// A packet on its way while a transaction is committed looks at rules of the former generation, and from then on at elements of
+/// the new one. By a new element it would come to a new chain whose rules it does not see, or in an old chain to a map that has no
+/// elements any more, and would stay where it should be led on. So chains and maps come before any element leads to them, and go
+/// when none does.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Stages {
+    /// New chains and sets with all that they hold. Nothing leads to them yet.
+    pub(super) prepare: Vec<Operation>,
+    /// The change itself.
+    pub(super) change: Vec<Operation>,
+    /// Chains and sets go that nothing leads to any more.
+    pub(super) remove: Vec<Operation>,
+}
+
+impl Stages {
+    /// The change of a whole table.
+    fn whole(operations: Vec<Operation>) -> Self {
+        Self { change: operations, ..Self::default() }
+    }
+
+    /// Puts the stages of another table behind these.
+    pub(super) fn append(&mut self, mut other: Self) {
+        self.prepare.append(&mut other.prepare);
+        self.change.append(&mut other.change);
+        self.remove.append(&mut other.remove);
+    }
+
+    /// The first stage that has operations, and true if no later one has; nothing to do is the last stage.
+    pub(super) fn first(self) -> (Vec<Operation>, bool) {
+        let mut stages = [self.prepare, self.change, self.remove].into_iter();
+        let first = stages.find(|stage| !stage.is_empty()).unwrap_or_default();
+        (first, stages.all(|stage| stage.is_empty()))
+    }
+}
+
+/// Compares a table that may be not wanted. None if the table is wanted, and one of its name was not made by us.
+pub(super) fn difference_of(
+    family: Family,
+    wanted: Option<&Table>,
+    found: Option<&Found>,
+    timeout: Duration,
+) -> Option<Difference> {
+    match (wanted, found) {
+        (Some(wanted), found) => difference(wanted, found, timeout),
+        (None, Some(Found { format: Some(_), .. })) => Some(Difference {
+            stages: Stages::whole(of(family, TABLE, vec![Step::DeleteTable])),
+            wrong: vec![Wrong::TableNotNeeded],
+        }),
+        (None, _) => Some(Difference::default()),
+    }
 }
 
 /// Compares. None if the table was not made by us.
@@ -88,29 +145,30 @@ pub(super) fn difference(
     timeout: Duration,
 ) -> Option<Difference> {
     let Some(found) = found else {
-        let operations = create(wanted, TABLE, timeout);
-        return Some(Difference { operations, wrong: vec![Wrong::TableMissing] });
+        let stages = Stages::whole(create(wanted, TABLE, timeout));
+        return Some(Difference { stages, wrong: vec![Wrong::TableMissing] });
     };
     let format = found.format?;
     if let Some(reason) = strange(wanted, found, format) {
         let mut operations = of(wanted.family, TABLE, vec![Step::DeleteTable]);
         operations.extend(create(wanted, TABLE, timeout));
-        return Some(Difference { operations, wrong: vec![Wrong::TableStrange(reason)] });
+        let stages = Stages::whole(operations);
+        return Some(Difference { stages, wrong: vec![Wrong::TableStrange(reason)] });
     }
     let mut parts = Parts::default();
     for (id, (name, set)) in (1..).zip(&wanted.sets) {
-        parts.set(id, name, set, found.sets.get(*name), timeout);
+        parts.set(id, name, set, found.sets.get(name), timeout);
     }
     for (name, chain) in &wanted.chains {
         parts.chain(name, chain, found.chains.get(name));
     }
     for name in found.chains.keys().filter(|name| !wanted.chains.contains_key(*name)) {
         parts.wrong.push(Wrong::ChainStrange(name.clone()));
-        parts.flushes.push(Step::FlushChain(name.clone()));
-        parts.last.push(Step::DeleteChain(name.clone()));
+        parts.emptied.push(Step::FlushChain(name.clone()));
+        parts.chains_gone.push(Step::DeleteChain(name.clone()));
     }
     for (name, set) in &found.sets {
-        if !wanted.sets.contains_key(name.as_str()) && !set.is_anonymous() {
+        if !wanted.sets.contains_key(name) && !set.is_anonymous() {
             parts.wrong.push(Wrong::SetStrange(name.clone()));
             parts.sets_gone.push(Step::DeleteSet(name.clone()));
         }
@@ -133,14 +191,13 @@ fn strange(wanted: &Table, found: &Found, format: u32) -> Option<&'static str> {
         return Some("it holds more than chains and sets");
     }
     let hook = |(name, chain): (&String, &Chain)| {
-        let ours = if chain.hooked { FoundHook::Ours } else { FoundHook::None };
-        found.chains.get(name).is_some_and(|found| found.hook != ours)
+        found.chains.get(name).is_some_and(|found| found.hook.as_ref() != Some(&chain.hook))
     };
     if wanted.chains.iter().any(hook) {
         return Some("a chain has another hook, priority or policy");
     }
-    let kind = |(name, set): (&&'static str, &Set)| {
-        found.sets.get(*name).is_some_and(|found| !same_kind(set, found))
+    let kind = |(name, set): (&String, &Set)| {
+        found.sets.get(name).is_some_and(|found| !same_kind(set, found))
     };
     wanted.sets.iter().any(kind).then_some("a set has another type")
 }
@@ -157,14 +214,20 @@ fn same_kind(set: &Set, found: &FoundSet) -> bool {
 #[derive(Default)]
 struct Parts {
     wrong: Vec<Wrong>,
+    new_sets: Vec<Step>,
+    new_chains: Vec<Step>,
+    new_rules: Vec<Step>,
+    new_elements: Vec<Step>,
+
     flushes: Vec<Step>,
     elements_gone: Vec<Step>,
-    sets: Vec<Step>,
-    chains: Vec<Step>,
+    hooked: Vec<Step>,
     rules: Vec<Step>,
     elements: Vec<Step>,
+
+    emptied: Vec<Step>,
     sets_gone: Vec<Step>,
-    last: Vec<Step>,
+    chains_gone: Vec<Step>,
 }
 
 impl Parts {
@@ -172,7 +235,13 @@ impl Parts {
         match found {
             None => {
                 self.wrong.push(Wrong::ChainMissing(name.to_owned()));
-                self.chains.push(Step::NewChain { name: name.to_owned(), hooked: chain.hooked });
+                let new = Step::NewChain { name: name.to_owned(), hook: chain.hook.clone() };
+                if chain.hook == Hook::None {
+                    self.new_chains.push(new);
+                    self.new_rules.extend(rules(name, chain));
+                    return;
+                }
+                self.hooked.push(new);
             }
             Some(found) => {
                 let fingerprints = chain.rules.iter().map(|rule| Some(rule.fingerprint()));
@@ -189,8 +258,8 @@ impl Parts {
     fn set(&mut self, id: u32, name: &str, set: &Set, found: Option<&FoundSet>, timeout: Duration) {
         let Some(found) = found else {
             self.wrong.push(Wrong::SetMissing(name.to_owned()));
-            self.sets.push(Step::NewSet { name: name.to_owned(), id, set: set.clone() });
-            self.elements.extend(elements(name, set, timeout));
+            self.new_sets.push(Step::NewSet { name: name.to_owned(), id, set: set.clone() });
+            self.new_elements.extend(elements(name, set, timeout));
             return;
         };
         let as_wanted = |key: &Vec<u8>, verdict: &Option<Verdict>| {
@@ -232,18 +301,20 @@ impl Parts {
     }
 
     fn end(self, family: Family) -> Difference {
-        let order = [
-            self.flushes,
-            self.elements_gone,
-            self.sets,
-            self.chains,
-            self.rules,
-            self.elements,
-            self.sets_gone,
-            self.last,
-        ];
-        let steps = order.into_iter().flatten().collect();
-        Difference { operations: of(family, TABLE, steps), wrong: self.wrong }
+        let stage =
+            |steps: Vec<Vec<Step>>| of(family, TABLE, steps.into_iter().flatten().collect());
+        let stages = Stages {
+            prepare: stage(vec![self.new_sets, self.new_chains, self.new_rules, self.new_elements]),
+            change: stage(vec![
+                self.flushes,
+                self.elements_gone,
+                self.hooked,
+                self.rules,
+                self.elements,
+            ]),
+            remove: stage(vec![self.emptied, self.sets_gone, self.chains_gone]),
+        };
+        Difference { stages, wrong: self.wrong }
     }
 }
 

@@ -17,8 +17,10 @@ pub enum Lack {
     /// No nf_tables (`NF_TABLES`).
     #[error("the kernel has no nf_tables (NF_TABLES)")]
     Tables,
-    /// No tables or no filter chains of a family (`NF_TABLES_IPV4`, `NF_TABLES_IPV6`).
-    #[error("nf_tables of this kernel has no family {0} (NF_TABLES_IPV4, NF_TABLES_IPV6)")]
+    /// No tables or no filter chains of a family (`NF_TABLES_IPV4`, `NF_TABLES_IPV6`, `NF_TABLES_NETDEV`).
+    #[error(
+        "nf_tables of this kernel has no family {0} (NF_TABLES_IPV4, NF_TABLES_IPV6, NF_TABLES_NETDEV)"
+    )]
     Family(Family),
     /// No sets, maps, or elements that run out.
     #[error("nf_tables of this kernel has not the sets and maps that are needed, family {0}")]
@@ -28,7 +30,7 @@ pub enum Lack {
     Expression {
         /// The family of the table.
         family: Family,
-        /// The name of the expression: `ct`, `dup`, `reject` and others.
+        /// The name of the expression: `ct`, `dup`, `reject`, `hash` (of jhash), `fwd` and others.
         expression: &'static str,
     },
     /// The connections of conntrack cannot be listed (`NF_CT_NETLINK`).

@@ -17,6 +17,8 @@ const VERDICT: u32 = 0;
 const LIST_ELEMENT: u16 = 1;
 const DATA_VALUE: u16 = 1;
 const DATA_VERDICT: u16 = 2;
+/// The kernel's name for Jenkins' hash.
+const JENKINS: u32 = 0;
 const GOTO: u32 = -4_i32 as u32;
 
 /// The place where a packet goes on.
@@ -45,8 +47,12 @@ pub(super) enum Comparison {
 /// A fact beside the packet's octets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fact {
+    /// Two octets: 0x0800 is IPv4, 0x86dd IPv6. For families that see frames.
+    EtherType,
     /// Two octets, in the host's order: `ARPHRD_ETHER` for Ethernet.
     InputType,
+    /// One octet: 0 for frames to this host's own hardware address.
+    PacketType,
     /// One octet: TCP is 6.
     Protocol,
     /// Four octets of flags, in the host's order.
@@ -106,6 +112,20 @@ pub(super) enum Expression {
         octets: u64,
     },
     TcpReset,
+    /// Jenkins' hash of so many octets, as a number in the host's order below the modulus.
+    Hash {
+        source: u32,
+        length: u32,
+        register: u32,
+        modulus: u32,
+        seed: u32,
+    },
+    /// Sends the frame to the neighbour of this address, one of the protocol family of this number, by the device.
+    Forward {
+        device: u32,
+        address: u32,
+        protocol: u32,
+    },
     /// Sends a copy to the address in one register, by the device whose index is in the other.
     Duplicate {
         address: u32,
@@ -180,6 +200,8 @@ impl Expression {
             Self::Value { .. } | Self::Verdict(_) => "immediate",
             Self::Counter { .. } => "counter",
             Self::TcpReset => "reject",
+            Self::Hash { .. } => "hash",
+            Self::Forward { .. } => "fwd",
             Self::Duplicate { .. } => "dup",
         }
     }
@@ -224,6 +246,13 @@ impl Expression {
             Self::TcpReset => {
                 data.be32(1, 1).octets(2, &[0]);
             }
+            Self::Hash { source, length, register, modulus, seed } => {
+                data.be32(1, *source).be32(2, *register).be32(3, *length);
+                data.be32(4, *modulus).be32(5, *seed).be32(7, JENKINS);
+            }
+            Self::Forward { device, address, protocol } => {
+                data.be32(1, *device).be32(2, *address).be32(3, *protocol);
+            }
             Self::Duplicate { address, device } => {
                 data.be32(1, *address).be32(2, *device);
             }
@@ -263,6 +292,18 @@ impl Expression {
             },
             "counter" => Self::Counter { octets: data.be64(1)?, packets: data.be64(2)? },
             "reject" if data.be32(1)? == 1 => Self::TcpReset,
+            "hash" if data.be32(7)? == JENKINS && data.be32(6).unwrap_or(0) == 0 => Self::Hash {
+                source: data.be32(1)?,
+                length: data.be32(3)?,
+                register: data.be32(2)?,
+                modulus: data.be32(4)?,
+                seed: data.be32(5)?,
+            },
+            "fwd" => Self::Forward {
+                device: data.be32(1)?,
+                address: data.be32(2)?,
+                protocol: data.be32(3)?,
+            },
             "dup" => Self::Duplicate { address: data.be32(1)?, device: data.be32(2)? },
             _ => return None,
         })
@@ -306,7 +347,9 @@ impl Fact {
     fn number(self) -> u32 {
         match self {
             Self::ConnectionState => 0,
+            Self::EtherType => 1,
             Self::InputType => 8,
+            Self::PacketType => 19,
             Self::Protocol => 16,
         }
     }
@@ -314,6 +357,8 @@ impl Fact {
     fn of(name: &str, number: u32) -> Option<Self> {
         match (name, number) {
             ("ct", 0) => Some(Self::ConnectionState),
+            ("meta", 1) => Some(Self::EtherType),
+            ("meta", 19) => Some(Self::PacketType),
             ("meta", 8) => Some(Self::InputType),
             ("meta", 16) => Some(Self::Protocol),
             _ => None,

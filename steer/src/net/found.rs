@@ -7,11 +7,10 @@ use super::attribute::Attributes;
 use super::expression::{Expression, Verdict, decode_all, decode_value};
 use super::message::{Message, nftables};
 use super::operation::{
-    ACCEPT, CHAIN_KIND, HOOK, MARK, NEW_CHAIN, NEW_ELEMENT, NEW_RULE, NEW_SET, NEW_TABLE, PRIORITY,
-    RULE_MARK, SET_IS_ANONYMOUS,
+    ACCEPT, CHAIN_KIND, MARK, NEW_CHAIN, NEW_ELEMENT, NEW_RULE, NEW_SET, NEW_TABLE, RULE_MARK,
+    SET_IS_ANONYMOUS,
 };
-
-use super::ruleset::Family;
+use super::ruleset::{Family, Hook};
 
 /// A table of one family, as it was found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,20 +27,12 @@ pub(super) struct Found {
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct FoundChain {
-    pub(super) hook: FoundHook,
+    /// None for a hook that no chain of ours has, and for a chain of which only rules are known.
+    pub(super) hook: Option<Hook>,
     /// The fingerprints of the rules in their order; None for rules without one.
     pub(super) rules: Vec<Option<u64>>,
     /// Packets that the counters of its rules have counted.
     pub(super) packets: u64,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum FoundHook {
-    #[default]
-    None,
-    /// That of the chain `prerouting`, with its priority and policy.
-    Ours,
-    Strange,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -84,7 +75,7 @@ impl Found {
         }
         // Each part without a name is left out; then the count of what the table holds is another one.
         let _ = match message.kind {
-            kind if kind == nftables(NEW_CHAIN) => self.add_chain(attributes),
+            kind if kind == nftables(NEW_CHAIN) => self.add_chain(family, attributes),
             kind if kind == nftables(NEW_RULE) => self.add_rule(attributes),
             kind if kind == nftables(NEW_SET) => self.add_set(attributes),
             kind if kind == nftables(NEW_ELEMENT) => self.add_elements(attributes),
@@ -92,19 +83,14 @@ impl Found {
         };
     }
 
-    fn add_chain(&mut self, chain: Attributes<'_>) -> Option<()> {
+    fn add_chain(&mut self, family: Family, chain: Attributes<'_>) -> Option<()> {
         let found = self.chains.entry(chain.text(3)?.to_owned()).or_default();
         found.hook = match chain.nested(4) {
-            None => FoundHook::None,
-            Some(hook)
-                if hook.be32(1) == Some(HOOK)
-                    && hook.octets(2) == Some(&PRIORITY.to_be_bytes())
-                    && chain.be32(5) == Some(ACCEPT)
-                    && chain.text(7) == Some(CHAIN_KIND) =>
-            {
-                FoundHook::Ours
+            None => Some(Hook::None),
+            Some(hook) if chain.be32(5) == Some(ACCEPT) && chain.text(7) == Some(CHAIN_KIND) => {
+                Hook::decode(family, hook)
             }
-            Some(_) => FoundHook::Strange,
+            Some(_) => None,
         };
         Some(())
     }

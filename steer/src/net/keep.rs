@@ -6,35 +6,55 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::expression::Verdict;
-use super::ruleset::{CLIENTS, FELLOWS, Family, SERVED, STEPS, Table, chain_first, chain_to};
+use super::ingress::VERSIONS;
+use super::ruleset::{
+    CLIENTS, FELLOWS, Family, SERVED, STEPS, Table, Version, chain_first, chain_to,
+};
 use crate::history::Steps;
+use crate::spread::Spread;
 use crate::station::Station;
 
-/// All that a node leads on: the connections that it does not know, to the nodes that do.
+/// All that a node leads on: the connections that it does not know, to the nodes that do, and clients' frames by bucket.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Keep {
     /// The other nodes of the link, by name.
     pub fellows: BTreeMap<Arc<str>, Station>,
-    /// The steps of this node for each address.
+    /// The steps of this node for each address that one node serves. Those of an address that is in `spread` as well are not
+    /// looked at.
     pub addresses: BTreeMap<IpAddr, Steps>,
+    /// The addresses that several nodes serve.
+    pub spread: BTreeMap<IpAddr, Arc<Spread>>,
     /// The node's `nf_conntrack_tcp_loose`: true for 1, the kernel's default.
     pub loose: bool,
 }
 
-/// A step that no rule can have.
+/// A part of a value that no rule can have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeftOut {
-    /// The address that the step is for.
+    /// The address that it is for.
     pub address: IpAddr,
-    /// The fellow whose frames the step is for; None for clients'.
+    /// What it is.
+    pub part: Part,
+    /// The fellow whose frames it is for; None for clients'.
     pub origin: Option<Arc<str>>,
-    /// The node that the frames should go to.
+    /// The node that the frames should go to. They stay.
     pub next: Arc<str>,
     /// The reason.
     pub missing: Missing,
 }
 
-/// The reason that a step was left out.
+/// The kind of a part that no rule can have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Part {
+    /// The step of an address that one node serves.
+    Step,
+    /// The same step of so many buckets.
+    BucketStep(usize),
+    /// So many buckets that clients' frames should be led on by.
+    Buckets(usize),
+}
+
+/// The reason that a part was left out.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Missing {
     /// A node that is no fellow.
@@ -51,10 +71,14 @@ pub enum Missing {
     HardwareAddress(Arc<str>),
 }
 
+/// The index of each device that exists.
+pub(super) type Devices<'a> = BTreeMap<&'a Arc<str>, u32>;
+
 /// The tables, and the fellows behind the chains.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Ruleset {
-    pub(super) tables: [Table; 2],
+    /// Those of the families ip and ip6, and one of the family netdev if a bucket is led on.
+    pub(super) tables: BTreeMap<Family, Table>,
     /// The fellow of each chain that leads on.
     pub(super) chains: BTreeMap<String, Arc<str>>,
 }
@@ -64,34 +88,52 @@ impl Keep {
     pub(super) fn ruleset(&self, device: &dyn Fn(&str) -> Option<u32>) -> (Ruleset, Vec<LeftOut>) {
         let names: BTreeSet<&Arc<str>> =
             self.fellows.values().map(|station| &station.interface).collect();
-        let devices: BTreeMap<&Arc<str>, u32> =
+        let devices: Devices<'_> =
             names.into_iter().filter_map(|name| Some((name, device(name)?))).collect();
         let mut left_out = Vec::new();
-        let tables = [Family::V4, Family::V6].map(|family| {
-            let mut table = Table::new(family, self.loose);
-            self.add_fellows(&mut table, &devices);
+        let mut tables = BTreeMap::new();
+        for version in VERSIONS {
+            let mut table = Table::new(version, self.loose);
+            self.add_fellows(&mut table);
+            for (fellow, address, device) in self.stations(version, &devices) {
+                table.lead_on(version, fellow, &address, device);
+            }
             for (address, steps) in &self.addresses {
-                if family_of(*address) == family {
+                if version_of(*address) == version && !self.spread.contains_key(address) {
                     self.add_address(&mut table, *address, steps, &devices, &mut left_out);
                 }
             }
-            table
-        });
-        let chains =
-            self.fellows.keys().map(|fellow| (chain_to(fellow), Arc::clone(fellow))).collect();
+            self.add_bucket_steps(&mut table, version, &devices, &mut left_out);
+            tables.insert(table.family, table);
+        }
+        let ingress = self.ingress(&devices, &mut left_out);
+        tables.extend(ingress.map(|table| (table.family, table)));
+        let names = |fellow: &Arc<str>| {
+            let by_bucket = VERSIONS.map(|version| version.chain_to(fellow));
+            let names = by_bucket.into_iter().chain([chain_to(fellow)]);
+            names.map(|name| (name, Arc::clone(fellow))).collect::<Vec<_>>()
+        };
+        let chains = self.fellows.keys().flat_map(names).collect();
         (Ruleset { tables, chains }, left_out)
     }
 
-    fn add_fellows(&self, table: &mut Table, devices: &BTreeMap<&Arc<str>, u32>) {
-        for (fellow, station) in &self.fellows {
-            if let Some(elements) = table.elements(FELLOWS) {
-                elements.insert(station.hardware_address.to_vec(), None);
-            }
-            let address = station.address(table.family);
-            if let (Some(address), Some(device)) = (address, devices.get(&station.interface)) {
-                table.lead_on(fellow, &address, *device);
-            }
+    /// Adds the hardware addresses of all fellows.
+    pub(super) fn add_fellows(&self, table: &mut Table) {
+        if let Some(elements) = table.elements(FELLOWS) {
+            let addresses = self.fellows.values().map(|station| station.hardware_address.to_vec());
+            elements.extend(addresses.map(|address| (address, None)));
         }
+    }
+
+    /// The fellows that can be reached by this version, each with its address and the index of the device.
+    pub(super) fn stations(
+        &self,
+        version: Version,
+        devices: &Devices<'_>,
+    ) -> impl Iterator<Item = (&Arc<str>, Vec<u8>, u32)> {
+        self.fellows.iter().filter_map(move |(fellow, station)| {
+            Some((fellow, station.address(version)?, *devices.get(&station.interface)?))
+        })
     }
 
     fn add_address(
@@ -99,21 +141,22 @@ impl Keep {
         table: &mut Table,
         address: IpAddr,
         steps: &Steps,
-        devices: &BTreeMap<&Arc<str>, u32>,
+        devices: &Devices<'_>,
         left_out: &mut Vec<LeftOut>,
     ) {
-        let octets = octets(address);
+        let (octets, version) = (octets(address), version_of(address));
         let client = steps.client.iter().map(|next| (None, next));
         let fellows = steps.fellows.iter().map(|(origin, next)| (Some(origin), next));
         let mut leads = false;
         for (origin, next) in client.chain(fellows) {
             let added = self
-                .reach(table.family, next, devices)
+                .reach(version, next, devices)
                 .and_then(|()| self.add_step(table, &octets, origin, next));
             match added {
                 Ok(()) => leads = true,
                 Err(missing) => left_out.push(LeftOut {
                     address,
+                    part: Part::Step,
                     origin: origin.cloned(),
                     next: Arc::clone(next),
                     missing,
@@ -152,31 +195,31 @@ impl Keep {
     }
 
     /// The next node has a chain.
-    fn reach(
+    pub(super) fn reach(
         &self,
-        family: Family,
+        version: Version,
         next: &Arc<str>,
-        devices: &BTreeMap<&Arc<str>, u32>,
+        devices: &Devices<'_>,
     ) -> Result<(), Missing> {
         let station = self.fellows.get(next).ok_or_else(|| Missing::Station(Arc::clone(next)))?;
         if !devices.contains_key(&station.interface) {
             return Err(Missing::Interface(Arc::clone(&station.interface)));
         }
-        station.address(family).map(drop).ok_or_else(|| Missing::Address(Arc::clone(next)))
+        station.address(version).map(drop).ok_or_else(|| Missing::Address(Arc::clone(next)))
     }
 }
 
 impl Station {
-    fn address(&self, family: Family) -> Option<Vec<u8>> {
-        match family {
-            Family::V4 => self.address_v4.map(|address| address.octets().to_vec()),
-            Family::V6 => self.address_v6.map(|address| address.octets().to_vec()),
+    fn address(&self, version: Version) -> Option<Vec<u8>> {
+        match version {
+            Version::V4 => self.address_v4.map(|address| address.octets().to_vec()),
+            Version::V6 => self.address_v6.map(|address| address.octets().to_vec()),
         }
     }
 }
 
-pub(super) fn family_of(address: IpAddr) -> Family {
-    if address.is_ipv4() { Family::V4 } else { Family::V6 }
+pub(super) fn version_of(address: IpAddr) -> Version {
+    if address.is_ipv4() { Version::V4 } else { Version::V6 }
 }
 
 pub(super) fn octets(address: IpAddr) -> Vec<u8> {

@@ -9,19 +9,20 @@ use std::time::Duration;
 
 use nix::net::if_::if_nametoindex;
 
-use super::difference::{Difference, Repair, difference};
+use super::difference::{Repair, Stages, difference_of};
 use super::error::{Error, Lack};
 use super::found::Found;
-use super::keep::{Keep, LeftOut, Ruleset, family_of, octets};
+use super::keep::{Keep, LeftOut, Ruleset, octets};
 use super::message::{ACKNOWLEDGE, DUMP, Request, nftables};
 use super::operation::{
     GET_CHAIN, GET_ELEMENT, GET_GENERATION, GET_RULE, GET_SET, GET_TABLE, NEW_GENERATION,
     Operation, Step, elements, of,
 };
-use super::ruleset::{Family, SERVED, TABLE};
+use super::ruleset::{Family, Key, TABLE};
 use super::socket::{Listed, Outcome, Socket};
 
-const FAMILIES: [Family; 2] = [Family::V4, Family::V6];
+/// The families that we may have a table of.
+const FAMILIES: [Family; 3] = [Family::V4, Family::V6, Family::Netdev];
 /// Other programs change rules of their own now and then; each change costs us one attempt.
 const ATTEMPTS: u32 = 20;
 
@@ -38,16 +39,26 @@ pub struct Kernel {
 struct Last {
     ruleset: Ruleset,
     linger: Duration,
+    /// False from the first stage of a later change on: then what differs need not be others' doing.
+    is_whole: bool,
+}
+
+/// A stage of an [`Kernel::apply`] that was done.
+struct Stage {
+    operations: usize,
+    /// The changes that others had made before it.
+    repaired: Vec<Repair>,
+    is_last: bool,
 }
 
 /// The result of a [`Kernel::apply`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Applied {
-    /// The operations of the transaction. 0: nothing differed, and nothing was sent.
+    /// The operations of all transactions. 0: nothing differed, and nothing was sent.
     pub operations: usize,
     /// The changes that others had made since the last successful `apply`. Empty for the first one: nobody knows then what was there.
     pub repaired: Vec<Repair>,
-    /// The steps that no rule has.
+    /// The parts of the value that no rule has.
     pub left_out: Vec<LeftOut>,
 }
 
@@ -60,7 +71,8 @@ impl Kernel {
         Ok(Self { socket: Socket::open()?, last: None })
     }
 
-    /// Makes the tables equal to this value, in one transaction. Elements of the gate that differ in anything get the
+    /// Makes the tables equal to this value. The change is one transaction; new chains and sets come by one before that, and those
+    /// that nothing leads to any more go by one behind that. Elements of the gate that differ in anything get the
     /// time-out `linger` anew, all at once; those that are as wanted run on: [`Self::renew`] renews them. `linger` is at least
     /// 1 ms and at most a year.
     ///
@@ -68,12 +80,25 @@ impl Kernel {
     ///
     /// # Errors
     /// Where a table of our name is not ours, where the kernel refuses or lacks something, and where other programs change
-    /// the rules again and again. The kernel's tables are as before then.
+    /// the rules again and again. The kernel leads on as before then.
     pub fn apply(&mut self, keep: &Keep, linger: Duration) -> Result<Applied, Error> {
         let (ruleset, left_out) = keep.ruleset(&|name| if_nametoindex(name).ok());
-        let (operations, repaired) = self.attempts(|kernel| kernel.attempt(&ruleset, linger))?;
-        self.last = Some(Last { ruleset, linger });
-        Ok(Applied { operations, repaired, left_out })
+        let mut applied = Applied { left_out, ..Applied::default() };
+        // There are three stages, and others may undo what one has done.
+        for _ in 0..ATTEMPTS {
+            let Stage { operations, repaired, is_last } =
+                self.attempts(|kernel| kernel.attempt(&ruleset, linger))?;
+            applied.operations += operations;
+            applied.repaired.extend(repaired);
+            if is_last {
+                self.last = Some(Last { ruleset, linger, is_whole: true });
+                return Ok(applied);
+            }
+            if let Some(last) = &mut self.last {
+                last.is_whole = false;
+            }
+        }
+        Err(Error::Busy(ATTEMPTS))
     }
 
     /// Gives the elements of the gate this time-out from now on: of all addresses that the last `apply` put there, those
@@ -85,43 +110,55 @@ impl Kernel {
         let last = self.last.as_mut().ok_or(Error::Gone)?;
         let mut ruleset = last.ruleset.clone();
         let mut operations = Vec::new();
-        for table in &mut ruleset.tables {
-            let family = table.family;
-            let named: BTreeSet<Vec<u8>> = addresses
-                .iter()
-                .filter(|address| family_of(**address) == family)
-                .map(|address| octets(*address))
-                .collect();
-            let Some(served) = table.sets.get_mut(SERVED) else { continue };
-            served.elements.retain(|address, _| named.contains(address));
-            let mut steps = vec![Step::FlushSet(SERVED.to_owned())];
-            steps.extend(elements(SERVED, served, linger));
-            operations.extend(of(family, TABLE, steps));
+        let named: BTreeSet<Vec<u8>> = addresses.iter().map(|it| octets(*it)).collect();
+        for table in ruleset.tables.values_mut() {
+            let mut steps = Vec::new();
+            for (name, set) in &mut table.sets {
+                if set.expires && matches!(set.key, Key::Address(_)) {
+                    set.elements.retain(|address, _| named.contains(address));
+                    steps.push(Step::FlushSet(name.clone()));
+                    steps.extend(elements(name, set, linger));
+                }
+            }
+            operations.extend(of(table.family, TABLE, steps));
         }
         match self.socket.transact(&operations, None, true)? {
             Outcome::Refused(_, libc::ENOENT) => Err(Error::Gone),
             Outcome::Refused(place, errno) => Err(refused(&operations, place, errno)),
             Outcome::Restart => Err(Error::Busy(1)),
             Outcome::Done => {
-                self.last = Some(Last { ruleset, linger });
+                last.ruleset = ruleset;
+                last.linger = linger;
                 Ok(())
             }
         }
     }
 
-    /// The packets that were led on to each fellow of the last `apply`, over both families, since the fellow's rules were
-    /// made. A number that is smaller than before means that they were made anew.
+    /// The packets of connections that the node does not know, which were led on to each fellow of the last `apply`, over both
+    /// versions of IP, since the fellow's rules were made. A number that is smaller than before means that they were made anew.
     ///
     /// # Errors
     /// Where the kernel does not list the rules.
     pub fn counters(&mut self) -> Result<BTreeMap<Arc<str>, u64>, Error> {
+        self.counted(&[Family::V4, Family::V6])
+    }
+
+    /// The same of clients' frames that were led on by bucket.
+    ///
+    /// # Errors
+    /// As [`Self::counters`].
+    pub fn bucket_counters(&mut self) -> Result<BTreeMap<Arc<str>, u64>, Error> {
+        self.counted(&[Family::Netdev])
+    }
+
+    fn counted(&mut self, families: &[Family]) -> Result<BTreeMap<Arc<str>, u64>, Error> {
         let Some(last) = &self.last else { return Ok(BTreeMap::new()) };
         let mut counters: BTreeMap<Arc<str>, u64> =
             last.ruleset.chains.values().map(|fellow| (Arc::clone(fellow), 0)).collect();
         let chains = last.ruleset.chains.clone();
-        for family in FAMILIES {
+        for family in families {
             let mut found = Found::default();
-            self.list(GET_RULE, family, None, "rules", &mut found)?;
+            self.list(GET_RULE, *family, None, "rules", &mut found)?;
             for (name, chain) in &found.chains {
                 if let Some(counter) = chains.get(name).and_then(|it| counters.get_mut(it)) {
                     *counter = counter.saturating_add(chain.packets);
@@ -161,6 +198,14 @@ impl Kernel {
         super::check::check(&mut self.socket)
     }
 
+    /// The same for what [`Keep::spread`] needs beyond that.
+    ///
+    /// # Errors
+    /// As [`Self::check`].
+    pub fn check_spread(&mut self) -> Result<(), Error> {
+        super::check::check_spread(&mut self.socket)
+    }
+
     /// Tries until nobody else has changed rules in between.
     fn attempts<T>(
         &mut self,
@@ -174,32 +219,25 @@ impl Kernel {
         Err(Error::Busy(ATTEMPTS))
     }
 
-    /// One attempt: the operations that were done and what was repaired. None where somebody else changed rules meanwhile.
-    fn attempt(
-        &mut self,
-        wanted: &Ruleset,
-        linger: Duration,
-    ) -> Result<Option<(usize, Vec<Repair>)>, Error> {
+    /// One attempt at the first stage of what differs. None where somebody else changed rules meanwhile.
+    fn attempt(&mut self, wanted: &Ruleset, linger: Duration) -> Result<Option<Stage>, Error> {
         let generation = self.generation()?;
-        let (mut operations, mut repaired) = (Vec::new(), Vec::new());
-        for (index, table) in wanted.tables.iter().enumerate() {
-            let family = table.family;
+        let (mut stages, mut repaired) = (Stages::default(), Vec::new());
+        for family in FAMILIES {
             let Some(found) = self.look(family)? else { return Ok(None) };
-            let foreign = || Error::Foreign(family);
-            let Difference { operations: mut steps, .. } =
-                difference(table, found.as_ref(), linger).ok_or_else(foreign)?;
-            operations.append(&mut steps);
-            let before = self.last.as_ref();
-            let before =
-                before.and_then(|last| Some((last.ruleset.tables.get(index)?, last.linger)));
-            if let Some((table, linger)) = before {
-                let Difference { wrong, .. } =
-                    difference(table, found.as_ref(), linger).ok_or_else(foreign)?;
-                repaired.extend(wrong.into_iter().map(|what| Repair { family, what }));
-            }
+            let found = found.as_ref();
+            let differs = difference_of(family, wanted.tables.get(&family), found, linger);
+            stages.append(differs.ok_or(Error::Foreign(family))?.stages);
+            let before = self.last.as_ref().filter(|last| last.is_whole);
+            let before = before.and_then(|last| {
+                difference_of(family, last.ruleset.tables.get(&family), found, last.linger)
+            });
+            let wrong = before.map(|before| before.wrong).unwrap_or_default();
+            repaired.extend(wrong.into_iter().map(|what| Repair { family, what }));
         }
-        let count = operations.len();
-        Ok(self.transact(&operations, generation)?.map(|()| (count, repaired)))
+        let (operations, is_last) = stages.first();
+        let done = self.transact(&operations, generation)?;
+        Ok(done.map(|()| Stage { operations: operations.len(), repaired, is_last }))
     }
 
     /// Commits if the generation is still this one. Without operations only that is looked at.

@@ -4,10 +4,10 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::attribute::Writer;
+use super::attribute::{Attributes, Writer};
 use super::expression::{Verdict, encode_all, encode_value};
 use super::message::{ACKNOWLEDGE, APPEND, BATCH_BEGIN, BATCH_END, CREATE, EXCLUSIVE, Request};
-use super::ruleset::{Chain, Family, Rule, Set, Table};
+use super::ruleset::{Chain, Family, Hook, Key, Rule, Set, Table};
 
 /// The format of the tables. A table of another one is made anew.
 pub(super) const FORMAT: u32 = 1;
@@ -35,9 +35,8 @@ pub(super) const DELETE_ELEMENT: u16 = 14;
 pub(super) const NEW_GENERATION: u16 = 15;
 pub(super) const GET_GENERATION: u16 = 16;
 
-/// The hook and the priority of the chain `prerouting`: behind conntrack (-200), before kube-proxy's DNAT (-100).
-pub(super) const HOOK: u32 = 0;
-pub(super) const PRIORITY: i32 = -150;
+/// The number of the hooks prerouting (ip, ip6) and ingress (netdev).
+const HOOK: u32 = 0;
 pub(super) const CHAIN_KIND: &str = "filter";
 pub(super) const ACCEPT: u32 = 1;
 
@@ -62,7 +61,7 @@ pub(super) enum Step {
     DeleteTable,
     NewChain {
         name: String,
-        hooked: bool,
+        hook: Hook,
     },
     DeleteChain(String),
     NewRule {
@@ -152,12 +151,15 @@ impl Operation {
                 request.attributes.text(1, table);
                 request
             }
-            Step::NewChain { name, hooked } => {
+            Step::NewChain { name, hook } => {
                 let mut request = begin(NEW_CHAIN, CREATE | EXCLUSIVE);
                 request.attributes.text(1, table).text(3, name);
-                if *hooked {
-                    request.attributes.nested(4, |hook| {
-                        hook.be32(1, HOOK).octets(2, &PRIORITY.to_be_bytes());
+                if let Some(priority) = hook.priority() {
+                    request.attributes.nested(4, |attributes| {
+                        attributes.be32(1, HOOK).octets(2, &priority.to_be_bytes());
+                        if let Hook::Ingress(device) = hook {
+                            attributes.text(3, device);
+                        }
                     });
                     request.attributes.be32(5, ACCEPT).text(7, CHAIN_KIND);
                 }
@@ -179,6 +181,10 @@ impl Operation {
                     attributes.be32(6, VERDICTS);
                 }
                 attributes.be32(10, *id);
+                if set.key == Key::Bucket {
+                    // For nft, which else shows the number with its octets the other way round.
+                    attributes.octets(13, &[&[0, 4], &1_u32.to_ne_bytes()[..]].concat());
+                }
                 request
             }
             Step::DeleteChain(name) => of_table(DELETE_CHAIN, name),
@@ -215,14 +221,34 @@ impl Operation {
     }
 }
 
+impl Hook {
+    /// The hook of a chain that the kernel lists with these attributes, for a table of this family; None for one that no chain of ours has.
+    pub(super) fn decode(family: Family, hook: Attributes<'_>) -> Option<Self> {
+        let own = match family {
+            Family::V4 | Family::V6 => Self::Prerouting,
+            Family::Netdev => Self::Ingress(hook.text(3)?.to_owned()),
+        };
+        let priority = own.priority()?.to_be_bytes();
+        (hook.be32(1) == Some(HOOK) && hook.octets(2) == Some(&priority)).then_some(own)
+    }
+
+    fn priority(&self) -> Option<i32> {
+        match self {
+            Self::None => None,
+            Self::Prerouting => Some(-150),
+            Self::Ingress(_) => Some(-500),
+        }
+    }
+}
+
 /// The steps that make a table from nothing. The time-out is for the elements of sets whose elements run out.
 pub(super) fn create(table: &Table, name: &str, timeout: Duration) -> Vec<Operation> {
     let mut steps = vec![Step::NewTable];
     for (id, (name, set)) in (1..).zip(&table.sets) {
-        steps.push(Step::NewSet { name: (*name).to_owned(), id, set: set.clone() });
+        steps.push(Step::NewSet { name: name.clone(), id, set: set.clone() });
     }
     for (name, chain) in &table.chains {
-        steps.push(Step::NewChain { name: name.clone(), hooked: chain.hooked });
+        steps.push(Step::NewChain { name: name.clone(), hook: chain.hook.clone() });
     }
     for (name, chain) in &table.chains {
         steps.extend(rules(name, chain));

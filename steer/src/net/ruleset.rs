@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The tables that the kernel shall have, as values: one for each family, with the same rules for whatever addresses.
+//! The tables that the kernel shall have, as values. [`super::rules`] has the rules of the families ip and ip6, which are the same for
+//! whatever addresses; [`super::ingress`] has those of the family netdev.
 
 use std::collections::BTreeMap;
 
 use super::attribute::Writer;
-use super::expression::{
-    Base, Comparison, Expression, Fact, R1, R1_SECOND, R2, Verdict, encode_all,
-};
+use super::expression::{Expression, R1, R2, Verdict, encode_all};
+use super::rules::{goto, prerouting, set_hops, unknown};
 use crate::hash::fnv1a;
-use crate::history::FIRST_TTL;
 
 /// The name of the tables.
 pub(super) const TABLE: &str = "ferrolb";
@@ -25,22 +24,24 @@ pub(super) const STEPS: &str = "steps";
 /// The map from an address to the chain of the next node of clients' frames.
 pub(super) const CLIENTS: &str = "clients";
 
-/// Ethernet, as a device's type.
-const ETHERNET: u16 = 1;
-const TCP: u8 = 6;
-const STATE_INVALID: u32 = 1;
-const STATE_NEW: u32 = 8;
-const FIN: u8 = 1;
-const SYN: u8 = 2;
-const RST: u8 = 4;
-const ACK: u8 = 16;
+/// The map from an address that several nodes serve to the chain of its steps by bucket.
+pub(super) const SPREAD: &str = "spread";
 
-/// The family of a table: IPv4 or IPv6.
+/// The family of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Family {
     /// IPv4, which nft calls `ip`.
     V4,
     /// IPv6, which nft calls `ip6`.
+    V6,
+    /// Frames as they come in by a device, which nft calls `netdev`.
+    Netdev,
+}
+
+/// The version of IP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Version {
+    V4,
     V6,
 }
 
@@ -49,14 +50,26 @@ pub enum Family {
 pub(super) struct Table {
     pub(super) family: Family,
     pub(super) chains: BTreeMap<String, Chain>,
-    pub(super) sets: BTreeMap<&'static str, Set>,
+    pub(super) sets: BTreeMap<String, Set>,
 }
 
-/// A chain: the one of the hook has priority -150 and the policy `accept`.
+/// A chain. One with a hook has the policy `accept`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Chain {
-    pub(super) hooked: bool,
+    pub(super) hook: Hook,
     pub(super) rules: Vec<Rule>,
+}
+
+/// The place where packets come to a chain.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) enum Hook {
+    /// Only from other chains.
+    #[default]
+    None,
+    /// All packets that come in, with priority -150: behind conntrack (-200), before kube-proxy's DNAT (-100).
+    Prerouting,
+    /// The frames that come in by this device, with priority -500.
+    Ingress(String),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,10 +88,16 @@ pub(super) struct Set {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Key {
-    Address(Family),
+    Address(Version),
     Hardware,
     /// An address and a hardware address, which is padded to eight octets.
-    Both(Family),
+    Both(Version),
+    /// A bucket: four octets in the host's order.
+    Bucket,
+    /// A bucket and a hardware address, which is padded to eight octets.
+    BucketAndHardware,
+    /// The type of a message of ICMP of this version.
+    Message(Version),
 }
 
 impl Family {
@@ -86,22 +105,18 @@ impl Family {
     pub(super) fn number(self) -> u8 {
         match self {
             Self::V4 => 2,
+            Self::Netdev => 5,
             Self::V6 => 10,
         }
     }
+}
 
-    fn load_destination(self) -> Expression {
-        let (offset, length) = match self {
-            Self::V4 => (16, 4),
-            Self::V6 => (24, 16),
-        };
-        Expression::Load { register: R1, base: Base::Network, offset, length }
-    }
-
-    fn hops_offset(self) -> u32 {
+impl Version {
+    /// The family of the tables that see packets of this version alone.
+    pub(super) fn family(self) -> Family {
         match self {
-            Self::V4 => 8,
-            Self::V6 => 7,
+            Self::V4 => Family::V4,
+            Self::V6 => Family::V6,
         }
     }
 }
@@ -111,6 +126,7 @@ impl std::fmt::Display for Family {
         f.write_str(match self {
             Self::V4 => "ip",
             Self::V6 => "ip6",
+            Self::Netdev => "netdev",
         })
     }
 }
@@ -120,20 +136,27 @@ impl Key {
     pub(super) fn kind(self) -> u32 {
         const HARDWARE: u32 = 9;
         match self {
-            Self::Address(Family::V4) => 7,
-            Self::Address(Family::V6) => 8,
+            Self::Address(Version::V4) => 7,
+            Self::Address(Version::V6) => 8,
             Self::Hardware => HARDWARE,
-            Self::Both(family) => (Self::Address(family).kind() << 6) | HARDWARE,
+            Self::Both(version) => (Self::Address(version).kind() << 6) | HARDWARE,
+            // nft has no type of its own for a number in the host's order, but the one of packets' marks.
+            Self::Bucket => 19,
+            Self::BucketAndHardware => (Self::Bucket.kind() << 6) | HARDWARE,
+            Self::Message(Version::V4) => 14,
+            Self::Message(Version::V6) => 29,
         }
     }
 
     /// Octets.
     pub(super) fn length(self) -> u32 {
         match self {
-            Self::Address(Family::V4) => 4,
-            Self::Address(Family::V6) => 16,
+            Self::Address(Version::V4) | Self::Bucket => 4,
+            Self::Address(Version::V6) => 16,
             Self::Hardware => 6,
-            Self::Both(family) => Self::Address(family).length() + 8,
+            Self::Both(version) => Self::Address(version).length() + 8,
+            Self::BucketAndHardware => Self::Bucket.length() + 8,
+            Self::Message(_) => 1,
         }
     }
 }
@@ -147,27 +170,39 @@ impl Rule {
     }
 }
 
+impl Set {
+    /// A set, or a map to verdicts, without elements.
+    pub(super) fn new(key: Key, verdicts: bool, expires: bool) -> Self {
+        Self { key, verdicts, expires, elements: BTreeMap::new() }
+    }
+}
+
 impl Table {
-    /// The table without fellows and addresses. `loose` is the node's `nf_conntrack_tcp_loose`.
-    pub(super) fn new(family: Family, loose: bool) -> Self {
-        let set =
-            |key, verdicts, expires| Set { key, verdicts, expires, elements: BTreeMap::new() };
-        let sets = BTreeMap::from([
-            (SERVED, set(Key::Address(family), false, true)),
-            (FELLOWS, set(Key::Hardware, false, false)),
-            (STEPS, set(Key::Both(family), true, false)),
-            (CLIENTS, set(Key::Address(family), true, false)),
-        ]);
-        let prerouting = Chain { hooked: true, rules: prerouting(family, loose) };
-        let unknown = Chain { hooked: false, rules: unknown(family, loose) };
-        let chains =
-            BTreeMap::from([(PREROUTING.to_owned(), prerouting), (UNKNOWN.to_owned(), unknown)]);
-        Self { family, chains, sets }
+    /// The table of this version without fellows and addresses. `loose` is the node's `nf_conntrack_tcp_loose`.
+    pub(super) fn new(version: Version, loose: bool) -> Self {
+        let sets = [
+            (SERVED, Set::new(Key::Address(version), false, true)),
+            (FELLOWS, Set::new(Key::Hardware, false, false)),
+            (STEPS, Set::new(Key::Both(version), true, false)),
+            (SPREAD, Set::new(Key::Address(version), true, false)),
+            (CLIENTS, Set::new(Key::Address(version), true, false)),
+        ];
+        let sets = sets.map(|(name, set)| (name.to_owned(), set)).into();
+        let mut table = Self { family: version.family(), chains: BTreeMap::new(), sets };
+        let prerouting = Chain { hook: Hook::Prerouting, rules: prerouting(version, loose) };
+        table.chains.insert(PREROUTING.to_owned(), prerouting);
+        table.add_chain(UNKNOWN, unknown(version, loose));
+        table
+    }
+
+    /// Adds a chain that is reached from other chains.
+    pub(super) fn add_chain(&mut self, name: &str, rules: Vec<Rule>) {
+        self.chains.insert(name.to_owned(), Chain { hook: Hook::None, rules });
     }
 
     /// Adds the chains that lead on to a fellow at this address, by the device of this index. The second one is for
     /// clients' frames.
-    pub(super) fn lead_on(&mut self, fellow: &str, address: &[u8], device: u32) {
+    pub(super) fn lead_on(&mut self, version: Version, fellow: &str, address: &[u8], device: u32) {
         let rule = Rule(vec![
             Expression::Counter { packets: 0, octets: 0 },
             Expression::Value { register: R1, value: address.to_vec() },
@@ -175,13 +210,13 @@ impl Table {
             Expression::Duplicate { address: R1, device: R2 },
             Expression::Verdict(Verdict::Drop),
         ]);
-        self.chains.insert(chain_to(fellow), Chain { hooked: false, rules: vec![rule] });
-        let mut first = set_hops(self.family);
+        self.add_chain(&chain_to(fellow), vec![rule]);
+        let mut first = set_hops(version);
         first.push(goto(&chain_to(fellow)));
-        self.chains.insert(chain_first(fellow), Chain { hooked: false, rules: vec![Rule(first)] });
+        self.add_chain(&chain_first(fellow), vec![Rule(first)]);
     }
 
-    /// The set or map of this name; all four are there from the beginning.
+    /// The set or map of this name; None if the table has none.
     pub(super) fn elements(
         &mut self,
         set: &str,
@@ -200,8 +235,8 @@ pub(super) fn chain_first(fellow: &str) -> String {
     chain("first_", fellow)
 }
 
-/// Names of chains have at most 255 octets. Letters that nft could not read, and long names, give way to a hash.
-fn chain(prefix: &str, fellow: &str) -> String {
+/// Names of chains have at most 255 octets, and are made of the name of a fellow or a device. Letters that nft could not read, and long names, give way to a hash.
+pub(super) fn chain(prefix: &str, fellow: &str) -> String {
     const LONGEST: usize = 200;
     let plain = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '.' | '_');
     if fellow.len() <= LONGEST && fellow.chars().all(plain) {
@@ -209,124 +244,4 @@ fn chain(prefix: &str, fellow: &str) -> String {
     }
     let short: String = fellow.chars().filter(|letter| plain(*letter)).take(LONGEST).collect();
     format!("{prefix}{short}/{:016x}", fnv1a(fellow.bytes()))
-}
-
-fn goto(chain: &str) -> Expression {
-    Expression::Verdict(Verdict::Goto(chain.to_owned()))
-}
-
-fn compare(comparison: Comparison, value: &[u8]) -> Expression {
-    Expression::Compare { register: R1, comparison, value: value.to_vec() }
-}
-
-/// `ip daddr != @served accept` (K0), then K1 and K2, or what stands for them.
-fn prerouting(family: Family, loose: bool) -> Vec<Rule> {
-    let gate = vec![
-        family.load_destination(),
-        Expression::Member { set: SERVED.to_owned(), register: R1, inverted: true },
-        Expression::Verdict(Verdict::Accept),
-    ];
-    let segments = if loose {
-        vec![
-            segment(STATE_NEW, SYN | RST | ACK, Comparison::Equal, ACK),
-            segment(STATE_INVALID, FIN | RST, Comparison::NotEqual, 0),
-        ]
-    } else {
-        vec![segment(STATE_INVALID, SYN, Comparison::Equal, 0)]
-    };
-    std::iter::once(Rule(gate)).chain(segments).collect()
-}
-
-/// `ct state STATE tcp flags & MASK COMPARISON FLAGS goto unknown`.
-fn segment(state: u32, mask: u8, comparison: Comparison, flags: u8) -> Rule {
-    let state = state.to_ne_bytes().to_vec();
-    let mut rule = vec![
-        Expression::Fact { register: R1, fact: Fact::ConnectionState },
-        Expression::Bits { register: R1, mask: state, xor: vec![0; 4] },
-        compare(Comparison::NotEqual, &[0; 4]),
-    ];
-    rule.extend(is_tcp());
-    rule.extend([
-        Expression::Load { register: R1, base: Base::Transport, offset: 13, length: 1 },
-        Expression::Bits { register: R1, mask: vec![mask], xor: vec![0] },
-        compare(comparison, &[flags]),
-        goto(UNKNOWN),
-    ]);
-    Rule(rule)
-}
-
-fn is_tcp() -> [Expression; 2] {
-    let protocol = Expression::Fact { register: R1, fact: Fact::Protocol };
-    [protocol, compare(Comparison::Equal, &[TCP])]
-}
-
-/// The device is of Ethernet, so that the frame has a hardware address to look at.
-fn is_ethernet() -> [Expression; 2] {
-    let kind = Expression::Fact { register: R1, fact: Fact::InputType };
-    [kind, compare(Comparison::Equal, &ETHERNET.to_ne_bytes())]
-}
-
-fn load_source_hardware(register: u32) -> Expression {
-    Expression::Load { register, base: Base::Link, offset: 6, length: 6 }
-}
-
-/// The end of every ring (K3), then the fellows' steps (K4), then clients' frames.
-fn unknown(family: Family, loose: bool) -> Vec<Rule> {
-    let offset = family.hops_offset();
-    let last_hop = || {
-        let load = Expression::Load { register: R1, base: Base::Network, offset, length: 1 };
-        vec![load, compare(Comparison::AtMost, &[1])]
-    };
-    let mut rules = Vec::new();
-    // A node that is not loose takes strays of healthy connections for invalid as well: a reset would end them.
-    if loose {
-        let mut reset = last_hop();
-        reset.extend(is_tcp());
-        reset.push(Expression::TcpReset);
-        rules.push(Rule(reset));
-    }
-    let mut end = last_hop();
-    end.push(Expression::Verdict(Verdict::Drop));
-    rules.push(Rule(end));
-
-    let behind_address = match family {
-        Family::V4 => R1_SECOND,
-        Family::V6 => R2,
-    };
-    let mut step = is_ethernet().to_vec();
-    step.extend([
-        family.load_destination(),
-        load_source_hardware(behind_address),
-        Expression::Follow { map: STEPS.to_owned(), register: R1 },
-    ]);
-    rules.push(Rule(step));
-
-    let mut stays = is_ethernet().to_vec();
-    stays.extend([
-        load_source_hardware(R1),
-        Expression::Member { set: FELLOWS.to_owned(), register: R1, inverted: false },
-        Expression::Verdict(Verdict::Accept),
-    ]);
-    rules.push(Rule(stays));
-
-    let client = Expression::Follow { map: CLIENTS.to_owned(), register: R1 };
-    rules.push(Rule(vec![family.load_destination(), client]));
-    rules
-}
-
-/// `ip ttl set 16`. The checksum of IPv4 is one of words, so the TTL is written with the protocol behind it.
-fn set_hops(family: Family) -> Vec<Expression> {
-    let offset = family.hops_offset();
-    let (register, base) = (R1, Base::Network);
-    match family {
-        Family::V4 => vec![
-            Expression::Load { register, base, offset, length: 2 },
-            Expression::Bits { register, mask: vec![0, 0xff], xor: vec![FIRST_TTL, 0] },
-            Expression::Store { register, base, offset, length: 2, checksum: Some(10) },
-        ],
-        Family::V6 => vec![
-            Expression::Value { register, value: vec![FIRST_TTL] },
-            Expression::Store { register, base, offset, length: 1, checksum: None },
-        ],
-    }
 }

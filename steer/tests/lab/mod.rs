@@ -2,16 +2,22 @@
 //! A node in a network namespace, and what is put into its kernel. The namespace is taken away on drop, also after a panic.
 
 #![allow(dead_code, reason = "each test file uses a part")]
-#![allow(clippy::unwrap_used, reason = "support of tests, which fail by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "support of tests, which fail by panicking"
+)]
 
-use std::collections::BTreeMap;
+pub(crate) mod trio;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use steer::Station;
-use steer::Steps;
 use steer::net::{Applied, Error, Keep, Kernel};
+use steer::{BUCKETS, HashBy, Spread, Steps};
 use testlab::Namespace;
 
 /// The time-out of elements where it does not matter.
@@ -88,6 +94,11 @@ impl Lab {
     }
 }
 
+/// The sets and chains of a table, whatever their order: what is made anew comes last.
+pub(crate) fn parts(table: &str) -> BTreeSet<&str> {
+    table.split("\n\n").map(|part| part.trim_end_matches(['}', '\n', '\t']).trim()).collect()
+}
+
 /// A fellow on `eth0`.
 pub(crate) fn station(number: u8) -> Station {
     Station {
@@ -108,5 +119,23 @@ pub(crate) fn keep() -> Keep {
         fellows: BTreeMap::from([("b".into(), station(2)), ("c".into(), station(3))]),
         addresses: addresses.into(),
         loose: true,
+        ..Keep::default()
     }
+}
+
+/// An address of each family that several nodes serve: clients' frames of bucket 1 go to `b`, those of bucket 2 to `c`. Node `b`
+/// had bucket 0 before; bucket 1023 has a step for frames from `c` as well.
+pub(crate) fn spread() -> Keep {
+    let mut buckets = vec![None; usize::from(BUCKETS)];
+    for (place, fellow) in [(1, "b"), (2, "c")] {
+        buckets[place] = Some(fellow.into());
+    }
+    let first = Steps { client: Some("b".into()), fellows: BTreeMap::new() };
+    let last =
+        Steps { client: Some("c".into()), fellows: BTreeMap::from([("c".into(), "b".into())]) };
+    let steps = BTreeMap::from([(first, vec![0]), (last, vec![1_023])]);
+    let spread = Arc::new(Spread { buckets, steps, hash: HashBy::Connection });
+    let addresses = ["192.0.2.10", "2001:db8::10"];
+    let addresses = addresses.map(|address| (address.parse().unwrap(), Arc::clone(&spread)));
+    Keep { addresses: BTreeMap::new(), spread: addresses.into(), ..keep() }
 }

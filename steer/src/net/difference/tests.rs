@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::super::expression::Expression;
 use super::super::found::FoundElement;
 use super::super::keep::tests::any_table;
-use super::super::ruleset::Rule;
+use super::super::ruleset::{Hook, Rule, Version};
 use super::*;
 
 const LINGER: Duration = Duration::from_secs(3);
@@ -36,8 +36,8 @@ impl Model {
     fn step(&mut self, step: &Step) {
         match step {
             Step::NewTable | Step::DeleteTable => panic!("{step:?}"),
-            Step::NewChain { name, hooked } => {
-                let chain = Chain { hooked: *hooked, rules: Vec::new() };
+            Step::NewChain { name, hook } => {
+                let chain = Chain { hook: hook.clone(), rules: Vec::new() };
                 assert!(self.chains.insert(name.clone(), chain).is_none(), "{step:?}");
             }
             Step::DeleteChain(name) => {
@@ -101,7 +101,7 @@ impl Model {
     fn found(&self) -> Found {
         let chains = self.chains.iter().map(|(name, chain)| {
             let rules = chain.rules.iter().map(|rule| Some(rule.fingerprint())).collect();
-            let hook = if chain.hooked { FoundHook::Ours } else { FoundHook::None };
+            let hook = Some(chain.hook.clone());
             (name.clone(), FoundChain { hook, rules, packets: 0 })
         });
         let sets = self.sets.iter().map(|(name, set)| {
@@ -146,7 +146,7 @@ fn harm(model: &mut Model, kind: u8, place: usize) {
         5 => {
             let rule = Rule(vec![Expression::Verdict(Verdict::Goto("strange".into()))]);
             model.chains.insert("strange".into(), Chain::default());
-            model.chains.insert("more".into(), Chain { hooked: true, rules: vec![rule] });
+            model.chains.insert("more".into(), Chain { hook: Hook::Prerouting, rules: vec![rule] });
         }
         _ => {
             let named = model.verdicts().any(|it| *it == Verdict::Goto(chain.clone()));
@@ -174,8 +174,20 @@ proptest! {
                     harm(model, *kind, *place);
                 }
             }
-            let operations = compare(wanted, model.as_ref()).operations;
-            Model::run(&mut model, &operations);
+            let stages = compare(wanted, model.as_ref()).stages;
+            let before = model.clone();
+            Model::run(&mut model, &stages.prepare);
+            // What was there is as it was.
+            if let (Some(before), Some(now)) = (&before, &model) {
+                prop_assert!(before.chains.iter().all(|(name, chain)| now.chains.get(name) == Some(chain)));
+                prop_assert!(before.sets.iter().all(|(name, set)| now.sets.get(name) == Some(set)));
+            }
+            Model::run(&mut model, &stages.change);
+            // What is wanted is there, and goes nowhere else.
+            let now = model.as_ref().unwrap();
+            prop_assert!(wanted.chains.iter().all(|(name, chain)| now.chains.get(name) == Some(chain)));
+            prop_assert!(wanted.sets.iter().all(|(name, set)| now.sets.get(name) == Some(set)));
+            Model::run(&mut model, &stages.remove);
             prop_assert_eq!(compare(wanted, model.as_ref()), Difference::default());
             let there = model.as_ref().unwrap();
             prop_assert_eq!(&there.chains, &wanted.chains);
@@ -186,21 +198,21 @@ proptest! {
 #[test]
 fn a_table_without_a_mark_has_no_difference() {
     let found = Found { format: None, ..Found::default() };
-    assert_eq!(difference(&Table::new(Family::V4, true), Some(&found), LINGER), None);
+    assert_eq!(difference(&Table::new(Version::V4, true), Some(&found), LINGER), None);
 }
 
 #[test]
 fn a_time_out_may_be_rounded_and_no_more() {
-    let mut wanted = Table::new(Family::V4, true);
+    let mut wanted = Table::new(Version::V4, true);
     wanted.elements("served").unwrap().insert(vec![192, 0, 2, 1], None);
     let mut model = None;
-    Model::run(&mut model, &compare(&wanted, None).operations);
+    Model::run(&mut model, &compare(&wanted, None).stages.change);
     for (more, differs) in [(0, false), (20, false), (21, true)] {
         let mut found = model.as_ref().unwrap().found();
         for element in found.sets.get_mut("served").unwrap().elements.values_mut() {
             element.timeout = element.timeout.map(|it| it + more);
         }
-        let steps: Vec<_> = difference(&wanted, Some(&found), LINGER).unwrap().operations;
+        let steps: Vec<_> = difference(&wanted, Some(&found), LINGER).unwrap().stages.first().0;
         let steps: Vec<_> = steps.into_iter().map(|it| it.what).collect();
         let anew = matches!(steps.as_slice(), [Step::FlushSet(_), Step::NewElements { .. }]);
         assert_eq!((anew, steps.is_empty()), (differs, !differs), "{steps:?}");

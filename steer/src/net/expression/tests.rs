@@ -22,7 +22,13 @@ fn base() -> impl Strategy<Value = Base> {
 }
 
 fn fact() -> impl Strategy<Value = Fact> {
-    prop_oneof![Just(Fact::InputType), Just(Fact::Protocol), Just(Fact::ConnectionState)]
+    prop_oneof![
+        Just(Fact::EtherType),
+        Just(Fact::InputType),
+        Just(Fact::PacketType),
+        Just(Fact::Protocol),
+        Just(Fact::ConnectionState)
+    ]
 }
 
 fn comparison() -> impl Strategy<Value = Comparison> {
@@ -64,6 +70,18 @@ fn expression() -> impl Strategy<Value = Expression> {
         verdict().prop_map(Expression::Verdict),
         any::<(u64, u64)>().prop_map(|(packets, octets)| Expression::Counter { packets, octets }),
         Just(Expression::TcpReset),
+        any::<[u32; 5]>().prop_map(|[source, length, register, modulus, seed]| Expression::Hash {
+            source,
+            length,
+            register,
+            modulus,
+            seed
+        }),
+        any::<[u32; 3]>().prop_map(|[device, address, protocol]| Expression::Forward {
+            device,
+            address,
+            protocol
+        }),
         (register.clone(), register)
             .prop_map(|(address, device)| Expression::Duplicate { address, device }),
     ]

@@ -10,7 +10,7 @@ use super::super::keep::tests::any_table;
 use super::super::message::Messages;
 use super::super::operation::{batch, create};
 use super::super::robustness::netfilter;
-use super::super::ruleset::{TABLE, Table};
+use super::super::ruleset::{TABLE, Table, Version};
 use super::*;
 
 const LINGER: Duration = Duration::from_secs(3);
@@ -28,7 +28,9 @@ fn found(octets: &[u8]) -> Found {
             let mark = comment(message.attributes().octets(6)).unwrap();
             found.format = Some(mark.strip_prefix(MARK).unwrap().parse().unwrap());
         }
-        found.add(Family::V4, TABLE, message);
+        let families = [Family::V4, Family::V6, Family::Netdev];
+        let family = families.into_iter().find(|it| Some(it.number()) == message.family());
+        found.add(family.unwrap_or(Family::V4), TABLE, message);
     }
     found.uses = u32::try_from(found.chains.len() + found.sets.len()).unwrap();
     found
@@ -64,7 +66,7 @@ proptest! {
 
 #[test]
 fn things_of_other_tables_and_families_are_not_ours() {
-    let octets = sent(&Table::new(Family::V4, true));
+    let octets = sent(&Table::new(Version::V4, true));
     let mut other = Found::default();
     for message in Messages(&octets) {
         other.add(Family::V6, TABLE, message);

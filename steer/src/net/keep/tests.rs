@@ -7,6 +7,7 @@ use proptest::prelude::*;
 
 use super::super::expression::Expression;
 use super::*;
+use crate::spread::HashBy;
 
 fn station(number: u8) -> Station {
     Station {
@@ -25,7 +26,7 @@ fn steps(client: Option<&str>, fellows: &[(&str, &str)]) -> Steps {
 fn keep(addresses: &[(&str, Steps)]) -> Keep {
     let addresses = addresses.iter().map(|(it, steps)| (it.parse().unwrap(), steps.clone()));
     let fellows = [("b", 2), ("c", 3)].map(|(name, number)| (name.into(), station(number)));
-    Keep { fellows: fellows.into(), addresses: addresses.collect(), loose: true }
+    Keep { fellows: fellows.into(), addresses: addresses.collect(), loose: true, ..Keep::default() }
 }
 
 fn made(keep: &Keep) -> (Ruleset, Vec<LeftOut>) {
@@ -33,7 +34,7 @@ fn made(keep: &Keep) -> (Ruleset, Vec<LeftOut>) {
 }
 
 fn elements(ruleset: &Ruleset, family: Family, set: &str) -> Vec<(Vec<u8>, Option<Verdict>)> {
-    let table = ruleset.tables.iter().find(|table| table.family == family).unwrap();
+    let table = &ruleset.tables[&family];
     table.sets[set].elements.clone().into_iter().collect()
 }
 
@@ -112,7 +113,7 @@ fn the_rules_are_the_same_for_whatever_addresses() {
     let none = made(&keep(&[])).0;
     let some =
         made(&keep(&[("192.0.2.10", steps(Some("b"), &[])), ("::1", steps(Some("c"), &[]))])).0;
-    for (none, some) in none.tables.iter().zip(&some.tables) {
+    for (none, some) in none.tables.values().zip(some.tables.values()) {
         assert_eq!(none.chains, some.chains);
         assert_ne!(none.sets, some.sets);
     }
@@ -147,26 +148,39 @@ fn any_keep() -> impl Strategy<Value = Keep> {
         (0..4_u16).prop_map(|last| IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, last])),
     ];
     let fellows = prop::collection::btree_map(name(), station, 0..5);
-    let addresses = prop::collection::btree_map(address, steps, 0..6);
-    (fellows, addresses, any::<bool>()).prop_map(|(fellows, addresses, loose)| Keep {
-        fellows,
-        addresses,
-        loose,
-    })
+    let addresses = prop::collection::btree_map(address.clone(), steps.clone(), 0..6);
+    let buckets = prop::collection::vec(prop::option::of(name()), 0..4);
+    let by_bucket =
+        prop::collection::btree_map(steps, prop::collection::vec(0..2_000_u16, 1..3), 0..3);
+    let hash = prop_oneof![
+        Just(HashBy::Connection),
+        Just(HashBy::ConnectionAndDatagram),
+        Just(HashBy::Client)
+    ];
+    let spread = (buckets, by_bucket, hash)
+        .prop_map(|(buckets, steps, hash)| Arc::new(Spread { buckets, steps, hash }));
+    let spread = prop::collection::btree_map(address, spread, 0..4);
+    (fellows, addresses, spread, any::<bool>())
+        .prop_map(|(fellows, addresses, spread, loose)| Keep { fellows, addresses, spread, loose })
 }
 
+/// A table of the family ip or, where there is one, netdev.
 pub(in super::super) fn any_table() -> impl Strategy<Value = Table> {
-    any_keep()
-        .prop_map(|keep| keep.ruleset(&|name| (name != "eth2").then_some(7)).0.tables[0].clone())
+    (any_keep(), any::<bool>()).prop_map(|(keep, ingress)| {
+        let mut tables = keep.ruleset(&|name| (name != "eth2").then_some(7)).0.tables;
+        let ingress = tables.remove(&Family::Netdev).filter(|_| ingress);
+        ingress.unwrap_or_else(|| tables.remove(&Family::V4).unwrap())
+    })
 }
 
 proptest! {
     #[test]
     fn every_step_is_there_or_left_out_and_every_chain_exists(keep in any_keep()) {
         let (ruleset, left_out) = keep.ruleset(&|name| (name != "eth2").then_some(7));
-        let wanted: usize = keep.addresses.values().map(|it| it.fellows.len() + usize::from(it.client.is_some())).sum();
+        let alone = keep.addresses.iter().filter(|(address, _)| !keep.spread.contains_key(*address));
+        let wanted: usize = alone.map(|(_, it)| it).map(|it| it.fellows.len() + usize::from(it.client.is_some())).sum();
         let mut there = 0;
-        for table in &ruleset.tables {
+        for table in ruleset.tables.values() {
             let rules = table.chains.values().flat_map(|chain| chain.rules.iter().flat_map(|rule| &rule.0));
             let by_rules = rules.filter_map(|it| if let Expression::Verdict(it) = it { Some(it) } else { None });
             let by_elements = table.sets.values().flat_map(|set| set.elements.values().flatten());
@@ -175,8 +189,10 @@ proptest! {
                     prop_assert!(table.chains.contains_key(chain), "no {}", chain);
                 }
             }
-            there += table.sets[STEPS].elements.len() + table.sets[CLIENTS].elements.len();
+            let sets = [STEPS, CLIENTS].iter().filter_map(|name| table.sets.get(*name));
+            there += sets.map(|set| set.elements.len()).sum::<usize>();
         }
+        let left_out: Vec<_> = left_out.iter().filter(|it| it.part == Part::Step).collect();
         // Fellows with the same hardware address and the same step share an element.
         prop_assert!(there + left_out.len() <= wanted);
         prop_assert!(left_out.len() <= wanted && (there > 0) >= (left_out.len() < wanted));

@@ -5,7 +5,7 @@ use testlab::Namespace;
 
 use super::super::expression::Verdict;
 use super::super::operation::create;
-use super::super::ruleset::Table;
+use super::super::ruleset::{Table, Version};
 use super::*;
 
 const LINGER: Duration = Duration::from_secs(3);
@@ -26,7 +26,7 @@ fn a_change_of_somebody_else_in_between_stops_the_transaction() {
     let before = kernel.generation().unwrap();
     assert_eq!(kernel.transact(&[], before).unwrap(), Some(()));
     nft(&node, "add table ip other");
-    let operations = create(&Table::new(Family::V4, true), TABLE, LINGER);
+    let operations = create(&Table::new(Version::V4, true), TABLE, LINGER);
     assert_eq!(kernel.transact(&operations, before).unwrap(), None);
     assert_eq!(kernel.transact(&[], before).unwrap(), None);
     assert_eq!(nft(&node, "list tables"), "table ip other\n");
@@ -40,7 +40,7 @@ fn a_change_of_somebody_else_in_between_stops_the_transaction() {
 fn a_message_that_is_refused_is_named_and_nothing_is_done() {
     let node = Namespace::new("steer", "node");
     let mut kernel = node.inside(|| Kernel::open().unwrap());
-    let mut operations = create(&Table::new(Family::V6, true), TABLE, LINGER);
+    let mut operations = create(&Table::new(Version::V6, true), TABLE, LINGER);
     let verdict = Some(Verdict::Goto("nowhere".to_owned()));
     let elements = vec![(vec![0; 16], verdict)];
     let step = Step::NewElements { set: "clients".to_owned(), elements, timeout: None };

@@ -27,9 +27,9 @@ fn table() -> Table {
         fellows: BTreeMap::from([("b".into(), station)]),
         addresses: BTreeMap::from([([192, 0, 2, 10].into(), steps)]),
         loose: true,
+        ..Keep::default()
     };
-    let [table, _] = keep.ruleset(&|_| Some(7)).0.tables;
-    table
+    keep.ruleset(&|_| Some(7)).0.tables.remove(&Family::V4).unwrap()
 }
 
 #[test]
