@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The smallest web server: every request is answered with the same text. A connection that begins
-//! with "stay" gets back what it sends. It is the pods of the rack.
+//! with "stay" gets that text and its own address in one line, and then gets back what it sends. It
+//! is the pods of the rack.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -8,9 +9,10 @@ use std::net::{TcpListener, TcpStream};
 use crate::lab::connections::STAY;
 
 /// Sends back what comes, until the client ends.
-fn echo(mut stream: &TcpStream, first: &[u8]) -> std::io::Result<u64> {
+fn echo(mut stream: &TcpStream, body: &str, first: &[u8]) -> std::io::Result<u64> {
     stream.set_nodelay(true)?;
-    stream.write_all(first)?;
+    let client = stream.peer_addr()?.ip().to_canonical();
+    stream.write_all(&[format!("{body} {client}\n").as_bytes(), first].concat())?;
     std::io::copy(&mut &*stream, &mut stream)
 }
 
@@ -25,14 +27,14 @@ pub fn serve(address: &str, body: &str) -> anyhow::Result<()> {
         body.len()
     );
     for stream in listener.incoming().flatten() {
-        let answer = answer.clone();
+        let (answer, body) = (answer.clone(), body.to_owned());
         std::thread::spawn(move || {
             let mut stream = stream;
             // A client that goes away is its own affair.
             let mut request = [0; 4096];
             let length = stream.read(&mut request).unwrap_or_default();
             if let Some(rest) = request.get(..length).and_then(|it| it.strip_prefix(STAY)) {
-                return drop(echo(&stream, rest));
+                return drop(echo(&stream, &body, rest));
             }
             let _ = stream.write_all(answer.as_bytes());
         });

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Open TCP connections from the client to a pod's server, which are asked now and then whether they still live.
 
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
@@ -12,14 +13,23 @@ use super::netns::Namespace;
 
 /// The longest time to an answer: a lost packet is sent again after 0.2 s, 0.4 s and so on.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// The words after which the server of a pod sends back whatever comes, until the client ends.
+/// The words after which the server of a pod says its name and the client's address, and then sends back whatever comes, until
+/// the client ends.
 pub const STAY: &[u8; 5] = b"stay\n";
 
 /// See the module's head.
 #[derive(Debug, Default)]
 pub struct Connections {
-    streams: Vec<TcpStream>,
+    streams: Vec<Connection>,
     asked: u32,
+}
+
+#[derive(Debug)]
+struct Connection {
+    stream: TcpStream,
+    /// The pod, and the client's address as the pod sees it.
+    pod: String,
+    client: IpAddr,
 }
 
 impl Connections {
@@ -35,7 +45,7 @@ impl Connections {
     ) -> anyhow::Result<()> {
         let file = std::fs::File::open(namespace.path())?;
         let opened = std::thread::scope(|scope| {
-            let open = move || -> anyhow::Result<Vec<TcpStream>> {
+            let open = move || -> anyhow::Result<Vec<Connection>> {
                 setns(file, CloneFlags::CLONE_NEWNET)?;
                 (0..number).map(|_| connect(to)).collect()
             };
@@ -68,7 +78,7 @@ impl Connections {
         self.asked += 1;
         let question = format!("{:08}", self.asked);
         let mut why = None;
-        self.streams.retain_mut(|stream| match echo(stream, question.as_bytes()) {
+        self.streams.retain_mut(|it| match echo(&mut it.stream, question.as_bytes()) {
             Ok(()) => true,
             Err(error) => {
                 why.get_or_insert_with(|| format!("{error:#}"));
@@ -77,15 +87,45 @@ impl Connections {
         });
         (self.streams.len(), why)
     }
+
+    /// The number of connections of each pod.
+    #[must_use]
+    pub fn pods(&self) -> BTreeMap<&str, usize> {
+        let mut pods = BTreeMap::new();
+        for connection in &self.streams {
+            *pods.entry(&*connection.pod).or_default() += 1;
+        }
+        pods
+    }
+
+    /// The addresses of the client that pods see, each once.
+    #[must_use]
+    pub fn clients(&self) -> BTreeMap<IpAddr, usize> {
+        let mut clients = BTreeMap::new();
+        for connection in &self.streams {
+            *clients.entry(connection.client).or_default() += 1;
+        }
+        clients
+    }
 }
 
-fn connect(to: SocketAddr) -> anyhow::Result<TcpStream> {
+fn connect(to: SocketAddr) -> anyhow::Result<Connection> {
     let mut stream = TcpStream::connect_timeout(&to, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_nodelay(true)?;
     stream.write_all(STAY)?;
+    let mut line = Vec::new();
+    while line.last() != Some(&b'\n') {
+        let mut octet = [0];
+        stream.read_exact(&mut octet)?;
+        line.extend(octet);
+        ensure!(line.len() < 300, "the pod's line does not end");
+    }
+    let line = String::from_utf8(line)?;
+    let (pod, client) = line.trim_end().split_once(' ').context("the pod's line has no address")?;
+    let (pod, client) = (pod.to_owned(), client.parse()?);
     echo(&mut stream, b"hello")?;
-    Ok(stream)
+    Ok(Connection { stream, pod, client })
 }
 
 fn echo(stream: &mut TcpStream, text: &[u8]) -> anyhow::Result<()> {

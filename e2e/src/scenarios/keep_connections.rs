@@ -20,11 +20,11 @@ use crate::lab::wait::now;
 use crate::lab::watched::{ADDRESS, Watched, expect_said};
 use crate::lab::Lab;
 
-const FLAGS: [&str; 2] = ["--keep-connections", "--linger=5m"];
+pub(super) const FLAGS: [&str; 2] = ["--keep-connections", "--linger=5m"];
 /// The connections that each owner gets.
 const NUMBER: usize = 50;
 const DELAYED_ACKNOWLEDGEMENT: Duration = Duration::from_secs(1);
-const QUIET: Duration = Duration::from_millis(500);
+pub(super) const QUIET: Duration = Duration::from_millis(500);
 
 pub(super) fn run(lab: &mut Lab) -> anyhow::Result<()> {
     let kept = keep_through_moves(lab, Proxy::Nftables, &[1, 3], &json!({}))?;
@@ -141,7 +141,7 @@ fn open(lab: &mut Lab, connections: &mut Connections) -> anyhow::Result<()> {
     connections.open(&lab.client()?.namespace, format!("{ADDRESS}:80").parse()?, NUMBER)
 }
 
-fn prefer(lab: &Lab, node: Option<&str>) -> anyhow::Result<()> {
+pub(super) fn prefer(lab: &Lab, node: Option<&str>) -> anyhow::Result<()> {
     lab.kube().patch(
         "/api/v1/namespaces/default/services/web",
         &json!({"metadata": {"annotations": {"ferrolb.io/preferred-node": node}}}),

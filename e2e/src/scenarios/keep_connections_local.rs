@@ -10,7 +10,7 @@ use crate::lab::Lab;
 use crate::lab::node::Proxy;
 
 pub(super) fn run(lab: &mut Lab) -> anyhow::Result<()> {
-    let spec = json!({"externalTrafficPolicy": "Local"});
+    let spec = json!({"spec": {"externalTrafficPolicy": "Local"}});
     super::keep_connections::keep_through_moves(lab, Proxy::Iptables, &[1, 2, 3], &spec)?;
     Ok(())
 }

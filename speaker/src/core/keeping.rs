@@ -244,12 +244,12 @@ impl Keeping {
     }
 
     /// Takes up changes of the nodes that serve addresses of this node together.
-    fn spread_anew(&mut self, now: Instant, announced: &BTreeSet<IpAddr>) {
+    fn spread_anew(&mut self, now: Instant, owns: &impl Fn(&IpAddr) -> bool) {
         if !std::mem::take(&mut self.reconsider) {
             return;
         }
-        self.spread.retain(|address| announced.contains(address));
-        let wanted = self.spreading.keys().filter(|address| announced.contains(*address));
+        self.spread.retain(owns);
+        let wanted = self.spreading.keys().filter(|address| owns(address));
         self.spread.extend(wanted);
         let wishes = self.wishes(self.spread.iter().copied());
         self.keeper.insist(now, &wishes);
@@ -282,6 +282,7 @@ impl Keeping {
     pub(super) fn lose(&mut self, address: IpAddr) -> bool {
         self.keeper.lose(address);
         self.early.remove(&address);
+        self.spread.remove(&address);
         self.waiting.remove(&address).is_some()
     }
 
@@ -303,15 +304,16 @@ impl Keeping {
         self.asked.values().map(|asked| asked.until).chain(self.keeper.deadline()).min()
     }
 
-    /// Takes up what has waited for the members' word, and what the keeper wants.
-    pub(super) fn go_on(&mut self, now: Instant, announced: &BTreeSet<IpAddr>) {
+    /// Takes up what has waited for the members' word, and what the keeper wants. `owns` is true for an address that this node announces
+    /// and does not give away.
+    pub(super) fn go_on(&mut self, now: Instant, owns: impl Fn(&IpAddr) -> bool) {
         if self.asked.is_empty() && !self.early.is_empty() {
             let early: Vec<IpAddr> = std::mem::take(&mut self.early).into_iter().collect();
             let wishes = self.wishes(early.iter().copied());
             let waits = self.keeper.gain(now, &wishes);
             self.released.extend(early.into_iter().filter(|address| !waits.contains(address)));
         }
-        self.spread_anew(now, announced);
+        self.spread_anew(now, &owns);
         while let Some(output) = self.keeper.poll() {
             match output {
                 KeeperOutput::Tell(orders) => {
@@ -326,7 +328,7 @@ impl Keeping {
                     self.released.extend(addresses);
                 }
                 KeeperOutput::Settled(mut addresses) => {
-                    addresses.retain(|address| announced.contains(address));
+                    addresses.retain(&owns);
                     let wishes = self.wishes(addresses);
                     self.keeper.insist(now, &wishes);
                 }

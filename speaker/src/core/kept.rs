@@ -156,7 +156,9 @@ impl Core {
     /// Carries out what the keeping wants.
     fn settle_keeping(&mut self, now: Instant) {
         let Some(keeping) = &mut self.keeping else { return };
-        keeping.go_on(now, &self.announced);
+        let (announced, passing) = (&self.announced, &self.passing);
+        let owns = |address: &IpAddr| announced.contains(address) && !passing.contains(address);
+        keeping.go_on(now, owns);
         for (to, message) in std::mem::take(&mut keeping.outbox) {
             for octets in message.encode() {
                 self.effects.push_back(Effect::Agent(Command::Notify { to: to.clone(), octets }));
