@@ -25,7 +25,7 @@ pub enum HashBy {
     /// TCP by the client's address and port, UDP by the client's address alone, since fragments have no ports.
     #[default]
     Connection,
-    /// TCP and UDP by the client's address and port. All fragments of a datagram but the first one stay.
+    /// TCP and UDP by the client's address and port. A datagram that comes in fragments is lost.
     ConnectionAndDatagram,
     /// TCP and UDP by the client's address (`sessionAffinity: ClientIP`).
     Client,
