@@ -12,6 +12,7 @@
 
 mod address;
 mod buckets;
+mod flow;
 mod hash;
 mod history;
 mod keeper;
@@ -23,6 +24,7 @@ mod table;
 
 pub use address::Address;
 pub use buckets::{BUCKETS, Buckets, Key};
+pub use flow::Flow;
 pub use history::{FIRST_TTL, History, LONGEST_ORDER, MOST_HOPS, Origin, Steps};
 pub use keeper::{CLAIM_SETTLE_TIME, HOLD_TIME, Keeper, KeeperOutput, Order, Ready, SETTLE_TIME};
 pub use spread::{HashBy, Spread};

@@ -160,8 +160,9 @@ fn any_keep() -> impl Strategy<Value = Keep> {
     let spread = (buckets, by_bucket, hash)
         .prop_map(|(buckets, steps, hash)| Arc::new(Spread { buckets, steps, hash }));
     let spread = prop::collection::btree_map(address, spread, 0..4);
-    (fellows, addresses, spread, any::<bool>())
-        .prop_map(|(fellows, addresses, spread, loose)| Keep { fellows, addresses, spread, loose })
+    (fellows, addresses, spread, any::<bool>()).prop_map(|(fellows, addresses, spread, loose)| {
+        Keep { fellows, addresses, spread, loose, ..Keep::default() }
+    })
 }
 
 /// A table of the family ip or, where there is one, netdev.
