@@ -79,11 +79,12 @@ fn what_is_open_counts() {
 #[test]
 fn a_flow_is_one_of_udp_that_is_confirmed() {
     let destination = IpAddr::from([192, 0, 2, 10]);
-    let client = Some((IpAddr::from([198, 51, 100, 9]), 40_000));
+    let place = IpAddr::from([198, 51, 100, 9]);
+    let client = Some((place, 40_000));
     let flow = |protocol, status, client| {
         Entry { destination, client, protocol, status, state: None }.flow()
     };
-    let wanted = Flow { address: destination, client: client.unwrap().0, client_port: 40_000 };
+    let wanted = Flow { address: destination, client: place, client_port: 40_000 };
     assert_eq!(flow(UDP, CONFIRMED, client), Some(wanted));
     for (protocol, status, client) in [
         (TCP, CONFIRMED, client),
