@@ -223,7 +223,8 @@ impl Operation {
 }
 
 impl Hook {
-    /// The hook of a chain that the kernel lists with these attributes, for a table of this family; None for one that no chain of ours has.
+    /// The hook of a chain that the kernel lists with these attributes, for a table of this family. None for one that no
+    /// chain of ours has.
     pub(super) fn decode(family: Family, hook: Attributes<'_>) -> Option<Self> {
         let own = match family {
             Family::V4 | Family::V6 => Self::Prerouting,

@@ -170,8 +170,8 @@ pub(super) fn accept() -> Expression {
 
 /// The end of every ring (K3), then the fellows' steps (K4), then the steps by bucket, then clients' frames.
 ///
-/// A frame that a fellow has led on by a step has a TTL of at most [`FIRST_TTL`]. A fellow's frame with more was led on by bucket, or
-/// the fellow is the client itself: so it counts as a client's.
+/// A frame that a fellow has led on by a step has a TTL of at most [`FIRST_TTL`]. A fellow's frame with more was led on by
+/// bucket, or the fellow is the client itself: so it counts as a client's.
 pub(super) fn unknown(version: Version, loose: bool) -> Vec<Rule> {
     let mut rules = Vec::new();
     // A node that is not loose takes strays of healthy connections for invalid as well: a reset would end them.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The tables that the kernel shall have, as values. [`super::rules`] has the rules of the families ip and ip6, which are the same for
-//! whatever addresses; [`super::ingress`] has those of the family netdev.
+//! The tables that the kernel shall have, as values. [`super::rules`] has the rules of the families ip and ip6, which are the
+//! same for whatever addresses; [`super::ingress`] has those of the family netdev.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -264,7 +264,8 @@ pub(super) fn chain_first(fellow: &str) -> String {
     chain("first_", fellow)
 }
 
-/// Names of chains have at most 255 octets, and are made of the name of a fellow or a device. Letters that nft could not read, and long names, give way to a hash.
+/// Names of chains have at most 255 octets, and are made of the name of a fellow or a device. Letters that nft could not read,
+/// and long names, give way to a hash.
 pub(super) fn chain(prefix: &str, fellow: &str) -> String {
     const LONGEST: usize = 200;
     let plain = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '.' | '_');
