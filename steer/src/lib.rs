@@ -10,6 +10,7 @@
 
 mod address;
 mod buckets;
+mod flow;
 mod hash;
 mod history;
 mod keeper;
@@ -21,6 +22,7 @@ mod station;
 
 pub use address::Address;
 pub use buckets::{BUCKETS, Buckets};
+pub use flow::Flow;
 pub use history::{FIRST_TTL, History, LONGEST_ORDER, MOST_HOPS, Origin, Steps};
 pub use keeper::{
     CLAIM_SETTLE_TIME, HOLD_TIME, Keeper, KeeperOutput, SETTLE_TIME, SPREAD_SETTLE_TIME, SWITCH_TIME, Wish,

@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use lab::trio::{ADDRESSES, MANY, NAMES, Trio, add_steps, ask, bucket, keep_of};
 use steer::HashBy;
+use steer::net::conntrack;
 
 /// The node of a bucket where all three have a part.
 fn in_turn(bucket: u16) -> usize {
@@ -94,14 +95,17 @@ fn the_hash_takes_what_was_asked_for() {
 #[ignore = "needs root and network namespaces; make test runs it"]
 fn all_fragments_of_a_datagram_reach_one_node() {
     let trio = Trio::new();
-    // Whatever the bucket of the client is, all is led on.
-    spread(&trio, |_| 1, HashBy::Connection);
+    // Nothing stays, and either node would miss what the other one gets.
+    let serves = |bucket| 1 + usize::from(bucket % 2);
+    spread(&trio, serves, HashBy::Connection);
     for address in ADDRESSES {
-        let socket = trio.datagrams(address);
-        socket.send(&[b'?'; 4_000]).unwrap();
-        assert_eq!(received(&socket), "b");
+        for _ in 0..6 {
+            let socket = trio.datagrams(address);
+            socket.send(&[b'?'; 4_000]).unwrap();
+            assert_eq!(received(&socket), NAMES[serves(bucket(address, None))]);
+        }
     }
-    assert!(trio.led_on(0) >= 6, "each fragment is a frame");
+    assert!(trio.led_on(0) >= 3 * 12, "each fragment is a frame");
 }
 
 #[test]
@@ -225,8 +229,8 @@ fn a_connection_lives_where_its_bucket_was_before() {
         assert_eq!(ask(&mut first), "c");
         let (mut second, name) = trio.connect(address);
         assert_eq!(name, "b");
-        // And on to a, which gets them itself: a client's frame goes to b, and from there to c. Node b keeps the step for what a still
-        // leads on by bucket.
+        // And on to a, which gets them itself: a client's frame goes to b, and from there to c. Node b keeps the
+        // step for what a still leads on by bucket.
         let mut keep = keep_of(0, |_| 0, HashBy::Connection);
         add_steps(&mut keep, Some("b"), &[]);
         let mut behind = keep_of(1, |_| 0, HashBy::Connection);
@@ -236,5 +240,29 @@ fn a_connection_lives_where_its_bucket_was_before() {
         trio.apply(2, &keep_of(2, |_| 0, HashBy::Connection));
         assert_eq!((ask(&mut first), ask(&mut second)), ("c".into(), "b".into()));
         assert_eq!(trio.connect(address).1, "a");
+    }
+}
+
+#[test]
+#[ignore = "needs root and network namespaces; make test runs it"]
+fn a_flow_of_udp_lives_where_its_bucket_was_before() {
+    let trio = Trio::new();
+    for hash in [HashBy::Connection, HashBy::ConnectionAndDatagram, HashBy::Client] {
+        spread(&trio, |_| 2, hash);
+        let before = ADDRESSES.map(|address| trio.datagrams(address));
+        before.iter().for_each(|socket| assert_eq!(datagram(socket), "c"));
+        // Node c tells its flows, b learns them with its steps, and then the buckets go from c to b.
+        let addresses: BTreeSet<_> = ADDRESSES.iter().map(|it| it.parse().unwrap()).collect();
+        let flows = trio.nodes[2].inside(move || conntrack::flows(&addresses, 99)).unwrap();
+        let mut keep = keep_of(1, |_| 1, hash);
+        add_steps(&mut keep, Some("c"), &[]);
+        keep.flows = flows;
+        trio.apply(1, &keep);
+        trio.apply(0, &keep_of(0, |_| 1, hash));
+        trio.apply(2, &keep_of(2, |_| 1, hash));
+        for (socket, address) in before.iter().zip(ADDRESSES) {
+            assert_eq!(datagram(socket), "c", "{hash:?}");
+            assert_eq!(datagram(&trio.datagrams(address)), "b", "{hash:?}");
+        }
     }
 }

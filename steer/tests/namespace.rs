@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lab::{LINGER, Lab, keep, parts, station};
-use steer::Steps;
-use steer::net::{Applied, Error, Family, Keep, Kernel, Missing};
+use steer::net::{Applied, Error, Family, Keep, Kernel, MOST_FLOWS, Missing};
+use steer::{Flow, Steps};
 
 const IP: &str = include_str!("lab/ip.nft");
 const IP6: &str = include_str!("lab/ip6.nft");
@@ -300,6 +300,33 @@ fn what_is_gone_cannot_be_renewed() {
     assert_eq!(lab.apply(&keep()), Applied { operations: 2, ..Applied::default() });
     lab.nft("flush ruleset");
     assert!(matches!(renew().unwrap_err(), Error::Gone));
+}
+
+#[test]
+#[ignore = "needs root and network namespaces; make test runs it"]
+fn as_many_flows_as_a_set_takes_are_led_on() {
+    let lab = Lab::new();
+    let mut keep = keep();
+    let client = IpAddr::from([198, 51, 100, 9]);
+    let flow = |address: &str, client, client_port| Flow {
+        address: address.parse().unwrap(),
+        client,
+        client_port,
+    };
+    let most = u16::try_from(MOST_FLOWS).unwrap();
+    keep.flows = (0..most + 9).map(|port| flow("192.0.2.10", client, port)).collect();
+    keep.flows.insert(flow("2001:db8::10", "2001:db8:1::9".parse().unwrap(), 7));
+    // No rule could have this one.
+    keep.flows.insert(flow("2001:db8::10", client, 7));
+    let begin = testlab::now();
+    lab.apply(&keep);
+    let made = begin.elapsed();
+    assert_eq!(lab.apply(&keep), Applied::default());
+    println!("{most} flows: {made:?}, and {:?} to find nothing", begin.elapsed() - made);
+    let listed = lab.nft("list set ip ferrolb flows");
+    assert_eq!(listed.matches("timeout 3m").count(), MOST_FLOWS);
+    let listed = lab.nft("list set ip6 ferrolb flows");
+    assert!(listed.contains("2001:db8::10 . 2001:db8:1::9 . 7 timeout 3m"), "{listed}");
 }
 
 #[test]

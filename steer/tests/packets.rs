@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use caps::{CapSet, Capability};
 use lab::{LINGER, Lab, keep};
+use steer::Flow;
 use steer::net::conntrack::{self, Open};
 use steer::net::{Error, Lack};
 
@@ -211,6 +212,104 @@ fn open_connections_are_counted_and_ended_ones_are_not() {
         drop((other, server));
         counted(&lab, address, Open { tcp: 0, udp: 1 });
     }
+}
+
+/// A client's socket for datagrams to an address, and the flow of its datagrams.
+fn datagrams(lab: &Lab, address: &str) -> (UdpSocket, Flow) {
+    let address: IpAddr = address.parse().unwrap();
+    let client = lab.client.inside(move || {
+        let any = if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+        let client = UdpSocket::bind(any).unwrap();
+        client.connect(SocketAddr::from((address, 9))).unwrap();
+        client
+    });
+    let own = client.local_addr().unwrap();
+    (client, Flow { address, client: own.ip(), client_port: own.port() })
+}
+
+#[test]
+#[ignore = "needs root and network namespaces; make test runs it"]
+fn a_flow_that_another_node_has_is_led_on_and_one_that_is_known_stays() {
+    for address in ADDRESSES {
+        let lab = joined();
+        let mut keep = keep();
+        lab.apply(&keep);
+        let to: IpAddr = address.parse().unwrap();
+        let server = lab.node.inside(move || UdpSocket::bind(SocketAddr::from((to, 9))).unwrap());
+        server.set_read_timeout(Some(DEADLINE)).unwrap();
+        let (known, known_flow) = datagrams(&lab, address);
+        let (told, told_flow) = datagrams(&lab, address);
+        known.send(b"known").unwrap();
+        assert_eq!(server.recv(&mut [0; 9]).unwrap(), 5);
+        let flows = |limit| lab.node.inside(move || conntrack::flows(&[to].into(), limit)).unwrap();
+        assert_eq!(flows(9), [known_flow].into());
+        assert_eq!(flows(0), [].into());
+
+        keep.flows = [known_flow, told_flow].into();
+        lab.apply(&keep);
+        told.send(b"told").unwrap();
+        led_on_to(&lab, "b");
+        known.send(b"known").unwrap();
+        // The next one that comes is of the flow that is known.
+        assert_eq!(server.recv(&mut [0; 9]).unwrap(), 5);
+        assert_eq!(flows(9), [known_flow].into(), "what is led on leaves no entry");
+
+        // The flow is not told any more.
+        keep.flows = [known_flow].into();
+        assert_eq!(lab.apply(&keep).operations, 1);
+        told.send(b"told").unwrap();
+        assert_eq!(server.recv(&mut [0; 9]).unwrap(), 4);
+    }
+}
+
+#[test]
+#[ignore = "needs root and network namespaces; make test runs it"]
+fn packets_renew_a_flow_and_a_comparison_does_not() {
+    let lab = joined();
+    let mut keep = keep();
+    let (client, flow) = datagrams(&lab, ADDRESSES[0]);
+    let other = Flow { client_port: flow.client_port ^ 1, ..flow };
+    keep.flows = [flow, other].into();
+    lab.apply(&keep);
+    let listed = || lab.nft("list set ip ferrolb flows");
+    /// The seconds that an element has left.
+    fn left(listed: &str, flow: &Flow) -> u64 {
+        let begin = format!(
+            "{} . {} . {} timeout 3m expires ",
+            flow.address, flow.client, flow.client_port
+        );
+        let rest = listed.split(&begin).nth(1).unwrap_or_else(|| panic!("{listed}"));
+        let time = rest.split([',', ' ']).next().unwrap();
+        let (minutes, rest) = time.split_once('m').unwrap_or(("0", time));
+        let seconds = rest.split(['s', 'm']).next().unwrap().parse::<u64>().unwrap_or(0);
+        minutes.parse::<u64>().unwrap() * 60 + seconds
+    }
+    let both = |listed: &str| (left(listed, &flow), left(listed, &other));
+    testlab::eventually(DEADLINE, "both grow older", || {
+        assert_eq!(lab.apply(&keep).operations, 0, "what is there runs on");
+        let (first, second) = both(&listed());
+        if first <= 177 && second <= 177 { Ok(()) } else { Err(format!("{first} {second}")) }
+    });
+    client.send(b"told").unwrap();
+    testlab::eventually(DEADLINE, "the packet renews its flow alone", || {
+        let (first, second) = both(&listed());
+        if first >= second + 2 { Ok(()) } else { Err(format!("{first} {second}")) }
+    });
+    // A further flow touches none of the others, and one that has run out does not come back.
+    let before = both(&listed());
+    let third = Flow { client_port: flow.client_port ^ 2, ..flow };
+    keep.flows.insert(third);
+    assert_eq!(lab.apply(&keep).operations, 1);
+    let now = both(&listed());
+    assert!(now.0 <= before.0 && now.1 <= before.1, "{before:?} {now:?}");
+    lab.nft("flush set ip ferrolb flows");
+    assert_eq!(lab.apply(&keep).operations, 0);
+    // Others' elements go.
+    lab.nft("add element ip ferrolb flows { 192.0.2.10 . 198.51.100.9 . 7 }");
+    assert_eq!(
+        lab.repaired(&keep),
+        ["table ip ferrolb: the set flows lacked 0 elements and had 1 others"]
+    );
 }
 
 #[test]

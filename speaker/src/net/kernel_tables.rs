@@ -73,7 +73,7 @@ fn follow(
                 let table = tables.try_iter().last().unwrap_or(first);
                 version = Some(table.version);
                 let KeepTable { fellows, addresses, spread, .. } = table;
-                wanted = Some(Keep { fellows, addresses, spread, loose: is_loose() });
+                wanted = Some(Keep { fellows, addresses, spread, loose: is_loose(), ..Keep::default() });
             }
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,

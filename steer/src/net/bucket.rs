@@ -3,7 +3,7 @@
 //! by bucket, and in those of the families ip and ip6, which have steps by bucket: so all nodes agree, and both kinds of tables.
 
 use super::expression::{Base, Comparison, Expression, R1, Verdict};
-use super::rules::{TCP, compare, is_protocol};
+use super::rules::{TCP, UDP, compare, is_protocol};
 use super::ruleset::Version;
 use crate::buckets::BUCKETS;
 use crate::hash::fnv1a;
@@ -11,7 +11,6 @@ use crate::spread::HashBy;
 
 /// The seed of the hash: the same on every node, else two nodes disagree. A change of it moves every connection.
 const SEED: u32 = 0x5eed;
-pub(super) const UDP: u8 = 17;
 const ICMP_V4: u8 = 1;
 const ICMP_V6: u8 = 58;
 /// Octets of a header of ICMP before the packet that an error is about.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The open connections of addresses, counted from conntrack's list.
+//! The open connections of addresses, counted from conntrack's list, and their flows of UDP.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -10,6 +10,7 @@ use super::kernel::unlisted;
 use super::message::{ACKNOWLEDGE, CONNTRACK, DUMP, Message, REQUEST, Request};
 use super::ruleset::Family;
 use super::socket::{Listed, Socket};
+use crate::flow::Flow;
 
 /// Messages of ctnetlink.
 const NEW: u16 = CONNTRACK << 8;
@@ -37,6 +38,8 @@ pub struct Open {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Entry {
     destination: IpAddr,
+    /// The place that the first packet came from, of protocols with ports.
+    client: Option<(IpAddr, u16)>,
     protocol: u8,
     status: u32,
     /// The state of a connection of TCP.
@@ -51,6 +54,28 @@ struct Entry {
 pub fn count(addresses: &BTreeSet<IpAddr>) -> Result<BTreeMap<IpAddr, Open>, Error> {
     let mut counts: BTreeMap<IpAddr, Open> =
         addresses.iter().map(|address| (*address, Open::default())).collect();
+    list(addresses, |entry| entry.count(&mut counts))?;
+    Ok(counts)
+}
+
+/// The flows of UDP to these addresses that conntrack has confirmed and not forgotten, by what the first packet was sent to; any
+/// `limit` of them if there are more. All entries of the network namespace are read, one after the other. Blocks.
+///
+/// # Errors
+/// As [`count`].
+pub fn flows(addresses: &BTreeSet<IpAddr>, limit: usize) -> Result<BTreeSet<Flow>, Error> {
+    let mut flows = BTreeSet::new();
+    list(addresses, |entry| {
+        let flow = entry.flow().filter(|flow| addresses.contains(&flow.address));
+        if let Some(flow) = flow.filter(|_| flows.len() < limit) {
+            flows.insert(flow);
+        }
+    })?;
+    Ok(flows)
+}
+
+/// Reads all entries of the families of these addresses.
+fn list(addresses: &BTreeSet<IpAddr>, mut read: impl FnMut(Entry)) -> Result<(), Error> {
     let mut socket = Socket::open()?;
     for family in [Family::V4, Family::V6] {
         let asked = |address: &IpAddr| address.is_ipv4() == (family == Family::V4);
@@ -59,14 +84,14 @@ pub fn count(addresses: &BTreeSet<IpAddr>) -> Result<BTreeMap<IpAddr, Open>, Err
         }
         let listed = socket.list(&request(GET, DUMP, family.number()), &mut |message| {
             if let Some(entry) = Entry::read(message) {
-                entry.count(&mut counts);
+                read(entry);
             }
         })?;
         if let Listed::Refused(errno) = listed {
             return Err(unlisted("connections", errno));
         }
     }
-    Ok(counts)
+    Ok(())
 }
 
 /// Looks whether the kernel has this list.
@@ -92,11 +117,21 @@ impl Entry {
         let protocol = original.nested(2)?.octets(1)?.first().copied()?;
         let state = entry.nested(4).and_then(|it| it.nested(1)?.octets(1)?.first().copied());
         let status = entry.be32(3)?;
-        Some(Self { destination: destination(original.nested(1)?)?, protocol, status, state })
+        let addresses = original.nested(1)?;
+        let port = original.nested(2)?.octets(2).and_then(|it| it.try_into().ok());
+        let client = address(addresses, 1, 3).zip(port.map(u16::from_be_bytes));
+        let destination = address(addresses, 2, 4)?;
+        Some(Self { destination, client, protocol, status, state })
     }
 
     fn is_open(&self) -> bool {
         self.status & CONFIRMED != 0 && self.status & DYING == 0
+    }
+
+    fn flow(&self) -> Option<Flow> {
+        let (client, client_port) =
+            self.client.filter(|_| self.protocol == UDP && self.is_open())?;
+        Some(Flow { address: self.destination, client, client_port })
     }
 
     fn count(&self, counts: &mut BTreeMap<IpAddr, Open>) {
@@ -111,11 +146,12 @@ impl Entry {
     }
 }
 
-fn destination(addresses: Attributes<'_>) -> Option<IpAddr> {
-    if let Some(address) = addresses.octets(2) {
+/// The address in the attribute of the one kind (IPv4) or of the other one (IPv6).
+fn address(addresses: Attributes<'_>, v4: u16, v6: u16) -> Option<IpAddr> {
+    if let Some(address) = addresses.octets(v4) {
         return <[u8; 4]>::try_from(address).ok().map(IpAddr::from);
     }
-    <[u8; 16]>::try_from(addresses.octets(4)?).ok().map(IpAddr::from)
+    <[u8; 16]>::try_from(addresses.octets(v6)?).ok().map(IpAddr::from)
 }
 
 /// Reads any octets as messages of conntrack. For tests.
@@ -124,6 +160,7 @@ pub(super) fn read_any(octets: &[u8]) {
     for entry in super::message::Messages(octets).filter_map(Entry::read) {
         counts.insert(entry.destination, Open::default());
         entry.count(&mut counts);
+        let _ = entry.flow();
     }
 }
 

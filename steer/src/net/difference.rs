@@ -262,6 +262,10 @@ impl Parts {
             self.new_elements.extend(elements(name, set, timeout));
             return;
         };
+        if set.is_renewed_by_packets() {
+            self.renewed(name, set, found, timeout);
+            return;
+        }
         let as_wanted = |key: &Vec<u8>, verdict: &Option<Verdict>| {
             found.elements.get(key).is_some_and(|found| {
                 let right_time = match found.timeout {
@@ -297,6 +301,24 @@ impl Parts {
         }
         if !missing.is_empty() {
             self.elements.push(Step::NewElements { set: name, elements: missing, timeout: None });
+        }
+    }
+
+    /// Elements that packets renew: those that are there run on, and those that have run out do not come back.
+    fn renewed(&mut self, name: &str, set: &Set, found: &FoundSet, linger: Duration) {
+        let new = |key: &&Vec<u8>| !found.elements.contains_key(*key) && !set.before.contains(*key);
+        let elements: Elements =
+            set.elements.keys().filter(new).map(|key| (key.clone(), None)).collect();
+        if !elements.is_empty() {
+            let (set_name, timeout) = (name.to_owned(), set.timeout(linger));
+            self.elements.push(Step::NewElements { set: set_name, elements, timeout });
+        }
+        let keys: Vec<Vec<u8>> =
+            found.elements.keys().filter(|key| !set.elements.contains_key(*key)).cloned().collect();
+        if !keys.is_empty() {
+            let (set, strange) = (name.to_owned(), keys.len());
+            self.wrong.push(Wrong::Elements { set, missing: 0, strange });
+            self.elements_gone.push(Step::DeleteElements { set: name.to_owned(), keys });
         }
     }
 

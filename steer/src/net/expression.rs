@@ -10,6 +10,10 @@ use super::attribute::{Attributes, Writer};
 pub(super) const R1: u32 = 1;
 /// The next one.
 pub(super) const R2: u32 = 2;
+/// The third one.
+pub(super) const R3: u32 = 3;
+/// A register that no rule has a key in.
+pub(super) const R4: u32 = 4;
 /// The second four octets of [`R1`], and those behind.
 pub(super) const R1_SECOND: u32 = 9;
 /// The register of the verdict.
@@ -17,7 +21,9 @@ const VERDICT: u32 = 0;
 const LIST_ELEMENT: u16 = 1;
 const DATA_VALUE: u16 = 1;
 const DATA_VERDICT: u16 = 2;
-/// The kernel's name for Jenkins' hash.
+/// The kernel's number for the operation of a set that adds or renews.
+const UPDATE: u32 = 1;
+/// The kernel's number for Jenkins' hash.
 const JENKINS: u32 = 0;
 const GOTO: u32 = -4_i32 as u32;
 
@@ -57,6 +63,8 @@ pub(super) enum Fact {
     Protocol,
     /// Four octets of flags, in the host's order.
     ConnectionState,
+    /// The same: 8 says that the entry is no draft any more.
+    ConnectionStatus,
 }
 
 /// One expression. Registers are numbers as the kernel has them.
@@ -112,6 +120,12 @@ pub(super) enum Expression {
         octets: u64,
     },
     TcpReset,
+    /// Adds the register to a set, or gives the element its time-out anew, in milliseconds.
+    Renew {
+        set: String,
+        register: u32,
+        timeout: u64,
+    },
     /// Jenkins' hash of so many octets, as a number in the host's order below the modulus.
     Hash {
         source: u32,
@@ -192,7 +206,7 @@ impl Expression {
     pub(super) fn name(&self) -> &'static str {
         match self {
             Self::Load { .. } | Self::Store { .. } => "payload",
-            Self::Fact { fact: Fact::ConnectionState, .. } => "ct",
+            Self::Fact { fact: Fact::ConnectionState | Fact::ConnectionStatus, .. } => "ct",
             Self::Fact { .. } => "meta",
             Self::Compare { .. } => "cmp",
             Self::Bits { .. } => "bitwise",
@@ -200,6 +214,7 @@ impl Expression {
             Self::Value { .. } | Self::Verdict(_) => "immediate",
             Self::Counter { .. } => "counter",
             Self::TcpReset => "reject",
+            Self::Renew { .. } => "dynset",
             Self::Hash { .. } => "hash",
             Self::Forward { .. } => "fwd",
             Self::Duplicate { .. } => "dup",
@@ -245,6 +260,9 @@ impl Expression {
             }
             Self::TcpReset => {
                 data.be32(1, 1).octets(2, &[0]);
+            }
+            Self::Renew { set, register, timeout } => {
+                data.text(1, set).be32(3, UPDATE).be32(4, *register).be64(6, *timeout);
             }
             Self::Hash { source, length, register, modulus, seed } => {
                 data.be32(1, *source).be32(2, *register).be32(3, *length);
@@ -292,6 +310,11 @@ impl Expression {
             },
             "counter" => Self::Counter { octets: data.be64(1)?, packets: data.be64(2)? },
             "reject" if data.be32(1)? == 1 => Self::TcpReset,
+            "dynset" if data.be32(3)? == UPDATE => Self::Renew {
+                set: data.text(1)?.to_owned(),
+                register: data.be32(4)?,
+                timeout: data.be64(6)?,
+            },
             "hash" if data.be32(7)? == JENKINS && data.be32(6).unwrap_or(0) == 0 => Self::Hash {
                 source: data.be32(1)?,
                 length: data.be32(3)?,
@@ -347,6 +370,7 @@ impl Fact {
     fn number(self) -> u32 {
         match self {
             Self::ConnectionState => 0,
+            Self::ConnectionStatus => 2,
             Self::EtherType => 1,
             Self::InputType => 8,
             Self::PacketType => 19,
@@ -356,6 +380,7 @@ impl Fact {
 
     fn of(name: &str, number: u32) -> Option<Self> {
         match (name, number) {
+            ("ct", 2) => Some(Self::ConnectionStatus),
             ("ct", 0) => Some(Self::ConnectionState),
             ("meta", 1) => Some(Self::EtherType),
             ("meta", 19) => Some(Self::PacketType),

@@ -14,8 +14,8 @@ use crate::spread::HashBy;
 /// Both versions of IP.
 pub(super) const VERSIONS: [Version; 2] = [Version::V4, Version::V6];
 
-/// The TTL (hop limit) of frames that stay. `fwd` takes one off the TTL, and what a fellow gets with [`FIRST_TTL`] or less counts there
-/// as led on by a step, not as a client's. The bound ends every ring as well, also where hardware addresses are not known.
+/// The TTL (hop limit) of frames that stay, and all below it. `fwd` takes one off the TTL, and what a fellow gets with
+/// [`FIRST_TTL`] or less counts there as led on by a step, not as a client's. The bound ends every ring as well, also where hardware addresses are not known.
 const LAST_TTL: u8 = FIRST_TTL + 1;
 
 impl Version {

@@ -8,8 +8,9 @@ use std::sync::Arc;
 use super::expression::Verdict;
 use super::ingress::VERSIONS;
 use super::ruleset::{
-    CLIENTS, FELLOWS, Family, SERVED, STEPS, Table, Version, chain_first, chain_to,
+    CLIENTS, FELLOWS, FLOWS, Family, SERVED, STEPS, Table, Version, chain_first, chain_to,
 };
+use crate::flow::Flow;
 use crate::history::Steps;
 use crate::spread::Spread;
 use crate::station::Station;
@@ -24,9 +25,16 @@ pub struct Keep {
     pub addresses: BTreeMap<IpAddr, Steps>,
     /// The addresses that several nodes serve.
     pub spread: BTreeMap<IpAddr, Arc<Spread>>,
+    /// The flows of UDP of these addresses that other nodes have, as they told. They go the way of connections that this node does
+    /// not know, unless its conntrack knows them. A flow is led on until it has had no packet for 180 s, and does not come back then
+    /// while the value has it. 60,000 of each version of IP at most ([`MOST_FLOWS`]); further ones are not led on.
+    pub flows: BTreeSet<Flow>,
     /// The node's `nf_conntrack_tcp_loose`: true for 1, the kernel's default.
     pub loose: bool,
 }
+
+/// The flows of UDP of each version of IP at most. The kernel takes 65,535 into such a set, with those that have just run out.
+pub const MOST_FLOWS: usize = 60_000;
 
 /// A part of a value that no rule can have.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,6 +111,7 @@ impl Keep {
                     self.add_address(&mut table, *address, steps, &devices, &mut left_out);
                 }
             }
+            self.add_flows(&mut table, version);
             self.add_bucket_steps(&mut table, version, &devices, &mut left_out);
             tables.insert(table.family, table);
         }
@@ -115,6 +124,17 @@ impl Keep {
         };
         let chains = self.fellows.keys().flat_map(names).collect();
         (Ruleset { tables, chains }, left_out)
+    }
+
+    fn add_flows(&self, table: &mut Table, version: Version) {
+        let Some(elements) = table.elements(FLOWS) else { return };
+        let of_version = |address| version_of(address) == version;
+        let flows = self.flows.iter().filter(|it| of_version(it.address) && of_version(it.client));
+        elements.extend(flows.take(MOST_FLOWS).map(|flow| {
+            let (address, client) = (octets(flow.address), octets(flow.client));
+            let port = flow.client_port.to_be_bytes();
+            ([address.as_slice(), &client, &port, &[0, 0]].concat(), None)
+        }));
     }
 
     /// Adds the hardware addresses of all fellows.

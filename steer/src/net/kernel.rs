@@ -18,7 +18,7 @@ use super::operation::{
     GET_CHAIN, GET_ELEMENT, GET_GENERATION, GET_RULE, GET_SET, GET_TABLE, NEW_GENERATION,
     Operation, Step, elements, of,
 };
-use super::ruleset::{Family, Key, TABLE};
+use super::ruleset::{FLOWS, Family, Key, TABLE};
 use super::socket::{Listed, Outcome, Socket};
 
 /// The families that we may have a table of.
@@ -82,7 +82,14 @@ impl Kernel {
     /// Where a table of our name is not ours, where the kernel refuses or lacks something, and where other programs change
     /// the rules again and again. The kernel leads on as before then.
     pub fn apply(&mut self, keep: &Keep, linger: Duration) -> Result<Applied, Error> {
-        let (ruleset, left_out) = keep.ruleset(&|name| if_nametoindex(name).ok());
+        let (mut ruleset, left_out) = keep.ruleset(&|name| if_nametoindex(name).ok());
+        for (family, table) in &mut ruleset.tables {
+            let last = self.last.as_ref().and_then(|last| last.ruleset.tables.get(family));
+            let last = last.and_then(|table| table.sets.get(FLOWS));
+            if let (Some(flows), Some(last)) = (table.sets.get_mut(FLOWS), last) {
+                flows.before = last.elements.keys().cloned().collect();
+            }
+        }
         let mut applied = Applied { left_out, ..Applied::default() };
         // There are three stages, and others may undo what one has done.
         for _ in 0..ATTEMPTS {
@@ -248,6 +255,15 @@ impl Kernel {
         match self.socket.transact(operations, Some(generation), true)? {
             Outcome::Done => Ok(Some(())),
             Outcome::Restart => Ok(None),
+            // A flow ran out between the list and the transaction.
+            Outcome::Refused(Some(place), libc::ENOENT)
+                if matches!(
+                    operations.get(place).map(|it| &it.what),
+                    Some(Step::DeleteElements { set, .. }) if set == FLOWS
+                ) =>
+            {
+                Ok(None)
+            }
             Outcome::Refused(place, errno) => Err(refused(operations, place, errno)),
         }
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The shell: makes the kernel's nftables equal to a value, and counts connections. By netlink alone, without other programs.
+//! The shell: makes the kernel's nftables equal to a value, counts connections, and lists flows of UDP. By netlink alone, without other programs.
 //!
 //! ```text
 //!   Keep ──> Ruleset (two or three tables) ──┐
@@ -10,8 +10,6 @@
 //! for whatever addresses that one node serves: a change of an address is a change of elements. Addresses that several nodes serve
 //! lead by an element to a chain that is named after its content. A table bears a mark with the number of its format, a rule one with its fingerprint.
 //! A table without our mark is never touched. Needs Linux 5.10, whose tables can bear marks, and `CAP_NET_ADMIN`.
-//!
-//! Not here yet: the flows of UDP (a set and a rule of the chain `prerouting`).
 
 mod attribute;
 mod bucket;
@@ -34,6 +32,6 @@ mod spreading;
 
 pub use difference::{Repair, Wrong};
 pub use error::{Error, Lack};
-pub use keep::{Keep, LeftOut, Missing, Part};
+pub use keep::{Keep, LeftOut, MOST_FLOWS, Missing, Part};
 pub use kernel::{Applied, Kernel};
 pub use ruleset::Family;

@@ -42,6 +42,7 @@ pub(super) const ACCEPT: u32 = 1;
 
 pub(super) const SET_IS_MAP: u32 = 8;
 pub(super) const SET_HAS_TIMEOUT: u32 = 0x10;
+const SET_IS_DYNAMIC: u32 = 0x20;
 pub(super) const SET_IS_ANONYMOUS: u32 = 1;
 pub(super) const VERDICTS: u32 = 0xffff_ff00;
 /// Octets of elements in one message at most: an attribute has at most 65,535.
@@ -222,7 +223,8 @@ impl Operation {
 }
 
 impl Hook {
-    /// The hook of a chain that the kernel lists with these attributes, for a table of this family; None for one that no chain of ours has.
+    /// The hook of a chain that the kernel lists with these attributes, for a table of this family. None for one that no
+    /// chain of ours has.
     pub(super) fn decode(family: Family, hook: Attributes<'_>) -> Option<Self> {
         let own = match family {
             Family::V4 | Family::V6 => Self::Prerouting,
@@ -273,13 +275,14 @@ pub(super) fn rules(name: &str, chain: &Chain) -> impl Iterator<Item = Step> {
 pub(super) fn elements(name: &str, set: &Set, timeout: Duration) -> Option<Step> {
     let elements: Elements =
         set.elements.iter().map(|(key, verdict)| (key.clone(), verdict.clone())).collect();
-    let timeout = set.expires.then_some(timeout);
+    let timeout = set.timeout(timeout);
     (!elements.is_empty()).then(|| Step::NewElements { set: name.to_owned(), elements, timeout })
 }
 
 pub(super) fn flags(set: &Set) -> u32 {
     let map = if set.verdicts { SET_IS_MAP } else { 0 };
-    map | if set.expires { SET_HAS_TIMEOUT } else { 0 }
+    let dynamic = if set.is_renewed_by_packets() { SET_IS_DYNAMIC } else { 0 };
+    map | dynamic | if set.expires { SET_HAS_TIMEOUT } else { 0 }
 }
 
 /// Milliseconds, at least one: nf_tables takes 0 for no time-out.

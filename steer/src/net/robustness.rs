@@ -15,7 +15,9 @@ pub fn netfilter(data: &[u8]) {
         if let Some(table) = Found::table(message) {
             found.format = table.format;
         }
-        found.add(Family::V4, TABLE, message);
+        for family in [Family::V4, Family::Netdev] {
+            found.add(family, TABLE, message);
+        }
     }
     read_any(data);
 }

@@ -1,16 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The rules of the tables of the families ip and ip6, and the parts that those of the family netdev have in common with them.
-//! docs/steering.md says what K0 to K4 are.
+//! docs/steering.md says what K0 to K5 are.
 
-use super::expression::{Base, Comparison, Expression, Fact, R1, R1_SECOND, R2, Verdict};
-use super::ruleset::{CLIENTS, FELLOWS, Rule, SERVED, SPREAD, STEPS, UNKNOWN, Version};
+use super::expression::{Base, Comparison, Expression, Fact, R1, R1_SECOND, R2, R3, R4, Verdict};
+use super::operation::milliseconds;
+use super::ruleset::{
+    CLIENTS, FELLOWS, FLOW_TIMEOUT, FLOWS, Rule, SERVED, SPREAD, STEPS, UNKNOWN, Version,
+};
 use crate::history::FIRST_TTL;
 
 /// Ethernet, as a device's type.
 const ETHERNET: u16 = 1;
 pub(super) const TCP: u8 = 6;
+pub(super) const UDP: u8 = 17;
 const STATE_INVALID: u32 = 1;
 const STATE_NEW: u32 = 8;
+const STATUS_CONFIRMED: u32 = 8;
 const FIN: u8 = 1;
 const SYN: u8 = 2;
 const RST: u8 = 4;
@@ -63,7 +68,7 @@ pub(super) fn compare(comparison: Comparison, value: &[u8]) -> Expression {
     Expression::Compare { register: R1, comparison, value: value.to_vec() }
 }
 
-/// `ip daddr != @served accept` (K0), then K1 and K2, or what stands for them.
+/// `ip daddr != @served accept` (K0), then K1 and K2, or what stands for them, then K5.
 pub(super) fn prerouting(version: Version, loose: bool) -> Vec<Rule> {
     let gate = vec![
         version.load_destination(),
@@ -78,7 +83,37 @@ pub(super) fn prerouting(version: Version, loose: bool) -> Vec<Rule> {
     } else {
         vec![segment(STATE_INVALID, SYN, Comparison::Equal, 0)]
     };
-    std::iter::once(Rule(gate)).chain(segments).collect()
+    std::iter::once(Rule(gate)).chain(segments).chain([flow(version)]).collect()
+}
+
+/// A datagram of a flow that another node has and this one does not know (K5). It renews the flow.
+fn flow(version: Version) -> Rule {
+    let length = version.address_length();
+    let offset = version.source_offset();
+    let (client, port) = match version {
+        Version::V4 => (R1_SECOND, R1_SECOND + 1),
+        Version::V6 => (R2, R3),
+    };
+    let set = || FLOWS.to_owned();
+    let timeout = milliseconds(FLOW_TIMEOUT);
+    let mut rule = is_protocol(UDP).to_vec();
+    rule.extend([
+        version.load_destination(),
+        Expression::Load { register: client, base: Base::Network, offset, length },
+        Expression::Load { register: port, base: Base::Transport, offset: 0, length: 2 },
+        Expression::Member { set: set(), register: R1, inverted: false },
+        // Not the state: a flow that is never answered stays new.
+        Expression::Fact { register: R4, fact: Fact::ConnectionStatus },
+        Expression::Bits {
+            register: R4,
+            mask: STATUS_CONFIRMED.to_ne_bytes().to_vec(),
+            xor: vec![0; 4],
+        },
+        Expression::Compare { register: R4, comparison: Comparison::Equal, value: vec![0; 4] },
+        Expression::Renew { set: set(), register: R1, timeout },
+        goto(UNKNOWN),
+    ]);
+    Rule(rule)
 }
 
 /// `ct state STATE tcp flags & MASK COMPARISON FLAGS goto unknown`.
@@ -135,8 +170,8 @@ pub(super) fn accept() -> Expression {
 
 /// The end of every ring (K3), then the fellows' steps (K4), then the steps by bucket, then clients' frames.
 ///
-/// A frame that a fellow has led on by a step has a TTL of at most [`FIRST_TTL`]. A fellow's frame with more was led on by bucket, or
-/// the fellow is the client itself: so it counts as a client's.
+/// A frame that a fellow has led on by a step has a TTL of at most [`FIRST_TTL`]. A fellow's frame with more was led on by
+/// bucket, or the fellow is the client itself: so it counts as a client's.
 pub(super) fn unknown(version: Version, loose: bool) -> Vec<Rule> {
     let mut rules = Vec::new();
     // A node that is not loose takes strays of healthy connections for invalid as well: a reset would end them.

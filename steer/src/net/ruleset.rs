@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The tables that the kernel shall have, as values. [`super::rules`] has the rules of the families ip and ip6, which are the same for
-//! whatever addresses; [`super::ingress`] has those of the family netdev.
+//! The tables that the kernel shall have, as values. [`super::rules`] has the rules of the families ip and ip6, which are the
+//! same for whatever addresses; [`super::ingress`] has those of the family netdev.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use super::attribute::Writer;
 use super::expression::{Expression, R1, R2, Verdict, encode_all};
@@ -24,8 +25,14 @@ pub(super) const STEPS: &str = "steps";
 /// The map from an address to the chain of the next node of clients' frames.
 pub(super) const CLIENTS: &str = "clients";
 
+/// The set of flows of UDP that other nodes have.
+pub(super) const FLOWS: &str = "flows";
 /// The map from an address that several nodes serve to the chain of its steps by bucket.
 pub(super) const SPREAD: &str = "spread";
+
+/// How long a flow of UDP is led on behind its last packet: conntrack forgets one that both sides have used after 120 s,
+/// or 180 s (`nf_conntrack_udp_timeout_stream`).
+pub(super) const FLOW_TIMEOUT: Duration = Duration::from_secs(180);
 
 /// The family of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -84,6 +91,8 @@ pub(super) struct Set {
     pub(super) expires: bool,
     /// The keys, and for a map their verdicts.
     pub(super) elements: BTreeMap<Vec<u8>, Option<Verdict>>,
+    /// Keys that an earlier change has added, of a set whose elements packets renew: one that is gone has run out.
+    pub(super) before: BTreeSet<Vec<u8>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,6 +101,8 @@ pub(super) enum Key {
     Hardware,
     /// An address and a hardware address, which is padded to eight octets.
     Both(Version),
+    /// An address, a client's address and its port, which is padded to four octets.
+    Flow(Version),
     /// A bucket: four octets in the host's order.
     Bucket,
     /// A bucket and a hardware address, which is padded to eight octets.
@@ -140,6 +151,10 @@ impl Key {
             Self::Address(Version::V6) => 8,
             Self::Hardware => HARDWARE,
             Self::Both(version) => (Self::Address(version).kind() << 6) | HARDWARE,
+            Self::Flow(version) => {
+                let address = Self::Address(version).kind();
+                (address << 12) | (address << 6) | 13
+            }
             // nft has no type of its own for a number in the host's order, but the one of packets' marks.
             Self::Bucket => 19,
             Self::BucketAndHardware => (Self::Bucket.kind() << 6) | HARDWARE,
@@ -155,6 +170,7 @@ impl Key {
             Self::Address(Version::V6) => 16,
             Self::Hardware => 6,
             Self::Both(version) => Self::Address(version).length() + 8,
+            Self::Flow(version) => 2 * Self::Address(version).length() + 4,
             Self::BucketAndHardware => Self::Bucket.length() + 8,
             Self::Message(_) => 1,
         }
@@ -173,7 +189,19 @@ impl Rule {
 impl Set {
     /// A set, or a map to verdicts, without elements.
     pub(super) fn new(key: Key, verdicts: bool, expires: bool) -> Self {
-        Self { key, verdicts, expires, elements: BTreeMap::new() }
+        let (elements, before) = (BTreeMap::new(), BTreeSet::new());
+        Self { key, verdicts, expires, elements, before }
+    }
+
+    /// True if packets renew the elements, and not the process.
+    pub(super) fn is_renewed_by_packets(&self) -> bool {
+        matches!(self.key, Key::Flow(_))
+    }
+
+    /// The time-out of the elements, if they run out.
+    pub(super) fn timeout(&self, linger: Duration) -> Option<Duration> {
+        let timeout = if self.is_renewed_by_packets() { FLOW_TIMEOUT } else { linger };
+        self.expires.then_some(timeout)
     }
 }
 
@@ -183,6 +211,7 @@ impl Table {
         let sets = [
             (SERVED, Set::new(Key::Address(version), false, true)),
             (FELLOWS, Set::new(Key::Hardware, false, false)),
+            (FLOWS, Set::new(Key::Flow(version), false, true)),
             (STEPS, Set::new(Key::Both(version), true, false)),
             (SPREAD, Set::new(Key::Address(version), true, false)),
             (CLIENTS, Set::new(Key::Address(version), true, false)),
@@ -235,7 +264,8 @@ pub(super) fn chain_first(fellow: &str) -> String {
     chain("first_", fellow)
 }
 
-/// Names of chains have at most 255 octets, and are made of the name of a fellow or a device. Letters that nft could not read, and long names, give way to a hash.
+/// Names of chains have at most 255 octets, and are made of the name of a fellow or a device. Letters that nft could not read,
+/// and long names, give way to a hash.
 pub(super) fn chain(prefix: &str, fellow: &str) -> String {
     const LONGEST: usize = 200;
     let plain = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '.' | '_');

@@ -29,7 +29,8 @@ fn read(octets: &[u8]) -> Option<Entry> {
 #[cfg(target_endian = "little")]
 fn an_entry_is_read() {
     let destination = IpAddr::from([192, 0, 2, 10]);
-    let wanted = Entry { destination, protocol: TCP, status: 0xe, state: Some(3) };
+    let client = Some((IpAddr::from([198, 51, 100, 9]), 40_000));
+    let wanted = Entry { destination, client, protocol: TCP, status: 0xe, state: Some(3) };
     assert_eq!(read(&ENTRY), Some(wanted));
     for length in 0..ENTRY.len() {
         assert_eq!(read(&ENTRY[..length]), None, "{length}");
@@ -43,7 +44,13 @@ fn what_is_open_counts() {
     let mut tcp_states = Vec::new();
     for state in 0..12 {
         let before = counts[&destination].tcp;
-        let entry = Entry { destination, protocol: TCP, status: CONFIRMED, state: Some(state) };
+        let entry = Entry {
+            destination,
+            client: None,
+            protocol: TCP,
+            status: CONFIRMED,
+            state: Some(state),
+        };
         entry.count(&mut counts);
         if counts[&destination].tcp > before {
             tcp_states.push(state);
@@ -58,11 +65,33 @@ fn what_is_open_counts() {
         (UDP, CONFIRMED | DYING, None),
         (1, CONFIRMED, None),
     ] {
-        Entry { destination, protocol, status, state }.count(&mut counts);
+        Entry { destination, client: None, protocol, status, state }.count(&mut counts);
     }
     assert_eq!(counts[&destination], Open { tcp: 3, udp: 0 });
-    Entry { destination, protocol: UDP, status: CONFIRMED, state: None }.count(&mut counts);
+    Entry { destination, client: None, protocol: UDP, status: CONFIRMED, state: None }
+        .count(&mut counts);
     let other = IpAddr::from([192, 0, 2, 11]);
-    Entry { destination: other, protocol: UDP, status: CONFIRMED, state: None }.count(&mut counts);
+    Entry { destination: other, client: None, protocol: UDP, status: CONFIRMED, state: None }
+        .count(&mut counts);
     assert_eq!(counts, BTreeMap::from([(destination, Open { tcp: 3, udp: 1 })]));
+}
+
+#[test]
+fn a_flow_is_one_of_udp_that_is_confirmed() {
+    let destination = IpAddr::from([192, 0, 2, 10]);
+    let place = IpAddr::from([198, 51, 100, 9]);
+    let client = Some((place, 40_000));
+    let flow = |protocol, status, client| {
+        Entry { destination, client, protocol, status, state: None }.flow()
+    };
+    let wanted = Flow { address: destination, client: place, client_port: 40_000 };
+    assert_eq!(flow(UDP, CONFIRMED, client), Some(wanted));
+    for (protocol, status, client) in [
+        (TCP, CONFIRMED, client),
+        (UDP, 0, client),
+        (UDP, CONFIRMED | DYING, client),
+        (UDP, CONFIRMED, None),
+    ] {
+        assert_eq!(flow(protocol, status, client), None);
+    }
 }

@@ -27,7 +27,8 @@ fn fact() -> impl Strategy<Value = Fact> {
         Just(Fact::InputType),
         Just(Fact::PacketType),
         Just(Fact::Protocol),
-        Just(Fact::ConnectionState)
+        Just(Fact::ConnectionState),
+        Just(Fact::ConnectionStatus)
     ]
 }
 
@@ -77,6 +78,8 @@ fn expression() -> impl Strategy<Value = Expression> {
             modulus,
             seed
         }),
+        ("[a-z]{1,9}", register.clone(), any::<u64>())
+            .prop_map(|(set, register, timeout)| Expression::Renew { set, register, timeout }),
         any::<[u32; 3]>().prop_map(|[device, address, protocol]| Expression::Forward {
             device,
             address,

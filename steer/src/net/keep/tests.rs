@@ -159,9 +159,22 @@ fn any_keep() -> impl Strategy<Value = Keep> {
     ];
     let spread = (buckets, by_bucket, hash)
         .prop_map(|(buckets, steps, hash)| Arc::new(Spread { buckets, steps, hash }));
-    let spread = prop::collection::btree_map(address, spread, 0..4);
-    (fellows, addresses, spread, any::<bool>())
-        .prop_map(|(fellows, addresses, spread, loose)| Keep { fellows, addresses, spread, loose })
+    let spread = prop::collection::btree_map(address.clone(), spread, 0..4);
+    let flow = (address, 0..3_u16).prop_map(|(address, client_port)| Flow {
+        address,
+        client: if address.is_ipv4() { [10, 0, 0, 1].into() } else { [1; 16].into() },
+        client_port,
+    });
+    let flows = prop::collection::btree_set(flow, 0..4);
+    (fellows, addresses, spread, flows, any::<bool>()).prop_map(
+        |(fellows, addresses, spread, flows, loose)| Keep {
+            fellows,
+            addresses,
+            spread,
+            flows,
+            loose,
+        },
+    )
 }
 
 /// A table of the family ip or, where there is one, netdev.

@@ -107,8 +107,7 @@ fn time_outs_stay_within_what_the_kernel_takes() {
 
 #[test]
 fn operations_are_told_in_words() {
-    let set =
-        Set { key: Key::Hardware, verdicts: false, expires: false, elements: BTreeMap::new() };
+    let set = Set::new(Key::Hardware, false, false);
     let steps = vec![
         Step::NewSet { name: "s".into(), id: 1, set },
         Step::NewRule { chain: "to_b".into(), rule: table().chains["to_b"].rules[0].clone() },
