@@ -14,13 +14,14 @@
 //! worth an address that nobody answers for.
 
 mod kept;
+mod queries;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::history::{History, LONGEST_ORDER, Steps};
+use crate::history::{History, LONGEST_ORDER};
 use kept::{Hold, Kept};
 
 /// The longest time that an address waits for the tables of the nodes that had it. Its former owner answers meanwhile,
@@ -304,27 +305,6 @@ impl Keeper {
     /// The next output.
     pub fn poll(&mut self) -> Option<KeeperOutput> {
         self.outputs.pop_front()
-    }
-
-    /// The steps of this node for each address that any node has had before its owner. Those without a step for this node
-    /// are left out.
-    #[must_use]
-    pub fn steps(&self) -> BTreeMap<IpAddr, Steps> {
-        let steps =
-            self.addresses.iter().map(|(address, kept)| (*address, kept.history.steps(&self.own)));
-        steps.filter(|(_, steps)| *steps != Steps::default()).collect()
-    }
-
-    /// The history of an address.
-    #[must_use]
-    pub fn history(&self, address: IpAddr) -> Option<&History> {
-        self.addresses.get(&address).map(|kept| &kept.history)
-    }
-
-    /// True if the address waits for tables.
-    #[must_use]
-    pub fn is_held(&self, address: IpAddr) -> bool {
-        self.holds.contains_key(&address)
     }
 
     fn died(&mut self, name: &Arc<str>) {

@@ -5,7 +5,7 @@ use std::collections::BinaryHeap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::history::{FIRST_TTL, Origin};
+use crate::history::{FIRST_TTL, Origin, Steps};
 
 const MS: Duration = Duration::from_millis(1);
 const LINGER: Duration = Duration::from_secs(600);

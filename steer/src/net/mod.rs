@@ -30,5 +30,5 @@ mod socket;
 pub use difference::{Repair, Wrong};
 pub use error::{Error, Lack};
 pub use keep::{Keep, LeftOut, Missing};
-pub use kernel::{Applied, Kernel};
+pub use kernel::{Applied, Cleared, Kernel};
 pub use ruleset::Family;
