@@ -20,6 +20,8 @@ pub struct KeepTable {
     pub fellows: BTreeMap<Arc<str>, Station>,
     /// The steps of this node, for each address that has any.
     pub addresses: BTreeMap<IpAddr, Steps>,
+    /// The addresses that drain here: this node had them within the linger time, and does not own them.
+    pub draining: BTreeSet<IpAddr>,
 }
 
 /// The progress of an answer: notices may come in any order.
@@ -276,6 +278,7 @@ impl Keeping {
             let known = self.places.get(name).copied();
             Some((Arc::clone(name), Station::find(&self.own, told, known)?))
         });
-        Some(KeepTable { version, fellows: fellows.collect(), addresses: self.keeper.steps() })
+        let (addresses, draining) = (self.keeper.steps(), self.keeper.draining());
+        Some(KeepTable { version, fellows: fellows.collect(), addresses, draining })
     }
 }

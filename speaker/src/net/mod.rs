@@ -8,7 +8,9 @@ pub mod capabilities;
 mod clock_reading;
 mod companions;
 mod conflict;
+mod connections;
 mod discovery;
+mod draining;
 mod driver;
 mod exclusion;
 mod extras;
@@ -35,6 +37,7 @@ pub use bgp::{
 pub use clock_reading::clock_reading;
 pub use companions::Companion;
 pub use conflict::{ConflictReport, ConflictReporter};
+pub use connections::{KeptConnections, object_name};
 pub use driver::Driver;
 pub use exclusion::{EXCLUSION_FILE, ExclusionError, read_exclusion};
 pub use host_routes::{HostRoutes, HostRoutesError, Refusal, RouteAction};
