@@ -52,6 +52,7 @@ scenarios! {
     planned_http: Dual,
     keep_connections: Dual,
     keep_connections_local: Dual,
+    draining: Dual,
     ring_parted: Dual,
     ring_by_link: Dual,
     link_faults: Dual,
