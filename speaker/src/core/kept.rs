@@ -40,6 +40,12 @@ impl Core {
         Some((history.generation(), nodes.cloned().collect()))
     }
 
+    /// The addresses that drain here: this node had them within the linger time, and connections that began here go on here.
+    #[must_use]
+    pub fn draining(&self) -> BTreeSet<IpAddr> {
+        self.keeping.as_ref().map(|keeping| keeping.keeper.draining()).unwrap_or_default()
+    }
+
     /// The members may have changed.
     pub(super) fn keep_members(&mut self, now: Instant, members: &[Member]) {
         // A speaker that has left hears of nobody, and its kernel goes on with the last table.

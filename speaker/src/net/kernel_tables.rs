@@ -59,7 +59,7 @@ impl KernelTables {
 }
 
 /// The number of the next table that the kernel follows, or never without tables.
-pub(super) async fn next_kept(receiver: &mut Option<UnboundedReceiver<u64>>) -> Option<u64> {
+pub async fn next_kept(receiver: &mut Option<UnboundedReceiver<u64>>) -> Option<u64> {
     match receiver {
         Some(receiver) => receiver.recv().await,
         None => std::future::pending().await,

@@ -41,5 +41,6 @@ pub use connections::{KeptConnections, object_name};
 pub use driver::Driver;
 pub use exclusion::{EXCLUSION_FILE, ExclusionError, read_exclusion};
 pub use host_routes::{HostRoutes, HostRoutesError, Refusal, RouteAction};
+pub use kernel_tables::next_kept;
 pub use keys::{KeyError, Keys, SHORT};
 pub use run::run;
