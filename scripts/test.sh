@@ -62,6 +62,7 @@ part "BFD in namespaces" cargo test -q -p bfd --test namespace --test routers --
 part "BGP in namespaces, with real routers" cargo test -q -p bgp --test namespace --test routers --test router_rules -- --ignored --test-threads 2
 part "rings with HashiCorp's members in namespaces" cargo test -q -p members --test ring --test closed_port --test attacks -- --ignored --test-threads 2
 part "nftables of steering in namespaces" cargo test -q -p steer --lib --test namespace --test packets --test spread --test buckets -- --ignored --test-threads 2
+part "tables that a speaker left, in a namespace" cargo test -q -p cli --test clear_node -- --ignored
 part "manifests" scripts/manifests.sh --check
 part "schemas of Kubernetes' kinds" scripts/schemas.sh --check
 part "values of the chart" scripts/chart.sh

@@ -55,10 +55,12 @@ pub enum Command {
     Import(ImportArgs),
     /// Ask that another node announce an address, in the kubeconfig's cluster.
     Move(MoveArgs),
-    /// Ask that a node give away all that it announces, in the kubeconfig's cluster.
+    /// Ask that a node give away all that it announces, in the kubeconfig's cluster. With --wait until no connection is
+    /// left there.
     Drain(DrainArgs),
     /// Take the addresses of pools out of all Services, in the kubeconfig's cluster, after the controller was
-    /// removed. Without this command the Services keep their addresses.
+    /// removed. Without this command the Services keep their addresses. With --node take away what a speaker left in
+    /// this machine's kernel.
     Clear(ClearArgs),
 }
 

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `ferrolb clear`: takes the given addresses out of the Services, before another load balancer takes over or for good.
-//! Without this command Services keep their addresses, and the next load balancer finds them.
+//! Without this command Services keep their addresses, and the next load balancer finds them. With `--node` see [`node`].
+
+mod node;
+
+pub use node::node;
 
 use std::fmt::Write;
 

@@ -6,6 +6,7 @@ pub mod args;
 pub mod check;
 pub mod clear;
 pub mod collect;
+pub mod drain;
 pub mod explain;
 pub mod get;
 mod identifiers;

@@ -6,7 +6,9 @@ use std::process::ExitCode;
 use clap::CommandFactory;
 use cli::args::{Args, Command, Hints, Subject};
 use cli::preflight::Severity;
-use cli::{check, clear, collect, explain, get, import, plan, preflight, run, status, steer};
+use cli::{
+    check, clear, collect, drain, explain, get, import, plan, preflight, run, status, steer,
+};
 use daemon::program::{block_on, parse};
 
 fn main() -> ExitCode {
@@ -41,7 +43,13 @@ fn execute(command: Command) -> anyhow::Result<ExitCode> {
             print!("{}", block_on(explain::service(&args))?);
         }
         Command::Move(args) => print!("{}", block_on(steer::move_address(&args))?),
-        Command::Drain(args) => print!("{}", block_on(steer::drain(&args))?),
+        Command::Drain(args) => {
+            print!("{}", block_on(steer::drain(&args))?);
+            if args.wait {
+                print!("{}", block_on(drain::wait(&args))?);
+            }
+        }
+        Command::Clear(args) if args.node => print!("{}", clear::node()?),
         Command::Clear(args) => print!("{}", block_on(clear::run(&args))?),
         Command::Import(args) => {
             let imported = import::run(&args)?;

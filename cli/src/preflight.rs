@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `ferrolb check --cluster`: what in a live cluster would keep addresses from working, or fight over them.
 
+mod keeping;
+
 use std::collections::BTreeSet;
 use std::fmt;
 
@@ -11,8 +13,8 @@ use serde_json::Value;
 
 use crate::survey::{Survey, addresses, is_load_balancer, key, text};
 
-/// What is listed for it.
-const WANTED: [&str; 17] = [
+/// What is listed and read for it.
+const WANTED: [&str; 21] = [
     "services",
     "nodes",
     "configmaps",
@@ -30,6 +32,10 @@ const WANTED: [&str; 17] = [
     "daemonsets",
     "deployments",
     "allpods",
+    "kube-proxy",
+    "cilium",
+    "antrea",
+    "calico",
 ];
 /// The label that takes a node out of load balancing.
 const EXCLUDE: &str = "/metadata/labels/node.kubernetes.io~1exclude-from-external-load-balancers";
@@ -102,7 +108,8 @@ pub fn findings(survey: &Survey) -> Vec<Finding> {
     let mut found = Findings(Vec::new());
     found.kinds(survey);
     found.conversion(survey);
-    found.proxy(survey.kube_proxy.as_ref());
+    found.proxy(survey.object("kube-proxy"));
+    found.0.extend(keeping::findings(survey));
     found.nodes(survey.list("nodes"));
     found.others(survey);
     found.ports(survey);
@@ -159,12 +166,7 @@ impl Findings {
             );
             return;
         };
-        let setting = |name: &str| {
-            config.lines().find_map(|line| {
-                let (key, value) = line.trim().split_once(':')?;
-                (key == name).then(|| value.trim().trim_matches('"').to_owned())
-            })
-        };
+        let setting = |name: &str| keeping::setting(config, name);
         if setting("mode").as_deref() == Some("ipvs")
             && setting("strictARP").as_deref() != Some("true")
         {

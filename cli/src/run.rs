@@ -26,7 +26,7 @@ use folder::manifest::{Grade, Manifests, Mistake};
 use folder::{FolderState, ServiceState};
 use ipnet::IpNet;
 use prometheus::Registry;
-use speaker::net::{AgentSignals, ConflictReporter, Driver, HostRoutes};
+use speaker::net::{AgentSignals, ConflictReporter, Driver, HostRoutes, next_kept};
 use tokio::sync::mpsc;
 
 use crate::args::RunArgs;
@@ -72,13 +72,17 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
                     runner.carry_out(Dirty::default()).await;
                 }
             }
+            Some(version) = next_kept(&mut sources.kept) => {
+                runner.driver.handle_kept(version);
+                runner.tell();
+            }
             result = sources.folder.next() => match result {
                 Ok(manifests) => runner.load(manifests).await,
                 Err(error) => break Err(error).context("the folder is no longer read"),
             },
         }
     };
-    runner.hand_over(&mut sources.agent, &mut sources.noticed).await;
+    runner.hand_over(&mut sources.agent, &mut sources.noticed, &mut sources.kept).await;
     runner.driver.stop().await;
     let mut removed = Ok(());
     for routes in runner.routes.iter().chain(&runner.discard) {
@@ -183,6 +187,7 @@ impl Runner {
         &mut self,
         signals: &mut Option<AgentSignals>,
         noticed: &mut mpsc::UnboundedReceiver<l2::Event>,
+        kept: &mut Option<mpsc::UnboundedReceiver<u64>>,
     ) {
         self.driver.terminate();
         self.carry_out(Dirty::default()).await;
@@ -191,6 +196,7 @@ impl Runner {
             tokio::select! {
                 signal = AgentSignals::next(signals) => self.driver.handle_agent(signal),
                 Some(event) = noticed.recv() => self.handle_layer2(&event),
+                Some(version) = next_kept(kept) => self.driver.handle_kept(version),
                 () = until(deadline) => self.driver.expire(&self.world.snapshot),
             }
             self.tell();
@@ -214,7 +220,7 @@ impl Runner {
         }
     }
 
-    /// Makes the local routes those of the addresses announced from here.
+    /// Makes the local routes those of the addresses announced from here, and of those whose connections are kept here.
     async fn accept(&mut self) {
         let Some(routes) = &mut self.routes else { return };
         let owned: BTreeSet<IpNet> = {
@@ -223,7 +229,8 @@ impl Runner {
                 let service = self.world.snapshot.service(key);
                 service.into_iter().flat_map(|service| service.ingress_addresses())
             });
-            core.answered().chain(advertised).map(IpNet::from).collect()
+            let kept = core.draining();
+            core.answered().chain(advertised).chain(kept).map(IpNet::from).collect()
         };
         if let Err(error) = routes.set(&owned).await {
             println!("a local route could not be changed: {error}");

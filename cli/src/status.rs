@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `ferrolb status`: shows pools, Services with their announcers, sessions and errors in one screen.
 
+mod connections;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::time::Duration;
@@ -12,9 +14,10 @@ use serde_json::Value;
 use crate::args::{Output, StatusArgs};
 use crate::survey::{Survey, addresses, is_load_balancer, key, text};
 use crate::table::render;
+use connections::NodeConnections;
 
 /// The lists that the command needs.
-const WANTED: [&str; 9] = [
+const WANTED: [&str; 10] = [
     "services",
     "nodes",
     "ipaddresspools",
@@ -24,7 +27,10 @@ const WANTED: [&str; 9] = [
     "configurationstates",
     "bgpsessionstates",
     "bgppeers",
+    "speakerreports",
 ];
+/// Only clusters that use Antrea's pools have the one, and only those with our own manifests the other.
+const OPTIONAL: [&str; 2] = ["externalippools", "speakerreports"];
 
 /// The pause between two looks of `--watch`.
 const AGAIN: Duration = Duration::from_secs(2);
@@ -39,6 +45,8 @@ pub struct Status {
     pub services: Vec<Service>,
     /// The BGP sessions, where BGPSessionState objects are there.
     pub sessions: Vec<Session>,
+    /// The open connections, as the speakers with `--keep-connections` tell them.
+    pub connections: Vec<NodeConnections>,
     /// The errors of the configuration, each with the component that reports it.
     pub errors: Vec<ConfigurationError>,
     /// The lists that could not be had.
@@ -151,17 +159,22 @@ impl Status {
                 })
                 .collect(),
             sessions: survey.list("bgpsessionstates").iter().map(Session::of).collect(),
+            connections: survey
+                .list("speakerreports")
+                .iter()
+                .filter_map(NodeConnections::of)
+                .collect(),
             errors: survey.list("configurationstates").iter().flat_map(errors).collect(),
             unknown: survey
                 .missing()
                 .iter()
-                // Only clusters that use Antrea's pools have their kind.
-                .filter(|(name, _)| **name != "externalippools")
+                .filter(|(name, _)| !OPTIONAL.contains(name))
                 .map(|(name, why)| format!("{name}: {why}"))
                 .collect(),
         };
         status.pools.sort_by(|a, b| a.name.cmp(&b.name));
         status.services.sort_by(|a, b| a.service.cmp(&b.service));
+        status.connections.sort_by(|a, b| a.node().cmp(b.node()));
         status.sessions.sort_by(|a, b| (&a.node, &a.peer).cmp(&(&b.node, &b.peer)));
         status
     }
@@ -221,6 +234,7 @@ impl Status {
             text.push('\n');
             text.push_str(&render(&["NODE", "PEER", "VRF", "BGP", "BFD"], &rows));
         }
+        text.push_str(&connections::table(&self.connections));
         for ConfigurationError { component, error } in &self.errors {
             let _ = write!(text, "\n{component}: {error}\n");
         }

@@ -37,6 +37,14 @@ const LISTS: [(&str, &str); 25] = [
     ("allpods", "/api/v1/pods"),
 ];
 
+/// Single objects by a short name, each with its path.
+const OBJECTS: [(&str, &str); 4] = [
+    ("kube-proxy", "/api/v1/namespaces/kube-system/configmaps/kube-proxy"),
+    ("cilium", "/api/v1/namespaces/kube-system/configmaps/cilium-config"),
+    ("antrea", "/api/v1/namespaces/kube-system/configmaps/antrea-config"),
+    ("calico", "/apis/crd.projectcalico.org/v1/felixconfigurations/default"),
+];
+
 /// Objects per page of a list.
 const PAGE: usize = 500;
 
@@ -48,12 +56,12 @@ pub struct Survey {
     lists: BTreeMap<&'static str, Vec<Value>>,
     /// The reason why a list could not be had, by the list's name.
     missing: BTreeMap<&'static str, String>,
-    /// The ConfigMap of kube-proxy, if it is where kubeadm puts it.
-    pub kube_proxy: Option<Value>,
+    /// The single objects that are there.
+    objects: BTreeMap<&'static str, Value>,
 }
 
 impl Survey {
-    /// Lists these kinds.
+    /// Lists these kinds, and reads these single objects.
     ///
     /// # Errors
     /// The API cannot be reached at all. A kind that is absent or not permitted is only noted.
@@ -68,8 +76,12 @@ impl Survey {
                 Err(error) => return Err(error.into()),
             }
         }
-        let proxy = "/api/v1/namespaces/kube-system/configmaps/kube-proxy";
-        survey.kube_proxy = client.request(Request::get(proxy).body(Vec::new())?).await.ok();
+        for (name, path) in OBJECTS.iter().filter(|(name, _)| wanted.contains(name)) {
+            let request = Request::get(*path).body(Vec::new())?;
+            if let Ok(object) = client.request(request).await {
+                survey.objects.insert(name, object);
+            }
+        }
         Ok(survey)
     }
 
@@ -78,6 +90,13 @@ impl Survey {
     pub(crate) fn of(lists: &[(&'static str, Value)]) -> Self {
         let lists = lists.iter().map(|(name, items)| (*name, items.as_array().unwrap().clone()));
         Self { namespace: "metallb-system".into(), lists: lists.collect(), ..Self::default() }
+    }
+
+    /// The survey with this single object, for tests.
+    #[cfg(test)]
+    pub(crate) fn with(mut self, name: &'static str, object: Value) -> Self {
+        self.objects.insert(name, object);
+        self
     }
 
     /// A survey that lacks this list, for tests.
@@ -90,6 +109,12 @@ impl Survey {
     #[must_use]
     pub fn list(&self, name: &str) -> &[Value] {
         self.lists.get(name).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// A single object; none if it is not there or may not be read.
+    #[must_use]
+    pub fn object(&self, name: &str) -> Option<&Value> {
+        self.objects.get(name)
     }
 
     /// True if the kind could be listed.

@@ -99,7 +99,14 @@ pub enum Remark {
 
 impl From<Withhold> for Verdict {
     fn from(reason: Withhold) -> Self {
-        Self { local: Err(reason), announcer: None, owner: None, nobody: None, remarks: Vec::new(), spreading: None }
+        Self {
+            local: Err(reason),
+            announcer: None,
+            owner: None,
+            nobody: None,
+            remarks: Vec::new(),
+            spreading: None,
+        }
     }
 }
 

@@ -7,12 +7,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cluster::model::ServiceCondition;
 use cluster::{ObjectKey, Snapshot};
 
 use crate::advertise::{Advertisers, advertisers};
+use crate::announce::Spreading;
 use crate::reason::{Concern, Withhold};
 use crate::speaker::Speaker;
 use ownership::{LinkWord, RingSpeakers, Station};
@@ -153,6 +155,32 @@ pub fn word(
     Some(not_announced(reason, message))
 }
 
+/// Adds to a word of the announcing node which nodes serve the Service; `spreads` is false if this node cannot lead connections to
+/// others.
+pub(crate) fn tell_spreading(word: &mut ServiceCondition, spreading: &Spreading, spreads: bool) {
+    if !word.met || spreading.weights.len() < 2 {
+        return;
+    }
+    let total: u32 = spreading.weights.values().sum();
+    let share = |(node, weight): (&Arc<str>, &u32)| {
+        format!("{node} {} %", (weight * 100 + total / 2) / total.max(1))
+    };
+    let some: Vec<String> = spreading.weights.iter().take(8).map(share).collect();
+    let more = match spreading.weights.len().saturating_sub(some.len()) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let nodes = format!("{}{more}", some.join(", "));
+    word.message.push_str(&if spreads {
+        format!("; its connections are spread over the nodes {nodes}")
+    } else {
+        format!(
+            "; this node serves alone, although its connections are to be spread over the nodes {nodes}: its speaker lacks \
+             --keep-connections, or what that needs"
+        )
+    });
+}
+
 /// The reason why the link lets this node announce not all of a Service's addresses.
 fn refusal(
     addresses: &[IpAddr],
@@ -232,6 +260,31 @@ mod tests {
         condition.consider(now + DEBOUNCE_TIME * 10, &key, None);
         assert_eq!(condition.warnings().count(), 0);
         assert_eq!(condition.take_retracted(), BTreeSet::from([key]));
+    }
+
+    #[test]
+    fn the_word_names_the_nodes_that_serve_together_or_why_they_do_not() {
+        let spreading = |weights: &[(&str, u32)]| Spreading {
+            weights: weights.iter().map(|(node, weight)| ((*node).into(), *weight)).collect(),
+            hash: steer::HashBy::Connection,
+        };
+        let said = |weights: &[(&str, u32)], spreads: bool| {
+            let mut word = announced("by L2 from node a".into());
+            tell_spreading(&mut word, &spreading(weights), spreads);
+            word.message
+        };
+        assert_eq!(said(&[("a", 3)], true), "by L2 from node a");
+        assert_eq!(
+            said(&[("a", 1), ("b", 2)], true),
+            "by L2 from node a; its connections are spread over the nodes a 33 %, b 67 %"
+        );
+        let many: Vec<String> = (0..11).map(|number| format!("n{number}")).collect();
+        let many: Vec<(&str, u32)> = many.iter().map(|name| (name.as_str(), 1)).collect();
+        assert!(said(&many, true).ends_with("n6 9 %, n7 9 % and 3 more"), "{}", said(&many, true));
+        assert!(said(&[("a", 1), ("b", 1)], false).contains("this node serves alone"));
+        let mut refused = no("none");
+        tell_spreading(&mut refused, &spreading(&[("a", 1), ("b", 1)]), true);
+        assert_eq!(refused, no("none"));
     }
 
     #[test]

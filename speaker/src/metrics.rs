@@ -22,6 +22,12 @@ const ANNOUNCED: Metric<4> = Metric::gauge(
     ["ip", "node", "protocol", "service"],
 );
 
+const DRAINING: Metric<2> = Metric::gauge(
+    "ferrolb_speaker_draining_connections",
+    "Number of open connections, idle ones included, that go on at this node although another node has the IP now (--keep-connections), by protocol (tcp, udp).",
+    ["ip", "protocol"],
+);
+
 /// The value of a series for an address, None where there is no series.
 type Value = fn(&l2::CounterValues) -> Option<u64>;
 
@@ -196,11 +202,43 @@ impl SpeakerMetrics {
     }
 }
 
+/// Appends the series of the addresses that drain here, each given with its open connections of TCP and its flows of UDP.
+pub fn write_draining<'a>(left: impl Iterator<Item = (&'a IpAddr, u64, u64)>, text: &mut String) {
+    let series = left.flat_map(|(ip, tcp, udp)| {
+        [(&"tcp", tcp), (&"udp", udp)]
+            .map(|(protocol, open)| ([ip as &dyn Display, protocol], open))
+    });
+    DRAINING.write(series, text);
+}
+
 #[cfg(test)]
 mod tests {
     use prometheus::TextEncoder;
 
     use super::*;
+
+    #[test]
+    fn an_address_has_a_series_for_each_protocol_while_it_drains() {
+        let mut text = String::new();
+        write_draining(std::iter::empty(), &mut text);
+        assert_eq!(text, "");
+        let addresses: [IpAddr; 2] = ["192.0.2.1", "2001:db8::1"].map(|ip| ip.parse().unwrap());
+        write_draining(
+            addresses.iter().zip([(3, 1), (0, 0)]).map(|(ip, (tcp, udp))| (ip, tcp, udp)),
+            &mut text,
+        );
+        let judge = Registry::new();
+        let series = DRAINING.register(&judge).unwrap();
+        for (ip, protocol, open) in [
+            ("192.0.2.1", "tcp", 3),
+            ("192.0.2.1", "udp", 1),
+            ("2001:db8::1", "tcp", 0),
+            ("2001:db8::1", "udp", 0),
+        ] {
+            series.set([ip, protocol], open);
+        }
+        assert_eq!(text, TextEncoder::new().encode_to_string(&judge.gather()).unwrap());
+    }
 
     /// The judge is the library's own encoder.
     #[test]

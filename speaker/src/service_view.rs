@@ -172,7 +172,8 @@ impl<'a> Endpoints<'a> {
             return Self { any: true, nodes: None };
         }
         let slices = || snapshot.slices(key);
-        let nodes = slices().flat_map(|slice| slice.nodes_with_address.iter().map(|node| (&**node, 1)));
+        let nodes =
+            slices().flat_map(|slice| slice.nodes_with_address.iter().map(|node| (&**node, 1)));
         Self { any: slices().any(|slice| slice.any_with_address), nodes: Some(nodes.collect()) }
     }
 

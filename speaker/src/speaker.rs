@@ -149,9 +149,10 @@ impl Speaker {
     /// The addresses announced from here that several nodes are to serve, if all Services that use them want that.
     #[must_use]
     pub fn spread_addresses(&self) -> BTreeMap<IpAddr, Arc<Spreading>> {
-        let announced = self.spreading.iter().filter_map(|(key, spreading)| {
-            Some((&self.announced.get(key)?.addresses, spreading))
-        });
+        let announced = self
+            .spreading
+            .iter()
+            .filter_map(|(key, spreading)| Some((&self.announced.get(key)?.addresses, spreading)));
         let pairs = announced.flat_map(|(addresses, spreading)| {
             addresses.iter().map(move |address| (*address, Arc::clone(spreading)))
         });

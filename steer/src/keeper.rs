@@ -18,6 +18,7 @@
 
 mod gain;
 mod kept;
+mod queries;
 mod tables;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -25,9 +26,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::history::{History, Steps};
 use crate::order::{Layer, Order, Ready};
-use crate::spread::{HashBy, Spread};
+use crate::spread::HashBy;
 use kept::{Hold, Kept};
 use tables::Tables;
 
@@ -269,43 +269,6 @@ impl Keeper {
     /// The next output.
     pub fn poll(&mut self) -> Option<KeeperOutput> {
         self.outputs.pop_front()
-    }
-
-    /// The steps of this node for each address that any node has had before its owner. Those without a step for this node
-    /// are left out, and those that several nodes serve: see [`Self::spreads`].
-    #[must_use]
-    pub fn steps(&self) -> BTreeMap<IpAddr, Steps> {
-        let histories =
-            self.addresses.iter().filter_map(|(address, kept)| Some((*address, kept.history()?)));
-        let steps = histories.map(|(address, history)| (address, history.steps(&self.own)));
-        steps.filter(|(_, steps)| *steps != Steps::default()).collect()
-    }
-
-    /// The part of this node in each address that several nodes serve, or have served. Fellows that are not reached are left
-    /// out.
-    #[must_use]
-    pub fn spreads(&self, reaches: impl Fn(&str) -> bool) -> BTreeMap<IpAddr, Arc<Spread>> {
-        let all = self.addresses.iter();
-        let spread = |kept: &Kept| kept.spread(&self.own, &reaches).filter(|it| !it.is_empty());
-        all.filter_map(|(address, kept)| Some((*address, Arc::new(spread(kept)?)))).collect()
-    }
-
-    /// The order of an address: the nodes that serve it, then those that did before.
-    #[must_use]
-    pub fn order(&self, address: IpAddr) -> Option<Order> {
-        self.addresses.get(&address).map(|kept| kept.order(address))
-    }
-
-    /// The history of an address that one node serves, and did before.
-    #[must_use]
-    pub fn history(&self, address: IpAddr) -> Option<&History> {
-        self.addresses.get(&address)?.history()
-    }
-
-    /// True if the address waits for tables.
-    #[must_use]
-    pub fn is_held(&self, address: IpAddr) -> bool {
-        self.holds.contains_key(&address)
     }
 
     fn died(&mut self, name: &Arc<str>) {

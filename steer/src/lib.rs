@@ -25,7 +25,8 @@ pub use buckets::{BUCKETS, Buckets};
 pub use flow::Flow;
 pub use history::{FIRST_TTL, History, LONGEST_ORDER, MOST_HOPS, Origin, Steps};
 pub use keeper::{
-    CLAIM_SETTLE_TIME, HOLD_TIME, Keeper, KeeperOutput, SETTLE_TIME, SPREAD_SETTLE_TIME, SWITCH_TIME, Wish,
+    CLAIM_SETTLE_TIME, HOLD_TIME, Keeper, KeeperOutput, SETTLE_TIME, SPREAD_SETTLE_TIME,
+    SWITCH_TIME, Wish,
 };
 pub use order::{Layer, Order, Ready};
 pub use spread::{HashBy, Spread};

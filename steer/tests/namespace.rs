@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lab::{LINGER, Lab, keep, parts, station};
-use steer::net::{Applied, Error, Family, Keep, Kernel, MOST_FLOWS, Missing};
+use steer::net::{Applied, Cleared, Error, Family, Keep, Kernel, MOST_FLOWS, Missing};
 use steer::{Flow, Steps};
 
 const IP: &str = include_str!("lab/ip.nft");
@@ -175,8 +175,9 @@ fn a_table_of_our_name_without_our_mark_is_not_touched() {
     lab.nft("add table ip6 ferrolb { comment \"mine\"; }");
     let error = lab.try_apply(&keep()).unwrap_err();
     assert!(matches!(error, Error::Foreign(Family::V6)), "{error}");
-    let error = lab.with(|kernel| kernel.clear()).unwrap_err();
-    assert!(matches!(error, Error::Foreign(Family::V6)), "{error}");
+    lab.nft("add table ip ferrolb { comment \"made by ferrolb, format 0\"; }");
+    let cleared = lab.with(|kernel| kernel.clear()).unwrap();
+    assert_eq!(cleared, Cleared { removed: vec![Family::V4], foreign: vec![Family::V6] });
     let left = lab.nft("list ruleset");
     assert_eq!(left, "table ip6 ferrolb {\n\tcomment \"mine\"\n}\n");
 }
@@ -199,9 +200,10 @@ fn clear_takes_our_tables_and_leaves_those_of_others() {
     lab.nft("add chain ip other ferrolb { type filter hook prerouting priority -150; }");
     lab.nft("add rule ip other ferrolb counter");
     let before = lab.nft("-a list ruleset");
-    lab.with(|kernel| kernel.clear()).unwrap();
+    assert_eq!(lab.with(|kernel| kernel.clear()).unwrap(), Cleared::default());
     lab.apply(&keep());
-    lab.with(|kernel| kernel.clear()).unwrap();
+    let cleared = lab.with(|kernel| kernel.clear()).unwrap();
+    assert_eq!(cleared, Cleared { removed: vec![Family::V4, Family::V6], foreign: Vec::new() });
     assert_eq!(lab.nft("-a list ruleset"), before);
     assert!(lab.apply(&keep()).repaired.is_empty(), "we took them away ourselves");
 }

@@ -333,7 +333,7 @@ fn without_the_permission_that_is_said() {
         caps::drop(None, CapSet::Effective, Capability::CAP_NET_ADMIN).unwrap();
         let count = conntrack::count(&["192.0.2.1".parse().unwrap()].into()).map(drop);
         let apply = kernel.apply(&keep(), LINGER).map(drop);
-        [kernel.check(), apply, kernel.clear(), count].map(Result::unwrap_err)
+        [kernel.check(), apply, kernel.clear().map(drop), count].map(Result::unwrap_err)
     });
     for error in errors {
         assert!(matches!(error, Error::Lack(Lack::Permission)), "{error}");

@@ -67,14 +67,28 @@ pub struct DrainArgs {
     /// Take back an earlier drain, so that the node announces again.
     #[arg(long)]
     pub undo: bool,
+    /// Wait until the node announces nothing by layer 2, and none of the connections that it keeps (--keep-connections
+    /// of the speakers) is left.
+    #[arg(long, conflicts_with = "undo")]
+    pub wait: bool,
+    /// Time after which the wait ends in failure and tells what is left, such as 10m; without it the wait has no end.
+    #[arg(long, value_name = "TIME", requires = "wait", value_parser = humantime::parse_duration)]
+    pub timeout: Option<Duration>,
+    /// Namespace in which the speakers run.
+    #[arg(long, env = "METALLB_NAMESPACE", default_value = "metallb-system")]
+    pub namespace: String,
 }
 
 /// Flags of `ferrolb clear`.
 #[derive(Clone, Debug, ClapArgs)]
 pub struct ClearArgs {
     /// Print the Services that would be cleared, and change nothing.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "node")]
     pub dry_run: bool,
+    /// Clear this machine instead of the cluster: take away the nftables tables that a speaker with --keep-connections
+    /// left here. Needs the capability NET_ADMIN.
+    #[arg(long)]
+    pub node: bool,
     /// Namespace in which the controller and the speaker ran.
     #[arg(long, env = "METALLB_NAMESPACE", default_value = "metallb-system")]
     pub namespace: String,

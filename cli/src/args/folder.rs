@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::Args as ClapArgs;
 use daemon::log::Threshold;
 use speaker::Fencing;
-use speaker::net::args::MEMBERLIST_PORT;
+use speaker::net::args::{MEMBERLIST_PORT, linger};
 
 use super::Output;
 
@@ -108,6 +108,15 @@ pub struct RingArgs {
     /// host has this flag.
     #[arg(long, requires = "join")]
     pub spread: bool,
+    /// Keep open TCP connections of L2 addresses through planned moves, while this program runs: the new owner sends
+    /// packets of connections that it does not know to the host that had the address before. Every host needs this
+    /// flag, the capability NET_ADMIN and a kernel with nf_tables; with --accept also net.ipv4.conf.all.arp_ignore=1.
+    #[arg(long, requires = "join")]
+    pub keep_connections: bool,
+    /// Time for which connections are led to a host that had the address, such as 10m, from 10s to 24h. With
+    /// --keep-connections only.
+    #[arg(long, default_value = "10m", value_parser = linger)]
+    pub linger: Duration,
 }
 
 /// Flags of `ferrolb plan`.

@@ -14,8 +14,8 @@ fn has(survey: &Survey, part: &str) -> bool {
 #[test]
 fn ipvs_without_strict_arp_is_an_error() {
     let with = |config: &str| {
-        let mut survey = Survey::of(&[]);
-        survey.kube_proxy = Some(json!({ "data": { "config.conf": config } }));
+        let survey =
+            Survey::of(&[]).with("kube-proxy", json!({ "data": { "config.conf": config } }));
         has(&survey, "strictARP")
     };
     assert!(with("mode: ipvs\nipvs:\n  strictARP: false\n"));

@@ -27,6 +27,8 @@ pub(super) struct Sources {
     pub(super) bgp: Signals,
     /// Events of the l2 engine.
     pub(super) noticed: mpsc::UnboundedReceiver<l2::Event>,
+    /// The numbers of the tables of kept connections that the kernel follows.
+    pub(super) kept: Option<mpsc::UnboundedReceiver<u64>>,
     _lock: folder::StateLock,
 }
 
@@ -87,6 +89,7 @@ pub(super) async fn start(args: RunArgs) -> anyhow::Result<(Runner, Sources)> {
     if signals.is_some() {
         driver.measure_by(MembershipMetrics::register(&registry)?);
     }
+    let kept = if args.ring.keep_connections { keep_connections(&mut driver, &args) } else { None };
     driver.find(&listed);
     if args.port != 0 {
         let series = driver.series(Arc::clone(&metrics.speaker));
@@ -120,6 +123,22 @@ pub(super) async fn start(args: RunArgs) -> anyhow::Result<(Runner, Sources)> {
         unaccepted: BTreeMap::new(),
     };
     let sources =
-        Sources { folder: source, agent: signals, bgp: bgp_signals, noticed, _lock: lock };
+        Sources { folder: source, agent: signals, bgp: bgp_signals, noticed, kept, _lock: lock };
     Ok((runner, sources))
+}
+
+/// The file that says whether the kernel answers ARP for each address that it takes packets for.
+const ARP_IGNORE: &str = "/proc/sys/net/ipv4/conf/all/arp_ignore";
+
+/// Keeps connections if that is possible here.
+fn keep_connections(driver: &mut Driver, args: &RunArgs) -> Option<mpsc::UnboundedReceiver<u64>> {
+    let ignored = std::fs::read_to_string(ARP_IGNORE);
+    let answers = ignored.is_ok_and(|text| text.trim() == "0");
+    // This host accepts packets of addresses that other hosts have then, and its kernel must not answer for them.
+    let kept = if args.accept && answers {
+        Err("with --accept it needs net.ipv4.conf.all.arp_ignore=1".to_owned())
+    } else {
+        driver.keep_connections(args.ring.linger).map_err(|error| error.to_string())
+    };
+    kept.inspect_err(|error| println!("--keep-connections has no effect: {error}")).ok()
 }

@@ -4,7 +4,9 @@
 
 mod speaker_report;
 
-pub use speaker_report::{SpeakerReport, SpeakerReportSpec, Word};
+pub use speaker_report::{
+    Connections, Draining, MOST_DRAINING, SpeakerReport, SpeakerReportSpec, Word,
+};
 
 /// The API group of every kind here.
 pub const GROUP: &str = "ferrolb.io";

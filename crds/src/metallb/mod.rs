@@ -33,7 +33,7 @@ pub use ip_address_pool::{
     IpAddressPool, IpAddressPoolSpec, IpAddressPoolStatus, ServiceAllocationSpec,
 };
 pub use l2_advertisement::{
-    Spread,     L2Advertisement, L2AdvertisementSpec, L2AdvertisementStatus, PreferredNodeSelector,
+    L2Advertisement, L2AdvertisementSpec, L2AdvertisementStatus, PreferredNodeSelector, Spread,
 };
 pub use service_bgp_status::{ServiceBgpStatus, ServiceBgpStatusSpec, ServiceBgpStatusStatus};
 pub use service_l2_status::{

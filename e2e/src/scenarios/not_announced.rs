@@ -25,26 +25,12 @@ const ROLE: &str = "ferrolb:announced";
 
 pub(super) fn run(lab: &mut Lab) -> anyhow::Result<()> {
     let played = play(lab);
-    for kind in ["clusterrolebindings", "clusterroles"] {
-        lab.kube().delete(&format!("/apis/rbac.authorization.k8s.io/v1/{kind}/{ROLE}"))?;
-    }
+    forbid_reports(lab)?;
     played
 }
 
-fn play(lab: &mut Lab) -> anyhow::Result<()> {
-    lab.start_all(2, Proxy::Absent)?;
-    let advertisements = format!("/apis/metallb.io/v1beta1/namespaces/{SYSTEM}/l2advertisements");
-    lab.kube().delete(&format!("{advertisements}/all"))?;
-    lab.kube().create(&service("web", json!({"spec": {"ipFamilies": ["IPv4"]}})))?;
-    let endpoint =
-        PodAddresses { node: "node1".into(), v4: "10.244.1.9".into(), v6: "fd00:244:1::9".into() };
-    lab.set_endpoints("web", std::slice::from_ref(&endpoint))?;
-    warned(lab, "no L2Advertisement selects pool \"pool\" and this Service, and no BGPAdvertisement")?;
-
-    exclude(lab, true)?;
-    lab.kube().apply(&l2_advertisement("all", json!({})))?;
-    warned(lab, EXCLUDE)?;
-
+/// Permits what our own manifests permit of SpeakerReports, and MetalLB's do not.
+pub(super) fn permit_reports(lab: &Lab) -> anyhow::Result<()> {
     lab.kube().apply(&json!({
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
         "metadata": {"name": ROLE},
@@ -62,6 +48,32 @@ fn play(lab: &mut Lab) -> anyhow::Result<()> {
             {"kind": "ServiceAccount", "name": "controller", "namespace": SYSTEM},
         ],
     }))?;
+    Ok(())
+}
+
+/// Takes the permission back.
+pub(super) fn forbid_reports(lab: &Lab) -> anyhow::Result<()> {
+    for kind in ["clusterrolebindings", "clusterroles"] {
+        lab.kube().delete(&format!("/apis/rbac.authorization.k8s.io/v1/{kind}/{ROLE}"))?;
+    }
+    Ok(())
+}
+
+fn play(lab: &mut Lab) -> anyhow::Result<()> {
+    lab.start_all(2, Proxy::Absent)?;
+    let advertisements = format!("/apis/metallb.io/v1beta1/namespaces/{SYSTEM}/l2advertisements");
+    lab.kube().delete(&format!("{advertisements}/all"))?;
+    lab.kube().create(&service("web", json!({"spec": {"ipFamilies": ["IPv4"]}})))?;
+    let endpoint =
+        PodAddresses { node: "node1".into(), v4: "10.244.1.9".into(), v6: "fd00:244:1::9".into() };
+    lab.set_endpoints("web", std::slice::from_ref(&endpoint))?;
+    warned(lab, "no L2Advertisement selects pool \"pool\" and this Service, and no BGPAdvertisement")?;
+
+    exclude(lab, true)?;
+    lab.kube().apply(&l2_advertisement("all", json!({})))?;
+    warned(lab, EXCLUDE)?;
+
+    permit_reports(lab)?;
     // What was refused is asked for again after a minute; a program that starts asks at once.
     for node in &mut lab.nodes {
         node.speaker = None;

@@ -189,9 +189,13 @@ impl Core {
     pub(super) fn consider_words(&mut self, now: ClockReading, snapshot: &Snapshot, dirty: &Dirty) {
         let words = self.link_words();
         let (members, speaker) = (self.membership.view().members(), &self.speaker);
+        let spreads = self.keeping.as_ref().is_some_and(|keeping| keeping.can_spread);
         let mut consider = |service: &ObjectKey| {
-            let word =
+            let mut word =
                 announced_condition::word(service, snapshot, speaker, members, words.as_ref());
+            if let (Some(word), Some(spreading)) = (&mut word, speaker.spreading(service)) {
+                announced_condition::tell_spreading(word, spreading, spreads);
+            }
             self.announced_condition.consider(now.monotonic, service, word);
         };
         if dirty.all {

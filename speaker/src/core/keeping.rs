@@ -24,6 +24,8 @@ pub struct KeepTable {
     pub addresses: BTreeMap<IpAddr, Steps>,
     /// The addresses that several nodes serve, or have served.
     pub spread: BTreeMap<IpAddr, Arc<Spread>>,
+    /// The addresses that drain here: this node had them within the linger time, and does not own them.
+    pub draining: BTreeSet<IpAddr>,
 }
 
 /// The progress of an answer: notices may come in any order.
@@ -74,6 +76,8 @@ pub(super) struct Keeping {
     untold: Option<u64>,
     /// The messages to send, in this order; to all without a name.
     pub(super) outbox: Vec<(Option<Arc<str>>, KeepingMessage)>,
+    /// True if the kernel can lead clients' frames by bucket.
+    pub(super) can_spread: bool,
     /// The addresses of this node that several nodes are to serve.
     spreading: BTreeMap<IpAddr, Arc<Spreading>>,
     /// Those of them, and of earlier ones, that the keeper was told.
@@ -87,7 +91,7 @@ pub(super) struct Keeping {
 }
 
 impl Keeping {
-    pub(super) fn new(own: Arc<str>, linger: Duration) -> Self {
+    pub(super) fn new(own: Arc<str>, linger: Duration, can_spread: bool) -> Self {
         Self {
             keeper: Keeper::new(own, linger),
             own: Vec::new(),
@@ -101,6 +105,7 @@ impl Keeping {
             begun: false,
             untold: None,
             outbox: Vec::new(),
+            can_spread,
             spreading: BTreeMap::new(),
             spread: BTreeSet::new(),
             reconsider: false,
@@ -346,6 +351,7 @@ impl Keeping {
         self.begun = true;
         let fellows = self.stations();
         let spread = self.keeper.spreads(|node| fellows.contains_key(node));
-        Some(KeepTable { version, fellows, addresses: self.keeper.steps(), spread })
+        let (addresses, draining) = (self.keeper.steps(), self.keeper.draining());
+        Some(KeepTable { version, fellows, addresses, spread, draining })
     }
 }

@@ -15,12 +15,12 @@ use super::keeping::Keeping;
 use super::{Core, Effect, Leaving};
 
 impl Core {
-    /// Keeps connections through moves from now: a node that had an address is led to for `linger` after its last move. To be called at the
-    /// start. Without a memberlist there is nobody to keep anything.
-    pub fn keep_connections(&mut self, linger: Duration) {
+    /// Keeps connections through moves from now: a node that had an address is led to for `linger` after its last move. `spreads` is true if
+    /// the kernel can lead clients' frames by bucket. To be called at the start. Without a memberlist there is nobody to keep anything.
+    pub fn keep_connections(&mut self, linger: Duration, spreads: bool) {
         if self.membership.takes_part() {
             let own = Arc::clone(&self.speaker.options().node);
-            self.keeping = Some(Keeping::new(own, linger));
+            self.keeping = Some(Keeping::new(own, linger, spreads));
         }
     }
 
@@ -39,6 +39,12 @@ impl Core {
         let order = self.keeping.as_ref()?.keeper.order(address)?;
         let nodes = order.layers.iter().flat_map(Layer::nodes);
         Some((order.generation, nodes.cloned().collect()))
+    }
+
+    /// The addresses that drain here: this node had them within the linger time, and connections that began here go on here.
+    #[must_use]
+    pub fn draining(&self) -> BTreeSet<IpAddr> {
+        self.keeping.as_ref().map(|keeping| keeping.keeper.draining()).unwrap_or_default()
     }
 
     /// The members may have changed.
@@ -107,7 +113,9 @@ impl Core {
     /// Takes out of a decision's orders what has to wait for tables.
     pub(super) fn hold_back(&mut self, now: Instant, mut orders: EngineOrders) -> EngineOrders {
         let Some(keeping) = &mut self.keeping else { return orders };
-        keeping.set_spreading(self.speaker.spread_addresses());
+        if keeping.can_spread {
+            keeping.set_spreading(self.speaker.spread_addresses());
+        }
         let ended = orders.change.iter().filter(|(_, scope)| scope.is_none());
         let ended: Vec<IpAddr> = ended.map(|(address, _)| *address).collect();
         for address in ended {

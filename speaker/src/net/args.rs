@@ -164,7 +164,10 @@ impl Args {
 }
 
 /// Reads the time of `--linger`.
-fn linger(text: &str) -> Result<Duration, String> {
+///
+/// # Errors
+/// It is no time, or not between 10 s and 24 h.
+pub fn linger(text: &str) -> Result<Duration, String> {
     let time = humantime::parse_duration(text).map_err(|error| error.to_string())?;
     let (least, most) = (Duration::from_secs(10), Duration::from_hours(24));
     if (least..=most).contains(&time) {

@@ -11,15 +11,16 @@ use cluster::{Dirty, Snapshot};
 use l2::{Layer2, LinkReport};
 use members::net::Cause;
 use members::{Event, Keyring};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::agent::AgentDriver;
 use super::bgp::{BgpDriver, SessionNotice, Signal};
 use super::clock_reading::clock_reading;
+use super::connections::KeptConnections;
 use super::kernel_tables::KernelTables;
 use super::membership_log;
 use crate::core::{Core, Effect, EngineCommand, Fact};
-use crate::metrics::{MembershipMetrics, SpeakerMetrics};
+use crate::metrics::{MembershipMetrics, SpeakerMetrics, write_draining};
 use crate::owned_record::OwnedRecord;
 use ownership::Listed;
 
@@ -31,6 +32,8 @@ pub struct Driver {
     bgp: BgpDriver,
     /// The thread of the kernel's tables, with `--keep-connections`.
     tables: Option<KernelTables>,
+    /// The connections that are kept, with `--keep-connections`.
+    connections: Option<watch::Receiver<KeptConnections>>,
     metrics: Option<MembershipMetrics>,
     notices: VecDeque<Fact>,
 }
@@ -53,7 +56,8 @@ impl Driver {
         })?;
         let core = Arc::new(Mutex::new(core));
         let (layer2, metrics, notices) = (Arc::new(layer2), None, VecDeque::new());
-        let mut driver = Self { core, agent, layer2, bgp, tables: None, metrics, notices };
+        let (tables, connections) = (None, None);
+        let mut driver = Self { core, agent, layer2, bgp, tables, connections, metrics, notices };
         driver.carry_out();
         Ok((driver, events))
     }
@@ -68,9 +72,22 @@ impl Driver {
         linger: Duration,
     ) -> Result<mpsc::UnboundedReceiver<u64>, steer::net::Error> {
         let (done, kept) = mpsc::unbounded_channel();
-        self.tables = Some(KernelTables::start(linger, done)?);
-        self.with(|core| core.keep_connections(linger));
+        let (told, connections) = watch::channel(KeptConnections::default());
+        let (tables, lack) = KernelTables::start(linger, done, told)?;
+        if let Some(error) = &lack {
+            tracing::error!(event = "spreadOff", %error,
+                "spread: nodes has no effect for addresses that this node announces: the node serves them alone");
+        }
+        self.tables = Some(tables);
+        self.connections = Some(connections);
+        self.with(|core| core.keep_connections(linger, lack.is_none()));
         Ok(kept)
+    }
+
+    /// The connections that are kept, whenever they change. None if [`Self::keep_connections`] was not called, or failed.
+    #[must_use]
+    pub fn connections(&self) -> Option<watch::Receiver<KeptConnections>> {
+        self.connections.clone()
     }
 
     /// The kernel follows this version of the table.
@@ -107,11 +124,17 @@ impl Driver {
         metrics: Arc<Mutex<SpeakerMetrics>>,
     ) -> impl Fn(&mut String) + Clone + Send + Sync + 'static {
         let (core, layer2) = (Arc::clone(&self.core), Arc::clone(&self.layer2));
+        let connections = self.connections.clone();
         move |text| {
             if let (Ok(core), Ok(metrics)) = (core.lock(), metrics.lock()) {
                 let announced = core.speaker().announced().iter();
                 let announced = announced.map(|(service, it)| (service, &*it.addresses));
                 metrics.write(announced, &layer2.counters(), text);
+            }
+            if let Some(connections) = &connections {
+                let left = &connections.borrow().left;
+                let left = left.iter().map(|(address, open)| (address, open.tcp, open.udp));
+                write_draining(left, text);
             }
         }
     }

@@ -9,7 +9,10 @@ use std::time::{Duration, Instant};
 
 use steer::net::{Applied, Error, Keep, Kernel};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use tokio::sync::watch;
 
+use super::connections::KeptConnections;
+use super::draining;
 use crate::core::KeepTable;
 
 /// The time between two looks whether the kernel still has the tables.
@@ -17,36 +20,48 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(10);
 /// The file that says whether conntrack takes up connections in their middle.
 const LOOSE: &str = "/proc/sys/net/netfilter/nf_conntrack_tcp_loose";
 
-/// The thread, as the driver sees it.
-pub(super) struct KernelTables(mpsc::Sender<KeepTable>);
+/// The thread, as the driver sees it, and the one that counts.
+pub(super) struct KernelTables {
+    tables: mpsc::Sender<KeepTable>,
+    draining: mpsc::Sender<BTreeSet<IpAddr>>,
+}
 
 impl KernelTables {
     /// Begins. The numbers of the tables that the kernel follows come out of `done`; also of those that it refuses, so that no address waits for
-    /// them.
+    /// them. Troubles, and the connections of addresses that drain, go to `told`. Also returns what the kernel lacks for addresses that
+    /// several nodes serve.
     ///
     /// # Errors
     /// The kernel or the permissions lack something, by name.
-    pub(super) fn start(linger: Duration, done: UnboundedSender<u64>) -> Result<Self, Error> {
+    pub(super) fn start(
+        linger: Duration,
+        done: UnboundedSender<u64>,
+        told: watch::Sender<KeptConnections>,
+    ) -> Result<(Self, Option<Error>), Error> {
         let mut kernel = Kernel::open()?;
         kernel.check()?;
+        let lack = kernel.check_spread().err();
+        let (draining, wishes) = mpsc::channel();
+        draining::start(wishes, told.clone())?;
         let (sender, tables) = mpsc::channel();
-        let follow = move || follow(kernel, linger, &tables, &done);
+        let follow = move || follow(kernel, linger, &tables, &done, &told);
         let thread = std::thread::Builder::new().name("tables".to_owned());
         thread
             .spawn(follow)
             .map_err(|source| Error::Socket { doing: "starting a thread", source })?;
-        Ok(Self(sender))
+        Ok((Self { tables: sender, draining }, lack))
     }
 
     /// Has the kernel follow this table.
     pub(super) fn order(&self, table: KeepTable) {
-        // The thread ends with the program.
-        let _ = self.0.send(table);
+        // The threads end with the program.
+        let _ = self.draining.send(table.draining.clone());
+        let _ = self.tables.send(table);
     }
 }
 
 /// The number of the next table that the kernel follows, or never without tables.
-pub(super) async fn next_kept(receiver: &mut Option<UnboundedReceiver<u64>>) -> Option<u64> {
+pub async fn next_kept(receiver: &mut Option<UnboundedReceiver<u64>>) -> Option<u64> {
     match receiver {
         Some(receiver) => receiver.recv().await,
         None => std::future::pending().await,
@@ -58,6 +73,7 @@ fn follow(
     linger: Duration,
     tables: &mpsc::Receiver<KeepTable>,
     done: &UnboundedSender<u64>,
+    told: &watch::Sender<KeptConnections>,
 ) {
     let renewal = (linger / 3).max(Duration::from_millis(100));
     let mut wanted: Option<Keep> = None;
@@ -73,7 +89,8 @@ fn follow(
                 let table = tables.try_iter().last().unwrap_or(first);
                 version = Some(table.version);
                 let KeepTable { fellows, addresses, spread, .. } = table;
-                wanted = Some(Keep { fellows, addresses, spread, loose: is_loose(), ..Keep::default() });
+                wanted =
+                    Some(Keep { fellows, addresses, spread, loose: is_loose(), ..Keep::default() });
             }
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
@@ -89,6 +106,7 @@ fn follow(
                 renew_at = began + renewal;
             }
             tell(&result, version, applied, began, &mut trouble);
+            told.send_if_modified(|told| told.set_unkept(trouble.as_deref()));
         } else {
             renew_at = clock::now() + renewal;
         }

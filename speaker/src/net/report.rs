@@ -20,10 +20,11 @@ use kube::api::ListParams;
 use kube::{Api, Client};
 use serde_json::json;
 
+use super::connections::object_name;
 use crate::report::{Report, SHARES};
 
 /// The owner of the fields, to the API server.
-const MANAGER: &str = "ferrolb-speaker";
+pub(super) const MANAGER: &str = "ferrolb-speaker";
 /// The time in which words are collected before they are written together.
 const BATCH_TIME: Duration = Duration::from_millis(200);
 /// The time after which an earlier process's object is removed, if this process has no word in it.
@@ -36,8 +37,15 @@ pub(super) struct ReportSink {
 }
 
 impl ReportSink {
-    /// Starts the task on the current runtime. `owner` owns the objects.
-    pub(super) fn start(client: Client, namespace: String, node: String, owner: Owner) -> Self {
+    /// Starts the task on the current runtime. `owner` owns the objects. `keeps` tells whether this process writes the object about open
+    /// connections; otherwise one of an earlier process is removed.
+    pub(super) fn start(
+        client: Client,
+        namespace: String,
+        node: String,
+        owner: Owner,
+        keeps: bool,
+    ) -> Self {
         let report = Arc::<Mutex<Report>>::default();
         let kind = Shares { client, namespace, node, owner, report: Arc::clone(&report) };
         let sweeper = kind.clone();
@@ -47,8 +55,14 @@ impl ReportSink {
         let swept = shares.clone();
         tokio::spawn(async move {
             tokio::time::sleep(SETTLED_TIME).await;
-            for share in sweeper.left_behind().await {
+            let names = sweeper.left_behind().await;
+            for share in (0..SHARES).filter(|share| names.contains(&sweeper.name(*share))) {
                 swept.set(share, Some(()));
+            }
+            let connections = object_name(&sweeper.node);
+            if !keeps && names.contains(&connections) {
+                // The object goes with its Pod in any case.
+                let _ = delete(&sweeper.client, sweeper.path(&connections)).await;
             }
         });
         Self { report, shares }
@@ -93,13 +107,12 @@ impl Kind for Shares {
             );
         }
         let name = self.name(*share);
-        let path =
-            format!("/apis/{GROUP}/v1alpha1/namespaces/{}/speakerreports/{name}", self.namespace);
+        let path = self.path(&name);
         if words.is_empty() {
             return Ok(delete(&self.client, path).await?);
         }
         let mut metadata = json!({
-            "name": name, "namespace": self.namespace, "labels": { "ferrolb.io/node": self.label() },
+            "name": name, "namespace": self.namespace, "labels": { "ferrolb.io/node": label(&self.node) },
         });
         self.owner.own(&mut metadata).await;
         let object = json!({
@@ -120,16 +133,15 @@ impl Kind for Shares {
 }
 
 impl Shares {
-    /// The shares of which an earlier process of this node has left an object.
-    async fn left_behind(&self) -> Vec<u8> {
+    /// The names of the objects that this process or an earlier one of this node has written, among others.
+    async fn left_behind(&self) -> Vec<String> {
         let api: Api<SpeakerReport> = Api::namespaced(self.client.clone(), &self.namespace);
-        let ours = ListParams::default().labels(&format!("ferrolb.io/node={}", self.label()));
-        let names: Vec<String> = match api.list_metadata(&ours).await {
+        let ours = ListParams::default().labels(&format!("ferrolb.io/node={}", label(&self.node)));
+        match api.list_metadata(&ours).await {
             Ok(list) => list.items.into_iter().filter_map(|object| object.metadata.name).collect(),
             // Without the permission to list there is none to write either.
             Err(_) => Vec::new(),
-        };
-        (0..SHARES).filter(|share| names.contains(&self.name(*share))).collect()
+        }
     }
 
     /// The name of a share's object. Its last label is the share's, so that no two nodes have objects of the same name.
@@ -137,9 +149,14 @@ impl Shares {
         format!("{}.{share:x}", self.node)
     }
 
-    /// The node's name in a label. A label's value has at most 63 characters; a node's name may have more.
-    fn label(&self) -> String {
-        let short: String = self.node.chars().take(63).collect();
-        short.trim_end_matches(['.', '-']).to_owned()
+    /// The path of an object of this name.
+    fn path(&self, name: &str) -> String {
+        format!("/apis/{GROUP}/v1alpha1/namespaces/{}/speakerreports/{name}", self.namespace)
     }
+}
+
+/// The node's name in a label. A label's value has at most 63 characters; a node's name may have more.
+pub(super) fn label(node: &str) -> String {
+    let short: String = node.chars().take(63).collect();
+    short.trim_end_matches(['.', '-']).to_owned()
 }

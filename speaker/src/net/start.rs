@@ -25,6 +25,7 @@ use super::args::{Args, MembershipFlags};
 use super::bgp::{BgpCollector, BgpDriver, BgpOptions, Signals, Style};
 use super::clock_reading::clock_reading;
 use super::conflict::ConflictReporter;
+use super::connections::{self, KeptConnections};
 use super::discovery::{Wanted, discover};
 use super::driver::Driver;
 use super::exclusion::{EXCLUSION_FILE, read_exclusion};
@@ -60,6 +61,8 @@ pub(super) struct Sources {
     pub(super) noticed: mpsc::UnboundedReceiver<l2::Event>,
     /// The numbers of the tables of kept connections that the kernel follows.
     pub(super) kept: Option<mpsc::UnboundedReceiver<u64>>,
+    /// What is said of kept connections, with `--keep-connections`.
+    connections: Option<watch::Receiver<KeptConnections>>,
     /// The places of other speakers by the API's list.
     pub(super) found: Option<mpsc::Receiver<Listed>>,
     /// The memberlist's keys, whenever they change.
@@ -136,14 +139,18 @@ pub(super) fn start_driver(
     };
     let collector = bgp.collector();
     let (mut driver, noticed) = Driver::start(core, agent, bgp, l2_options)?;
-    let kept =
-        if args.keep_connections { keep_connections(&mut driver, args.linger) } else { None };
+    let (kept, connections) = match (args.keep_connections, &agent_signals) {
+        (false, _) => (None, None),
+        (true, None) => (None, Some(keep_nothing("there is no memberlist".to_owned()))),
+        (true, Some(_)) => keep_connections(&mut driver, args.linger),
+    };
     let sources = Sources {
         collector,
         agent_signals,
         bgp_signals,
         noticed,
         kept,
+        connections,
         found,
         keys,
         key_problems,
@@ -153,15 +160,25 @@ pub(super) fn start_driver(
 }
 
 /// Keeps connections if that is possible here; the addresses are announced in any case.
-fn keep_connections(driver: &mut Driver, linger: Duration) -> Option<mpsc::UnboundedReceiver<u64>> {
+fn keep_connections(
+    driver: &mut Driver,
+    linger: Duration,
+) -> (Option<mpsc::UnboundedReceiver<u64>>, Option<watch::Receiver<KeptConnections>>) {
     match driver.keep_connections(linger) {
-        Ok(kept) => Some(kept),
-        Err(error) => {
-            tracing::error!(event = "keepConnectionsOff", %error,
-                "--keep-connections has no effect on this node: connections break when an address moves");
-            None
-        }
+        Ok(kept) => (Some(kept), driver.connections()),
+        Err(error) => (None, Some(keep_nothing(error.to_string()))),
     }
+}
+
+/// Says why connections are not kept.
+fn keep_nothing(error: String) -> watch::Receiver<KeptConnections> {
+    tracing::error!(
+        event = "keepConnectionsOff",
+        error,
+        "--keep-connections has no effect on this node: connections break when an address moves"
+    );
+    // A receiver outlives its sender.
+    watch::channel(KeptConnections::off(error)).1
 }
 
 /// The folder of the record of owned addresses. Only a speaker that asks its links may go by a record.
@@ -217,6 +234,10 @@ pub(super) async fn start_shell(
     let access = Access::new(move |token| may_get(asked.clone(), token, "/metrics"));
     daemon::metrics_server::start(&args.common, registry, series, access)?;
     let owner = Owner::find(client.clone(), namespace.clone(), search_for_own_pod(args, &node));
+    if let Some(kept) = sources.connections.clone() {
+        connections::report(client.clone(), namespace.clone(), node.clone(), owner.clone(), kept);
+    }
+    let keeps = sources.connections.is_some();
     let statuses = |kind| {
         StatusSink::start(kind, client.clone(), namespace.clone(), node.clone(), owner.clone())
     };
@@ -251,7 +272,13 @@ pub(super) async fn start_shell(
         client_metrics,
         readiness,
         asked,
-        reports: ReportSink::start(client.clone(), namespace.clone(), node.clone(), owner.clone()),
+        reports: ReportSink::start(
+            client.clone(),
+            namespace.clone(),
+            node.clone(),
+            owner.clone(),
+            keeps,
+        ),
         extras: extras::follow(client.clone(), &namespace),
         key_problems: sources.key_problems.clone(),
         sessions_after: follows_frr

@@ -173,7 +173,7 @@ impl Process {
         let clock = ClockReading { monotonic: now, wall: time };
         let mut core = Core::new(options, metadata, false, clock);
         if start.keeps {
-            core.keep_connections(LINGER);
+            core.keep_connections(LINGER, true);
         }
         core.handle_links(start.links);
         Self {

@@ -57,7 +57,8 @@ fn maglev(seed: u64, weights: &Weights) -> Vec<Arc<str>> {
 /// Each bucket goes to the node with the least rank, whatever the others have.
 fn without_room(seed: u64, weights: &Weights) -> Vec<Arc<str>> {
     let rank = |node: &Arc<str>, weight: u32, bucket: u16| {
-        (negative_log2(mix(seed_of(seed, node) ^ mix(u64::from(bucket) + 1))) << 32) / u64::from(weight)
+        (negative_log2(mix(seed_of(seed, node) ^ mix(u64::from(bucket) + 1))) << 32)
+            / u64::from(weight)
     };
     let of = |bucket| weights.iter().min_by_key(|(node, weight)| rank(node, **weight, bucket));
     (0..BUCKETS).map(|bucket| Arc::clone(of(bucket).unwrap().0)).collect()
@@ -133,7 +134,8 @@ fn this_table_changes_less_than_that_of_maglev() {
         let mut most = [0.0_f64; 3];
         for last in 0..seeds {
             let more = equal(count + 1);
-            let fewer = without(&more, &format!("node-{}", usize::try_from(last).unwrap() % (count + 1)));
+            let fewer =
+                without(&more, &format!("node-{}", usize::try_from(last).unwrap() % (count + 1)));
             for (index, way) in ways.iter().enumerate() {
                 let (before, after) = (way(last, &fewer), way(last, &more));
                 excess[index] += moved(&before, &after) - least(&before, &after, &more);

@@ -84,9 +84,7 @@ impl Kept {
         let first = order.layers.first()?;
         let owner = first.nodes().next()?;
         let (address, spreading) = match order.owners() {
-            Some(owners) => {
-                (Address::owned(History::told_first(order.generation, &owners)?), None)
-            }
+            Some(owners) => (Address::owned(History::told_first(order.generation, &owners)?), None),
             None => {
                 let mut address = Address::owned(History::new(0, Arc::clone(owner)));
                 address.adopt(order.generation, &tables.of(&order.layers));
@@ -201,7 +199,12 @@ impl Kept {
     ///
     /// Where a node of the newest layer is dead, `own` serves its buckets until all have the new table, and so is the
     /// predecessor of all.
-    pub(super) fn order_of(&self, wish: &Wish, own: &Arc<str>, dead: &BTreeSet<Arc<str>>) -> Option<Order> {
+    pub(super) fn order_of(
+        &self,
+        wish: &Wish,
+        own: &Arc<str>,
+        dead: &BTreeSet<Arc<str>>,
+    ) -> Option<Order> {
         let known = self.order(wish.address);
         let is_spread = wish.layer.owner().is_none();
         let hash = if is_spread { wish.hash } else { known.hash };

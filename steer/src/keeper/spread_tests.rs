@@ -10,6 +10,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::buckets::BUCKETS;
 use crate::history::{FIRST_TTL, Origin};
+use crate::spread::Spread;
 
 const MS: Duration = Duration::from_millis(1);
 const LINGER: Duration = Duration::from_secs(600);
@@ -283,8 +284,7 @@ impl Net {
     }
 
     fn kill(&mut self, index: usize) {
-        let is_direct =
-            |(bucket, knows): &&(u16, usize)| self.led(self.owner, *bucket) == *knows;
+        let is_direct = |(bucket, knows): &&(u16, usize)| self.led(self.owner, *bucket) == *knows;
         self.direct = self.connections.iter().filter(is_direct).copied().collect();
         self.death = self.now;
         self.nodes[index].alive = false;

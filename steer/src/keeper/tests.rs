@@ -5,7 +5,7 @@ use std::collections::BinaryHeap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::history::{FIRST_TTL, Origin};
+use crate::history::{FIRST_TTL, Origin, Steps};
 
 const MS: Duration = Duration::from_millis(1);
 const LINGER: Duration = Duration::from_secs(600);
@@ -146,7 +146,8 @@ impl Net {
                 KeeperOutput::Settled(addresses) => {
                     if self.nodes[index].announces {
                         let now = self.start + self.now;
-                        let wishes: Vec<Wish> = addresses.into_iter().map(|it| Wish::alone(it, name(index))).collect();
+                        let wishes: Vec<Wish> =
+                            addresses.into_iter().map(|it| Wish::alone(it, name(index))).collect();
                         self.nodes[index].keeper.insist(now, &wishes);
                     }
                 }

@@ -62,6 +62,15 @@ pub struct Applied {
     pub left_out: Vec<LeftOut>,
 }
 
+/// The result of a [`Kernel::clear`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cleared {
+    /// The families whose table was taken away.
+    pub removed: Vec<Family>,
+    /// The families that have a table of our name without our mark, which stays.
+    pub foreign: Vec<Family>,
+}
+
 impl Kernel {
     /// Opens a socket of netlink.
     ///
@@ -175,25 +184,29 @@ impl Kernel {
         Ok(counters)
     }
 
-    /// Takes our tables away, if there are any.
+    /// Takes our tables away, if there are any, whichever process has made them. Tables of our name without our mark stay.
     ///
     /// # Errors
-    /// As [`Self::apply`].
-    pub fn clear(&mut self) -> Result<(), Error> {
-        self.attempts(|kernel| {
+    /// Where the kernel refuses or lacks something, and where other programs change the rules again and again. The kernel's
+    /// tables are as before then.
+    pub fn clear(&mut self) -> Result<Cleared, Error> {
+        let cleared = self.attempts(|kernel| {
             let generation = kernel.generation()?;
-            let mut operations = Vec::new();
+            let (mut operations, mut cleared) = (Vec::new(), Cleared::default());
             for family in FAMILIES {
                 match kernel.table(family)? {
-                    Some(Found { format: None, .. }) => return Err(Error::Foreign(family)),
-                    Some(_) => operations.extend(of(family, TABLE, vec![Step::DeleteTable])),
+                    Some(Found { format: None, .. }) => cleared.foreign.push(family),
+                    Some(_) => {
+                        operations.extend(of(family, TABLE, vec![Step::DeleteTable]));
+                        cleared.removed.push(family);
+                    }
                     None => {}
                 }
             }
-            kernel.transact(&operations, generation)
+            Ok(kernel.transact(&operations, generation)?.map(|()| cleared))
         })?;
         self.last = None;
-        Ok(())
+        Ok(cleared)
     }
 
     /// Looks whether the kernel has all that the tables need, and the process the permission. All is tried in a transaction

@@ -33,5 +33,5 @@ mod spreading;
 pub use difference::{Repair, Wrong};
 pub use error::{Error, Lack};
 pub use keep::{Keep, LeftOut, MOST_FLOWS, Missing, Part};
-pub use kernel::{Applied, Kernel};
+pub use kernel::{Applied, Cleared, Kernel};
 pub use ruleset::Family;

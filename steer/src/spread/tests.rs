@@ -28,7 +28,8 @@ fn spread(link: &Link) -> Address {
 }
 
 fn tables(address: &Address, link: &Link) -> Tables {
-    let of = |own: &str| Spread::of(address, HashBy::Connection, own, |node| link.contains_key(node));
+    let of =
+        |own: &str| Spread::of(address, HashBy::Connection, own, |node| link.contains_key(node));
     link.keys().map(|own| (Arc::clone(own), of(own))).collect()
 }
 
