@@ -14,3 +14,18 @@ pub struct Flow {
     /// The port that they come from.
     pub client_port: u16,
 }
+
+/// The flows of UDP of all addresses that a node is told, and that it tells another node, at most. The kernel takes
+/// 65,535 of each version of IP into such a set, with those that have just run out.
+pub const MOST_FLOWS: usize = 60_000;
+
+/// Flows of UDP of one address, as the node that has them tells another one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ToldFlows {
+    /// The address that datagrams are sent to.
+    pub address: IpAddr,
+    /// The generation of the order that made the node tell.
+    pub generation: u64,
+    /// The place that each flow comes from, of the same family as the address.
+    pub clients: Vec<(IpAddr, u16)>,
+}

@@ -22,7 +22,7 @@ mod station;
 
 pub use address::Address;
 pub use buckets::{BUCKETS, Buckets};
-pub use flow::Flow;
+pub use flow::{Flow, MOST_FLOWS, ToldFlows};
 pub use history::{FIRST_TTL, History, LONGEST_ORDER, MOST_HOPS, Origin, Steps};
 pub use keeper::{
     CLAIM_SETTLE_TIME, HOLD_TIME, Keeper, KeeperOutput, SETTLE_TIME, SPREAD_SETTLE_TIME,

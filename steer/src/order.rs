@@ -86,6 +86,12 @@ impl Layer {
         self.0.keys().next().filter(|_| self.0.len() == 1)
     }
 
+    /// True if this node serves.
+    #[must_use]
+    pub fn has(&self, node: &str) -> bool {
+        self.0.contains_key(node)
+    }
+
     /// The nodes, by name.
     pub fn nodes(&self) -> impl Iterator<Item = &Arc<str>> {
         self.0.keys()

@@ -10,7 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lab::{LINGER, Lab, keep, parts, station};
-use steer::net::{Applied, Cleared, Error, Family, Keep, Kernel, MOST_FLOWS, Missing};
+use steer::MOST_FLOWS;
+use steer::net::{Applied, Cleared, Error, Family, Keep, Kernel, Missing};
 use steer::{Flow, Steps};
 
 const IP: &str = include_str!("lab/ip.nft");

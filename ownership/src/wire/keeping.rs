@@ -9,14 +9,16 @@
 //!             9 ready: for each an address and a generation (8)
 //!             10 orders in which several nodes serve an address: for each an address, generation (8), hash (1: 0 connection, 1 connection and datagram, 2 client), the number of
 //!               nodes (1), for each its length (1) and its name, the number of layers (1), for each the number of its nodes (1), for each its place above (1) and its weight (2)
+//!             11 flows of UDP: for each an address, generation (8), the number of clients (1, not 0), for each its address (4 or 16, as the address has) and its port (2)
 //! ```
 
+mod flows;
 mod layered;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use steer::{Attachment, HashBy, LONGEST_ORDER, Layer, Order, Ready};
+use steer::{Attachment, HashBy, LONGEST_ORDER, Layer, Order, Ready, ToldFlows};
 
 use super::message::{OCTET_LIMIT, address, octets};
 
@@ -24,6 +26,7 @@ const ATTACHMENTS: u8 = 7;
 const ORDERS: u8 = 8;
 const READY: u8 = 9;
 const LAYERED: u8 = 10;
+const FLOWS: u8 = 11;
 
 /// One message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,10 +44,12 @@ pub enum KeepingMessage {
     Orders(Vec<Order>),
     /// The sender's table follows these orders.
     Ready(Vec<Ready>),
+    /// Flows of UDP that the sender has, or leads on for nodes whose speaker has ended.
+    Flows(Vec<ToldFlows>),
 }
 
 impl KeepingMessage {
-    /// The notices that carry the message: orders and answers are split so that each notice fits. Of the nodes of an order
+    /// The notices that carry the message: orders, answers and flows are split so that each notice fits. Of the nodes of an order
     /// the last ones are left out if their names are too long for one notice.
     #[must_use]
     pub fn encode(&self) -> Vec<Vec<u8>> {
@@ -74,6 +79,7 @@ impl KeepingMessage {
                     [octets(*address), generation.to_be_bytes().to_vec()].concat()
                 }),
             ),
+            Self::Flows(told) => notices(FLOWS, told.iter().flat_map(flows::octets_of)),
         }
     }
 
@@ -95,6 +101,7 @@ impl KeepingMessage {
                 Some(Ready { address, generation })
             })
             .map(Self::Ready),
+            FLOWS => all(rest, flows::read).map(Self::Flows),
             _ => None,
         }
     }
@@ -284,7 +291,7 @@ mod tests {
         }
 
         #[test]
-        fn any_octets_are_read_or_refused(octets: Vec<u8>, kind in 7..11_u8) {
+        fn any_octets_are_read_or_refused(octets: Vec<u8>, kind in 7..12_u8) {
             let _ = KeepingMessage::decode(&octets);
             let _ = KeepingMessage::decode(&[&[kind], &octets[..]].concat());
         }

@@ -9,7 +9,7 @@
 //!             4 owned snapshot: generation (8), part (2), parts (2), addresses as in 2, each with its term (4)
 //!             5 owned delta: generation (8), addresses as in 4, with 128 added to the length of one that is lost
 //!             6 conflict report: address as in 4, the name of a node
-//!             7 to 9: see `KeepingMessage`
+//!             7 to 11: see `KeepingMessage`
 //! ```
 
 use std::net::IpAddr;

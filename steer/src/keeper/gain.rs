@@ -83,6 +83,14 @@ impl Keeper {
         }
     }
 
+    /// The table has changed otherwise than by orders. If one of these addresses waits for tables, it waits for this one as well.
+    pub fn refresh_for(&mut self, addresses: &BTreeSet<IpAddr>) {
+        self.change();
+        for (_, hold) in self.holds.iter_mut().filter(|(address, _)| addresses.contains(address)) {
+            hold.version = Some(self.version);
+        }
+    }
+
     /// This node is not to announce this address after all.
     pub fn lose(&mut self, address: IpAddr) {
         self.holds.remove(&address);

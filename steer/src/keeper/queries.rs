@@ -37,6 +37,20 @@ impl Keeper {
         self.addresses.get(&address).map(|kept| kept.order(address))
     }
 
+    /// The addresses whose order has both this node and that one, each with its generation.
+    pub fn shared_with(&self, node: &str) -> impl Iterator<Item = (IpAddr, u64)> {
+        let has = |order: &Order, name: &str| order.layers.iter().any(|layer| layer.has(name));
+        let orders = self.addresses.iter().map(|(address, kept)| kept.order(*address));
+        let shared = orders.filter(move |order| has(order, node) && has(order, &self.own));
+        shared.map(|order| (order.address, order.generation))
+    }
+
+    /// True unless the steps of two generations of the address are in use.
+    #[must_use]
+    pub fn is_settled(&self, address: IpAddr) -> bool {
+        self.addresses.get(&address).is_none_or(Kept::is_settled)
+    }
+
     /// The history of an address that one node serves, and did before.
     #[must_use]
     pub fn history(&self, address: IpAddr) -> Option<&History> {

@@ -10,7 +10,7 @@ use super::ingress::VERSIONS;
 use super::ruleset::{
     CLIENTS, FELLOWS, FLOWS, Family, SERVED, STEPS, Table, Version, chain_first, chain_to,
 };
-use crate::flow::Flow;
+use crate::flow::{Flow, MOST_FLOWS};
 use crate::history::Steps;
 use crate::spread::Spread;
 use crate::station::Station;
@@ -32,9 +32,6 @@ pub struct Keep {
     /// The node's `nf_conntrack_tcp_loose`: true for 1, the kernel's default.
     pub loose: bool,
 }
-
-/// The flows of UDP of each version of IP at most. The kernel takes 65,535 into such a set, with those that have just run out.
-pub const MOST_FLOWS: usize = 60_000;
 
 /// A part of a value that no rule can have.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -32,6 +32,6 @@ mod spreading;
 
 pub use difference::{Repair, Wrong};
 pub use error::{Error, Lack};
-pub use keep::{Keep, LeftOut, MOST_FLOWS, Missing, Part};
+pub use keep::{Keep, LeftOut, Missing, Part};
 pub use kernel::{Applied, Cleared, Kernel};
 pub use ruleset::Family;
