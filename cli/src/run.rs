@@ -26,7 +26,7 @@ use folder::manifest::{Grade, Manifests, Mistake};
 use folder::{FolderState, ServiceState};
 use ipnet::IpNet;
 use prometheus::Registry;
-use speaker::net::{AgentSignals, ConflictReporter, Driver, HostRoutes, next_kept};
+use speaker::net::{AgentSignals, ConflictReporter, Driver, HostRoutes, KernelNotice, next_kept};
 use tokio::sync::mpsc;
 
 use crate::args::RunArgs;
@@ -72,8 +72,8 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
                     runner.carry_out(Dirty::default()).await;
                 }
             }
-            Some(version) = next_kept(&mut sources.kept) => {
-                runner.driver.handle_kept(version);
+            Some(notice) = next_kept(&mut sources.kept) => {
+                runner.driver.handle_kept(notice);
                 runner.tell();
             }
             result = sources.folder.next() => match result {
@@ -187,7 +187,7 @@ impl Runner {
         &mut self,
         signals: &mut Option<AgentSignals>,
         noticed: &mut mpsc::UnboundedReceiver<l2::Event>,
-        kept: &mut Option<mpsc::UnboundedReceiver<u64>>,
+        kept: &mut Option<mpsc::UnboundedReceiver<KernelNotice>>,
     ) {
         self.driver.terminate();
         self.carry_out(Dirty::default()).await;
@@ -196,7 +196,7 @@ impl Runner {
             tokio::select! {
                 signal = AgentSignals::next(signals) => self.driver.handle_agent(signal),
                 Some(event) = noticed.recv() => self.handle_layer2(&event),
-                Some(version) = next_kept(kept) => self.driver.handle_kept(version),
+                Some(notice) = next_kept(kept) => self.driver.handle_kept(notice),
                 () = until(deadline) => self.driver.expire(&self.world.snapshot),
             }
             self.tell();

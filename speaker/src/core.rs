@@ -15,6 +15,7 @@ mod clock_reading;
 mod conflicts;
 mod decision;
 mod effect;
+mod flows;
 mod keeping;
 mod kept;
 mod port;
@@ -37,6 +38,7 @@ pub use clock_reading::ClockReading;
 pub use conflicts::RivalClaim;
 pub use decision::Sessions;
 pub use effect::{Effect, EngineCommand, Fact, Trouble};
+pub use flows::{FlowRequest, ListedFlows};
 pub use keeping::KeepTable;
 
 use crate::announced_condition::AnnouncedCondition;

@@ -39,7 +39,8 @@ pub use announce::{
 };
 pub use conflict_book::ConflictBook;
 pub use core::{
-    ClockReading, Core, Effect, EngineCommand, Fact, KeepTable, RivalClaim, Sessions, Trouble,
+    ClockReading, Core, Effect, EngineCommand, Fact, FlowRequest, KeepTable, ListedFlows,
+    RivalClaim, Sessions, Trouble,
 };
 pub use identifier::{identifier, identifier_of_name, routers_take};
 pub use members::quorum::Fencing;

@@ -10,8 +10,8 @@ use folder::FolderSource;
 use prometheus::Registry;
 use speaker::metrics::MembershipMetrics;
 use speaker::net::{
-    AgentSignals, BgpDriver, BgpOptions, ConflictReporter, Driver, HostRoutes, RouteAction,
-    Signals, Style, read_exclusion,
+    AgentSignals, BgpDriver, BgpOptions, ConflictReporter, Driver, HostRoutes, KernelNotice,
+    RouteAction, Signals, Style, read_exclusion,
 };
 use tokio::sync::mpsc;
 
@@ -27,8 +27,8 @@ pub(super) struct Sources {
     pub(super) bgp: Signals,
     /// Events of the l2 engine.
     pub(super) noticed: mpsc::UnboundedReceiver<l2::Event>,
-    /// The numbers of the tables of kept connections that the kernel follows.
-    pub(super) kept: Option<mpsc::UnboundedReceiver<u64>>,
+    /// What the kernel says of kept connections.
+    pub(super) kept: Option<mpsc::UnboundedReceiver<KernelNotice>>,
     _lock: folder::StateLock,
 }
 
@@ -131,7 +131,10 @@ pub(super) async fn start(args: RunArgs) -> anyhow::Result<(Runner, Sources)> {
 const ARP_IGNORE: &str = "/proc/sys/net/ipv4/conf/all/arp_ignore";
 
 /// Keeps connections if that is possible here.
-fn keep_connections(driver: &mut Driver, args: &RunArgs) -> Option<mpsc::UnboundedReceiver<u64>> {
+fn keep_connections(
+    driver: &mut Driver,
+    args: &RunArgs,
+) -> Option<mpsc::UnboundedReceiver<KernelNotice>> {
     let ignored = std::fs::read_to_string(ARP_IGNORE);
     let answers = ignored.is_ok_and(|text| text.trim() == "0");
     // This host accepts packets of addresses that other hosts have then, and its kernel must not answer for them.

@@ -12,6 +12,7 @@ use members::{Command, Standing};
 use ownership::LinkWord;
 
 use super::conflicts::RivalClaim;
+use super::flows::FlowRequest;
 use super::keeping::KeepTable;
 use crate::routes::{RouteChanges, RouteOutput};
 use crate::speaker::Output;
@@ -32,6 +33,8 @@ pub enum Effect {
     },
     /// A table for the kernel of this node (`--keep-connections`).
     Keep(KeepTable),
+    /// List the flows of UDP of these addresses from conntrack, and give them to [`Core::handle_flows`](super::Core::handle_flows).
+    ListFlows(FlowRequest),
     /// A notice for people or the API.
     Fact(Fact),
 }

@@ -9,8 +9,11 @@ use std::time::{Duration, Instant};
 
 use l2::{LinkReport, Scope};
 use ownership::KeepingMessage;
-use steer::{Attachment, HOLD_TIME, Keeper, KeeperOutput, Layer, Spread, Station, Steps, Wish};
+use steer::{
+    Attachment, Flow, HOLD_TIME, Keeper, KeeperOutput, Layer, Spread, Station, Steps, Wish,
+};
 
+use super::flows::Flows;
 use crate::announce::Spreading;
 
 /// The table that the kernel of this node is to follow.
@@ -26,6 +29,8 @@ pub struct KeepTable {
     pub spread: BTreeMap<IpAddr, Arc<Spread>>,
     /// The addresses that drain here: this node had them within the linger time, and does not own them.
     pub draining: BTreeSet<IpAddr>,
+    /// The flows of UDP that other nodes have told.
+    pub flows: BTreeSet<Flow>,
 }
 
 /// The progress of an answer: notices may come in any order.
@@ -54,6 +59,7 @@ const UNANSWERED_LIMIT: usize = 1_000;
 #[derive(Debug)]
 pub(super) struct Keeping {
     pub(super) keeper: Keeper,
+    pub(super) flows: Flows,
     /// The links of this node, by name.
     own: Vec<(Arc<str>, Attachment)>,
     /// The links of the members that take part.
@@ -94,6 +100,7 @@ impl Keeping {
     pub(super) fn new(own: Arc<str>, linger: Duration, can_spread: bool) -> Self {
         Self {
             keeper: Keeper::new(own, linger),
+            flows: Flows::default(),
             own: Vec::new(),
             told: BTreeMap::new(),
             members: BTreeMap::new(),
@@ -123,7 +130,9 @@ impl Keeping {
     /// Tells a member the links of this node, and the orders that no other member tells.
     fn introduce(&mut self, to: &Arc<str>) {
         let orders = self.keeper.introduction();
-        self.outbox.push((Some(Arc::clone(to)), self.attachments(false, orders.len())));
+        let attachments = self.attachments(false, orders.len());
+        let attachments = self.flows.introduce(&self.keeper, to, attachments);
+        self.outbox.extend(attachments.map(|message| (Some(Arc::clone(to)), message)));
         self.outbox.push((Some(Arc::clone(to)), KeepingMessage::Orders(orders)));
     }
 
@@ -198,9 +207,21 @@ impl Keeping {
                 if let Some(asked) = self.asked.get_mut(from) {
                     asked.heard += orders.len();
                 }
+                let told = orders.iter().map(|order| (order.address, order.generation));
+                let told: Vec<_> = told.collect();
                 self.keeper.told(now, from, orders);
+                for (address, generation) in told {
+                    let order = self.keeper.order(address);
+                    if let Some(order) = order.filter(|order| order.generation == generation) {
+                        self.flows.follow(now, self.keeper.own(), &order);
+                    }
+                }
             }
-            KeepingMessage::Ready(ready) => self.keeper.ready(from, &ready),
+            KeepingMessage::Ready(ready) => {
+                self.flows.heard_ready(&mut self.keeper, &ready);
+                self.keeper.ready(from, &ready);
+            }
+            KeepingMessage::Flows(told) => self.flows.hear(now, from, told),
         }
         self.asked.retain(|_, asked| !asked.is_answered());
     }
@@ -294,6 +315,7 @@ impl Keeping {
     pub(super) fn expire(&mut self, now: Instant) {
         self.asked.retain(|_, asked| now < asked.until);
         self.keeper.expire(now);
+        self.flows.expire(now, &mut self.keeper);
     }
 
     /// True if it is time to forget addresses; then the time of the next sweep is set.
@@ -306,7 +328,8 @@ impl Keeping {
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.asked.values().map(|asked| asked.until).chain(self.keeper.deadline()).min()
+        let asked = self.asked.values().map(|asked| asked.until);
+        asked.chain(self.keeper.deadline()).chain(self.flows.deadline()).min()
     }
 
     /// Takes up what has waited for the members' word, and what the keeper wants. `owns` is true for an address that this node announces
@@ -322,9 +345,13 @@ impl Keeping {
         while let Some(output) = self.keeper.poll() {
             match output {
                 KeeperOutput::Tell(orders) => {
+                    for order in &orders {
+                        self.flows.follow(now, self.keeper.own(), order);
+                    }
                     self.outbox.push((None, KeepingMessage::Orders(orders)));
                 }
                 KeeperOutput::Answer { to, ready } => {
+                    let ready = self.flows.hold_back(&to, ready);
                     self.outbox.push((Some(to), KeepingMessage::Ready(ready)));
                 }
                 KeeperOutput::Apply(version) => self.untold = Some(version),
@@ -352,6 +379,7 @@ impl Keeping {
         let fellows = self.stations();
         let spread = self.keeper.spreads(|node| fellows.contains_key(node));
         let (addresses, draining) = (self.keeper.steps(), self.keeper.draining());
-        Some(KeepTable { version, fellows, addresses, spread, draining })
+        let flows = self.flows.table(&self.keeper);
+        Some(KeepTable { version, fellows, addresses, spread, draining, flows })
     }
 }

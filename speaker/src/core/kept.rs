@@ -82,6 +82,7 @@ impl Core {
     pub(super) fn keep_claimed(&mut self, now: Instant, from: &str, addresses: &[IpAddr]) {
         if let Some(keeping) = &mut self.keeping {
             keeping.keeper.claimed(now, from, addresses);
+            keeping.flows.claimed(now, from, addresses);
         }
     }
 
@@ -162,7 +163,7 @@ impl Core {
     }
 
     /// Carries out what the keeping wants.
-    fn settle_keeping(&mut self, now: Instant) {
+    pub(super) fn settle_keeping(&mut self, now: Instant) {
         let Some(keeping) = &mut self.keeping else { return };
         let (announced, passing) = (&self.announced, &self.passing);
         let owns = |address: &IpAddr| announced.contains(address) && !passing.contains(address);
@@ -171,6 +172,9 @@ impl Core {
             for octets in message.encode() {
                 self.effects.push_back(Effect::Agent(Command::Notify { to: to.clone(), octets }));
             }
+        }
+        if let Some(request) = keeping.flows.take_request() {
+            self.effects.push_back(Effect::ListFlows(request));
         }
         if let Some(table) = keeping.take_table() {
             self.effects.push_back(Effect::Keep(table));

@@ -17,7 +17,7 @@ use super::agent::AgentDriver;
 use super::bgp::{BgpDriver, SessionNotice, Signal};
 use super::clock_reading::clock_reading;
 use super::connections::KeptConnections;
-use super::kernel_tables::KernelTables;
+use super::kernel_tables::{KernelNotice, KernelTables};
 use super::membership_log;
 use crate::core::{Core, Effect, EngineCommand, Fact};
 use crate::metrics::{MembershipMetrics, SpeakerMetrics, write_draining};
@@ -62,15 +62,15 @@ impl Driver {
         Ok((driver, events))
     }
 
-    /// Keeps connections through moves from now, as [`Core::keep_connections`]. To be called at the start. The numbers of the tables that the
-    /// kernel follows come out of the receiver, for [`Self::handle_kept`].
+    /// Keeps connections through moves from now, as [`Core::keep_connections`]. To be called at the start. What the kernel
+    /// says comes out of the receiver, for [`Self::handle_kept`].
     ///
     /// # Errors
     /// The kernel or the permissions lack something. Nothing is kept then.
     pub fn keep_connections(
         &mut self,
         linger: Duration,
-    ) -> Result<mpsc::UnboundedReceiver<u64>, steer::net::Error> {
+    ) -> Result<mpsc::UnboundedReceiver<KernelNotice>, steer::net::Error> {
         let (done, kept) = mpsc::unbounded_channel();
         let (told, connections) = watch::channel(KeptConnections::default());
         let (tables, lack) = KernelTables::start(linger, done, told)?;
@@ -90,9 +90,13 @@ impl Driver {
         self.connections.clone()
     }
 
-    /// The kernel follows this version of the table.
-    pub fn handle_kept(&mut self, version: u64) {
-        self.with(|core| core.handle_kept(clock_reading().monotonic, version));
+    /// The kernel follows a table, or has listed flows.
+    pub fn handle_kept(&mut self, notice: KernelNotice) {
+        let now = clock_reading().monotonic;
+        self.with(|core| match notice {
+            KernelNotice::Follows(version) => core.handle_kept(now, version),
+            KernelNotice::Flows(listed) => core.handle_flows(now, listed),
+        });
     }
 
     /// Shows the state of the memberlist in these metrics from now.
@@ -255,6 +259,11 @@ impl Driver {
                 Effect::Keep(table) => {
                     if let Some(tables) = &self.tables {
                         tables.order(table);
+                    }
+                }
+                Effect::ListFlows(request) => {
+                    if let Some(tables) = &self.tables {
+                        tables.list_flows(request);
                     }
                 }
                 Effect::Routes { peer, changes } => self.bgp.change_routes(&peer, changes),

@@ -12,30 +12,39 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::sync::watch;
 
 use super::connections::KeptConnections;
-use super::draining;
-use crate::core::KeepTable;
+use super::{draining, flows};
+use crate::core::{FlowRequest, KeepTable, ListedFlows};
 
 /// The time between two looks whether the kernel still has the tables.
 const LOOK_INTERVAL: Duration = Duration::from_secs(10);
 /// The file that says whether conntrack takes up connections in their middle.
 const LOOSE: &str = "/proc/sys/net/netfilter/nf_conntrack_tcp_loose";
 
-/// The thread, as the driver sees it, and the one that counts.
+/// A notice from the threads that ask the kernel.
+#[derive(Debug)]
+pub enum KernelNotice {
+    /// The kernel follows the table of this number, or refuses it, so that no address waits for it.
+    Follows(u64),
+    /// Flows of UDP.
+    Flows(ListedFlows),
+}
+
+/// The thread, as the driver sees it, the one that counts, and the one that lists flows.
 pub(super) struct KernelTables {
     tables: mpsc::Sender<KeepTable>,
     draining: mpsc::Sender<BTreeSet<IpAddr>>,
+    flows: mpsc::Sender<FlowRequest>,
 }
 
 impl KernelTables {
-    /// Begins. The numbers of the tables that the kernel follows come out of `done`; also of those that it refuses, so that no address waits for
-    /// them. Troubles, and the connections of addresses that drain, go to `told`. Also returns what the kernel lacks for addresses that
+    /// Begins. What the kernel says comes out of `done`. Troubles, and the connections of addresses that drain, go to `told`. Also returns what the kernel lacks for addresses that
     /// several nodes serve.
     ///
     /// # Errors
     /// The kernel or the permissions lack something, by name.
     pub(super) fn start(
         linger: Duration,
-        done: UnboundedSender<u64>,
+        done: UnboundedSender<KernelNotice>,
         told: watch::Sender<KeptConnections>,
     ) -> Result<(Self, Option<Error>), Error> {
         let mut kernel = Kernel::open()?;
@@ -43,13 +52,15 @@ impl KernelTables {
         let lack = kernel.check_spread().err();
         let (draining, wishes) = mpsc::channel();
         draining::start(wishes, told.clone())?;
+        let (flows, requests) = mpsc::channel();
+        flows::start(requests, done.clone())?;
         let (sender, tables) = mpsc::channel();
         let follow = move || follow(kernel, linger, &tables, &done, &told);
         let thread = std::thread::Builder::new().name("tables".to_owned());
         thread
             .spawn(follow)
             .map_err(|source| Error::Socket { doing: "starting a thread", source })?;
-        Ok((Self { tables: sender, draining }, lack))
+        Ok((Self { tables: sender, draining, flows }, lack))
     }
 
     /// Has the kernel follow this table.
@@ -58,10 +69,17 @@ impl KernelTables {
         let _ = self.draining.send(table.draining.clone());
         let _ = self.tables.send(table);
     }
+
+    /// Has flows of UDP listed.
+    pub(super) fn list_flows(&self, request: FlowRequest) {
+        let _ = self.flows.send(request);
+    }
 }
 
-/// The number of the next table that the kernel follows, or never without tables.
-pub async fn next_kept(receiver: &mut Option<UnboundedReceiver<u64>>) -> Option<u64> {
+/// What the kernel says next, or never without tables.
+pub async fn next_kept(
+    receiver: &mut Option<UnboundedReceiver<KernelNotice>>,
+) -> Option<KernelNotice> {
     match receiver {
         Some(receiver) => receiver.recv().await,
         None => std::future::pending().await,
@@ -72,7 +90,7 @@ fn follow(
     mut kernel: Kernel,
     linger: Duration,
     tables: &mpsc::Receiver<KeepTable>,
-    done: &UnboundedSender<u64>,
+    done: &UnboundedSender<KernelNotice>,
     told: &watch::Sender<KeptConnections>,
 ) {
     let renewal = (linger / 3).max(Duration::from_millis(100));
@@ -88,9 +106,8 @@ fn follow(
                 // Only the newest of several tables matters.
                 let table = tables.try_iter().last().unwrap_or(first);
                 version = Some(table.version);
-                let KeepTable { fellows, addresses, spread, .. } = table;
-                wanted =
-                    Some(Keep { fellows, addresses, spread, loose: is_loose(), ..Keep::default() });
+                let KeepTable { fellows, addresses, spread, flows, .. } = table;
+                wanted = Some(Keep { fellows, addresses, spread, flows, loose: is_loose() });
             }
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
@@ -112,7 +129,7 @@ fn follow(
         }
         if let Some(version) = version {
             // The receiver lives as long as the program.
-            let _ = done.send(version);
+            let _ = done.send(KernelNotice::Follows(version));
         }
     }
 }

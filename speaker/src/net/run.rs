@@ -96,7 +96,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
             () = until(shell.driver.deadline()) => shell.driver.expire(&shell.snapshot),
             signal = sources.bgp_signals.next(shell.driver.bgp().deadline()) => shell.handle_signal(signal),
             Some(event) = sources.noticed.recv() => shell.handle_layer2(&event),
-            Some(version) = next_kept(&mut sources.kept) => shell.driver.handle_kept(version),
+            Some(notice) = next_kept(&mut sources.kept) => shell.driver.handle_kept(notice),
             Some(slices) = answers.recv() => shell.handle_answer(slices),
             _ = minutes.tick() => {
                 shell.remind(minute);

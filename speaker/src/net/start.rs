@@ -30,6 +30,7 @@ use super::discovery::{Wanted, discover};
 use super::driver::Driver;
 use super::exclusion::{EXCLUSION_FILE, read_exclusion};
 use super::host_routes::{HostRoutes, RouteAction};
+use super::kernel_tables::KernelNotice;
 use super::keys::{KeyError, Keys, follow};
 use super::last_owned::LastOwned;
 use super::report::ReportSink;
@@ -59,8 +60,8 @@ pub(super) struct Sources {
     pub(super) bgp_signals: Signals,
     /// The events of the l2 engine.
     pub(super) noticed: mpsc::UnboundedReceiver<l2::Event>,
-    /// The numbers of the tables of kept connections that the kernel follows.
-    pub(super) kept: Option<mpsc::UnboundedReceiver<u64>>,
+    /// What the kernel says of kept connections.
+    pub(super) kept: Option<mpsc::UnboundedReceiver<KernelNotice>>,
     /// What is said of kept connections, with `--keep-connections`.
     connections: Option<watch::Receiver<KeptConnections>>,
     /// The places of other speakers by the API's list.
@@ -163,7 +164,7 @@ pub(super) fn start_driver(
 fn keep_connections(
     driver: &mut Driver,
     linger: Duration,
-) -> (Option<mpsc::UnboundedReceiver<u64>>, Option<watch::Receiver<KeptConnections>>) {
+) -> (Option<mpsc::UnboundedReceiver<KernelNotice>>, Option<watch::Receiver<KeptConnections>>) {
     match driver.keep_connections(linger) {
         Ok(kept) => (Some(kept), driver.connections()),
         Err(error) => (None, Some(keep_nothing(error.to_string()))),

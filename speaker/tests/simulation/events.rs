@@ -7,7 +7,7 @@ use std::time::Duration;
 use l2::Precedence;
 use members::heartbeat::wire::Message;
 use serde_json::Value;
-use speaker::KeepTable;
+use speaker::{FlowRequest, KeepTable};
 
 /// SplitMix64.
 #[derive(Clone, Debug)]
@@ -72,6 +72,8 @@ pub(crate) enum Arrival {
     Answer(usize, IpAddr),
     /// The kernel follows this table.
     Kept(KeepTable),
+    /// Conntrack has been asked for flows.
+    Listed(FlowRequest),
     /// The end of a planned stop.
     End,
 }

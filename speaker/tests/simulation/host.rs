@@ -16,10 +16,10 @@ use members::{
     Settings,
 };
 use speaker::{
-    ClockReading, Core, Effect, EngineCommand, Fencing, KeepTable, Listed, Modes, NodeMetadata,
-    Options, OwnedRecord,
+    ClockReading, Core, Effect, EngineCommand, Fencing, FlowRequest, KeepTable, Listed, Modes,
+    NodeMetadata, Options, OwnedRecord,
 };
-use steer::Steps;
+use steer::{Flow, Steps};
 
 use crate::world::{address, name};
 
@@ -123,6 +123,8 @@ pub(crate) struct Process {
     pub(crate) version: u64,
     /// Tables for the kernel.
     pub(crate) tables: Vec<KeepTable>,
+    /// Questions to conntrack.
+    pub(crate) flow_requests: Vec<FlowRequest>,
 }
 
 pub(crate) struct Start {
@@ -204,6 +206,7 @@ impl Process {
             unheard: BTreeSet::new(),
             version: 0,
             tables: Vec::new(),
+            flow_requests: Vec::new(),
         }
     }
 
@@ -349,6 +352,7 @@ impl Process {
                     self.probes.extend(addresses);
                 }
                 Effect::Keep(table) => self.tables.push(table),
+                Effect::ListFlows(request) => self.flow_requests.push(request),
                 Effect::Routes { .. } | Effect::Fact(_) => {}
             }
         }
@@ -373,6 +377,9 @@ pub(crate) struct Host {
     pub(crate) carrier: bool,
     /// The steps that the kernel follows.
     pub(crate) steps: BTreeMap<IpAddr, Steps>,
+    /// The flows of UDP that the kernel leads on, and those that its conntrack knows.
+    pub(crate) flows: BTreeSet<Flow>,
+    pub(crate) conntrack: BTreeSet<Flow>,
     /// The time at which the kernel follows all tables that it was told.
     pub(crate) kept: Duration,
     /// The file of the addresses that the node owned last.

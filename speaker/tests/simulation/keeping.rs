@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `--keep-connections`: a connection is the node whose kernel knows it; a packet of it has to reach that node from wherever the clients'
-//! frames come in, at every moment of planned moves.
+//! frames come in, at every moment of planned moves. A flow of UDP is one as well, and has to be in the table of each node on the way.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use steer::FIRST_TTL;
+use steer::{FIRST_TTL, Flow};
 
 use crate::history::{Fault, History};
 use crate::host::LINGER;
@@ -39,13 +39,32 @@ impl Kept {
         let end = self.history.world.now + time;
         while self.history.world.now < end {
             self.history.world.run(LOOK);
+            let world = &mut self.history.world;
+            for address in world.addresses.clone() {
+                for owner in world.owners(address) {
+                    world.hosts[owner].conntrack.insert(flow(address, owner));
+                }
+            }
             let world = &self.history.world;
             for address in &world.addresses {
                 let owners = world.owners(*address);
                 let opened = self.opened.entry(*address).or_default();
                 opened.extend(&owners);
+                // A client of the new owner does not come to the former one.
+                let former = opened.iter().filter(|node| !owners.contains(*node));
+                for (from, node) in
+                    former.flat_map(|node| owners.iter().map(move |from| (*from, *node)))
+                {
+                    let walk = walk(world, *address, from, Some(flow(*address, node)));
+                    if walk.last() != Some(&node) {
+                        let (at, orders) = (world.now, orders(world, *address));
+                        return Err(format!(
+                            "{at:?} {address}: a flow from {from} to {node} goes {walk:?}; {orders}"
+                        ));
+                    }
+                }
                 for from in owners {
-                    let walk = walk(world, *address, from);
+                    let walk = walk(world, *address, from, None);
                     if let Some(lost) = opened.iter().find(|node| !walk.contains(node)) {
                         let (at, orders) = (world.now, orders(world, *address));
                         return Err(format!(
@@ -67,13 +86,23 @@ fn orders(world: &World, address: IpAddr) -> String {
     steps.collect::<Vec<_>>().join("; ")
 }
 
-/// The nodes that a client's packet visits that no conntrack knows.
-fn walk(world: &World, address: IpAddr, from: usize) -> Vec<usize> {
+/// The only flow of UDP that a node has of an address.
+fn flow(address: IpAddr, node: usize) -> Flow {
+    let client = IpAddr::from([198, 51, 100, 1]);
+    Flow { address, client, client_port: u16::try_from(node).unwrap() }
+}
+
+/// The nodes that a client's packet visits that no conntrack knows; those that a datagram of this flow visits until one knows the flow.
+fn walk(world: &World, address: IpAddr, from: usize, flow: Option<Flow>) -> Vec<usize> {
     let mut visited = vec![from];
     let mut before = None;
     for _ in 0..FIRST_TTL {
         let at = visited[visited.len() - 1];
-        let Some(steps) = world.hosts[at].steps.get(&address) else { break };
+        let host = &world.hosts[at];
+        if flow.is_some_and(|it| host.conntrack.contains(&it) || !host.flows.contains(&it)) {
+            break;
+        }
+        let Some(steps) = host.steps.get(&address) else { break };
         let next = match before {
             None => steps.client.as_ref(),
             Some(before) => steps.fellows.get(&name(before)),

@@ -12,7 +12,10 @@ use crds::config::ConfigKind;
 use members::quorum::Fencing;
 use members::{Input, Moment, State};
 use serde_json::{Value, json};
-use speaker::{BgpMode, ClockReading, Listed, Listing, Modes, Options, Pod, RECORD_WAIT};
+use speaker::{
+    BgpMode, ClockReading, FlowRequest, Listed, ListedFlows, Listing, Modes, Options, Pod,
+    RECORD_WAIT,
+};
 
 use crate::events::{Arrival, Chance, Pending};
 use crate::host::{Clock, Host, Hosts, Pause, Process, Start, Told};
@@ -116,6 +119,8 @@ impl World {
                     carrier: true,
                     record: None,
                     steps: BTreeMap::new(),
+                    flows: BTreeSet::new(),
+                    conntrack: BTreeSet::new(),
                     kept: Duration::ZERO,
                     unheard: Vec::new(),
                     hurried: false,
@@ -255,6 +260,8 @@ impl World {
         host.kernel = kernel;
         if !kernel {
             host.steps.clear();
+            host.flows.clear();
+            host.conntrack.clear();
         }
         host.waiting.clear();
         if host.paused.take().is_some() {
@@ -586,6 +593,15 @@ impl World {
                     steps.fellows.retain(|origin, next| known(origin) && known(next));
                 }
                 self.hosts[index].steps = steps;
+                self.hosts[index].flows = table.flows;
+            }
+            Arrival::Listed(FlowRequest { number, addresses }) => {
+                let flows = self.hosts[index].conntrack.iter().copied();
+                let flows = flows.filter(|flow| addresses.contains(&flow.address)).collect();
+                let Some(process) = &mut self.hosts[index].process else { return };
+                let listed = ListedFlows { number, flows, complete: true };
+                process.core.handle_flows(now.monotonic, listed);
+                process.task(now);
             }
             Arrival::Check => {}
             Arrival::Remember => {
@@ -673,8 +689,13 @@ impl World {
         let hurries = process.core.wants_list(now);
         let sent = std::mem::take(&mut process.sent);
         let tables = std::mem::take(&mut process.tables);
+        let requests = std::mem::take(&mut process.flow_requests);
         let awake = self.hosts[index].awake;
         self.hosts[index].awake = [awake[0] | told, awake[1] | commanded, awake[2] | telling];
+        for request in requests {
+            let after = self.chance.micros(200, 20_000);
+            self.push(after, index, Arrival::Listed(request));
+        }
         for table in tables {
             // The thread of the tables takes one after the other.
             let after = self.hosts[index].kept.max(self.now) - self.now;

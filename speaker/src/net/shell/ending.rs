@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 
 use super::Shell;
 use crate::net::agent::AgentSignals;
-use crate::net::kernel_tables::next_kept;
+use crate::net::kernel_tables::{KernelNotice, next_kept};
 
 impl Shell {
     /// Before the end: other speakers take over the addresses that are announced here, and say so; then the ring hears that this speaker
@@ -15,7 +15,7 @@ impl Shell {
         &mut self,
         signals: &mut Option<AgentSignals>,
         noticed: &mut mpsc::UnboundedReceiver<l2::Event>,
-        kept: &mut Option<mpsc::UnboundedReceiver<u64>>,
+        kept: &mut Option<mpsc::UnboundedReceiver<KernelNotice>>,
     ) {
         self.driver.terminate();
         self.decide();
@@ -24,7 +24,7 @@ impl Shell {
             tokio::select! {
                 signal = AgentSignals::next(signals) => self.driver.handle_agent(signal),
                 Some(event) = noticed.recv() => self.handle_layer2(&event),
-                Some(version) = next_kept(kept) => self.driver.handle_kept(version),
+                Some(notice) = next_kept(kept) => self.driver.handle_kept(notice),
                 () = until(deadline) => self.driver.expire(&self.snapshot),
             }
             self.tell();
@@ -36,7 +36,7 @@ impl Shell {
         &mut self,
         signals: &mut Option<AgentSignals>,
         noticed: &mut mpsc::UnboundedReceiver<l2::Event>,
-        kept: &mut Option<mpsc::UnboundedReceiver<u64>>,
+        kept: &mut Option<mpsc::UnboundedReceiver<KernelNotice>>,
     ) {
         self.hand_over(signals, noticed, kept).await;
         self.driver.stop().await;
