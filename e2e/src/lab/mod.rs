@@ -18,6 +18,7 @@ pub mod client;
 pub mod connections;
 pub mod container;
 pub mod control_plane;
+pub mod datagrams;
 pub mod fault;
 pub mod fleet;
 pub mod folder;

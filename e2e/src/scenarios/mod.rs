@@ -52,6 +52,7 @@ scenarios! {
     planned_http: Dual,
     keep_connections: Dual,
     keep_connections_local: Dual,
+    keep_flows: Dual,
     spread_nodes: Dual,
     draining: Dual,
     ring_parted: Dual,
