@@ -26,6 +26,9 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// The time that flows wait for further ones before the kernel is told: they come in many notices.
 const GATHER: Duration = Duration::from_millis(10);
 
+/// The time between flows and the answer that they belong to: notices overtake one another, and a lost one is sent again after 10 ms.
+const BEHIND: Duration = Duration::from_millis(15);
+
 /// A place that datagrams come from.
 type Client = (IpAddr, u16);
 
@@ -83,6 +86,10 @@ pub(super) struct Flows {
     request: BTreeSet<IpAddr>,
     /// The messages that wait until the request of this number is answered.
     owed: Vec<(u64, Arc<str>, KeepingMessage)>,
+    /// The nodes that parts of the list under way were told to.
+    told_to: BTreeSet<Arc<str>>,
+    /// The messages that flows are on their way before, each with its time.
+    behind: Vec<(Instant, Arc<str>, KeepingMessage)>,
 }
 
 impl Told {
@@ -178,6 +185,7 @@ impl Flows {
     /// Conntrack has these flows. Returns the messages to send, in this sequence.
     pub(super) fn listed(
         &mut self,
+        now: Instant,
         keeper: &Keeper,
         listed: ListedFlows,
     ) -> Vec<(Arc<str>, KeepingMessage)> {
@@ -205,13 +213,21 @@ impl Flows {
         }
         let flows = messages.into_iter().map(|(to, told)| (to, KeepingMessage::Flows(told)));
         let mut messages: Vec<_> = flows.collect();
+        self.told_to.extend(messages.iter().map(|(to, _)| Arc::clone(to)));
         if complete {
             self.tellings.retain(|_, telling| telling.waits.is_some() || !telling.due.is_empty());
             let owed = std::mem::take(&mut self.owed);
             let (due, owed): (Vec<_>, Vec<_>) =
                 owed.into_iter().partition(|(waits, ..)| *waits <= number);
             self.owed = owed;
-            messages.extend(due.into_iter().map(|(_, to, message)| (to, message)));
+            for (_, to, message) in due {
+                if self.told_to.contains(&to) {
+                    self.behind.push((now + BEHIND, to, message));
+                } else {
+                    messages.push((to, message));
+                }
+            }
+            self.told_to.clear();
         }
         messages
     }
@@ -278,8 +294,12 @@ impl Flows {
         keeper.refresh_for(&changed);
     }
 
-    /// Does everything that has become due.
-    pub(super) fn expire(&mut self, now: Instant, keeper: &mut Keeper) {
+    /// Does everything that has become due. Returns the messages to send.
+    pub(super) fn expire(
+        &mut self,
+        now: Instant,
+        keeper: &mut Keeper,
+    ) -> impl Iterator<Item = (Arc<str>, KeepingMessage)> + use<> {
         if self.changed_at.is_some_and(|at| at + GATHER <= now) {
             self.apply(keeper);
         }
@@ -293,13 +313,18 @@ impl Flows {
                 self.request.insert(*address);
             }
         }
+        let (due, behind): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.behind).into_iter().partition(|(at, ..)| *at <= now);
+        self.behind = behind;
+        due.into_iter().map(|(_, to, message)| (to, message))
     }
 
     /// The time at which [`Self::expire`] is due.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let free = self.tellings.values().filter(|telling| telling.waits.is_none());
         let due = free.flat_map(|telling| telling.due.iter().copied());
-        due.chain(self.changed_at.map(|at| at + GATHER)).min()
+        let behind = self.behind.iter().map(|(at, ..)| *at);
+        due.chain(behind).chain(self.changed_at.map(|at| at + GATHER)).min()
     }
 
     /// The flows that this node leads on. Those are forgotten to whose nodes no step of it leads any more.
@@ -340,7 +365,7 @@ impl Core {
     /// Conntrack has these flows of UDP: the answer to [`Effect::ListFlows`](super::Effect::ListFlows), in one part or several.
     pub fn handle_flows(&mut self, now: Instant, listed: ListedFlows) {
         if let Some(keeping) = &mut self.keeping {
-            let messages = keeping.flows.listed(&keeping.keeper, listed);
+            let messages = keeping.flows.listed(now, &keeping.keeper, listed);
             keeping.outbox.extend(messages.into_iter().map(|(to, message)| (Some(to), message)));
             self.settle_keeping(now);
         }

@@ -315,7 +315,8 @@ impl Keeping {
     pub(super) fn expire(&mut self, now: Instant) {
         self.asked.retain(|_, asked| now < asked.until);
         self.keeper.expire(now);
-        self.flows.expire(now, &mut self.keeper);
+        let due = self.flows.expire(now, &mut self.keeper);
+        self.outbox.extend(due.map(|(to, message)| (Some(to), message)));
     }
 
     /// True if it is time to forget addresses; then the time of the next sweep is set.
