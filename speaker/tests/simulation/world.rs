@@ -693,8 +693,8 @@ impl World {
         let awake = self.hosts[index].awake;
         self.hosts[index].awake = [awake[0] | told, awake[1] | commanded, awake[2] | telling];
         for request in requests {
-            let after = self.chance.micros(200, 20_000);
-            self.push(after, index, Arrival::Listed(request));
+            // The thread answers one after the other.
+            self.push(5 * MS, index, Arrival::Listed(request));
         }
         for table in tables {
             // The thread of the tables takes one after the other.
