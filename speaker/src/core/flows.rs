@@ -67,6 +67,8 @@ struct Telling {
     generation: u64,
     /// The number of the request that is to be answered.
     waits: Option<u64>,
+    /// The time before which no answer follows the flows.
+    answers_at: Option<Instant>,
     /// The flows that were told already.
     told: BTreeSet<Client>,
     /// The times at which those are told that have begun meanwhile.
@@ -121,7 +123,10 @@ impl Flows {
             return;
         }
         let waits = Some(self.asked + 1);
-        self.tellings.insert(key, Telling { generation, waits, told: BTreeSet::new(), due });
+        self.tellings.insert(
+            key,
+            Telling { generation, waits, answers_at: None, told: BTreeSet::new(), due },
+        );
         self.request.insert(address);
     }
 
@@ -148,13 +153,23 @@ impl Flows {
     }
 
     /// Keeps back the answers to orders whose flows have not been told. Returns the others.
-    pub(super) fn hold_back(&mut self, to: &Arc<str>, ready: Vec<Ready>) -> Vec<Ready> {
+    pub(super) fn hold_back(
+        &mut self,
+        now: Instant,
+        to: &Arc<str>,
+        ready: Vec<Ready>,
+    ) -> Vec<Ready> {
         let (mut free, mut owed) = (Vec::new(), BTreeMap::<u64, Vec<Ready>>::new());
         for ready in ready {
             let telling = self.tellings.get(&(ready.address, Arc::clone(to)));
-            match telling.and_then(|telling| telling.waits) {
-                Some(number) => owed.entry(number).or_default().push(ready),
-                None => free.push(ready),
+            let at = telling.and_then(|telling| telling.answers_at).filter(|at| now < *at);
+            match (telling.and_then(|telling| telling.waits), at) {
+                (Some(number), _) => owed.entry(number).or_default().push(ready),
+                (None, Some(at)) => {
+                    let message = KeepingMessage::Ready(vec![ready]);
+                    self.behind.push((at, Arc::clone(to), message));
+                }
+                (None, None) => free.push(ready),
             }
         }
         let owed = owed.into_iter();
@@ -205,6 +220,7 @@ impl Flows {
             let new = clients.get(address).into_iter().flatten().copied();
             let new: Vec<Client> = new.filter(|client| telling.told.insert(*client)).collect();
             if !new.is_empty() {
+                telling.answers_at = Some(now + BEHIND);
                 let (address, generation) = (*address, telling.generation);
                 let told = ToldFlows { address, generation, clients: new };
                 messages.entry(Arc::clone(to)).or_default().push(told);

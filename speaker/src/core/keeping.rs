@@ -352,7 +352,7 @@ impl Keeping {
                     self.outbox.push((None, KeepingMessage::Orders(orders)));
                 }
                 KeeperOutput::Answer { to, ready } => {
-                    let ready = self.flows.hold_back(&to, ready);
+                    let ready = self.flows.hold_back(now, &to, ready);
                     self.outbox.push((Some(to), KeepingMessage::Ready(ready)));
                 }
                 KeeperOutput::Apply(version) => self.untold = Some(version),

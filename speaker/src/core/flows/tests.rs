@@ -62,7 +62,7 @@ fn a_former_owner_tells_its_flows_before_its_answer_and_later_ones_after_the_cla
     assert!(flows.take_request().is_none());
     let ready = Ready { address: address(), generation: 4 };
     let other = Ready { address: "192.0.2.2".parse().unwrap(), generation: 1 };
-    assert_eq!(flows.hold_back(&name(1), vec![ready, other]), [other]);
+    assert_eq!(flows.hold_back(now, &name(1), vec![ready, other]), [other]);
     assert!(flows.listed(now, &keeper, listed(0, [9], true)).is_empty(), "an answer to others");
     let messages = flows.listed(now, &keeper, listed(1, [7, 8], false));
     assert_eq!(messages, [(name(1), KeepingMessage::Flows(told(4, [7, 8])))]);
@@ -72,7 +72,9 @@ fn a_former_owner_tells_its_flows_before_its_answer_and_later_ones_after_the_cla
     assert_eq!(flows.deadline(), Some(now + BEHIND));
     let messages = flows.expire(now + BEHIND, &mut keeper).collect::<Vec<_>>();
     assert_eq!(messages, [(name(1), KeepingMessage::Ready(vec![ready]))]);
-    assert_eq!(flows.hold_back(&name(1), vec![ready]), [ready], "all is told");
+    assert!(flows.hold_back(now, &name(1), vec![ready]).is_empty(), "the flows are on their way");
+    assert_eq!(flows.expire(now + BEHIND, &mut keeper).count(), 1);
+    assert_eq!(flows.hold_back(now + BEHIND, &name(1), vec![ready]), [ready], "all is told");
 
     let claim = now + Duration::from_millis(100);
     flows.claimed(claim, "n2", &[address()]);
@@ -98,7 +100,7 @@ fn nothing_is_listed_or_kept_back_for_an_address_that_this_node_has_not_had() {
         assert!(flows.take_request().is_none() && flows.deadline().is_none(), "{nodes:?}");
     }
     let ready = Ready { address: address(), generation: 4 };
-    assert_eq!(flows.hold_back(&name(1), vec![ready]), [ready]);
+    assert_eq!(flows.hold_back(now, &name(1), vec![ready]), [ready]);
 }
 
 #[test]
