@@ -161,6 +161,9 @@ pub enum Event {
     Refuted(Member),
     /// Another member said that this one is dead, and was contradicted.
     Accused,
+    /// The failure detector of this member found that the port of a member is closed: its process has ended, and its host goes on. The
+    /// member's death follows.
+    Ended(Arc<str>),
     /// A member is dead.
     Dead {
         /// The member.
@@ -230,6 +233,7 @@ impl Event {
             | Self::Suspected { .. }
             | Self::Refuted(_)
             | Self::Accused
+            | Self::Ended(_)
             | Self::Dead { .. }
             | Self::Conflict { .. }
             | Self::Contacted { .. }

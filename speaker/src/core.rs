@@ -180,6 +180,7 @@ impl Core {
                 self.tell_trouble(changed);
             }
             Event::Departed => self.departed(at),
+            Event::Ended(name) => self.keep_ended(at, &name),
             // The list of members shows the effect of these events.
             Event::Joined(_)
             | Event::Left(_)

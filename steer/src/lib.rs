@@ -26,7 +26,7 @@ pub use flow::Flow;
 pub use history::{FIRST_TTL, History, LONGEST_ORDER, MOST_HOPS, Origin, Steps};
 pub use keeper::{
     CLAIM_SETTLE_TIME, HOLD_TIME, Keeper, KeeperOutput, SETTLE_TIME, SPREAD_SETTLE_TIME,
-    SWITCH_TIME, Wish,
+    SWITCH_TIME, WORD_TIME, Wish,
 };
 pub use order::{Layer, Order, Ready};
 pub use spread::{HashBy, Spread};

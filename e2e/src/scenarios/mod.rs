@@ -53,6 +53,7 @@ scenarios! {
     keep_connections: Dual,
     keep_connections_local: Dual,
     spread_nodes: Dual,
+    spread_nodes_six: Dual,
     draining: Dual,
     ring_parted: Dual,
     ring_by_link: Dual,

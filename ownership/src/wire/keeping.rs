@@ -7,6 +7,7 @@
 //!               in PeerMessage, each with the length of its prefix (1)
 //!             8 orders: for each an address, generation (8), the number of nodes (1), for each its length (1) and its name
 //!             9 ready: for each an address and a generation (8)
+//!             12 ended: the rest is the name of a member whose process has ended, and whose node goes on
 //!             10 orders in which several nodes serve an address: for each an address, generation (8), hash (1: 0 connection, 1 connection and datagram, 2 client), the number of
 //!               nodes (1), for each its length (1) and its name, the number of layers (1), for each the number of its nodes (1), for each its place above (1) and its weight (2)
 //! ```
@@ -24,6 +25,7 @@ const ATTACHMENTS: u8 = 7;
 const ORDERS: u8 = 8;
 const READY: u8 = 9;
 const LAYERED: u8 = 10;
+const ENDED: u8 = 12;
 
 /// One message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +43,8 @@ pub enum KeepingMessage {
     Orders(Vec<Order>),
     /// The sender's table follows these orders.
     Ready(Vec<Ready>),
+    /// The process of this member has ended, and its node goes on.
+    Ended(Arc<str>),
 }
 
 impl KeepingMessage {
@@ -68,6 +72,7 @@ impl KeepingMessage {
                 all.extend(notices(LAYERED, layered.filter_map(layered::octets_of)));
                 all
             }
+            Self::Ended(name) => vec![[&[ENDED], name.as_bytes()].concat()],
             Self::Ready(ready) => notices(
                 READY,
                 ready.iter().map(|Ready { address, generation }| {
@@ -90,6 +95,10 @@ impl KeepingMessage {
             }
             ORDERS => all(rest, order).map(Self::Orders),
             LAYERED => all(rest, layered::read).map(Self::Orders),
+            ENDED => {
+                let name = std::str::from_utf8(rest).ok().filter(|name| !name.is_empty())?;
+                Some(Self::Ended(name.into()))
+            }
             READY => all(rest, |rest| {
                 let (address, generation) = (whole(rest)?, number(rest)?);
                 Some(Ready { address, generation })
@@ -225,11 +234,16 @@ mod tests {
         assert_eq!(orders.encode(), [octets]);
         assert_eq!(KeepingMessage::decode(octets), Some(orders));
         let ready = KeepingMessage::Ready(vec![Ready { address, generation: 3 }]);
+        let ended = KeepingMessage::Ended("a1".into());
+        assert_eq!(ended.encode(), [b"\x0ca1"]);
+        assert_eq!(KeepingMessage::decode(b"\x0ca1"), Some(ended));
         assert_eq!(ready.encode(), [b"\x09\x04\xc0\0\x02\x01\0\0\0\0\0\0\0\x03"]);
         for foreign in [
             &b""[..],
             b"\x06",
             b"\x07",
+            b"\x0c",
+            b"\x0c\xff",
             b"\x07\x01\0\0\0\x02\x02",
             b"\x08\x04\xc0\0\x02\x01\0\0\0\0\0\0\0\x03\0",
             b"\x08\x04\xc0\0\x02\x01\0\0\0\0\0\0\0\x03\x01\0",
@@ -284,7 +298,7 @@ mod tests {
         }
 
         #[test]
-        fn any_octets_are_read_or_refused(octets: Vec<u8>, kind in 7..11_u8) {
+        fn any_octets_are_read_or_refused(octets: Vec<u8>, kind in 7..13_u8) {
             let _ = KeepingMessage::decode(&octets);
             let _ = KeepingMessage::decode(&[&[kind], &octets[..]].concat());
         }

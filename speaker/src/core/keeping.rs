@@ -148,7 +148,7 @@ impl Keeping {
         }
         self.asked.retain(|name, _| members.contains_key(name));
         self.members = members;
-        self.follow();
+        self.follow(now);
         self.places.extend(self.members.clone());
         // The kernel of a node whose speaker has left goes on.
         let keeper = &self.keeper;
@@ -192,7 +192,7 @@ impl Keeping {
                 } else if asks && self.unanswered.len() < UNANSWERED_LIMIT {
                     self.unanswered.insert(Arc::clone(from));
                 }
-                self.follow();
+                self.follow(now);
             }
             KeepingMessage::Orders(orders) => {
                 if let Some(asked) = self.asked.get_mut(from) {
@@ -201,14 +201,15 @@ impl Keeping {
                 self.keeper.told(now, from, orders);
             }
             KeepingMessage::Ready(ready) => self.keeper.ready(from, &ready),
+            KeepingMessage::Ended(name) => self.keeper.ended(now, &name),
         }
         self.asked.retain(|_, asked| !asked.is_answered());
     }
 
     /// The members that take part may be others now.
-    fn follow(&mut self) {
+    fn follow(&mut self, now: Instant) {
         let fellows = self.told.keys().filter(|name| self.members.contains_key(*name));
-        self.keeper.set_fellows(fellows.cloned().collect());
+        self.keeper.set_fellows(now, fellows.cloned().collect());
         self.reconsider = true;
     }
 
@@ -350,7 +351,8 @@ impl Keeping {
         let version = self.untold.take()?;
         self.begun = true;
         let fellows = self.stations();
-        let spread = self.keeper.spreads(|node| fellows.contains_key(node));
+        let reached = |node: &str| fellows.contains_key(node) && !self.keeper.is_lost(node);
+        let spread = self.keeper.spreads(reached);
         let (addresses, draining) = (self.keeper.steps(), self.keeper.draining());
         Some(KeepTable { version, fellows, addresses, spread, draining })
     }

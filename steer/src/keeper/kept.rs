@@ -250,11 +250,13 @@ impl Kept {
 
     /// The node that announces the address serves the buckets of the dead until the next table holds.
     fn stand_in(&mut self) {
-        if let Some(spreading) = &self.spreading
-            && let Some(node) = spreading.layers().nth(1).and_then(Layer::owner)
-        {
-            self.address.stand_in(node);
+        if let Some(node) = self.standing_in().cloned() {
+            self.address.stand_in(&node);
         }
+    }
+
+    fn standing_in(&self) -> Option<&Arc<str>> {
+        self.spreading.as_ref()?.layers().nth(1).and_then(Layer::owner)
     }
 
     /// These nodes are dead: an order may name them all the same.
@@ -337,6 +339,11 @@ impl Kept {
     /// The part of a node in an address that is spread, where fellows that are not reached are left out.
     pub(super) fn spread(&self, own: &str, reaches: impl Fn(&str) -> bool) -> Option<Spread> {
         let hash = self.spreading.as_ref()?.hash;
-        Some(Spread::of(&self.address, hash, own, reaches))
+        let mut address = self.address.clone();
+        address.retain(|node| node == own || reaches(node));
+        if let Some(node) = self.standing_in() {
+            address.stand_in(node);
+        }
+        Some(Spread::of(&address, hash, own, reaches))
     }
 }
