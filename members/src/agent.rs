@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use crate::detection::Detection;
 use crate::event::{Event, Member, Output, Standing};
 use crate::failure_detector::{Action, FailureDetector};
-use crate::heartbeat::{Cause, PeerReport};
 use crate::heartbeat::wire::{Mark, Message};
+use crate::heartbeat::{Cause, PeerReport};
 use crate::quorum::Count;
 use crate::ring::{Config, ConfigError, Ring};
 

@@ -233,7 +233,6 @@ impl Event {
             | Self::Suspected { .. }
             | Self::Refuted(_)
             | Self::Accused
-            | Self::Ended(_)
             | Self::Dead { .. }
             | Self::Conflict { .. }
             | Self::Contacted { .. }
@@ -241,6 +240,7 @@ impl Event {
             | Self::Exchanged { .. }
             | Self::Departed => true,
             Self::MembersChanged
+            | Self::Ended(_)
             | Self::Standing(_)
             | Self::Marked { .. }
             | Self::Notice { .. }

@@ -162,6 +162,12 @@ impl Keeper {
         self.dead.contains(name) || self.missing.contains_key(name)
     }
 
+    /// True for a node whose speaker has left, or is missing: its kernel goes on, or may.
+    #[must_use]
+    pub fn may_lead(&self, name: &str) -> bool {
+        self.departed.contains_key(name) || self.missing.contains_key(name)
+    }
+
     /// The process of this node's speaker has ended without leaving, and its kernel goes on, as for [`Self::departs`].
     pub fn ended(&mut self, now: Instant, name: &Arc<str>) {
         let was_missing = self.missing.remove(name).is_some();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! As `spread_nodes`, with IPv6, kube-proxy in iptables mode and the policy Cluster.
+//! As `spread_nodes`, with IPv6, kube-proxy in iptables mode.
 //!
 //! Topology: three nodes with speakers and kube-proxy (mode iptables), a pod on each, a client.
 //! Steps: the planned moves of `spread_nodes`.
@@ -13,7 +13,8 @@ use crate::lab::node::Proxy;
 const ADDRESS: &str = "fd30::1000";
 
 pub(super) fn run(lab: &mut Lab) -> anyhow::Result<()> {
-    let spec = json!({"spec": {"ipFamilyPolicy": "SingleStack", "ipFamilies": ["IPv6"]}});
+    let families = json!({"ipFamilyPolicy": "SingleStack", "ipFamilies": ["IPv6"], "externalTrafficPolicy": "Local"});
+    let spec = json!({"spec": families});
     let (mut connections, mut watched) =
         super::spread_nodes::spread(lab, Proxy::Iptables, ADDRESS, &spec)?;
     super::spread_nodes::planned(lab, &mut connections, &mut watched, ADDRESS)

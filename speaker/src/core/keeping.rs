@@ -150,10 +150,10 @@ impl Keeping {
         self.members = members;
         self.follow(now);
         self.places.extend(self.members.clone());
-        // The kernel of a node whose speaker has left goes on.
+        // The kernel of a node whose speaker has left goes on, and that of one that is missing may.
         let keeper = &self.keeper;
         let members = &self.members;
-        self.told.retain(|name, _| members.contains_key(name) || keeper.has_departed(name));
+        self.told.retain(|name, _| members.contains_key(name) || keeper.may_lead(name));
         let told = &self.told;
         self.places.retain(|name, _| members.contains_key(name) || told.contains_key(name));
     }
