@@ -28,6 +28,6 @@ pub use keeper::{
     CLAIM_SETTLE_TIME, HOLD_TIME, Keeper, KeeperOutput, SETTLE_TIME, SPREAD_SETTLE_TIME,
     SWITCH_TIME, WORD_TIME, Wish,
 };
-pub use order::{Layer, Order, Ready};
+pub use order::{Layer, MOST_LAYERS, Order, Ready};
 pub use spread::{HashBy, Spread};
 pub use station::{Attachment, HardwareAddress, Station};

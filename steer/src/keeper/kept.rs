@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use super::tables::Tables;
 use super::{CLAIM_SETTLE_TIME, SETTLE_TIME, SPREAD_SETTLE_TIME, SWITCH_TIME, Wish};
 use crate::address::Address;
-use crate::history::{History, LONGEST_ORDER};
-use crate::order::{Layer, Order};
+use crate::history::History;
+use crate::order::{Layer, MOST_LAYERS, Order};
 use crate::spread::{HashBy, Spread};
 
 /// The knowledge of one address.
@@ -62,7 +62,7 @@ impl Spreading {
             let known = known.into_iter().flat_map(|known| known.layers.iter().skip(1));
             known.filter(|(other, _)| other == layer).map(|(_, until)| *until).next()
         };
-        let former = order.layers.iter().skip(1).take(LONGEST_ORDER - 1);
+        let former = order.layers.iter().skip(1).take(MOST_LAYERS - 1);
         let former = former.map(|layer| (layer.clone(), until(layer).unwrap_or(generation)));
         let newest = order.layers.first().map(|layer| (layer.clone(), u64::MAX));
         Self { generation, hash: order.hash, layers: newest.into_iter().chain(former).collect() }
@@ -222,7 +222,7 @@ impl Kept {
             let former = known.layers.iter().filter(|layer| !layers.contains(layer)).cloned();
             layers.extend(former.collect::<Vec<_>>());
         }
-        layers.truncate(LONGEST_ORDER);
+        layers.truncate(MOST_LAYERS);
         Some(Order { address: wish.address, generation: self.generation() + 1, hash, layers })
     }
 
