@@ -45,6 +45,8 @@ pub const SWITCH_TIME: Duration = Duration::from_secs(1);
 pub const WORD_TIME: Duration = Duration::from_millis(150);
 /// The same as [`SETTLE_TIME`] for buckets: longer than [`SWITCH_TIME`], by what messages and kernels take.
 pub const SPREAD_SETTLE_TIME: Duration = Duration::from_millis(1_600);
+/// The time for which a node that has settled waits before it changes the buckets again: the others heard of the order a little later.
+pub const REST_TIME: Duration = Duration::from_millis(200);
 /// The same as [`SETTLE_TIME`] after the new owner's claim was heard: the former owner may hear it a little later.
 pub const CLAIM_SETTLE_TIME: Duration = Duration::from_millis(300);
 
@@ -273,9 +275,9 @@ impl Keeper {
         }
         let (mut changed, mut settled) = (false, Vec::new());
         for (address, kept) in &mut self.addresses {
-            let was_settled = kept.is_settled();
+            let was_at_rest = kept.is_at_rest();
             changed |= kept.expire(now, self.linger);
-            if kept.is_settled() && !was_settled && (kept.is_spread() || !kept.is_of(&self.own)) {
+            if kept.is_at_rest() && !was_at_rest && (kept.is_spread() || !kept.is_of(&self.own)) {
                 settled.push(*address);
             }
         }

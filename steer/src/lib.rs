@@ -25,7 +25,7 @@ pub use buckets::{BUCKETS, Buckets};
 pub use flow::Flow;
 pub use history::{FIRST_TTL, History, LONGEST_ORDER, MOST_HOPS, Origin, Steps};
 pub use keeper::{
-    CLAIM_SETTLE_TIME, HOLD_TIME, Keeper, KeeperOutput, SETTLE_TIME, SPREAD_SETTLE_TIME,
+    CLAIM_SETTLE_TIME, HOLD_TIME, Keeper, KeeperOutput, REST_TIME, SETTLE_TIME, SPREAD_SETTLE_TIME,
     SWITCH_TIME, WORD_TIME, Wish,
 };
 pub use order::{Layer, MOST_LAYERS, Order, Ready};
