@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use crate::detection::Detection;
 use crate::event::{Event, Member, Output, Standing};
 use crate::failure_detector::{Action, FailureDetector};
-use crate::heartbeat::PeerReport;
 use crate::heartbeat::wire::{Mark, Message};
+use crate::heartbeat::{Cause, PeerReport};
 use crate::quorum::Count;
 use crate::ring::{Config, ConfigError, Ring};
 
@@ -235,6 +235,9 @@ impl Agent {
                 }
                 Some(Action::DeclareDead { name, cause }) => {
                     self.ring.declare_dead(now, &name);
+                    if cause == Cause::PortClosed {
+                        self.outputs.push_back(Output::Event(Event::Ended(Arc::clone(&name))));
+                    }
                     return Some(Output::DeclaredDead { name, cause });
                 }
                 Some(Action::Vouch(name)) => self.ring.vouch(now, &name),

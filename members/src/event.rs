@@ -161,6 +161,9 @@ pub enum Event {
     Refuted(Member),
     /// Another member said that this one is dead, and was contradicted.
     Accused,
+    /// The failure detector of this member found that the port of a member is closed: its process has ended, and its host goes on. The
+    /// member's death follows.
+    Ended(Arc<str>),
     /// A member is dead.
     Dead {
         /// The member.
@@ -237,6 +240,7 @@ impl Event {
             | Self::Exchanged { .. }
             | Self::Departed => true,
             Self::MembersChanged
+            | Self::Ended(_)
             | Self::Standing(_)
             | Self::Marked { .. }
             | Self::Notice { .. }

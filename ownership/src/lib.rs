@@ -30,7 +30,7 @@ mod table;
 pub mod wire;
 
 pub use handover::{EngineOrders, Handovers, MOVE_TIME, Pending, Withdrawal};
-pub use link_check::{LinkAction, LinkCheck, LinkWord, Station, precedence};
+pub use link_check::{Carriers, LinkAction, LinkCheck, LinkWord, Station, precedence};
 pub use members::{RingSpeaker, RingSpeakers};
 pub use membership::{
     FIRST_PAUSES, Listed, Listing, Membership, MembershipView, Pod, PortChange, PortCheck,

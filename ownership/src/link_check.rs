@@ -11,7 +11,9 @@
 //! ```
 //!
 //! A station that answers for a control address as well, which nobody has, is a proxy: it answers for everything, and counts as nobody.
+//! Nobody is asked on a link without carrier (`carrier`).
 
+mod carrier;
 mod proxies;
 mod question;
 
@@ -22,6 +24,7 @@ use std::time::{Duration, Instant};
 
 use l2::{MacAddress, Precedence, Scope};
 
+pub use carrier::Carriers;
 use proxies::Proxies;
 use question::Question;
 
@@ -37,6 +40,8 @@ pub(crate) const PROBES_PER_SECOND: u32 = 500;
 pub(crate) const WATCH_INTERVAL: Duration = Duration::from_secs(2);
 /// The probes in a second for addresses that are announced, at most. Of more than 200 addresses each is probed less often.
 const WATCH_PROBES_PER_SECOND: u32 = 100;
+/// The announced addresses, at most, that are probed out of turn when one more link has carrier: with more, that would take the probes of others.
+const OUT_OF_TURN: usize = 200;
 /// The time that the probe of an announced address waits, at most, while many others are being asked for.
 const WATCH_DELAY: Duration = Duration::from_secs(1);
 /// The time between two looks at what is due.
@@ -135,8 +140,8 @@ impl LinkCheck {
         self.precedence = precedence;
     }
 
-    /// Asks for an address on these links from now, or for it no more. `links` is the number of links in the scope; `lately` is true if this
-    /// node has owned the address lately.
+    /// Asks for an address on these links from now, or for it no more. `links` is the number of links with carrier in the scope: without any
+    /// the address waits for [`Self::relink`]. `lately` is true if this node has owned the address lately.
     pub fn want(&mut self, address: IpAddr, scope: Option<Scope>, links: u32, lately: bool) {
         let known = self.questions.get(&address).map(|question| &question.scope);
         if known == scope.as_ref() {
@@ -153,12 +158,15 @@ impl LinkCheck {
         self.actions.push(LinkAction::Watch(vec![(address, scope.clone())]));
         if let Some(scope) = scope {
             let order = question::mixed(self.seed, address);
-            self.questions.insert(address, Question::new(scope, links.max(1), lately, order));
-            self.waiting.insert((!lately, order, address));
+            self.questions.insert(address, Question::new(scope, links, lately, order));
+            if links > 0 {
+                self.waiting.insert((!lately, order, address));
+            }
         }
     }
 
-    /// This node announces the address already, and goes on unless another station answers; it is probed from now. `links` as in [`Self::want`].
+    /// This node announces the address already, and goes on unless another station answers; it is probed from now. `links` as in
+    /// [`Self::want`], at least 1.
     pub fn keep(&mut self, now: Instant, address: IpAddr, scope: Scope, links: u32) {
         self.want(address, Some(scope), links, true);
         if let Some(question) = self.questions.get_mut(&address)
@@ -182,6 +190,9 @@ impl LinkCheck {
             return;
         }
         let Some(question) = self.questions.get_mut(&address) else { return };
+        if question.links == 0 {
+            return;
+        }
         let announced = question.is_announced();
         self.asking -= question.weight();
         let before = question.due();

@@ -78,6 +78,8 @@ pub struct Core {
     layer2: Layer2,
     /// The questions to the link, while the link has the last word.
     link_check: Option<LinkCheck>,
+    /// The links when the questions began, or when they were last told of a change.
+    asked_on: Arc<Vec<LinkReport>>,
     /// The addresses that the engine was told to announce, and a number that changes with them.
     announced: BTreeSet<IpAddr>,
     announced_version: u64,
@@ -132,6 +134,7 @@ impl Core {
             handovers: Handovers::default(),
             layer2: Layer2::default(),
             link_check: None,
+            asked_on: Arc::default(),
             announced: BTreeSet::new(),
             announced_version: 0,
             passing: BTreeSet::new(),
@@ -182,6 +185,7 @@ impl Core {
                 self.tell_trouble(changed);
             }
             Event::Departed => self.departed(at),
+            Event::Ended(name) => self.keep_ended(at, &name),
             // The list of members shows the effect of these events.
             Event::Joined(_)
             | Event::Left(_)
@@ -216,7 +220,7 @@ impl Core {
         self.go_on();
     }
 
-    /// These are the links of this node.
+    /// These are the links of this node: before a decision, and before [`l2::Event::LinksChanged`].
     pub fn handle_links(&mut self, links: Arc<Vec<LinkReport>>) {
         self.layer2.links = links;
         self.keep_links();
@@ -239,7 +243,10 @@ impl Core {
                 let station = Station { interface, hardware_address };
                 self.handle_answer(at, *address, station, *by_probe);
             }
-            l2::Event::LinksChanged => self.membership.note_links(),
+            l2::Event::LinksChanged => {
+                self.membership.note_links();
+                self.follow_links(at);
+            }
             l2::Event::Done(number) => {
                 let claims = self.handovers.done(*number);
                 let node = Arc::clone(&self.speaker.options().node);

@@ -233,9 +233,9 @@ impl History {
             known.map_or(generation, |former| former.until)
         };
         let mut order = Order { owner: nodes.first().cloned(), former: Vec::new() };
-        for node in nodes.iter().skip(1).take(LONGEST_ORDER - 1) {
+        for node in nodes.iter().skip(1) {
             let seen = order.nodes().any(|seen| seen == node);
-            if !seen {
+            if !seen && order.former.len() < LONGEST_ORDER - 1 {
                 order.former.push(Former { node: Arc::clone(node), until: until(node) });
             }
         }

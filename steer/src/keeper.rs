@@ -40,8 +40,13 @@ pub const SETTLE_TIME: Duration = Duration::from_secs(3);
 /// The time after a new table of buckets was told in which each node leads clients' frames by it: longer than a hold, so that
 /// every node has the steps, and shorter than the time for which it has those of the table before.
 pub const SWITCH_TIME: Duration = Duration::from_secs(1);
+/// The time for which a member that is missing may have ended as a process only. Members that did not find that themselves hear it
+/// from the one that did, about as soon as they hear of the death.
+pub const WORD_TIME: Duration = Duration::from_millis(150);
 /// The same as [`SETTLE_TIME`] for buckets: longer than [`SWITCH_TIME`], by what messages and kernels take.
 pub const SPREAD_SETTLE_TIME: Duration = Duration::from_millis(1_600);
+/// The time for which a node that has settled waits before it changes the buckets again: the others heard of the order a little later.
+pub const REST_TIME: Duration = Duration::from_millis(200);
 /// The same as [`SETTLE_TIME`] after the new owner's claim was heard: the former owner may hear it a little later.
 pub const CLAIM_SETTLE_TIME: Duration = Duration::from_millis(300);
 
@@ -88,6 +93,9 @@ pub struct Keeper {
     departed: BTreeMap<Arc<str>, Instant>,
     /// The nodes that took part, and are dead.
     dead: BTreeSet<Arc<str>>,
+    /// The members that are missing, each with the time until which another member may say that only its process has ended. The
+    /// steps to them stay until then.
+    missing: BTreeMap<Arc<str>, Instant>,
     addresses: BTreeMap<IpAddr, Kept>,
     holds: BTreeMap<IpAddr, Hold>,
     tables: Tables,
@@ -109,6 +117,7 @@ impl Keeper {
             fellows: BTreeSet::new(),
             departed: BTreeMap::new(),
             dead: BTreeSet::new(),
+            missing: BTreeMap::new(),
             addresses: BTreeMap::new(),
             holds: BTreeMap::new(),
             tables: Tables::default(),
@@ -125,21 +134,51 @@ impl Keeper {
         &self.own
     }
 
-    /// The members that take part are these. One that is missing now is dead, unless its speaker has left in order.
-    pub fn set_fellows(&mut self, fellows: BTreeSet<Arc<str>>) {
+    /// The members that take part are these. One that is missing now is dead, unless its speaker has left in order, or another member says
+    /// within [`WORD_TIME`] that only its process has ended.
+    pub fn set_fellows(&mut self, now: Instant, fellows: BTreeSet<Arc<str>>) {
         let before = std::mem::replace(&mut self.fellows, fellows);
         let fellows = self.fellows.clone();
         self.departed.retain(|name, _| !fellows.contains(name));
         self.dead.retain(|name| !fellows.contains(name));
+        self.missing.retain(|name, _| !fellows.contains(name));
+        let mut lost = false;
         for name in before.difference(&fellows) {
             if !self.departed.contains_key(name) {
-                self.died(name);
+                self.missing.insert(Arc::clone(name), now + WORD_TIME);
+                lost = true;
             }
             for hold in self.holds.values_mut() {
                 hold.fellows.remove(name);
             }
         }
+        if lost {
+            self.change();
+        }
         self.settle_holds();
+    }
+
+    /// True for a node that does not lead or serve any more, as far as is known.
+    #[must_use]
+    pub fn is_lost(&self, name: &str) -> bool {
+        self.dead.contains(name) || self.missing.contains_key(name)
+    }
+
+    /// True for a node whose speaker has left, or is missing: its kernel goes on, or may.
+    #[must_use]
+    pub fn may_lead(&self, name: &str) -> bool {
+        self.departed.contains_key(name) || self.missing.contains_key(name)
+    }
+
+    /// The process of this node's speaker has ended without leaving, and its kernel goes on, as for [`Self::departs`].
+    pub fn ended(&mut self, now: Instant, name: &Arc<str>) {
+        let was_missing = self.missing.remove(name).is_some();
+        if was_missing || self.fellows.contains(name) {
+            self.departed.insert(Arc::clone(name), now);
+        }
+        if was_missing {
+            self.change();
+        }
     }
 
     /// The speaker of this node leaves in order: its kernel goes on leading and serving, for the linger time.
@@ -230,11 +269,15 @@ impl Keeper {
         let due = self.holds.iter().filter(|(_, hold)| hold.until <= now);
         let due: Vec<IpAddr> = due.map(|(address, _)| *address).collect();
         self.release(due);
+        let lost = self.missing.extract_if(.., |_, until| *until <= now);
+        for (name, _) in lost.collect::<Vec<_>>() {
+            self.died(&name);
+        }
         let (mut changed, mut settled) = (false, Vec::new());
         for (address, kept) in &mut self.addresses {
-            let was_settled = kept.is_settled();
+            let was_at_rest = kept.is_at_rest();
             changed |= kept.expire(now, self.linger);
-            if kept.is_settled() && !was_settled && (kept.is_spread() || !kept.is_of(&self.own)) {
+            if kept.is_at_rest() && !was_at_rest && (kept.is_spread() || !kept.is_of(&self.own)) {
                 settled.push(*address);
             }
         }
@@ -254,7 +297,7 @@ impl Keeper {
     pub fn deadline(&self) -> Option<Instant> {
         let holds = self.holds.values().map(|hold| hold.until);
         let kept = self.addresses.values().filter_map(|kept| kept.deadline(self.linger));
-        holds.chain(kept).min()
+        holds.chain(kept).chain(self.missing.values().copied()).min()
     }
 
     /// Forgets the addresses that nobody uses any more.

@@ -25,9 +25,9 @@ pub use buckets::{BUCKETS, Buckets};
 pub use flow::{Flow, MOST_FLOWS, ToldFlows};
 pub use history::{FIRST_TTL, History, LONGEST_ORDER, MOST_HOPS, Origin, Steps};
 pub use keeper::{
-    CLAIM_SETTLE_TIME, HOLD_TIME, Keeper, KeeperOutput, SETTLE_TIME, SPREAD_SETTLE_TIME,
-    SWITCH_TIME, Wish,
+    CLAIM_SETTLE_TIME, HOLD_TIME, Keeper, KeeperOutput, REST_TIME, SETTLE_TIME, SPREAD_SETTLE_TIME,
+    SWITCH_TIME, WORD_TIME, Wish,
 };
-pub use order::{Layer, Order, Ready};
+pub use order::{Layer, MOST_LAYERS, Order, Ready};
 pub use spread::{HashBy, Spread};
 pub use station::{Attachment, HardwareAddress, Station};

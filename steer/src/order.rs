@@ -11,6 +11,9 @@ use crate::spread::HashBy;
 const MOST_OCTETS: usize = 900;
 const PER_NODE: usize = 4;
 
+/// The layers of an order, at most. The order of one bucket is bounded by [`LONGEST_ORDER`](crate::LONGEST_ORDER): a node counts once.
+pub const MOST_LAYERS: usize = 32;
+
 /// The nodes that serve an address at a time, each with its weight: an owner alone, or several, by bucket.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Layer(BTreeMap<Arc<str>, u32>);
@@ -24,7 +27,7 @@ pub struct Order {
     pub generation: u64,
     /// The field that the bucket of a packet is taken from, where a layer has several nodes.
     pub hash: HashBy,
-    /// One to [`LONGEST_ORDER`](crate::LONGEST_ORDER) layers, the newest first.
+    /// One to [`MOST_LAYERS`] layers, the newest first; to [`LONGEST_ORDER`](crate::LONGEST_ORDER) if each has one node.
     pub layers: Vec<Layer>,
 }
 

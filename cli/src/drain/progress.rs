@@ -59,6 +59,10 @@ pub(super) struct Progress<'a> {
     keeps: bool,
     /// The time since which the speaker says nothing.
     mute: Option<Instant>,
+    /// The time of the first look.
+    began: Option<Instant>,
+    /// True once the node was seen to announce something.
+    announced: bool,
 }
 
 impl<'a> Progress<'a> {
@@ -66,7 +70,8 @@ impl<'a> Progress<'a> {
         let (view, silent) = (View::default(), None);
         let (uncounted, left, given_up) = (BTreeSet::new(), BTreeMap::new(), BTreeMap::new());
         let (keeps, mute) = (false, None);
-        Self { node, view, uncounted, silent, left, given_up, keeps, mute }
+        let (began, announced) = (None, false);
+        Self { node, view, uncounted, silent, left, given_up, keeps, mute, began, announced }
     }
 
     /// Takes in what the API shows now.
@@ -74,7 +79,9 @@ impl<'a> Progress<'a> {
         self.view = view;
         self.count(now);
         let node = self.node;
+        let began = *self.began.get_or_insert(now);
         if !self.view.owned.is_empty() {
+            self.announced = true;
             self.silent = None;
             return Step::Wait(self.left());
         }
@@ -109,6 +116,10 @@ impl<'a> Progress<'a> {
         if !self.uncounted.is_empty() && now < silent + FIRST_COUNT {
             let addresses = list(self.uncounted.iter().map(ToString::to_string));
             return Step::Wait(format!("node {node}: counts the connections of {addresses}"));
+        }
+        // The API may not show yet what the node announced just before the drain.
+        if !self.announced && now < began + FIRST_COUNT {
+            return Step::Wait(format!("node {node}: waits for a first count of connections"));
         }
         if let Some(since) = self.given_up.values().map(|(_, since)| *since).max() {
             let left = counts(self.given_up.iter().map(|(address, (left, _))| (address, left)));

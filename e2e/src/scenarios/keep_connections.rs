@@ -2,8 +2,8 @@
 //! `--keep-connections`: no open TCP connection breaks in planned moves, whichever node the address goes to and comes back to.
 //!
 //! Topology: three nodes with speakers and kube-proxy (mode nftables, policy Cluster), a pod on the first and on the third, a client.
-//! Steps: connections are opened; the Service prefers one node after the other, the owner is drained, its speaker is stopped in order and starts
-//! again; after each move all connections answer, also new ones of each owner. Another program deletes the tables: they are made anew, and told.
+//! Steps: connections are opened; the Service prefers one node after the other, the owner is drained, its speaker is stopped in order or killed and
+//! starts again; after each move all connections answer, also new ones of each owner. Another program deletes the tables: they are made anew, and told.
 //! The owner's speaker ends for good: its connections live on. Last, without the flag a move breaks the connections, and a speaker that lacks
 //! the capability says so and announces all the same.
 
@@ -71,11 +71,11 @@ pub(super) fn keep_through_moves(
     lab.kube().patch(&node, &drain(Value::Null))?;
     moved(lab, &mut watched, &mut connections, &usual)?;
 
-    for _ in 0..2 {
-        let began = Fault::Stop.strike(lab, &usual)?;
+    for fault in [Fault::Stop, Fault::Kill, Fault::Stop] {
+        let began = fault.strike(lab, &usual)?;
         let (heir, _) = watched.successor(&usual, began)?;
         moved(lab, &mut watched, &mut connections, &heir)?;
-        Fault::Stop.repair(lab, &usual, &FLAGS)?;
+        fault.repair(lab, &usual, &FLAGS)?;
         moved(lab, &mut watched, &mut connections, &usual)?;
     }
 

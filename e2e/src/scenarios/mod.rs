@@ -54,6 +54,7 @@ scenarios! {
     keep_connections_local: Dual,
     keep_flows: Dual,
     spread_nodes: Dual,
+    spread_nodes_six: Dual,
     draining: Dual,
     ring_parted: Dual,
     ring_by_link: Dual,

@@ -3,9 +3,10 @@
 //!
 //! Topology: three nodes with speakers and kube-proxy (mode nftables, policy Local), a pod on each, a client.
 //! Steps: connections are opened; each pod serves some, and sees the client's address. The address moves to another node, a node is drained
-//! and comes back, a speaker is stopped in order and starts again, another node's speaker is killed and starts again: all connections
-//! answer after each. A node that is not the owner loses its link: the connections of the others answer. Then the owner does, and the next
+//! and comes back, speakers are stopped in order or killed and start again: all connections answer after each. A node that is not the owner loses its link: the connections of the others answer. Then the owner does, and the next
 //! owner serves by the same table.
+
+use std::net::SocketAddr;
 
 use anyhow::{Context, ensure};
 use serde_json::{Value, json};
@@ -23,9 +24,9 @@ const NUMBER: usize = 300;
 
 pub(super) fn run(lab: &mut Lab) -> anyhow::Result<()> {
     let spec = json!({"spec": {"externalTrafficPolicy": "Local"}});
-    let (mut connections, mut watched) = spread(lab, Proxy::Nftables, &spec)?;
+    let (mut connections, mut watched) = spread(lab, Proxy::Nftables, ADDRESS, &spec)?;
     sees_the_client(lab, &connections)?;
-    planned(lab, &mut connections, &mut watched)?;
+    planned(lab, &mut connections, &mut watched, ADDRESS)?;
 
     let fellow = other_than(&watched.owner);
     let left = lose(lab, &mut connections, fellow)?;
@@ -46,6 +47,7 @@ pub(super) fn run(lab: &mut Lab) -> anyhow::Result<()> {
 pub(super) fn spread(
     lab: &mut Lab,
     proxy: Proxy,
+    address: &str,
     spec: &Value,
 ) -> anyhow::Result<(Connections, Watched)> {
     lab.client()?;
@@ -57,15 +59,15 @@ pub(super) fn spread(
     let pods = (1..=3).map(|number| lab.start_pod(number)).collect::<anyhow::Result<Vec<_>>>()?;
     lab.set_endpoints("web", &pods)?;
     lab.kube().create(&service("web", spec.clone()))?;
-    lab.expect_addresses("web", &[ADDRESS])?;
-    let watched = Watched::of(lab, ADDRESS.parse()?)?;
-    lab.wait_page(ADDRESS)?;
+    lab.expect_addresses("web", &[address])?;
+    let watched = Watched::of(lab, address.parse()?)?;
+    lab.wait_page(address)?;
     eventually_true("the owner leads clients' frames by bucket", SOON, || {
         let table = lab.node(&watched.owner)?.namespace.run("nft", ["list", "table", "netdev", "ferrolb"]);
         Ok(table.is_ok_and(|table| table.contains("fwd")))
     })?;
     let mut connections = Connections::default();
-    connections.open(&lab.client()?.namespace, format!("{ADDRESS}:80").parse()?, NUMBER)?;
+    connections.open(&lab.client()?.namespace, port(address)?, NUMBER)?;
     let pods = connections.pods();
     println!("     {NUMBER} connections: {pods:?}");
     // Each pod's share is 100 on average; 60 and 140 are five standard deviations from it.
@@ -88,6 +90,7 @@ pub(super) fn planned(
     lab: &mut Lab,
     connections: &mut Connections,
     watched: &mut Watched,
+    address: &str,
 ) -> anyhow::Result<()> {
     let usual = watched.owner.clone();
     let to = other_than(&usual);
@@ -100,20 +103,20 @@ pub(super) fn planned(
 
     for node in [to, &usual] {
         drain(lab, node, json!("true"))?;
-        serves(lab, node, false)?;
+        serves(lab, address, node, false)?;
         connections.ask().with_context(|| format!("{node} is drained"))?;
         drain(lab, node, Value::Null)?;
-        serves(lab, node, true)?;
+        serves(lab, address, node, true)?;
         connections.ask().with_context(|| format!("{node} is not drained any more"))?;
     }
     watched.settle_on(&usual, now(), QUIET)?;
 
-    for (fault, node) in [(Fault::Stop, to), (Fault::Stop, &*usual)] {
+    for (fault, node) in [(Fault::Stop, to), (Fault::Stop, &*usual), (Fault::Kill, to), (Fault::Kill, &*usual)] {
         fault.strike(lab, node)?;
-        serves(lab, node, false)?;
+        serves(lab, address, node, false)?;
         connections.ask().with_context(|| format!("{node}: {}", fault.name()))?;
         fault.repair(lab, node, &FLAGS)?;
-        serves(lab, node, true)?;
+        serves(lab, address, node, true)?;
         connections.ask().with_context(|| format!("{node} is back after: {}", fault.name()))?;
     }
     watched.settle_on(&usual, now(), QUIET)?;
@@ -122,8 +125,8 @@ pub(super) fn planned(
 }
 
 /// Waits until new connections come to a node's pod, or do not any more.
-fn serves(lab: &mut Lab, node: &str, wanted: bool) -> anyhow::Result<()> {
-    let to = format!("{ADDRESS}:80").parse()?;
+fn serves(lab: &mut Lab, address: &str, node: &str, wanted: bool) -> anyhow::Result<()> {
+    let to = port(address)?;
     let what = if wanted { "gets new connections" } else { "gets no new connections" };
     eventually_true(&format!("{node} {what}"), SOON, || {
         let mut new = Connections::default();
@@ -137,10 +140,14 @@ fn lose(lab: &mut Lab, connections: &mut Connections, node: &str) -> anyhow::Res
     let before = connections.ask()?;
     let own = of_node(connections, node);
     Fault::LinkCut.strike(lab, node)?;
-    serves(lab, node, false)?;
+    serves(lab, ADDRESS, node, false)?;
     let (alive, why) = connections.count();
     ensure!(alive == before - own, "{alive} of {before} live, {own} were of {node}: {why:?}");
     Ok(alive)
+}
+
+fn port(address: &str) -> anyhow::Result<SocketAddr> {
+    Ok(SocketAddr::new(address.parse()?, 80))
 }
 
 /// Pods are named after their node.

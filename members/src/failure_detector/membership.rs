@@ -37,6 +37,7 @@ impl FailureDetector {
             Event::Joined(_)
             | Event::Updated(_)
             | Event::Suspected { .. }
+            | Event::Ended(_)
             | Event::Conflict { .. }
             | Event::Contacted { .. }
             | Event::Departed

@@ -12,7 +12,7 @@ use super::{ANSWERED_INTERVAL, LinkWord, PROBE_INTERVAL, PROBES, Station};
 /// The progress of a question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// No probe was sent yet.
+    /// No probe was sent yet: it is not this question's turn, or no link of the scope has carrier.
     Waiting,
     /// So many probes were sent since the last answer; the next step is at this time.
     Asking { sent: u8, next: Instant },
@@ -26,7 +26,7 @@ enum State {
 #[derive(Debug)]
 pub(super) struct Question {
     pub(super) scope: Scope,
-    /// The number of links on which each probe goes out, at least 1.
+    /// The number of links with carrier, on which each probe goes out; none while nobody can be asked.
     pub(super) links: u32,
     /// True if this node owned the address lately.
     pub(super) lately: bool,
@@ -120,6 +120,20 @@ impl Question {
     pub(super) fn wait(&mut self) {
         self.state = State::Waiting;
         self.answered = None;
+    }
+
+    /// No link has carrier any more: neither an answer nor silence counts, and the next word is told anew.
+    pub(super) fn unplug(&mut self) {
+        self.links = 0;
+        self.told = None;
+        self.wait();
+    }
+
+    /// The next probe of an announced address goes out now, if it is not due already.
+    pub(super) fn hurry(&mut self, now: Instant) {
+        if let State::Announced { next } = &mut self.state {
+            *next = now.min(*next);
+        }
     }
 
     /// The last word of the link.

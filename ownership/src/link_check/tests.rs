@@ -30,6 +30,8 @@ struct Bench {
     taken: BTreeMap<IpAddr, Station>,
     /// A station that answers for everything.
     proxy: Option<Station>,
+    /// The number of links with carrier.
+    links: u32,
     watched: BTreeSet<IpAddr>,
     /// The addresses that are announced, with the time since the beginning.
     announced: BTreeMap<IpAddr, Duration>,
@@ -47,6 +49,7 @@ impl Bench {
             now: start,
             taken: BTreeMap::new(),
             proxy: None,
+            links: 1,
             watched: BTreeSet::new(),
             announced: BTreeMap::new(),
             words: Vec::new(),
@@ -56,8 +59,17 @@ impl Bench {
 
     fn want(&mut self, numbers: std::ops::Range<u32>) {
         for number in numbers {
-            self.check.want(address(number), Some(Scope::AllInterfaces), 1, number % 10 == 9);
+            let scope = Some(Scope::AllInterfaces);
+            self.check.want(address(number), scope, self.links, number % 10 == 9);
         }
+        self.carry_out();
+    }
+
+    /// So many links have carrier from now.
+    fn relink(&mut self, links: u32) {
+        let gained = links > self.links;
+        self.links = links;
+        self.check.relink(self.now, |_, _| Carriers { number: links, gained });
         self.carry_out();
     }
 
@@ -84,6 +96,7 @@ impl Bench {
                         assert!(self.watched.contains(&address), "{address} is not watched");
                         self.probes.push((time, address));
                         let owner = self.taken.get(&address).or(self.proxy.as_ref());
+                        let owner = owner.filter(|_| self.links > 0);
                         answers.extend(owner.map(|owner| (address, owner.clone())));
                     }
                 }
@@ -253,6 +266,63 @@ fn what_is_kept_is_announced_all_along_until_another_answers() {
     bench.run(3_000 * MS);
     assert_eq!(bench.check.announced().collect::<Vec<_>>(), [address(0), address(2)]);
     assert_eq!(bench.check.word(address(1)), Some(LinkWord::AnsweredBy(station(9))));
+}
+
+#[test]
+fn silence_without_carrier_is_no_answer() {
+    let mut bench = Bench::new();
+    bench.want(0..2);
+    bench.taken.insert(address(1), station(1));
+    bench.run(300 * MS);
+    bench.relink(0);
+    bench.want(2..3);
+    bench.probes.clear();
+    bench.run(5_000 * MS);
+    assert!(bench.probes.is_empty() && bench.announced.is_empty(), "nobody can be asked");
+    // A frame that was on its way when the carrier went.
+    bench.check.answered(bench.now, address(0), station(2), false);
+    bench.run(5_000 * MS);
+    assert!(bench.announced.is_empty());
+    bench.relink(1);
+    bench.run(590 * MS);
+    assert!(bench.announced.is_empty(), "six probes first");
+    bench.run(60 * MS);
+    assert_eq!(bench.announced.keys().collect::<Vec<_>>(), [&address(0), &address(2)]);
+}
+
+#[test]
+fn an_announced_address_waits_for_the_carrier_and_is_asked_for_anew() {
+    let mut bench = Bench::new();
+    bench.want(0..2);
+    bench.run(1_000 * MS);
+    assert_eq!(bench.announced.len(), 2);
+    bench.relink(0);
+    assert!(bench.announced.is_empty() && bench.check.word(address(0)).is_none());
+    bench.taken.insert(address(1), station(1));
+    bench.run(5_000 * MS);
+    bench.words.clear();
+    bench.relink(1);
+    bench.run(650 * MS);
+    assert_eq!(bench.announced.keys().collect::<Vec<_>>(), [&address(0)]);
+    assert!(bench.words.contains(&(address(0), LinkWord::Unanswered)), "told anew");
+}
+
+#[test]
+fn an_owner_on_a_second_link_that_comes_back_is_found_at_once() {
+    let mut bench = Bench::new();
+    bench.want(0..2);
+    bench.run(1_000 * MS);
+    bench.run(WATCH_INTERVAL);
+    bench.taken.insert(address(1), station(1));
+    bench.relink(2);
+    assert_eq!(bench.announced.len(), 2, "the first link is served all along");
+    bench.run(TURN);
+    assert_eq!(bench.announced.keys().collect::<Vec<_>>(), [&address(0)]);
+    // A link that goes tells of nobody.
+    bench.probes.clear();
+    bench.relink(1);
+    bench.run(TURN);
+    assert!(bench.probes.is_empty());
 }
 
 #[test]

@@ -7,6 +7,7 @@
 //!               in PeerMessage, each with the length of its prefix (1)
 //!             8 orders: for each an address, generation (8), the number of nodes (1), for each its length (1) and its name
 //!             9 ready: for each an address and a generation (8)
+//!             12 ended: the rest is the name of a member whose process has ended, and whose node goes on
 //!             10 orders in which several nodes serve an address: for each an address, generation (8), hash (1: 0 connection, 1 connection and datagram, 2 client), the number of
 //!               nodes (1), for each its length (1) and its name, the number of layers (1), for each the number of its nodes (1), for each its place above (1) and its weight (2)
 //!             11 flows of UDP: for each an address, generation (8), the number of clients (1, not 0), for each its address (4 or 16, as the address has) and its port (2)
@@ -27,6 +28,7 @@ const ORDERS: u8 = 8;
 const READY: u8 = 9;
 const LAYERED: u8 = 10;
 const FLOWS: u8 = 11;
+const ENDED: u8 = 12;
 
 /// One message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +48,8 @@ pub enum KeepingMessage {
     Ready(Vec<Ready>),
     /// Flows of UDP that the sender has, or leads on for nodes whose speaker has ended.
     Flows(Vec<ToldFlows>),
+    /// The process of this member has ended, and its node goes on.
+    Ended(Arc<str>),
 }
 
 impl KeepingMessage {
@@ -73,6 +77,7 @@ impl KeepingMessage {
                 all.extend(notices(LAYERED, layered.filter_map(layered::octets_of)));
                 all
             }
+            Self::Ended(name) => vec![[&[ENDED], name.as_bytes()].concat()],
             Self::Ready(ready) => notices(
                 READY,
                 ready.iter().map(|Ready { address, generation }| {
@@ -96,6 +101,10 @@ impl KeepingMessage {
             }
             ORDERS => all(rest, order).map(Self::Orders),
             LAYERED => all(rest, layered::read).map(Self::Orders),
+            ENDED => {
+                let name = std::str::from_utf8(rest).ok().filter(|name| !name.is_empty())?;
+                Some(Self::Ended(name.into()))
+            }
             READY => all(rest, |rest| {
                 let (address, generation) = (whole(rest)?, number(rest)?);
                 Some(Ready { address, generation })
@@ -232,11 +241,16 @@ mod tests {
         assert_eq!(orders.encode(), [octets]);
         assert_eq!(KeepingMessage::decode(octets), Some(orders));
         let ready = KeepingMessage::Ready(vec![Ready { address, generation: 3 }]);
+        let ended = KeepingMessage::Ended("a1".into());
+        assert_eq!(ended.encode(), [b"\x0ca1"]);
+        assert_eq!(KeepingMessage::decode(b"\x0ca1"), Some(ended));
         assert_eq!(ready.encode(), [b"\x09\x04\xc0\0\x02\x01\0\0\0\0\0\0\0\x03"]);
         for foreign in [
             &b""[..],
             b"\x06",
             b"\x07",
+            b"\x0c",
+            b"\x0c\xff",
             b"\x07\x01\0\0\0\x02\x02",
             b"\x08\x04\xc0\0\x02\x01\0\0\0\0\0\0\0\x03\0",
             b"\x08\x04\xc0\0\x02\x01\0\0\0\0\0\0\0\x03\x01\0",
@@ -291,7 +305,7 @@ mod tests {
         }
 
         #[test]
-        fn any_octets_are_read_or_refused(octets: Vec<u8>, kind in 7..12_u8) {
+        fn any_octets_are_read_or_refused(octets: Vec<u8>, kind in 7..13_u8) {
             let _ = KeepingMessage::decode(&octets);
             let _ = KeepingMessage::decode(&[&[kind], &octets[..]].concat());
         }

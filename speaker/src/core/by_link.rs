@@ -11,17 +11,41 @@ use cluster::{Dirty, Snapshot};
 use l2::{Desired, LinkReport, Precedence, Protocol, Scope};
 use members::Standing;
 use ownership::fnv::fnv1a;
-use ownership::{EngineOrders, LinkAction, LinkCheck, LinkWord, Station, precedence};
+use ownership::{Carriers, EngineOrders, LinkAction, LinkCheck, LinkWord, Station, precedence};
 
 use super::{ClockReading, Core, Effect, EngineCommand, Fact};
 
-/// The number of links on which a probe for this address goes out.
-fn probed_links(links: &[LinkReport], address: IpAddr, scope: &Scope) -> u32 {
-    let responds = |link: &&LinkReport| match Protocol::of(address) {
+/// The links on which a probe for this address reaches anybody: those of the scope that answer for it and have carrier.
+fn probed_links<'a>(
+    links: &'a [LinkReport],
+    address: IpAddr,
+    scope: &'a Scope,
+) -> impl Iterator<Item = &'a LinkReport> {
+    let responds = move |link: &&LinkReport| match Protocol::of(address) {
         Protocol::Arp => link.arp,
         Protocol::Ndp => link.ndp,
     };
-    let links = links.iter().filter(responds).filter(|link| scope.allows(&link.name));
+    links.iter().filter(responds).filter(|link| link.carrier && scope.allows(&link.name))
+}
+
+/// Where an address is asked for now; `before` are the links as they were.
+fn carriers(
+    before: &[LinkReport],
+    links: &[LinkReport],
+    address: IpAddr,
+    scope: &Scope,
+) -> Carriers {
+    let had = |link: &LinkReport| {
+        probed_links(before, address, scope)
+            .any(|it| (it.index, &it.name) == (link.index, &link.name))
+    };
+    Carriers {
+        number: number(probed_links(links, address, scope)),
+        gained: probed_links(links, address, scope).any(|link| !had(link)),
+    }
+}
+
+fn number<'a>(links: impl Iterator<Item = &'a LinkReport>) -> u32 {
     u32::try_from(links.count()).unwrap_or(u32::MAX)
 }
 
@@ -74,19 +98,30 @@ impl Core {
         let stays = self.membership.view().standing().keeps_announced();
         let mut lately = self.announced.clone();
         for (address, scope) in addresses {
-            let number = probed_links(&links, address, &scope);
-            if stays && lately.remove(&address) {
+            let number = number(probed_links(&links, address, &scope));
+            if stays && number > 0 && lately.remove(&address) {
                 check.keep(now.monotonic, address, scope, number);
             } else {
                 check.want(address, Some(scope), number, lately.contains(&address));
             }
         }
         self.link_check = Some(check);
+        self.asked_on = links;
         // What passes to another node may be answered for no longer without the link's word, either.
         let answered = lately.into_iter().chain(std::mem::take(&mut self.passing));
         let change = answered.map(|address| (address, None)).collect();
         self.order_engine(EngineOrders { change, ..EngineOrders::default() });
         self.carry_out_link();
+    }
+
+    /// The links have changed: nobody is asked on a link without carrier, and everybody anew on one that has carrier again.
+    pub(super) fn follow_links(&mut self, now: Instant) {
+        let links = Arc::clone(&self.layer2.links);
+        let before = std::mem::replace(&mut self.asked_on, Arc::clone(&links));
+        if let Some(check) = &mut self.link_check {
+            check.relink(now, |address, scope| carriers(&before, &links, address, scope));
+            self.carry_out_link();
+        }
     }
 
     pub(super) fn end_questions(&mut self) {
@@ -124,7 +159,8 @@ impl Core {
         if let Some(check) = &mut self.link_check {
             let ended = orders.answer_only.iter().map(|address| (*address, None));
             for (address, scope) in orders.change.into_iter().chain(ended) {
-                let number = scope.as_ref().map_or(1, |scope| probed_links(&links, address, scope));
+                let number = |scope| number(probed_links(&links, address, scope));
+                let number = scope.as_ref().map_or(0, number);
                 check.want(address, scope, number, false);
             }
         }

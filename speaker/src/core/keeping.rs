@@ -157,12 +157,12 @@ impl Keeping {
         }
         self.asked.retain(|name, _| members.contains_key(name));
         self.members = members;
-        self.follow();
+        self.follow(now);
         self.places.extend(self.members.clone());
-        // The kernel of a node whose speaker has left goes on.
+        // The kernel of a node whose speaker has left goes on, and that of one that is missing may.
         let keeper = &self.keeper;
         let members = &self.members;
-        self.told.retain(|name, _| members.contains_key(name) || keeper.has_departed(name));
+        self.told.retain(|name, _| members.contains_key(name) || keeper.may_lead(name));
         let told = &self.told;
         self.places.retain(|name, _| members.contains_key(name) || told.contains_key(name));
     }
@@ -201,7 +201,7 @@ impl Keeping {
                 } else if asks && self.unanswered.len() < UNANSWERED_LIMIT {
                     self.unanswered.insert(Arc::clone(from));
                 }
-                self.follow();
+                self.follow(now);
             }
             KeepingMessage::Orders(orders) => {
                 if let Some(asked) = self.asked.get_mut(from) {
@@ -222,14 +222,15 @@ impl Keeping {
                 self.keeper.ready(from, &ready);
             }
             KeepingMessage::Flows(told) => self.flows.hear(now, from, told),
+            KeepingMessage::Ended(name) => self.keeper.ended(now, &name),
         }
         self.asked.retain(|_, asked| !asked.is_answered());
     }
 
     /// The members that take part may be others now.
-    fn follow(&mut self) {
+    fn follow(&mut self, now: Instant) {
         let fellows = self.told.keys().filter(|name| self.members.contains_key(*name));
-        self.keeper.set_fellows(fellows.cloned().collect());
+        self.keeper.set_fellows(now, fellows.cloned().collect());
         self.reconsider = true;
     }
 
@@ -378,7 +379,8 @@ impl Keeping {
         let version = self.untold.take()?;
         self.begun = true;
         let fellows = self.stations();
-        let spread = self.keeper.spreads(|node| fellows.contains_key(node));
+        let reached = |node: &str| fellows.contains_key(node) && !self.keeper.is_lost(node);
+        let spread = self.keeper.spreads(reached);
         let (addresses, draining) = (self.keeper.steps(), self.keeper.draining());
         let flows = self.flows.table(&self.keeper);
         Some(KeepTable { version, fellows, addresses, spread, draining, flows })

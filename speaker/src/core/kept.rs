@@ -68,6 +68,15 @@ impl Core {
         }
     }
 
+    /// The process of a member has ended, and its node goes on. The others hear so from here, since they only hear of a death.
+    pub(super) fn keep_ended(&mut self, now: Instant, name: &Arc<str>) {
+        if let Some(keeping) = &mut self.keeping {
+            keeping.outbox.push((None, KeepingMessage::Ended(Arc::clone(name))));
+            keeping.keeper.ended(now, name);
+            self.settle_keeping(now);
+        }
+    }
+
     /// Reads a notice. Returns true if it was a message of this part.
     pub(super) fn handle_keeping(&mut self, now: Instant, from: &Arc<str>, octets: &[u8]) -> bool {
         let Some(message) = KeepingMessage::decode(octets) else { return false };

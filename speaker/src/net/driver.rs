@@ -160,7 +160,13 @@ impl Driver {
 
     /// The l2 engine has an event.
     pub fn handle_layer2(&mut self, event: &l2::Event) {
-        self.with(|core| core.handle_layer2(clock_reading(), event));
+        let links = matches!(event, l2::Event::LinksChanged).then(|| self.layer2.links());
+        self.with(|core| {
+            if let Some(links) = links {
+                core.handle_links(links);
+            }
+            core.handle_layer2(clock_reading(), event);
+        });
     }
 
     /// The API or the command line tells where speakers are.

@@ -22,19 +22,19 @@ const TWO_HEALED: Duration = Duration::from_millis(500);
 /// How long two may answer on one link in a planned move whose word is lost.
 pub(crate) const TWO: Duration = Duration::from_millis(1_200);
 
-fn begin(seed: u64, count: usize) -> History {
+pub(crate) fn begin(seed: u64, count: usize) -> History {
     History::begin_fenced(seed, count, Fencing::Link, false)
 }
 
 /// Asserts that each address is answered for by exactly one of these nodes.
-fn assert_served_by(history: &History, nodes: &[usize], row: &str) {
+pub(crate) fn assert_served_by(history: &History, nodes: &[usize], row: &str) {
     for owners in history.owners() {
         let inside: Vec<&usize> = owners.iter().filter(|it| nodes.contains(it)).collect();
         assert_eq!(inside.len(), 1, "{row}: {owners:?} of {nodes:?}");
     }
 }
 
-fn assert_nobody(history: &History, nodes: &[usize], row: &str) {
+pub(crate) fn assert_nobody(history: &History, nodes: &[usize], row: &str) {
     for owners in history.owners() {
         let inside = owners.iter().any(|it| nodes.contains(it));
         assert!(!inside, "{row}: {owners:?} of {nodes:?}");
@@ -75,7 +75,7 @@ pub(crate) fn heal(history: &mut History) {
 }
 
 /// All is well again: one owner of each address, and everybody is known.
-fn assert_whole(history: &mut History, row: &str) {
+pub(crate) fn assert_whole(history: &mut History, row: &str) {
     heal(history);
     history.world.run(15_000 * MS);
     let all: Vec<usize> = (0..history.count).collect();

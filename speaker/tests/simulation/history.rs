@@ -9,7 +9,7 @@ use members::quorum::Fencing;
 use speaker::Modes;
 
 use crate::events::Chance;
-use crate::host::Pause;
+use crate::host::{Host, Pause};
 use crate::judge::Interval;
 use crate::world::{MS, World};
 
@@ -384,10 +384,6 @@ impl History {
     /// Notes what is required from now, when a fault begins or ends.
     fn require(&mut self, fault: Fault, begins: bool) {
         self.partial.push((self.world.now, !self.world.cut.is_empty() && self.is_divided()));
-        let planned = matches!(
-            fault,
-            Fault::Drain | Fault::Planned | Fault::Api | Fault::Loss | Fault::Carrier
-        );
         let world = &self.world;
         let ready = |index: &usize| {
             let host = &world.hosts[*index];
@@ -413,6 +409,17 @@ impl History {
         let left = |number: &&usize| self.incidents[**number].fault == Fault::Planned;
         let left = self.open.iter().filter(left).count();
         let majority = clique.len() * 2 > self.count - left;
+        // The ring counts a node without carrier too. If all that it counts are no majority, such a node is silent.
+        let counted = |host: &&Host| {
+            host.paused.is_none() && host.process.as_ref().is_some_and(|process| !process.leaves)
+        };
+        let counted = world.hosts.iter().filter(counted).count();
+        let asks = world.fencing == Fencing::Link && counted * 2 <= self.count - left;
+        let planned = match fault {
+            Fault::Drain | Fault::Planned | Fault::Api | Fault::Loss => true,
+            Fault::Carrier => !asks,
+            _ => false,
+        };
         // What is planned, and what the API does, costs nobody an owner; but who leaves may take the majority along, until he is back.
         let before = self.required.last().is_some_and(|it| it.bound.is_some());
         let turns = fault == Fault::Planned && if begins { !majority } else { majority };

@@ -12,6 +12,7 @@
 )]
 
 mod by_link;
+mod carrier;
 mod digests;
 mod events;
 mod history;

@@ -41,10 +41,11 @@ impl Keeper {
                 }
             }
             let Some(kept) = self.addresses.get_mut(&address) else { continue };
-            if kept.is_busy(&own, &self.dead) {
+            let lost = self.dead.iter().chain(self.missing.keys()).cloned().collect();
+            if kept.is_busy(&own, &lost) {
                 continue;
             }
-            let Some(order) = kept.order_of(wish, &own, &self.dead) else { continue };
+            let Some(order) = kept.order_of(wish, &own, &lost) else { continue };
             let former = kept.former(&own);
             let waits = order.layers.iter().flat_map(Layer::nodes);
             let fellows: BTreeSet<Arc<str>> =

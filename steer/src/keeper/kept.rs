@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::tables::Tables;
-use super::{CLAIM_SETTLE_TIME, SETTLE_TIME, SPREAD_SETTLE_TIME, SWITCH_TIME, Wish};
+use super::{CLAIM_SETTLE_TIME, REST_TIME, SETTLE_TIME, SPREAD_SETTLE_TIME, SWITCH_TIME, Wish};
 use crate::address::Address;
-use crate::history::{History, LONGEST_ORDER};
-use crate::order::{Layer, Order};
+use crate::history::History;
+use crate::order::{Layer, MOST_LAYERS, Order};
 use crate::spread::{HashBy, Spread};
 
 /// The knowledge of one address.
@@ -24,6 +24,8 @@ pub(super) struct Kept {
     pub(super) announcer: Option<Arc<str>>,
     /// The time at which the steps of the generation before go.
     settles: Option<Instant>,
+    /// The time from which all nodes should have settled, and the next table of buckets may come.
+    rests: Option<Instant>,
     /// The time at which clients' frames go by the newest table of buckets in any case.
     switches: Option<Instant>,
     /// The generations of the linger time, each with the time at which it was told.
@@ -62,7 +64,7 @@ impl Spreading {
             let known = known.into_iter().flat_map(|known| known.layers.iter().skip(1));
             known.filter(|(other, _)| other == layer).map(|(_, until)| *until).next()
         };
-        let former = order.layers.iter().skip(1).take(LONGEST_ORDER - 1);
+        let former = order.layers.iter().skip(1).take(MOST_LAYERS - 1);
         let former = former.map(|layer| (layer.clone(), until(layer).unwrap_or(generation)));
         let newest = order.layers.first().map(|layer| (layer.clone(), u64::MAX));
         Self { generation, hash: order.hash, layers: newest.into_iter().chain(former).collect() }
@@ -94,7 +96,8 @@ impl Kept {
         };
         let began = VecDeque::from([(order.generation, now)]);
         let announcer = Some(Arc::clone(from));
-        Some(Self { address, spreading, announcer, settles: None, switches: None, began })
+        let (settles, rests, switches) = (None, None, None);
+        Some(Self { address, spreading, announcer, settles, rests, switches, began })
     }
 
     /// The number of the newest order.
@@ -192,7 +195,7 @@ impl Kept {
     pub(super) fn is_busy(&self, own: &str, dead: &BTreeSet<Arc<str>>) -> bool {
         let serves = self.is_spread() || self.is_of(own);
         let is_dead = |newest: Layer| newest.nodes().any(|node| dead.contains(node));
-        serves && !self.is_settled() && !self.newest().is_none_or(is_dead)
+        serves && !self.is_at_rest() && !self.newest().is_none_or(is_dead)
     }
 
     /// The order that fulfils a wish of this node. None if the newest one does.
@@ -222,7 +225,7 @@ impl Kept {
             let former = known.layers.iter().filter(|layer| !layers.contains(layer)).cloned();
             layers.extend(former.collect::<Vec<_>>());
         }
-        layers.truncate(LONGEST_ORDER);
+        layers.truncate(MOST_LAYERS);
         Some(Order { address: wish.address, generation: self.generation() + 1, hash, layers })
     }
 
@@ -250,11 +253,13 @@ impl Kept {
 
     /// The node that announces the address serves the buckets of the dead until the next table holds.
     fn stand_in(&mut self) {
-        if let Some(spreading) = &self.spreading
-            && let Some(node) = spreading.layers().nth(1).and_then(Layer::owner)
-        {
-            self.address.stand_in(node);
+        if let Some(node) = self.standing_in().cloned() {
+            self.address.stand_in(&node);
         }
+    }
+
+    fn standing_in(&self) -> Option<&Arc<str>> {
+        self.spreading.as_ref()?.layers().nth(1).and_then(Layer::owner)
     }
 
     /// These nodes are dead: an order may name them all the same.
@@ -278,8 +283,9 @@ impl Kept {
         }
     }
 
-    pub(super) fn is_settled(&self) -> bool {
-        self.address.is_settled()
+    /// True if here, and as far as is known everywhere, no steps of a generation before stand beside those of the newest one.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.address.is_settled() && self.rests.is_none()
     }
 
     pub(super) fn has_predecessors(&self) -> bool {
@@ -298,8 +304,10 @@ impl Kept {
             self.address.switch();
             changed = true;
         }
+        self.rests.take_if(|at| *at <= now);
         if self.settles.take_if(|at| *at <= now).is_some() {
             self.address.settle();
+            self.rests = self.is_spread().then_some(now + REST_TIME);
             changed = true;
         }
         while let Some((generation, at)) = self.began.front().copied()
@@ -331,12 +339,17 @@ impl Kept {
 
     pub(super) fn deadline(&self, linger: Duration) -> Option<Instant> {
         let lingers = self.began.front().map(|(_, at)| *at + linger);
-        self.settles.into_iter().chain(self.switches).chain(lingers).min()
+        self.settles.into_iter().chain(self.switches).chain(self.rests).chain(lingers).min()
     }
 
     /// The part of a node in an address that is spread, where fellows that are not reached are left out.
     pub(super) fn spread(&self, own: &str, reaches: impl Fn(&str) -> bool) -> Option<Spread> {
         let hash = self.spreading.as_ref()?.hash;
-        Some(Spread::of(&self.address, hash, own, reaches))
+        let mut address = self.address.clone();
+        address.retain(|node| node == own || reaches(node));
+        if let Some(node) = self.standing_in() {
+            address.stand_in(node);
+        }
+        Some(Spread::of(&address, hash, own, reaches))
     }
 }

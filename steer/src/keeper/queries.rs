@@ -95,7 +95,7 @@ mod tests {
         let name = |index: usize| Arc::<str>::from(format!("n{index}"));
         let address: IpAddr = "192.0.2.1".parse().unwrap();
         let mut keeper = Keeper::new(name(0), linger);
-        keeper.set_fellows([name(1), name(2)].into());
+        keeper.set_fellows(now, [name(1), name(2)].into());
         let rows: [(&[usize], bool); 6] = [
             (&[0], false),
             (&[1, 0], true),

@@ -65,7 +65,8 @@ impl Net {
         let start = Instant::now();
         let nodes = (0..count).map(|index| {
             let mut keeper = Keeper::new(name(index), LINGER);
-            keeper.set_fellows((0..count).filter(|other| *other != index).map(name).collect());
+            keeper
+                .set_fellows(start, (0..count).filter(|other| *other != index).map(name).collect());
             Node { keeper, steps: None, announces: false, held_since: None }
         });
         let nodes = nodes.collect();
@@ -281,7 +282,7 @@ proptest! {
 fn one(own: usize, others: &[usize]) -> (Keeper, Instant) {
     let net = Net::new(1, 1);
     let mut keeper = Keeper::new(name(own), LINGER);
-    keeper.set_fellows(others.iter().copied().map(name).collect());
+    keeper.set_fellows(net.start, others.iter().copied().map(name).collect());
     (keeper, net.start)
 }
 
@@ -317,13 +318,41 @@ fn an_owner_waits_for_its_own_kernel_and_for_those_who_had_the_address() {
 fn nobody_waits_for_the_dead_and_nothing_leads_there() {
     let (mut keeper, now) = one(2, &[0, 1]);
     keeper.told(now, &name(1), told(4, &[1, 0]));
-    keeper.set_fellows([name(0)].into());
+    keeper.set_fellows(now, [name(0)].into());
     outputs(&mut keeper);
     assert!(gain(&mut keeper, now).is_empty());
+    keeper.expire(now + WORD_TIME);
     assert_eq!(keeper.steps()[&address()].client, Some(name(0)));
     assert!(keeper.history(address()).unwrap().next("n2", Origin::Client).is_some());
-    keeper.set_fellows(BTreeSet::new());
+    keeper.set_fellows(now, BTreeSet::new());
+    keeper.expire(now + WORD_TIME - MS);
+    assert!(!keeper.steps().is_empty(), "another member may say that only the process has ended");
+    keeper.expire(now + WORD_TIME);
     assert!(keeper.steps().is_empty());
+}
+
+#[test]
+fn a_speaker_that_was_killed_is_led_to_as_one_that_left() {
+    for word_first in [true, false] {
+        let (mut keeper, now) = one(2, &[0, 1]);
+        keeper.told(now, &name(1), told(4, &[1, 0]));
+        if word_first {
+            keeper.ended(now, &name(1));
+        }
+        keeper.set_fellows(now, [name(0)].into());
+        assert!(gain(&mut keeper, now).is_empty(), "nobody waits for it");
+        if !word_first {
+            keeper.ended(now + WORD_TIME / 2, &name(1));
+        }
+        keeper.expire(now + WORD_TIME * 2);
+        assert_eq!(keeper.steps()[&address()].client, Some(name(1)));
+        assert!(keeper.has_departed("n1"));
+        // Its node is not ready any more.
+        keeper.retain_departed(|node| node != "n1");
+        assert_eq!(keeper.steps()[&address()].client, Some(name(0)));
+        keeper.ended(now, &name(1));
+        assert_eq!(keeper.steps()[&address()].client, Some(name(0)));
+    }
 }
 
 #[test]
@@ -332,7 +361,7 @@ fn a_speaker_that_left_in_order_is_led_to_until_the_linger_time_is_over() {
     keeper.told(now, &name(1), told(4, &[1, 0]));
     assert_eq!(gain(&mut keeper, now).len(), 1);
     keeper.departs(now, &name(1));
-    keeper.set_fellows([name(0)].into());
+    keeper.set_fellows(now, [name(0)].into());
     assert_eq!(keeper.steps()[&address()].client, Some(name(1)));
     keeper.expire(now + SETTLE_TIME);
     assert_eq!(keeper.steps()[&address()].client, Some(name(1)));
@@ -348,7 +377,7 @@ fn a_node_that_is_not_ready_is_dead_though_its_speaker_left_in_order() {
     keeper.told(now, &name(1), told(4, &[1]));
     gain(&mut keeper, now);
     keeper.departs(now, &name(1));
-    keeper.set_fellows([name(0)].into());
+    keeper.set_fellows(now, [name(0)].into());
     keeper.retain_departed(|name| name != "n1");
     assert!(keeper.steps().is_empty());
 }

@@ -4,14 +4,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use steer::{HashBy, LONGEST_ORDER, Layer, Order};
+use steer::{HashBy, Layer, MOST_LAYERS, Order};
 
 use super::super::message::{OCTET_LIMIT, octets};
 use super::{name, name_octets, number, octet, whole};
 
 /// The octets of an order. The oldest layers are left out as long as they are too many for one notice.
 pub(super) fn octets_of(order: &Order) -> Option<Vec<u8>> {
-    let most = order.layers.len().min(LONGEST_ORDER);
+    let most = order.layers.len().min(MOST_LAYERS);
     (1..=most).rev().find_map(|count| {
         let octets = octets_with(order, order.layers.get(..count)?)?;
         (octets.len() < OCTET_LIMIT).then_some(octets)
@@ -55,7 +55,7 @@ pub(super) fn read(rest: &mut &[u8]) -> Option<Order> {
     let names = (0..count).map(|_| name(rest)).collect::<Option<Vec<_>>>()?;
     let count = octet(rest)?;
     let layers = (0..count).map(|_| layer(rest, &names)).collect::<Option<Vec<_>>>()?;
-    let fits = !layers.is_empty() && layers.len() <= LONGEST_ORDER;
+    let fits = !layers.is_empty() && layers.len() <= MOST_LAYERS;
     fits.then_some(Order { address, generation, hash, layers })
 }
 
@@ -109,7 +109,7 @@ mod tests {
         fn the_newest_layers_arrive(
             address: IpAddr,
             layers in prop::collection::vec(
-                prop::collection::btree_map("[a-z0-9.-]{1,253}", 1..u32::MAX, 2..80), 1..LONGEST_ORDER,
+                prop::collection::btree_map("[a-z0-9.-]{1,253}", 1..u32::MAX, 2..80), 1..MOST_LAYERS,
             ),
         ) {
             let layers: Vec<Layer> = layers
