@@ -93,7 +93,7 @@ impl Lines {
     }
 }
 
-/// What the lists say of a node.
+/// A node, as the lists show it.
 fn view(survey: &Survey, node: &str) -> anyhow::Result<View> {
     if let Some(why) = survey.missing().get("servicel2statuses") {
         bail!(
@@ -118,7 +118,7 @@ fn view(survey: &Survey, node: &str) -> anyhow::Result<View> {
     Ok(View { owned, connections: connections(survey, node)?, unreadable })
 }
 
-/// What the speaker of a node says of open connections.
+/// The word of a node's speaker on open connections.
 fn connections(survey: &Survey, node: &str) -> anyhow::Result<Option<Connections>> {
     let name = speaker::net::object_name(node);
     let mut reports = survey.list("speakerreports").iter();

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::survey::{Survey, addresses, is_load_balancer, key, text};
 
-/// What is listed and read for it.
+/// The objects that are listed and read for it.
 const WANTED: [&str; 21] = [
     "services",
     "nodes",

@@ -13,18 +13,18 @@ const FIRST_COUNT: Duration = Duration::from_secs(20);
 /// The most addresses that a line names.
 const NAMED: usize = 8;
 
-/// What the API shows of a node.
+/// A node, as the API shows it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct View {
     /// The addresses that the node announces by layer 2.
     pub(super) owned: BTreeSet<IpAddr>,
-    /// What the node's speaker says of open connections; none without `--keep-connections`.
+    /// The word of the node's speaker on open connections; none without `--keep-connections`.
     pub(super) connections: Option<Connections>,
     /// The reason why nobody can tell what the speaker says, if there is one.
     pub(super) unreadable: Option<String>,
 }
 
-/// What follows from a look.
+/// The consequence of a look.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     /// The drain is not over; the line says how far it is.
@@ -141,7 +141,7 @@ impl<'a> Progress<'a> {
         })
     }
 
-    /// What is left, in one line.
+    /// The connections that are left, in one line.
     pub(super) fn left(&self) -> String {
         let node = self.node;
         if !self.view.owned.is_empty() {

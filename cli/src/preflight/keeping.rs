@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What `--keep-connections` cannot work with: it leads packets on by nftables and asks conntrack, so that what serves Services must be
+//! The things that `--keep-connections` cannot work with: the flag leads packets on by nftables and asks conntrack, so that what serves Services must be
 //! kube-proxy with one of both. Looked for only where the speakers have the flag.
 
 use serde_json::Value;
