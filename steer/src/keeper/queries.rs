@@ -48,7 +48,7 @@ impl Keeper {
     /// True unless the steps of two generations of the address are in use.
     #[must_use]
     pub fn is_settled(&self, address: IpAddr) -> bool {
-        self.addresses.get(&address).is_none_or(Kept::is_settled)
+        self.addresses.get(&address).is_none_or(Kept::is_at_rest)
     }
 
     /// The history of an address that one node serves, and did before.

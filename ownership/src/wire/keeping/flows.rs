@@ -79,7 +79,7 @@ mod tests {
             b"\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x08\0\x02",
         ]
         .concat();
-        assert_eq!(message.encode(), [octets.clone()]);
+        assert_eq!(message.encode(), std::slice::from_ref(&octets));
         assert_eq!(KeepingMessage::decode(&octets), Some(message));
         for place in 1..octets.len() {
             let whole = KeepingMessage::decode(&octets[..place]).is_some();

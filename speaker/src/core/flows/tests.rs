@@ -40,7 +40,7 @@ fn start() -> Instant {
 /// Node 0 with two fellows, which has been told these orders.
 fn keeper(now: Instant, orders: &[(u64, &[usize])]) -> Keeper {
     let mut keeper = Keeper::new(name(0), LINGER);
-    keeper.set_fellows([name(1), name(2)].into());
+    keeper.set_fellows(now, [name(1), name(2)].into());
     for (generation, nodes) in orders {
         keeper.told(now, &name(nodes[0]), vec![order(*generation, nodes)]);
     }
@@ -135,7 +135,7 @@ fn a_node_that_begins_hears_flows_before_the_orders_count_as_told() {
     // A process that begins once more knows nothing; and one whose speaker has left tells nothing itself.
     flows.hear(now, &name(1), told(4, [8]));
     keeper.departs(now, &name(1));
-    keeper.set_fellows([name(2)].into());
+    keeper.set_fellows(now, [name(2)].into());
     assert_eq!(flows.introduce(&keeper, &name(2), message()), None);
     assert!(flows.take_request().is_some());
     let messages = flows.listed(now, &keeper, listed(2, [7], true));
