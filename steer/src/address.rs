@@ -119,6 +119,11 @@ impl Address {
         self.change(|history| history.stand_in(node));
     }
 
+    /// Until the next table holds, the node serves the buckets whose node is missing: [`History::stand_in_for`].
+    pub fn stand_in_for(&mut self, missing: &str, node: &Arc<str>) {
+        self.change(|history| history.stand_in_for(missing, node));
+    }
+
     /// An address whose buckets all have the same history is not spread any more.
     pub fn gather(&mut self) {
         if self.histories.len() == 1 {

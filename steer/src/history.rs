@@ -226,6 +226,16 @@ impl History {
         }
     }
 
+    /// The same for an owner before that is missing, and may go on as a kernel: packets of its connections are led there.
+    pub fn stand_in_for(&mut self, missing: &str, node: &Arc<str>) {
+        if !self.settled && self.before.owner.as_deref() == Some(missing) {
+            let missing = Former { node: missing.into(), until: self.generation };
+            self.before.former.retain(|former| former.node != *node);
+            self.before.former.insert(0, missing);
+            self.before.owner = Some(Arc::clone(node));
+        }
+    }
+
     /// Puts an order in place of the newest one, which is returned. A predecessor that was known as one keeps its time.
     fn put(&mut self, generation: u64, nodes: &[Arc<str>]) -> Order {
         let until = |node: &Arc<str>| {

@@ -158,10 +158,10 @@ impl Keeper {
         self.settle_holds();
     }
 
-    /// True for a node that does not lead or serve any more, as far as is known.
+    /// True for a node that does not lead or serve any more.
     #[must_use]
-    pub fn is_lost(&self, name: &str) -> bool {
-        self.dead.contains(name) || self.missing.contains_key(name)
+    pub fn is_dead(&self, name: &str) -> bool {
+        self.dead.contains(name)
     }
 
     /// True for a node whose speaker has left, or is missing: its kernel goes on, or may.

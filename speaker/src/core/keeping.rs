@@ -379,7 +379,7 @@ impl Keeping {
         let version = self.untold.take()?;
         self.begun = true;
         let fellows = self.stations();
-        let reached = |node: &str| fellows.contains_key(node) && !self.keeper.is_lost(node);
+        let reached = |node: &str| fellows.contains_key(node) && !self.keeper.is_dead(node);
         let spread = self.keeper.spreads(reached);
         let (addresses, draining) = (self.keeper.steps(), self.keeper.draining());
         let flows = self.flows.table(&self.keeper);

@@ -342,14 +342,28 @@ impl Kept {
         self.settles.into_iter().chain(self.switches).chain(self.rests).chain(lingers).min()
     }
 
-    /// The part of a node in an address that is spread, where fellows that are not reached are left out.
-    pub(super) fn spread(&self, own: &str, reaches: impl Fn(&str) -> bool) -> Option<Spread> {
+    /// The part of a node in an address that is spread, where fellows that are not reached are left out. Of those that are missing no bucket
+    /// is left, and their connections are led to them.
+    pub(super) fn spread<'a>(
+        &self,
+        own: &str,
+        reaches: impl Fn(&str) -> bool,
+        missing: impl Iterator<Item = &'a Arc<str>>,
+    ) -> Option<Spread> {
         let hash = self.spreading.as_ref()?.hash;
         let mut address = self.address.clone();
         address.retain(|node| node == own || reaches(node));
+        let missing: Vec<&Arc<str>> = missing.collect();
         if let Some(node) = self.standing_in() {
             address.stand_in(node);
+            for name in &missing {
+                address.stand_in_for(name, node);
+            }
         }
-        Some(Spread::of(&address, hash, own, reaches))
+        let mut spread = Spread::of(&address, hash, own, reaches);
+        for node in &mut spread.buckets {
+            node.take_if(|node| missing.contains(&&*node));
+        }
+        Some(spread)
     }
 }

@@ -148,7 +148,7 @@ impl Net {
                 KeeperOutput::Apply(version) => {
                     let spread = {
                         let keeper = &self.nodes[index].keeper;
-                        keeper.spreads(|node| !keeper.is_lost(node)).remove(&address())
+                        keeper.spreads(|node| !keeper.is_dead(node)).remove(&address())
                     };
                     self.send(index, 30, Arrival::Applied(version, spread));
                 }
