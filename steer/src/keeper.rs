@@ -42,7 +42,9 @@ pub const SETTLE_TIME: Duration = Duration::from_secs(3);
 pub const SWITCH_TIME: Duration = Duration::from_secs(1);
 /// The time for which a member that is missing may have ended as a process only. Members that did not find that themselves hear it
 /// from the one that did, about as soon as they hear of the death.
-pub const WORD_TIME: Duration = Duration::from_millis(150);
+pub const WORD_TIME: Duration = Duration::from_secs(1);
+/// The same for addresses that several nodes serve, whose buckets go to others meanwhile.
+pub const SPREAD_WORD_TIME: Duration = Duration::from_millis(150);
 /// The same as [`SETTLE_TIME`] for buckets: longer than [`SWITCH_TIME`], by what messages and kernels take.
 pub const SPREAD_SETTLE_TIME: Duration = Duration::from_millis(1_600);
 /// The time for which a node that has settled waits before it changes the buckets again: the others heard of the order a little later.
@@ -82,6 +84,14 @@ pub enum KeeperOutput {
     Settled(Vec<IpAddr>),
 }
 
+/// The times until which the word about a missing member may come.
+#[derive(Clone, Copy, Debug)]
+struct Missing {
+    until: Instant,
+    /// The same for addresses that several nodes serve; none once that is over.
+    spread_until: Option<Instant>,
+}
+
 /// See the module's head.
 #[derive(Debug)]
 pub struct Keeper {
@@ -95,7 +105,7 @@ pub struct Keeper {
     dead: BTreeSet<Arc<str>>,
     /// The members that are missing, each with the time until which another member may say that only its process has ended. The
     /// steps to them stay until then.
-    missing: BTreeMap<Arc<str>, Instant>,
+    missing: BTreeMap<Arc<str>, Missing>,
     addresses: BTreeMap<IpAddr, Kept>,
     holds: BTreeMap<IpAddr, Hold>,
     tables: Tables,
@@ -145,7 +155,9 @@ impl Keeper {
         let mut lost = false;
         for name in before.difference(&fellows) {
             if !self.departed.contains_key(name) {
-                self.missing.insert(Arc::clone(name), now + WORD_TIME);
+                let spread_until = Some(now + SPREAD_WORD_TIME);
+                let missing = Missing { until: now + WORD_TIME, spread_until };
+                self.missing.insert(Arc::clone(name), missing);
                 lost = true;
             }
             for hold in self.holds.values_mut() {
@@ -269,11 +281,17 @@ impl Keeper {
         let due = self.holds.iter().filter(|(_, hold)| hold.until <= now);
         let due: Vec<IpAddr> = due.map(|(address, _)| *address).collect();
         self.release(due);
-        let lost = self.missing.extract_if(.., |_, until| *until <= now);
+        let lost = self.missing.extract_if(.., |_, missing| missing.until <= now);
         for (name, _) in lost.collect::<Vec<_>>() {
             self.died(&name);
         }
         let (mut changed, mut settled) = (false, Vec::new());
+        for (name, missing) in &mut self.missing {
+            if missing.spread_until.take_if(|until| *until <= now).is_some() {
+                let spread = self.addresses.values_mut().filter(|kept| kept.is_spread());
+                changed |= spread.fold(false, |changed, kept| kept.died(name) | changed);
+            }
+        }
         for (address, kept) in &mut self.addresses {
             let was_at_rest = kept.is_at_rest();
             changed |= kept.expire(now, self.linger);
@@ -297,7 +315,9 @@ impl Keeper {
     pub fn deadline(&self) -> Option<Instant> {
         let holds = self.holds.values().map(|hold| hold.until);
         let kept = self.addresses.values().filter_map(|kept| kept.deadline(self.linger));
-        holds.chain(kept).chain(self.missing.values().copied()).min()
+        let words = self.missing.values();
+        let words = words.map(|missing| missing.spread_until.unwrap_or(missing.until));
+        holds.chain(kept).chain(words).min()
     }
 
     /// Forgets the addresses that nobody uses any more.

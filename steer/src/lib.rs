@@ -26,7 +26,7 @@ pub use flow::{Flow, MOST_FLOWS, ToldFlows};
 pub use history::{FIRST_TTL, History, LONGEST_ORDER, MOST_HOPS, Origin, Steps};
 pub use keeper::{
     CLAIM_SETTLE_TIME, HOLD_TIME, Keeper, KeeperOutput, REST_TIME, SETTLE_TIME, SPREAD_SETTLE_TIME,
-    SWITCH_TIME, WORD_TIME, Wish,
+    SPREAD_WORD_TIME, SWITCH_TIME, WORD_TIME, Wish,
 };
 pub use order::{Layer, MOST_LAYERS, Order, Ready};
 pub use spread::{HashBy, Spread};

@@ -27,7 +27,9 @@ impl Keeper {
     #[must_use]
     pub fn spreads(&self, reaches: impl Fn(&str) -> bool) -> BTreeMap<IpAddr, Arc<Spread>> {
         let all = self.addresses.iter();
-        let spread = |kept: &Kept| kept.spread(&self.own, &reaches, self.missing.keys()).filter(|it| !it.is_empty());
+        let spread = |kept: &Kept| {
+            kept.spread(&self.own, &reaches, self.missing.keys()).filter(|it| !it.is_empty())
+        };
         all.filter_map(|(address, kept)| Some((*address, Arc::new(spread(kept)?)))).collect()
     }
 
