@@ -61,8 +61,8 @@ pub(super) struct Progress<'a> {
     mute: Option<Instant>,
     /// The time of the first look.
     began: Option<Instant>,
-    /// True once the node was seen to announce something.
-    announced: bool,
+    /// True once the node was seen to announce something, or its speaker to count.
+    known: bool,
 }
 
 impl<'a> Progress<'a> {
@@ -70,8 +70,8 @@ impl<'a> Progress<'a> {
         let (view, silent) = (View::default(), None);
         let (uncounted, left, given_up) = (BTreeSet::new(), BTreeMap::new(), BTreeMap::new());
         let (keeps, mute) = (false, None);
-        let (began, announced) = (None, false);
-        Self { node, view, uncounted, silent, left, given_up, keeps, mute, began, announced }
+        let (began, known) = (None, false);
+        Self { node, view, uncounted, silent, left, given_up, keeps, mute, began, known }
     }
 
     /// Takes in what the API shows now.
@@ -81,7 +81,7 @@ impl<'a> Progress<'a> {
         let node = self.node;
         let began = *self.began.get_or_insert(now);
         if !self.view.owned.is_empty() {
-            self.announced = true;
+            self.known = true;
             self.silent = None;
             return Step::Wait(self.left());
         }
@@ -103,6 +103,7 @@ impl<'a> Progress<'a> {
             ));
         };
         self.mute = None;
+        self.known |= !said.draining.is_empty();
         self.keeps |= said.kept;
         if !said.kept {
             return Step::Done(format!(
@@ -118,7 +119,7 @@ impl<'a> Progress<'a> {
             return Step::Wait(format!("node {node}: counts the connections of {addresses}"));
         }
         // The API may not show yet what the node announced just before the drain.
-        if !self.announced && now < began + FIRST_COUNT {
+        if !self.known && now < began + FIRST_COUNT {
             return Step::Wait(format!("node {node}: waits for a first count of connections"));
         }
         if let Some(since) = self.given_up.values().map(|(_, since)| *since).max() {

@@ -73,6 +73,14 @@ fn a_node_that_was_drained_before_is_waited_for_as_well() {
 }
 
 #[test]
+fn a_node_of_which_the_api_shows_nothing_yet_gets_the_time_of_a_first_count() {
+    let (now, mut progress) = (start(), Progress::new("n1"));
+    waits(progress.look(now, view(&[], &[])));
+    waits(progress.look(now + FIRST_COUNT - Duration::from_millis(1), view(&[], &[])));
+    done(progress.look(now + FIRST_COUNT, view(&[], &[])));
+}
+
+#[test]
 fn an_address_that_is_never_counted_is_not_waited_for_for_ever_and_is_named() {
     let (now, mut progress) = (start(), Progress::new("n1"));
     waits(progress.look(now, view(&[1], &[])));
