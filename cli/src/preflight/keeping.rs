@@ -7,11 +7,11 @@ use serde_json::Value;
 use super::{Finding, Severity};
 use crate::survey::{Survey, key, text};
 
-/// What all findings about other data paths end with.
+/// The end of all findings about other data paths.
 const REMEDY: &str =
     "let kube-proxy in mode nftables or iptables serve Services, or take the flag away";
 
-/// What a survey shows.
+/// The findings of a survey.
 pub(super) fn findings(survey: &Survey) -> Vec<Finding> {
     let speakers = survey.list("daemonsets").iter().filter(|set| is_speaker(survey, set));
     let Some(keeping) = speakers.flat_map(containers).find(|container| keeps(container)) else {

@@ -27,7 +27,7 @@ pub(super) struct Sources {
     pub(super) bgp: Signals,
     /// Events of the l2 engine.
     pub(super) noticed: mpsc::UnboundedReceiver<l2::Event>,
-    /// What the kernel says of kept connections.
+    /// The kernel's word on kept connections.
     pub(super) kept: Option<mpsc::UnboundedReceiver<KernelNotice>>,
     _lock: folder::StateLock,
 }

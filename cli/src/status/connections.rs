@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the speakers with `--keep-connections` say of open connections: where they are not kept, and what is left of addresses that
+//! The word of the speakers with `--keep-connections` on open connections: where they are not kept, and what is left of addresses that
 //! other nodes have now.
 
 use std::fmt::Write;

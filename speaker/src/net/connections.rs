@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What this speaker says of the connections that it keeps (`--keep-connections`): to the metrics, and in the SpeakerReport
+//! The word of this speaker on the connections that it keeps (`--keep-connections`): to the metrics, and in the SpeakerReport
 //! `NODE.connections`, which `ferrolb status` and `ferrolb drain --wait` read. A speaker without the flag has no such object.
 //!
 //! ```text

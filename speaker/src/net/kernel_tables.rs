@@ -76,7 +76,7 @@ impl KernelTables {
     }
 }
 
-/// What the kernel says next, or never without tables.
+/// The kernel's next word, or never without tables.
 pub async fn next_kept(
     receiver: &mut Option<UnboundedReceiver<KernelNotice>>,
 ) -> Option<KernelNotice> {
